@@ -1,0 +1,240 @@
+"""The event vocabulary: every state change of a runtime is one frozen event.
+
+The engine numbers the events and emits them in order; whoever folds them in that order knows the runtime's whole
+state. `Event.seq` is gapless per runtime, `Event.at` is in Unix seconds. Identifiers are hex strings, so that an event
+can be printed, stored and sent to a browser as it is. Amounts of resources are floats here (for people); the ledger
+that they come from counts in fixed point.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Union
+
+import msgspec
+
+TaskKind = Literal["task", "method", "actor"]
+HolderKind = Literal["driver", "task", "actor", "object"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What all events have in common."""
+
+    seq: int = 0
+    at: float = 0.0
+
+
+class RuntimeReady(Event, frozen=True, kw_only=True, tag="runtime_ready"):
+    """The runtime was bound to its resources."""
+
+    pid: int
+    engine: str
+    resources: dict[str, float]
+    gpus: list[str]
+
+
+class RuntimeStopped(Event, frozen=True, kw_only=True, tag="runtime_stopped"):
+    """The runtime ended. `expected` is False when it died."""
+
+    expected: bool
+    message: str
+
+
+class TaskSubmitted(Event, frozen=True, kw_only=True, tag="task_submitted"):
+    """A call was made. `parent` is None for calls of the driver; `dependencies` are object ids (hex)."""
+
+    task: str
+    name: str
+    kind: TaskKind
+    parent: str | None
+    dependencies: list[str]
+    returns: list[str]
+    demand: dict[str, float]
+    actor: str | None = None
+    cell: str | None = None
+    site: str | None = None
+    """Where the call stands: a stable text for one line of source, used to group calls."""
+
+
+class TaskQueued(Event, frozen=True, kw_only=True, tag="task_queued"):
+    """All arguments are there; the task waits for resources, or in its actor's queue."""
+
+    task: str
+
+
+class TaskStarted(Event, frozen=True, kw_only=True, tag="task_started"):
+    """The task was handed to a worker. `held` is what it holds from now on."""
+
+    task: str
+    worker: str
+    held: dict[str, float]
+    gpus: list[str] = []
+    attempt: int = 0
+
+
+class TaskBlocked(Event, frozen=True, kw_only=True, tag="task_blocked"):
+    """The task waits in `get` or `wait`. `lent` is what it released for that time."""
+
+    task: str
+    waits_for: list[str]
+    """The ids (hex) of the objects that it waits for."""
+    lent: dict[str, float]
+
+
+class TaskUnblocked(Event, frozen=True, kw_only=True, tag="task_unblocked"):
+    """The wait is over, and what was lent is held again."""
+
+    task: str
+
+
+class TaskFinished(Event, frozen=True, kw_only=True, tag="task_finished"):
+    """The task returned."""
+
+    task: str
+
+
+class TaskFailed(Event, frozen=True, kw_only=True, tag="task_failed"):
+    """The task will not run again; `error` is one line."""
+
+    task: str
+    error: str
+
+
+class TaskCancelled(Event, frozen=True, kw_only=True, tag="task_cancelled"):
+    """The task was cancelled before it ended."""
+
+    task: str
+
+
+class TaskRetried(Event, frozen=True, kw_only=True, tag="task_retried"):
+    """An attempt ended and the task waits for its next one. `attempt` is the number of the next attempt, from 0."""
+
+    task: str
+    attempt: int
+    reason: str
+
+
+class ActorCreated(Event, frozen=True, kw_only=True, tag="actor_created"):
+    """An actor was asked for. `task` is the id of its constructor's task, `name` its registered name."""
+
+    actor: str
+    class_name: str
+    name: str | None
+    task: str
+    parent: str | None
+
+
+class ActorAlive(Event, frozen=True, kw_only=True, tag="actor_alive"):
+    """The constructor returned. `held` is what the actor holds until it ends."""
+
+    actor: str
+    worker: str
+    pid: int
+    held: dict[str, float]
+    gpus: list[str] = []
+
+
+class ActorRestarted(Event, frozen=True, kw_only=True, tag="actor_restarted"):
+    """The actor's process was lost and is made anew."""
+
+    actor: str
+    restarts: int
+    reason: str
+
+
+class ActorDied(Event, frozen=True, kw_only=True, tag="actor_died"):
+    """The actor is gone for good."""
+
+    actor: str
+    reason: str
+
+
+class HandlePassed(Event, frozen=True, kw_only=True, tag="handle_passed"):
+    """`holder` has one more handle of `actor`."""
+
+    actor: str
+    holder: str
+    holder_kind: HolderKind
+    label: str
+
+
+class HandleDropped(Event, frozen=True, kw_only=True, tag="handle_dropped"):
+    """`holder` has no handle of `actor` any more."""
+
+    actor: str
+    holder: str
+
+
+class ObjectSealed(Event, frozen=True, kw_only=True, tag="object_sealed"):
+    """An object has its value. `size` is in bytes; `shared` tells whether it is in shared memory."""
+
+    object: str
+    size: int
+    shared: bool
+    task: str | None = None
+
+
+class ObjectFreed(Event, frozen=True, kw_only=True, tag="object_freed"):
+    """The last reference to an object went."""
+
+    object: str
+
+
+class ObjectSpilled(Event, frozen=True, kw_only=True, tag="object_spilled"):
+    """An object went from shared memory to disk."""
+
+    object: str
+    size: int
+
+
+class WorkerStarted(Event, frozen=True, kw_only=True, tag="worker_started"):
+    """A worker process is up."""
+
+    worker: str
+    pid: int
+
+
+class WorkerDied(Event, frozen=True, kw_only=True, tag="worker_died"):
+    """A worker process ended."""
+
+    worker: str
+    reason: str
+    expected: bool
+
+
+class LogLines(Event, frozen=True, kw_only=True, tag="log_lines"):
+    """What a task wrote. `text` may hold many lines and keeps its line ends."""
+
+    stream: Literal["stdout", "stderr"]
+    text: str
+    name: str
+    pid: int
+    task: str | None = None
+    actor: str | None = None
+    cell: str | None = None
+
+
+AnyEvent = Union[
+    RuntimeReady,
+    RuntimeStopped,
+    TaskSubmitted,
+    TaskQueued,
+    TaskStarted,
+    TaskBlocked,
+    TaskUnblocked,
+    TaskFinished,
+    TaskFailed,
+    TaskCancelled,
+    TaskRetried,
+    ActorCreated,
+    ActorAlive,
+    ActorRestarted,
+    ActorDied,
+    HandlePassed,
+    HandleDropped,
+    ObjectSealed,
+    ObjectFreed,
+    ObjectSpilled,
+    WorkerStarted,
+    WorkerDied,
+    LogLines,
+]
