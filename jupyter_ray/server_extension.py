@@ -23,7 +23,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(app: Any) -> None:
-    """Extend the kernel manager's ``untracked_message_types``, where it has them (jupyter_server 2.11 and later)."""
+    """Extend the kernel manager's ``untracked_message_types``, where it has them."""
     tracked = getattr(app.kernel_manager, "untracked_message_types", None)
     if tracked is None:
         app.log.info("jupyter_ray: this kernel manager cannot leave messages untracked; the kernel may seem idle early")

@@ -1,0 +1,43 @@
+"""Limits and paths, with the reason for each figure."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+INLINE_LIMIT = 100 * 1024
+"""Bytes up to which a value travels in the message; larger ones go to shared memory (Ray's figure)."""
+
+ACTOR_BACKLOG = 10_000
+"""Calls that one caller may have unfinished on one actor; past it ``.remote()`` waits, so that a flood is slowed at its source."""
+
+EVENT_LOG = 100_000
+"""Events that the runtime remembers."""
+
+EVENT_INTERVAL = 0.04
+"""Seconds between two batches of events: less than a screen needs, more than a burst takes."""
+
+LOG_INTERVAL = 0.05
+"""Seconds that printed lines wait to be sent together."""
+
+IDLE_WORKER_SECONDS = 5.0
+"""Seconds after which a worker beyond the number of CPUs is let go."""
+
+CLOSURE_WARNING = 1024**2
+CLOSURE_LIMIT = 100 * 1024**2
+"""Bytes of a pickled function from which on we warn and refuse."""
+
+SHUTDOWN_SECONDS = 5.0
+"""Seconds that `shutdown` grants the runtime before it is killed."""
+
+
+def session_folder(session: str) -> Path:
+    """Return the folder (mode 0700) of a session's sockets and logs."""
+    return Path(tempfile.gettempdir()) / f"jupyter_ray-{os.getuid()}-{session}"
+
+
+def shared_memory_folder(session: str) -> Path:
+    """Return the folder of a session's shared-memory files: in memory where the system offers that."""
+    root = Path("/dev/shm")
+    return (root if root.is_dir() else Path(tempfile.gettempdir())) / f"jupyter_ray-{os.getuid()}-{session}-shm"

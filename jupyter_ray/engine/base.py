@@ -1,0 +1,167 @@
+"""The port: what an engine offers to the API above it.
+
+The local engine and the Ray engine implement `Engine`, and pass the same contract suite (``tests/contract``). The API layer
+turns Ray's call syntax into these calls; it validates options and signatures, so an engine may trust them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.events import AnyEvent
+from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Definition:
+    """A remote function or class, as its decorator saw it.
+
+    Attributes
+    ----------
+    value
+        The function or class; None in a process that got the definition by its id.
+    name
+        Its qualified name.
+    id
+        Names the definition everywhere. Redefining (running the cell again) makes a new one.
+    is_class
+        Whether it is an actor's class.
+    """
+
+    value: Any
+    name: str
+    module: str = ""
+    is_class: bool = False
+    id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NamedActor:
+    """What `get_actor` finds. `handle` is what the API layer stored with the actor when it made it."""
+
+    actor: bytes
+    handle: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class InitOptions:
+    """What `init` was asked for. None means: detect."""
+
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    resources: dict[str, float] | None = None
+    memory: float | None = None
+    object_store_memory: int | None = None
+    namespace: str | None = None
+    runtime_env: dict[str, Any] | None = None
+    log_to_driver: bool = True
+
+
+EventListener = Callable[[list[AnyEvent]], None]
+
+
+class Engine(Protocol):
+    """One running session, seen from one process (a driver, or a worker)."""
+
+    name: str
+    process: ProcessContext
+
+    def submit(
+        self, definition: Definition, args: Sequence[Any], kwargs: dict[str, Any], options: TaskOptions
+    ) -> list[ObjectRef[Any]] | ObjectRefGenerator:
+        """Start a task; return one reference per return value, or a generator where `num_returns` is ``"streaming"``.
+
+        Raises
+        ------
+        TypeError
+            An argument cannot be pickled; the message names it.
+        TaskUnschedulableError
+            The machine can never meet the demand.
+        """
+
+    def create_actor(
+        self,
+        definition: Definition,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        options: ActorOptions,
+        *,
+        is_async: bool,
+        handle: bytes,
+    ) -> tuple[ActorRef, bool]:
+        """Start an actor. `handle` is stored for `get_actor`.
+
+        Returns
+        -------
+        (ActorRef, bool)
+            The reference, and whether the actor is new (False: `get_if_exists` found one).
+
+        Raises
+        ------
+        ActorAlreadyExistsError
+            The name is taken (a ValueError).
+        """
+
+    def call(
+        self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
+    ) -> list[ObjectRef[Any]] | ObjectRefGenerator:
+        """Call a method; as `submit`. `options` are complete: the actor's defaults are merged in."""
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
+        """Return the values in the order of `refs`; raise the first error that comes.
+
+        Raises
+        ------
+        GetTimeoutError
+            `timeout` seconds went by; 0 means now.
+        """
+
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """Store a snapshot of `value`."""
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
+    ) -> list[bytes]:
+        """Wait until `num_returns` of `refs` are ready or `timeout` went by; return the ids of ready ones, at most `num_returns`."""
+
+    def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
+        """Cancel the task that makes the object; nothing if it has ended. ValueError: force on an actor's call."""
+
+    def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
+        """End an actor at once."""
+
+    def get_actor(self, name: str, namespace: str | None) -> NamedActor | None:
+        """Find a living actor by its name; None if there is none."""
+
+    def list_named_actors(self, all_namespaces: bool) -> list[tuple[str, str]]:
+        """Return (namespace, name) of the living named actors."""
+
+    def total_resources(self) -> dict[str, float]:
+        """Return all resources, in amounts."""
+
+    def available_resources(self) -> dict[str, float]:
+        """Return what is free; a fully used resource is absent, as in Ray."""
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return one row per machine, with Ray's keys."""
+
+    def is_cancelled(self, task: bytes) -> bool:
+        """Tell whether a cancel was asked for the running task."""
+
+    def subscribe(self, listener: EventListener) -> Callable[[], None]:
+        """Send every event from the beginning of the log to `listener`, from a thread of the engine; return the undo."""
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counts of the session: tasks, actors, objects, workers, bytes."""
+
+    def shutdown(self) -> None:
+        """End the session and all its processes; idempotent."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session can still be used."""

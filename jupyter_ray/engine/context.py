@@ -1,0 +1,88 @@
+"""What runs in this thread: the task, its actor, and the notebook cell that asked for it.
+
+A worker enters a `TaskContext` before it calls user code; a driver has none. The cell is an opaque token: the notebook layer
+says through `set_cell_source` which cell runs now, tasks inherit it from the task that submits them, and their output carries it back.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class TaskContext:
+    """The running task. `held` is in amounts; `gpus` are the ids assigned, as text."""
+
+    task: bytes
+    name: str
+    function: str
+    actor: bytes | None = None
+    parent: bytes | None = None
+    cell: str | None = None
+    held: dict[str, float] = dataclasses.field(default_factory=dict)
+    gpus: list[str] = dataclasses.field(default_factory=list)
+    attempt: int = 0
+    thread: int = dataclasses.field(default_factory=threading.get_ident)
+    cancelled: bool = False
+    runtime_env: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class ProcessContext:
+    """What this process is. A driver has no `worker`, a pooled worker no `actor`."""
+
+    job: bytes
+    node: bytes
+    worker: bytes
+    is_driver: bool
+    namespace: str = ""
+    session: str = ""
+    actor: bytes | None = None
+    actor_name: str | None = None
+    actor_handle: bytes = b""
+    restarts: int = 0
+    held: dict[str, float] = dataclasses.field(default_factory=dict)
+    gpus: list[str] = dataclasses.field(default_factory=list)
+    runtime_env: dict[str, Any] | None = None
+
+
+_task: contextvars.ContextVar[TaskContext | None] = contextvars.ContextVar("jupyter_ray_task", default=None)
+_main_task: TaskContext | None = None
+_cell_source: Callable[[], str | None] = lambda: None  # noqa: E731
+
+
+def current_task() -> TaskContext | None:
+    """Return the task that runs in this thread or coroutine; threads that a task starts belong to the task."""
+    return _task.get() or _main_task
+
+
+def enter_task(context: TaskContext, *, main: bool) -> contextvars.Token[TaskContext | None]:
+    """Make `context` the current task here; with `main`, of the threads that it starts too."""
+    global _main_task
+    if main:
+        _main_task = context
+    return _task.set(context)
+
+
+def leave_task(token: contextvars.Token[TaskContext | None], *, main: bool) -> None:
+    """Undo `enter_task`."""
+    global _main_task
+    if main:
+        _main_task = None
+    _task.reset(token)
+
+
+def set_cell_source(source: Callable[[], str | None]) -> None:
+    """Say who knows which notebook cell runs now."""
+    global _cell_source
+    _cell_source = source
+
+
+def current_cell() -> str | None:
+    """Return the cell that a call made now belongs to."""
+    task = current_task()
+    return _cell_source() if task is None else task.cell

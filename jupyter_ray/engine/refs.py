@@ -1,0 +1,379 @@
+"""References: what a user holds of an object or of an actor.
+
+A reference is counted. While a Python object for it lives in this process, the process is one of its holders; when the
+last one goes, the engine is told through the `Counter` that made it. Pickling a reference hands it on: it must happen inside
+a `collecting` block, which is how an engine learns what a value contains. Outside of one (a user who pickles by hand) the
+reference is pinned for ever, as in Ray.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, TaskID, task_of
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+
+
+class Counter(Protocol):
+    """What an engine offers to the references of this process."""
+
+    def acquired(self, counted: bytes) -> None:
+        """A Python object for `counted` (an object's or an actor's id) was made."""
+
+    def released(self, counted: bytes) -> None:
+        """A Python object for `counted` is gone. Called from finalizers: must not block or lock re-entrantly."""
+
+    def pinned(self, counted: bytes) -> None:
+        """`counted` was pickled by hand: never release it."""
+
+    def when_ready(self, object_id: bytes, callback: Callable[[Any, BaseException | None], None]) -> None:
+        """Call `callback(value, error)` from any thread once the object has its value."""
+
+
+class _Local(threading.local):
+    collected: list[bytes] | None = None
+    definitions: list[Any] | None = None
+
+
+_local = _Local()
+_default_counter: Counter | None = None
+
+
+def set_counter(counter: Counter | None) -> None:
+    """Make `counter` the one that references made in this process report to."""
+    global _default_counter
+    _default_counter = counter
+
+
+class Collected:
+    """What one pickling handed on: `ids` of objects and actors, and the definitions of remote functions and classes."""
+
+    __slots__ = ("definitions", "ids")
+
+    def __init__(self) -> None:
+        self.ids: list[bytes] = []
+        self.definitions: list[Any] = []
+
+
+@contextlib.contextmanager
+def collecting() -> Iterator[Collected]:
+    """Collect the references that are pickled inside the block, in this thread."""
+    outer = _local.collected, _local.definitions
+    collected = Collected()
+    _local.collected, _local.definitions = collected.ids, collected.definitions
+    try:
+        yield collected
+    finally:
+        _local.collected, _local.definitions = outer
+
+
+def note_definition(definition: Any) -> bool:
+    """Record that a remote function or class is being pickled; False outside of a `collecting` block."""
+    if _local.definitions is None:
+        return False
+    _local.definitions.append(definition)
+    return True
+
+
+def _note(counted: bytes, counter: Counter | None) -> None:
+    if _local.collected is not None:
+        _local.collected.append(counted)
+    elif counter is not None:
+        counter.pinned(counted)
+
+
+class ObjectRef(Generic[T]):
+    """A reference to the value that a task returns or that `put` stored.
+
+    Parameters
+    ----------
+    binary
+        The object id, exactly 28 bytes.
+
+    Raises
+    ------
+    ValueError
+        `binary` has another length.
+
+    Notes
+    -----
+    Source: Ray's ``ObjectRef``. Hashable, comparable, awaitable; picklable inside stored values and arguments.
+    """
+
+    __slots__ = ("__weakref__", "_binary", "_counter")
+
+    def __init__(self, binary: bytes) -> None:
+        if len(binary) != OBJECT_ID_SIZE:
+            raise ValueError(f"ID string needs to have length {OBJECT_ID_SIZE}, got {len(binary)}")
+        self._binary = binary
+        self._counter = counter = _default_counter
+        if counter is not None:
+            counter.acquired(binary)
+
+    def __del__(self) -> None:
+        counter = getattr(self, "_counter", None)
+        if counter is not None:
+            counter.released(self._binary)
+
+    @classmethod
+    def nil(cls) -> ObjectRef[Any]:
+        """Return the reference to nothing."""
+        return cls(b"\xff" * OBJECT_ID_SIZE)
+
+    @classmethod
+    def from_random(cls) -> ObjectRef[Any]:
+        """Return a reference with a random id, to an object that does not exist."""
+        import os
+
+        return cls(os.urandom(OBJECT_ID_SIZE))
+
+    @classmethod
+    def from_hex(cls, text: str) -> ObjectRef[Any]:
+        """Return the reference whose id `hex` printed as `text`."""
+        return cls(bytes.fromhex(text))
+
+    @classmethod
+    def size(cls) -> int:
+        """Return the number of bytes of an object id."""
+        return OBJECT_ID_SIZE
+
+    def binary(self) -> bytes:
+        """Return the object id as bytes."""
+        return self._binary
+
+    def hex(self) -> str:
+        """Return the object id as hexadecimal digits."""
+        return self._binary.hex()
+
+    def is_nil(self) -> bool:
+        """Tell whether this refers to nothing."""
+        return self._binary == b"\xff" * OBJECT_ID_SIZE
+
+    def task_id(self) -> TaskID:
+        """Return the id of the task that makes the object."""
+        return TaskID(task_of(self._binary))
+
+    def future(self) -> concurrent.futures.Future[T]:
+        """Return a future of the value. Cancelling it does not cancel the task (as in Ray).
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Its result is the value, its exception the task's error.
+        """
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def settle(value: Any, error: BaseException | None) -> None:
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                if error is not None:
+                    future.set_exception(error)
+                else:
+                    future.set_result(value)
+
+        self._when_ready(settle)
+        return future
+
+    def as_future(self) -> asyncio.Future[T]:
+        """Return an asyncio future of the value, for the running loop."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        ref = self
+
+        def settle(value: Any, error: BaseException | None) -> None:
+            def in_loop() -> None:
+                nonlocal ref
+                del ref  # The object stays until the value was handed over.
+                if future.done():
+                    return
+                if error is not None:
+                    future.set_exception(error)
+                else:
+                    future.set_result(value)
+
+            with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
+                loop.call_soon_threadsafe(in_loop)
+
+        self._when_ready(settle)
+        return future
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self.as_future().__await__()
+
+    def _on_completed(self, callback: Callable[[Any], None]) -> None:
+        """Call `callback` with the value, or with the error, when it is there (private in Ray too)."""
+        self._when_ready(lambda value, error: callback(value if error is None else error))
+
+    def _when_ready(self, callback: Callable[[Any, BaseException | None], None]) -> None:
+        if self._counter is None:
+            raise RuntimeError(f"{self!r} belongs to no running session. Call init() and make it again.")
+        self._counter.when_ready(self._binary, callback)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObjectRef) and other._binary == self._binary
+
+    def __hash__(self) -> int:
+        return hash(self._binary)
+
+    def __repr__(self) -> str:
+        return f"ObjectRef({self._binary.hex()})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _note(self._binary, self._counter)
+        return ObjectRef, (self._binary,)
+
+
+class ActorRef:
+    """The counted part of an actor's handle.
+
+    Parameters
+    ----------
+    binary
+        The actor id, 16 bytes.
+    weak
+        Do not count: the handle does not keep the actor alive (`get_actor`, `current_actor`).
+    """
+
+    __slots__ = ("__weakref__", "_binary", "_counter")
+
+    def __init__(self, binary: bytes, weak: bool = False) -> None:
+        self._binary = binary
+        self._counter = counter = None if weak else _default_counter
+        if counter is not None:
+            counter.acquired(binary)
+
+    def __del__(self) -> None:
+        counter = getattr(self, "_counter", None)
+        if counter is not None:
+            counter.released(self._binary)
+
+    @property
+    def id(self) -> ActorID:
+        """The actor's id."""
+        return ActorID(self._binary)
+
+    def binary(self) -> bytes:
+        """Return the actor id as bytes."""
+        return self._binary
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorRef) and other._binary == self._binary
+
+    def __hash__(self) -> int:
+        return hash(self._binary)
+
+    def __repr__(self) -> str:
+        return f"ActorRef({self._binary.hex()})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _note(self._binary, self._counter)
+        return ActorRef, (self._binary,)
+
+
+class Stream(Protocol):
+    """What an engine offers to one `ObjectRefGenerator`."""
+
+    def next(self, timeout: float | None) -> bytes | None:
+        """Wait for the next item and return its object id, or None at the end. Raises GetTimeoutError."""
+
+    async def next_async(self) -> bytes | None:
+        """As `next`, without blocking the event loop."""
+
+    def ready(self) -> bool:
+        """Tell whether `next` would return at once."""
+
+    def finished(self) -> bool:
+        """Tell whether all items were taken and the task has ended."""
+
+    def completed(self) -> ObjectRef[Any]:
+        """Return a reference that is ready when the task has ended."""
+
+    def task(self) -> bytes:
+        """Return the id of the task."""
+
+    def close(self) -> None:
+        """Let the items that nobody took go."""
+
+
+class ObjectRefGenerator:
+    """The references that a streaming task makes, as they come.
+
+    Iterate over it, or use ``async for``; each item is an `ObjectRef`. Source: Ray's ``ObjectRefGenerator``.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> ObjectRefGenerator:
+        return self
+
+    def __next__(self) -> ObjectRef[Any]:
+        return self._take(self._stream.next(None))
+
+    def _next_sync(self, timeout_s: float | None = None) -> ObjectRef[Any]:
+        return self._take(self._stream.next(timeout_s))
+
+    def _take(self, item: bytes | None) -> ObjectRef[Any]:
+        if item is None:
+            raise StopIteration
+        return ObjectRef(item)
+
+    def __aiter__(self) -> AsyncIterator[ObjectRef[Any]]:
+        return self
+
+    async def __anext__(self) -> ObjectRef[Any]:
+        item = await self._stream.next_async()
+        if item is None:
+            raise StopAsyncIteration
+        return ObjectRef(item)
+
+    def completed(self) -> ObjectRef[Any]:
+        """Return a reference that is ready when the task has ended; it raises if the system failed."""
+        return self._stream.completed()
+
+    def next_ready(self) -> bool:
+        """Tell whether the next item is there, without waiting."""
+        return self._stream.ready()
+
+    def is_finished(self) -> bool:
+        """Tell whether all items were taken and the task has ended, without waiting."""
+        return self._stream.finished()
+
+    def task_id(self) -> TaskID:
+        """Return the id of the generator's task."""
+        return TaskID(self._stream.task())
+
+    def send(self, value: Any) -> None:
+        """Not offered."""
+        raise NotImplementedError("`send` is not supported by ObjectRefGenerator.")
+
+    def throw(self, *error: Any) -> None:
+        """Not offered."""
+        raise NotImplementedError("`throw` is not supported by ObjectRefGenerator.")
+
+    def close(self) -> None:
+        """Not offered; drop the generator to let the unread items go."""
+        raise NotImplementedError("`close` is not supported by ObjectRefGenerator.")
+
+    def __del__(self) -> None:
+        stream = getattr(self, "_stream", None)
+        if stream is not None:
+            stream.close()
+
+    def __getstate__(self) -> Any:
+        raise TypeError("An ObjectRefGenerator cannot be pickled: iterate over it here, and pass the refs.")
+
+    def __repr__(self) -> str:
+        return f"ObjectRefGenerator({self._stream.task().hex()})"
+
+
+DynamicObjectRefGenerator = ObjectRefGenerator

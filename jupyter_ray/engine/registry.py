@@ -1,0 +1,79 @@
+"""Which engine this process uses, how engines are found, and who is told of a change.
+
+Engines are named by strings and imported at first use, so that nothing above knows one, and a script that never uses the Ray
+engine never imports it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_ray.engine.base import Engine, InitOptions
+
+_PROVIDERS = {"local": "jupyter_ray.local.engine", "ray": "jupyter_ray.ray_cluster.engine"}
+
+_engine: Engine | None = None
+_starter: Callable[[], Engine] | None = None
+_watchers: list[Callable[[Engine | None], None]] = []
+
+
+def current() -> Engine | None:
+    """Return the engine of this process, or None."""
+    return _engine
+
+
+def set_current(engine: Engine | None) -> None:
+    """Make `engine` the one of this process, and tell the watchers."""
+    global _engine
+    _engine = engine
+    for watcher in list(_watchers):
+        watcher(engine)
+
+
+def watch(watcher: Callable[[Engine | None], None]) -> Callable[[], None]:
+    """Call `watcher` at each change of the engine; return the undo."""
+    _watchers.append(watcher)
+    return lambda: _watchers.remove(watcher)
+
+
+def set_starter(starter: Callable[[], Engine]) -> None:
+    """Say how to start an engine when one is needed and none runs (Ray's auto-init)."""
+    global _starter
+    _starter = starter
+
+
+def required() -> Engine:
+    """Return the engine, starting one if none runs.
+
+    Raises
+    ------
+    RuntimeError
+        No engine runs and nobody said how to start one.
+    """
+    if _engine is not None:
+        return _engine
+    if _starter is None:
+        raise RuntimeError("No session runs. Call init() first.")
+    return _starter()
+
+
+def _provider(kind: str) -> Any:
+    return importlib.import_module(_PROVIDERS[kind])
+
+
+def start(kind: str, options: InitOptions, address: str | None = None) -> Engine:
+    """Start the engine named `kind` (``"local"`` or ``"ray"``) and return it, ready for use; does not make it current."""
+    engine: Engine = _provider(kind).start(options, address)
+    return engine
+
+
+def warm(kind: str = "local") -> None:
+    """Start the engine's processes in the background, bound to nothing yet; returns at once; idempotent."""
+    _provider(kind).warm()
+
+
+def cool(kind: str = "local") -> None:
+    """End processes that `warm` started and nobody bound; idempotent."""
+    _provider(kind).cool()

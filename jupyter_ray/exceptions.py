@@ -1,0 +1,291 @@
+"""The errors that users meet. Names and inheritance are Ray's (``ray.exceptions``, 2.60).
+
+An error raised in a task arrives as an instance of `RayTaskError` *and* of its own class: see `RayTaskError.as_instanceof_cause`.
+Each message says what happened, who is at fault, and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RayError(Exception):
+    """The base of all errors of this package."""
+
+
+class RayTaskError(RayError):
+    """A task raised an error.
+
+    Parameters
+    ----------
+    function_name
+        The task's name.
+    traceback_str
+        The remote traceback, as text.
+    cause
+        The error that the task raised; None if it could not be pickled.
+    pid
+        The worker's process.
+    actor
+        ``Class(id)`` and ``repr`` of the instance, for methods.
+    """
+
+    def __init__(
+        self,
+        function_name: str,
+        traceback_str: str,
+        cause: BaseException | None = None,
+        *,
+        pid: int = 0,
+        ip: str = "127.0.0.1",
+        actor: str | None = None,
+    ) -> None:
+        super().__init__(function_name, traceback_str, cause)
+        self.function_name = function_name
+        self.traceback_str = traceback_str
+        self.cause = cause
+        self.pid = pid
+        self.ip = ip
+        self.actor = actor
+
+    def as_instanceof_cause(self) -> RayTaskError:
+        """Return an error that is a `RayTaskError` and an instance of the cause's class, or `self` where that cannot be."""
+        cause = self.cause
+        if cause is None or isinstance(cause, RayTaskError):
+            return self
+        kind = type(cause)
+        if issubclass(kind, RayError) and not issubclass(kind, TaskCancelledError):
+            pass
+        try:
+            dual = _dual_class(kind)
+            error = dual(self, cause)
+        except Exception:  # A class that cannot be subclassed or made this way: the plain error says it all.
+            return self
+        error.__cause__ = cause.__cause__
+        error.__suppress_context__ = True
+        return error
+
+    def __str__(self) -> str:
+        where = f"{self.function_name}() (pid={self.pid}, ip={self.ip}"
+        where += f", actor={self.actor})" if self.actor else ")"
+        return f"ray::{where}\n{self.traceback_str.rstrip()}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_task_error, (
+            self.function_name,
+            self.traceback_str,
+            self.cause,
+            self.pid,
+            self.ip,
+            self.actor,
+        )
+
+
+def _rebuild_task_error(
+    function_name: str, traceback_str: str, cause: BaseException | None, pid: int, ip: str, actor: str | None
+) -> RayTaskError:
+    return RayTaskError(function_name, traceback_str, cause, pid=pid, ip=ip, actor=actor)
+
+
+_dual_classes: dict[type[BaseException], type[RayTaskError]] = {}
+
+
+def _dual_class(kind: type[BaseException]) -> Any:
+    """Return the class that is `RayTaskError` and `kind` at once."""
+    if kind in _dual_classes:
+        return _dual_classes[kind]
+
+    def __init__(self: Any, error: RayTaskError, cause: BaseException) -> None:
+        RayTaskError.__init__(
+            self, error.function_name, error.traceback_str, cause, pid=error.pid, ip=error.ip, actor=error.actor
+        )
+        self.args = cause.args  # Handlers read them, as they would of the cause.
+
+    def __getattr__(self: Any, name: str) -> Any:
+        if name.startswith("__") or name == "cause":
+            raise AttributeError(name)
+        return getattr(self.cause, name)
+
+    def __reduce__(self: Any) -> tuple[Any, ...]:
+        return _rebuild_dual, (RayTaskError.__reduce__(self)[1],)
+
+    body = {
+        "__init__": __init__,
+        "__getattr__": __getattr__,
+        "__reduce__": __reduce__,
+        "__str__": RayTaskError.__str__,
+        "__module__": RayTaskError.__module__,
+    }
+    name = f"RayTaskError({kind.__name__})"
+    bases = (RayTaskError,) if issubclass(RayTaskError, kind) else (RayTaskError, kind)
+    dual = type(name, bases, {**body, "__qualname__": name})
+    _dual_classes[kind] = dual
+    return dual
+
+
+def _rebuild_dual(state: tuple[Any, ...]) -> RayTaskError:
+    return _rebuild_task_error(*state).as_instanceof_cause()
+
+
+class TaskCancelledError(RayError):
+    """The task was cancelled."""
+
+    def __init__(self, task: str | None = None, error_message: str | None = None) -> None:
+        super().__init__(task, error_message)
+        self.task_id = task
+        self.error_message = error_message
+
+    def __str__(self) -> str:
+        if self.error_message:
+            return self.error_message
+        return f"Task {self.task_id} was cancelled." if self.task_id else "This task or its actor was cancelled."
+
+
+class GetTimeoutError(RayError, TimeoutError):
+    """`get` waited for longer than its timeout."""
+
+
+class RaySystemError(RayError):
+    """The runtime itself is at fault, or is not running."""
+
+
+class LocalRayletDiedError(RayError):
+    """The runtime process died."""
+
+
+class NodeDiedError(RayError):
+    """A machine was lost."""
+
+
+class WorkerCrashedError(RayError):
+    """The process that ran the task ended."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else "The worker died unexpectedly while executing this task."
+
+
+class OutOfMemoryError(RayError):
+    """The task's process was ended because memory ran out."""
+
+
+class OutOfDiskError(RayError):
+    """The disk is full."""
+
+
+class RayActorError(RayError):
+    """An actor cannot answer: it is dead, or is being restarted.
+
+    Attributes
+    ----------
+    actor_init_failed
+        Whether the constructor raised.
+    """
+
+    def __init__(self, message: str = "The actor died.", actor_id: str | None = None, actor_init_failed: bool = False):
+        super().__init__(message, actor_id, actor_init_failed)
+        self.message = message
+        self.actor_id = actor_id
+        self.actor_init_failed = actor_init_failed
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ActorDiedError(RayActorError):
+    """The actor is dead for good."""
+
+
+class ActorUnavailableError(RayActorError):
+    """The actor cannot answer now; it is being restarted."""
+
+
+class ObjectLostError(RayError):
+    """A value is gone."""
+
+
+class ObjectFetchTimedOutError(ObjectLostError):
+    """A value could not be fetched in time."""
+
+
+class OwnerDiedError(ObjectLostError):
+    """The process that made the value is gone."""
+
+
+class ObjectReconstructionFailedError(ObjectLostError):
+    """A lost value could not be computed again."""
+
+
+class ObjectFreedError(ObjectLostError):
+    """The value was freed by hand."""
+
+
+class ReferenceCountingAssertionError(ObjectLostError, AssertionError):
+    """A reference outlived its object."""
+
+
+class ObjectStoreFullError(RayError):
+    """Shared memory is full."""
+
+
+class PendingCallsLimitExceeded(RayError):
+    """More calls wait than `max_pending_calls` allows."""
+
+
+class RuntimeEnvSetupError(RayError):
+    """A runtime environment could not be set up."""
+
+
+class TaskUnschedulableError(RayError):
+    """This machine can never meet the task's demand."""
+
+
+class ActorUnschedulableError(RayError):
+    """This machine can never meet the actor's demand."""
+
+
+class ResourceDeadlockError(RayError):
+    """A cycle of tasks hold what the others wait for. Ray has no such error: it hangs."""
+
+
+class TaskPlacementGroupRemoved(RayError):
+    """The placement group of the task was removed."""
+
+
+class ActorPlacementGroupRemoved(RayError):
+    """The placement group of the actor was removed."""
+
+
+class ActorAlreadyExistsError(ValueError, RayError):
+    """The name is taken by a living actor."""
+
+
+class ActorHandleNotFoundError(ValueError, RayError):
+    """The handle belongs to no actor of this session."""
+
+
+class UnserializableException(RayError):
+    """The task raised an error that cannot be pickled; the message holds its text."""
+
+
+class UserCodeException(RayError):
+    """User code that the runtime calls raised an error."""
+
+
+class AsyncioActorExit(RayError):
+    """Raised by `exit_actor` inside an async actor."""
+
+
+class ObjectRefStreamEndOfStreamError(RayError):
+    """A stream has no more items."""
+
+
+class StreamingGeneratorReplayInconsistentError(RayError):
+    """A generator yielded other items when it was run again."""
+
+
+class PlasmaObjectNotAvailable(RayError):
+    """A value was not in shared memory within the time given."""
+
+
+class OufOfBandObjectRefSerializationException(RayError):
+    """A reference was pickled by hand where that is forbidden. (The spelling is Ray's.)"""

@@ -1,0 +1,62 @@
+"""Messages to bytes and back.
+
+A message that does not decode is the peer's fault: `ProtocolError`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from jupyter_ray.local.protocol.messages import Body, ClientMessage, Message, ServerMessage
+
+_encoder = msgspec.msgpack.Encoder()
+_client = msgspec.msgpack.Decoder(ClientMessage)
+_server = msgspec.msgpack.Decoder(ServerMessage)
+_body = msgspec.msgpack.Decoder(Body)
+_HEADER = b"\0\0\0\0"
+
+
+class ProtocolError(Exception):
+    """The peer sent what is no message of this protocol."""
+
+
+def encode(message: Message) -> bytearray:
+    """Return `message` as one frame, its length included."""
+    buffer = bytearray(_HEADER)
+    _encoder.encode_into(message, buffer, 4)
+    buffer[:4] = (len(buffer) - 4).to_bytes(4, "little")
+    return buffer
+
+
+def append(message: Message, buffer: bytearray) -> None:
+    """Add `message` as one frame to the end of `buffer`."""
+    start = len(buffer)
+    buffer += _HEADER
+    _encoder.encode_into(message, buffer, start + 4)
+    buffer[start : start + 4] = (len(buffer) - start - 4).to_bytes(4, "little")
+
+
+def decode_client(frame: memoryview) -> ClientMessage:
+    """Return the message that a client sent."""
+    try:
+        return _client.decode(frame)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"A client sent no valid message: {error}") from error
+
+
+def decode_server(frame: memoryview) -> ServerMessage:
+    """Return the message that the runtime sent."""
+    try:
+        return _server.decode(frame)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"The runtime sent no valid message: {error}") from error
+
+
+def encode_body(body: Body) -> bytes:
+    """Return a task's body for `TaskSpec.body`."""
+    return _encoder.encode(body)
+
+
+def decode_body(body: bytes) -> Body:
+    """Return what `encode_body` encoded."""
+    return _body.decode(body)

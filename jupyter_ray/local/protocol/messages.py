@@ -1,0 +1,437 @@
+"""Every message between a client (driver or worker) and the runtime, and nothing else.
+
+A task's description has two parts. `TaskSpec` is what the runtime reads in order to decide; `TaskSpec.body` is an encoded `Body`
+between the caller and the worker, which the runtime passes on unread. Identifiers are plain ``bytes``; amounts are parts
+of 1/10,000 (see `jupyter_ray.resources`). In lists of counted ids, 28 bytes are an object and 16 an actor.
+
+Counting. The runtime knows, for each process, how many times it granted a reference to it: when the process made it (`Submit`,
+`Put`, `CreateActor`), and each time a message to it carries a value or arguments that contain the reference. A process that has
+no Python object left for a reference says `Drop` with the number of grants it has seen; a grant that is on its way
+meanwhile keeps the object alive.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Union
+
+import msgspec
+
+from jupyter_ray.events import AnyEvent
+
+DYNAMIC = -1
+STREAMING = -2
+
+
+class Message(msgspec.Struct, array_like=True, frozen=True):
+    """What all messages have in common: they are immutable, and arrays on the wire."""
+
+
+class Payload(Message):
+    """One serialized value: a pickle stream and the buffers beside it.
+
+    Attributes
+    ----------
+    data
+        The pickle stream (protocol 5); empty if `segment` is set.
+    buffers
+        Out-of-band buffers, in order; empty if `segment` is set.
+    segment
+        Name of a file in the session's shared-memory folder that holds stream and buffers, or "".
+    layout
+        For a segment: offset and length of the stream, then of each buffer, in bytes.
+    size
+        Bytes in all.
+    is_error
+        The value is an exception to raise.
+    contained
+        Ids of the objects and actors that the value refers to, one for each occurrence.
+    """
+
+    data: bytes = b""
+    buffers: list[bytes] = []
+    segment: str = ""
+    layout: list[int] = []
+    size: int = 0
+    is_error: bool = False
+    contained: list[bytes] = []
+
+
+class Body(Message):
+    """What a worker needs in order to run a task, beside its dependencies' values.
+
+    `args` holds the pickled pair ``(args, kwargs)``, in which `Argument(i)` stands for dependency i; None: no arguments.
+    `retry_on` is a pickled tuple of exception classes; `writable` and `inout` are as the user wrote them.
+    """
+
+    function: str = ""
+    method: str = ""
+    args: Payload | None = None
+    retry_on: bytes = b""
+    writable: bool | list[str | int] | None = None
+    inout: list[str | int] | None = None
+    backpressure: int = -1
+
+
+class TaskSpec(Message):
+    """A task, as the scheduler sees it. `num_returns` may be `DYNAMIC` or `STREAMING`."""
+
+    task: bytes
+    kind: Literal["task", "method", "actor"]
+    name: str
+    body: bytes
+    definition: str = ""
+    dependencies: list[bytes] = []
+    contained: list[bytes] = []
+    segment: str = ""
+    num_returns: int = 1
+    demand: dict[str, int] = {}
+    parent: bytes | None = None
+    cell: str | None = None
+    site: str | None = None
+    max_retries: int = 0
+    retry_exceptions: bool = False
+    max_calls: int = 0
+    env: str = ""
+    """The runtime environment as canonical JSON, "" for none; workers are shared only within one."""
+    group: str | None = None
+    """Placement group (hex), or None."""
+    bundle: int = -1
+    actor: bytes | None = None
+    concurrency_group: str = ""
+
+
+class ActorSpec(Message):
+    """An actor to make. Its constructor is `creation` (kind ``"actor"``), whose demand it holds while it lives."""
+
+    actor: bytes
+    creation: TaskSpec
+    class_name: str
+    handle: bytes
+    placement: dict[str, int] = {}
+    """What must be free for the actor to be placed; at least its demand."""
+    name: str = ""
+    namespace: str = ""
+    get_if_exists: bool = False
+    detached: bool = False
+    max_restarts: int = 0
+    max_task_retries: int = 0
+    max_concurrency: int = 1
+    is_async: bool = False
+    concurrency_groups: dict[str, int] = {}
+    ordered: bool = True
+    """Calls of one caller start in the order in which they were made, even when one waits for an argument."""
+
+
+# --- client to runtime -------------------------------------------------------------------------------------------
+
+
+class Hello(Message, tag=1):
+    """The first message of a connection. `client` has 16 bytes; for a worker it is the id the runtime gave it."""
+
+    kind: Literal["driver", "worker"]
+    client: bytes
+    pid: int
+
+
+class Bind(Message, tag=2):
+    """Bind the runtime to resources and to the driver's surroundings; answered by `Answer` with a `dict`."""
+
+    request: int
+    resources: dict[str, int]
+    gpus: list[str]
+    namespace: str
+    sys_path: list[str]
+    cwd: str
+    environ: dict[str, str]
+    env: str = ""
+    store_limit: int = 0
+
+
+class Export(Message, tag=3):
+    """Ship a function or class: `blob` is its pickle. A later export of the same definition replaces it."""
+
+    definition: str
+    version: int
+    name: str
+    blob: bytes
+    contained: list[bytes] = []
+
+
+class Submit(Message, tag=4):
+    """Start a task or call a method. The sender holds the return values."""
+
+    spec: TaskSpec
+
+
+class CreateActor(Message, tag=5):
+    """Make an actor. With a name the runtime answers `Answer`: ``{"actor", "handle", "created"}``; else `request` is 0."""
+
+    request: int
+    spec: ActorSpec
+
+
+class Get(Message, tag=6):
+    """Ask for values; answered by `Reply` when all are there, at the first error, or after `timeout` seconds (None: never).
+
+    `task` is the task that blocks meanwhile, None if nothing blocks. `returned` are tasks that this worker had been
+    handed in advance and gives back, since it is about to block.
+    """
+
+    request: int
+    ids: list[bytes]
+    timeout: float | None = None
+    task: bytes | None = None
+    returned: list[bytes] = []
+
+
+class Wait(Message, tag=7):
+    """Ask which of `ids` are ready; answered by `Reply` (without values) once `count` are, or after `timeout` seconds."""
+
+    request: int
+    ids: list[bytes]
+    count: int
+    timeout: float | None = None
+    task: bytes | None = None
+    returned: list[bytes] = []
+
+
+class AwaitRoom(Message, tag=8):
+    """Answered by `Reply` when few enough of the sender's calls of `actor` are unfinished: the brake on a flood."""
+
+    request: int
+    actor: bytes
+    task: bytes | None = None
+    returned: list[bytes] = []
+
+
+class Abandon(Message, tag=9):
+    """The answer to `request` is not wanted any more."""
+
+    request: int
+
+
+class Put(Message, tag=10):
+    """Store a value. The sender holds it."""
+
+    object: bytes
+    payload: Payload
+
+
+class Drop(Message, tag=11):
+    """The sender has no reference left: pairs of a counted id and the number of grants that it has seen."""
+
+    counts: list[tuple[bytes, int]]
+
+
+class Cancel(Message, tag=12):
+    """Cancel the task that makes `object`."""
+
+    object: bytes
+    force: bool
+    recursive: bool
+
+
+class Kill(Message, tag=13):
+    """End an actor at once."""
+
+    actor: bytes
+    no_restart: bool
+
+
+class Query(Message, tag=14):
+    """Ask for something that the runtime knows; answered by `Answer`. The names are in `server_queries`."""
+
+    request: int
+    what: str
+    arguments: dict[str, Any] = {}
+
+
+class Subscribe(Message, tag=15):
+    """Send the log of events from its beginning, then every event; with `on` False, stop."""
+
+    on: bool
+
+
+class Done(Message, tag=16):
+    """A task ended. `returns` has one payload per return value (a single error payload if `failed`).
+
+    `seconds` is how long user code ran. `retry` tells that the error is one that the task may be retried for. `exiting`: the process
+    leaves by itself after this message (`exit_actor`, `max_calls`).
+    """
+
+    task: bytes
+    returns: list[Payload]
+    failed: bool = False
+    cancelled: bool = False
+    retry: bool = False
+    exiting: bool = False
+    seconds: float = 0.0
+    error: str = ""
+    """One line for people, if `failed`."""
+
+
+class Item(Message, tag=17):
+    """A streaming task yielded its item number `index`, counted from 1."""
+
+    task: bytes
+    index: int
+    payload: Payload
+
+
+class Returned(Message, tag=18):
+    """The worker gives back tasks that it had been handed in advance and has not begun."""
+
+    tasks: list[bytes]
+
+
+class Log(Message, tag=19):
+    """What a task wrote."""
+
+    stream: Literal["stdout", "stderr"]
+    text: str
+    name: str
+    task: bytes | None = None
+    actor: bytes | None = None
+    cell: str | None = None
+
+
+class Shutdown(Message, tag=20):
+    """End the session."""
+
+
+class Consumed(Message, tag=21):
+    """The holder of a stream took items up to `index`, or (`index` -1) will take no more."""
+
+    task: bytes
+    index: int
+
+
+ClientMessage = Union[
+    Hello,
+    Bind,
+    Export,
+    Submit,
+    CreateActor,
+    Get,
+    Wait,
+    AwaitRoom,
+    Abandon,
+    Put,
+    Drop,
+    Cancel,
+    Kill,
+    Query,
+    Subscribe,
+    Done,
+    Item,
+    Returned,
+    Log,
+    Shutdown,
+    Consumed,
+]
+
+
+# --- runtime to client -------------------------------------------------------------------------------------------
+
+
+class Reply(Message, tag=40):
+    """The answer to `Get`, `Wait` or `AwaitRoom`.
+
+    `ready` are the ids that are ready; for `Get`, `values` stand beside them. `complete` is False when the time was up.
+    """
+
+    request: int
+    ready: list[bytes] = []
+    values: list[Payload] = []
+    complete: bool = True
+
+
+class Answer(Message, tag=41):
+    """The answer to `Bind`, `CreateActor` or `Query`. With `error` set (an exception's name), `value` is its message."""
+
+    request: int
+    value: Any = None
+    error: str = ""
+
+
+class Function(Message):
+    """A shipped definition."""
+
+    definition: str
+    version: int
+    blob: bytes
+
+
+class Execute(Message, tag=42):
+    """Run a task: now if the worker is idle, else after those it already has. `values` are the dependencies' values, in order.
+
+    `functions` are the definitions that this worker has not seen in this version. `caller` is the client that submitted it.
+    """
+
+    task: bytes
+    kind: Literal["task", "method", "actor"]
+    name: str
+    body: bytes
+    definition: str
+    values: list[Payload]
+    num_returns: int
+    functions: list[Function] = []
+    held: dict[str, int] = {}
+    gpus: list[str] = []
+    parent: bytes | None = None
+    cell: str | None = None
+    attempt: int = 0
+    actor: bytes | None = None
+    concurrency_group: str = ""
+    contained: list[bytes] = []
+    """Counted ids in the arguments, which this worker now holds: those in `body`; those of `values` are in the values."""
+    retries_left: bool = False
+    spec: ActorSpec | None = None
+    """For a constructor: the actor to become."""
+    restarts: int = 0
+
+
+class Interrupt(Message, tag=43):
+    """Cancel a task on this worker: drop it if it has not begun, else interrupt it."""
+
+    task: bytes
+
+
+class Recall(Message, tag=44):
+    """Give back (`Returned`) whatever has not begun."""
+
+
+class Exit(Message, tag=45):
+    """Leave, after what is running and queued."""
+
+    reason: str
+
+
+class Events(Message, tag=46):
+    """A batch of the log, in order."""
+
+    events: list[AnyEvent]
+
+
+class Define(Message, tag=47):
+    """A definition that this client asked for with the query ``"definition"``."""
+
+    function: Function
+
+
+class StreamState(Message, tag=48):
+    """What a stream's holder must know: items up to `items` exist; `ended` tells that there will be no more."""
+
+    task: bytes
+    items: int
+    ended: bool
+
+
+class Consume(Message, tag=49):
+    """To the worker of a stream: its holder took items up to `index`, or (-1) nobody wants more."""
+
+    task: bytes
+    index: int
+
+
+ServerMessage = Union[Reply, Answer, Execute, Interrupt, Recall, Exit, Events, Define, StreamState, Consume]

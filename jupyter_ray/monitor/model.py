@@ -1,0 +1,479 @@
+"""The model: what the panel shows of one runtime, as plain mutable records.
+
+The rules that keep it small, whatever the program does:
+
+- A task has a row (`Model.shown`) until more than `Limits.tasks` have one; then the task that ended first loses it and
+  lives on in its group's counts. A task that has not ended never loses its row, and a parent of such a task loses its
+  row only when nobody else can.
+- When even that finds no room, a submitted task gets its row when it starts. Until then only its group counts it.
+- Groups past `Limits.groups` are merged into one catch-all; dead actors and known objects are bounded as well.
+
+Nothing here is locked: the owner (`hub.Hub`) sees to it that one thread at a time is inside. Records hold the dicts and
+lists of the events they were made from, which nobody changes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from itertools import islice
+from typing import Final, Literal, Union
+
+import msgspec
+
+from jupyter_ray.events import HolderKind, TaskKind
+
+TaskState = Literal["waiting", "pending", "running", "blocked", "finished", "failed", "cancelled"]
+ActorState = Literal["pending", "starting", "alive", "restarting", "dead"]
+WorkerState = Literal["starting", "idle", "busy", "actor", "blocked", "dead"]
+RuntimeState = Literal["absent", "starting", "warm", "ready", "stopped", "dead"]
+Amounts = dict[str, float]
+GroupKey = tuple[Union[str, None], str, str, Union[str, None]]
+"""Site, name, kind, and the parent group's id."""
+
+OTHER: Final = "other"
+"""The id of the catch-all group."""
+
+TASK_STATES: Final[tuple[TaskState, ...]] = (
+    "waiting",
+    "pending",
+    "running",
+    "blocked",
+    "finished",
+    "failed",
+    "cancelled",
+)
+ENDED: Final[frozenset[str]] = frozenset({"finished", "failed", "cancelled"})
+STARTED: Final[frozenset[str]] = frozenset({"running", "blocked"})
+ALIVE: Final[tuple[TaskState, ...]] = ("waiting", "pending", "running", "blocked")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much the model keeps."""
+
+    tasks: int = 2_000
+    """Rows of tasks, unless more than that run at once."""
+    groups: int = 500
+    """Groups, beside the catch-all."""
+    dead_actors: int = 200
+    objects: int = 200_000
+    """Objects whose producing task is known. The oldest are forgotten first."""
+    links: int = 64
+    """Ids in one list of a row: dependencies, waits, holders."""
+    text: int = 400
+    """Characters of one error or name."""
+
+
+class Runtime(msgspec.Struct, kw_only=True, eq=False):
+    """The state of the runtime as a whole."""
+
+    state: RuntimeState = "absent"
+    engine: str = "local"
+    message: str = ""
+    pid: int | None = None
+    since: float | None = None
+    dropped: int = 0
+
+
+class Group(msgspec.Struct, kw_only=True, eq=False):
+    """The calls made at one place in the source by the calls of one other group."""
+
+    id: str
+    name: str
+    kind: TaskKind
+    site: str | None
+    parent: Group | None
+    cell: str | None
+    first: float
+    last: float
+    counts: dict[str, int]
+    actor: str | None = None
+    folded: int = 0
+    deps: dict[str, None] = {}
+    demand: Amounts = {}
+    """The last demand seen, shared by the rows that demand the same: a million equal dicts are one."""
+    sent: bool = False
+
+    @property
+    def alive(self) -> int:
+        """The number of its tasks that have not ended."""
+        return sum(self.counts[state] for state in ALIVE)
+
+
+class Holder(msgspec.Struct, kw_only=True, eq=False):
+    """Someone who has handles of an actor."""
+
+    kind: HolderKind
+    label: str
+    count: int = 0
+
+
+class Actor(msgspec.Struct, kw_only=True, eq=False):
+    """An actor; `task` is its constructor's task."""
+
+    id: str
+    name: str | None
+    class_name: str
+    task: str
+    parent: str | None
+    created: float
+    state: ActorState = "pending"
+    queue: int = 0
+    running: int = 0
+    finished: int = 0
+    worker: str | None = None
+    pid: int | None = None
+    held: Amounts = {}
+    gpus: list[str] = []
+    restarts: int = 0
+    holders: dict[str, Holder] = {}
+    error: str | None = None
+    sent: bool = False
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return self.name or self.class_name
+
+
+class Worker(msgspec.Struct, kw_only=True, eq=False):
+    """A worker process."""
+
+    id: str
+    pid: int | None
+    started: float
+    state: WorkerState = "idle"
+    task: str | None = None
+    actor: str | None = None
+    sent: bool = False
+
+
+class Task(msgspec.Struct, kw_only=True, eq=False):
+    """One call. None stands for an empty collection, because there may be a million of these."""
+
+    id: str
+    name: str
+    kind: TaskKind
+    state: TaskState
+    group: Group
+    parent: str | None
+    actor: str | None
+    cell: str | None
+    demand: Amounts
+    submitted: float
+    owner: Actor | None = None
+    """The record of `actor`, for a method of an actor that was known when the call was made."""
+    deps: list[str] | None = None
+    waits_for: list[str] | None = None
+    granted: Amounts | None = None
+    """What it was given when it started; it holds that less what it lent."""
+    lent: Amounts | None = None
+    gpus: list[str] | None = None
+    worker: str | None = None
+    attempt: int = 0
+    error: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    children: int = 0
+    """Tasks that it submitted and that have not ended."""
+    shown: bool = False
+    sent: bool = False
+    filed: bool = False
+    """It stands in one of the queues of rows that may go."""
+
+    @property
+    def held(self) -> Amounts:
+        """What it holds now."""
+        granted, lent = self.granted, self.lent
+        if not granted or not lent:
+            return granted or {}
+        return {kind: left for kind, amount in granted.items() if (left := amount - lent.get(kind, 0.0)) > 1e-9}
+
+
+class Dirty:
+    """What changed since the last message, and which rows that the panel has are gone."""
+
+    __slots__ = (
+        "actors",
+        "gone_actors",
+        "gone_groups",
+        "gone_tasks",
+        "gone_workers",
+        "groups",
+        "resources",
+        "runtime",
+        "tasks",
+        "workers",
+    )
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.groups: dict[str, Group] = {}
+        self.actors: dict[str, Actor] = {}
+        self.workers: dict[str, Worker] = {}
+        self.gone_tasks: dict[str, bool] = {}
+        self.gone_groups: dict[str, bool] = {}
+        self.gone_actors: dict[str, bool] = {}
+        self.gone_workers: dict[str, bool] = {}
+        self.runtime = False
+        self.resources = False
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.tasks
+            or self.groups
+            or self.runtime
+            or self.resources
+            or self.actors
+            or self.workers
+            or self.gone_tasks
+            or self.gone_groups
+            or self.gone_actors
+            or self.gone_workers
+        )
+
+
+class Model:
+    """Everything that is known of one runtime, within `limits`."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.runtime = Runtime()
+        self.tasks: dict[str, Task] = {}
+        self.shown: dict[str, Task] = {}
+        self.holding: dict[str, Task] = {}
+        """Tasks that run or are blocked."""
+        self.groups: dict[str, Group] = {}
+        self.group_index: dict[GroupKey, Group] = {}
+        self.actors: dict[str, Actor] = {}
+        self.workers: dict[str, Worker] = {}
+        self.totals: Amounts = {}
+        self.gpus: list[str] = []
+        self.producers: dict[str, tuple[str, Group]] = {}
+        """By object id: the task whose result it is, and that task's group."""
+        self.dirty = Dirty()
+        self.events = 0
+        self._ended: deque[Task] = deque()
+        self._parents: OrderedDict[str, Task] = OrderedDict()
+        self._dead_actors: deque[Actor] = deque()
+        self._groups_made = 0
+        self._crowded = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<Model of {len(self.tasks)} tasks ({len(self.shown)} shown, {self.runtime.dropped} folded), "
+            f"{len(self.groups)} groups, {len(self.actors)} actors, {len(self.workers)} workers>"
+        )
+
+    # Rows of tasks
+
+    def admit(self, task: Task) -> None:
+        """Take in a new task, with a row if there is room for it."""
+        self.tasks[task.id] = task
+        if len(self.shown) < self.limits.tasks or self._fold_oldest(parents=False):
+            self.show(task)
+
+    def show(self, task: Task) -> None:
+        """Give the task a row."""
+        task.shown = True
+        self.shown[task.id] = task
+        self.dirty.tasks[task.id] = task
+        if self.dirty.gone_tasks and self.dirty.gone_tasks.pop(task.id, False):
+            task.sent = True  # The panel still has a row with this id, so its removal must be told if it comes.
+        self.trim()
+
+    def retire(self, task: Task) -> None:
+        """The task ended: its row may go from now on."""
+        if task.parent is not None:
+            self._release_parent(task.parent)
+        if not task.shown:
+            self._fold(task)
+        elif not task.filed:
+            task.filed = True
+            self._ended.append(task)
+            self.trim()
+
+    def trim(self) -> None:
+        """Fold ended tasks while there are too many rows."""
+        while len(self.shown) > self.limits.tasks and self._fold_oldest(parents=True):
+            pass
+
+    def _release_parent(self, parent_id: str) -> None:
+        parent = self.tasks.get(parent_id)
+        if parent is None:
+            return
+        parent.children -= 1
+        if parent.children <= 0 and self._parents and self._parents.pop(parent_id, None) is not None:
+            self._ended.append(parent)
+
+    def _fold_oldest(self, *, parents: bool) -> bool:
+        while self._ended:
+            task = self._ended.popleft()
+            if task.state not in ENDED:
+                task.filed = False  # It was started again, to make a lost result anew.
+            elif task.children > 0:
+                self._parents[task.id] = task
+            else:
+                self._fold(task)
+                return True
+        while parents and self._parents:
+            _, task = self._parents.popitem(last=False)
+            if task.state in ENDED:
+                self._fold(task)
+                return True
+            task.filed = False
+        return False
+
+    def _fold(self, task: Task) -> None:
+        dirty = self.dirty
+        del self.tasks[task.id]
+        if task.shown:
+            del self.shown[task.id]
+            task.shown = False
+            dirty.tasks.pop(task.id, None)
+            if task.sent:
+                dirty.gone_tasks[task.id] = True
+        task.group.folded += 1
+        dirty.groups[task.group.id] = task.group
+        self.runtime.dropped += 1
+        dirty.runtime = True
+
+    # Objects
+
+    def trim_objects(self) -> None:
+        """Forget the oldest objects past the limit, many at a time: taking one from a dict's front is slow."""
+        surplus = len(self.producers) - self.limits.objects
+        if surplus > 0:
+            for key in list(islice(self.producers, surplus + self.limits.objects // 10)):
+                del self.producers[key]
+
+    def producers_of(self, objects: list[str], *, but: str | None) -> list[str] | None:
+        """Return the tasks whose results these objects are, each once, without `but`; None for none."""
+        found: dict[str, None] = {}
+        for key in objects:
+            made = self.producers.get(key)
+            if made is not None and made[0] != but:
+                found[made[0]] = None
+                if len(found) >= self.limits.links:
+                    break
+        return list(found) or None
+
+    # Actors
+
+    def bury(self, actor: Actor) -> None:
+        """The actor is dead: its row may go when there are too many."""
+        self._dead_actors.append(actor)
+        if len(self._dead_actors) > self.limits.dead_actors:
+            oldest = self._dead_actors.popleft()
+            if oldest.state == "dead" and self.actors.pop(oldest.id, None) is not None:
+                self.dirty.actors.pop(oldest.id, None)
+                if oldest.sent:
+                    self.dirty.gone_actors[oldest.id] = True
+
+    # Groups
+
+    def new_group(
+        self, *, site: str | None, name: str, kind: TaskKind, cell: str | None, parent: Group | None, at: float
+    ) -> Group:
+        """Make the group of a call that `group_index` does not know, or find one that takes it in.
+
+        A recursive call joins the group of the same place further up, so that a recursion of any depth and width is a
+        few groups.
+        """
+        ancestor = parent
+        while ancestor is not None:
+            if ancestor.site == site and ancestor.name == name and ancestor.kind == kind:
+                self.group_index[(site, name, kind, parent.id if parent is not None else None)] = ancestor
+                return ancestor
+            ancestor = ancestor.parent
+        if len(self.groups) >= self.limits.groups:
+            if not self._merge_groups(at):
+                return self._catch_all(at)
+            if parent is not None and parent.id not in self.groups:
+                parent = self._catch_all(at)
+        self._groups_made += 1
+        group = self._add_group(
+            Group(
+                id=f"g{self._groups_made}",
+                name=name,
+                kind=kind,
+                site=site,
+                parent=parent,
+                cell=cell,
+                first=at,
+                last=at,
+                counts=dict.fromkeys(TASK_STATES, 0),
+            )
+        )
+        self.group_index[(site, name, kind, parent.id if parent is not None else None)] = group
+        return group
+
+    def _add_group(self, group: Group) -> Group:
+        self.groups[group.id] = group
+        self.dirty.groups[group.id] = group
+        return group
+
+    def _catch_all(self, at: float) -> Group:
+        return self.groups.get(OTHER) or self._add_group(
+            Group(
+                id=OTHER,
+                name="other calls",
+                kind="task",
+                site=None,
+                parent=None,
+                cell=None,
+                first=at,
+                last=at,
+                counts=dict.fromkeys(TASK_STATES, 0),
+            )
+        )
+
+    def _merge_groups(self, at: float) -> bool:
+        """Merge the groups that were idle for longest into the catch-all; False if too few are idle.
+
+        It looks at every group and task, so it takes a tenth of the groups at once, and after a failure it does not
+        look again for a while.
+        """
+        batch = max(1, self.limits.groups // 10)
+        if self._crowded:
+            self._crowded -= 1
+            return False
+        idle = [group for group in self.groups.values() if group.id != OTHER and not group.alive]
+        if len(idle) < min(batch, 20):
+            self._crowded = self.limits.groups
+            return False
+        idle.sort(key=lambda group: group.last)
+        gone = {group.id: group for group in idle[:batch]}
+        other = self._catch_all(at)
+        for group in gone.values():
+            self._drop_group(group, into=other)
+        for group in self.groups.values():
+            if group.parent is not None and group.parent.id in gone:
+                group.parent = other
+                self.dirty.groups[group.id] = group
+            if not gone.keys().isdisjoint(group.deps):
+                deps = dict.fromkeys(OTHER if key in gone else key for key in group.deps)
+                deps.pop(group.id, None)
+                group.deps = deps
+                self.dirty.groups[group.id] = group
+        for task in self.tasks.values():
+            if task.group.id in gone:
+                task.group = other
+                if task.shown:
+                    self.dirty.tasks[task.id] = task
+        self.group_index = {
+            key: group for key, group in self.group_index.items() if group.id not in gone and key[3] not in gone
+        }
+        return True
+
+    def _drop_group(self, group: Group, *, into: Group) -> None:
+        del self.groups[group.id]
+        self.dirty.groups.pop(group.id, None)
+        if group.sent:
+            self.dirty.gone_groups[group.id] = True
+        for state, count in group.counts.items():
+            into.counts[state] += count
+        into.folded += group.folded
+        into.first = min(into.first, group.first)
+        into.last = max(into.last, group.last)
+        into.deps.update(group.deps)
+        self.dirty.groups[into.id] = into

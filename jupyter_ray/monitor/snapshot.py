@@ -1,0 +1,335 @@
+"""Turns the model into the messages of docs/panel-protocol.md: JSON-able dicts, bounded in size.
+
+`Writer` makes the numbered stream; `describe` gives the whole model once, for people and programs.
+
+A message never exceeds its budget by much. Of a snapshot that would, rows are left out: ended tasks first, the oldest
+before the others. What a delta has no room for stays dirty and goes with the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from jupyter_ray.monitor.model import ENDED, Actor, Amounts, Dirty, Group, Limits, Model, Runtime, Task, Worker
+
+Row = dict[str, Any]
+Message = dict[str, Any]
+
+VERSION: Final = 1
+SNAPSHOT_BYTES: Final = 1_500_000
+DELTA_BYTES: Final = 250_000
+HOLDERS: Final = 100
+"""Holders in one row; the rest are one entry that says how many."""
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Return the protocol's `state` for the whole model, without a bound on its size."""
+    limits = model.limits
+    return {
+        "runtime": runtime_row(model.runtime),
+        "tasks": [task_row(task, limits) for task in model.shown.values()],
+        "groups": [group_row(group, limits) for group in model.groups.values()],
+        "actors": [actor_row(actor, limits) for actor in model.actors.values()],
+        "resources": resource_rows(model),
+        "workers": [worker_row(worker) for worker in model.workers.values()],
+    }
+
+
+class Writer:
+    """Writes one epoch's numbered messages for one model.
+
+    Only one thread at a time may call it, and nobody may fold meanwhile.
+
+    Parameters
+    ----------
+    model
+        What to tell of. The writer takes over its `dirty` sets.
+    epoch
+        The name of this stream.
+    """
+
+    def __init__(
+        self, model: Model, epoch: str, *, snapshot_bytes: int = SNAPSHOT_BYTES, delta_bytes: int = DELTA_BYTES
+    ) -> None:
+        self.model = model
+        self.epoch = epoch
+        self.seq = 0
+        self._snapshot_bytes = snapshot_bytes
+        self._delta_bytes = delta_bytes
+        self._resources: dict[str, Row] = {}
+
+    def __repr__(self) -> str:
+        return f"<Writer of epoch {self.epoch} at message {self.seq}>"
+
+    def snapshot(self) -> Message:
+        """Return the whole model; what was dirty is told with it."""
+        model = self.model
+        limits = model.limits
+        model.dirty = Dirty()
+        budget = _Budget(self._snapshot_bytes)
+        resources = resource_rows(model)
+        self._resources = {row["id"]: row for row in resources}
+        groups, actors, workers, tasks = (
+            list(model.groups.values()),
+            list(model.actors.values()),
+            list(model.workers.values()),
+            list(model.shown.values()),
+        )
+        for record in (*groups, *actors, *workers, *tasks):
+            record.sent = False
+        state: dict[str, Any] = {
+            "runtime": runtime_row(model.runtime),
+            "tasks": [],
+            "groups": [row for group in groups if (row := budget.admit(group, group_row(group, limits)))],
+            "actors": [row for actor in actors if (row := budget.admit(actor, actor_row(actor, limits)))],
+            "resources": resources,
+            "workers": [row for worker in workers if (row := budget.admit(worker, worker_row(worker)))],
+        }
+        # The living first, then the newest of the ended; the rows go out in the order of submission all the same.
+        rows: dict[str, Row] = {}
+        for task in sorted(reversed(tasks), key=lambda task: task.state in ENDED):
+            row = budget.admit(task, task_row(task, limits))
+            if row is not None:
+                rows[task.id] = row
+            elif task.state in ENDED:
+                break
+        state["tasks"] = [rows[task.id] for task in tasks if task.id in rows]
+        return self._message("snapshot", state=state)
+
+    def delta(self) -> Message | None:
+        """Return what changed since the last message, or None if nothing did."""
+        model = self.model
+        limits = model.limits
+        dirty = model.dirty
+        if not dirty:
+            return None
+        model.dirty = left = Dirty()
+        budget = _Budget(self._delta_bytes)
+        upsert: dict[str, Any] = {}
+        remove: dict[str, list[str]] = {}
+        if dirty.runtime:
+            upsert["runtime"] = runtime_row(model.runtime)
+        if dirty.resources:
+            self._change_resources(upsert, remove)
+        for key, gone in (
+            ("tasks", dirty.gone_tasks),
+            ("groups", dirty.gone_groups),
+            ("actors", dirty.gone_actors),
+            ("workers", dirty.gone_workers),
+        ):
+            if gone:
+                remove[key] = list(gone)
+        if dirty.groups:
+            rows = upsert["groups"] = []
+            for group in dirty.groups.values():
+                if (row := budget.admit(group, group_row(group, limits), left.groups)) is not None:
+                    rows.append(row)
+        if dirty.actors:
+            rows = upsert["actors"] = []
+            for actor in dirty.actors.values():
+                if (row := budget.admit(actor, actor_row(actor, limits), left.actors)) is not None:
+                    rows.append(row)
+        if dirty.workers:
+            rows = upsert["workers"] = []
+            for worker in dirty.workers.values():
+                if (row := budget.admit(worker, worker_row(worker), left.workers)) is not None:
+                    rows.append(row)
+        if dirty.tasks:
+            rows = upsert["tasks"] = []
+            for task in dirty.tasks.values():
+                if (row := budget.admit(task, task_row(task, limits), left.tasks)) is not None:
+                    rows.append(row)
+        upsert = {key: rows for key, rows in upsert.items() if rows}
+        if not upsert and not remove:
+            return None
+        return self._message("delta", base=self.seq, upsert=upsert, remove=remove)
+
+    def _change_resources(self, upsert: dict[str, Any], remove: dict[str, list[str]]) -> None:
+        rows = {row["id"]: row for row in resource_rows(self.model)}
+        changed = [row for key, row in rows.items() if self._resources.get(key) != row]
+        gone = [key for key in self._resources if key not in rows]
+        if changed:
+            upsert["resources"] = changed
+        if gone:
+            remove["resources"] = gone
+        self._resources = rows
+
+    def _message(self, kind: str, **fields: Any) -> Message:
+        self.seq += 1
+        return {"type": kind, "version": VERSION, "epoch": self.epoch, "seq": self.seq, **fields}
+
+
+class _Budget:
+    """Counts the bytes of a message's rows."""
+
+    def __init__(self, total: int) -> None:
+        self._left = total
+
+    def admit(
+        self, record: Task | Group | Actor | Worker, row: Row, left_over: dict[str, Any] | None = None
+    ) -> Row | None:
+        """Return the row and note that the panel will have it; None, and the record in `left_over`, without room."""
+        if self._left > 0:
+            self._left -= len(_encoder.encode(row))
+            record.sent = True
+            return row
+        if left_over is not None:
+            left_over[record.id] = record
+        return None
+
+
+_encoder = msgspec.json.Encoder()
+
+
+# Rows
+
+
+def runtime_row(runtime: Runtime) -> Row:
+    """Return the protocol's runtime."""
+    return {
+        "state": runtime.state,
+        "engine": runtime.engine,
+        "message": runtime.message,
+        "pid": runtime.pid,
+        "since": runtime.since,
+        "dropped": runtime.dropped,
+    }
+
+
+def task_row(task: Task, limits: Limits) -> Row:
+    """Return the protocol's row of a task."""
+    return {
+        "id": task.id,
+        "name": task.name[: limits.text],
+        "kind": task.kind,
+        "state": task.state,
+        "parent": task.parent,
+        "group": task.group.id,
+        "deps": list(task.deps or ()),
+        "actor": task.actor,
+        "worker": task.worker,
+        "cell": task.cell,
+        "demand": _rounded(task.demand),
+        "held": _rounded(task.held),
+        "lent": _rounded(task.lent or {}),
+        "gpus": list(task.gpus or ()),
+        "waits_for": list(task.waits_for or ()),
+        "attempt": task.attempt,
+        "error": task.error,
+        "submitted": task.submitted,
+        "started": task.started,
+        "ended": task.ended,
+    }
+
+
+def group_row(group: Group, limits: Limits) -> Row:
+    """Return the protocol's row of a group."""
+    return {
+        "id": group.id,
+        "name": group.name[: limits.text],
+        "kind": group.kind,
+        "parent": group.parent.id if group.parent is not None else None,
+        "deps": list(group.deps)[: limits.links],
+        "actor": group.actor,
+        "counts": {state: count for state, count in group.counts.items() if count},
+        "cell": group.cell,
+        "folded": group.folded,
+        "first": group.first,
+        "last": group.last,
+    }
+
+
+def actor_row(actor: Actor, limits: Limits) -> Row:
+    """Return the protocol's row of an actor."""
+    holders = actor.holders
+    rows = [
+        {"id": key, "kind": holder.kind, "label": holder.label[: limits.text], "count": holder.count}
+        for key, holder in _first(holders.items(), HOLDERS)
+    ]
+    if len(holders) > HOLDERS:
+        more = len(holders) - HOLDERS
+        rows.append({"id": "others", "kind": "object", "label": f"{more} others", "count": more})
+    return {
+        "id": actor.id,
+        "name": actor.name,
+        "class_name": actor.class_name[: limits.text],
+        "state": actor.state,
+        "queue": actor.queue,
+        "running": actor.running,
+        "finished": actor.finished,
+        "worker": actor.worker,
+        "pid": actor.pid,
+        "held": _rounded(actor.held),
+        "gpus": list(actor.gpus),
+        "restarts": actor.restarts,
+        "holders": rows,
+        "error": actor.error,
+        "parent": actor.parent,
+        "created": actor.created,
+    }
+
+
+def worker_row(worker: Worker) -> Row:
+    """Return the protocol's row of a worker."""
+    return {
+        "id": worker.id,
+        "pid": worker.pid,
+        "state": worker.state,
+        "task": worker.task,
+        "actor": worker.actor,
+        "started": worker.started,
+    }
+
+
+def resource_rows(model: Model) -> list[Row]:
+    """Return the protocol's rows of resources, from what tasks and actors hold now.
+
+    CPU comes first, then each GPU, then the others by name. There are none before the runtime is ready.
+    """
+    rows: dict[str, Row] = {}
+    totals = model.totals
+    if "CPU" in totals:
+        rows["CPU"] = _resource("CPU", "CPU", totals["CPU"])
+    for gpu in model.gpus:
+        rows[f"GPU:{gpu}"] = _resource(f"GPU:{gpu}", "GPU", 1.0)
+    if "GPU" in totals and not model.gpus:
+        rows["GPU"] = _resource("GPU", "GPU", totals["GPU"])
+    for kind in sorted(totals):
+        if kind not in ("CPU", "GPU"):
+            rows[kind] = _resource(kind, "other", totals[kind])
+    for task in model.holding.values():
+        _hold(rows, task.id, "task", task.name, task.held, task.gpus or [])
+        for kind, amount in (task.lent or {}).items():
+            if kind in rows and amount:
+                rows[kind]["lent"].append({"id": task.id, "label": task.name, "amount": round(amount, 4)})
+    for actor in model.actors.values():
+        if actor.held:
+            _hold(rows, actor.id, "actor", actor.label, actor.held, actor.gpus)
+    for row in rows.values():
+        row["used"] = round(sum(holder["amount"] for holder in row["holders"]), 4)
+    return list(rows.values())
+
+
+def _resource(key: str, kind: str, total: float) -> Row:
+    return {"id": key, "kind": kind, "total": round(total, 4), "used": 0.0, "holders": [], "lent": []}
+
+
+def _hold(rows: Mapping[str, Row], holder: str, kind: str, label: str, held: Amounts, gpus: list[str]) -> None:
+    for resource, amount in held.items():
+        keys = [f"GPU:{gpu}" for gpu in gpus] if resource == "GPU" and gpus else [resource]
+        share = round(amount / len(keys), 4)
+        for key in keys:
+            row = rows.get(key)
+            if row is not None and share:
+                row["holders"].append({"id": holder, "kind": kind, "label": label, "amount": share})
+
+
+def _rounded(amounts: Amounts) -> Amounts:
+    return {kind: round(amount, 4) for kind, amount in amounts.items()}
+
+
+def _first(items: Iterable[Any], count: int) -> Iterable[Any]:
+    return (item for item, _ in zip(items, range(count), strict=False))

@@ -1,0 +1,41 @@
+"""Amounts of resources, in fixed point.
+
+One unit is 10,000 parts, as in Ray, so that ten tasks of ``num_cpus=0.1`` fill one CPU exactly. A `Demand` maps the name of
+a resource to a number of parts; zero amounts are left out. Nothing but `from_parts` makes floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PARTS = 10_000
+CPU = "CPU"
+GPU = "GPU"
+MEMORY = "memory"
+
+Demand = dict[str, int]
+
+
+def to_parts(amount: float) -> int:
+    """Return `amount` in parts of 1/10,000, rounded to the nearest."""
+    return round(amount * PARTS)
+
+
+def from_parts(parts: int) -> float:
+    """Return a number of parts as an amount for people; whole numbers stay exact."""
+    return parts / PARTS
+
+
+def demand(amounts: Mapping[str, float | None]) -> Demand:
+    """Return `amounts` in parts, without the resources that are None or zero."""
+    return {name: parts for name, value in amounts.items() if value and (parts := to_parts(value))}
+
+
+def amounts(parts: Mapping[str, int]) -> dict[str, float]:
+    """Return a demand as amounts for people."""
+    return {name: value / PARTS for name, value in parts.items()}
+
+
+def describe(parts: Mapping[str, int]) -> str:
+    """Return a demand as a short text, such as ``CPU: 1, GPU: 0.5``; ``nothing`` if it is empty."""
+    return ", ".join(f"{name}: {value / PARTS:g}" for name, value in sorted(parts.items())) or "nothing"
