@@ -121,10 +121,10 @@ def _imports(module: str) -> Iterator[Import]:
                 is_module = name.startswith(f"{PACKAGE}.") and inside in _modules()
                 yield Import(name if is_module else source, node.lineno, in_function, type_checking)
         elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            for child in node.body:
-                yield from walk(child, in_function, True)
-            for child in node.orelse:
-                yield from walk(child, in_function, type_checking)
+            for statement in node.body:
+                yield from walk(statement, in_function, True)
+            for statement in node.orelse:
+                yield from walk(statement, in_function, type_checking)
         else:
             inner = in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             for child in ast.iter_child_nodes(node):

@@ -1,0 +1,39 @@
+"""For every test: a leak fails.
+
+After each module, and once more at the end of the session, no process that the tests started, no shared memory and no
+session folder may remain. A folder of tests that shares a runtime or a server among its modules overrides
+`no_leaks_after_module` with an empty fixture in its own conftest.py; the check at the end still applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.leaks import Watch
+
+PATIENCE = 8.0
+"""Seconds that processes get to end by themselves. A dead kernel's runtime must be gone after 3."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def leak_watch() -> Iterator[Watch]:
+    """Watch the whole session. Tests may ask it who is alive: `leak_watch.processes()`."""
+    watch = Watch()
+    yield watch
+    _check(watch, "the test session")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_leaks_after_module(leak_watch: Watch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail after the module that leaked. An autouse fixture is set up first, so it ends after the module's own."""
+    yield
+    _check(leak_watch, request.node.name)
+
+
+def _check(watch: Watch, who: str) -> None:
+    left = watch.leftovers(PATIENCE)
+    if left:
+        watch.end()
+        pytest.fail(f"{who} left behind:\n  " + "\n  ".join(left), pytrace=False)
