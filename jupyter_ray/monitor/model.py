@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from itertools import islice
-from typing import Final, Literal, Union
+from typing import Final, Literal
 
 import msgspec
 
@@ -27,7 +27,7 @@ ActorState = Literal["pending", "starting", "alive", "restarting", "dead"]
 WorkerState = Literal["starting", "idle", "busy", "actor", "blocked", "dead"]
 RuntimeState = Literal["absent", "starting", "warm", "ready", "stopped", "dead"]
 Amounts = dict[str, float]
-GroupKey = tuple[Union[str, None], str, str, Union[str, None]]
+GroupKey = tuple[str | None, str, str, str | None]
 """Site, name, kind, and the parent group's id."""
 
 OTHER: Final = "other"
@@ -74,10 +74,17 @@ class Runtime(msgspec.Struct, kw_only=True, eq=False):
     dropped: int = 0
 
 
-class Group(msgspec.Struct, kw_only=True, eq=False):
-    """The calls made at one place in the source by the calls of one other group."""
+class Record(msgspec.Struct, kw_only=True, eq=False):
+    """What has an id and a row in the panel."""
 
     id: str
+    sent: bool = False
+    """The panel has a row with this id."""
+
+
+class Group(Record, kw_only=True, eq=False):
+    """The calls made at one place in the source by the calls of one other group."""
+
     name: str
     kind: TaskKind
     site: str | None
@@ -91,7 +98,6 @@ class Group(msgspec.Struct, kw_only=True, eq=False):
     deps: dict[str, None] = {}
     demand: Amounts = {}
     """The last demand seen, shared by the rows that demand the same: a million equal dicts are one."""
-    sent: bool = False
 
     @property
     def alive(self) -> int:
@@ -107,10 +113,9 @@ class Holder(msgspec.Struct, kw_only=True, eq=False):
     count: int = 0
 
 
-class Actor(msgspec.Struct, kw_only=True, eq=False):
+class Actor(Record, kw_only=True, eq=False):
     """An actor; `task` is its constructor's task."""
 
-    id: str
     name: str | None
     class_name: str
     task: str
@@ -127,7 +132,6 @@ class Actor(msgspec.Struct, kw_only=True, eq=False):
     restarts: int = 0
     holders: dict[str, Holder] = {}
     error: str | None = None
-    sent: bool = False
 
     @property
     def label(self) -> str:
@@ -135,22 +139,19 @@ class Actor(msgspec.Struct, kw_only=True, eq=False):
         return self.name or self.class_name
 
 
-class Worker(msgspec.Struct, kw_only=True, eq=False):
+class Worker(Record, kw_only=True, eq=False):
     """A worker process."""
 
-    id: str
     pid: int | None
     started: float
     state: WorkerState = "idle"
     task: str | None = None
     actor: str | None = None
-    sent: bool = False
 
 
-class Task(msgspec.Struct, kw_only=True, eq=False):
+class Task(Record, kw_only=True, eq=False):
     """One call. None stands for an empty collection, because there may be a million of these."""
 
-    id: str
     name: str
     kind: TaskKind
     state: TaskState
@@ -176,7 +177,6 @@ class Task(msgspec.Struct, kw_only=True, eq=False):
     children: int = 0
     """Tasks that it submitted and that have not ended."""
     shown: bool = False
-    sent: bool = False
     filed: bool = False
     """It stands in one of the queues of rows that may go."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jupyter_ray.monitor.model import ENDED, Actor, Amounts, Dirty, Group, Limits, Model, Runtime, Task, Worker
+from jupyter_ray.monitor.model import ENDED, Actor, Amounts, Dirty, Group, Limits, Model, Record, Runtime, Task, Worker
 
 Row = dict[str, Any]
 Message = dict[str, Any]
@@ -78,7 +78,8 @@ class Writer:
             list(model.workers.values()),
             list(model.shown.values()),
         )
-        for record in (*groups, *actors, *workers, *tasks):
+        records: list[Record] = [*groups, *actors, *workers, *tasks]
+        for record in records:
             record.sent = False
         state: dict[str, Any] = {
             "runtime": runtime_row(model.runtime),
@@ -90,7 +91,8 @@ class Writer:
         }
         # The living first, then the newest of the ended; the rows go out in the order of submission all the same.
         rows: dict[str, Row] = {}
-        for task in sorted(reversed(tasks), key=lambda task: task.state in ENDED):
+        living = [task for task in tasks if task.state not in ENDED]
+        for task in living + [task for task in reversed(tasks) if task.state in ENDED]:
             row = budget.admit(task, task_row(task, limits))
             if row is not None:
                 rows[task.id] = row
@@ -168,9 +170,7 @@ class _Budget:
     def __init__(self, total: int) -> None:
         self._left = total
 
-    def admit(
-        self, record: Task | Group | Actor | Worker, row: Row, left_over: dict[str, Any] | None = None
-    ) -> Row | None:
+    def admit(self, record: Record, row: Row, left_over: dict[str, Any] | None = None) -> Row | None:
         """Return the row and note that the panel will have it; None, and the record in `left_over`, without room."""
         if self._left > 0:
             self._left -= len(_encoder.encode(row))
@@ -309,7 +309,7 @@ def resource_rows(model: Model) -> list[Row]:
         if actor.held:
             _hold(rows, actor.id, "actor", actor.label, actor.held, actor.gpus)
     for row in rows.values():
-        row["used"] = round(sum(holder["amount"] for holder in row["holders"]), 4)
+        row["used"] = round(sum((holder["amount"] for holder in row["holders"]), 0.0), 4)
     return list(rows.values())
 
 
