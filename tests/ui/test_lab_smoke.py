@@ -1,0 +1,65 @@
+"""The whole chain stands: JupyterLab loads our extension, the panel opens, cells run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from jupyter_ray.server_extension import UNTRACKED
+from tests.ui.lab_page import LabPage
+
+
+def test_lab_loads_with_the_panel(ui: LabPage) -> None:
+    panel = ui.show_panel()
+    expect(panel).to_be_visible()
+    expect(ui.page.get_by_test_id("jr-runtime-state")).to_be_visible()
+    ui.screenshot("smoke-panel")
+
+
+def test_a_notebook_runs_and_its_outputs_can_be_read(ui: LabPage) -> None:
+    ui.open_notebook("smoke.ipynb", "print('hello')\n6 * 7", "1 / 0")
+    assert ui.run_cell(0) == "hello\n\n42"
+    assert "ZeroDivisionError" in ui.run_cell(1)
+    added = ui.add_cell("'again'")
+    assert ui.run_cell(added) == "'again'"
+
+
+def test_two_pages_see_one_server(ui: LabPage, open_lab: Callable[[], LabPage]) -> None:
+    other = open_lab()
+    ui.open_notebook("one.ipynb", "value = 'one'", "value")
+    ui.run_cell(0)
+    other.open_notebook("two.ipynb", "value = 'two'", "value")
+    other.run_cell(0)
+    assert (ui.run_cell(1), other.run_cell(1)) == ("'one'", "'two'")
+    assert len(ui.server.request("GET", "kernels")) == 2
+
+
+def test_a_running_cell_survives_a_reload(ui: LabPage) -> None:
+    ui.open_notebook("reload.ipynb", "import time\ntime.sleep(3)\nvalue = 1", "value + 1")
+    ui.start_cell(0)
+    ui.wait_kernel("busy")
+    ui.reload()
+    ui.wait_kernel("idle")
+    assert ui.run_cell(1) == "2"
+
+
+def test_the_server_extension_keeps_comm_messages_out_of_the_kernel_state(ui: LabPage) -> None:
+    ui.open_notebook("busy.ipynb", "import time\ntime.sleep(4)")
+    kernel = ui.server.request("GET", "kernels")[0]["id"]
+    ui.start_cell(0)
+    ui.wait_kernel("busy")
+    # A request over a subshell while the cell runs, as the panel makes them.
+    ui.page.evaluate(
+        """async path => {
+            const panel = [...window.jupyterapp.shell.widgets('main')].find(w => w.context?.path === path);
+            const kernel = panel.sessionContext.session.kernel;
+            const comm = kernel.createComm('nobody');
+            await Promise.race([comm.subshellStarted, new Promise(done => setTimeout(done, 2000))]);
+            await comm.open({}).done;
+            return null;
+        }""",
+        ui.path,
+    )
+    assert ui.server.request("GET", f"kernels/{kernel}")["execution_state"] == "busy", f"not untracked: {UNTRACKED}"
+    ui.wait_cell(0)
