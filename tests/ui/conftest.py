@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from tests.leaks import Watch
 from tests.ui import chromium
-from tests.ui.lab_page import OUT, LabPage
+from tests.ui.lab_page import LabPage
 from tests.ui.server import JupyterServer
 
 VIEWPORT = {"width": 1400, "height": 900}
@@ -113,13 +113,14 @@ def pytest_runtest_makereport(
     report = yield
     if report.when != "teardown" and report.failed:
         item.stash[_failed] = True
-        for number, lab in enumerate(item.stash.get(_pages, list[LabPage]())):
+        pages = item.stash[_pages] if _pages in item.stash else []
+        for number, lab in enumerate(pages):
             name = re.sub(r"\W+", "-", item.name).strip("-")
             try:
-                picture = lab.screenshot(f"failed-{name}-{number}")
-                report.sections.append((f"page {number}", f"{picture.relative_to(OUT.parent.parent.parent)}"))
+                picture = str(lab.screenshot(f"failed-{name}-{number}"))
             except Exception as error:  # the page may have crashed; the report matters more than its picture
-                report.sections.append((f"page {number}", f"no picture: {error}"))
-            report.sections.append((f"console of page {number}", "\n".join(lab.console[-40:])))
-            report.sections.append(("log of the Jupyter server", lab.server.tail()))
+                picture = f"no picture: {error}"
+            report.sections.append((f"page {number}", "\n".join([picture, *lab.console[-40:]])))
+        if pages:
+            report.sections.append(("log of the Jupyter server", pages[0].server.tail()))
     return report

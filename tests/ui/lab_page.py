@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -57,6 +58,7 @@ class LabPage:
         self.server = server
         self.console: list[str] = []
         self.path: str | None = None
+        self.workspace = f"test-{secrets.token_hex(4)}"
         self._update_images = update_images
         self._expected: list[str] = []
         page.on("console", self._note_console)
@@ -68,8 +70,9 @@ class LabPage:
     # -- the page ----------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Load JupyterLab with an empty workspace, and wait until it has started."""
-        self.page.goto(f"{self.server.url}/lab?token={self.server.token}&reset")
+        """Load JupyterLab with an empty workspace of its own, and wait until it has started."""
+        # Two pages with one workspace would make JupyterLab move the second to another one, in the middle of a test.
+        self.page.goto(f"{self.server.url}/lab/workspaces/{self.workspace}?token={self.server.token}&reset")
         self.wait_restored()
 
     def reload(self) -> None:
