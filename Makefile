@@ -20,6 +20,7 @@ PACKAGING := pyproject.toml $(wildcard jupyter-config/*/*.json)
 export PATH := $(abspath $(BIN)):$(PATH)
 export VIRTUAL_ENV := $(abspath $(VENV))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export YARN_PREFER_AGGREGATE_CACHE_INFO := 1
 unexport PYTHONHOME
 
 # A step's output and report. No test at all (pytest's exit status 5) is no failure of the step; `tally` looks at the sum.

@@ -113,7 +113,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.when != "teardown" and report.failed:
         item.stash[_failed] = True
-        pages = item.stash[_pages] if _pages in item.stash else []
+        pages: list[LabPage] = item.stash.get(_pages, [])
         for number, lab in enumerate(pages):
             name = re.sub(r"\W+", "-", item.name).strip("-")
             try:

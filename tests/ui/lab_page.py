@@ -77,6 +77,7 @@ class LabPage:
 
     def reload(self) -> None:
         """Reload the page as a user would; the notebook in front comes back. Cells may be running meanwhile."""
+        self.wait_until(self._layout_is_saved, 20, "JupyterLab to save its layout")
         self.page.reload()
         self.wait_restored()
         if self.path:
@@ -326,6 +327,11 @@ class LabPage:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(picture, target)
         return target
+
+    def _layout_is_saved(self) -> bool:
+        """Whether the server knows that the notebook is open; JupyterLab tells it a moment after the fact."""
+        saved = self.server.request("GET", f"workspaces/{self.workspace}", prefix="lab/api")["data"]
+        return not self.path or f"notebook:{self.path}" in saved
 
     def _note_console(self, message: ConsoleMessage) -> None:
         self.console.append(f"{message.type}: {message.text}")

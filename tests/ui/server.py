@@ -93,10 +93,10 @@ class JupyterServer:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def request(self, method: str, resource: str) -> Any:
+    def request(self, method: str, resource: str, prefix: str = "api") -> Any:
         """Ask its REST interface, as in `request("GET", "kernels")`; returns the decoded answer."""
         headers = {"Authorization": f"token {self.token}"}
-        question = urllib.request.Request(f"{self.url}/api/{resource}", method=method, headers=headers)
+        question = urllib.request.Request(f"{self.url}/{prefix}/{resource}", method=method, headers=headers)
         with urllib.request.urlopen(question, timeout=30) as answer:
             body = answer.read()
         return json.loads(body) if body else None
