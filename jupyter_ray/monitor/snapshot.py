@@ -8,19 +8,21 @@ before the others. What a delta has no room for stays dirty and goes with the ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from jupyter_ray.monitor.model import ENDED, Actor, Amounts, Dirty, Group, Limits, Model, Record, Runtime, Task, Worker
+from jupyter_ray.monitor.model import Model
+from jupyter_ray.monitor.records import ENDED, Actor, Amounts, Dirty, Group, Limits, Record, Runtime, Task, Worker
 
 Row = dict[str, Any]
 Message = dict[str, Any]
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 VERSION: Final = 1
 SNAPSHOT_BYTES: Final = 1_500_000
-DELTA_BYTES: Final = 250_000
+DELTA_BYTES: Final = 150_000
 HOLDERS: Final = 100
 """Holders in one row; the rest are one entry that says how many."""
 
@@ -69,36 +71,28 @@ class Writer:
         model = self.model
         limits = model.limits
         model.dirty = Dirty()
-        budget = _Budget(self._snapshot_bytes)
         resources = resource_rows(model)
         self._resources = {row["id"]: row for row in resources}
-        groups, actors, workers, tasks = (
-            list(model.groups.values()),
-            list(model.actors.values()),
-            list(model.workers.values()),
-            list(model.shown.values()),
-        )
-        records: list[Record] = [*groups, *actors, *workers, *tasks]
+        tasks = list(model.shown.values())
+        records: list[Record] = [*model.groups.values(), *model.actors.values(), *model.workers.values(), *tasks]
         for record in records:
             record.sent = False
+        budget = _Budget(self._snapshot_bytes)
+        groups = budget.rows(model.groups.values(), lambda group: group_row(group, limits))
+        actors = budget.rows(model.actors.values(), lambda actor: actor_row(actor, limits))
+        workers = budget.rows(model.workers.values(), worker_row)
+        # The living first, then the newest of the ended; the rows go out in the order of submission all the same.
+        living = [task for task in tasks if task.state not in ENDED]
+        ended = [task for task in reversed(tasks) if task.state in ENDED]
+        rows = {row["id"]: row for row in budget.rows(living + ended, lambda task: task_row(task, limits))}
         state: dict[str, Any] = {
             "runtime": runtime_row(model.runtime),
-            "tasks": [],
-            "groups": [row for group in groups if (row := budget.admit(group, group_row(group, limits)))],
-            "actors": [row for actor in actors if (row := budget.admit(actor, actor_row(actor, limits)))],
+            "tasks": [rows[task.id] for task in tasks if task.id in rows],
+            "groups": groups,
+            "actors": actors,
             "resources": resources,
-            "workers": [row for worker in workers if (row := budget.admit(worker, worker_row(worker)))],
+            "workers": workers,
         }
-        # The living first, then the newest of the ended; the rows go out in the order of submission all the same.
-        rows: dict[str, Row] = {}
-        living = [task for task in tasks if task.state not in ENDED]
-        for task in living + [task for task in reversed(tasks) if task.state in ENDED]:
-            row = budget.admit(task, task_row(task, limits))
-            if row is not None:
-                rows[task.id] = row
-            elif task.state in ENDED:
-                break
-        state["tasks"] = [rows[task.id] for task in tasks if task.id in rows]
         return self._message("snapshot", state=state)
 
     def delta(self) -> Message | None:
@@ -124,27 +118,14 @@ class Writer:
         ):
             if gone:
                 remove[key] = list(gone)
-        if dirty.groups:
-            rows = upsert["groups"] = []
-            for group in dirty.groups.values():
-                if (row := budget.admit(group, group_row(group, limits), left.groups)) is not None:
-                    rows.append(row)
-        if dirty.actors:
-            rows = upsert["actors"] = []
-            for actor in dirty.actors.values():
-                if (row := budget.admit(actor, actor_row(actor, limits), left.actors)) is not None:
-                    rows.append(row)
-        if dirty.workers:
-            rows = upsert["workers"] = []
-            for worker in dirty.workers.values():
-                if (row := budget.admit(worker, worker_row(worker), left.workers)) is not None:
-                    rows.append(row)
-        if dirty.tasks:
-            rows = upsert["tasks"] = []
-            for task in dirty.tasks.values():
-                if (row := budget.admit(task, task_row(task, limits), left.tasks)) is not None:
-                    rows.append(row)
-        upsert = {key: rows for key, rows in upsert.items() if rows}
+        for key, rows in (
+            ("groups", budget.rows(dirty.groups.values(), lambda group: group_row(group, limits), left.groups)),
+            ("actors", budget.rows(dirty.actors.values(), lambda actor: actor_row(actor, limits), left.actors)),
+            ("workers", budget.rows(dirty.workers.values(), worker_row, left.workers)),
+            ("tasks", budget.rows(dirty.tasks.values(), lambda task: task_row(task, limits), left.tasks)),
+        ):
+            if rows:
+                upsert[key] = rows
         if not upsert and not remove:
             return None
         return self._message("delta", base=self.seq, upsert=upsert, remove=remove)
@@ -170,15 +151,25 @@ class _Budget:
     def __init__(self, total: int) -> None:
         self._left = total
 
-    def admit(self, record: Record, row: Row, left_over: dict[str, Any] | None = None) -> Row | None:
-        """Return the row and note that the panel will have it; None, and the record in `left_over`, without room."""
-        if self._left > 0:
-            self._left -= len(_encoder.encode(row))
-            record.sent = True
-            return row
-        if left_over is not None:
-            left_over[record.id] = record
-        return None
+    def rows(
+        self,
+        records: Iterable[AnyRecord],
+        row_of: Callable[[AnyRecord], Row],
+        left_over: dict[str, AnyRecord] | None = None,
+    ) -> list[Row]:
+        """Return the rows that there is room for, and note that the panel has them; put the others in `left_over`."""
+        rows = []
+        for record in records:
+            if self._left > 0:
+                row = row_of(record)
+                self._left -= len(_encoder.encode(row))
+                record.sent = True
+                rows.append(row)
+            elif left_over is not None:
+                left_over[record.id] = record
+            else:
+                break
+        return rows
 
 
 _encoder = msgspec.json.Encoder()

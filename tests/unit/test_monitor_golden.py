@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from jupyter_ray import events as ev
-from jupyter_ray.monitor.model import Limits, Model
+from jupyter_ray.monitor.model import Model
+from jupyter_ray.monitor.records import Limits
 from jupyter_ray.monitor.reducer import fold
 from jupyter_ray.monitor.snapshot import Writer
 
