@@ -1,17 +1,23 @@
 """What a call may ask for: the options of tasks, actors and methods.
 
-The records are complete and typed; `api` makes them from keyword arguments through the tables at the end of this module.
-Amounts of resources are what the user wrote; `demand()` gives them in fixed point.
+Two halves. The records are complete and typed: engines read them. The tables say which keyword arguments make them, and what
+each accepts: `api` checks what a user wrote as soon as it is written. An unknown option is a ValueError that lists the valid
+ones, a wrong type a TypeError, a wrong value a ValueError. Source: Ray's ``@ray.remote`` and ``.options()``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, demand
+from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, demand, to_parts
 
 NumReturns = int | Literal["dynamic", "streaming"]
+
+ASYNC_CONCURRENCY = 1000
+"""Calls that an async actor runs at once unless it says otherwise (Ray's figure)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +67,20 @@ class ActorOptions:
     scheduling_strategy: Any = None
     enable_task_events: bool = True
 
+    @property
+    def _asks_for_more_than_memory(self) -> bool:
+        return not (self.num_cpus is None and self.num_gpus is None and not self.resources)
+
     def demand(self) -> Demand:
-        """Return what the actor holds while it lives: no CPU unless stated."""
-        return _demand(self, 0.0)
+        """Return what the actor holds while it lives.
+
+        No CPU by default, and one if it asks for GPUs or custom resources but states no CPUs. Source: Ray.
+        """
+        return _demand(self, 1.0 if self._asks_for_more_than_memory else 0.0)
 
     def placement_demand(self) -> Demand:
-        """Return what must be free to place the actor: one CPU unless a CPU amount is stated."""
-        return _demand(self, 1.0) if self.num_cpus is None and not self.num_gpus else _demand(self, 0.0)
+        """Return what must be free to place the actor: one CPU by default, else what it holds."""
+        return _demand(self, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +103,306 @@ def _demand(options: TaskOptions | ActorOptions, cpus: float) -> Demand:
         MEMORY: options.memory,
     }
     return demand({**named, **(options.resources or {})})
+
+
+# --- the tables: what each keyword accepts -----------------------------------------------------------------------
+
+Types = tuple[type, ...]
+Check = Callable[[str, Any], str | None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Keyword:
+    """What one option accepts: its types, and a check that returns what is wrong with a value of these types.
+
+    `field` is the record's field that the value goes to; None: accepted, and of no effect here.
+    """
+
+    types: Types = ()
+    check: Check | None = None
+    field: str | None = ""
+
+
+_NONE = type(None)
+
+
+def _at_least(least: int, *, endless: bool = False) -> Check:
+    accepted = f"None, {least}" + (", -1 (endless)" if endless else "") + " or a positive integer"
+
+    def check(name: str, value: Any) -> str | None:
+        ok = value is None or value >= least or (endless and value == -1)
+        return None if ok else f"The keyword '{name}' only accepts {accepted}, got {value}."
+
+    return check
+
+
+def _amount(name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if value < 0:
+        return f"The quantity of resource {name} cannot be negative, got {value}."
+    if value and not to_parts(value):
+        return f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001, got {value}."
+    if name in ("num_gpus", GPU) and value > 1 and value != int(value):
+        return f"The quantity of resource {name} must be a whole number where it is more than 1, got {value}."
+    return None
+
+
+def _resources(name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if CPU in value or GPU in value:
+        return "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword."
+    for resource, amount in value.items():
+        if not isinstance(resource, str) or isinstance(amount, bool) or not isinstance(amount, int | float):
+            return f"The keyword '{name}' maps names to numbers, got {resource!r}: {amount!r}."
+        if wrong := _amount(resource, amount):
+            return wrong
+    return None
+
+
+def _num_returns(name: str, value: Any) -> str | None:
+    if value is None or value in ("dynamic", "streaming") or (isinstance(value, int) and value >= 0):
+        return None
+    return (
+        f"The keyword '{name}' only accepts None, a non-negative integer, or, for generators, 'streaming' or 'dynamic'; "
+        f"got {value!r}. {name} must be >= 0."
+    )
+
+
+def _retry_exceptions(name: str, value: Any) -> str | None:
+    if isinstance(value, bool) or all(isinstance(kind, type) and issubclass(kind, Exception) for kind in value):
+        return None
+    return f"{name} must be either a boolean or a list of exceptions, got {value!r}."
+
+
+def _backpressure(name: str, value: Any) -> str | None:
+    if value is None or value == -1 or value > 0:
+        return None
+    return f"{name}={value} is not allowed. Use a number of objects of at least 1, or -1 for no limit."
+
+
+def _strategy(name: str, value: Any) -> str | None:
+    if isinstance(value, str) and value not in ("DEFAULT", "SPREAD"):
+        return f"Invalid {name} value {value}. Valid values are [None, 'DEFAULT', 'SPREAD', a strategy object]."
+    return None
+
+
+def _lifetime(name: str, value: Any) -> str | None:
+    if value in (None, "detached", "non_detached"):
+        return None
+    return f"actor `{name}` argument must be one of 'detached', 'non_detached' and 'None', got {value!r}."
+
+
+def _parameters(name: str, value: Any) -> str | None:
+    if isinstance(value, bool) and name == "inout":
+        return "'inout' wants a list of parameter names or positions."
+    if isinstance(value, list | tuple) and not all(
+        isinstance(item, str | int) and not isinstance(item, bool) for item in value
+    ):
+        return f"The keyword '{name}' wants a list of parameter names or positions, got {value!r}."
+    return None
+
+
+_NUMBER: Types = (int, float, _NONE)
+_COUNT: Types = (int, _NONE)
+_TEXT: Types = (str, _NONE)
+_DICT: Types = (dict, _NONE)
+
+COMMON: dict[str, Keyword] = {
+    "accelerator_type": Keyword(_TEXT),
+    "memory": Keyword(_NUMBER, _amount),
+    "name": Keyword(_TEXT),
+    "num_cpus": Keyword(_NUMBER, _amount),
+    "num_gpus": Keyword(_NUMBER, _amount),
+    "object_store_memory": Keyword(_COUNT, _at_least(0), None),
+    "placement_group": Keyword(),
+    "placement_group_bundle_index": Keyword((int,)),
+    "placement_group_capture_child_tasks": Keyword((bool, _NONE)),
+    "resources": Keyword(_DICT, _resources),
+    "runtime_env": Keyword(_DICT),
+    "scheduling_strategy": Keyword((), _strategy),
+    "enable_task_events": Keyword((bool,)),
+    "label_selector": Keyword(_DICT, None, None),
+    "fallback_strategy": Keyword((list, _NONE), None, None),
+    "_labels": Keyword(_DICT, None, None),
+    "_metadata": Keyword(_DICT, None, None),
+}
+
+TASK: dict[str, Keyword] = {
+    **COMMON,
+    "max_calls": Keyword(_COUNT, _at_least(0)),
+    "max_retries": Keyword(_COUNT, _at_least(0, endless=True)),
+    "num_returns": Keyword((int, str, _NONE), _num_returns),
+    "retry_exceptions": Keyword((bool, list, tuple), _retry_exceptions),
+    "_generator_backpressure_num_objects": Keyword(_COUNT, _backpressure, "generator_backpressure"),
+    "writable": Keyword((bool, list, tuple, _NONE), _parameters),
+    "inout": Keyword((list, tuple, _NONE), _parameters),
+}
+
+ACTOR: dict[str, Keyword] = {
+    **COMMON,
+    "concurrency_groups": Keyword(_DICT),
+    "lifetime": Keyword(_TEXT, _lifetime),
+    "max_concurrency": Keyword(_COUNT, _at_least(1)),
+    "max_restarts": Keyword(_COUNT, _at_least(0, endless=True)),
+    "max_task_retries": Keyword(_COUNT, _at_least(0, endless=True)),
+    "max_pending_calls": Keyword(_COUNT, _at_least(0, endless=True)),
+    "namespace": Keyword(_TEXT),
+    "get_if_exists": Keyword((bool,)),
+    "allow_out_of_order_execution": Keyword((bool, _NONE)),
+    "enable_tensor_transport": Keyword((bool, _NONE), None, None),
+}
+
+METHOD: dict[str, Keyword] = {
+    "num_returns": TASK["num_returns"],
+    "concurrency_group": Keyword(_TEXT),
+    "max_task_retries": ACTOR["max_task_retries"],
+    "retry_exceptions": TASK["retry_exceptions"],
+    "_generator_backpressure_num_objects": TASK["_generator_backpressure_num_objects"],
+    "enable_task_events": Keyword((bool, _NONE)),
+    "tensor_transport": Keyword((), None, None),
+}
+
+_FIXED = {"max_calls": TASK, "concurrency_groups": ACTOR}
+_NONE_MEANS_DEFAULT = frozenset(
+    {
+        "max_restarts",
+        "max_task_retries",
+        "max_pending_calls",
+        "_generator_backpressure_num_objects",
+        "enable_task_events",
+    }
+)
+
+
+def check(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -> None:
+    """Check what a user wrote against a table.
+
+    Parameters
+    ----------
+    table
+        `TASK`, `ACTOR` or `METHOD`.
+    what
+        What the options are for, as the error shall say: ``"remote functions"``.
+    written
+        The keyword arguments.
+
+    Raises
+    ------
+    ValueError
+        An option is unknown, or its value is out of range.
+    TypeError
+        A value is of the wrong type.
+    """
+    for name, value in written.items():
+        keyword = table.get(name)
+        if keyword is None:
+            raise ValueError(f"Invalid option keyword {name} for {what}. Valid ones are {list(table)}.")
+        if keyword.types and not _is_a(value, keyword.types):
+            accepted = " or ".join("None" if kind is _NONE else kind.__name__ for kind in keyword.types)
+            raise TypeError(f"The type of keyword '{name}' must be {accepted}, but received type {type(value)}.")
+        if keyword.check is not None and (wrong := keyword.check(name, value)):
+            raise ValueError(wrong)
+    if "placement_group" in written and written["placement_group"] not in ("default", None):
+        if written.get("scheduling_strategy") is not None:
+            raise ValueError(
+                "Placement groups should be specified via the scheduling_strategy option. "
+                "The placement_group option is deprecated."
+            )
+        warnings.warn(
+            "The placement_group option is deprecated; use scheduling_strategy=PlacementGroupSchedulingStrategy(...).",
+            DeprecationWarning,
+            stacklevel=4,
+        )
+
+
+def _is_a(value: Any, types: Types) -> bool:
+    if isinstance(value, bool) and bool not in types:  # True is an int to Python, and no number of CPUs to anyone.
+        return False
+    return isinstance(value, types)
+
+
+def check_override(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -> None:
+    """Check what was given to ``.options()``: as `check`, less what only a decorator may say (a ValueError)."""
+    for name, owner in _FIXED.items():
+        if name in written and owner is table:
+            raise ValueError(f"Setting '{name}' is not supported in '.options()'.")
+    check(table, what, written)
+
+
+def _fields(table: Mapping[str, Keyword], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record's fields for what was written; None stands for the default, except where a field may be None."""
+    fields: dict[str, Any] = {}
+    for name, value in written.items():
+        field = table[name].field
+        if field is None or (value is None and name in _NONE_MEANS_DEFAULT):
+            continue
+        fields[field or name] = list(value) if isinstance(value, tuple) else value
+    if kind := fields.pop("accelerator_type", None):
+        fields["resources"] = {**(fields.get("resources") or {}), f"accelerator_type:{kind}": 0.001}
+    group = fields.pop("placement_group", None)
+    bundle = fields.pop("placement_group_bundle_index", -1)
+    capture = fields.pop("placement_group_capture_child_tasks", None)
+    if group not in (None, "default"):
+        fields["scheduling_strategy"] = PlacementGroupOption(group, bundle, capture)
+    return fields
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PlacementGroupOption:
+    """The deprecated spelling of a placement group, with the names of Ray's ``PlacementGroupSchedulingStrategy``."""
+
+    placement_group: Any
+    placement_group_bundle_index: int = -1
+    placement_group_capture_child_tasks: bool | None = None
+
+
+def task_options(written: Mapping[str, Any], *, is_generator: bool | None) -> TaskOptions:
+    """Return the record of checked options; `num_returns` is filled in.
+
+    Parameters
+    ----------
+    is_generator
+        Whether the function is a generator function; None: it cannot be known.
+
+    Raises
+    ------
+    ValueError
+        ``num_returns="streaming"`` on a function that yields nothing.
+    """
+    options = TaskOptions(**_fields(TASK, written))
+    if options.num_gpus and options.max_calls is None:  # A process that used a GPU keeps its memory: end it (Ray).
+        options = dataclasses.replace(options, max_calls=1)
+    return dataclasses.replace(options, num_returns=resolve_num_returns(options.num_returns, is_generator))
+
+
+def actor_options(written: Mapping[str, Any]) -> ActorOptions:
+    """Return the record of checked options.
+
+    Raises
+    ------
+    ValueError
+        ``get_if_exists`` without a name.
+    """
+    if written.get("get_if_exists") and not written.get("name"):
+        raise ValueError("The actor name must be specified to use `get_if_exists`.")
+    return ActorOptions(**_fields(ACTOR, written))
+
+
+def method_options(written: Mapping[str, Any], *, is_generator: bool | None) -> MethodOptions:
+    """Return the record of checked options; as `task_options`."""
+    options = MethodOptions(**_fields({**METHOD, "name": COMMON["name"]}, written))
+    return dataclasses.replace(options, num_returns=resolve_num_returns(options.num_returns, is_generator))
+
+
+def resolve_num_returns(num_returns: NumReturns | None, is_generator: bool | None) -> NumReturns:
+    """Return what None means: one value, or a stream for a generator function. Source: Ray."""
+    if num_returns is None:
+        return "streaming" if is_generator else 1
+    if isinstance(num_returns, str) and is_generator is False:
+        raise ValueError(
+            f"num_returns='{num_returns}' is only for generator functions; this function does not yield. "
+            "Use a number, or None."
+        )
+    return num_returns

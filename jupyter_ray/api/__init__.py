@@ -1,0 +1,15 @@
+"""Ray Core's interface, on whatever engine runs. Validates what users write, and hands it to the engine's port."""
+
+from __future__ import annotations
+
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.base import Engine
+
+
+def _start() -> Engine:
+    from jupyter_ray.api.session import start_at_first_use
+
+    return start_at_first_use()
+
+
+registry.set_starter(_start)

@@ -86,3 +86,7 @@ def current_cell() -> str | None:
     """Return the cell that a call made now belongs to."""
     task = current_task()
     return _cell_source() if task is None else task.cell
+
+
+class ActorExit(BaseException):
+    """Raised by `exit_actor` in a method: the actor's process leaves after this call. Not an error of the user's."""

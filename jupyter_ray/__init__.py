@@ -1,0 +1,138 @@
+"""Interactive parallel computing in Jupyter, with Ray's programming model.
+
+``import jupyter_ray as ray`` is a drop-in for Ray Core. ``%load_ext jupyter_ray`` adds magics and the live side panel.
+
+Every name is imported at its first use, so that importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jupyter_ray._version import __version__
+
+if TYPE_CHECKING:
+    from jupyter_ray import actor, cloudpickle, exceptions, runtime_context, runtime_env, util
+    from jupyter_ray.api.actors import ActorClass
+    from jupyter_ray.api.calls import cancel, get, get_actor, kill, put, wait
+    from jupyter_ray.api.cluster import available_resources, cluster_resources, get_gpu_ids, nodes
+    from jupyter_ray.api.constants import LOCAL_MODE, SCRIPT_MODE, WORKER_MODE, Language, LoggingConfig
+    from jupyter_ray.api.handles import ActorHandle
+    from jupyter_ray.api.methods import method
+    from jupyter_ray.api.remote import RemoteFunction, remote
+    from jupyter_ray.api.runtime_context import get_runtime_context
+    from jupyter_ray.api.session import init, is_initialized, shutdown, warm_up
+    from jupyter_ray.api.timeline import timeline
+    from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+    from jupyter_ray.ids import (
+        ActorClassID,
+        ActorID,
+        FunctionID,
+        JobID,
+        NodeID,
+        PlacementGroupID,
+        TaskID,
+        UniqueID,
+        WorkerID,
+    )
+
+    ObjectID = ObjectRef
+
+_HOMES = {
+    "api.actors": ("ActorClass",),
+    "api.calls": ("cancel", "get", "get_actor", "kill", "put", "wait"),
+    "api.cluster": ("available_resources", "cluster_resources", "get_gpu_ids", "nodes"),
+    "api.constants": ("LOCAL_MODE", "SCRIPT_MODE", "WORKER_MODE", "Language", "LoggingConfig"),
+    "api.handles": ("ActorHandle",),
+    "api.methods": ("method",),
+    "api.remote": ("RemoteFunction", "remote"),
+    "api.runtime_context": ("get_runtime_context",),
+    "api.session": ("init", "is_initialized", "shutdown", "warm_up"),
+    "api.timeline": ("timeline",),
+    "engine.refs": ("DynamicObjectRefGenerator", "ObjectRef", "ObjectRefGenerator"),
+    "ids": (
+        "ActorClassID", "ActorID", "FunctionID", "JobID", "NodeID", "PlacementGroupID", "TaskID", "UniqueID", "WorkerID",
+    ),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = frozenset({"actor", "cloudpickle", "exceptions", "runtime_context", "runtime_env", "util"})
+
+__all__ = [
+    "LOCAL_MODE",
+    "SCRIPT_MODE",
+    "WORKER_MODE",
+    "ActorClass",
+    "ActorClassID",
+    "ActorHandle",
+    "ActorID",
+    "DynamicObjectRefGenerator",
+    "FunctionID",
+    "JobID",
+    "Language",
+    "LoggingConfig",
+    "NodeID",
+    "ObjectID",
+    "ObjectRef",
+    "ObjectRefGenerator",
+    "PlacementGroupID",
+    "RemoteFunction",
+    "TaskID",
+    "UniqueID",
+    "WorkerID",
+    "__version__",
+    "actor",
+    "available_resources",
+    "cancel",
+    "cloudpickle",
+    "cluster_resources",
+    "exceptions",
+    "get",
+    "get_actor",
+    "get_gpu_ids",
+    "get_runtime_context",
+    "init",
+    "is_initialized",
+    "kill",
+    "method",
+    "nodes",
+    "put",
+    "remote",
+    "runtime_context",
+    "runtime_env",
+    "shutdown",
+    "timeline",
+    "util",
+    "wait",
+    "warm_up",
+]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _MODULES:
+        return importlib.import_module(f"jupyter_ray.{name}")
+    home = "engine.refs" if name == "ObjectID" else _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'jupyter_ray' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"jupyter_ray.{home}"), "ObjectRef" if name == "ObjectID" else name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Load the notebook extension: magics, output, panel. What ``%load_ext jupyter_ray`` calls."""
+    from jupyter_ray.ipython import extension
+
+    extension.load_ipython_extension(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Unload the notebook extension. What ``%unload_ext jupyter_ray`` calls."""
+    from jupyter_ray.ipython import extension
+
+    extension.unload_ipython_extension(ipython)

@@ -1,0 +1,193 @@
+"""Actor classes: what ``@remote`` makes of a class, and how an actor is started."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from jupyter_ray import options as tables
+from jupyter_ray.api.handles import ActorHandle, weak_handle
+from jupyter_ray.api.methods import Table, dump_table, load_table, read_table
+from jupyter_ray.api.parameters import Parameters, read
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.base import Definition
+from jupyter_ray.engine.refs import note_definition
+from jupyter_ray.options import ASYNC_CONCURRENCY, ActorOptions
+
+_WHAT = "actors"
+_known: weakref.WeakValueDictionary[str, ActorClass] = weakref.WeakValueDictionary()
+
+
+class ActorClass:
+    """A class whose instances are actors. Made by ``@remote``; start one with ``.remote(...)``.
+
+    Attributes of the class, static and class methods included, can be read through it. Source: Ray's ``ActorClass``.
+    """
+
+    def __init__(
+        self, definition: Definition, parameters: Parameters, dumped: bytes, written: Mapping[str, Any]
+    ) -> None:
+        if not isinstance(definition, Definition):  # `class B(A)` calls the type of A with a name, bases and a body.
+            raise TypeError(_NO_SUBCLASS)
+        self._definition = definition
+        self._parameters = parameters
+        self._dumped = dumped
+        self._written = dict(written)
+        self._options = tables.actor_options(self._written)
+        value = definition.value
+        if value is not None:
+            self.__doc__ = value.__doc__
+            self.__module__ = value.__module__
+            self.__name__ = value.__name__
+            self.__qualname__ = value.__qualname__
+
+    @classmethod
+    def make(cls, value: type, written: Mapping[str, Any]) -> ActorClass:
+        """Return the actor class of a user's class; what `remote` calls."""
+        if any(isinstance(base, ActorClass) for base in getattr(value, "__orig_bases__", ())):
+            raise TypeError(_NO_SUBCLASS)
+        tables.check(tables.ACTOR, _WHAT, written)
+        table = read_table(value, tables.actor_options(written))
+        definition = Definition(value=value, name=value.__qualname__, module=value.__module__, is_class=True)
+        made = cls(definition, read(value), dump_table(table), written)
+        _known[definition.id] = made
+        return made
+
+    @property
+    def __ray_metadata__(self) -> types.SimpleNamespace:
+        """What Ray keeps here: `modified_class` is the user's class, `class_name` its name."""
+        return types.SimpleNamespace(modified_class=self._definition.value, class_name=self._definition.name)
+
+    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
+        """Start an actor.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The constructor's arguments; references at top level are replaced by their values.
+
+        Returns
+        -------
+        ActorHandle
+            At once; calls wait until the constructor has returned. With `get_if_exists`, perhaps that of a living actor.
+
+        Raises
+        ------
+        TypeError
+            The arguments do not fit the constructor, or cannot be pickled; the name is not a string.
+        ValueError
+            The name is taken or empty.
+        ActorUnschedulableError
+            This machine can never give what the actor asks for.
+        """
+        self._parameters.check(self._definition.name, args, kwargs)
+        table = load_table(self._dumped)
+        options = _resolved(self._options, table)
+        engine = registry.current() or registry.required()
+        ref, created = engine.create_actor(
+            self._definition, args, kwargs, options, is_async=table.is_async, handle=self._dumped
+        )
+        if not created:
+            found = engine.get_actor(options.name or "", options.namespace)
+            dumped = self._dumped if found is None else found.handle
+            return weak_handle(ref.binary(), dumped)
+        return ActorHandle(ref, table, self._dumped)
+
+    def _remote(
+        self, args: Sequence[Any] | None = None, kwargs: dict[str, Any] | None = None, **changes: Any
+    ) -> ActorHandle:
+        """Start an actor with other options (private in Ray too, but widely used)."""
+        return self.options(**changes).remote(*(args or ()), **(kwargs or {}))
+
+    def options(self, **changes: Any) -> ActorClass:
+        """Return a copy with other options; this one stays as it is.
+
+        Raises
+        ------
+        ValueError
+            An option is unknown or out of range, or is `concurrency_groups`, which only the decorator takes.
+        TypeError
+            An option has the wrong type.
+        """
+        tables.check_override(tables.ACTOR, _WHAT, changes)
+        written = {**self._written, **changes}
+        dumped = self._dumped
+        if {"max_task_retries", "max_pending_calls"} & changes.keys():  # The only ones that calls depend on.
+            dumped = dump_table(_with_options(load_table(dumped), tables.actor_options(written)))
+        return ActorClass(self._definition, self._parameters, dumped, written)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        name = self._definition.name
+        raise TypeError(f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'.")
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
+        raise TypeError(_NO_SUBCLASS)
+
+    def __getattr__(self, name: str) -> Any:
+        definition = self.__dict__.get("_definition")
+        if definition is None or definition.value is None or name.startswith("__"):
+            raise AttributeError(f"The actor class has no attribute {name!r}.")
+        return getattr(definition.value, name)
+
+    def __repr__(self) -> str:
+        return f"ActorClass({self._definition.name})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        definition = self._definition
+        value = None if note_definition(definition) else definition.value
+        key = (definition.id, definition.name, definition.module)
+        return _rebuild, (*key, value, self._parameters, self._dumped, self._written)
+
+
+_NO_SUBCLASS = (
+    "Inheriting from actor classes is not supported: the base is an ActorClass. Give the plain base class a name of its own, "
+    "inherit from that, and apply @ray.remote to the result."
+)
+
+
+def _rebuild(
+    key: str, name: str, module: str, value: Any, parameters: Parameters, dumped: bytes, written: dict[str, Any]
+) -> ActorClass:
+    known = _known.get(key)
+    if known is not None:
+        if known._definition.value is None:
+            known._definition.value = value
+        if known._written == written:
+            return known
+        return ActorClass(known._definition, parameters, dumped, written)
+    made = ActorClass(
+        Definition(value=value, name=name, module=module, is_class=True, id=key), parameters, dumped, written
+    )
+    _known[key] = made
+    return made
+
+
+def _with_options(table: Table, options: ActorOptions) -> Table:
+    def change(method: Any) -> Any:
+        if "max_task_retries" in method.written:
+            return method
+        changed = dataclasses.replace(method.options, max_task_retries=options.max_task_retries)
+        return dataclasses.replace(method, options=changed)
+
+    methods = {name: change(method) for name, method in table.methods.items()}
+    return dataclasses.replace(table, methods=methods, max_pending_calls=options.max_pending_calls)
+
+
+def _resolved(options: ActorOptions, table: Table) -> ActorOptions:
+    """Check what can be known only now, and fill in the defaults that depend on the class."""
+    if options.name == "":
+        raise ValueError("Actor name cannot be an empty string. Leave `name` out for an actor without a name.")
+    if options.namespace == "":
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+    concurrency = options.max_concurrency or (ASYNC_CONCURRENCY if table.is_async else 1)
+    if options.allow_out_of_order_execution is False and (table.is_async or concurrency > 1):
+        raise ValueError(
+            "Async and threaded actors cannot run their calls in order: leave `allow_out_of_order_execution` out, "
+            "or set it to True."
+        )
+    if options.max_concurrency == concurrency:
+        return options
+    return dataclasses.replace(options, max_concurrency=concurrency)

@@ -1,0 +1,324 @@
+"""``get``, ``put``, ``wait``, ``cancel``, ``kill``, ``get_actor``: checks of what the user gave, then the engine."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar, overload
+
+from jupyter_ray.api.handles import ActorHandle, weak_handle
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.base import Engine
+from jupyter_ray.engine.context import current_task
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.exceptions import GetTimeoutError
+from jupyter_ray.ids import return_id
+
+T = TypeVar("T")
+Waitable = ObjectRef[Any] | ObjectRefGenerator
+
+_log = logging.getLogger("jupyter_ray")
+
+_STREAM_POLL = 0.01
+"""Seconds between two looks at a stream in `wait`: a stream's next item has no reference yet that could be waited for."""
+
+
+@overload
+def get(object_refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+@overload
+def get(object_refs: Sequence[ObjectRef[Any]], *, timeout: float | None = None) -> list[Any]: ...
+
+
+def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bool = False) -> Any:
+    """Wait for values and return them.
+
+    While a task waits here it lends its CPUs, and holds them again before this returns; it keeps its GPUs.
+
+    Parameters
+    ----------
+    object_refs
+        One reference, or a list of them; order and duplicates are kept.
+    timeout
+        Seconds; 0: what is there now; None: for ever.
+
+    Returns
+    -------
+    object or list
+        The value, or the list of values. Arrays are read-only views of shared memory.
+
+    Raises
+    ------
+    GetTimeoutError
+        The time was up. It is a `TimeoutError` too.
+    RayTaskError
+        The task raised: this error is also an instance of the error's own class. Other subclasses of `RayError` say that the
+        system failed. The first error is raised without waiting for the rest.
+    ValueError, TypeError
+        This is no reference and no list of references.
+
+    Notes
+    -----
+    Source: Ray's ``ray.get``.
+    """
+    if isinstance(object_refs, ObjectRef):
+        refs: list[ObjectRef[Any]] = [object_refs]
+        single = True
+    elif isinstance(object_refs, ObjectRefGenerator):
+        return object_refs
+    elif isinstance(object_refs, list):
+        refs = object_refs
+        single = False
+        for ref in refs:
+            if not isinstance(ref, ObjectRef):
+                raise TypeError(f"Attempting to call `get` on the value {ref!r}, which is not an ObjectRef.")
+    else:
+        raise ValueError(
+            f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either be a list of "
+            "ObjectRefs or a single ObjectRef."
+        )
+    if timeout is not None:
+        timeout = None if timeout == -1 else _checked(timeout)  # -1 means for ever, as in Ray.
+    engine = registry.current() or registry.required()
+    if timeout != 0:
+        _warn_if_in_event_loop("get", "`await` the reference, or asyncio.gather for several")
+    values = engine.get(refs, timeout)
+    return values[0] if single else values
+
+
+def put(value: T, *, _owner: Any = None, _tensor_transport: Any = None) -> ObjectRef[T]:
+    """Store a snapshot of `value` and return a reference to it.
+
+    Raises
+    ------
+    TypeError
+        `value` is a reference already, or cannot be pickled.
+    ObjectStoreFullError
+        There is no room for it.
+
+    Notes
+    -----
+    Source: Ray's ``ray.put``.
+    """
+    if isinstance(value, ObjectRef):
+        raise TypeError(
+            "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you can wrap the "
+            "ray.ObjectRef in a list and call 'put' on it."
+        )
+    engine = registry.current() or registry.required()
+    return engine.put(value)
+
+
+def wait(
+    ray_waitables: list[Any], *, num_returns: int = 1, timeout: float | None = None, fetch_local: bool = True
+) -> tuple[list[Any], list[Any]]:
+    """Wait until some of the references are ready.
+
+    Parameters
+    ----------
+    ray_waitables
+        A list of different references or generators. A failed task counts as ready; a generator is, when its next item is there.
+    num_returns
+        How many to wait for.
+    timeout
+        Seconds; None: for ever.
+    fetch_local
+        On one machine: of no effect.
+
+    Returns
+    -------
+    (list, list)
+        Those that are ready, at most `num_returns`, and the rest; each in the order given.
+
+    Raises
+    ------
+    TypeError
+        This is no list of references.
+    ValueError
+        There are duplicates, `num_returns` is below 1 or above their number, or `timeout` is negative.
+
+    Notes
+    -----
+    Source: Ray's ``ray.wait``.
+    """
+    wanted = "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator"
+    if isinstance(ray_waitables, ObjectRef | ObjectRefGenerator):
+        raise TypeError(f"{wanted}, got a single {type(ray_waitables).__name__}")
+    if not isinstance(ray_waitables, list):
+        raise TypeError(f"{wanted}, got {type(ray_waitables)}")
+    if timeout is not None:
+        timeout = _checked(timeout)
+    streams = False
+    for item in ray_waitables:
+        if isinstance(item, ObjectRefGenerator):
+            streams = True
+        elif not isinstance(item, ObjectRef):
+            raise TypeError(f"{wanted}, got list containing {type(item)}")
+    engine = registry.current() or registry.required()
+    if not ray_waitables:
+        return [], []
+    if len(set(ray_waitables)) != len(ray_waitables):
+        raise ValueError("Wait requires a list of unique ray_waitables.")
+    if num_returns <= 0:
+        raise ValueError(f"Invalid number of objects to return {num_returns}.")
+    if num_returns > len(ray_waitables):
+        raise ValueError("num_returns cannot be greater than the number of ray_waitables provided to ray.wait.")
+    if timeout != 0:
+        _warn_if_in_event_loop("wait", "`await` asyncio.wait(...)")
+    if streams:
+        return _wait_with_streams(engine, ray_waitables, num_returns, timeout, fetch_local)
+    ready = set(engine.wait(ray_waitables, num_returns, timeout, fetch_local))
+    return (
+        [ref for ref in ray_waitables if ref.binary() in ready],
+        [ref for ref in ray_waitables if ref.binary() not in ready],
+    )
+
+
+def _wait_with_streams(
+    engine: Engine, items: list[Waitable], count: int, timeout: float | None, fetch_local: bool
+) -> tuple[list[Waitable], list[Waitable]]:
+    end = None if timeout is None else time.monotonic() + timeout
+    refs = [item for item in items if isinstance(item, ObjectRef)]
+    pause = 0.001
+    while True:
+        done = set(engine.wait(refs, len(refs), 0, fetch_local)) if refs else set()
+        ready: list[Waitable] = []
+        for item in items:
+            is_ready = item.binary() in done if isinstance(item, ObjectRef) else item.next_ready()
+            if is_ready and len(ready) < count:
+                ready.append(item)
+        left = None if end is None else end - time.monotonic()
+        if len(ready) >= count or (left is not None and left <= 0):
+            return ready, [item for item in items if item not in ready]
+        # Blocking in the engine lends this task's CPUs meanwhile, which a sleep would not.
+        awaited = [ref for ref in refs if ref.binary() not in done]
+        awaited += [
+            item.completed() for item in items if isinstance(item, ObjectRefGenerator) and not item.next_ready()
+        ]
+        pause = min(pause * 2, _STREAM_POLL)
+        engine.wait(awaited, 1, pause if left is None else min(pause, left), fetch_local)
+
+
+def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
+    """Cancel a task: one that has not begun never runs, a running one is interrupted. `get` raises `TaskCancelledError`.
+
+    Parameters
+    ----------
+    ref
+        A reference to a return value, or the generator, of the task.
+    force
+        Kill the process that runs the task.
+    recursive
+        Cancel the tasks that it started too.
+
+    Raises
+    ------
+    TypeError
+        This is no reference.
+    ValueError
+        `force` on the call of an actor's method: use `kill`.
+
+    Notes
+    -----
+    Source: Ray's ``ray.cancel``. A task that has ended is left alone.
+    """
+    if isinstance(ref, ObjectRefGenerator):
+        object_id = return_id(ref.task_id().binary(), 1)
+    elif isinstance(ref, ObjectRef):
+        object_id = ref.binary()
+    else:
+        raise TypeError(f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {type(ref)}.")
+    (registry.current() or registry.required()).cancel(object_id, force=force, recursive=recursive)
+
+
+def kill(actor: Any, *, no_restart: bool = True) -> None:
+    """End an actor at once, without its exit handlers. Calls in flight and later ones raise `RayActorError`.
+
+    Parameters
+    ----------
+    actor
+        A handle.
+    no_restart
+        False: a crash, after which `max_restarts` applies.
+
+    Raises
+    ------
+    ValueError
+        This is no handle.
+
+    Notes
+    -----
+    Source: Ray's ``ray.kill``.
+    """
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(f"ray.kill() only supported for actors. For tasks, try ray.cancel(). Got: {type(actor)}.")
+    (registry.current() or registry.required()).kill(actor._ray_ref, no_restart=no_restart)
+
+
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
+    """Find a living actor by its name.
+
+    Parameters
+    ----------
+    name
+        As in the actor's options.
+    namespace
+        None: that of the session.
+
+    Returns
+    -------
+    ActorHandle
+        A weak one: it does not keep the actor alive.
+
+    Raises
+    ------
+    ValueError
+        There is none, or the name is empty.
+    TypeError
+        The name is not a string.
+
+    Notes
+    -----
+    Source: Ray's ``ray.get_actor``.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"The name of an actor is a string, got {type(name)}.")
+    if not name:
+        raise ValueError("Please supply a non-empty value to get_actor")
+    if namespace is not None and not isinstance(namespace, str):
+        raise TypeError(f"namespace must be None or a string, got {type(namespace)}.")
+    if namespace == "":
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+    found = (registry.current() or registry.required()).get_actor(name, namespace)
+    if found is None:
+        raise ValueError(
+            f"Failed to look up actor with name '{name}'. It may never have been made under this name, may have died, or "
+            "may live in another namespace: pass namespace=..., or the same namespace to init()."
+        )
+    return weak_handle(found.actor, found.handle)
+
+
+def _checked(timeout: float) -> float:
+    if timeout < 0:
+        raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
+    return timeout
+
+
+_warned: set[str] = set()
+
+
+def _warn_if_in_event_loop(what: str, instead: str) -> None:
+    """Warn, once, about blocking the event loop of an async actor. (In a notebook a loop runs too, but idles meanwhile.)"""
+    task = current_task()
+    if task is None or task.actor is None or what in _warned or "asyncio" not in sys.modules:
+        return
+    import asyncio
+
+    if asyncio._get_running_loop() is not None:
+        _warned.add(what)
+        _log.warning(
+            "Using blocking ray.%s inside an async actor. This blocks its event loop, and so all its calls. Please %s.",
+            what,
+            instead,
+        )

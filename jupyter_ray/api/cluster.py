@@ -1,0 +1,92 @@
+"""What there is and what is free: resources, nodes, and the GPUs of the running task."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from jupyter_ray.api.session import session_engine
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.context import current_task
+
+_log = logging.getLogger("jupyter_ray")
+_warned = False
+
+
+def cluster_resources() -> dict[str, float]:
+    """Return all resources of the session, used or not, by name: ``CPU``, ``GPU``, ``memory`` (bytes) and custom ones.
+
+    Raises
+    ------
+    RaySystemError
+        No session runs.
+
+    Notes
+    -----
+    Source: Ray's ``ray.cluster_resources``.
+    """
+    return session_engine().total_resources()
+
+
+def available_resources() -> dict[str, float]:
+    """Return the resources that are free now; one that is fully used is absent.
+
+    Raises
+    ------
+    RaySystemError
+        No session runs.
+
+    Notes
+    -----
+    Source: Ray's ``ray.available_resources``.
+    """
+    return session_engine().available_resources()
+
+
+def nodes() -> list[dict[str, Any]]:
+    """Return one row per machine, with Ray's keys: ``NodeID``, ``Alive``, ``Resources``, ``NodeManagerAddress``, ``Labels`` and others.
+
+    Raises
+    ------
+    RaySystemError
+        No session runs.
+
+    Notes
+    -----
+    Source: Ray's ``ray.nodes``.
+    """
+    return session_engine().nodes()
+
+
+def assigned_gpus() -> list[str]:
+    """Return the ids, as text, of the GPUs that the running task or actor holds."""
+    task = current_task()
+    engine = registry.current() or registry.required()
+    gpus = task.gpus if task is not None and task.gpus else engine.process.gpus
+    return list(gpus)
+
+
+def get_gpu_ids() -> list[int] | list[str]:
+    """Return the ids of the GPUs that the running task or actor holds.
+
+    Returns
+    -------
+    list of int or str
+        Numbers, or the names that ``CUDA_VISIBLE_DEVICES`` had in the driver if it was set; empty without GPUs, and in the driver.
+
+    Notes
+    -----
+    Source: Ray's ``ray.get_gpu_ids``.
+    """
+    global _warned
+    process = (registry.current() or registry.required()).process
+    if process.is_driver:
+        if not _warned:
+            _warned = True
+            _log.warning("`ray.get_gpu_ids()` will always return the empty list when called from the driver.")
+        return []
+    gpus = assigned_gpus()
+    preset = bool(getattr(process, "preset_gpus", False))
+    if preset or not all(gpu.isdigit() for gpu in gpus):
+        return gpus
+    return [int(gpu) for gpu in gpus]

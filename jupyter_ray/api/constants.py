@@ -1,0 +1,47 @@
+"""Names that Ray exports and that programs read."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+
+SCRIPT_MODE = 0
+"""This process is a driver."""
+
+WORKER_MODE = 1
+"""This process is a worker."""
+
+LOCAL_MODE = 2
+"""No longer offered (as in Ray)."""
+
+
+class Language(enum.Enum):
+    """The language of a task. Here: Python."""
+
+    PYTHON = 0
+    JAVA = 1
+    CPP = 2
+
+
+@dataclasses.dataclass
+class LoggingConfig:
+    """How the loggers write; accepted by `init`. Source: Ray's ``LoggingConfig``.
+
+    Attributes
+    ----------
+    encoding
+        ``"TEXT"`` or ``"JSON"``.
+    log_level
+        Name of the level.
+    additional_log_standard_attrs
+        Names of further attributes of log records.
+    """
+
+    encoding: str = "TEXT"
+    log_level: str = "INFO"
+    additional_log_standard_attrs: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ("TEXT", "JSON"):
+            raise ValueError(f"Invalid encoding type: {self.encoding}. Valid encoding types are: ['JSON', 'TEXT']")

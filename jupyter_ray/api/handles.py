@@ -1,0 +1,255 @@
+"""Handles: how a program holds an actor and calls its methods.
+
+A handle is the engine's counted `ActorRef` and the class's table of methods. Every attribute of its own begins with ``_ray_``, so
+that none hides a method of the user's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from jupyter_ray import options as tables
+from jupyter_ray.api.methods import Method, Table, load_table
+from jupyter_ray.engine import context, registry
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.exceptions import PendingCallsLimitExceeded
+from jupyter_ray.ids import ActorID
+
+_OVERRIDES = {**tables.METHOD, "name": tables.COMMON["name"]}
+
+
+class ActorHandle:
+    """A handle of an actor: ``handle.method.remote(...)`` calls a method.
+
+    Notes
+    -----
+    Hashable, comparable, picklable: it may go into tasks, actors, containers and closures. Source: Ray's ``ActorHandle``.
+    """
+
+    __slots__ = ("__weakref__", "_ray_dumped", "_ray_pending", "_ray_ref", "_ray_table", "_ray_weak")
+
+    def __init__(self, ref: ActorRef, table: Table, dumped: bytes, *, weak: bool = False) -> None:
+        self._ray_ref = ref
+        self._ray_table = table
+        self._ray_dumped = dumped
+        self._ray_weak = weak
+        self._ray_pending = _Pending(table.max_pending_calls) if table.max_pending_calls > 0 else None
+
+    @property
+    def _actor_id(self) -> ActorID:
+        return self._ray_ref.id
+
+    @property
+    def _ray_actor_id(self) -> ActorID:
+        return self._ray_ref.id
+
+    def __getattr__(self, name: str) -> ActorMethod:
+        if name.startswith("_ray_"):  # A handle that is being unpickled or copied has nothing yet.
+            raise AttributeError(name)
+        method = self._ray_table.methods.get(name)
+        if method is None:
+            raise AttributeError(f"The actor {self._ray_table.class_name!r} has no method {name!r}.")
+        return ActorMethod(self, method, method.options)
+
+    def __dir__(self) -> list[str]:
+        return list(self._ray_table.methods)
+
+    def __repr__(self) -> str:
+        return f"Actor({self._ray_table.class_name}, {self._ray_ref.binary().hex()})"
+
+    def __hash__(self) -> int:
+        return hash(self._ray_ref)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorHandle) and other._ray_ref == self._ray_ref
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._ray_weak:  # A weak handle stays weak, and pins nothing.
+            return _rebuild_weak, (self._ray_ref.binary(), self._ray_dumped)
+        return _rebuild, (self._ray_ref, self._ray_dumped)
+
+
+class ActorMethod:
+    """A method of one actor. Made by ``handle.method``; call it with ``.remote(...)``."""
+
+    __slots__ = ("__weakref__", "_handle", "_method", "_options")
+
+    def __init__(self, handle: ActorHandle, method: Method, options: tables.MethodOptions) -> None:
+        self._handle = handle
+        self._method = method
+        self._options = options
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method; as `RemoteFunction.remote`.
+
+        Returns
+        -------
+        ObjectRef, list of ObjectRef, ObjectRefGenerator or None
+            As `num_returns` says.
+
+        Raises
+        ------
+        TypeError
+            The arguments do not fit the method, or cannot be pickled.
+        PendingCallsLimitExceeded
+            As many calls of this handle wait as the actor's `max_pending_calls` allows.
+        """
+        method = self._method
+        parameters = method.parameters
+        if kwargs or not parameters.least <= len(args) <= parameters.most:
+            parameters.check(f"{self._handle._ray_table.class_name}.{method.name}", args, kwargs)
+        if method.decorator is not None:
+            return method.decorator(self._call)(args, kwargs)
+        return self._call(args, kwargs)
+
+    def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        handle = self._handle
+        engine = registry.current() or registry.required()
+        pending = handle._ray_pending
+        if pending is not None:
+            pending.enter(handle)
+        try:
+            returned = engine.call(handle._ray_ref, self._method.name, args, kwargs, self._options)
+        except BaseException:
+            if pending is not None:
+                pending.leave()
+            raise
+        if pending is not None:
+            pending.follow(returned)
+        if isinstance(returned, list):
+            if len(returned) == 1:
+                return returned[0]
+            return returned or None
+        return returned
+
+    def _remote(self, args: Sequence[Any] | None = None, kwargs: dict[str, Any] | None = None, **changes: Any) -> Any:
+        """Call the method with other options (private in Ray too, but widely used)."""
+        return self.options(**changes).remote(*(args or ()), **(kwargs or {}))
+
+    def options(self, **changes: Any) -> ActorMethod:
+        """Return the method with other options; the original stays as it is.
+
+        Parameters
+        ----------
+        **changes
+            The options of `method`, and `name`, which is the call's name.
+
+        Raises
+        ------
+        ValueError
+            An option is unknown or out of range, or the actor has no such concurrency group.
+        TypeError
+            An option has the wrong type.
+        """
+        tables.check(_OVERRIDES, "actor methods", changes)
+        method = self._method
+        options = tables.method_options({**method.written, **changes}, is_generator=method.is_generator)
+        table = self._handle._ray_table
+        if options.concurrency_group and options.concurrency_group not in table.groups:
+            raise ValueError(
+                f"The actor {table.class_name!r} has no concurrency group {options.concurrency_group!r}. "
+                f"Its groups are {list(table.groups)}."
+            )
+        if options.max_task_retries is None:
+            options = dataclasses.replace(options, max_task_retries=self._options.max_task_retries)
+        return ActorMethod(self._handle, method, options)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        name = self._method.name
+        raise TypeError(
+            f"Actor methods cannot be called directly. Instead of running 'object.{name}()', "
+            f"try 'object.{name}.remote()'."
+        )
+
+    def __repr__(self) -> str:
+        return f"<ActorMethod {self._handle._ray_table.class_name}.{self._method.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_method, (self._handle, self._method.name, self._options)
+
+
+class _Pending:
+    """Counts the calls of one handle that have not ended, for `max_pending_calls`. Engine threads call `leave`."""
+
+    __slots__ = ("_count", "_limit", "_lock")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def enter(self, handle: ActorHandle) -> None:
+        with self._lock:
+            if self._count >= self._limit:
+                raise PendingCallsLimitExceeded(
+                    f"{handle!r} has {self._count} unfinished calls of this handle, and its max_pending_calls is "
+                    f"{self._limit}. Wait for some of them with ray.wait(), or raise the limit."
+                )
+            self._count += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._count -= 1
+
+    def follow(self, returned: list[ObjectRef[Any]] | ObjectRefGenerator) -> None:
+        last = returned[0] if isinstance(returned, list) and returned else None
+        if isinstance(returned, ObjectRefGenerator):
+            last = returned.completed()
+        if last is None:  # num_returns=0: nobody will know when it has ended.
+            self.leave()
+        else:
+            last._when_ready(lambda value, error: self.leave())
+
+
+def weak_handle(actor: bytes, dumped: bytes) -> ActorHandle:
+    """Return a handle that does not keep its actor alive: what `get_actor` and `current_actor` give."""
+    return ActorHandle(ActorRef(actor, weak=True), load_table(dumped), dumped, weak=True)
+
+
+def current_handle() -> ActorHandle:
+    """Return the handle of the actor that runs this code.
+
+    Raises
+    ------
+    RuntimeError
+        This is not an actor.
+    """
+    process = registry.required().process
+    if process.actor is None:
+        raise RuntimeError("This method is only available in an actor.")
+    return weak_handle(process.actor, process.actor_handle)
+
+
+def exit_actor() -> NoReturn:
+    """End the actor that runs this code, after this call; it is not restarted.
+
+    The caller of the method sees a `RayActorError`. Exit handlers run.
+
+    Raises
+    ------
+    TypeError
+        This is not an actor.
+
+    Notes
+    -----
+    Source: Ray's ``ray.actor.exit_actor``.
+    """
+    engine = registry.current()
+    if engine is None or engine.process.actor is None:
+        raise TypeError("exit_actor() was called outside of an actor: only a method of an actor may call it.")
+    raise context.ActorExit
+
+
+def _rebuild(ref: ActorRef, dumped: bytes) -> ActorHandle:
+    return ActorHandle(ref, load_table(dumped), dumped)
+
+
+def _rebuild_weak(actor: bytes, dumped: bytes) -> ActorHandle:
+    return weak_handle(actor, dumped)
+
+
+def _rebuild_method(handle: ActorHandle, name: str, options: tables.MethodOptions) -> ActorMethod:
+    return ActorMethod(handle, handle._ray_table.methods[name], options)

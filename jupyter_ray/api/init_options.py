@@ -1,0 +1,84 @@
+"""What `init` was asked for, checked: each wrong value is an error here, before anything starts."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from jupyter_ray.engine.base import InitOptions
+
+
+def init_options(
+    *,
+    num_cpus: Any,
+    num_gpus: Any,
+    resources: Any,
+    memory: Any,
+    object_store_memory: Any,
+    namespace: Any,
+    runtime_env: Any,
+    log_to_driver: bool,
+) -> InitOptions:
+    """Return the record of what `init` was asked for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value is of the wrong type, or out of range.
+    """
+    return InitOptions(
+        num_cpus=_amount("num_cpus", num_cpus),
+        num_gpus=_amount("num_gpus", num_gpus),
+        resources=_custom(resources),
+        memory=_amount("_memory", memory),
+        object_store_memory=_bytes(object_store_memory),
+        namespace=_namespace(namespace),
+        runtime_env=_environment(runtime_env),
+        log_to_driver=bool(log_to_driver),
+    )
+
+
+def _amount(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {type(value)}.")
+    if value < 0:
+        raise ValueError(f"{name} cannot be negative, got {value}.")
+    return value
+
+
+def _custom(resources: Any) -> dict[str, float] | None:
+    if resources is None:
+        return None
+    if not isinstance(resources, dict):
+        raise TypeError(f"resources must be a dict of names and numbers, got {type(resources)}.")
+    for name, value in resources.items():
+        if name in ("CPU", "GPU"):
+            raise ValueError(f"Use num_{name.lower()}s=... instead of {name!r} in `resources`.")
+        _amount(f"resources[{name!r}]", value)
+    return dict(resources)
+
+
+def _bytes(value: Any) -> int | None:
+    if value is None:
+        return None
+    if int(_amount("object_store_memory", value)) < 1024**2:
+        raise ValueError(f"object_store_memory must be at least 1 MiB (in bytes), got {value}.")
+    return int(value)
+
+
+def _namespace(namespace: Any) -> str:
+    if namespace is None:
+        return str(uuid.uuid4())  # Anonymous: nobody else's names are found, and nobody finds ours.
+    if not isinstance(namespace, str):
+        raise TypeError(f"namespace must be a string, got {type(namespace)}.")
+    if not namespace:
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+    return namespace
+
+
+def _environment(runtime_env: Any) -> dict[str, Any] | None:
+    if runtime_env is not None and not isinstance(runtime_env, dict):
+        raise TypeError(f"runtime_env must be a dict, got {type(runtime_env)}.")
+    return dict(runtime_env) if runtime_env else None

@@ -1,0 +1,133 @@
+"""What a function takes: a signature that travels, and that is cheap to check.
+
+`inspect.Signature` holds default values and annotations, which need not pickle, and takes microseconds to bind. `Parameters`
+knows names, kinds and what is required: enough to tell, at the call, whether Python would accept the arguments.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+_POSITIONAL_ONLY = int(inspect.Parameter.POSITIONAL_ONLY)
+_NAMED = int(inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_REST = int(inspect.Parameter.VAR_POSITIONAL)
+_KEYWORD_ONLY = int(inspect.Parameter.KEYWORD_ONLY)
+_KEYWORDS = int(inspect.Parameter.VAR_KEYWORD)
+_ENDLESS = 1 << 62
+
+Row = tuple[str, int, bool]
+
+
+class Parameters:
+    """The parameters of one function.
+
+    Parameters
+    ----------
+    rows
+        Name, kind (`inspect.Parameter`'s number) and whether it is required; None: unreadable, so accept everything.
+
+    Attributes
+    ----------
+    least, most : int
+        So many positional arguments, without keywords, are right; the fast path of a call compares with these.
+    """
+
+    __slots__ = ("_index", "_keywords", "least", "most", "rows")
+
+    def __init__(self, rows: tuple[Row, ...] | None) -> None:
+        self.rows = rows
+        rows = rows or ()
+        positional = [row for row in rows if row[1] in (_POSITIONAL_ONLY, _NAMED)]
+        rest = self.rows is None or any(kind == _REST for _, kind, _ in rows)
+        self.most = _ENDLESS if rest else len(positional)
+        needs_keyword = any(kind == _KEYWORD_ONLY and required for _, kind, required in rows)
+        self.least = _ENDLESS if needs_keyword else sum(required for _, _, required in positional)
+        self._keywords = self.rows is None or any(kind == _KEYWORDS for _, kind, _ in rows)
+        self._index = {name: n for n, (name, kind, _) in enumerate(rows) if kind in (_NAMED, _KEYWORD_ONLY)}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the parameters, in order."""
+        return [name for name, _, _ in self.rows or ()]
+
+    def check(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise the TypeError that a direct call would raise; `name` is the function's.
+
+        Notes
+        -----
+        The texts are those of `inspect.Signature.bind`, as in Ray.
+        """
+        if not self._accepts(args, kwargs):
+            try:
+                _signature(self.rows or ()).bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{name}() {error}") from None
+
+    def _accepts(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Tell whether the arguments are right; False: probably not."""
+        given = len(args)
+        if given > self.most:
+            return False
+        rows = self.rows
+        if rows is None:
+            return True
+        index = self._index
+        for key in kwargs:
+            at = index.get(key)
+            if at is None:
+                if not self._keywords:
+                    return False
+            elif at < given and rows[at][1] == _NAMED:
+                return False
+        for at, (key, kind, required) in enumerate(rows):
+            if required and (at >= given or kind == _KEYWORD_ONLY) and (kind == _POSITIONAL_ONLY or key not in kwargs):
+                return False
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Parameters {'unreadable' if self.rows is None else _signature(self.rows)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameters, (self.rows,)
+
+
+def read(function: Callable[..., Any], *, drop_first: bool = False) -> Parameters:
+    """Return the parameters of a function or class; everything is accepted where they cannot be read.
+
+    Parameters
+    ----------
+    function
+        Builtins, partials, Cython functions and classes included.
+    drop_first
+        Leave out ``self``.
+    """
+    try:
+        found = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # A builtin or a Cython function without a signature.
+        return Parameters(None)
+    if drop_first and found and int(found[0].kind) in (_POSITIONAL_ONLY, _NAMED):
+        del found[0]
+    return Parameters(
+        tuple(
+            (p.name, int(p.kind), p.default is inspect.Parameter.empty and int(p.kind) not in (_REST, _KEYWORDS))
+            for p in found
+        )
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _signature(rows: tuple[Row, ...]) -> inspect.Signature:
+    empty = inspect.Parameter.empty
+    kinds = {int(kind): kind for kind in (getattr(inspect.Parameter, name) for name in _KIND_NAMES)}
+    return inspect.Signature(
+        [
+            inspect.Parameter(name, kinds[kind], default=empty if required or kind in (_REST, _KEYWORDS) else ...)
+            for name, kind, required in rows
+        ]
+    )
+
+
+_KIND_NAMES = ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD", "VAR_POSITIONAL", "KEYWORD_ONLY", "VAR_KEYWORD")

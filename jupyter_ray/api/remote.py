@@ -1,0 +1,286 @@
+"""``@remote``, and remote functions.
+
+A `RemoteFunction` is prepared when it is decorated: options checked and made into one record, the signature read. What is left for
+``.remote()`` is a comparison of the number of arguments and the engine's `submit`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar, overload
+
+from jupyter_ray import options as tables
+from jupyter_ray.api.actors import ActorClass
+from jupyter_ray.api.parameters import Parameters, read
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.base import Definition
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, note_definition
+
+R = TypeVar("R")
+Returned = list[ObjectRef[Any]] | ObjectRefGenerator
+
+_WHAT = "remote functions"
+_known: weakref.WeakValueDictionary[str, RemoteFunction[Any]] = weakref.WeakValueDictionary()
+
+
+class RemoteFunction(Generic[R]):
+    """A function whose calls are tasks. Made by ``@remote``; call it with ``.remote(...)``.
+
+    Notes
+    -----
+    Source: Ray's ``RemoteFunction``.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        parameters: Parameters,
+        is_generator: bool | None,
+        written: Mapping[str, Any],
+        decorator: Callable[..., Any] | None = None,
+    ) -> None:
+        self._definition = definition
+        self._parameters = parameters
+        self._is_generator = is_generator
+        self._written = dict(written)
+        self._decorator = decorator
+        self._options = tables.task_options(self._written, is_generator=is_generator)
+        self._least = parameters.least
+        self._most = parameters.most
+        self._single = self._options.num_returns in (1, "dynamic")
+        if definition.value is not None:
+            _describe(self, definition.value)
+
+    @property
+    def _function(self) -> Any:
+        """The function itself; None where only its name is known."""
+        return self._definition.value
+
+    @property
+    def _function_name(self) -> str:
+        return f"{self._definition.module}.{self._definition.name}"
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Start a task.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The function's arguments. An `ObjectRef` is replaced by its value before the task starts; one inside a container is not.
+
+        Returns
+        -------
+        ObjectRef, list of ObjectRef, ObjectRefGenerator or None
+            As `num_returns` says.
+
+        Raises
+        ------
+        TypeError
+            The arguments do not fit the function, or cannot be pickled.
+        TaskUnschedulableError
+            This machine can never give what the task asks for.
+        """
+        if kwargs or not self._least <= len(args) <= self._most:
+            self._parameters.check(self._definition.name, args, kwargs)
+        if self._decorator is not None:
+            return self._decorator(self._submit)(args, kwargs)
+        engine = registry.current() or registry.required()
+        returned = engine.submit(self._definition, args, kwargs, self._options)
+        return returned[0] if self._single else shape(returned)  # type: ignore[index]
+
+    def _submit(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        return shape(registry.required().submit(self._definition, args, kwargs, self._options), single=self._single)
+
+    def _remote(self, args: Sequence[Any] | None = None, kwargs: dict[str, Any] | None = None, **changes: Any) -> Any:
+        """Start a task with other options (private in Ray too, but widely used)."""
+        return self.options(**changes).remote(*(args or ()), **(kwargs or {}))
+
+    def options(self, **changes: Any) -> RemoteFunction[R]:
+        """Return a copy with other options; this one stays as it is.
+
+        Raises
+        ------
+        ValueError
+            An option is unknown or out of range, or is `max_calls`, which only the decorator takes.
+        TypeError
+            An option has the wrong type.
+        """
+        tables.check_override(tables.TASK, _WHAT, changes)
+        return RemoteFunction(
+            self._definition, self._parameters, self._is_generator, {**self._written, **changes}, self._decorator
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        name = self._function_name
+        raise TypeError(
+            f"Remote functions cannot be called directly. Instead of running '{name}()', try '{name}.remote()'."
+        )
+
+    def __repr__(self) -> str:
+        return f"<RemoteFunction {self._function_name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        definition = self._definition
+        # Inside an engine's pickling the function travels by its id, once; by hand (a user's cloudpickle) with its code.
+        value = None if note_definition(definition) else definition.value
+        return _rebuild, (
+            definition.id,
+            definition.name,
+            definition.module,
+            value,
+            self._parameters,
+            self._is_generator,
+            self._written,
+            self._decorator,
+        )
+
+
+def shape(returned: Returned, *, single: bool = False) -> Any:
+    """Return what `.remote()` returns for these references: None for none, one as it is. Source: Ray."""
+    if not isinstance(returned, list):
+        return returned
+    if single or len(returned) == 1:
+        return returned[0]
+    return returned or None
+
+
+def _rebuild(
+    key: str,
+    name: str,
+    module: str,
+    value: Any,
+    parameters: Parameters,
+    is_generator: bool | None,
+    written: dict[str, Any],
+    decorator: Callable[..., Any] | None,
+) -> RemoteFunction[Any]:
+    known = _known.get(key)
+    if known is not None:
+        if known._definition.value is None:
+            known._definition.value = value
+        if known._written == written:
+            return known
+        return RemoteFunction(known._definition, parameters, is_generator, written, decorator)
+    definition = Definition(value=value, name=name, module=module, id=key)
+    function: RemoteFunction[Any] = RemoteFunction(definition, parameters, is_generator, written, decorator)
+    _known[key] = function
+    return function
+
+
+def _describe(wrapper: Any, function: Any) -> None:
+    """Give the wrapper the name, the docstring and the module of what it wraps, so that help() and reprs show them."""
+    for name in ("__name__", "__qualname__", "__doc__", "__module__"):
+        value = getattr(function, name, None)
+        if isinstance(value, str):
+            setattr(wrapper, name, value)
+
+
+def _unwrapped(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _name_of(function: Any) -> str:
+    inner = _unwrapped(function)
+    name = getattr(inner, "__qualname__", None) or getattr(inner, "__name__", None) or type(inner).__name__
+    return str(name)
+
+
+def _yields(function: Any) -> bool | None:
+    """Tell whether calling `function` makes a generator; None: its code cannot be read (Cython, builtins)."""
+    inner = _unwrapped(function)
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        return True
+    call = getattr(type(inner), "__call__", None)  # noqa: B004
+    readable = inspect.isfunction(inner) or inspect.ismethod(inner) or inspect.isfunction(call)
+    if inspect.isfunction(call) and not inspect.isfunction(inner):
+        return inspect.isgeneratorfunction(call)
+    return False if readable else None
+
+
+def _make(target: Any, written: Mapping[str, Any]) -> Any:
+    if isinstance(target, RemoteFunction | ActorClass):
+        raise TypeError(
+            f"{target!r} is remote already: apply @ray.remote once, and use .options(...) for other options."
+        )
+    if inspect.isclass(target):
+        return ActorClass.make(target, written)
+    if not callable(target):
+        raise TypeError("The @ray.remote decorator must be applied to either a function or a class.")
+    inner = _unwrapped(target)
+    if inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner):
+        raise ValueError(
+            "'async def' should not be used for remote tasks. Wrap it in a plain function that calls asyncio.run(f()), "
+            "or make it a method of an actor."
+        )
+    tables.check(tables.TASK, _WHAT, written)
+    module = getattr(inner, "__module__", None) or ""
+    definition = Definition(value=target, name=_name_of(target), module=module)
+    decorator = getattr(target, "__ray_invocation_decorator__", None)
+    function: RemoteFunction[Any] = RemoteFunction(definition, read(target), _yields(target), written, decorator)
+    _known[definition.id] = function
+    return function
+
+
+@overload
+def remote(target: type, /) -> ActorClass: ...  # type: ignore[overload-overlap]
+@overload
+def remote(target: Callable[..., R], /) -> RemoteFunction[R]: ...
+@overload
+def remote(**options: Any) -> Callable[[Any], Any]: ...
+
+
+def remote(*args: Any, **options: Any) -> Any:
+    """Make a function's calls tasks, or a class's instances actors.
+
+    Use it bare (``@remote``), with options (``@remote(num_cpus=2)``), or as a call (``remote(function)``), which also takes builtins,
+    partials and Cython functions and classes.
+
+    Parameters
+    ----------
+    *args
+        The function or class.
+    **options
+        See `jupyter_ray.options`; the keywords are Ray's, and `writable` and `inout` for buffers.
+
+    Returns
+    -------
+    RemoteFunction or ActorClass
+        With options only: a decorator that returns one.
+
+    Raises
+    ------
+    ValueError
+        An option is unknown or out of range; the function is ``async def``.
+    TypeError
+        An option has the wrong type, or this is neither function nor class.
+    AssertionError
+        There are empty parentheses (as in Ray).
+
+    Notes
+    -----
+    Source: Ray's ``ray.remote``.
+    """
+    if len(args) == 1 and not options:
+        return _make(args[0], {})
+    if args or not options:
+        valid = sorted({*tables.TASK, *tables.ACTOR})
+        raise AssertionError(
+            "The @ray.remote decorator must be applied either with no arguments and no parentheses, for example "
+            f"'@ray.remote', or it must be applied using some of the arguments in the list {valid}, for example "
+            "'@ray.remote(num_returns=2, resources={\"CustomResource\": 1})'."
+        )
+    unknown = [name for name in options if name not in tables.TASK and name not in tables.ACTOR]
+    if unknown:
+        raise ValueError(
+            f"Invalid option keyword {unknown[0]}. Valid ones are {sorted({*tables.TASK, *tables.ACTOR})}."
+        )
+    return functools.partial(_decorate, options)
+
+
+def _decorate(options: dict[str, Any], target: Any) -> Any:
+    return _make(target, options)

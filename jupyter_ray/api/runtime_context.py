@@ -1,0 +1,218 @@
+"""``get_runtime_context``: what this code runs in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from typing import Any
+
+from jupyter_ray import config
+from jupyter_ray.api.cluster import assigned_gpus
+from jupyter_ray.api.handles import ActorHandle, current_handle
+from jupyter_ray.api.runtime_env import RuntimeEnv
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.base import Engine
+from jupyter_ray.engine.context import ProcessContext, TaskContext, current_task
+from jupyter_ray.ids import ActorID, JobID, NodeID, TaskID
+
+_log = logging.getLogger("jupyter_ray")
+_Ids = dict[str, list[str]]
+
+
+def get_runtime_context() -> RuntimeContext:
+    """Return what this code runs in: ids, names, resources. Starts a session if none runs.
+
+    Notes
+    -----
+    Source: Ray's ``ray.get_runtime_context``.
+    """
+    return RuntimeContext(registry.current() or registry.required())
+
+
+class RuntimeContext:
+    """Facts about the running task, actor and process. Source: Ray's ``RuntimeContext``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def _process(self) -> ProcessContext:
+        return self._engine.process
+
+    def _task(self, asked: str) -> TaskContext | None:
+        task = current_task()
+        if task is None and self._process.is_driver:
+            _log.warning("%s() is only available in a task or an actor; in the driver it is None.", asked)
+        return task
+
+    def get_job_id(self) -> str:
+        """Return the id of the session, as hexadecimal digits."""
+        return self._process.job.hex()
+
+    def get_node_id(self) -> str:
+        """Return the id of the machine, as hexadecimal digits."""
+        return self._process.node.hex()
+
+    def get_worker_id(self) -> str:
+        """Return the id of this process, as hexadecimal digits."""
+        return self._process.worker.hex()
+
+    def get_task_id(self) -> str | None:
+        """Return the id of the running task, as hexadecimal digits; None in the driver."""
+        task = self._task("get_task_id")
+        return None if task is None else task.task.hex()
+
+    def get_task_name(self) -> str | None:
+        """Return the name of the running task: the option `name`, or that of the function; None in the driver."""
+        task = self._task("get_task_name")
+        return None if task is None else task.name
+
+    def get_task_function_name(self) -> str | None:
+        """Return the name of the function that the task runs; None in the driver."""
+        task = self._task("get_task_function_name")
+        return None if task is None else task.function
+
+    def get_actor_id(self) -> str | None:
+        """Return the id of the actor that runs this, as hexadecimal digits; None outside of one."""
+        self._task("get_actor_id")
+        actor = self._process.actor
+        return None if actor is None else actor.hex()
+
+    def get_actor_name(self) -> str | None:
+        """Return the name of the actor that runs this, empty if it has none; None outside of one."""
+        self._task("get_actor_name")
+        if self._process.actor is None:
+            return None
+        return self._process.actor_name or ""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of named actors."""
+        return self._process.namespace
+
+    @property
+    def current_actor(self) -> ActorHandle:
+        """A weak handle of the actor that runs this; RuntimeError outside of one."""
+        return current_handle()
+
+    @property
+    def was_current_actor_reconstructed(self) -> bool:
+        """Whether the actor that runs this was restarted; AssertionError outside of one (as in Ray)."""
+        if self._process.actor is None:
+            raise AssertionError("This method is only available in an actor.")
+        return self._process.restarts > 0
+
+    def get_assigned_resources(self) -> dict[str, float]:
+        """Return the amounts that the running task or actor holds."""
+        task = current_task()
+        held = task.held if task is not None and task.actor is None else self._process.held
+        return dict(held)
+
+    def get_accelerator_ids(self) -> _Ids:
+        """Return the ids, as text, of the accelerators held: ``{"GPU": [...]}``."""
+        return {"GPU": [] if self._process.is_driver else assigned_gpus()}
+
+    def is_canceled(self) -> bool:
+        """Tell whether `cancel` was called for the running task.
+
+        Raises
+        ------
+        RuntimeError
+            In the driver, and in an async actor (there the coroutine is cancelled).
+        """
+        task = current_task()
+        if task is None:
+            raise RuntimeError("is_canceled() is only available in a task or in a method of an actor.")
+        if _in_event_loop():
+            raise RuntimeError(
+                "is_canceled() is not available in an async actor: asyncio.CancelledError is raised there."
+            )
+        return task.cancelled or self._engine.is_cancelled(task.task)
+
+    def get_session_name(self) -> str:
+        """Return the name of the session."""
+        return self._process.session
+
+    def get_temp_dir(self) -> str:
+        """Return the session's folder."""
+        return str(config.session_folder(self._process.session))
+
+    def get_placement_group_id(self) -> str | None:
+        """Return the placement group that this runs in; None without one."""
+        return None
+
+    @property
+    def should_capture_child_tasks_in_placement_group(self) -> bool:
+        """Whether tasks started here run in the placement group of this one."""
+        return False
+
+    @property
+    def runtime_env(self) -> RuntimeEnv:
+        """The runtime environment in force."""
+        task = current_task()
+        fields = (task.runtime_env if task is not None else None) or self._process.runtime_env
+        return RuntimeEnv(**(fields or {}))
+
+    def get_runtime_env_string(self) -> str:
+        """Return the runtime environment in force as JSON."""
+        return json.dumps(self.runtime_env, sort_keys=True)
+
+    def get_node_labels(self) -> dict[str, str]:
+        """Return the labels of the machine."""
+        return {}
+
+    @property
+    def job_id(self) -> JobID:
+        """Deprecated: use `get_job_id`."""
+        _deprecated("job_id")
+        return JobID(self._process.job)
+
+    @property
+    def node_id(self) -> NodeID:
+        """Deprecated: use `get_node_id`."""
+        _deprecated("node_id")
+        return NodeID(self._process.node)
+
+    @property
+    def task_id(self) -> TaskID:
+        """Deprecated: use `get_task_id`."""
+        _deprecated("task_id")
+        task = current_task()
+        return TaskID.nil() if task is None else TaskID(task.task)
+
+    @property
+    def actor_id(self) -> ActorID | None:
+        """Deprecated: use `get_actor_id`."""
+        _deprecated("actor_id")
+        actor = self._process.actor
+        return None if actor is None else ActorID(actor)
+
+    def get(self) -> dict[str, Any]:
+        """Return the ids in a dict. Deprecated: use the methods."""
+        context: dict[str, Any] = {
+            "job_id": JobID(self._process.job),
+            "node_id": NodeID(self._process.node),
+            "namespace": self.namespace,
+        }
+        task = current_task()
+        if task is not None:
+            context["task_id"] = TaskID(task.task)
+        if self._process.actor is not None:
+            context["actor_id"] = ActorID(self._process.actor)
+        return context
+
+    def __repr__(self) -> str:
+        task = current_task()
+        where = "driver" if task is None else f"task {task.name} {task.task.hex()}"
+        return f"<RuntimeContext {where}, namespace {self.namespace!r}>"
+
+
+def _in_event_loop() -> bool:
+    import asyncio
+
+    return asyncio._get_running_loop() is not None
+
+
+def _deprecated(name: str) -> None:
+    warnings.warn(f"Use get_{name}() instead of {name}.", DeprecationWarning, stacklevel=3)

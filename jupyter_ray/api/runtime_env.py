@@ -1,0 +1,54 @@
+"""``RuntimeEnv``: the surroundings that tasks and actors run in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RuntimeEnv(dict[str, Any]):
+    """A runtime environment: a dict that names its fields.
+
+    Parameters
+    ----------
+    env_vars
+        Environment variables.
+    working_dir
+        A folder; the working directory of the workers, and importable.
+    py_modules
+        Folders of modules that shall be importable.
+    **others
+        Further fields of Ray; the local engine says when it cannot honour one.
+
+    Notes
+    -----
+    Source: Ray's ``ray.runtime_env.RuntimeEnv``.
+    """
+
+    def __init__(
+        self,
+        *,
+        env_vars: dict[str, str] | None = None,
+        working_dir: str | None = None,
+        py_modules: list[Any] | None = None,
+        **others: Any,
+    ) -> None:
+        fields = {"env_vars": env_vars, "working_dir": working_dir, "py_modules": py_modules, **others}
+        super().__init__({name: value for name, value in fields.items() if value is not None})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a plain dict."""
+        return dict(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (dict(self),)
+
+
+class RuntimeEnvConfig(dict[str, Any]):
+    """Settings of a runtime environment's set-up (accepted, of no effect). Source: Ray's ``RuntimeEnvConfig``."""
+
+    def __init__(self, setup_timeout_seconds: int = 600, eager_install: bool = True, **others: Any) -> None:
+        super().__init__({"setup_timeout_seconds": setup_timeout_seconds, "eager_install": eager_install, **others})
+
+
+def _rebuild(fields: dict[str, Any]) -> RuntimeEnv:
+    return RuntimeEnv(**fields)

@@ -1,0 +1,347 @@
+"""The session: ``init``, ``shutdown``, ``is_initialized``, and the start at first use.
+
+One session per process. `_lock` guards its start and end, so that several threads may use the package first at the same time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import logging
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jupyter_ray._version import __version__
+from jupyter_ray.api import logs
+from jupyter_ray.api.init_options import init_options
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.base import Engine, InitOptions
+from jupyter_ray.exceptions import RaySystemError
+
+_log = logging.getLogger("jupyter_ray")
+_lock = threading.RLock()
+_printer: logs.LogPrinter | None = logs.print_lines
+_stop_printing: Callable[[], None] | None = None
+_warm = False
+_owner = 0
+
+_IGNORED = frozenset(
+    {
+        "include_dashboard", "dashboard_host", "dashboard_port", "job_config", "proxy_server_url", "enable_resource_isolation",
+        "system_reserved_cpu", "system_reserved_memory", "cgroup_path", "labels", "allow_multiple", "object_spilling_directory",
+        "enable_object_reconstruction", "log_style",
+    }
+)  # fmt: skip
+
+
+@dataclasses.dataclass(slots=True)
+class RayContext:
+    """What `init` returns: facts about the session. As a context manager it ends the session at its exit.
+
+    Source: Ray's ``RayContext``; reading it as a mapping (of `address_info`) is deprecated there and works here.
+    """
+
+    address_info: dict[str, Any]
+    dashboard_url: str = ""
+    python_version: str = dataclasses.field(default_factory=platform.python_version)
+    ray_version: str = __version__
+    ray_commit: str = ""
+
+    def __getitem__(self, key: str) -> Any:
+        return self.address_info[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.address_info
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.address_info)
+
+    def __len__(self) -> int:
+        return len(self.address_info)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return one of the address facts."""
+        return self.address_info.get(key, default)
+
+    def disconnect(self) -> None:
+        """End the session."""
+        shutdown()
+
+    def __enter__(self) -> RayContext:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        shutdown()
+
+    def __repr__(self) -> str:
+        return (
+            f"RayContext(dashboard_url={self.dashboard_url!r}, python_version={self.python_version!r}, "
+            f"ray_version={self.ray_version!r}, address={self.address_info.get('address')!r})"
+        )
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: dict[str, float] | None = None,
+    object_store_memory: int | None = None,
+    namespace: str | None = None,
+    runtime_env: dict[str, Any] | None = None,
+    ignore_reinit_error: bool = False,
+    log_to_driver: bool = True,
+    configure_logging: bool = True,
+    logging_level: int | str = logging.INFO,
+    logging_format: str | None = None,
+    logging_config: Any = None,
+    local_mode: bool = False,
+    **others: Any,
+) -> RayContext:
+    """Start a session, or join a cluster.
+
+    Parameters
+    ----------
+    address
+        None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster. The environment variable
+        ``RAY_ADDRESS`` stands in for None.
+    num_cpus, num_gpus
+        How many to use; None: what is there. More GPUs than there are may be declared, for tests.
+    resources
+        Custom resources, by name.
+    object_store_memory
+        Limit of the shared memory, in bytes.
+    namespace
+        Of named actors; None: one of its own.
+    runtime_env
+        For all tasks and actors: ``env_vars``, ``working_dir``, ``py_modules``.
+    ignore_reinit_error
+        A session that runs already is no error.
+    log_to_driver
+        Print here what tasks print.
+    configure_logging, logging_level, logging_format, logging_config
+        For the logger ``jupyter_ray``.
+    local_mode
+        No longer offered (as in Ray).
+    **others
+        Ray's further keywords (``include_dashboard`` and so on, and those that begin with ``_``) are accepted and have no effect.
+
+    Returns
+    -------
+    RayContext
+        Facts about the session.
+
+    Raises
+    ------
+    RuntimeError
+        A session runs already, a keyword is unknown, or `local_mode` was asked for.
+    ConnectionError
+        No cluster answers at `address`.
+
+    Notes
+    -----
+    Source: Ray's ``ray.init``.
+    """
+    if local_mode:
+        raise RuntimeError(
+            "`local_mode` is no longer supported. To debug a task, call the plain function, "
+            "or set a breakpoint in it with num_cpus=1."
+        )
+    unknown = [name for name in others if name not in _IGNORED and not name.startswith("_")]
+    if unknown:
+        raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
+    options = init_options(
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        resources=resources,
+        memory=others.get("_memory"),
+        object_store_memory=object_store_memory,
+        namespace=namespace,
+        runtime_env=runtime_env,
+        log_to_driver=log_to_driver,
+    )
+    with _lock:
+        running = registry.current()
+        if running is not None and running.alive:
+            if ignore_reinit_error:
+                _log.info("Calling init() again after it has already been called.")
+                return _context(running)
+            raise RuntimeError(
+                "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
+                "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
+            )
+        if running is not None:  # Its runtime died. What is left of it must not stand in the way of a new one.
+            shutdown()
+        if configure_logging:
+            _configure_logging(logging_config, logging_level, logging_format)
+        return _context(_start(address or os.environ.get("RAY_ADDRESS") or None, options))
+
+
+def _start(address: str | None, options: InitOptions) -> Engine:
+    global _owner, _warm
+    if address in (None, "local"):
+        engine = registry.start("local", options)
+    else:
+        engine = _join(str(address), options)
+    _warm = False  # Bound now, if it was warm.
+    if _owner != os.getpid():
+        _owner = os.getpid()
+        atexit.register(_at_exit)
+    registry.set_current(engine)
+    if options.log_to_driver:
+        _start_printing(engine)
+    return engine
+
+
+def _join(address: str, options: InitOptions) -> Engine:
+    if address.startswith("ray://"):
+        raise ConnectionError(
+            f"Ray Client addresses ({address}) are not supported. Run on a machine of the cluster and use init(address='auto')."
+        )
+    try:
+        return registry.start("ray", options, address)
+    except ImportError as error:
+        raise ConnectionError(
+            f"Could not find any running Ray instance at {address!r}: that needs the package `ray`, which cannot be imported "
+            f"here ({error}). init() without an address starts a runtime on this machine."
+        ) from error
+
+
+def shutdown(_exiting_interpreter: bool = False) -> None:
+    """End the session and all its processes; references and handles of it are dead afterwards. Idempotent.
+
+    Notes
+    -----
+    Source: Ray's ``ray.shutdown``. In a task or actor it does nothing: the session belongs to the driver.
+    """
+    global _warm
+    with _lock:
+        engine = registry.current()
+        if engine is not None:
+            if not engine.process.is_driver:
+                return
+            try:
+                engine.shutdown()
+            finally:
+                _end_printing()
+                registry.set_current(None)
+        elif _warm:
+            _warm = False
+            registry.cool("local")
+
+
+def is_initialized() -> bool:
+    """Tell whether a session runs in this process."""
+    return registry.current() is not None
+
+
+def warm_up() -> None:
+    """Start the local runtime's processes in the background, bound to nothing yet. `init` or the first use binds them.
+
+    What ``%load_ext`` calls. Returns at once; idempotent.
+    """
+    global _warm
+    with _lock:
+        if registry.current() is None:
+            _warm = True
+            registry.warm("local")
+
+
+def set_log_printer(printer: logs.LogPrinter | None) -> Callable[[], None]:
+    """Say who shows what tasks print; None: nobody here, since something else reads the events.
+
+    Parameters
+    ----------
+    printer
+        Called with a list of `LogLines` in a thread of the engine. It takes effect at once, also for a running session.
+
+    Returns
+    -------
+    callable
+        Puts the printer back that was there before.
+    """
+    global _printer
+    before = _printer
+    with _lock:
+        _printer = printer
+        engine = registry.current()
+        if engine is not None and engine.process.is_driver and (_stop_printing is not None or before is None):
+            _end_printing()
+            _start_printing(engine)
+    return lambda: (set_log_printer(before), None)[1]
+
+
+def session_engine() -> Engine:
+    """Return the engine of the running session, without starting one.
+
+    Raises
+    ------
+    RaySystemError
+        None runs.
+    """
+    engine = registry.current()
+    if engine is None:
+        raise RaySystemError("Ray has not been started yet. You can start Ray with 'ray.init()'.")
+    return engine
+
+
+def start_at_first_use() -> Engine:
+    """Return the engine, after `init()` if none runs; RaySystemError where the environment forbids that."""
+    with _lock:
+        engine = registry.current()
+        if engine is not None:
+            return engine
+        if os.environ.get("RAY_ENABLE_AUTO_CONNECT", "") == "0":
+            raise RaySystemError(
+                "Ray has not been started yet. You can start Ray with 'ray.init()'. "
+                "(RAY_ENABLE_AUTO_CONNECT=0 switches the start at first use off.)"
+            )
+        init()
+        return session_engine()
+
+
+def _start_printing(engine: Engine) -> None:
+    global _stop_printing
+    if _printer is not None:
+        _stop_printing = engine.subscribe(logs.listener(_printer))
+
+
+def _end_printing() -> None:
+    global _stop_printing
+    if _stop_printing is not None:
+        with contextlib.suppress(RaySystemError, OSError):
+            _stop_printing()
+        _stop_printing = None
+
+
+def _at_exit() -> None:
+    if os.getpid() == _owner:  # Not in a forked child, whose parent goes on.
+        shutdown(True)
+
+
+def _context(engine: Engine) -> RayContext:
+    process = engine.process
+    return RayContext(
+        address_info={
+            "node_ip_address": "127.0.0.1",
+            "address": engine.name,
+            "node_id": process.node.hex(),
+            "session_name": process.session,
+            "namespace": process.namespace,
+        }
+    )
+
+
+def _configure_logging(config: Any, level: int | str, form: str | None) -> None:
+    if config is not None:
+        level = getattr(config, "log_level", level)
+    _log.setLevel(level if isinstance(level, int) else level.upper())
+    if form is not None and not _log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(form))
+        _log.addHandler(handler)
+        _log.propagate = False

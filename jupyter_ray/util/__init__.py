@@ -1,0 +1,1 @@
+"""Ray's ``ray.util``: built on the public interface only."""
