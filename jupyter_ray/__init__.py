@@ -51,7 +51,8 @@ _HOMES = {
     "api.timeline": ("timeline",),
     "engine.refs": ("DynamicObjectRefGenerator", "ObjectRef", "ObjectRefGenerator"),
     "ids": (
-        "ActorClassID", "ActorID", "FunctionID", "JobID", "NodeID", "PlacementGroupID", "TaskID", "UniqueID", "WorkerID",
+        "ActorClassID", "ActorID", "FunctionID", "JobID", "NodeID", "PlacementGroupID", "TaskID", "UniqueID",
+        "WorkerID",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,16 +1,23 @@
 """The errors that users meet. Names and inheritance are Ray's (``ray.exceptions``, 2.60).
 
-An error raised in a task arrives as an instance of `RayTaskError` *and* of its own class: see `RayTaskError.as_instanceof_cause`.
-Each message says what happened, who is at fault, and what to do.
+An error raised in a task arrives as an instance of `RayTaskError` *and* of its own class: see
+`RayTaskError.as_instanceof_cause`. Each message says what happened, who is at fault, and what to do.
 """
 
 from __future__ import annotations
 
+import contextlib
+import types
 from typing import Any
 
 
 class RayError(Exception):
     """The base of all errors of this package."""
+
+    @property
+    def error_message(self) -> str:
+        """The message, under the name that Ray gives it."""
+        return str(self)
 
 
 class RayTaskError(RayError):
@@ -40,25 +47,24 @@ class RayTaskError(RayError):
         ip: str = "127.0.0.1",
         actor: str | None = None,
     ) -> None:
-        super().__init__(function_name, traceback_str, cause)
+        if isinstance(cause, RayTaskError):  # The error of another task, passed on: what matters is the first one.
+            first: BaseException | None = cause.cause
+            cause = first
+        Exception.__init__(self, function_name, traceback_str, cause)  # Not the next class of a dual error.
         self.function_name = function_name
         self.traceback_str = traceback_str
-        self.cause = cause
+        self.cause: BaseException | None = cause
         self.pid = pid
         self.ip = ip
         self.actor = actor
 
     def as_instanceof_cause(self) -> RayTaskError:
-        """Return an error that is a `RayTaskError` and an instance of the cause's class, or `self` where that cannot be."""
+        """Return an error that is a `RayTaskError` and an instance of the cause's class; `self` where that cannot be."""
         cause = self.cause
-        if cause is None or isinstance(cause, RayTaskError):
-            return self
-        kind = type(cause)
-        if issubclass(kind, RayError) and not issubclass(kind, TaskCancelledError):
-            pass
+        if not isinstance(cause, Exception) or isinstance(self, type(cause)):
+            return self  # An interrupt or an exit of the task must not look like one of this process.
         try:
-            dual = _dual_class(kind)
-            error = dual(self, cause)
+            error: RayTaskError = _dual_class(type(cause))(self, cause)
         except Exception:  # A class that cannot be subclassed or made this way: the plain error says it all.
             return self
         error.__cause__ = cause.__cause__
@@ -95,11 +101,23 @@ def _dual_class(kind: type[BaseException]) -> Any:
     if kind in _dual_classes:
         return _dual_classes[kind]
 
+    def __new__(cls: Any, error: RayTaskError, cause: BaseException) -> Any:
+        try:
+            return kind.__new__(cls, *cause.args)  # An ExceptionGroup, for one, insists on its arguments.
+        except TypeError:
+            return kind.__new__(cls)
+
     def __init__(self: Any, error: RayTaskError, cause: BaseException) -> None:
         RayTaskError.__init__(
             self, error.function_name, error.traceback_str, cause, pid=error.pid, ip=error.ip, actor=error.actor
         )
+        native = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+        with contextlib.suppress(Exception):
+            native.__init__(self, *cause.args)
         self.args = cause.args  # Handlers read them, as they would of the cause.
+        for name in _native_fields(kind):  # `errno` of an OSError and its like live in C, out of reach of __getattr__.
+            with contextlib.suppress(AttributeError, TypeError):
+                setattr(self, name, getattr(cause, name))
 
     def __getattr__(self: Any, name: str) -> Any:
         if name.startswith("__") or name == "cause":
@@ -110,6 +128,7 @@ def _dual_class(kind: type[BaseException]) -> Any:
         return _rebuild_dual, (RayTaskError.__reduce__(self)[1],)
 
     body = {
+        "__new__": __new__,
         "__init__": __init__,
         "__getattr__": __getattr__,
         "__reduce__": __reduce__,
@@ -117,10 +136,21 @@ def _dual_class(kind: type[BaseException]) -> Any:
         "__module__": RayTaskError.__module__,
     }
     name = f"RayTaskError({kind.__name__})"
-    bases = (RayTaskError,) if issubclass(RayTaskError, kind) else (RayTaskError, kind)
-    dual = type(name, bases, {**body, "__qualname__": name})
+    dual = type(name, (RayTaskError, kind), {**body, "__qualname__": name})
     _dual_classes[kind] = dual
     return dual
+
+
+def _native_fields(kind: type[BaseException]) -> list[str]:
+    """Return the names of what a built-in exception keeps in C, such as `errno`."""
+    native = (types.MemberDescriptorType, types.GetSetDescriptorType)
+    return [
+        name
+        for base in kind.__mro__
+        if base not in (BaseException, Exception, object)
+        for name, field in vars(base).items()
+        if isinstance(field, native) and not name.startswith("__")
+    ]
 
 
 def _rebuild_dual(state: tuple[Any, ...]) -> RayTaskError:
@@ -133,11 +163,11 @@ class TaskCancelledError(RayError):
     def __init__(self, task: str | None = None, error_message: str | None = None) -> None:
         super().__init__(task, error_message)
         self.task_id = task
-        self.error_message = error_message
+        self._message = error_message
 
     def __str__(self) -> str:
-        if self.error_message:
-            return self.error_message
+        if self._message:
+            return self._message
         return f"Task {self.task_id} was cancelled." if self.task_id else "This task or its actor was cancelled."
 
 
@@ -186,6 +216,12 @@ class RayActorError(RayError):
         self.message = message
         self.actor_id = actor_id
         self.actor_init_failed = actor_init_failed
+        self.preempted = False
+
+    @property
+    def error_msg(self) -> str:
+        """The message, under the name that Ray gives it."""
+        return self.message
 
     def __str__(self) -> str:
         return self.message
@@ -288,4 +324,4 @@ class PlasmaObjectNotAvailable(RayError):
 
 
 class OufOfBandObjectRefSerializationException(RayError):
-    """A reference was pickled by hand where that is forbidden. (The spelling is Ray's.)"""
+    """A reference was pickled by hand where that is forbidden; the spelling is Ray's."""

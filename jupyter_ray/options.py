@@ -1,8 +1,9 @@
 """What a call may ask for: the options of tasks, actors and methods.
 
-Two halves. The records are complete and typed: engines read them. The tables say which keyword arguments make them, and what
-each accepts: `api` checks what a user wrote as soon as it is written. An unknown option is a ValueError that lists the valid
-ones, a wrong type a TypeError, a wrong value a ValueError. Source: Ray's ``@ray.remote`` and ``.options()``.
+Two halves. The records are complete and typed: engines read them. The tables say which keyword arguments make them,
+and what each accepts: `api` checks what a user wrote as soon as it is written. An unknown option is a ValueError that
+lists the valid ones, a wrong type a TypeError, a wrong value a ValueError. Source: Ray's ``@ray.remote`` and
+``.options()``.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ def _num_returns(name: str, value: Any) -> str | None:
     if value is None or value in ("dynamic", "streaming") or (isinstance(value, int) and value >= 0):
         return None
     return (
-        f"The keyword '{name}' only accepts None, a non-negative integer, or, for generators, 'streaming' or 'dynamic'; "
+        f"The keyword '{name}' only accepts None, a non-negative integer, 'streaming' or 'dynamic' (for generators); "
         f"got {value!r}. {name} must be >= 0."
     )
 
@@ -332,7 +333,7 @@ def check_override(table: Mapping[str, Keyword], what: str, written: Mapping[str
 
 
 def _fields(table: Mapping[str, Keyword], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record's fields for what was written; None stands for the default, except where a field may be None."""
+    """Return the record's fields for what was written; None stands for the default."""
     fields: dict[str, Any] = {}
     for name, value in written.items():
         field = table[name].field

@@ -72,7 +72,8 @@ class ActorClass:
         Returns
         -------
         ActorHandle
-            At once; calls wait until the constructor has returned. With `get_if_exists`, perhaps that of a living actor.
+            At once; calls wait until the constructor has returned. With `get_if_exists`, perhaps that of a living
+            actor.
 
         Raises
         ------
@@ -120,6 +121,7 @@ class ActorClass:
         return ActorClass(self._definition, self._parameters, dumped, written)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise a TypeError: instances are made with `.remote()`."""
         name = self._definition.name
         raise TypeError(f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'.")
 
@@ -143,8 +145,8 @@ class ActorClass:
 
 
 _NO_SUBCLASS = (
-    "Inheriting from actor classes is not supported: the base is an ActorClass. Give the plain base class a name of its own, "
-    "inherit from that, and apply @ray.remote to the result."
+    "Inheriting from actor classes is not supported: the base is an ActorClass. Give the plain base class a name of "
+    "its own, inherit from that, and apply @ray.remote to the result."
 )
 
 

@@ -13,7 +13,6 @@ from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
-from jupyter_ray.exceptions import GetTimeoutError
 from jupyter_ray.ids import return_id
 
 T = TypeVar("T")
@@ -22,7 +21,7 @@ Waitable = ObjectRef[Any] | ObjectRefGenerator
 _log = logging.getLogger("jupyter_ray")
 
 _STREAM_POLL = 0.01
-"""Seconds between two looks at a stream in `wait`: a stream's next item has no reference yet that could be waited for."""
+"""Seconds between two looks at a stream in `wait`: its next item has no reference yet that could be waited for."""
 
 
 @overload
@@ -53,8 +52,8 @@ def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bo
     GetTimeoutError
         The time was up. It is a `TimeoutError` too.
     RayTaskError
-        The task raised: this error is also an instance of the error's own class. Other subclasses of `RayError` say that the
-        system failed. The first error is raised without waiting for the rest.
+        The task raised: this error is also an instance of the error's own class. Other subclasses of `RayError` say
+        that the system failed. The first error is raised without waiting for the rest.
     ValueError, TypeError
         This is no reference and no list of references.
 
@@ -118,7 +117,8 @@ def wait(
     Parameters
     ----------
     ray_waitables
-        A list of different references or generators. A failed task counts as ready; a generator is, when its next item is there.
+        A list of different references or generators. A failed task counts as ready; a generator is, when its next item
+        is there.
     num_returns
         How many to wait for.
     timeout
@@ -201,7 +201,7 @@ def _wait_with_streams(
 
 
 def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
-    """Cancel a task: one that has not begun never runs, a running one is interrupted. `get` raises `TaskCancelledError`.
+    """Cancel a task: one that has not begun never runs, a running one is interrupted; `get` raises.
 
     Parameters
     ----------
@@ -293,8 +293,8 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     found = (registry.current() or registry.required()).get_actor(name, namespace)
     if found is None:
         raise ValueError(
-            f"Failed to look up actor with name '{name}'. It may never have been made under this name, may have died, or "
-            "may live in another namespace: pass namespace=..., or the same namespace to init()."
+            f"Failed to look up actor with name '{name}'. It may never have been made under this name, may have died, "
+            "or may live in another namespace: pass namespace=..., or the same namespace to init()."
         )
     return weak_handle(found.actor, found.handle)
 
@@ -309,7 +309,7 @@ _warned: set[str] = set()
 
 
 def _warn_if_in_event_loop(what: str, instead: str) -> None:
-    """Warn, once, about blocking the event loop of an async actor. (In a notebook a loop runs too, but idles meanwhile.)"""
+    """Warn, once, about blocking the event loop of an async actor (a notebook's own loop idles anyway)."""
     task = current_task()
     if task is None or task.actor is None or what in _warned or "asyncio" not in sys.modules:
         return

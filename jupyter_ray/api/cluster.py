@@ -44,7 +44,7 @@ def available_resources() -> dict[str, float]:
 
 
 def nodes() -> list[dict[str, Any]]:
-    """Return one row per machine, with Ray's keys: ``NodeID``, ``Alive``, ``Resources``, ``NodeManagerAddress``, ``Labels`` and others.
+    """Return one row per machine, with Ray's keys: ``NodeID``, ``Alive``, ``Resources``, ``Labels`` and others.
 
     Raises
     ------
@@ -72,7 +72,8 @@ def get_gpu_ids() -> list[int] | list[str]:
     Returns
     -------
     list of int or str
-        Numbers, or the names that ``CUDA_VISIBLE_DEVICES`` had in the driver if it was set; empty without GPUs, and in the driver.
+        Numbers, or the names that ``CUDA_VISIBLE_DEVICES`` had in the driver if it was set; empty without GPUs, and in
+        the driver.
 
     Notes
     -----

@@ -1,7 +1,7 @@
 """Handles: how a program holds an actor and calls its methods.
 
-A handle is the engine's counted `ActorRef` and the class's table of methods. Every attribute of its own begins with ``_ray_``, so
-that none hides a method of the user's.
+A handle is the engine's counted `ActorRef` and the class's table of methods. Every attribute of its own begins with
+``_ray_``, so that none hides a method of the user's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class ActorHandle:
 
     Notes
     -----
-    Hashable, comparable, picklable: it may go into tasks, actors, containers and closures. Source: Ray's ``ActorHandle``.
+    Hashable, comparable, picklable: it may go into tasks, actors, containers and closures. Source: Ray's
+    ``ActorHandle``.
     """
 
     __slots__ = ("__weakref__", "_ray_dumped", "_ray_pending", "_ray_ref", "_ray_table", "_ray_weak")
@@ -158,6 +159,7 @@ class ActorMethod:
         return ActorMethod(self._handle, method, options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise a TypeError: methods are called with `.remote()`."""
         name = self._method.name
         raise TypeError(
             f"Actor methods cannot be called directly. Instead of running 'object.{name}()', "

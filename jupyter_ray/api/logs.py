@@ -1,7 +1,7 @@
 """What tasks print, shown by a plain script: ``(name pid=N) text`` on the stream that it was printed to.
 
-The engine calls `print_lines` in a thread of its own. A notebook has better places for output: its layer replaces the printer
-(see `session.set_log_printer`).
+The engine calls `print_lines` in a thread of its own. A notebook has better places for output: its layer replaces the
+printer (see `session.set_log_printer`).
 """
 
 from __future__ import annotations

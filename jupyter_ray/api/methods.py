@@ -1,7 +1,8 @@
 """What the methods of an actor's class are: read once from the class, and carried by every handle.
 
-The table travels: it is pickled once per class and set of options, goes with each handle as bytes, and is unpickled once per
-process. It holds names and options only, never the user's code, so that a handle can be used where the class cannot be imported.
+The table travels: it is pickled once per class and set of options, goes with each handle as bytes, and is unpickled
+once per process. It holds names and options only, never the user's code, so that a handle can be used where the class
+cannot be imported.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def method(*args: Any, **options: Any) -> Any:
     *args
         The method, where the decorator is used bare.
     **options
-        `num_returns`, `concurrency_group`, `max_task_retries`, `retry_exceptions`, `_generator_backpressure_num_objects`,
-        `enable_task_events`. `tensor_transport` is accepted and has no effect.
+        `num_returns`, `concurrency_group`, `max_task_retries`, `retry_exceptions`,
+        `_generator_backpressure_num_objects`, `enable_task_events`. `tensor_transport` is accepted and has no effect.
 
     Returns
     -------
@@ -117,8 +118,8 @@ def read_table(cls: type, options: ActorOptions) -> Table:
         group = each.options.concurrency_group
         if group and group not in groups:
             raise ValueError(
-                f"Method {each.name!r} of {cls.__qualname__} is in the concurrency group {group!r}, which the actor does "
-                f"not have. Its groups are {list(groups)}: add it with @ray.remote(concurrency_groups={{...}})."
+                f"Method {each.name!r} of {cls.__qualname__} is in the concurrency group {group!r}, which the actor "
+                f"does not have. Its groups are {list(groups)}: add it with @ray.remote(concurrency_groups={{...}})."
             )
     is_async = any(_is_async(inspect.unwrap(getattr(cls, name))) for name in methods if hasattr(cls, name))
     return Table(cls.__name__, methods, is_async, groups, options.max_pending_calls)

@@ -1,7 +1,8 @@
 """What a function takes: a signature that travels, and that is cheap to check.
 
-`inspect.Signature` holds default values and annotations, which need not pickle, and takes microseconds to bind. `Parameters`
-knows names, kinds and what is required: enough to tell, at the call, whether Python would accept the arguments.
+`inspect.Signature` holds default values and annotations, which need not pickle, and takes microseconds to bind.
+`Parameters` knows names, kinds and what is required: enough to tell, at the call, whether Python would accept the
+arguments.
 """
 
 from __future__ import annotations

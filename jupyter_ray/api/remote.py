@@ -1,7 +1,7 @@
 """``@remote``, and remote functions.
 
-A `RemoteFunction` is prepared when it is decorated: options checked and made into one record, the signature read. What is left for
-``.remote()`` is a comparison of the number of arguments and the engine's `submit`.
+A `RemoteFunction` is prepared when it is decorated: options checked and made into one record, the signature read. What
+is left for ``.remote()`` is a comparison of the number of arguments and the engine's `submit`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from jupyter_ray import options as tables
 from jupyter_ray.api.actors import ActorClass
@@ -69,7 +69,8 @@ class RemoteFunction(Generic[R]):
         Parameters
         ----------
         *args, **kwargs
-            The function's arguments. An `ObjectRef` is replaced by its value before the task starts; one inside a container is not.
+            The function's arguments. An `ObjectRef` is replaced by its value before the task starts; one inside a
+            container is not.
 
         Returns
         -------
@@ -113,7 +114,8 @@ class RemoteFunction(Generic[R]):
             self._definition, self._parameters, self._is_generator, {**self._written, **changes}, self._decorator
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise a TypeError: tasks are started with `.remote()`."""
         name = self._function_name
         raise TypeError(
             f"Remote functions cannot be called directly. Instead of running '{name}()', try '{name}.remote()'."
@@ -124,7 +126,7 @@ class RemoteFunction(Generic[R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         definition = self._definition
-        # Inside an engine's pickling the function travels by its id, once; by hand (a user's cloudpickle) with its code.
+        # Inside an engine's pickling the function travels by its id; by hand (a user's cloudpickle) with its code.
         value = None if note_definition(definition) else definition.value
         return _rebuild, (
             definition.id,
@@ -237,8 +239,8 @@ def remote(**options: Any) -> Callable[[Any], Any]: ...
 def remote(*args: Any, **options: Any) -> Any:
     """Make a function's calls tasks, or a class's instances actors.
 
-    Use it bare (``@remote``), with options (``@remote(num_cpus=2)``), or as a call (``remote(function)``), which also takes builtins,
-    partials and Cython functions and classes.
+    Use it bare (``@remote``), with options (``@remote(num_cpus=2)``), or as a call (``remote(function)``), which also
+    takes builtins, partials and Cython functions and classes.
 
     Parameters
     ----------

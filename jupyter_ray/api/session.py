@@ -1,6 +1,7 @@
 """The session: ``init``, ``shutdown``, ``is_initialized``, and the start at first use.
 
-One session per process. `_lock` guards its start and end, so that several threads may use the package first at the same time.
+One session per process. `_lock` guards its start and end, so that several threads may use the package first at the
+same time.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _owner = 0
 
 _IGNORED = frozenset(
     {
-        "include_dashboard", "dashboard_host", "dashboard_port", "job_config", "proxy_server_url", "enable_resource_isolation",
-        "system_reserved_cpu", "system_reserved_memory", "cgroup_path", "labels", "allow_multiple", "object_spilling_directory",
-        "enable_object_reconstruction", "log_style",
+        "include_dashboard", "dashboard_host", "dashboard_port", "job_config", "proxy_server_url",
+        "enable_resource_isolation", "system_reserved_cpu", "system_reserved_memory", "cgroup_path", "labels",
+        "allow_multiple", "object_spilling_directory", "enable_object_reconstruction", "log_style",
     }
 )  # fmt: skip
 
@@ -107,8 +108,8 @@ def init(
     Parameters
     ----------
     address
-        None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster. The environment variable
-        ``RAY_ADDRESS`` stands in for None.
+        None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster. The
+        environment variable ``RAY_ADDRESS`` stands in for None.
     num_cpus, num_gpus
         How many to use; None: what is there. More GPUs than there are may be declared, for tests.
     resources
@@ -128,7 +129,8 @@ def init(
     local_mode
         No longer offered (as in Ray).
     **others
-        Ray's further keywords (``include_dashboard`` and so on, and those that begin with ``_``) are accepted and have no effect.
+        Ray's further keywords (``include_dashboard`` and so on, and those that begin with ``_``) are accepted and have
+        no effect.
 
     Returns
     -------
@@ -200,14 +202,15 @@ def _start(address: str | None, options: InitOptions) -> Engine:
 def _join(address: str, options: InitOptions) -> Engine:
     if address.startswith("ray://"):
         raise ConnectionError(
-            f"Ray Client addresses ({address}) are not supported. Run on a machine of the cluster and use init(address='auto')."
+            f"Ray Client addresses ({address}) are not supported. Run on a machine of the cluster, "
+            "with init(address='auto')."
         )
     try:
         return registry.start("ray", options, address)
     except ImportError as error:
         raise ConnectionError(
-            f"Could not find any running Ray instance at {address!r}: that needs the package `ray`, which cannot be imported "
-            f"here ({error}). init() without an address starts a runtime on this machine."
+            f"Could not find any running Ray instance at {address!r}: that needs the package `ray`, which cannot be "
+            f"imported here ({error}). init() without an address starts a runtime on this machine."
         ) from error
 
 

@@ -7,7 +7,15 @@ import threading
 from typing import Any
 
 from jupyter_ray.api.session import session_engine
-from jupyter_ray.events import AnyEvent, TaskCancelled, TaskFailed, TaskFinished, TaskRetried, TaskStarted, TaskSubmitted
+from jupyter_ray.events import (
+    AnyEvent,
+    TaskCancelled,
+    TaskFailed,
+    TaskFinished,
+    TaskRetried,
+    TaskStarted,
+    TaskSubmitted,
+)
 
 _QUIET = 0.2
 """Seconds without a new event after which the log was read to its end."""
