@@ -40,7 +40,8 @@ def main(arguments: list[str]) -> None:
         command.append("--no-browser")
         print("No display here: open the address below in a browser. Ctrl-C ends the server.", flush=True)
     if NOTEBOOK.exists():
-        command.append(str(NOTEBOOK))
+        # Not as a file to open: the address printed for those without a display should lead to it, too.
+        command.append(f"--LabApp.default_url=/lab/tree/{NOTEBOOK.name}")
     os.execv(command[0], command + arguments)
 
 
