@@ -1,0 +1,277 @@
+"""Actors: who may be called, in which order, and what becomes of the calls when an actor goes.
+
+Rules. Calls of one caller start in the order in which they were made; callers take turns, so a flood of one delays another by one call. A worker
+has at most as many calls as it can run at once, and, if they are short, the next few in advance.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from jupyter_ray.events import ActorAlive, ActorCreated, ActorDied, ActorRestarted
+from jupyter_ray.local.protocol.messages import ActorSpec, Payload
+from jupyter_ray.local.scheduler import errors
+from jupyter_ray.local.scheduler.commands import DiscardSegment
+from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
+from jupyter_ray.local.scheduler.placement import AHEAD_LIMIT, AHEAD_SECONDS, begin, execute, stop_worker
+from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, TaskRecord, TaskState
+from jupyter_ray.local.scheduler.requests import room_made
+from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.resources import Demand, amounts
+
+
+def find(step: Step, name: str, namespace: str) -> ActorRecord | None:
+    """Return the living actor of that name."""
+    actor_id = step.state.names.get((namespace, name))
+    actor = step.state.actors.get(actor_id) if actor_id is not None else None
+    return None if actor is None or actor.state is ActorState.DEAD or actor.leaving else actor
+
+
+def register(step: Step, client: ClientRecord, spec: ActorSpec) -> ActorRecord:
+    """Make the record of a new actor, held by its creator."""
+    state = step.state
+    actor = state.actors[spec.actor] = ActorRecord(spec, client)
+    if spec.name:
+        state.names[spec.namespace, spec.name] = spec.actor
+    creation = spec.creation
+    step.events.append(
+        ActorCreated(
+            seq=step.number(),
+            at=step.now,
+            actor=spec.actor.hex(),
+            class_name=spec.class_name,
+            name=spec.name or None,
+            task=creation.task.hex(),
+            parent=None if creation.parent is None else creation.parent.hex(),
+        )
+    )
+    client.created_actors.add(spec.actor)
+    parent = state.tasks.get(creation.parent) if creation.parent is not None else None
+    grant(step, client, spec.actor, parent)
+    # Kept until the actor is dead, so that it can be restarted.
+    pin(step, creation.dependencies)
+    pin(step, creation.contained)
+    return actor
+
+
+def enqueue_call(step: Step, actor: ActorRecord, task: TaskRecord, *, front: bool = False) -> None:
+    """Put a call into its caller's queue."""
+    queue = actor.queues.get(task.client.id)
+    if queue is None:
+        queue = actor.queues[task.client.id] = deque()
+    if front:
+        queue.appendleft(task)
+    else:
+        queue.append(task)
+    actor.queued += 1
+    step.pump[actor] = None
+
+
+def _concurrency(actor: ActorRecord) -> int:
+    spec = actor.spec
+    return spec.max_concurrency + sum(spec.concurrency_groups.values())
+
+
+def _window(actor: ActorRecord) -> int:
+    ahead = 0
+    if actor.seconds is not None:
+        ahead = min(AHEAD_LIMIT, int(AHEAD_SECONDS / max(actor.seconds, 1e-6)))
+    if actor.spec.concurrency_groups:
+        # The groups fill one by one: a full one must not keep calls of another away.
+        ahead = max(ahead, 1000)
+    return _concurrency(actor) + ahead
+
+
+def pump(step: Step, actor: ActorRecord) -> None:
+    """Hand over as many calls as the worker may have; end the actor if nobody can call it any more."""
+    if actor.state is ActorState.ALIVE and not actor.leaving:
+        _hand_over(step, actor)
+    if actor.state is ActorState.DEAD:
+        if actor.holders <= 0 and not actor.calls:
+            step.state.actors.pop(actor.id, None)
+        return
+    if actor.holders <= 0 and not actor.calls and not actor.spec.detached and not actor.leaving:
+        if actor.state is ActorState.ALIVE and actor.worker is not None:
+            leave(step, actor, "its last handle is gone")
+            stop_worker(step, actor.worker, kill=False, reason=actor.leaving)
+        elif actor.state in (ActorState.PENDING, ActorState.RESTARTING):
+            creation = step.state.tasks.get(actor.spec.creation.task)
+            if creation is not None and creation.state in (TaskState.WAITING, TaskState.READY):
+                step.agenda.append((creation, "cancelled", False))
+
+
+def leave(step: Step, actor: ActorRecord, reason: str) -> None:
+    """The actor is about to end on purpose: no new calls, no restart, and its name is free."""
+    actor.leaving = reason
+    _free_name(step, actor)
+
+
+def _free_name(step: Step, actor: ActorRecord) -> None:
+    key = (actor.spec.namespace, actor.spec.name)
+    if step.state.names.get(key) == actor.id:
+        del step.state.names[key]
+
+
+def _hand_over(step: Step, actor: ActorRecord) -> None:
+    window = _window(actor)
+    concurrency = _concurrency(actor)
+    queues = actor.queues
+    skipped = 0
+    while queues and skipped < len(queues) and len(actor.handed) < window:
+        caller, queue = next(iter(queues.items()))
+        del queues[caller]
+        while queue and queue[0].state is not TaskState.READY and queue[0].state is not TaskState.WAITING:
+            queue.popleft()  # It was cancelled.
+        if not queue:
+            continue
+        queues[caller] = queue
+        task = queue[0]
+        if task.state is TaskState.WAITING:
+            skipped += 1
+            continue
+        skipped = 0
+        queue.popleft()
+        actor.queued -= 1
+        task.worker = actor.worker
+        assert actor.worker is not None
+        actor.worker.tasks[task.id] = task
+        actor.handed[task.id] = task
+        if len(actor.handed) <= concurrency or actor.spec.concurrency_groups:
+            begin(step, task)
+        else:
+            task.state = TaskState.ASSIGNED
+        execute(step, task)
+
+
+def call_ended(step: Step, actor: ActorRecord, task: TaskRecord, seconds: float | None) -> None:
+    """A call is over, in whatever way: count it, and let the next ones come."""
+    actor.calls.pop(task.id, None)
+    caller = task.client.id
+    left = actor.unfinished.get(caller, 0) - 1
+    if left > 0:
+        actor.unfinished[caller] = left
+    else:
+        actor.unfinished.pop(caller, None)
+    if seconds is not None:
+        actor.seconds = seconds if actor.seconds is None else 0.8 * actor.seconds + 0.2 * seconds
+    call_off(step, actor, task)
+    if actor.room:
+        room_made(step, actor)
+
+
+def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
+    """The call is not with the actor's worker or queue any more."""
+    if task.id in actor.handed:
+        was_running = task.state is not TaskState.ASSIGNED
+        del actor.handed[task.id]
+        if task.worker is not None:
+            task.worker.tasks.pop(task.id, None)
+        if was_running and len(actor.handed) >= _concurrency(actor):
+            for candidate in actor.handed.values():
+                if candidate.state is TaskState.ASSIGNED:
+                    begin(step, candidate)
+                    break
+        elif was_running:
+            for candidate in actor.handed.values():
+                if candidate.state is TaskState.ASSIGNED:
+                    begin(step, candidate)
+    elif task.state in (TaskState.READY, TaskState.WAITING):
+        queue = actor.queues.get(task.client.id)
+        if queue is not None and task in queue:
+            queue.remove(task)
+            actor.queued -= 1
+    step.pump[actor] = None
+
+
+def alive(step: Step, actor: ActorRecord) -> None:
+    """The constructor returned: the actor keeps what it holds while it lives, and takes calls."""
+    state = step.state
+    actor.state = ActorState.ALIVE
+    allocation = actor.allocation
+    held: Demand = {}
+    gpus: list[str] = []
+    if allocation is not None:
+        surplus = {
+            name: parts - actor.spec.creation.demand.get(name, 0)
+            for name, parts in allocation.held.items()
+            if parts > actor.spec.creation.demand.get(name, 0)
+        }
+        state.ledger.lend(allocation, surplus)
+        held, gpus = allocation.held, state.ledger.names(allocation)
+    worker = actor.worker
+    step.events.append(
+        ActorAlive(
+            seq=step.number(),
+            at=step.now,
+            actor=actor.id.hex(),
+            worker=worker.id.hex() if worker is not None else "",
+            pid=worker.pid if worker is not None else 0,
+            held=amounts(held),
+            gpus=gpus,
+        )
+    )
+    step.pump[actor] = None
+    step.place = True
+
+
+def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = None) -> None:
+    """The actor is gone for good: its calls fail, and what it held is free."""
+    if actor.state is ActorState.DEAD:
+        return
+    state = step.state
+    actor.state = ActorState.DEAD
+    actor.death_reason = reason
+    actor.death = payload or errors.actor_died(actor.id, actor.spec.class_name, reason)
+    _free_name(step, actor)
+    if actor.allocation is not None:
+        state.ledger.release(actor.allocation)
+        actor.allocation = None
+    for task in list(actor.calls.values()):
+        step.agenda.append((task, "actor_died", actor.death))
+    actor.queues.clear()
+    actor.queued = 0
+    creation = actor.spec.creation
+    pending = state.tasks.get(creation.task)
+    if pending is not None:
+        step.agenda.append((pending, "actor_died", actor.death))
+    unpin(step, creation.dependencies)
+    unpin(step, creation.contained)
+    if creation.segment:
+        step.commands.append(DiscardSegment(creation.segment, 0))
+    room_made(step, actor)
+    actor.creator.created_actors.discard(actor.id)
+    step.events.append(ActorDied(seq=step.number(), at=step.now, actor=actor.id.hex(), reason=reason))
+    step.place = True
+    step.pump[actor] = None
+
+
+def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
+    """The actor's process ended. Return True if the actor is to be made anew; else it died."""
+    spec = actor.spec
+    worker, actor.worker = actor.worker, None
+    if actor.state is ActorState.DEAD:
+        return False
+    if actor.leaving:
+        died(step, actor, actor.leaving)
+        return False
+    if spec.max_restarts >= 0 and actor.restarts >= spec.max_restarts:
+        died(step, actor, reason)
+        return False
+    actor.restarts += 1
+    actor.state = ActorState.RESTARTING
+    if actor.allocation is not None:
+        step.state.ledger.release(actor.allocation)
+        actor.allocation = None
+    step.events.append(
+        ActorRestarted(
+            seq=step.number(), at=step.now, actor=actor.id.hex(), restarts=actor.restarts, reason=reason
+        )
+    )
+    unavailable = errors.actor_unavailable(actor.id, actor.label, reason)
+    for task in reversed(list(actor.handed.values())):
+        step.agenda.append((task, "actor_lost", unavailable))
+    actor.handed.clear()
+    if worker is not None:
+        worker.tasks.clear()
+    step.place = True
+    return True

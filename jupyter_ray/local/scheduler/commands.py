@@ -1,0 +1,49 @@
+"""What the scheduler wants done. Only the server does it."""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+from jupyter_ray.local.protocol.messages import ServerMessage
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send a message to a connected client."""
+
+    client: bytes
+    message: ServerMessage
+
+
+class StartWorker(msgspec.Struct, frozen=True):
+    """Start a worker process for the runtime environment `env`; `WorkerJoined` or `WorkerLost` follows."""
+
+    worker: bytes
+    env: str
+
+
+class StopWorker(msgspec.Struct, frozen=True):
+    """End a worker process: at once with `kill`, else after what it runs. `WorkerLost` follows."""
+
+    worker: bytes
+    kill: bool
+    reason: str
+
+
+class SetTimer(msgspec.Struct, frozen=True):
+    """Say `RequestExpired` after `seconds`, if the request is still open then."""
+
+    client: bytes
+    request: int
+    seconds: float
+
+
+class DiscardSegment(msgspec.Struct, frozen=True):
+    """A shared-memory file is not needed any more."""
+
+    segment: str
+    size: int
+
+
+Command = Union[Send, StartWorker, StopWorker, SetTimer, DiscardSegment]

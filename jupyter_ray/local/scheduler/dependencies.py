@@ -1,0 +1,218 @@
+"""Who holds which object and which actor's handle, and who waits for them.
+
+A counted id lives while a process holds it (grants) or something that may still need it pins it: a task its arguments, an object what it
+contains. Objects are freed at once when the last reference goes; an actor without references ends after its queued calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jupyter_ray.events import HandleDropped, HandlePassed, HolderKind, ObjectFreed, ObjectSealed
+from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
+from jupyter_ray.local.protocol.messages import Payload
+from jupyter_ray.local.scheduler.commands import DiscardSegment
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.step import Step
+
+
+def expect(step: Step, object_id: bytes) -> ObjectRecord:
+    """Return the record of an object that a task is to make."""
+    record = step.state.objects.get(object_id)
+    if record is None:
+        record = step.state.objects[object_id] = ObjectRecord(object_id)
+    record.pending = True
+    return record
+
+
+def grant(step: Step, client: ClientRecord, counted: bytes, task: TaskRecord | None = None) -> None:
+    """`client` gets one more reference; `task` is the one that it gets it for."""
+    client.holds[counted] = client.holds.get(counted, 0) + 1
+    if len(counted) == ACTOR_ID_SIZE:
+        actor = step.state.actors.get(counted)
+        if actor is not None:
+            actor.holders += 1
+            _show(step, actor, client, task)
+        return
+    record = step.state.objects.get(counted)
+    if record is None:
+        record = step.state.objects[counted] = ObjectRecord(counted)
+    record.holders += 1
+
+
+def drop(step: Step, client: ClientRecord, counted: bytes, grants: int) -> None:
+    """`client` has dropped what `grants` grants gave it."""
+    held = client.holds.get(counted, 0)
+    grants = min(grants, held)
+    if grants == held:
+        client.holds.pop(counted, None)
+    else:
+        client.holds[counted] = held - grants
+    if len(counted) == ACTOR_ID_SIZE:
+        actor = step.state.actors.get(counted)
+        if actor is not None:
+            actor.holders -= grants
+            if grants == held:
+                _unshow(step, actor, client.id)
+            unheld(step, actor)
+        return
+    record = step.state.objects.get(counted)
+    if record is not None:
+        record.holders -= grants
+        free_if_unused(step, record)
+
+
+def drop_all(step: Step, client: ClientRecord) -> None:
+    """`client` is gone, and with it all that it held."""
+    for counted, grants in list(client.holds.items()):
+        drop(step, client, counted, grants)
+
+
+def pin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) -> None:
+    """Something needs all of `counted_ids`; `label` names an object that contains them."""
+    for counted in counted_ids:
+        if len(counted) == ACTOR_ID_SIZE:
+            actor = step.state.actors.get(counted)
+            if actor is not None:
+                actor.holders += 1
+                if label is not None and label not in actor.shown:
+                    actor.shown[label] = (None, "object")
+                    _passed(step, actor, label, "object", f"object {label[-12:]}")
+            continue
+        record = step.state.objects.get(counted)
+        if record is None:
+            record = step.state.objects[counted] = ObjectRecord(counted)
+        record.pins += 1
+
+
+def unpin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) -> None:
+    """Undo `pin`."""
+    for counted in counted_ids:
+        if len(counted) == ACTOR_ID_SIZE:
+            actor = step.state.actors.get(counted)
+            if actor is not None:
+                actor.holders -= 1
+                if label is not None and actor.shown.pop(label, None) is not None:
+                    _dropped(step, actor, label)
+                unheld(step, actor)
+            continue
+        record = step.state.objects.get(counted)
+        if record is not None:
+            record.pins -= 1
+            free_if_unused(step, record)
+
+
+def unheld(step: Step, actor: ActorRecord) -> None:
+    """Put `actor` on the agenda if nobody can call it any more."""
+    if actor.holders <= 0 and not actor.spec.detached:
+        step.pump[actor] = None
+
+
+def free_if_unused(step: Step, record: ObjectRecord) -> None:
+    """Free an object that has no reference."""
+    if record.holders > 0 or record.pins > 0:
+        return
+    payload = record.payload
+    if payload is None:
+        if not record.pending:
+            step.state.objects.pop(record.id, None)
+        return
+    del step.state.objects[record.id]
+    step.events.append(ObjectFreed(seq=step.number(), at=step.now, object=record.id.hex()))
+    discard(step, payload, record.id)
+
+
+def discard(step: Step, payload: Payload, object_id: bytes) -> None:
+    """Let a value go."""
+    if payload.segment:
+        step.commands.append(DiscardSegment(payload.segment, payload.size))
+    if payload.contained:
+        unpin(step, payload.contained, object_id.hex())
+
+
+def seal(step: Step, object_id: bytes, payload: Payload) -> None:
+    """Give an object its value, and tell all that wait for it. A second value is discarded: the first one may have been read."""
+    record = step.state.objects.get(object_id)
+    if record is None:
+        record = step.state.objects[object_id] = ObjectRecord(object_id)
+    if record.payload is not None:
+        if payload.segment:
+            step.commands.append(DiscardSegment(payload.segment, payload.size))
+        return
+    record.payload = payload
+    record.pending = False
+    if payload.contained:
+        pin(step, payload.contained, object_id.hex())
+    step.events.append(
+        ObjectSealed(
+            seq=step.number(),
+            at=step.now,
+            object=object_id.hex(),
+            size=payload.size,
+            shared=bool(payload.segment),
+            task=task_of(object_id).hex(),
+        )
+    )
+    if record.waiters:
+        waiters, record.waiters = record.waiters, {}
+        for request in waiters:
+            request_progress(step, request, payload.is_error)
+    if record.dependents:
+        dependents, record.dependents = record.dependents, []
+        for task in dependents:
+            task.missing -= 1
+            if payload.is_error:
+                step.agenda.append((task, "argument_failed", payload))
+            elif task.missing == 0:
+                step.agenda.append((task, "arguments_ready", None))
+    free_if_unused(step, record)
+
+
+def request_progress(step: Step, request: RequestRecord, is_error: bool) -> None:
+    """One of the objects that `request` names is ready."""
+    if request.done:
+        return
+    request.remaining -= 1
+    if request.remaining <= 0 or (is_error and request.kind == "get"):
+        request.done = True
+        if request.task is not None:
+            step.agenda.append((request.task, "satisfied", request))
+        else:
+            step.answers.append(request)
+
+
+def _show(step: Step, actor: ActorRecord, client: ClientRecord, task: TaskRecord | None) -> None:
+    kind: HolderKind
+    worker = step.state.workers.get(client.id)
+    if client.is_driver or worker is None:
+        holder, kind, label = "driver", "driver", "notebook"
+    elif worker.actor is not None:
+        holder, kind, label = worker.actor.id.hex(), "actor", worker.actor.label
+    elif task is not None:
+        holder, kind, label = task.id.hex(), "task", task.spec.name
+    else:
+        running = next(iter(worker.tasks.values()), None)
+        if running is None:
+            return
+        holder, kind, label = running.id.hex(), "task", running.spec.name
+    if holder not in actor.shown:
+        actor.shown[holder] = (client.id, kind)
+        _passed(step, actor, holder, kind, label)
+
+
+def _unshow(step: Step, actor: ActorRecord, client: bytes) -> None:
+    for holder in [holder for holder, (owner, _) in actor.shown.items() if owner == client]:
+        del actor.shown[holder]
+        _dropped(step, actor, holder)
+
+
+def _passed(step: Step, actor: ActorRecord, holder: str, kind: HolderKind, label: str) -> None:
+    step.events.append(
+        HandlePassed(
+            seq=step.number(), at=step.now, actor=actor.id.hex(), holder=holder, holder_kind=kind, label=label
+        )
+    )
+
+
+def _dropped(step: Step, actor: ActorRecord, holder: str) -> None:
+    step.events.append(HandleDropped(seq=step.number(), at=step.now, actor=actor.id.hex(), holder=holder))

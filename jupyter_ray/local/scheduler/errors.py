@@ -1,0 +1,90 @@
+"""The errors that the scheduler itself stores as a task's result."""
+
+from __future__ import annotations
+
+import pickle
+
+from jupyter_ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    ActorUnschedulableError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    ResourceDeadlockError,
+    TaskCancelledError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
+from jupyter_ray.local.protocol.messages import Payload
+from jupyter_ray.resources import Demand, describe
+
+
+def stored(error: RayError) -> Payload:
+    """Return `error` as a value that raises."""
+    data = pickle.dumps(error, protocol=5)
+    return Payload(data=data, size=len(data), is_error=True)
+
+
+def cancelled(task: bytes, name: str) -> Payload:
+    """Return the result of a task that was cancelled."""
+    return stored(TaskCancelledError(task.hex(), f"The task {name} ({task.hex()}) was cancelled."))
+
+
+def crashed(name: str, reason: str, attempts: int) -> Payload:
+    """Return the result of a task whose worker died."""
+    tried = f" It was tried {attempts} times." if attempts > 1 else ""
+    return stored(
+        WorkerCrashedError(
+            f"The worker that ran {name} died unexpectedly: {reason}.{tried} "
+            "Look at what the task printed last; max_retries=N lets it be tried again."
+        )
+    )
+
+
+def out_of_memory(name: str, reason: str) -> Payload:
+    """Return the result of a task that was ended because memory ran out."""
+    return stored(OutOfMemoryError(f"{name} was ended before the machine ran out of memory: {reason}."))
+
+
+def lost(object_id: bytes) -> Payload:
+    """Return the value of an object that nobody knows."""
+    return stored(
+        ObjectLostError(
+            f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference was made by hand "
+            "or belongs to an earlier session. Make it again."
+        )
+    )
+
+
+def actor_died(actor: bytes, label: str, reason: str, *, init_failed: bool = False) -> Payload:
+    """Return the result of a call of a dead actor."""
+    message = f"The actor {label} ({actor.hex()}) is dead: {reason}."
+    return stored(ActorDiedError(message, actor.hex(), init_failed))
+
+
+def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:
+    """Return the result of a call that was lost when the actor had to be restarted."""
+    return stored(
+        ActorUnavailableError(
+            f"The actor {label} ({actor.hex()}) was lost while it worked on this call: {reason}. It is being restarted; call again, "
+            "or set max_task_retries.",
+            actor.hex(),
+        )
+    )
+
+
+def unschedulable(name: str, demand: Demand, total: Demand, *, is_actor: bool) -> Payload:
+    """Return the result of a task or actor whose demand can never be met."""
+    kind = ActorUnschedulableError if is_actor else TaskUnschedulableError
+    return stored(
+        kind(
+            f"{name} asks for {describe(demand)}, and this machine has {describe(total)} in all: it could never start. "
+            "Ask for less, or declare more in init()."
+        )
+    )
+
+
+def deadlock(story: str) -> Payload:
+    """Return the result of a `get` that would never end."""
+    return stored(ResourceDeadlockError(story))

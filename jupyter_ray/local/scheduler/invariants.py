@@ -1,0 +1,133 @@
+"""What must hold between two steps. Tests call `validate` after each; it is too slow for anything else."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from jupyter_ray.ids import ACTOR_ID_SIZE
+from jupyter_ray.local.scheduler.records import ActorState, State, TaskState, WorkerState
+from jupyter_ray.local.scheduler.transitions import ENDED
+from jupyter_ray.resources import CPU, PARTS
+
+
+def validate(state: State) -> None:
+    """Check the whole state.
+
+    Raises
+    ------
+    AssertionError
+        Something is inconsistent; the message says what.
+    """
+    _resources(state)
+    _tasks(state)
+    _workers(state)
+    _actors(state)
+    _references(state)
+    _requests(state)
+
+
+def _resources(state: State) -> None:
+    ledger = state.ledger
+    allocations = {
+        id(owner.allocation): owner.allocation
+        for owner in [*state.tasks.values(), *state.actors.values()]
+        if owner.allocation is not None
+    }
+    held: Counter[str] = Counter()
+    devices: Counter[int] = Counter()
+    for allocation in allocations.values():
+        held.update(allocation.held)
+        devices.update(allocation.devices)
+    for name, total in ledger.total.items():
+        assert held[name] + ledger.free[name] == total, f"{name}: {held[name]} held + {ledger.free[name]} free != {total}"
+        assert ledger.free[name] >= 0, f"{name} is oversubscribed"
+    for index, free in enumerate(ledger.devices):
+        assert devices[index] + free == PARTS, f"GPU {index}: {devices[index]} held + {free} free"
+
+
+def _tasks(state: State) -> None:
+    for task in state.tasks.values():
+        assert task.state not in ENDED, f"{task!r} is over, and still there"
+        if task.spec.kind == "task":
+            first = task.worker is not None and next(iter(task.worker.tasks)) == task.id
+            assert (task.allocation is not None) == first, f"{task!r}: who is first on its worker holds, nobody else"
+        if task.state is TaskState.RUNNING and task.spec.kind == "task":
+            assert task.allocation is not None, f"{task!r} runs and holds nothing"
+            assert task.allocation.held == task.spec.demand or task.lent, f"{task!r} holds {task.allocation.held}"
+        if task.state is TaskState.BLOCKED and task.spec.kind == "task":
+            assert task.allocation is not None and CPU not in task.allocation.held, f"{task!r} is blocked with a CPU"
+        if task.state in (TaskState.WAITING, TaskState.READY):
+            assert task.worker is None, f"{task!r} has not begun, and has a worker"
+        else:
+            assert task.worker is not None and task.worker.tasks.get(task.id) is task, f"{task!r} is not on its worker"
+        if task.state is TaskState.WAITING:
+            assert task.missing > 0, f"{task!r} waits for nothing"
+        if task.state is TaskState.READY and task.spec.kind != "method":
+            assert any(task in queue.tasks for queue in state.ready.values()), f"{task!r} is ready and not queued"
+
+
+def _workers(state: State) -> None:
+    for worker in state.workers.values():
+        idle = worker in state.idle.get(worker.env, [])
+        assert idle == (worker.state is WorkerState.IDLE), f"{worker!r}: idle list and state differ"
+        if worker.state is WorkerState.IDLE:
+            assert not worker.tasks, f"{worker!r} is idle and has tasks"
+        if worker.actor is None:
+            begun = [task for task in worker.tasks.values() if task.state is not TaskState.ASSIGNED]
+            assert len(begun) <= 1, f"{worker!r} runs {len(begun)} tasks at once"
+    for queue in state.ready.values():
+        assert queue in state.order, f"{queue!r} is not served"
+    assert len(state.order) == len(state.ready)
+
+
+def _actors(state: State) -> None:
+    for actor in state.actors.values():
+        assert actor.queued == sum(
+            1 for queue in actor.queues.values() for task in queue if task.state in (TaskState.READY, TaskState.WAITING)
+        ), f"{actor!r} miscounts its queue"
+        if actor.state is ActorState.DEAD:
+            assert actor.allocation is None and not actor.calls, f"{actor!r} is dead and not finished"
+        for task in actor.handed.values():
+            assert actor.calls.get(task.id) is task, f"{actor!r} has handed over a call that is over"
+        unfinished = Counter(task.client.id for task in actor.calls.values())
+        assert dict(unfinished) == actor.unfinished, f"{actor!r} miscounts unfinished calls"
+
+
+def _references(state: State) -> None:
+    holders: Counter[bytes] = Counter()
+    for client in state.clients.values():
+        holders.update(client.holds)
+    pins: Counter[bytes] = Counter()
+    for record in state.objects.values():
+        if record.payload is not None:
+            pins.update(record.payload.contained)
+    for task in state.tasks.values():
+        pins.update(task.spec.dependencies)
+        pins.update(task.spec.contained)
+    for actor in state.actors.values():
+        if actor.state is not ActorState.DEAD:
+            pins.update(actor.spec.creation.dependencies)
+            pins.update(actor.spec.creation.contained)
+    for function in state.functions.values():
+        pins.update(function.contained)
+    for record in state.objects.values():
+        assert record.holders == holders[record.id], f"{record!r}: held {holders[record.id]} times"
+        assert record.pins == pins[record.id], f"{record!r}: pinned {pins[record.id]} times"
+        assert record.holders or record.pins or record.payload is None, f"{record!r} is garbage"
+    for actor in state.actors.values():
+        count = holders[actor.id] + pins[actor.id]
+        assert actor.holders == count, f"{actor!r}: {actor.holders} counted, {count} there"
+    for counted in holders:
+        known = state.actors if len(counted) == ACTOR_ID_SIZE else state.objects
+        assert counted in known, f"{counted.hex()} is held and not known"
+
+
+def _requests(state: State) -> None:
+    for client in state.clients.values():
+        for request in client.requests.values():
+            if request.kind == "room" or request.done:
+                continue
+            pending = [each for each in request.ids if state.objects[each].payload is None]
+            assert pending, f"{request!r} could be answered"
+            for object_id in pending:
+                assert request in state.objects[object_id].waiters, f"{request!r} is forgotten by {object_id.hex()}"

@@ -1,0 +1,107 @@
+"""Who may hold what: the one place where amounts of resources change hands.
+
+Two rules. The sum of what is held never exceeds the total. GPUs are devices: a whole number of GPUs takes devices that nobody uses, a
+fraction shares one device, the fullest that has room.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from jupyter_ray.resources import GPU, PARTS, Demand, describe
+
+
+@dataclasses.dataclass(slots=True)
+class Allocation:
+    """What one holder has: parts by resource, and parts by device for GPUs."""
+
+    held: Demand
+    devices: dict[int, int] = dataclasses.field(default_factory=dict)
+
+
+class Ledger:
+    """Totals, what is free, and the free parts of each GPU.
+
+    Parameters
+    ----------
+    total
+        Parts of 1/10,000, by resource.
+    gpus
+        Names of the devices; their number is the total of ``GPU``.
+    """
+
+    __slots__ = ("devices", "free", "gpus", "total")
+
+    def __init__(self, total: Demand | None = None, gpus: list[str] | None = None) -> None:
+        self.total: Demand = dict(total or {})
+        self.free: Demand = dict(self.total)
+        self.gpus = list(gpus or [])
+        self.devices = [PARTS] * len(self.gpus)
+
+    def possible(self, demand: Demand) -> bool:
+        """Tell whether an empty machine could meet `demand`."""
+        total = self.total
+        return all(parts <= total.get(name, 0) for name, parts in demand.items())
+
+    def fits(self, demand: Demand) -> bool:
+        """Tell whether `demand` can be met now."""
+        free = self.free
+        for name, parts in demand.items():
+            if free.get(name, 0) < parts:
+                return False
+        gpu = demand.get(GPU)
+        return gpu is None or self._pick(gpu) is not None
+
+    def acquire(self, demand: Demand) -> Allocation | None:
+        """Take `demand`; None if it cannot be met now."""
+        if not self.fits(demand):
+            return None
+        gpu = demand.get(GPU)
+        devices = {} if gpu is None else (self._pick(gpu) or {})
+        for index, parts in devices.items():
+            self.devices[index] -= parts
+        for name, parts in demand.items():
+            self.free[name] -= parts
+        return Allocation(dict(demand), devices)
+
+    def lend(self, allocation: Allocation, demand: Demand) -> None:
+        """Give back `demand`, a part of `allocation` without GPUs, for a while."""
+        for name, parts in demand.items():
+            allocation.held[name] -= parts
+            if not allocation.held[name]:
+                del allocation.held[name]
+            self.free[name] += parts
+
+    def reclaim(self, allocation: Allocation, demand: Demand) -> bool:
+        """Take `demand` back into `allocation`; False if it is not free now."""
+        free = self.free
+        if any(free.get(name, 0) < parts for name, parts in demand.items()):
+            return False
+        for name, parts in demand.items():
+            free[name] -= parts
+            allocation.held[name] = allocation.held.get(name, 0) + parts
+        return True
+
+    def release(self, allocation: Allocation) -> None:
+        """Give back all of `allocation`; it is empty afterwards."""
+        for name, parts in allocation.held.items():
+            self.free[name] += parts
+        for index, parts in allocation.devices.items():
+            self.devices[index] += parts
+        allocation.held.clear()
+        allocation.devices.clear()
+
+    def names(self, allocation: Allocation) -> list[str]:
+        """Return the names of the GPUs in `allocation`."""
+        return [self.gpus[index] for index in sorted(allocation.devices)]
+
+    def _pick(self, parts: int) -> dict[int, int] | None:
+        if parts >= PARTS:
+            whole = [index for index, free in enumerate(self.devices) if free == PARTS]
+            count = -(-parts // PARTS)
+            return dict.fromkeys(whole[:count], PARTS) if len(whole) >= count else None
+        rooms = [(free, index) for index, free in enumerate(self.devices) if free >= parts]
+        return {min(rooms)[1]: parts} if rooms else None
+
+    def __repr__(self) -> str:
+        return f"<Ledger: {describe(self.free)} free of {describe(self.total)}>"

@@ -1,0 +1,322 @@
+"""Which ready task runs where.
+
+Two rules. Tasks whose wait is over get their CPUs back before anything new starts. What starts is the deepest, then the oldest. A worker
+whose tasks are short is handed the next ones in advance; it holds the resources of one.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+
+from jupyter_ray.config import IDLE_WORKER_SECONDS
+from jupyter_ray.events import TaskStarted
+from jupyter_ray.local.protocol.messages import Execute, Function, Payload, Recall
+from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
+from jupyter_ray.local.scheduler.dependencies import grant
+from jupyter_ray.local.scheduler.ledger import Allocation
+from jupyter_ray.local.scheduler.records import (
+    ActorState,
+    ReadyClass,
+    TaskRecord,
+    TaskState,
+    WorkerRecord,
+    WorkerState,
+)
+from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.resources import CPU, GPU, PARTS, amounts
+
+AHEAD_SECONDS = 0.004
+AHEAD_LIMIT = 64
+"""A worker is handed at most this much work in advance, in expected seconds and in tasks."""
+
+
+def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
+    """Put a ready task where `place` looks for it."""
+    state = step.state
+    spec = task.spec
+    needs = task.actor.spec.placement if task.actor is not None else spec.demand
+    env = spec.env or state.env
+    key = (task.depth, env, task.actor is not None, *needs.items())
+    queue = state.ready.get(key)
+    if queue is None:
+        state.next_class += 1
+        queue = state.ready[key] = ReadyClass(key, (-task.depth, state.next_class), env, needs)
+        bisect.insort(state.order, queue, key=lambda each: each.rank)
+    if front:
+        queue.tasks.appendleft(task)
+    else:
+        queue.tasks.append(task)
+    step.place = True
+
+
+def place(step: Step) -> None:
+    """Start everything that can start now."""
+    state = step.state
+    if not state.bound:
+        return
+    if state.resuming:
+        _resume(step)
+    ledger = state.ledger
+    for queue in list(state.order):
+        tasks = queue.tasks
+        while tasks:
+            task = tasks[0]
+            if task.state is not TaskState.READY:
+                tasks.popleft()
+                continue
+            allocation = ledger.acquire(queue.demand)
+            if allocation is None:
+                break
+            worker = _pick(step, queue.env)
+            if worker is None:
+                ledger.release(allocation)
+                break
+            tasks.popleft()
+            assign(step, task, worker, allocation, queue)
+        if tasks:
+            _hand_in_advance(step, queue)
+        elif not queue.workers:
+            del state.ready[queue.key]
+            state.order.remove(queue)
+
+
+def _resume(step: Step) -> None:
+    state = step.state
+    for _ in range(len(state.resuming)):
+        request = state.resuming.popleft()
+        task = request.task
+        if task is None or request.id not in request.client.requests:
+            continue
+        if task.lent and task.allocation is not None and not state.ledger.reclaim(task.allocation, task.lent):
+            state.resuming.append(request)
+        else:
+            step.agenda.append((task, "resumed", request))
+            task.lent = {}
+
+
+def _pick(step: Step, env: str) -> WorkerRecord | None:
+    state = step.state
+    idle = state.idle.get(env)
+    if idle:
+        return idle.pop()
+    for worker in state.workers.values():
+        if worker.state is WorkerState.STARTING and worker.env == env and not worker.tasks:
+            return worker
+    active = sum(1 for worker in state.workers.values() if _counts(worker))
+    if active >= max(64, 8 * state.ledger.total.get(CPU, 0) // PARTS):
+        return None
+    return start_worker(step, env)
+
+
+def _counts(worker: WorkerRecord) -> bool:
+    """Whether a process counts against the bound on processes: blocked tasks, actors and leaving ones do not."""
+    if worker.actor is not None or worker.state in (WorkerState.LEAVING, WorkerState.DEAD):
+        return False
+    first = next(iter(worker.tasks.values()), None)
+    return first is None or first.state is not TaskState.BLOCKED
+
+
+def start_worker(step: Step, env: str) -> WorkerRecord:
+    """Ask for a new process."""
+    state = step.state
+    state.next_worker += 1
+    worker = WorkerRecord(b"worker--" + state.next_worker.to_bytes(8, "big"), env)
+    state.workers[worker.id] = worker
+    step.commands.append(StartWorker(worker.id, env))
+    return worker
+
+
+def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Allocation, queue: ReadyClass) -> None:
+    """Give a task to a worker that has nothing else, and the resources with it."""
+    task.worker = worker
+    task.allocation = allocation
+    worker.tasks[task.id] = task
+    worker.queue = queue
+    queue.workers[worker] = None
+    if task.actor is not None:
+        worker.actor = task.actor
+        task.actor.worker = worker
+        task.actor.allocation = allocation
+        task.actor.state = ActorState.STARTING
+    if worker.state is WorkerState.STARTING:
+        task.state = TaskState.ASSIGNED
+    else:
+        worker.state = WorkerState.ACTOR if task.actor is not None else WorkerState.BUSY
+        begin(step, task)
+        execute(step, task)
+
+
+def begin(step: Step, task: TaskRecord) -> None:
+    """The task runs from now on."""
+    task.state = TaskState.RUNNING
+    allocation = task.allocation
+    step.events.append(
+        TaskStarted(
+            seq=step.number(),
+            at=step.now,
+            task=task.id.hex(),
+            worker=task.worker.id.hex() if task.worker is not None else "",
+            held=amounts(allocation.held) if allocation is not None else {},
+            gpus=step.state.ledger.names(allocation) if allocation is not None and allocation.devices else [],
+            attempt=task.attempt,
+        )
+    )
+
+
+def execute(step: Step, task: TaskRecord) -> None:
+    """Send the task to its worker, with the values of its arguments and the definitions that the worker lacks."""
+    state, spec, worker = step.state, task.spec, task.worker
+    assert worker is not None
+    client = state.clients[worker.id]
+    functions: list[Function] = []
+    if spec.definition and spec.kind != "method":
+        _attach(step, worker, spec.definition, functions)
+    values: list[Payload] = []
+    for dependency in spec.dependencies:
+        payload = state.objects[dependency].payload
+        assert payload is not None
+        values.append(payload)
+        for counted in payload.contained:
+            grant(step, client, counted, task)
+    for counted in spec.contained:
+        grant(step, client, counted, task)
+    allocation = task.allocation
+    actor = task.actor
+    creating = spec.kind == "actor" and actor is not None
+    step.send(
+        client,
+        Execute(
+            task=spec.task,
+            kind=spec.kind,
+            name=spec.name,
+            body=spec.body,
+            definition=spec.definition,
+            values=values,
+            num_returns=spec.num_returns,
+            functions=functions,
+            held=(actor.spec.creation.demand if creating and actor is not None else allocation.held)
+            if allocation is not None
+            else {},
+            gpus=state.ledger.names(allocation) if allocation is not None and allocation.devices else [],
+            parent=spec.parent,
+            cell=spec.cell,
+            attempt=task.attempt,
+            actor=spec.actor,
+            concurrency_group=spec.concurrency_group,
+            contained=spec.contained,
+            retries_left=spec.max_retries < 0 or task.attempt < spec.max_retries,
+            spec=actor.spec if creating and actor is not None else None,
+            restarts=actor.restarts if actor is not None else 0,
+        ),
+    )
+
+
+def _attach(step: Step, worker: WorkerRecord, definition: str, functions: list[Function]) -> None:
+    record = step.state.functions.get(definition)
+    if record is None or worker.functions.get(definition) == record.version:
+        return
+    worker.functions[definition] = record.version
+    functions.append(Function(definition, record.version, record.blob))
+    client = step.state.clients[worker.id]
+    for counted in record.contained:
+        grant(step, client, counted)
+
+
+def _window(step: Step, task: TaskRecord) -> int:
+    """Return how many tasks like `task` a worker may have at once."""
+    function = step.state.functions.get(task.spec.definition)
+    if function is None or function.seconds is None or GPU in task.spec.demand or task.spec.max_calls:
+        return 1
+    return 1 + min(AHEAD_LIMIT, int(AHEAD_SECONDS / max(function.seconds, 1e-6)))
+
+
+def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
+    tasks = queue.tasks
+    for worker in queue.workers:
+        if worker.state is not WorkerState.BUSY or worker.recalled or worker.doomed:
+            continue
+        first = next(iter(worker.tasks.values()), None)
+        if first is None or first.state is not TaskState.RUNNING or len(worker.tasks) > AHEAD_LIMIT // 2:
+            continue
+        while tasks:
+            task = tasks[0]
+            if task.state is not TaskState.READY:
+                tasks.popleft()
+                continue
+            if len(worker.tasks) >= _window(step, task):
+                break
+            tasks.popleft()
+            task.state = TaskState.ASSIGNED
+            task.worker = worker
+            worker.tasks[task.id] = task
+            execute(step, task)
+        if not tasks:
+            return
+
+
+def worker_free(step: Step, worker: WorkerRecord) -> None:
+    """A pooled worker has nothing to do."""
+    _unclass(step, worker)
+    worker.state = WorkerState.IDLE
+    worker.idle_since = step.now
+    worker.recalled = False
+    step.state.idle.setdefault(worker.env, []).append(worker)
+    step.place = True
+
+
+def worker_gone(step: Step, worker: WorkerRecord) -> None:
+    """A worker will not be given anything any more."""
+    _unclass(step, worker)
+    idle = step.state.idle.get(worker.env)
+    if idle and worker in idle:
+        idle.remove(worker)
+    step.place = True
+
+
+def _unclass(step: Step, worker: WorkerRecord) -> None:
+    queue = worker.queue
+    if queue is not None:
+        queue.workers.pop(worker, None)
+        worker.queue = None
+        if not queue.workers and not queue.tasks and step.state.ready.get(queue.key) is queue:
+            del step.state.ready[queue.key]
+            step.state.order.remove(queue)
+
+
+def ahead(step: Step) -> Iterator[WorkerRecord]:
+    """Yield the workers that were handed tasks in advance."""
+    for queue in step.state.order:
+        for worker in queue.workers:
+            if len(worker.tasks) > 1:
+                yield worker
+
+
+def tick(step: Step) -> None:
+    """Take back what waits behind a long task while others could run it, and let surplus idle workers go."""
+    state = step.state
+    for worker in list(ahead(step)):
+        queue = worker.queue
+        if queue is not None and not worker.recalled and state.ledger.fits(queue.demand):
+            worker.recalled = True
+            step.send(state.clients[worker.id], Recall())
+    keep = max(1, state.ledger.total.get(CPU, 0) // PARTS)
+    surplus = sum(map(len, state.idle.values())) - keep
+    for idle in state.idle.values():
+        for worker in list(idle):
+            if surplus > 0 and step.now - worker.idle_since >= IDLE_WORKER_SECONDS:
+                surplus -= 1
+                idle.remove(worker)
+                stop_worker(step, worker, kill=False, reason="it was not needed any more")
+
+
+def stop_worker(step: Step, worker: WorkerRecord, *, kill: bool, reason: str) -> None:
+    """End a process."""
+    if worker.doomed and not kill:
+        return
+    worker.doomed = reason
+    worker.retired = not kill and worker.actor is None
+    worker_gone(step, worker)
+    if worker.state is not WorkerState.DEAD:
+        worker.state = WorkerState.LEAVING
+    step.commands.append(StopWorker(worker.id, kill, reason))

@@ -1,0 +1,82 @@
+"""Questions about the state that are answered at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_ray.local.scheduler.records import ActorState, State
+from jupyter_ray.resources import amounts
+
+
+def resources(state: State, _: dict[str, Any]) -> dict[str, Any]:
+    """Return totals and what is free, in amounts, and the names of the GPUs."""
+    ledger = state.ledger
+    return {
+        "total": amounts(ledger.total),
+        "available": {name: parts for name, parts in amounts(ledger.free).items() if parts > 0},
+        "parts": dict(ledger.total),
+        "gpus": list(ledger.gpus),
+        "namespace": state.namespace,
+        "env": state.env,
+    }
+
+
+def actor_by_name(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """Return ``{"actor", "handle"}`` of a living actor, or None."""
+    actor_id = state.names.get((arguments["namespace"], arguments["name"]))
+    actor = state.actors.get(actor_id) if actor_id is not None else None
+    if actor is None or actor.state is ActorState.DEAD or actor.leaving:
+        return None
+    return {"actor": actor.id, "handle": actor.spec.handle}
+
+
+def named_actors(state: State, _: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return namespace and name of the living named actors."""
+    return [
+        (namespace, name)
+        for (namespace, name), actor_id in state.names.items()
+        if actor_id in state.actors and state.actors[actor_id].state is not ActorState.DEAD
+    ]
+
+
+def task(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """Return kind, state and whether a cancel was asked, of a task that has not ended; else None."""
+    record = state.tasks.get(arguments["task"])
+    if record is None:
+        return None
+    return {"kind": record.spec.kind, "state": record.state.value, "cancelled": record.cancel_asked}
+
+
+def definition(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a shipped definition."""
+    record = state.functions.get(arguments["definition"])
+    return None if record is None else {"version": record.version, "name": record.name, "blob": record.blob}
+
+
+def statistics(state: State, _: dict[str, Any]) -> dict[str, Any]:
+    """Return counts: tasks by state, actors, objects, workers, bytes in shared memory."""
+    counts: dict[str, int] = dict(state.ended)
+    for record in state.tasks.values():
+        counts[record.state.value] = counts.get(record.state.value, 0) + 1
+    payloads = [each.payload for each in state.objects.values() if each.payload is not None]
+    return {
+        "tasks": counts,
+        "actors": sum(1 for each in state.actors.values() if each.state is not ActorState.DEAD),
+        "queued_calls": sum(each.queued for each in state.actors.values()),
+        "objects": len(state.objects),
+        "shared_bytes": sum(each.size for each in payloads if each.segment),
+        "inline_bytes": sum(each.size for each in payloads if not each.segment),
+        "workers": len(state.workers),
+        "worker_pids": sorted(each.pid for each in state.workers.values() if each.pid),
+    }
+
+
+QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
+    "resources": resources,
+    "actor_by_name": actor_by_name,
+    "named_actors": named_actors,
+    "task": task,
+    "definition": definition,
+    "statistics": statistics,
+}

@@ -1,0 +1,287 @@
+"""What the scheduler knows: plain records, changed only by `transitions` and its helpers.
+
+Every record knows its neighbours by reference (a task its worker, an object its waiting requests), so that a step follows links and never
+searches. `State` owns them all by id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections import deque
+from collections.abc import Hashable
+from typing import Literal
+
+from jupyter_ray.local.protocol.messages import ActorSpec, Payload, TaskSpec
+from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
+from jupyter_ray.resources import Demand
+
+
+class TaskState(enum.Enum):
+    """Where a task stands. The three last are final: the record is gone right after."""
+
+    WAITING = "waiting"
+    """for its arguments"""
+    READY = "ready"
+    """for resources, or in its actor's queue"""
+    ASSIGNED = "assigned"
+    """handed to a worker in advance, not begun"""
+    RUNNING = "running"
+    BLOCKED = "blocked"
+    """in `get` or `wait`; its CPUs are lent"""
+    RESUMING = "resuming"
+    """what it waited for is there; it waits for its CPUs"""
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class WorkerState(enum.Enum):
+    """Where a worker process stands."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    ACTOR = "actor"
+    LEAVING = "leaving"
+    DEAD = "dead"
+
+
+class ActorState(enum.Enum):
+    """Where an actor stands."""
+
+    PENDING = "pending"
+    """its constructor waits for arguments or resources"""
+    STARTING = "starting"
+    ALIVE = "alive"
+    RESTARTING = "restarting"
+    DEAD = "dead"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class TaskRecord:
+    """A task that has not ended."""
+
+    spec: TaskSpec
+    client: ClientRecord
+    depth: int = 0
+    state: TaskState = TaskState.WAITING
+    missing: int = 0
+    """Arguments that are not there yet."""
+    worker: WorkerRecord | None = None
+    allocation: Allocation | None = None
+    lent: Demand = dataclasses.field(default_factory=dict)
+    attempt: int = 0
+    cancel_asked: bool = False
+    force_asked: bool = False
+    children: set[bytes] = dataclasses.field(default_factory=set)
+    blocking: int = 0
+    """Requests of this task that are not answered."""
+    actor: ActorRecord | None = None
+    items: int = 0
+    """Items yielded so far, for a stream."""
+    stream_open: bool = True
+    story: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def id(self) -> bytes:
+        """The task's id."""
+        return self.spec.task
+
+    def __repr__(self) -> str:
+        return f"<Task {self.spec.name} {self.spec.task.hex()[-8:]}: {self.state.value}>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class ClientRecord:
+    """A process that is connected: the driver, or a worker (the same id as its `WorkerRecord`)."""
+
+    id: bytes
+    is_driver: bool
+    holds: dict[bytes, int] = dataclasses.field(default_factory=dict)
+    """Grants, by counted id."""
+    requests: dict[int, RequestRecord] = dataclasses.field(default_factory=dict)
+    created_actors: set[bytes] = dataclasses.field(default_factory=set)
+    connected: bool = True
+
+    def __repr__(self) -> str:
+        return f"<Client {self.id.hex()[-8:]}: {len(self.holds)} holds, {len(self.requests)} requests>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class WorkerRecord:
+    """A worker process, from the wish for it to its end."""
+
+    id: bytes
+    env: str
+    state: WorkerState = WorkerState.STARTING
+    pid: int = 0
+    tasks: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
+    """Tasks on it, in the order in which it was handed them; for a pooled worker only the first may have begun."""
+    actor: ActorRecord | None = None
+    queue: ReadyClass | None = None
+    """The class of tasks that it runs now."""
+    functions: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Versions of the definitions that it was sent."""
+    idle_since: float = 0.0
+    recalled: bool = False
+    runs: int = 0
+    doomed: str = ""
+    """Why we ended it, if we did."""
+    retired: bool = False
+    """We let it go because it was not needed: what it made stays."""
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.id.hex()[-8:]} pid {self.pid}: {self.state.value}, {len(self.tasks)} tasks>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class ActorRecord:
+    """An actor, alive or to be; kept after its death as long as somebody may ask."""
+
+    spec: ActorSpec
+    creator: ClientRecord
+    state: ActorState = ActorState.PENDING
+    worker: WorkerRecord | None = None
+    allocation: Allocation | None = None
+    queues: dict[bytes, deque[TaskRecord]] = dataclasses.field(default_factory=dict)
+    """Calls not handed over, by caller; callers take turns in the order of this dict."""
+    queued: int = 0
+    unfinished: dict[bytes, int] = dataclasses.field(default_factory=dict)
+    """Calls not ended, by caller."""
+    calls: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
+    """All calls that have not ended."""
+    handed: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
+    """Those that its worker has, in order; beyond its concurrency they wait there."""
+    room: list[RequestRecord] = dataclasses.field(default_factory=list)
+    """Callers that wait until they have fewer unfinished calls."""
+    seconds: float | None = None
+    """Smoothed duration of a call."""
+    holders: int = 0
+    """Grants and pins of its handle."""
+    leaving: str = ""
+    """Why it is about to end, if it is; it will not be restarted."""
+    restarts: int = 0
+    death: Payload | None = None
+    death_reason: str = ""
+    shown: dict[str, tuple[bytes | None, str]] = dataclasses.field(default_factory=dict)
+    """Who the events say holds a handle: holder to (client, None for an object; kind)."""
+
+    @property
+    def id(self) -> bytes:
+        """The actor's id."""
+        return self.spec.actor
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.spec.name or self.spec.class_name
+
+    def __repr__(self) -> str:
+        return f"<Actor {self.label} {self.id.hex()[-8:]}: {self.state.value}, {self.queued} queued>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class ObjectRecord:
+    """An object that somebody may still ask for."""
+
+    id: bytes
+    payload: Payload | None = None
+    holders: int = 0
+    """Grants of all clients together."""
+    pins: int = 0
+    """Tasks that need it, and objects that contain it."""
+    waiters: dict[RequestRecord, None] = dataclasses.field(default_factory=dict)
+    dependents: list[TaskRecord] = dataclasses.field(default_factory=list)
+    pending: bool = False
+    """A task is to make it."""
+
+    def __repr__(self) -> str:
+        state = "ready" if self.payload is not None else "pending"
+        return f"<Object {self.id.hex()[-12:]}: {state}, {self.holders} held, {self.pins} pinned>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class RequestRecord:
+    """A `get`, a `wait`, or a wait for room in an actor's queue, that is not answered."""
+
+    client: ClientRecord
+    id: int
+    kind: Literal["get", "wait", "room"]
+    ids: list[bytes]
+    remaining: int
+    task: TaskRecord | None = None
+    actor: ActorRecord | None = None
+    complete: bool = True
+    done: bool = False
+    """Satisfied, and perhaps waiting for its task's CPUs."""
+
+    def __repr__(self) -> str:
+        return f"<Request {self.kind} {self.id} of {self.client.id.hex()[-8:]}: {self.remaining} to come>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class FunctionRecord:
+    """A shipped definition."""
+
+    id: str
+    version: int
+    name: str
+    blob: bytes
+    contained: list[bytes]
+    seconds: float | None = None
+    """Smoothed duration of a task."""
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class ReadyClass:
+    """Tasks that are alike to the scheduler: same depth, environment and demand.
+
+    The deepest come first: a child is what a blocked parent waits for, and finishing children before beginning more parents bounds the
+    number of blocked processes.
+    """
+
+    key: Hashable
+    rank: tuple[int, int]
+    """Minus the depth, then the age."""
+    env: str
+    demand: Demand
+    tasks: deque[TaskRecord] = dataclasses.field(default_factory=deque)
+    workers: dict[WorkerRecord, None] = dataclasses.field(default_factory=dict)
+    """Workers that run one of them now."""
+
+    def __repr__(self) -> str:
+        return f"<Class depth {-self.rank[0]}, {self.demand}: {len(self.tasks)} ready, on {len(self.workers)} workers>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class State:
+    """Everything the scheduler knows."""
+
+    ledger: Ledger = dataclasses.field(default_factory=Ledger)
+    bound: bool = False
+    namespace: str = ""
+    env: str = ""
+    clients: dict[bytes, ClientRecord] = dataclasses.field(default_factory=dict)
+    workers: dict[bytes, WorkerRecord] = dataclasses.field(default_factory=dict)
+    tasks: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
+    actors: dict[bytes, ActorRecord] = dataclasses.field(default_factory=dict)
+    names: dict[tuple[str, str], bytes] = dataclasses.field(default_factory=dict)
+    objects: dict[bytes, ObjectRecord] = dataclasses.field(default_factory=dict)
+    functions: dict[str, FunctionRecord] = dataclasses.field(default_factory=dict)
+    ready: dict[Hashable, ReadyClass] = dataclasses.field(default_factory=dict)
+    """Tasks that wait for resources, by class."""
+    order: list[ReadyClass] = dataclasses.field(default_factory=list)
+    """The same classes, in the order in which they are served."""
+    next_class: int = 0
+    resuming: deque[RequestRecord] = dataclasses.field(default_factory=deque)
+    idle: dict[str, list[WorkerRecord]] = dataclasses.field(default_factory=dict)
+    """Pooled workers that have nothing to do, by environment; the last one worked last."""
+    ended: dict[str, int] = dataclasses.field(default_factory=lambda: {"finished": 0, "failed": 0, "cancelled": 0})
+    next_worker: int = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<State: {len(self.tasks)} tasks, {len(self.actors)} actors, {len(self.objects)} objects, "
+            f"{len(self.workers)} workers>"
+        )

@@ -1,0 +1,162 @@
+"""`get`, `wait`, and waiting for room in an actor's queue: questions that are answered when something is ready.
+
+Opening and answering are here; that a task lends its CPUs meanwhile, and gets its answer only when it holds them again, is in
+`transitions`.
+"""
+
+from __future__ import annotations
+
+from jupyter_ray.config import ACTOR_BACKLOG
+from jupyter_ray.local.protocol.messages import AwaitRoom, Get, Payload, Reply, Wait
+from jupyter_ray.local.scheduler import errors
+from jupyter_ray.local.scheduler.commands import SetTimer
+from jupyter_ray.local.scheduler.dependencies import grant
+from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, ObjectRecord, RequestRecord
+from jupyter_ray.local.scheduler.step import Step
+
+
+def open_get(step: Step, client: ClientRecord, message: Get) -> None:
+    """Answer a `get` now if it can be, else remember it."""
+    objects = step.state.objects
+    pending: list[ObjectRecord] = []
+    failed = False
+    for object_id in message.ids:
+        record = objects.get(object_id)
+        if record is None or (record.payload is None and not record.pending):
+            failed = True
+        elif record.payload is None:
+            pending.append(record)
+        elif record.payload.is_error:
+            failed = True
+    request = RequestRecord(client, message.request, "get", message.ids, len(pending))
+    if failed or not pending:
+        client.requests[request.id] = request
+        reply(step, request)
+    else:
+        _open(step, request, pending, message)
+
+
+def open_wait(step: Step, client: ClientRecord, message: Wait) -> None:
+    """Answer a `wait` now if it can be, else remember it."""
+    objects = step.state.objects
+    pending = [
+        record
+        for object_id in message.ids
+        if (record := objects.get(object_id)) is not None and record.payload is None and record.pending
+    ]
+    ready = len(message.ids) - len(pending)
+    request = RequestRecord(client, message.request, "wait", message.ids, message.count - ready)
+    if request.remaining <= 0:
+        client.requests[request.id] = request
+        reply(step, request)
+    else:
+        _open(step, request, pending, message)
+
+
+def open_room(step: Step, client: ClientRecord, message: AwaitRoom) -> None:
+    """Answer when the caller has few enough unfinished calls of the actor."""
+    actor = step.state.actors.get(message.actor)
+    request = RequestRecord(client, message.request, "room", [], 0, actor=actor)
+    if actor is None or has_room(actor, client):
+        client.requests[request.id] = request
+        reply(step, request)
+        return
+    actor.room.append(request)
+    _open(step, request, [], message)
+
+
+def has_room(actor: ActorRecord, client: ClientRecord) -> bool:
+    """Tell whether `client` may go on calling `actor`."""
+    return actor.state is ActorState.DEAD or actor.unfinished.get(client.id, 0) <= ACTOR_BACKLOG // 2
+
+
+def room_made(step: Step, actor: ActorRecord) -> None:
+    """Answer the callers of `actor` that have room now."""
+    still: list[RequestRecord] = []
+    for request in actor.room:
+        if request.done:
+            continue
+        if not has_room(actor, request.client):
+            still.append(request)
+        else:
+            request.done = True
+            if request.task is not None:
+                step.agenda.append((request.task, "satisfied", request))
+            else:
+                step.answers.append(request)
+    actor.room = still
+
+
+def _open(step: Step, request: RequestRecord, pending: list[ObjectRecord], message: Get | Wait | AwaitRoom) -> None:
+    timeout = getattr(message, "timeout", None)
+    request.client.requests[request.id] = request
+    if timeout is not None and timeout <= 0:
+        request.complete = False
+        reply(step, request)
+        return
+    for record in pending:
+        record.waiters[request] = None
+    task = step.state.tasks.get(message.task) if message.task is not None else None
+    if task is not None and task.worker is not None and task.worker.id == request.client.id:
+        request.task = task
+        step.agenda.append((task, "blocked", request))
+    if timeout is not None:
+        step.commands.append(SetTimer(request.client.id, request.id, timeout))
+
+
+def expire(step: Step, client: ClientRecord, request_id: int) -> None:
+    """The time of a request is up: answer it with what is there, once its task holds its CPUs again."""
+    request = client.requests.get(request_id)
+    if request is None or request.done:
+        return
+    request.done = True
+    request.complete = False
+    if request.task is not None:
+        step.agenda.append((request.task, "satisfied", request))
+    else:
+        step.answers.append(request)
+
+
+def abandon(step: Step, client: ClientRecord, request_id: int) -> None:
+    """Nobody waits for the answer any more."""
+    request = client.requests.pop(request_id, None)
+    if request is None:
+        return
+    request.done = True
+    _forget(step, request)
+    if request.task is not None:
+        step.agenda.append((request.task, "abandoned", request))
+
+
+def reply(step: Step, request: RequestRecord) -> None:
+    """Send what is ready, and forget the request."""
+    client = request.client
+    if client.requests.pop(request.id, None) is None:
+        return
+    request.done = True
+    ready: list[bytes] = []
+    values: list[Payload] = []
+    objects = step.state.objects
+    with_values = request.kind == "get"
+    for object_id in request.ids:
+        record = objects.get(object_id)
+        payload = None if record is None else record.payload
+        if payload is None:
+            if record is not None and record.pending:
+                continue
+            payload = errors.lost(object_id)
+        ready.append(object_id)
+        if with_values:
+            values.append(payload)
+            for counted in payload.contained:
+                grant(step, client, counted, request.task)
+    step.send(client, Reply(request.id, ready, values, request.complete))
+    _forget(step, request)
+
+
+def _forget(step: Step, request: RequestRecord) -> None:
+    objects = step.state.objects
+    for object_id in request.ids:
+        record = objects.get(object_id)
+        if record is not None and record.waiters:
+            record.waiters.pop(request, None)

@@ -1,0 +1,45 @@
+"""One step of the scheduler: what it changes, and what it leaves to be done.
+
+The modules below `transitions` do not call upwards. What they find out about a task or an actor (its last argument came, its
+last handle went) they put on the agenda, and `core` works it off before the step ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from typing import Any
+
+from jupyter_ray.events import AnyEvent
+from jupyter_ray.local.protocol.messages import ServerMessage
+from jupyter_ray.local.scheduler.commands import Command, Send
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, RequestRecord, State, TaskRecord
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Step:
+    """The state, the time (Unix seconds), and the results of the step so far."""
+
+    state: State
+    now: float = 0.0
+    seq: int = 0
+    commands: list[Command] = dataclasses.field(default_factory=list)
+    events: list[AnyEvent] = dataclasses.field(default_factory=list)
+    agenda: deque[tuple[TaskRecord, str, Any]] = dataclasses.field(default_factory=deque)
+    """Task stimuli to apply: see `transitions.TABLE`."""
+    answers: list[RequestRecord] = dataclasses.field(default_factory=list)
+    """Requests to answer with what is ready."""
+    pump: dict[ActorRecord, None] = dataclasses.field(default_factory=dict)
+    """Actors whose queues may have something to hand over, or that may have become useless."""
+    place: bool = False
+    """Resources, workers or ready tasks changed: look for placements."""
+
+    def send(self, client: ClientRecord, message: ServerMessage) -> None:
+        """Send `message`, unless the client is gone."""
+        if client.connected:
+            self.commands.append(Send(client.id, message))
+
+    def number(self) -> int:
+        """Return the number of the next event."""
+        self.seq += 1
+        return self.seq

@@ -1,0 +1,55 @@
+"""What happens to the scheduler.
+
+Whatever a client says (`jupyter_ray.local.protocol.messages.ClientMessage`) is a stimulus as it stands, together with the client's id. The
+others, about processes and time, are here.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+from jupyter_ray.local.protocol.messages import ClientMessage
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A connected client sent a message."""
+
+    client: bytes
+    message: ClientMessage
+
+
+class ClientJoined(msgspec.Struct, frozen=True):
+    """A driver connected."""
+
+    client: bytes
+
+
+class WorkerJoined(msgspec.Struct, frozen=True):
+    """A worker that we asked for connected."""
+
+    worker: bytes
+    pid: int
+
+
+class WorkerLost(msgspec.Struct, frozen=True):
+    """A worker's process ended, or could not be started. `reason` is for people."""
+
+    worker: bytes
+    reason: str
+    out_of_memory: bool = False
+
+
+class RequestExpired(msgspec.Struct, frozen=True):
+    """The time of a request is up."""
+
+    client: bytes
+    request: int
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Some time went by; see `Scheduler.wants_tick`."""
+
+
+Stimulus = Union[Said, ClientJoined, WorkerJoined, WorkerLost, RequestExpired, Tick]

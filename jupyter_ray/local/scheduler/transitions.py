@@ -1,0 +1,534 @@
+"""The life of a task.
+
+    WAITING -> READY -> (ASSIGNED ->) RUNNING <-> BLOCKED -> RESUMING -> RUNNING
+    any of them -> FINISHED | FAILED | CANCELLED, and back to READY for another attempt
+
+Rules. A transition is a function in `TABLE`, found by state and stimulus. A pair that is not there is an error that carries the task's
+story, except for the last three states, whose tasks are gone and hear nothing. A task's return values are sealed exactly once, when it
+ends; nothing but `_end` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_ray.events import (
+    TaskBlocked,
+    TaskCancelled,
+    TaskFailed,
+    TaskFinished,
+    TaskQueued,
+    TaskRetried,
+    TaskSubmitted,
+    TaskUnblocked,
+)
+from jupyter_ray.ids import return_id
+from jupyter_ray.local.protocol.messages import (
+    STREAMING,
+    Consume,
+    Done,
+    Interrupt,
+    Item,
+    Payload,
+    StreamState,
+    TaskSpec,
+)
+from jupyter_ray.local.scheduler import actors, errors, placement, requests
+from jupyter_ray.local.scheduler.commands import DiscardSegment
+from jupyter_ray.local.scheduler.dependencies import expect, grant, pin, seal, unpin
+from jupyter_ray.local.scheduler.ledger import Allocation
+from jupyter_ray.local.scheduler.records import (
+    ActorRecord,
+    ActorState,
+    ClientRecord,
+    RequestRecord,
+    TaskRecord,
+    TaskState,
+    WorkerState,
+)
+from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.resources import CPU, GPU, amounts
+
+WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
+RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
+ENDED = (TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED)
+WAITS_SHOWN = 100
+
+
+class InvalidTransition(Exception):
+    """The runtime's own fault: a task got a stimulus that its state does not allow."""
+
+    def __init__(self, task: TaskRecord, stimulus: str) -> None:
+        super().__init__(f"{task!r} got {stimulus!r}. Its story: {' '.join(task.story)}")
+
+
+def returns(spec: TaskSpec) -> list[bytes]:
+    """Return the ids of the objects that a task makes; for a stream, the one that tells its end."""
+    count = 1 if spec.num_returns < 0 else spec.num_returns
+    return [return_id(spec.task, index) for index in range(1, count + 1)]
+
+
+def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord | None = None) -> TaskRecord:
+    """Take in a new task. `actor`: the one that a constructor is to make, or that a method belongs to."""
+    state = step.state
+    task = TaskRecord(spec, client, actor=actor)
+    parent = state.tasks.get(spec.parent) if spec.parent is not None else None
+    if parent is not None:
+        task.depth = parent.depth + 1
+        parent.children.add(spec.task)
+    state.tasks[spec.task] = task
+    results = returns(spec)
+    for object_id in results:
+        expect(step, object_id)
+        grant(step, client, object_id)
+    step.events.append(
+        TaskSubmitted(
+            seq=step.number(),
+            at=step.now,
+            task=spec.task.hex(),
+            name=spec.name,
+            kind=spec.kind,
+            parent=None if spec.parent is None else spec.parent.hex(),
+            dependencies=[each.hex() for each in spec.dependencies],
+            returns=[each.hex() for each in results],
+            demand=amounts(spec.demand),
+            actor=None if spec.actor is None else spec.actor.hex(),
+            cell=spec.cell,
+            site=spec.site,
+        )
+    )
+    pin(step, spec.dependencies)
+    pin(step, spec.contained)
+    failed: Payload | None = None
+    for dependency in spec.dependencies:
+        record = state.objects[dependency]
+        if record.payload is None and not record.pending:
+            failed = failed or errors.lost(dependency)
+        elif record.payload is None:
+            task.missing += 1
+            record.dependents.append(task)
+        elif record.payload.is_error:
+            failed = failed or record.payload
+    if spec.kind == "method":
+        failed = _join_actor(step, task) or failed
+    elif not state.ledger.possible(actor.spec.placement if actor is not None else spec.demand) and state.bound:
+        needs = actor.spec.placement if actor is not None else spec.demand
+        failed = errors.unschedulable(spec.name, needs, state.ledger.total, is_actor=actor is not None)
+    if failed is not None:
+        step.agenda.append((task, "argument_failed", failed))
+    elif task.missing == 0:
+        step.agenda.append((task, "arguments_ready", None))
+    return task
+
+
+def _join_actor(step: Step, task: TaskRecord) -> Payload | None:
+    actor = task.actor
+    if actor is None:
+        missing = task.spec.actor or b""
+        return errors.actor_died(missing, task.spec.name, "it does not belong to this session, or is long gone")
+    actor.calls[task.id] = task
+    actor.unfinished[task.client.id] = actor.unfinished.get(task.client.id, 0) + 1
+    if actor.state is ActorState.DEAD:
+        return actor.death
+    if actor.leaving:
+        return errors.actor_died(actor.id, actor.spec.class_name, actor.leaving)
+    if actor.spec.ordered:
+        actors.enqueue_call(step, actor, task)
+    return None
+
+
+def apply(step: Step, task: TaskRecord, stimulus: str, detail: Any) -> None:
+    """Apply one stimulus to one task."""
+    if task.state in ENDED:
+        if stimulus in ("satisfied", "resumed"):  # A thread of the task outlived it.
+            step.answers.append(detail)
+        return
+    transition = TABLE.get((task.state, stimulus))
+    if transition is None:
+        raise InvalidTransition(task, stimulus)
+    task.story.append(stimulus)
+    transition(step, task, detail)
+
+
+def _ready(step: Step, task: TaskRecord, _: None) -> None:
+    task.state = READY
+    step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
+    _queue(step, task)
+
+
+def _queue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
+    if task.spec.kind != "method":
+        placement.enqueue(step, task, front=front)
+    elif task.actor is not None:
+        if front or not task.actor.spec.ordered:
+            actors.enqueue_call(step, task.actor, task, front=front)
+        else:
+            step.pump[task.actor] = None
+
+
+def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
+    _fail(step, task, payload, "an argument failed")
+
+
+def _done(step: Step, task: TaskRecord, message: Done) -> None:
+    spec = task.spec
+    _learn(step, task, message.seconds)
+    if message.failed and message.retry and not task.cancel_asked and _may_retry(task):
+        _retry(step, task, message.error, exiting=message.exiting)
+        return
+    if message.cancelled:
+        payload = message.returns[0] if message.returns else errors.cancelled(spec.task, spec.name)
+        _end(step, task, TaskState.CANCELLED, payload, exiting=message.exiting, seconds=message.seconds)
+    elif message.failed:
+        error = message.error or "it raised an error"
+        _end(
+            step,
+            task,
+            TaskState.FAILED,
+            message.returns[0],
+            error,
+            exiting=message.exiting,
+            seconds=message.seconds,
+        )
+    else:
+        for object_id, payload in zip(returns(spec), message.returns, strict=False):
+            seal(step, object_id, payload)
+        _end(step, task, TaskState.FINISHED, None, exiting=message.exiting, seconds=message.seconds)
+
+
+def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
+    function = step.state.functions.get(task.spec.definition)
+    if function is not None and task.spec.kind == "task":
+        function.seconds = seconds if function.seconds is None else 0.8 * function.seconds + 0.2 * seconds
+
+
+def _may_retry(task: TaskRecord) -> bool:
+    return task.spec.max_retries < 0 or task.attempt < task.spec.max_retries
+
+
+def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False) -> None:
+    task.attempt += 1
+    step.events.append(
+        TaskRetried(seq=step.number(), at=step.now, task=task.id.hex(), attempt=task.attempt, reason=reason)
+    )
+    if task.spec.kind == "method" and task.actor is not None:
+        actors.call_off(step, task.actor, task)
+    else:
+        _leave_worker(step, task, exiting=exiting)
+    task.worker = None
+    task.state = READY
+    _queue(step, task, front=task.spec.kind == "method")
+
+
+def _fail(step: Step, task: TaskRecord, payload: Payload, error: str) -> None:
+    _end(step, task, TaskState.FAILED, payload, error)
+
+
+def _end(
+    step: Step,
+    task: TaskRecord,
+    final: TaskState,
+    payload: Payload | None,
+    error: str = "",
+    *,
+    exiting: bool = False,
+    seconds: float | None = None,
+) -> None:
+    """End a task; `payload` is the error that its return values become, None if they are sealed."""
+    state, spec = step.state, task.spec
+    if spec.num_returns == STREAMING:
+        _end_stream(step, task, payload)
+    elif payload is not None:
+        for object_id in returns(spec):
+            seal(step, object_id, payload)
+    if spec.kind == "method":
+        if task.actor is not None:
+            actors.call_ended(step, task.actor, task, seconds)
+            if exiting:
+                actors.leave(step, task.actor, "it left by exit_actor()" if not error else error)
+    elif spec.kind == "task":
+        _leave_worker(step, task, exiting=exiting)
+        if spec.segment:
+            step.commands.append(DiscardSegment(spec.segment, 0))
+    task.state = final
+    del state.tasks[task.id]
+    parent = state.tasks.get(spec.parent) if spec.parent is not None else None
+    if parent is not None:
+        parent.children.discard(task.id)
+    unpin(step, spec.dependencies)
+    unpin(step, spec.contained)
+    state.ended[final.value] += 1
+    if final is TaskState.FINISHED:
+        step.events.append(TaskFinished(seq=step.number(), at=step.now, task=task.id.hex()))
+    elif final is TaskState.FAILED:
+        step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=error))
+    else:
+        step.events.append(TaskCancelled(seq=step.number(), at=step.now, task=task.id.hex()))
+    if spec.kind == "actor" and task.actor is not None:
+        _constructed(step, task, task.actor, payload, error)
+
+
+def _constructed(step: Step, task: TaskRecord, actor: ActorRecord, payload: Payload | None, error: str) -> None:
+    if task.worker is not None:
+        task.worker.tasks.pop(task.id, None)
+    if payload is None:
+        actors.alive(step, actor)
+        return
+    worker = actor.worker
+    reason = f"its constructor failed: {error}" if error else "it was cancelled before it was made"
+    actors.died(step, actor, reason, payload if error else None)
+    if worker is not None and worker.state is not WorkerState.DEAD:
+        placement.stop_worker(step, worker, kill=True, reason=reason)
+
+
+def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> None:
+    """Take a task off its pooled worker; the next one that the worker has inherits the resources."""
+    worker = task.worker
+    allocation, task.allocation = task.allocation, None
+    ledger = step.state.ledger
+    if worker is None:
+        if allocation is not None:
+            ledger.release(allocation)
+            step.place = True
+        return
+    first = next(iter(worker.tasks), None) == task.id
+    worker.tasks.pop(task.id, None)
+    if not first:
+        return
+    worker.runs += 1
+    used_gpu = allocation is not None and GPU in allocation.held
+    lent, task.lent = task.lent, {}
+    successor = next(iter(worker.tasks.values()), None)
+    if successor is not None and worker.state is WorkerState.BUSY and not exiting:
+        if lent and allocation is not None:
+            ledger.release(allocation)
+            allocation = ledger.acquire(successor.spec.demand) or Allocation({})
+        successor.allocation = allocation
+        placement.begin(step, successor)
+        step.place = True
+        return
+    if allocation is not None:
+        ledger.release(allocation)
+    step.place = True
+    if worker.state is not WorkerState.BUSY:
+        return
+    if exiting or used_gpu:
+        for other in list(worker.tasks.values()):
+            step.agenda.append((other, "returned", None))
+        placement.stop_worker(step, worker, kill=False, reason="it used a GPU" if used_gpu else "its task asked for it")
+    else:
+        placement.worker_free(step, worker)
+
+
+def _returned(step: Step, task: TaskRecord, _: None) -> None:
+    """The worker gave the task back unbegun."""
+    if task.worker is not None:
+        task.worker.tasks.pop(task.id, None)
+        task.worker.recalled = False
+    task.worker = None
+    task.state = READY
+    _queue(step, task, front=True)
+
+
+def _worker_lost_before(step: Step, task: TaskRecord, detail: tuple[str, bool]) -> None:
+    """The worker died before it began the task: nothing happened to it, unless it was the one the worker was made for."""
+    if task.allocation is not None:
+        step.state.ledger.release(task.allocation)
+        task.allocation = None
+    if task.cancel_asked:
+        _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
+        return
+    _returned(step, task, None)
+
+
+def _worker_lost(step: Step, task: TaskRecord, detail: tuple[str, bool]) -> None:
+    reason, out_of_memory = detail
+    spec = task.spec
+    if task.cancel_asked:
+        _end(step, task, TaskState.CANCELLED, errors.cancelled(spec.task, spec.name))
+    elif _may_retry(task):
+        _retry(step, task, reason)
+    elif out_of_memory:
+        _end(step, task, TaskState.FAILED, errors.out_of_memory(spec.name, reason), reason)
+    else:
+        _end(step, task, TaskState.FAILED, errors.crashed(spec.name, reason, task.attempt + 1), reason)
+
+
+def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
+    reason = task.actor.death_reason if task.actor is not None else ""
+    if task.cancel_asked:
+        _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
+    elif task.spec.kind == "actor":
+        step.state.tasks.pop(task.id, None)
+        _leave_worker(step, task)
+        task.state = TaskState.FAILED
+        step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=reason))
+    else:
+        _end(step, task, TaskState.FAILED, payload, f"the actor is dead: {reason}")
+
+
+def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
+    """The actor is being restarted, and the call was with it."""
+    begun = task.state is not ASSIGNED
+    task.worker = None
+    if begun and not _may_retry(task):
+        _end(step, task, TaskState.FAILED, payload, "the actor was lost")
+        return
+    if begun:
+        task.attempt += 1
+        step.events.append(
+            TaskRetried(
+                seq=step.number(), at=step.now, task=task.id.hex(), attempt=task.attempt, reason="the actor was lost"
+            )
+        )
+    task.state = READY
+    _queue(step, task, front=True)
+
+
+def _blocked(step: Step, task: TaskRecord, request: RequestRecord) -> None:
+    """A plain task, or a constructor, lends its CPUs while it waits; GPUs and all else stay. So says Ray."""
+    task.state = BLOCKED
+    task.blocking += 1
+    allocation = task.allocation
+    if allocation is not None and not task.lent and (cpus := allocation.held.get(CPU)):
+        task.lent = {CPU: cpus}
+        step.state.ledger.lend(allocation, task.lent)
+        step.place = True
+    step.events.append(
+        TaskBlocked(
+            seq=step.number(),
+            at=step.now,
+            task=task.id.hex(),
+            waits_for=[each.hex() for each in request.ids[:WAITS_SHOWN]],
+            lent=amounts(task.lent),
+        )
+    )
+
+
+def _blocked_again(step: Step, task: TaskRecord, request: RequestRecord) -> None:
+    task.blocking += 1
+
+
+def _satisfied(step: Step, task: TaskRecord, request: RequestRecord) -> None:
+    if task.lent:
+        task.state = RESUMING
+        step.state.resuming.append(request)
+        step.place = True
+    else:
+        _resumed(step, task, request)
+
+
+def _resumed(step: Step, task: TaskRecord, request: RequestRecord) -> None:
+    task.blocking -= 1
+    if task.state is not RUNNING:
+        task.state = RUNNING
+        step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.id.hex()))
+    requests.reply(step, request)
+
+
+def _abandoned(step: Step, task: TaskRecord, request: RequestRecord) -> None:
+    """The task stopped waiting by itself: it was interrupted, and its thread runs already."""
+    task.blocking -= 1
+    if task.blocking > 0 or task.state is RUNNING:
+        return
+    if task.lent and task.allocation is not None and step.state.ledger.reclaim(task.allocation, task.lent):
+        task.lent = {}
+    task.state = RUNNING
+    step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.id.hex()))
+
+
+def cancel(step: Step, task: TaskRecord, *, force: bool, recursive: bool) -> None:
+    """Cancel a task, and its children first: they might finish it otherwise."""
+    task.cancel_asked = True
+    task.force_asked = task.force_asked or force
+    if recursive:
+        for child in list(task.children):
+            record = step.state.tasks.get(child)
+            if record is not None and record.spec.kind != "actor":
+                cancel(step, record, force=force and record.spec.kind == "task", recursive=True)
+    step.agenda.append((task, "cancelled", force))
+
+
+def _cancel_now(step: Step, task: TaskRecord, force: bool) -> None:
+    _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
+
+
+def _cancel_assigned(step: Step, task: TaskRecord, force: bool) -> None:
+    worker = task.worker
+    if worker is not None and worker.state is WorkerState.STARTING:
+        placement.worker_gone(step, worker)
+        _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
+    elif worker is not None:
+        step.send(step.state.clients[worker.id], Interrupt(task.id))
+
+
+def _cancel_running(step: Step, task: TaskRecord, force: bool) -> None:
+    worker = task.worker
+    if worker is None:
+        return
+    if force and task.spec.kind == "task":
+        placement.stop_worker(step, worker, kill=True, reason="its task was cancelled by force")
+    else:
+        step.send(step.state.clients[worker.id], Interrupt(task.id))
+
+
+def item(step: Step, task: TaskRecord, message: Item) -> None:
+    """A stream has one more item."""
+    if message.index <= task.items:  # A repetition by another attempt.
+        if message.payload.segment:
+            step.commands.append(DiscardSegment(message.payload.segment, message.payload.size))
+        return
+    task.items = message.index
+    object_id = return_id(task.id, message.index + 1)
+    expect(step, object_id)
+    if task.stream_open and task.client.connected:
+        grant(step, task.client, object_id)
+    seal(step, object_id, message.payload)
+    if task.stream_open:
+        step.send(task.client, StreamState(task.id, task.items, False))
+
+
+def _end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
+    if payload is not None and task.stream_open:
+        item(step, task, Item(task.id, task.items + 1, payload))
+    for object_id in returns(task.spec):
+        seal(step, object_id, payload or Payload(data=b"N.", size=2))
+    if task.stream_open:
+        step.send(task.client, StreamState(task.id, task.items, True))
+
+
+def consumed(step: Step, task: TaskRecord, index: int) -> None:
+    """The holder of a stream took items up to `index`; -1: it is gone."""
+    if index < 0:
+        task.stream_open = False
+    if task.worker is not None and task.state in (RUNNING, BLOCKED, RESUMING):
+        step.send(step.state.clients[task.worker.id], Consume(task.id, index))
+
+
+Transition = Callable[[Step, TaskRecord, Any], None]
+_STARTED = (RUNNING, BLOCKED, RESUMING)
+TABLE: dict[tuple[TaskState, str], Transition] = {
+    (WAITING, "arguments_ready"): _ready,
+    (WAITING, "argument_failed"): _argument_failed,
+    (READY, "argument_failed"): _argument_failed,
+    (WAITING, "cancelled"): _cancel_now,
+    (READY, "cancelled"): _cancel_now,
+    (ASSIGNED, "cancelled"): _cancel_assigned,
+    (ASSIGNED, "returned"): _returned,
+    (ASSIGNED, "worker_lost"): _worker_lost_before,
+    (ASSIGNED, "done"): _done,
+    (RUNNING, "blocked"): _blocked,
+    (BLOCKED, "blocked"): _blocked_again,
+    (RESUMING, "blocked"): _blocked_again,
+    (RUNNING, "satisfied"): _resumed,
+    (BLOCKED, "satisfied"): _satisfied,
+    (RESUMING, "satisfied"): _satisfied,
+    **{(state, "resumed"): _resumed for state in _STARTED},
+    **{(state, "abandoned"): _abandoned for state in _STARTED},
+    **{(state, "done"): _done for state in _STARTED},
+    **{(state, "cancelled"): _cancel_running for state in _STARTED},
+    **{(state, "worker_lost"): _worker_lost for state in _STARTED},
+    **{(state, "actor_lost"): _actor_lost for state in (ASSIGNED, *_STARTED)},
+    **{(state, "actor_died"): _actor_died for state in (WAITING, READY, ASSIGNED, *_STARTED)},
+}

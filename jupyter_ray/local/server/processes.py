@@ -1,0 +1,146 @@
+"""Worker processes: made from a warm template, watched, ended.
+
+    runtime (event loop) --orders--> spawner thread --multiprocess forkserver--> template --fork--> worker
+
+The spawner thread alone talks to the template, since that blocks; it reports to the event loop. Everything else happens in the event loop. A
+worker's end shows in its sentinel, a pipe that the template closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import multiprocess
+import multiprocess.forkserver
+import multiprocess.process
+import multiprocess.resource_tracker
+
+from jupyter_ray.config import session_folder, shared_memory_folder
+from jupyter_ray.local.worker.setup import WorkerSetup
+
+PRELOAD = "jupyter_ray.local.worker.main"
+Lost = Callable[[bytes, str], None]
+
+
+def run_worker(setup: bytes) -> None:
+    """Run in the forked child."""
+    from jupyter_ray.local.worker.main import main
+
+    main(msgspec.msgpack.decode(setup, type=WorkerSetup))
+
+
+class Processes:
+    """The worker processes of one session.
+
+    Parameters
+    ----------
+    session
+        Names the folders.
+    """
+
+    def __init__(self, session: str) -> None:
+        self._session = session
+        self._orders: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
+        self._children: dict[bytes, Any] = {}
+        self._condemned: set[bytes] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lost: Lost | None = None
+        # The template's socket goes where the session's other sockets are, and leaves with them.
+        multiprocess.process.current_process()._config["tempdir"] = str(session_folder(session))
+        # multiprocess would start one more process to watch semaphores that we do not use.
+        tracker = multiprocess.resource_tracker._resource_tracker
+        tracker._fd = os.open(os.devnull, os.O_WRONLY)
+        self._context = multiprocess.get_context("forkserver")
+        self._context.set_forkserver_preload([PRELOAD])
+        self._thread = threading.Thread(target=self._spawn, name="jupyter_ray-spawner", daemon=True)
+
+    def warm(self) -> None:
+        """Start the template."""
+        self._thread.start()
+
+    def attach(self, loop: asyncio.AbstractEventLoop, lost: Lost) -> None:
+        """Say who is told, in the event loop, of a worker's end: `lost(worker, reason)`."""
+        self._loop = loop
+        self._lost = lost
+
+    def start(self, setup: WorkerSetup) -> None:
+        """Start a worker; it connects by itself."""
+        self._orders.put((setup.worker, msgspec.msgpack.encode(setup)))
+
+    def kill(self, worker: bytes) -> None:
+        """End a worker at once, also one that is only being started."""
+        child = self._children.get(worker)
+        if child is None:
+            self._condemned.add(worker)
+        elif child.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End all workers and the template, and remove the session's folders."""
+        self._orders.put(None)
+        for worker in list(self._children):
+            self.kill(worker)
+        template = multiprocess.forkserver._forkserver._forkserver_pid
+        if template is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(template, signal.SIGKILL)
+        shutil.rmtree(shared_memory_folder(self._session), ignore_errors=True)
+        shutil.rmtree(session_folder(self._session), ignore_errors=True)
+
+    def _spawn(self) -> None:
+        multiprocess.forkserver.ensure_running()
+        while (order := self._orders.get()) is not None:
+            worker, setup = order
+            loop = self._loop
+            assert loop is not None
+            child = self._context.Process(target=run_worker, args=(setup,), daemon=True)
+            try:
+                child.start()
+            except Exception as error:
+                loop.call_soon_threadsafe(self._report, worker, f"it could not be started: {error}")
+            else:
+                loop.call_soon_threadsafe(self._started, worker, child)
+
+    def _started(self, worker: bytes, child: Any) -> None:
+        assert self._loop is not None
+        self._children[worker] = child
+        self._loop.add_reader(child.sentinel, self._ended, worker)
+        if worker in self._condemned:
+            self._condemned.discard(worker)
+            self.kill(worker)
+
+    def _ended(self, worker: bytes) -> None:
+        assert self._loop is not None
+        child = self._children.pop(worker)
+        self._loop.remove_reader(child.sentinel)
+        code = child.exitcode
+        child.close()
+        self._report(worker, describe_exit(code))
+
+    def _report(self, worker: bytes, reason: str) -> None:
+        if self._lost is not None:
+            self._lost(worker, reason)
+
+    def __repr__(self) -> str:
+        return f"<Processes: {len(self._children)} workers>"
+
+
+def describe_exit(code: int | None) -> str:
+    """Return what an exit code means, as part of a sentence."""
+    if code is None:
+        return "its process ended"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"its process was ended by {signal.Signals(-code).name}"
+        return f"its process was ended by signal {-code}"
+    return f"its process ended by itself with exit code {code}"

@@ -1,0 +1,369 @@
+"""The event loop of the runtime: bytes to stimuli, commands to bytes.
+
+Everything here runs in one thread. A batch of bytes from one client becomes messages, each message a stimulus, each stimulus commands;
+what the commands send is collected per connection and written once, after the batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+from jupyter_ray import config
+from jupyter_ray.events import AnyEvent, LogLines
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.protocol.codec import ProtocolError, append, decode_client
+from jupyter_ray.local.protocol.framing import FrameError, FrameReader
+from jupyter_ray.local.scheduler import commands as c
+from jupyter_ray.local.scheduler.core import Scheduler
+from jupyter_ray.local.scheduler.stimuli import (
+    ClientJoined,
+    RequestExpired,
+    Said,
+    Stimulus,
+    Tick,
+    WorkerJoined,
+    WorkerLost,
+)
+from jupyter_ray.local.server.processes import Processes
+from jupyter_ray.local.worker.setup import WorkerSetup
+
+GRACE_SECONDS = 5.0
+"""How long a worker may take to leave when it was asked to."""
+DRAIN_SECONDS = 0.3
+TICK_SECONDS = 0.1
+EVENT_BATCH = 2_000
+SEND_BUFFER = 4 << 20
+"""Bytes that may wait for a subscriber before its events are held back."""
+
+
+class Server:
+    """The runtime of one session."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, session: str, processes: Processes) -> None:
+        self.loop = loop
+        self.session = session
+        self.processes = processes
+        self.scheduler = Scheduler()
+        self.connections: dict[bytes, Connection] = {}
+        self.driver: bytes | None = None
+        self._dirty: dict[Connection, None] = {}
+        self._bind: m.Bind | None = None
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._ticking = False
+        self._log: deque[AnyEvent] = deque(maxlen=config.EVENT_LOG)
+        self._logged = 0
+        self._log_lines_pending = False
+        self._subscribers: dict[Connection, int] = {}
+        self._flush_planned = False
+        self._node = os.urandom(28)
+        self._job = os.urandom(4)
+        self._exits: dict[bytes, str] = {}
+        """Workers whose process has ended, and how, while their socket is still being read."""
+        self._shm = config.shared_memory_folder(session)
+        processes.attach(loop, self._process_ended)
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serve clients until the driver is gone."""
+        server = await self.loop.create_unix_server(lambda: Connection(self), sock=listener)
+        try:
+            await self._ended
+        finally:
+            server.close()
+
+    def close(self) -> None:
+        """End all processes and remove all files of the session."""
+        self.processes.close()
+
+    def end(self) -> None:
+        """End the session."""
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    # --- stimuli ---------------------------------------------------------------------------------------------
+
+    def joined(self, connection: Connection, hello: m.Hello) -> None:
+        """A connection said who it is."""
+        connection.client = hello.client
+        self.connections[hello.client] = connection
+        if hello.kind == "driver":
+            self.driver = hello.client
+            self.happen(ClientJoined(hello.client))
+        else:
+            self.happen(WorkerJoined(hello.client, hello.pid))
+
+    def said(self, connection: Connection, message: m.ClientMessage) -> None:
+        """A client said something."""
+        client = connection.client
+        assert client is not None
+        kind = type(message)
+        if kind is m.Subscribe:
+            self._subscribe(connection, message.on)  # type: ignore[union-attr]
+            return
+        if kind is m.Shutdown:
+            self.end()
+            return
+        if kind is m.Bind:
+            self._bind = message  # type: ignore[assignment]
+        self.happen(Said(client, message))
+
+    def left(self, connection: Connection) -> None:
+        """A connection is closed."""
+        client = connection.client
+        self._subscribers.pop(connection, None)
+        if client is None or self.connections.get(client) is not connection:
+            return
+        del self.connections[client]
+        if client == self.driver:
+            self.end()
+        elif client in self._exits:
+            self._lost(client)
+        else:
+            # The process may live on without its socket; its end tells more than the socket's.
+            self.processes.kill(client)
+
+    def _process_ended(self, worker: bytes, reason: str) -> None:
+        self._exits[worker] = reason
+        if worker not in self.connections:
+            self._lost(worker)
+        else:
+            # What it said last may not be read yet. A child of it may keep the socket open, so wait a little only.
+            self.loop.call_later(DRAIN_SECONDS, self._drained, worker)
+
+    def _drained(self, worker: bytes) -> None:
+        connection = self.connections.pop(worker, None)
+        if connection is not None and worker in self._exits:
+            connection.close()
+            self._lost(worker)
+
+    def _lost(self, worker: bytes) -> None:
+        self.happen(WorkerLost(worker, self._exits.pop(worker)))
+        self._remove_unsealed(worker)
+        self.flush()
+
+    def happen(self, stimulus: Stimulus) -> None:
+        """Give a stimulus to the scheduler and do what it wants."""
+        scheduler = self.scheduler
+        for command in scheduler.handle(stimulus, time.time()):
+            kind = type(command)
+            if kind is c.Send:
+                connection = self.connections.get(command.client)  # type: ignore[union-attr]
+                if connection is not None:
+                    append(command.message, connection.out)  # type: ignore[union-attr]
+                    self._dirty[connection] = None
+            else:
+                self._do(command)
+        events = scheduler.take_events()
+        if events:
+            self._record(events)
+        if not self._ticking and scheduler.wants_tick:
+            self._ticking = True
+            self.loop.call_later(TICK_SECONDS, self._tick)
+
+    def _do(self, command: c.Command) -> None:
+        if isinstance(command, c.DiscardSegment):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._shm / command.segment)
+        elif isinstance(command, c.SetTimer):
+            self.loop.call_later(
+                command.seconds, self._later, RequestExpired(client=command.client, request=command.request)
+            )
+        elif isinstance(command, c.StartWorker):
+            self.processes.start(self._setup(command))
+        elif isinstance(command, c.StopWorker):
+            connection = self.connections.get(command.worker)
+            if command.kill or connection is None:
+                self.processes.kill(command.worker)
+            else:
+                append(m.Exit(command.reason), connection.out)
+                self._dirty[connection] = None
+                self.loop.call_later(GRACE_SECONDS, self._kill_lingering, connection, command.worker)
+
+    def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
+        if self.connections.get(worker) is connection:
+            self.processes.kill(worker)
+
+    def _later(self, stimulus: Stimulus) -> None:
+        self.happen(stimulus)
+        self.flush()
+
+    def _tick(self) -> None:
+        self._ticking = False
+        self._later(Tick())
+
+    def _setup(self, command: c.StartWorker) -> WorkerSetup:
+        bind = self._bind
+        assert bind is not None
+        return WorkerSetup(
+            socket=str(config.session_folder(self.session) / "runtime.sock"),
+            session=self.session,
+            worker=command.worker,
+            sys_path=bind.sys_path,
+            cwd=bind.cwd,
+            environ=bind.environ,
+            env=command.env,
+            namespace=bind.namespace,
+            job=self._job,
+            node=self._node,
+        )
+
+    def _remove_unsealed(self, worker: bytes) -> None:
+        """Remove what a dead worker had begun to write."""
+        prefix = worker.hex()
+        try:
+            names = [name for name in os.listdir(self._shm) if name.startswith(prefix)]
+        except FileNotFoundError:
+            return
+        if not names:
+            return
+        state = self.scheduler.state
+        known = {record.payload.segment for record in state.objects.values() if record.payload is not None}
+        known |= {task.spec.segment for task in state.tasks.values()}
+        known |= {actor.spec.creation.segment for actor in state.actors.values()}
+        for name in names:
+            if name not in known:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._shm / name)
+
+    # --- the log of events -----------------------------------------------------------------------------------
+
+    def _record(self, events: list[AnyEvent]) -> None:
+        self._log.extend(events)
+        self._logged += len(events)
+        if self._subscribers:
+            if not self._log_lines_pending and any(type(event) is LogLines for event in events):
+                self._log_lines_pending = True
+            if not self._flush_planned:
+                self._flush_planned = True
+                self.loop.call_later(config.EVENT_INTERVAL, self._publish_later)
+
+    def _subscribe(self, connection: Connection, on: bool) -> None:
+        if on:
+            self._subscribers[connection] = self._logged - len(self._log)
+            self._publish()
+        else:
+            self._subscribers.pop(connection, None)
+
+    def _publish_later(self) -> None:
+        self._flush_planned = False
+        self._publish()
+        self.flush()
+
+    def _publish(self) -> None:
+        """Send each subscriber what it has not had, unless it is behind with reading."""
+        self._log_lines_pending = False
+        oldest = self._logged - len(self._log)
+        for connection, sent in self._subscribers.items():
+            position = max(sent, oldest)
+            while position < self._logged:
+                if connection.backlog() > SEND_BUFFER:
+                    if not self._flush_planned:
+                        self._flush_planned = True
+                        self.loop.call_later(config.EVENT_INTERVAL, self._publish_later)
+                    break
+                start = position - oldest
+                batch = [self._log[index] for index in range(start, min(start + EVENT_BATCH, len(self._log)))]
+                append(m.Events(batch), connection.out)
+                self._dirty[connection] = None
+                position += len(batch)
+            self._subscribers[connection] = position
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        if self._log_lines_pending:
+            # What a task printed must not arrive after its result.
+            self._publish_before_results()
+        dirty, self._dirty = self._dirty, {}
+        for connection in dirty:
+            connection.write()
+
+    def _publish_before_results(self) -> None:
+        held = {connection: connection.out for connection in self._subscribers if connection.out}
+        if not held:
+            return
+        for connection in held:
+            connection.out = bytearray()
+        self._publish()
+        for connection, out in held.items():
+            connection.out += out
+
+    def __repr__(self) -> str:
+        return f"<Server: {len(self.connections)} connections, {self.scheduler!r}>"
+
+
+class Connection(asyncio.Protocol):
+    """One client's socket. A wrong frame or message ends this connection and nothing else."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self.client: bytes | None = None
+        self.out = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Check who is there: only processes of this user are."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("socket")
+        if peer is not None and _peer_uid(peer) not in (None, os.getuid()):
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        server = self._server
+        try:
+            for frame in self._reader.feed(data):
+                message = decode_client(frame)
+                if self.client is not None:
+                    server.said(self, message)
+                elif isinstance(message, m.Hello):
+                    server.joined(self, message)
+                else:
+                    raise ProtocolError(f"The first message was {type(message).__name__}, not Hello.")
+        except (FrameError, ProtocolError) as error:
+            print(f"jupyter_ray: a connection is closed: {error}", file=sys.stderr, flush=True)
+            self.close()
+        server.flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The peer is gone."""
+        self._server.left(self)
+        self._server.flush()
+
+    def backlog(self) -> int:
+        """Return the bytes that wait to be sent."""
+        return len(self.out) + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+
+    def write(self) -> None:
+        """Send what was collected."""
+        out, self.out = self.out, bytearray()
+        if out and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(out)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def __repr__(self) -> str:
+        return f"<Connection: {self.client.hex() if self.client else 'unknown'}>"
+
+
+def _peer_uid(peer: socket.socket) -> int | None:
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
+def folders(session: str) -> list[Path]:
+    """Return the folders that a session owns."""
+    return [config.session_folder(session), config.shared_memory_folder(session)]

@@ -1,0 +1,346 @@
+"""The scheduler against random programs: whatever happens in whatever order, the invariants hold."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from jupyter_ray.ids import return_id
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler import commands as c
+from jupyter_ray.local.scheduler.core import Scheduler
+from jupyter_ray.local.scheduler.invariants import validate
+from jupyter_ray.local.scheduler.stimuli import (
+    ClientJoined,
+    RequestExpired,
+    Said,
+    Stimulus,
+    Tick,
+    WorkerJoined,
+    WorkerLost,
+)
+
+DRIVER = b"driver----------"
+VALUE = m.Payload(data=b"N.", size=2)
+ERROR = m.Payload(data=b"error", size=5, is_error=True)
+DEMANDS = [{"CPU": 10_000}, {"CPU": 20_000}, {"CPU": 5_000}, {"CPU": 10_000, "GPU": 10_000}, {"GPU": 5_000}, {}]
+
+
+class FakeWorker:
+    """A worker process as the scheduler sees it: it runs its tasks in order, and may block."""
+
+    def __init__(self, worker: bytes) -> None:
+        self.id = worker
+        self.tasks: deque[m.Execute] = deque()
+        self.blocked: int | None = None
+        self.actor = False
+        self.leaving = False
+        self.grants: dict[bytes, int] = {}
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """Drivers, workers and deaths, at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = Scheduler()
+        self.now = 1_000.0
+        self.starting: list[bytes] = []
+        self.workers: dict[bytes, FakeWorker] = {}
+        self.driver_grants: dict[bytes, int] = {}
+        self.objects: list[bytes] = []
+        self.actors: list[bytes] = []
+        self.serial = 0
+        self.request = 0
+        self.driver_requests: set[int] = set()
+        self.replies: list[m.Reply] = []
+
+    # --- the outside world ------------------------------------------------------------------------------------
+
+    def happen(self, stimulus: Stimulus) -> None:
+        self.now += 0.01
+        for command in self.scheduler.handle(stimulus, self.now):
+            if isinstance(command, c.StartWorker):
+                self.starting.append(command.worker)
+            elif isinstance(command, c.StopWorker):
+                if command.worker in self.starting:
+                    self.starting.remove(command.worker)
+                    self.happen(WorkerLost(command.worker, "stopped"))
+                elif command.kill:
+                    self.workers.pop(command.worker, None)
+                    self.happen(WorkerLost(command.worker, "killed"))
+                elif command.worker in self.workers:
+                    self.workers[command.worker].leaving = True
+            elif isinstance(command, c.Send):
+                self.receive(command.client, command.message)
+        seqs = [event.seq for event in self.scheduler.take_events()]
+        assert seqs == sorted(seqs)
+
+    def receive(self, client: bytes, message: m.ServerMessage) -> None:
+        grants = self.driver_grants if client == DRIVER else self.workers[client].grants
+        counted: list[bytes] = []
+        if isinstance(message, m.Reply):
+            counted = [each for value in message.values for each in value.contained]
+            if client == DRIVER:
+                assert message.request in self.driver_requests
+                self.driver_requests.discard(message.request)
+                self.replies.append(message)
+            else:
+                worker = self.workers[client]
+                assert worker.blocked == message.request
+                worker.blocked = None
+        elif isinstance(message, m.Execute):
+            counted = [*message.contained, *(each for value in message.values for each in value.contained)]
+            worker = self.workers[client]
+            worker.tasks.append(message)
+            worker.actor = worker.actor or message.kind == "actor"
+            if worker.blocked is not None and message.kind == "task":
+                worker.tasks.pop()
+                self.say(client, m.Returned([message.task]))
+        elif isinstance(message, m.Recall):
+            worker = self.workers[client]
+            given = [task.task for task in list(worker.tasks)[1:]]
+            for _ in given:
+                worker.tasks.pop()
+            self.say(client, m.Returned(given))
+        elif isinstance(message, m.Interrupt):
+            worker = self.workers[client]
+            for task in worker.tasks:
+                if task.task == message.task:
+                    worker.tasks.remove(task)
+                    if worker.blocked is not None and not worker.actor:
+                        self.say(client, m.Abandon(worker.blocked))
+                        worker.blocked = None
+                    self.say(client, m.Done(task.task, [], cancelled=True))
+                    break
+        for each in counted:
+            grants[each] = grants.get(each, 0) + 1
+
+    def say(self, client: bytes, message: m.ClientMessage) -> None:
+        self.happen(Said(client, message))
+
+    def new_task(self, submitter: bytes, spec: dict[str, Any]) -> bytes:
+        self.serial += 1
+        task = submitter[:16].ljust(16, b"-") + self.serial.to_bytes(8, "big")
+        grants = self.driver_grants if submitter == DRIVER else self.workers[submitter].grants
+        for index in range(1, spec.get("num_returns", 1) + 1):
+            object_id = return_id(task, index)
+            grants[object_id] = 1
+            self.objects.append(object_id)
+        self.say(submitter, m.Submit(m.TaskSpec(task=task, name="f", body=b"", **{"kind": "task", **spec})))
+        return task
+
+    # --- rules ------------------------------------------------------------------------------------------------
+
+    @initialize(cpus=st.integers(1, 3), gpus=st.integers(0, 2))
+    def bind(self, cpus: int, gpus: int) -> None:
+        self.happen(ClientJoined(DRIVER))
+        resources = {"CPU": cpus * 10_000, **({"GPU": gpus * 10_000} if gpus else {})}
+        names = [str(index) for index in range(gpus)]
+        self.say(DRIVER, m.Bind(1, resources, names, "", [], "/", {}))
+
+    @rule(
+        demand=st.sampled_from(DEMANDS),
+        data=st.data(),
+        retries=st.integers(0, 1),
+        num_returns=st.integers(0, 2),
+    )
+    def submit(self, demand: dict[str, int], data: st.DataObject, retries: int, num_returns: int) -> None:
+        held = [each for each in self.driver_grants if len(each) == 28]
+        deps = data.draw(st.lists(st.sampled_from(held), max_size=2)) if held else []
+        handles = [each for each in self.driver_grants if len(each) == 16]
+        contained = data.draw(st.lists(st.sampled_from(handles + held), max_size=2)) if handles + held else []
+        spec = {
+            "demand": demand,
+            "dependencies": deps,
+            "contained": contained,
+            "max_retries": retries,
+            "num_returns": num_returns,
+        }
+        self.new_task(DRIVER, spec)
+
+    @rule(restarts=st.integers(0, 1), concurrency=st.integers(1, 2), cpus=st.sampled_from([0, 10_000]))
+    def create_actor(self, restarts: int, concurrency: int, cpus: int) -> None:
+        self.serial += 1
+        actor = b"actor---" + self.serial.to_bytes(8, "big")
+        demand = {"CPU": cpus} if cpus else {}
+        task = b"creation--------" + self.serial.to_bytes(8, "big")
+        creation = m.TaskSpec(
+            task=task, kind="actor", name="A", body=b"", demand=demand, actor=actor, num_returns=0
+        )
+        self.driver_grants[actor] = 1
+        self.actors.append(actor)
+        spec = m.ActorSpec(
+            actor=actor,
+            creation=creation,
+            class_name="A",
+            handle=b"",
+            placement={"CPU": 10_000},
+            max_restarts=restarts,
+            max_concurrency=concurrency,
+        )
+        self.say(DRIVER, m.CreateActor(0, spec))
+
+    @precondition(lambda self: any(len(each) == 16 for each in self.driver_grants))
+    @rule(data=st.data(), retries=st.integers(0, 1))
+    def call(self, data: st.DataObject, retries: int) -> None:
+        actor = data.draw(st.sampled_from([each for each in self.driver_grants if len(each) == 16]))
+        held = [each for each in self.driver_grants if len(each) == 28]
+        deps = data.draw(st.lists(st.sampled_from(held), max_size=1)) if held else []
+        spec = {"kind": "method", "actor": actor, "dependencies": deps, "contained": [actor], "max_retries": retries}
+        self.new_task(DRIVER, spec)
+
+    @precondition(lambda self: self.driver_grants)
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        counted = data.draw(st.sampled_from(list(self.driver_grants)))
+        self.say(DRIVER, m.Drop([(counted, self.driver_grants.pop(counted))]))
+
+    @precondition(lambda self: any(len(each) == 28 for each in self.driver_grants))
+    @rule(data=st.data(), timeout=st.sampled_from([None, 0.0, 1.0]), waits=st.booleans())
+    def ask(self, data: st.DataObject, timeout: float | None, waits: bool) -> None:
+        held = [each for each in self.driver_grants if len(each) == 28]
+        ids = data.draw(st.lists(st.sampled_from(held), min_size=1, max_size=3, unique=True))
+        self.request += 1
+        self.driver_requests.add(self.request)
+        if waits:
+            self.say(DRIVER, m.Wait(self.request, ids, len(ids), timeout))
+        else:
+            self.say(DRIVER, m.Get(self.request, ids, timeout))
+
+    @precondition(lambda self: self.driver_requests)
+    @rule(data=st.data(), expires=st.booleans())
+    def stop_asking(self, data: st.DataObject, expires: bool) -> None:
+        request = data.draw(st.sampled_from(sorted(self.driver_requests)))
+        if expires:
+            self.happen(RequestExpired(DRIVER, request))
+            assert request not in self.driver_requests
+        else:
+            self.driver_requests.discard(request)
+            self.say(DRIVER, m.Abandon(request))
+
+    @rule(counts=st.integers(1, 4))
+    def workers_join(self, counts: int) -> None:
+        for _ in range(min(counts, len(self.starting))):
+            worker = self.starting.pop(0)
+            self.workers[worker] = FakeWorker(worker)
+            self.happen(WorkerJoined(worker, 1))
+
+    @precondition(lambda self: any(w.tasks and w.blocked is None for w in self.workers.values()))
+    @rule(data=st.data(), outcome=st.sampled_from(["ok", "ok", "ok", "error", "retry", "exit"]), handle=st.booleans())
+    def finish(self, data: st.DataObject, outcome: str, handle: bool) -> None:
+        busy = [w for w in self.workers.values() if w.tasks and w.blocked is None]
+        worker = data.draw(st.sampled_from(busy))
+        task = worker.tasks.popleft()
+        contained = data.draw(st.lists(st.sampled_from(list(worker.grants)), max_size=1)) if worker.grants else []
+        values = [VALUE, m.Payload(data=b"N.", size=2, contained=contained if handle else [])]
+        failed = outcome in ("error", "retry")
+        self.say(
+            worker.id,
+            m.Done(
+                task.task,
+                [ERROR] if failed else values[: max(0, task.num_returns)],
+                failed=failed,
+                retry=outcome == "retry",
+                exiting=outcome == "exit",
+                seconds=data.draw(st.sampled_from([0.0001, 1.0])),
+            ),
+        )
+
+    @precondition(lambda self: any(w.tasks and w.blocked is None and not w.actor for w in self.workers.values()))
+    @rule(data=st.data(), nested=st.booleans(), timeout=st.sampled_from([None, 1.0]))
+    def block(self, data: st.DataObject, nested: bool, timeout: float | None) -> None:
+        able = [w for w in self.workers.values() if w.tasks and w.blocked is None and not w.actor]
+        worker = data.draw(st.sampled_from(able))
+        task = worker.tasks[0]
+        if nested or not worker.grants:
+            child = self.new_task(worker.id, {"demand": {"CPU": 10_000}, "parent": task.task})
+            ids = [return_id(child, 1)]
+        else:
+            ids = [data.draw(st.sampled_from([each for each in worker.grants if len(each) == 28] or [b"x" * 28]))]
+        if not worker.tasks or worker.tasks[0] is not task or worker.id not in self.workers:
+            return
+        given = [each.task for each in list(worker.tasks)[1:]]
+        for _ in given:
+            worker.tasks.pop()
+        self.request += 1
+        worker.blocked = self.request
+        self.say(worker.id, m.Get(self.request, ids, timeout, task.task, given))
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def worker_drops(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(list(self.workers.values())))
+        if worker.grants:
+            counted = data.draw(st.sampled_from(list(worker.grants)))
+            self.say(worker.id, m.Drop([(counted, worker.grants.pop(counted))]))
+
+    @precondition(lambda self: self.workers or self.starting)
+    @rule(data=st.data())
+    def worker_dies(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from([*self.workers, *self.starting]))
+        self.workers.pop(worker, None)
+        if worker in self.starting:
+            self.starting.remove(worker)
+        self.happen(WorkerLost(worker, "it died"))
+
+    @precondition(lambda self: any(w.leaving and not w.tasks for w in self.workers.values()))
+    @rule()
+    def leavers_leave(self) -> None:
+        for worker in [w for w in self.workers.values() if w.leaving and not w.tasks]:
+            del self.workers[worker.id]
+            self.happen(WorkerLost(worker.id, "left"))
+
+    @precondition(lambda self: self.objects)
+    @rule(data=st.data(), force=st.booleans(), recursive=st.booleans())
+    def cancel(self, data: st.DataObject, force: bool, recursive: bool) -> None:
+        self.say(DRIVER, m.Cancel(data.draw(st.sampled_from(self.objects)), force, recursive))
+
+    @precondition(lambda self: self.actors)
+    @rule(data=st.data(), no_restart=st.booleans())
+    def kill(self, data: st.DataObject, no_restart: bool) -> None:
+        self.say(DRIVER, m.Kill(data.draw(st.sampled_from(self.actors)), no_restart))
+
+    @rule(seconds=st.sampled_from([0.1, 10.0]))
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        self.happen(Tick())
+
+    @invariant()
+    def holds(self) -> None:
+        validate(self.scheduler.state)
+
+    def teardown(self) -> None:
+        """Everything that can end does: nothing waits for ever but what waits for a GPU that a blocked task keeps."""
+        for _ in range(400):
+            self.workers_join.__wrapped__(self, 100) if hasattr(self.workers_join, "__wrapped__") else None
+            while self.starting:
+                worker = self.starting.pop(0)
+                self.workers[worker] = FakeWorker(worker)
+                self.happen(WorkerJoined(worker, 1))
+            ready = [w for w in self.workers.values() if w.blocked is None and (w.tasks or w.leaving)]
+            if not ready:
+                break
+            for fake in ready:
+                if fake.id in self.workers and fake.tasks and fake.blocked is None:
+                    task = fake.tasks.popleft()
+                    self.say(fake.id, m.Done(task.task, [VALUE] * max(0, task.num_returns)))
+                elif fake.leaving and self.workers.pop(fake.id, None):
+                    self.happen(WorkerLost(fake.id, "left"))
+            self.now += 1
+            self.happen(Tick())
+            validate(self.scheduler.state)
+        stuck = [w for w in self.workers.values() if w.blocked is not None]
+        waiting = [t for t in self.scheduler.state.tasks.values() if "GPU" not in t.spec.demand and t.spec.kind == "task"]
+        gpu = [t for t in self.scheduler.state.tasks.values() if "GPU" in t.spec.demand]
+        assert gpu or not (stuck or waiting), (stuck, waiting)
+
+
+TestScheduler = SchedulerMachine.TestCase
+TestScheduler.settings = settings(
+    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
