@@ -115,15 +115,17 @@ format: $(STAMPS)/installed-test
 test-ts: build/panel.stamp
 	@mkdir -p $(REPORTS)
 	$(BIN)/jlpm run lint
-	$(BIN)/jlpm run test --reporter=default --reporter=junit --outputFile.junit=$(REPORTS)/ts.xml
+	$(BIN)/jlpm run test --passWithNoTests --reporter=default --reporter=junit --outputFile.junit=$(REPORTS)/ts.xml
 
 test-py: $(STAMPS)/installed-test
 	$(call run_pytest,py,tests --ignore=tests/ui)
 
 # A cell of a tutorial may take two minutes (nbval's own default is 2,000 s); a notebook is one pytest item per cell.
+# Without the user's own IPython profile, whose start-up files might print.
+test-nb: export IPYTHONDIR := $(abspath build/ipython)
 test-nb: $(STAMPS)/installed-test
 ifneq ($(NOTEBOOKS),)
-	$(call run_pytest,notebooks,--nbval --nbval-cell-timeout=120 --timeout=180 \
+	$(call run_pytest,notebooks,--nbval --nbval-current-env --nbval-cell-timeout=120 --timeout=180 \
 		$(if $(wildcard notebooks/sanitize.cfg),--nbval-sanitize-with=notebooks/sanitize.cfg) -p no:cacheprovider $(NOTEBOOKS))
 endif
 

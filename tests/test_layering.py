@@ -57,7 +57,7 @@ LAYERS = (
 LOCAL_ORDER = (
     ("local.protocol",),
     ("local.serialization", "local.scheduler"),
-    ("local.transport", "local.store"),
+    ("local.transport", "local.store", "local.definitions"),
     ("local.client",),
     ("local.engine",),
     ("local.worker",),

@@ -54,6 +54,6 @@ def _playwrights_own() -> str | None:
 
 
 if __name__ == "__main__":
-    if "--install" in sys.argv and find() is None:
+    if "--install" in sys.argv and find() is None and not os.environ.get("CHROMIUM"):
         install()
     print(f"UI tests drive {find() or sys.exit(HELP)}")
