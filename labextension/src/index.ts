@@ -1,3 +1,5 @@
-import panel from './plugins/panel';
+import { monitorPlugin } from './plugins/monitor';
+import { panelPlugin } from './plugins/panel';
 
-export default [panel];
+export { IRayMonitor } from './tokens';
+export default [monitorPlugin, panelPlugin];

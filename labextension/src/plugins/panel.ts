@@ -1,17 +1,79 @@
-import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { Widget } from '@lumino/widgets';
+/** Puts the panel into the right side bar. */
 
-const plugin: JupyterFrontEndPlugin<void> = {
+import {
+  ILabShell,
+  ILayoutRestorer,
+  type JupyterFrontEnd,
+  type JupyterFrontEndPlugin
+} from '@jupyterlab/application';
+import { ICommandPalette } from '@jupyterlab/apputils';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { RayPanel } from '../components/panel';
+import { CommandIDs, IRayMonitor, PANEL_ID } from '../tokens';
+
+const RANK = 500;
+
+/** JupyterLab's shell and Notebook 7's have it, each with an interface of its own. */
+interface Collapsible {
+  collapseRight(): void;
+}
+
+function isCollapsible(shell: object): shell is Collapsible {
+  return typeof (shell as Partial<Collapsible>).collapseRight === 'function';
+}
+
+export const panelPlugin: JupyterFrontEndPlugin<void> = {
   id: 'jupyter_ray:plugin',
-  description: 'Shows the tasks, actors and resources of the current notebook.',
+  description: 'Shows the tasks, actors and resources of the current notebook in the side bar.',
   autoStart: true,
-  activate: (app: JupyterFrontEnd) => {
-    const panel = new Widget();
-    panel.id = 'jupyter-ray-panel';
-    panel.addClass('jr-Panel');
-    panel.title.caption = 'jupyter_ray';
-    app.shell.add(panel, 'right', { rank: 500 });
+  requires: [IRayMonitor],
+  optional: [ILabShell, ILayoutRestorer, ICommandPalette, ISettingRegistry, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    monitor: IRayMonitor,
+    labShell: ILabShell | null,
+    restorer: ILayoutRestorer | null,
+    palette: ICommandPalette | null,
+    settings: ISettingRegistry | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load('jupyter_ray');
+    const panel = new RayPanel(monitor, translator ?? nullTranslator);
+    app.shell.add(panel, 'right', { rank: RANK, type: 'jupyter_ray' });
+    restorer?.add(panel, PANEL_ID);
+
+    app.commands.addCommand(CommandIDs.togglePanel, {
+      label: trans.__('Show jupyter_ray Panel'),
+      caption: trans.__('Show or hide the tasks, actors and resources of the current notebook'),
+      isToggleable: true,
+      isToggled: () => panel.isVisible,
+      describedBy: { args: { type: 'object', properties: {} } },
+      execute: () => {
+        if (panel.isVisible && isCollapsible(app.shell)) {
+          app.shell.collapseRight();
+        } else {
+          app.shell.activateById(PANEL_ID);
+        }
+      }
+    });
+    palette?.addItem({ command: CommandIDs.togglePanel, category: 'jupyter_ray' });
+    labShell?.layoutModified.connect(() => {
+      app.commands.notifyCommandChanged(CommandIDs.togglePanel);
+    });
+
+    if (settings !== null) {
+      // After the restored layout, which may have the side bar closed.
+      void Promise.all([settings.load(panelPlugin.id), app.restored])
+        .then(([loaded]) => {
+          if (loaded.get('openOnStartup').composite === true) {
+            app.shell.activateById(PANEL_ID);
+          }
+        })
+        .catch((error: unknown) => {
+          console.error('jupyter_ray: the settings cannot be read', error);
+        });
+    }
   }
 };
-
-export default plugin;

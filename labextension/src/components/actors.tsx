@@ -1,0 +1,136 @@
+/** The actors: their state, their queue, and who holds a handle. */
+
+import * as React from 'react';
+
+import { demand } from '../format';
+import { ACTOR_GLYPHS } from '../glyphs';
+import type { Actor } from '../protocol';
+import type { Table } from '../reducer';
+import { Section, StateGlyph, stateName, useTrans } from './common';
+
+const HOLDERS_AT_MOST = 12;
+
+interface Holder {
+  readonly kind: string;
+  readonly label: string;
+  readonly holders: number;
+  readonly count: number;
+  readonly id: string;
+}
+
+/** Four tasks `f` with a handle each are one line: `f ×4`. */
+export function joinHolders(holders: Actor['holders']): Holder[] {
+  const joined = new Map<string, Holder>();
+  for (const { id, kind, label, count } of holders) {
+    const key = `${kind} ${label}`;
+    const old = joined.get(key);
+    joined.set(key, {
+      kind,
+      label,
+      id: old?.id ?? id,
+      holders: (old?.holders ?? 0) + 1,
+      count: (old?.count ?? 0) + count
+    });
+  }
+  return [...joined.values()];
+}
+
+function ActorRow(props: { actor: Actor; onSelect: (id: string) => void }): React.ReactElement {
+  const trans = useTrans();
+  const { actor, onSelect } = props;
+  const holders = joinHolders(actor.holders);
+  const resources = [demand(actor.held), ...actor.gpus].filter(text => text !== '').join(', ');
+  const facts = [
+    actor.running > 0 ? trans.__('%1 running', actor.running) : '',
+    trans.__('%1 done', actor.finished),
+    actor.restarts > 0 ? trans._n('%1 restart', '%1 restarts', actor.restarts) : '',
+    resources === '' ? '' : trans.__('holds %1', resources)
+  ].filter(text => text !== '');
+  const state = stateName(trans, actor.state);
+  const pid = actor.pid === null ? '' : `\n${trans.__('process %1', actor.pid)}`;
+  return (
+    <li
+      className={`jr-Actor${actor.state === 'dead' ? ' jr-mod-dead' : ''}`}
+      data-testid="jr-actor"
+      data-actor-id={actor.id}
+      data-name={actor.name ?? ''}
+      data-class={actor.class_name}
+      data-state={actor.state}
+      data-queue={actor.queue}
+      data-restarts={actor.restarts}
+    >
+      <div className="jr-Actor-line" title={`${actor.id}${pid}`}>
+        <StateGlyph glyph={ACTOR_GLYPHS[actor.state]} state={`actor-${actor.state}`} />
+        <span className="jr-Actor-name">
+          {actor.name ?? actor.class_name}
+          {actor.name !== null && <span className="jr-Muted"> {actor.class_name}</span>}
+        </span>
+        <span className="jr-Actor-queue">
+          {actor.state === 'alive' ? trans.__('%1 queued', actor.queue) : state}
+        </span>
+      </div>
+      <div className="jr-Actor-facts">{facts.join(' · ')}</div>
+      {holders.length > 0 && (
+        <div className="jr-Chips" aria-label={trans.__('Held by')}>
+          <span className="jr-Chips-title">{trans.__('held by')}</span>
+          {holders.slice(0, HOLDERS_AT_MOST).map(holder => {
+            const times = holder.count > 1 ? ` ×${holder.count}` : '';
+            const attributes = {
+              'data-testid': 'jr-holder',
+              'data-kind': holder.kind,
+              'data-label': holder.label,
+              'data-count': holder.count,
+              'data-holders': holder.holders
+            };
+            return holder.kind === 'task' ? (
+              <button
+                key={`${holder.kind} ${holder.label}`}
+                type="button"
+                className="jr-Chip"
+                {...attributes}
+                onClick={() => {
+                  onSelect(holder.id);
+                }}
+              >
+                {holder.label}
+                {times}
+              </button>
+            ) : (
+              <span key={`${holder.kind} ${holder.label}`} className="jr-Chip" {...attributes}>
+                {holder.label}
+                {times}
+              </span>
+            );
+          })}
+          {holders.length > HOLDERS_AT_MOST && (
+            <span className="jr-Muted">+{holders.length - HOLDERS_AT_MOST}</span>
+          )}
+        </div>
+      )}
+      {actor.error !== null && <p className="jr-Error">{actor.error}</p>}
+    </li>
+  );
+}
+
+export const Actors = React.memo(function Actors(props: {
+  actors: Table<Actor>;
+  onSelect: (id: string) => void;
+}): React.ReactElement {
+  const trans = useTrans();
+  const { actors, onSelect } = props;
+  const rows = [...actors.values()];
+  const alive = rows.filter(actor => actor.state !== 'dead').length;
+  return (
+    <Section name="actors" title={trans.__('Actors')} note={rows.length > 0 ? alive : 0}>
+      {rows.length === 0 ? (
+        <p className="jr-Empty">{trans.__('No actors.')}</p>
+      ) : (
+        <ul className="jr-Actors">
+          {rows.map(actor => (
+            <ActorRow key={actor.id} actor={actor} onSelect={onSelect} />
+          ))}
+        </ul>
+      )}
+    </Section>
+  );
+});

@@ -1,0 +1,68 @@
+/** The graph inside React: it hands each state to the renderer, and the renderer's events up. */
+
+import * as React from 'react';
+
+import type { RayState } from '../reducer';
+import { SvgRenderer } from '../renderer/svg';
+import { SceneBuilder, type SceneOptions } from '../renderer/scene';
+import type { View } from '../renderer/base';
+import { ticks } from '../renderer/marks';
+import { stateName, useNow, useTrans } from './common';
+
+export interface GraphViewProps extends SceneOptions {
+  readonly state: RayState;
+  readonly selected: string | null;
+  readonly zoom: View['zoom'];
+  onTask(id: string): void;
+  onGroup(id: string): void;
+  onScale(scale: number): void;
+}
+
+export function GraphView(props: GraphViewProps): React.ReactElement {
+  const trans = useTrans();
+  const { state, grouping, opened, clearedAt, selected, zoom } = props;
+  const host = React.useRef<HTMLDivElement>(null);
+  const renderer = React.useRef<SvgRenderer | null>(null);
+  const latest = React.useRef(props);
+  latest.current = props;
+  const [builder] = React.useState(() => new SceneBuilder());
+  const scene = React.useMemo(
+    () => builder.build(state, { grouping, opened, clearedAt }),
+    // The tables, not the state: a message about resources alone redraws no graph.
+    [builder, state.epoch, state.tasks, state.groups, grouping, opened, clearedAt]
+  );
+  const now = useNow(scene.nodes.some(node => node.kind === 'task' && ticks(node.task)));
+
+  React.useEffect(() => {
+    const made = new SvgRenderer(
+      {
+        onTask: id => {
+          latest.current.onTask(id);
+        },
+        onGroup: id => {
+          latest.current.onGroup(id);
+        },
+        onDrawn: scale => {
+          latest.current.onScale(scale);
+        }
+      },
+      {
+        state: name => stateName(trans, name),
+        graph: trans.__('Graph of tasks'),
+        openGroup: trans.__('Click to show its tasks'),
+        closeGroup: trans.__('Click to hide its tasks')
+      }
+    );
+    renderer.current = made;
+    host.current?.append(made.node);
+    return () => {
+      made.dispose();
+    };
+  }, [trans]);
+
+  React.useEffect(() => {
+    renderer.current?.show(scene, { selected, zoom, now });
+  });
+
+  return <div className="jr-GraphView" ref={host} />;
+}

@@ -1,0 +1,198 @@
+/** The resources: how much is used, by whom, and what blocked tasks have lent. */
+
+import * as React from 'react';
+
+import { amount } from '../format';
+import type { Resource } from '../protocol';
+import type { Table } from '../reducer';
+import { Section, useTrans } from './common';
+
+/** Up to this many CPUs, each is drawn as a slot. */
+const SLOTS_AT_MOST = 32;
+const CHIPS_AT_MOST = 8;
+
+interface Share {
+  readonly id: string;
+  readonly kind: string;
+  readonly label: string;
+  readonly amount: number;
+  readonly count: number;
+}
+
+interface Part {
+  readonly id: string;
+  readonly kind?: string;
+  readonly label: string;
+  readonly amount: number;
+}
+
+/** Parts with the same label are one share. */
+export function joinShares(parts: readonly Part[]): Share[] {
+  const joined = new Map<string, Share>();
+  for (const { id, kind = 'task', label, amount } of parts) {
+    const key = `${kind} ${label}`;
+    const old = joined.get(key);
+    joined.set(key, {
+      id: old?.id ?? id,
+      kind,
+      label,
+      amount: (old?.amount ?? 0) + amount,
+      count: (old?.count ?? 0) + 1
+    });
+  }
+  return [...joined.values()];
+}
+
+/** How full each of `total` slots is when `used` of them are: between 0 and 1. */
+export function slots(total: number, used: number): number[] {
+  return Array.from({ length: Math.ceil(total) }, (_, index) =>
+    Math.max(0, Math.min(1, used - index))
+  );
+}
+
+function Slots({ resource, lent }: { resource: Resource; lent: number }): React.ReactElement {
+  return (
+    <div className="jr-Slots" aria-hidden="true">
+      {slots(resource.total, resource.used).map((fill, index) => (
+        <span key={index} className="jr-Slot">
+          <span style={{ width: `${Math.round(fill * 100)}%` }} />
+        </span>
+      ))}
+      {lent > 0 && <span className="jr-Slots-gap" />}
+      {slots(Math.min(lent, SLOTS_AT_MOST), lent).map((_, index) => (
+        <span key={`lent${index}`} className="jr-Slot jr-mod-lent" />
+      ))}
+    </div>
+  );
+}
+
+function Bar({ resource }: { resource: Resource }): React.ReactElement {
+  const part = resource.total > 0 ? resource.used / resource.total : 0;
+  return (
+    <div className="jr-Bar" aria-hidden="true">
+      <span style={{ width: `${Math.round(Math.min(1, part) * 100)}%` }} />
+    </div>
+  );
+}
+
+function Chips(props: {
+  resource: Resource;
+  onSelect: (id: string) => void;
+}): React.ReactElement | null {
+  const trans = useTrans();
+  const { resource, onSelect } = props;
+  const whole = resource.kind === 'GPU' ? resource.total : NaN;
+  const written = (share: Share): string => {
+    if (share.amount === whole) {
+      return '';
+    }
+    return share.amount === share.count && share.count === 1
+      ? ''
+      : ` ×${amount(share.amount, resource.id)}`;
+  };
+  const chip = (share: Share, lent: boolean): React.ReactElement => {
+    const label = `${share.label}${written(share)}`;
+    const attributes = {
+      className: `jr-Chip ${lent ? 'jr-mod-lent' : 'jr-mod-held'}`,
+      'data-testid': lent ? 'jr-lent' : 'jr-resource-holder',
+      'data-label': share.label,
+      'data-amount': share.amount,
+      'data-count': share.count,
+      'data-id': share.id
+    };
+    const content = (
+      <>
+        <span className="jr-Swatch" />
+        {lent ? trans.__('%1 lent', label) : label}
+      </>
+    );
+    const key = `${lent ? 'lent' : 'held'} ${share.kind} ${share.label}`;
+    return share.kind === 'task' ? (
+      <button
+        key={key}
+        type="button"
+        {...attributes}
+        title={
+          lent
+            ? trans.__('Has lent it for as long as it waits for other tasks')
+            : trans.__('Holds it')
+        }
+        onClick={() => {
+          onSelect(share.id);
+        }}
+      >
+        {content}
+      </button>
+    ) : (
+      <span key={key} {...attributes} title={trans.__('An actor holds it')}>
+        {content}
+      </span>
+    );
+  };
+  const held = joinShares(resource.holders);
+  const lent = joinShares(resource.lent);
+  const more = Math.max(0, held.length - CHIPS_AT_MOST) + Math.max(0, lent.length - CHIPS_AT_MOST);
+  if (held.length + lent.length === 0) {
+    return null;
+  }
+  return (
+    <div className="jr-Chips">
+      {held.slice(0, CHIPS_AT_MOST).map(share => chip(share, false))}
+      {lent.slice(0, CHIPS_AT_MOST).map(share => chip(share, true))}
+      {more > 0 && <span className="jr-Muted">+{more}</span>}
+    </div>
+  );
+}
+
+function ResourceRow(props: {
+  resource: Resource;
+  onSelect: (id: string) => void;
+}): React.ReactElement {
+  const trans = useTrans();
+  const { resource, onSelect } = props;
+  const lent = resource.lent.reduce((sum, part) => sum + part.amount, 0);
+  const used = amount(resource.used, resource.id);
+  const all = amount(resource.total, resource.id);
+  return (
+    <li
+      className="jr-Resource"
+      data-testid="jr-resource"
+      data-id={resource.id}
+      data-used={resource.used}
+      data-total={resource.total}
+      data-lent={lent}
+    >
+      <div className="jr-Resource-line">
+        <span className="jr-Resource-name">{resource.id.replace(':', ' ')}</span>
+        <span className="jr-Resource-amount">{trans.__('%1 of %2', used, all)}</span>
+      </div>
+      {resource.kind === 'CPU' && resource.total <= SLOTS_AT_MOST ? (
+        <Slots resource={resource} lent={lent} />
+      ) : (
+        <Bar resource={resource} />
+      )}
+      <Chips resource={resource} onSelect={onSelect} />
+    </li>
+  );
+}
+
+export const Resources = React.memo(function Resources(props: {
+  resources: Table<Resource>;
+  onSelect: (id: string) => void;
+}): React.ReactElement {
+  const trans = useTrans();
+  const rows = [...props.resources.values()];
+  return (
+    <Section name="resources" title={trans.__('Resources')}>
+      {rows.length === 0 ? (
+        <p className="jr-Empty">{trans.__('None yet: they are claimed at the first call.')}</p>
+      ) : (
+        <ul className="jr-Resources">
+          {rows.map(resource => (
+            <ResourceRow key={resource.id} resource={resource} onSelect={props.onSelect} />
+          ))}
+        </ul>
+      )}
+    </Section>
+  );
+});

@@ -1,0 +1,55 @@
+/** How numbers are written. Pure. */
+
+/** A time span in seconds, short: `0.4 s`, `12 s`, `3 m 05 s`, `2 h 10 m`. */
+export function span(seconds: number): string {
+  const s = Math.max(0, seconds);
+  if (s < 10) {
+    return `${s.toFixed(1)} s`;
+  }
+  if (s < 60) {
+    return `${Math.floor(s)} s`;
+  }
+  const whole = Math.floor(s);
+  if (s < 3600) {
+    return `${Math.floor(whole / 60)} m ${String(whole % 60).padStart(2, '0')} s`;
+  }
+  return `${Math.floor(whole / 3600)} h ${String(Math.floor((whole % 3600) / 60)).padStart(2, '0')} m`;
+}
+
+/** An amount of a resource; bytes for memory. */
+export function amount(value: number, resource = ''): string {
+  if (resource.endsWith('memory')) {
+    let rest = value;
+    for (const unit of ['B', 'KiB', 'MiB', 'GiB']) {
+      if (rest < 1024) {
+        return `${Number(rest.toFixed(1))} ${unit}`;
+      }
+      rest /= 1024;
+    }
+    return `${Number(rest.toFixed(1))} TiB`;
+  }
+  return String(Number(value.toFixed(4)));
+}
+
+/** `1 CPU, 2 GPU`. */
+export function demand(amounts: Readonly<Record<string, number>>): string {
+  return Object.entries(amounts)
+    .filter(([, value]) => value > 0)
+    .map(([name, value]) => `${amount(value, name)} ${name}`)
+    .join(', ');
+}
+
+/** A count that stays narrow: 999, 1.2k, 35k. */
+export function short(count: number): string {
+  if (count < 1000) {
+    return String(count);
+  }
+  const thousands = count / 1000;
+  return thousands < 10
+    ? `${(Math.floor(thousands * 10) / 10).toFixed(1)}k`
+    : `${Math.floor(thousands)}k`;
+}
+
+export function clip(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}

@@ -1,0 +1,289 @@
+/**
+ * Places the nodes of the DAG. Pure and deterministic: the same graph always gets the same picture.
+ *
+ * Small graphs are laid out by dagre. It needs seconds for a thousand nodes, so large ones get columns by depth, in
+ * linear time. The tasks inside an opened group lie in lanes, where each is placed once and never moved.
+ */
+
+import dagre from '@dagrejs/dagre';
+
+export interface NodeSize {
+  readonly id: string;
+  readonly width: number;
+  readonly height: number;
+}
+
+export type EdgeKind = 'call' | 'data';
+
+export interface Link {
+  readonly source: string;
+  readonly target: string;
+  /** `call`: the source submitted the target. `data`: the source's result is an argument of the target. */
+  readonly kind: EdgeKind;
+}
+
+/** Left to right, or top to bottom. */
+export type Direction = 'LR' | 'TB';
+
+export interface Point {
+  readonly x: number;
+  readonly y: number;
+}
+
+/** A rectangle; `x` and `y` are its top left corner. */
+export interface Box extends Point {
+  readonly width: number;
+  readonly height: number;
+}
+
+export interface Route {
+  readonly link: Link;
+  readonly points: readonly Point[];
+}
+
+export interface Layout {
+  readonly direction: Direction;
+  readonly width: number;
+  readonly height: number;
+  readonly boxes: ReadonlyMap<string, Box>;
+  readonly routes: readonly Route[];
+}
+
+export const DAGRE_LIMIT = 150;
+const MARGIN = 10;
+const NODE_GAP = 10;
+const RANK_GAP = { LR: 34, TB: 26 } as const;
+/** The width that the choice of a direction aims at: that of a narrow side bar. */
+const NOMINAL_WIDTH = 320;
+/** How much better the other direction must be before a picture is turned. */
+const TURN_THRESHOLD = 1.5;
+
+/** Only links between two nodes that are there, each once, and none from a node to itself. */
+function sound(nodes: readonly NodeSize[], links: readonly Link[]): Link[] {
+  const known = new Set(nodes.map(node => node.id));
+  const seen = new Set<string>();
+  return links.filter(({ source, target, kind }) => {
+    const key = `${kind} ${source} ${target}`;
+    if (source === target || !known.has(source) || !known.has(target) || seen.has(key)) {
+      return false;
+    }
+    seen.add(key);
+    return true;
+  });
+}
+
+function byDagre(nodes: readonly NodeSize[], links: readonly Link[], direction: Direction): Layout {
+  const graph = new dagre.graphlib.Graph({ multigraph: true });
+  graph.setGraph({
+    rankdir: direction,
+    nodesep: NODE_GAP,
+    ranksep: RANK_GAP[direction],
+    edgesep: NODE_GAP,
+    marginx: MARGIN,
+    marginy: MARGIN
+  });
+  graph.setDefaultEdgeLabel(() => ({}));
+  for (const { id, width, height } of nodes) {
+    graph.setNode(id, { width, height });
+  }
+  for (const { source, target, kind } of links) {
+    graph.setEdge(source, target, { weight: kind === 'call' ? 2 : 1 }, kind);
+  }
+  dagre.layout(graph);
+  const boxes = new Map<string, Box>();
+  for (const { id, width, height } of nodes) {
+    const { x, y } = graph.node(id);
+    boxes.set(id, { x: x - width / 2, y: y - height / 2, width, height });
+  }
+  const routes = links.map(link => {
+    const { points } = graph.edge({ v: link.source, w: link.target, name: link.kind });
+    return { link, points: route(boxes, link, direction, points.slice(1, -1)) };
+  });
+  return { direction, boxes, routes, ...extent(boxes) };
+}
+
+/** The depth of each node: one more than that of its deepest source. Nodes of a cycle keep the depth reached before it. */
+function depths(nodes: readonly NodeSize[], links: readonly Link[]): Map<string, number> {
+  const depth = new Map(nodes.map(node => [node.id, 0]));
+  const missing = new Map(nodes.map(node => [node.id, 0]));
+  const targets = new Map<string, string[]>();
+  for (const { source, target } of links) {
+    missing.set(target, (missing.get(target) ?? 0) + 1);
+    const list = targets.get(source);
+    if (list === undefined) {
+      targets.set(source, [target]);
+    } else {
+      list.push(target);
+    }
+  }
+  const ready = nodes.filter(node => missing.get(node.id) === 0).map(node => node.id);
+  for (let id = ready.pop(); id !== undefined; id = ready.pop()) {
+    const next = (depth.get(id) ?? 0) + 1;
+    for (const target of targets.get(id) ?? []) {
+      depth.set(target, Math.max(depth.get(target) ?? 0, next));
+      const left = (missing.get(target) ?? 0) - 1;
+      missing.set(target, left);
+      if (left === 0) {
+        ready.push(target);
+      }
+    }
+  }
+  return depth;
+}
+
+/** One rank per depth; across, the next free place that does not lie before the caller's. */
+function byDepth(nodes: readonly NodeSize[], links: readonly Link[], direction: Direction): Layout {
+  const depth = depths(nodes, links);
+  const caller = new Map<string, string>();
+  for (const { source, target } of links) {
+    if (!caller.has(target)) {
+      caller.set(target, source);
+    }
+  }
+  const horizontal = direction === 'LR';
+  const thickness: number[] = [];
+  for (const { id, width, height } of nodes) {
+    const rank = depth.get(id) ?? 0;
+    thickness[rank] = Math.max(thickness[rank] ?? 0, horizontal ? width : height);
+  }
+  const starts: number[] = [];
+  let start = MARGIN;
+  for (let rank = 0; rank < thickness.length; rank++) {
+    starts.push(start);
+    start += (thickness[rank] ?? 0) + RANK_GAP[direction];
+  }
+  const free: number[] = [];
+  const boxes = new Map<string, Box>();
+  // By depth, so that a caller has its place before those it calls; a stable sort keeps the rest in the order of arrival.
+  const order = [...nodes].sort((a, b) => (depth.get(a.id) ?? 0) - (depth.get(b.id) ?? 0));
+  for (const { id, width, height } of order) {
+    const rank = depth.get(id) ?? 0;
+    const above = boxes.get(caller.get(id) ?? '');
+    const place = Math.max(free[rank] ?? MARGIN, above ? (horizontal ? above.y : above.x) : MARGIN);
+    const along = starts[rank] ?? MARGIN;
+    boxes.set(
+      id,
+      horizontal ? { x: along, y: place, width, height } : { x: place, y: along, width, height }
+    );
+    free[rank] = place + (horizontal ? height : width) + NODE_GAP;
+  }
+  const routes = links.map(link => ({ link, points: route(boxes, link, direction, []) }));
+  return { direction, boxes, routes, ...extent(boxes) };
+}
+
+function extent(boxes: ReadonlyMap<string, Box>): { width: number; height: number } {
+  let width = 0;
+  let height = 0;
+  for (const box of boxes.values()) {
+    width = Math.max(width, box.x + box.width);
+    height = Math.max(height, box.y + box.height);
+  }
+  return { width: width + MARGIN, height: height + MARGIN };
+}
+
+/** From the middle of the source's far side to that of the target's near side. Data edges run a little beside calls. */
+function route(
+  boxes: ReadonlyMap<string, Box>,
+  { source, target, kind }: Link,
+  direction: Direction,
+  bends: readonly Point[]
+): Point[] {
+  const from = boxes.get(source);
+  const to = boxes.get(target);
+  if (from === undefined || to === undefined) {
+    return [];
+  }
+  const aside = kind === 'data' ? 5 : 0;
+  const first =
+    direction === 'LR'
+      ? { x: from.x + from.width, y: from.y + from.height / 2 + aside }
+      : { x: from.x + from.width / 2 + aside, y: from.y + from.height };
+  const last =
+    direction === 'LR'
+      ? { x: to.x, y: to.y + to.height / 2 + aside }
+      : { x: to.x + to.width / 2 + aside, y: to.y };
+  return [first, ...bends, last];
+}
+
+function place(nodes: readonly NodeSize[], links: readonly Link[], direction: Direction): Layout {
+  return (nodes.length <= DAGRE_LIMIT ? byDagre : byDepth)(nodes, links, direction);
+}
+
+/**
+ * Lays out a graph.
+ *
+ * A side bar is narrow, so the direction is chosen that needs to be shrunk less to fit its width: shallow graphs run
+ * left to right, deep ones top to bottom. `previous` keeps the direction unless the other has become much better.
+ */
+export function layoutGraph(
+  nodes: readonly NodeSize[],
+  links: readonly Link[],
+  previous: Direction | null = null
+): Layout {
+  const edges = sound(nodes, links);
+  const kept = place(nodes, edges, previous ?? 'LR');
+  if (kept.width <= NOMINAL_WIDTH) {
+    return kept;
+  }
+  const turned = place(nodes, edges, kept.direction === 'LR' ? 'TB' : 'LR');
+  const gain = kept.width / Math.max(turned.width, NOMINAL_WIDTH);
+  return gain > TURN_THRESHOLD ? turned : kept;
+}
+
+/**
+ * The places of the tasks inside an opened group. A task gets the next free place when it is first seen and keeps it
+ * until it goes; the number of rows grows by doubling, so that the graph around seldom moves.
+ */
+export class Lanes {
+  constructor(readonly columns: number) {}
+
+  get rows(): number {
+    return this._rows;
+  }
+
+  /** Gives places to those in `ids` that have none, and frees those of tasks that are gone: linear in `ids`. */
+  sync(ids: Iterable<string>): void {
+    const present = new Set(ids);
+    for (const [id, slot] of this._slots) {
+      if (!present.has(id)) {
+        this._slots.delete(id);
+        this._free.push(slot);
+      }
+    }
+    this._free.sort((a, b) => b - a);
+    for (const id of present) {
+      if (!this._slots.has(id)) {
+        this._slots.set(id, this._free.pop() ?? this._end++);
+        this._ordinals.set(id, ++this._seen);
+      }
+    }
+    for (const id of this._ordinals.keys()) {
+      if (!this._slots.has(id)) {
+        this._ordinals.delete(id);
+      }
+    }
+    while (this._rows * this.columns < this._end) {
+      this._rows *= 2;
+    }
+  }
+
+  /** Column and row of a task. */
+  cell(id: string): { column: number; row: number } | null {
+    const slot = this._slots.get(id);
+    return slot === undefined
+      ? null
+      : { column: slot % this.columns, row: Math.floor(slot / this.columns) };
+  }
+
+  /** Which one of its group a task was, counted from 1 since the group was opened. */
+  ordinal(id: string): number {
+    return this._ordinals.get(id) ?? 0;
+  }
+
+  private _end = 0;
+  private _free: number[] = [];
+  private _ordinals = new Map<string, number>();
+  private _rows = 2;
+  private _seen = 0;
+  private _slots = new Map<string, number>();
+}

@@ -1,0 +1,194 @@
+/** The DOM of one node or edge of the SVG renderer: made once, then changed only where its look has changed. */
+
+import { clip, short, span } from '../format';
+import { TASK_GLYPHS } from '../glyphs';
+import type { Direction, Point, Route } from '../layout';
+import type { Task, TaskState } from '../protocol';
+import type { Labels } from './base';
+import { countsOf, isEnded, type Cell, type GroupNode, type TaskNode } from './scene';
+
+const SVG = 'http://www.w3.org/2000/svg';
+/** The mean width of a character at the font sizes of the style sheet. */
+const CHARACTER = 6.6;
+
+type Attributes = Record<string, string | number>;
+
+export function make(tag: string, attributes: Attributes = {}, text?: string): SVGElement {
+  const element = document.createElementNS(SVG, tag);
+  set(element, attributes);
+  if (text !== undefined) {
+    element.textContent = text;
+  }
+  return element;
+}
+
+export function set(element: Element, attributes: Attributes): void {
+  for (const [name, value] of Object.entries(attributes)) {
+    element.setAttribute(name, String(value));
+  }
+}
+
+function glyph(state: TaskState, x: number, y: number, size: number): SVGElement {
+  const { path, style } = TASK_GLYPHS[state];
+  return make('path', {
+    class: `jr-Glyph jr-mod-${style} jr-state-${state}`,
+    d: path,
+    transform: `translate(${x} ${y}) scale(${size / 16})`
+  });
+}
+
+/** How long a task has run, or ran; null if it never started. */
+export function elapsed(task: Task, now: number): string | null {
+  return task.started === null ? null : span((task.ended ?? now) - task.started);
+}
+
+function note(task: Task, now: number, labels: Labels): string {
+  if (task.state === 'blocked') {
+    const lent = Object.keys(task.lent);
+    return lent.length > 0 ? `lent ${lent.join(', ')}` : labels.state('blocked');
+  }
+  if (task.state === 'running' || task.state === 'finished') {
+    return elapsed(task, now) ?? labels.state(task.state);
+  }
+  return labels.state(task.state);
+}
+
+function identify(element: Element, task: Task): void {
+  set(element, {
+    'data-testid': 'jr-task',
+    'data-task-id': task.id,
+    'data-task-name': task.name,
+    'data-state': task.state
+  });
+}
+
+/** A node that stands for one task. */
+export function drawTask(
+  g: SVGElement,
+  { task, box }: TaskNode,
+  now: number,
+  labels: Labels
+): void {
+  identify(g, task);
+  const label = `${task.name}, ${labels.state(task.state)}`;
+  set(g, {
+    class: `jr-Node jr-Node-task jr-state-${task.state}`,
+    role: 'button',
+    'aria-label': label
+  });
+  const text = clip(task.name, Math.floor((box.width - 30) / CHARACTER));
+  g.replaceChildren(
+    make('title', {}, `${label}\n${task.id}`),
+    make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
+    glyph(task.state, 7, box.height / 2 - 7, 14),
+    make('text', { class: 'jr-Node-name', x: 27, y: 15 }, text),
+    make('text', { class: 'jr-Node-note', x: 27, y: 28 }, note(task, now, labels))
+  );
+}
+
+/** A node that stands for all the calls that were made at one place. */
+export function drawGroup(g: SVGElement, node: GroupNode, labels: Labels): void {
+  const { group, box, total, cells } = node;
+  const counts = countsOf(group);
+  const words = counts.map(([state, count]) => `${count} ${labels.state(state)}`).join(', ');
+  const title = `${group.name} × ${total}: ${words}`;
+  const action = cells ? labels.closeGroup : labels.openGroup;
+  set(g, {
+    class: `jr-Node jr-Node-group${cells ? ' jr-mod-open' : ''}`,
+    role: 'button',
+    'aria-label': title,
+    'aria-expanded': String(cells !== null),
+    'data-testid': 'jr-group',
+    'data-group-id': group.id,
+    'data-name': group.name,
+    'data-counts': JSON.stringify(group.counts)
+  });
+  const children = [
+    make('title', {}, `${title}\n${action}`),
+    make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
+    make('path', {
+      class: 'jr-Node-twisty',
+      d: cells ? 'M8 10h8l-4 5z' : 'M10 8l5 4-5 4z'
+    }),
+    make('text', { class: 'jr-Node-name', x: 21, y: 16 }, clip(group.name, 14)),
+    make('text', { class: 'jr-Node-total', x: box.width - 8, y: 16 }, `×${short(total)}`)
+  ];
+  let x = 8;
+  for (const [state, count] of counts.slice(0, 4)) {
+    const text = short(count);
+    children.push(
+      glyph(state, x, 22, 12),
+      make('text', { class: 'jr-Node-note', x: x + 14, y: 32 }, text)
+    );
+    x += 22 + 5.8 * text.length;
+  }
+  children.push(...bar(counts, total, box.width - 16));
+  g.replaceChildren(...children);
+}
+
+function bar(counts: readonly [TaskState, number][], total: number, width: number): SVGElement[] {
+  let x = 8;
+  return counts.map(([state, count]) => {
+    const part = (width * count) / Math.max(1, total);
+    const rect = make('rect', {
+      class: `jr-Node-bar jr-state-${state}`,
+      x: x.toFixed(1),
+      y: 38,
+      width: part.toFixed(1),
+      height: 4
+    });
+    x += part;
+    return rect;
+  });
+}
+
+/** A task inside an opened group. */
+export function drawCell(g: SVGElement, { task, box, ordinal }: Cell, labels: Labels): void {
+  identify(g, task);
+  const label = `${task.name} ${ordinal}, ${labels.state(task.state)}`;
+  set(g, {
+    class: `jr-Node jr-Node-cell jr-state-${task.state}`,
+    role: 'button',
+    'aria-label': label
+  });
+  g.replaceChildren(
+    make('title', {}, `${label}\n${task.id}`),
+    make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 3 }),
+    glyph(task.state, 4, 3, 12),
+    make('text', { class: 'jr-Node-note', x: 19, y: 13 }, `#${ordinal}`)
+  );
+}
+
+/** Whether the look of a task changes with time alone. */
+export function ticks(task: Task): boolean {
+  return task.started !== null && !isEnded(task);
+}
+
+/** A curve that leaves and arrives along the direction of the graph. */
+export function curve(points: readonly Point[], direction: Direction): string {
+  return points
+    .map(({ x, y }, index) => {
+      const previous = points[index - 1];
+      if (previous === undefined) {
+        return `M${round(x)} ${round(y)}`;
+      }
+      const mid = direction === 'LR' ? (previous.x + x) / 2 : (previous.y + y) / 2;
+      const bends = direction === 'LR' ? [mid, previous.y, mid, y] : [previous.x, mid, x, mid];
+      return `C${[...bends, x, y].map(round).join(' ')}`;
+    })
+    .join('');
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}
+
+export function drawEdge(path: SVGElement, { link, points }: Route, direction: Direction): void {
+  set(path, {
+    class: `jr-Edge jr-mod-${link.kind}`,
+    'data-edge': link.kind,
+    'data-source': link.source,
+    'data-target': link.target,
+    d: curve(points, direction)
+  });
+}

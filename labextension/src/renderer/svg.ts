@@ -1,0 +1,296 @@
+/**
+ * Draws the graph as SVG in a scrolled box. Only what lies in the visible part is in the document, so that thousands of
+ * tasks cost as much as those on the screen; elements are kept from one picture to the next, by key.
+ */
+
+import type { Box, Route } from '../layout';
+import type { GraphEvents, GraphRenderer, Labels, View } from './base';
+import { nearest, type Arrow } from './keys';
+import { drawCell, drawEdge, drawGroup, drawTask, elapsed, make, set, ticks } from './marks';
+import type { Cell, Scene, SceneNode } from './scene';
+
+const FIT_AT_LEAST = 0.62;
+/** How much beyond the visible part is drawn, in pixels, so that scrolling shows no holes. */
+const OVERSCAN = 120;
+
+interface Mark {
+  readonly element: SVGElement;
+  look: string;
+  box: Box;
+}
+
+export class SvgRenderer implements GraphRenderer {
+  readonly node: HTMLElement;
+
+  constructor(
+    private readonly _events: GraphEvents,
+    private readonly _labels: Labels
+  ) {
+    const uid = `jr${(SvgRenderer._instances += 1)}`;
+    this.node = document.createElement('div');
+    this.node.className = 'jr-Graph';
+    this.node.dataset['testid'] = 'jr-graph';
+    this._svg = make('svg', { role: 'group', 'aria-label': _labels.graph });
+    this._svg.style.setProperty('--jr-arrow-call', `url(#${uid}-call)`);
+    this._svg.style.setProperty('--jr-arrow-data', `url(#${uid}-data)`);
+    this._svg.append(arrows(uid), this._edges, this._nodes);
+    this.node.append(this._svg);
+    this.node.addEventListener('scroll', this._schedule, { passive: true });
+    this._svg.addEventListener('click', this._onClick);
+    this._svg.addEventListener('keydown', this._onKey);
+    this._resizes.observe(this.node);
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  show(scene: Scene, view: View): void {
+    this._scene = scene;
+    this._view = view;
+    this._schedule();
+  }
+
+  dispose(): void {
+    this._isDisposed = true;
+    cancelAnimationFrame(this._frame);
+    this._resizes.disconnect();
+    this.node.remove();
+  }
+
+  private readonly _schedule = (): void => {
+    if (this._frame === 0 && !this._isDisposed) {
+      this._frame = requestAnimationFrame(() => {
+        this._frame = 0;
+        this._draw();
+      });
+    }
+  };
+
+  private _draw(): void {
+    const { _scene: scene, _view: view, node } = this;
+    if (scene === null || view === null || node.clientWidth === 0) {
+      return;
+    }
+    const { layout } = scene;
+    const fit = Math.max(FIT_AT_LEAST, Math.min(1, node.clientWidth / layout.width));
+    const scale = view.zoom === 'fit' ? fit : view.zoom;
+    set(this._svg, {
+      width: Math.ceil(layout.width * scale),
+      height: Math.ceil(layout.height * scale),
+      viewBox: `0 0 ${layout.width} ${layout.height}`,
+      'data-grouped': String(scene.grouped)
+    });
+    const seen: Box = {
+      x: (node.scrollLeft - OVERSCAN) / scale,
+      y: (node.scrollTop - OVERSCAN) / scale,
+      width: (node.clientWidth + 2 * OVERSCAN) / scale,
+      height: (node.clientHeight + 2 * OVERSCAN) / scale
+    };
+    this._drawEdges(scene, seen, view.selected);
+    this._drawNodes(scene, seen, view);
+    this._events.onDrawn(scale);
+  }
+
+  private _drawNodes(scene: Scene, seen: Box, view: View): void {
+    const kept = new Set<string>();
+    for (const node of scene.nodes) {
+      if (!meets(node.box, seen)) {
+        continue;
+      }
+      this._drawNode(node, view, kept);
+      if (node.kind === 'group' && node.cells) {
+        for (const cell of node.cells) {
+          if (meets(cell.box, seen)) {
+            this._drawCell(cell, view, kept);
+          }
+        }
+      }
+    }
+    sweep(this._nodeMarks, kept);
+    this._keepFocusable();
+  }
+
+  private _drawNode(node: SceneNode, view: View, kept: Set<string>): void {
+    kept.add(node.key);
+    const mark = this._mark(node.key, node.box);
+    if (node.kind === 'group') {
+      const { group, cells, box } = node;
+      const look = JSON.stringify([
+        group.name,
+        group.counts,
+        cells !== null,
+        box.width,
+        box.height
+      ]);
+      if (mark.look !== look) {
+        mark.look = look;
+        drawGroup(mark.element, node, this._labels);
+      }
+      return;
+    }
+    const { task } = node;
+    const time = ticks(task) ? elapsed(task, view.now) : task.ended;
+    const chosen = task.id === view.selected;
+    const lent = Object.keys(task.lent).join();
+    const look = `${task.name} ${task.state} ${time ?? ''} ${lent}`;
+    if (mark.look !== look) {
+      mark.look = look;
+      drawTask(mark.element, node, view.now, this._labels);
+    }
+    choose(mark.element, chosen);
+  }
+
+  private _drawCell(cell: Cell, view: View, kept: Set<string>): void {
+    const key = `cell ${cell.task.id}`;
+    kept.add(key);
+    const mark = this._mark(key, cell.box);
+    const look = `${cell.task.state} ${cell.ordinal}`;
+    if (mark.look !== look) {
+      mark.look = look;
+      drawCell(mark.element, cell, this._labels);
+    }
+    choose(mark.element, cell.task.id === view.selected);
+  }
+
+  private _drawEdges(scene: Scene, seen: Box, selected: string | null): void {
+    const kept = new Set<string>();
+    const { routes, direction } = scene.layout;
+    for (const route of routes) {
+      if (!meets(around(route), seen)) {
+        continue;
+      }
+      const { source, target, kind } = route.link;
+      const key = `${kind} ${source} ${target}`;
+      kept.add(key);
+      let mark = this._edgeMarks.get(key);
+      if (mark === undefined) {
+        mark = { element: make('path'), look: '', box: seen };
+        this._edgeMarks.set(key, mark);
+        this._edges.append(mark.element);
+      }
+      const look = `${direction} ${JSON.stringify(route.points)}`;
+      if (mark.look !== look) {
+        mark.look = look;
+        drawEdge(mark.element, route, direction);
+      }
+      choose(mark.element, selected !== null && (source === selected || target === selected));
+    }
+    sweep(this._edgeMarks, kept);
+  }
+
+  private _mark(key: string, box: Box): Mark {
+    let mark = this._nodeMarks.get(key);
+    if (mark === undefined) {
+      mark = { element: make('g', { tabindex: -1 }), look: '', box: { ...box, x: NaN } };
+      this._nodeMarks.set(key, mark);
+      this._nodes.append(mark.element);
+    }
+    if (mark.box.x !== box.x || mark.box.y !== box.y) {
+      mark.element.setAttribute('transform', `translate(${box.x} ${box.y})`);
+    }
+    mark.box = box;
+    return mark;
+  }
+
+  private readonly _onClick = (event: Event): void => {
+    const node = (event.target as Element).closest('.jr-Node');
+    if (node !== null) {
+      this._activate(node);
+    }
+  };
+
+  private _activate(node: Element): void {
+    const task = node.getAttribute('data-task-id');
+    const group = node.getAttribute('data-group-id');
+    if (task !== null) {
+      this._events.onTask(task);
+    } else if (group !== null) {
+      this._events.onGroup(group);
+    }
+  }
+
+  private readonly _onKey = (event: Event): void => {
+    const { key } = event as KeyboardEvent;
+    const node = (event.target as Element).closest('.jr-Node');
+    if (node === null) {
+      return;
+    }
+    if (key === 'Enter' || key === ' ') {
+      this._activate(node);
+    } else if (key.startsWith('Arrow')) {
+      const boxes = new Map<Element, Box>();
+      for (const mark of this._nodeMarks.values()) {
+        boxes.set(mark.element, mark.box);
+      }
+      const next = nearest(boxes, node, key as Arrow) as SVGElement | null;
+      if (next !== null) {
+        node.setAttribute('tabindex', '-1');
+        next.setAttribute('tabindex', '0');
+        next.focus();
+      }
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
+  /** One node can always be reached with the Tab key, the others from there with the arrows. */
+  private _keepFocusable(): void {
+    if (this._nodes.querySelector(':scope > [tabindex="0"]') === null) {
+      this._nodes.firstElementChild?.setAttribute('tabindex', '0');
+    }
+  }
+
+  private static _instances = 0;
+  private readonly _edgeMarks = new Map<string, Mark>();
+  private readonly _edges = make('g', { class: 'jr-Graph-edges', 'aria-hidden': 'true' });
+  private _frame = 0;
+  private _isDisposed = false;
+  private readonly _nodeMarks = new Map<string, Mark>();
+  private readonly _nodes = make('g', { class: 'jr-Graph-nodes' });
+  private readonly _resizes = new ResizeObserver(this._schedule);
+  private _scene: Scene | null = null;
+  private readonly _svg: SVGElement;
+  private _view: View | null = null;
+}
+
+function choose(element: Element, chosen: boolean): void {
+  element.classList.toggle('jr-mod-selected', chosen);
+}
+
+function sweep(marks: Map<string, Mark>, kept: ReadonlySet<string>): void {
+  for (const [key, mark] of marks) {
+    if (!kept.has(key)) {
+      mark.element.remove();
+      marks.delete(key);
+    }
+  }
+}
+
+function meets(a: Box, b: Box): boolean {
+  return (
+    a.x <= b.x + b.width && b.x <= a.x + a.width && a.y <= b.y + b.height && b.y <= a.y + a.height
+  );
+}
+
+function around({ points }: Route): Box {
+  const xs = points.map(point => point.x);
+  const ys = points.map(point => point.y);
+  const x = Math.min(...xs);
+  const y = Math.min(...ys);
+  return { x, y, width: Math.max(...xs) - x, height: Math.max(...ys) - y };
+}
+
+/** A filled arrow head for calls, an open one for data. */
+function arrows(uid: string): SVGElement {
+  const defs = make('defs');
+  const common = { viewBox: '0 0 10 10', refX: 9, refY: 5, orient: 'auto-start-reverse' };
+  const call = make('marker', { ...common, id: `${uid}-call`, markerWidth: 7, markerHeight: 7 });
+  call.append(make('path', { class: 'jr-Arrow jr-mod-call', d: 'M0 1L9 5L0 9z' }));
+  const data = make('marker', { ...common, id: `${uid}-data`, markerWidth: 8, markerHeight: 8 });
+  data.append(make('path', { class: 'jr-Arrow jr-mod-data', d: 'M2 1.5L9 5L2 8.5' }));
+  defs.append(call, data);
+  return defs;
+}
