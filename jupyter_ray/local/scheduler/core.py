@@ -13,7 +13,7 @@ from typing import Any
 from jupyter_ray.events import AnyEvent, LogLines, RuntimeReady, WorkerDied, WorkerStarted
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol import messages as m
-from jupyter_ray.local.scheduler import actors, dependencies, placement, queries, requests, transitions
+from jupyter_ray.local.scheduler import actors, deadlock, dependencies, placement, queries, requests, transitions
 from jupyter_ray.local.scheduler.commands import Command, DiscardSegment
 from jupyter_ray.local.scheduler.ledger import Ledger
 from jupyter_ray.local.scheduler.records import (
@@ -95,6 +95,12 @@ def _settle(step: Step) -> None:
         elif step.place:
             step.place = False
             placement.place(step)
+        elif step.suspect:
+            step.suspect = False
+            refused = deadlock.break_deadlock(step.state)
+            if refused is not None:
+                requests.refuse(step, *refused)
+                step.suspect = True
         else:
             return
 

@@ -29,9 +29,12 @@ def validate(state: State) -> None:
 def _resources(state: State) -> None:
     ledger = state.ledger
     allocations = {
-        id(owner.allocation): owner.allocation
-        for owner in [*state.tasks.values(), *state.actors.values()]
-        if owner.allocation is not None
+        id(allocation): allocation
+        for allocation in [
+            *(task.allocation for task in state.tasks.values()),
+            *(actor.allocation for actor in state.actors.values()),
+        ]
+        if allocation is not None
     }
     held: Counter[str] = Counter()
     devices: Counter[int] = Counter()

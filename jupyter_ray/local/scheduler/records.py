@@ -213,6 +213,11 @@ class RequestRecord:
     task: TaskRecord | None = None
     actor: ActorRecord | None = None
     complete: bool = True
+    count: int = 0
+    """For `wait`: how many must be ready."""
+    expires: bool = False
+    error: Payload | None = None
+    """What to answer for the first object that is not there, if that will never come."""
     done: bool = False
     """Satisfied, and perhaps waiting for its task's CPUs."""
 

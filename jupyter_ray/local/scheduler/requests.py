@@ -45,7 +45,7 @@ def open_wait(step: Step, client: ClientRecord, message: Wait) -> None:
         if (record := objects.get(object_id)) is not None and record.payload is None and record.pending
     ]
     ready = len(message.ids) - len(pending)
-    request = RequestRecord(client, message.request, "wait", message.ids, message.count - ready)
+    request = RequestRecord(client, message.request, "wait", message.ids, message.count - ready, count=message.count)
     if request.remaining <= 0:
         client.requests[request.id] = request
         reply(step, request)
@@ -90,6 +90,7 @@ def room_made(step: Step, actor: ActorRecord) -> None:
 def _open(step: Step, request: RequestRecord, pending: list[ObjectRecord], message: Get | Wait | AwaitRoom) -> None:
     timeout = getattr(message, "timeout", None)
     request.client.requests[request.id] = request
+    request.expires = timeout is not None
     if timeout is not None and timeout <= 0:
         request.complete = False
         reply(step, request)
@@ -111,6 +112,16 @@ def expire(step: Step, client: ClientRecord, request_id: int) -> None:
         return
     request.done = True
     request.complete = False
+    if request.task is not None:
+        step.agenda.append((request.task, "satisfied", request))
+    else:
+        step.answers.append(request)
+
+
+def refuse(step: Step, request: RequestRecord, error: Payload) -> None:
+    """Answer a request that will never be satisfied with an error."""
+    request.done = True
+    request.error = error
     if request.task is not None:
         step.agenda.append((request.task, "satisfied", request))
     else:
@@ -143,8 +154,11 @@ def reply(step: Step, request: RequestRecord) -> None:
         payload = None if record is None else record.payload
         if payload is None:
             if record is not None and record.pending:
-                continue
-            payload = errors.lost(object_id)
+                if request.error is None:
+                    continue
+                payload, request.error = request.error, None
+            else:
+                payload = errors.lost(object_id)
         ready.append(object_id)
         if with_values:
             values.append(payload)

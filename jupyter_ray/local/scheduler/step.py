@@ -33,6 +33,8 @@ class Step:
     """Actors whose queues may have something to hand over, or that may have become useless."""
     place: bool = False
     """Resources, workers or ready tasks changed: look for placements."""
+    suspect: bool = False
+    """A wait may have begun that can never end: look for deadlocks."""
 
     def send(self, client: ClientRecord, message: ServerMessage) -> None:
         """Send `message`, unless the client is gone."""

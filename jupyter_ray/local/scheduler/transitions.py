@@ -395,6 +395,9 @@ def _blocked(step: Step, task: TaskRecord, request: RequestRecord) -> None:
         task.lent = {CPU: cpus}
         step.state.ledger.lend(allocation, task.lent)
         step.place = True
+    kept = task.actor.allocation if task.actor is not None else allocation
+    if kept is not None and kept.held:
+        step.suspect = True
     step.events.append(
         TaskBlocked(
             seq=step.number(),

@@ -1,0 +1,133 @@
+"""Waits that can never end: a blocked task keeps what the one that it waits for needs.
+
+CPUs are lent while a task waits, so only other resources can do this. The check plays the rest of the session forward as
+favourably as possible: whatever runs ends, whatever fits starts and ends, and an actor whose calls all end may go. A blocked task that even
+then never gets its answer is stuck for certain; one that might get it is left alone.
+"""
+
+from __future__ import annotations
+
+from jupyter_ray.ids import task_of
+from jupyter_ray.local.protocol.messages import Payload
+from jupyter_ray.local.scheduler import errors
+from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, RequestRecord, State, TaskRecord, TaskState
+from jupyter_ray.resources import Demand, describe
+
+CHECK_LIMIT = 20_000
+"""With more tasks than this the check would cost too much; such a session is not stuck, it is busy."""
+
+
+def break_deadlock(state: State) -> tuple[RequestRecord, Payload] | None:
+    """Return a request that will never be answered, and the error to answer it with; None if there is none."""
+    if len(state.tasks) > CHECK_LIMIT:
+        return None
+    waits: dict[TaskRecord, list[RequestRecord]] = {}
+    for client in state.clients.values():
+        for request in client.requests.values():
+            if request.task is not None and not request.done:
+                waits.setdefault(request.task, []).append(request)
+    ended = _play(state, waits)
+    stuck = [task for task in waits if task not in ended and task.state is TaskState.BLOCKED]
+    if not stuck:
+        return None
+    closing = max(stuck, key=lambda task: task.depth)
+    return waits[closing][0], errors.deadlock(_story(state, stuck, closing, ended, waits))
+
+
+def _play(state: State, waits: dict[TaskRecord, list[RequestRecord]]) -> set[TaskRecord]:
+    """Return the tasks that can end."""
+    free = dict(state.ledger.free)
+    ended: set[TaskRecord] = set()
+    gone: set[ActorRecord] = set()
+    left = list(state.tasks.values())
+    while True:
+        rest = [task for task in left if not _can_end(state, task, free, ended, waits)]
+        for task in left:
+            if task in rest:
+                continue
+            ended.add(task)
+            if task.allocation is not None and task.actor is None:
+                _add(free, task.allocation.held)
+        for actor in state.actors.values():
+            if actor not in gone and actor.allocation is not None and all(c in ended for c in actor.calls.values()):
+                gone.add(actor)
+                _add(free, actor.allocation.held)
+        if len(rest) == len(left):
+            return ended
+        left = rest
+
+
+def _can_end(
+    state: State,
+    task: TaskRecord,
+    free: Demand,
+    ended: set[TaskRecord],
+    waits: dict[TaskRecord, list[RequestRecord]],
+) -> bool:
+    if task.state is TaskState.BLOCKED:
+        return all(_can_answer(state, request, ended) for request in waits.get(task, []))
+    if task.state not in (TaskState.WAITING, TaskState.READY):
+        return True
+    if not all(_comes(state, dependency, ended) for dependency in task.spec.dependencies):
+        return False
+    actor = task.actor
+    if task.spec.kind == "method":
+        assert actor is not None
+        creation = state.tasks.get(actor.spec.creation.task)
+        if actor.state is not ActorState.ALIVE and creation is not None and creation not in ended:
+            return False
+        return actor.spec.max_concurrency > 1 or all(call in ended for call in actor.handed.values())
+    needs = actor.spec.placement if actor is not None else task.spec.demand
+    return all(free.get(name, 0) >= parts for name, parts in needs.items())
+
+
+def _comes(state: State, object_id: bytes, ended: set[TaskRecord]) -> bool:
+    record = state.objects.get(object_id)
+    if record is None or record.payload is not None:
+        return True
+    maker = state.tasks.get(task_of(object_id))
+    return maker is None or maker in ended
+
+
+def _can_answer(state: State, request: RequestRecord, ended: set[TaskRecord]) -> bool:
+    if request.expires or request.kind == "room":
+        return True
+    missing = sum(1 for each in request.ids if not _comes(state, each, ended))
+    return missing == 0 if request.kind == "get" else len(request.ids) - missing >= request.count
+
+
+def _add(free: Demand, held: Demand) -> None:
+    for name, parts in held.items():
+        free[name] = free.get(name, 0) + parts
+
+
+def _held(task: TaskRecord) -> Demand:
+    owner = task.actor if task.actor is not None else task
+    return owner.allocation.held if owner.allocation is not None else {}
+
+
+def _story(
+    state: State,
+    stuck: list[TaskRecord],
+    closing: TaskRecord,
+    ended: set[TaskRecord],
+    waits: dict[TaskRecord, list[RequestRecord]],
+) -> str:
+    lines = ["This get() would never return: tasks keep what the tasks that they wait for need."]
+    for task in sorted(stuck, key=lambda each: each.depth):
+        for request in waits[task]:
+            for object_id in request.ids:
+                maker = state.tasks.get(task_of(object_id))
+                if maker is None or maker in ended:
+                    continue
+                line = f"  {_name(task)} holds {describe(_held(task))} and waits for {_name(maker)}"
+                if maker.state is TaskState.READY and maker.spec.kind != "method":
+                    line += f", which needs {describe(maker.spec.demand)}"
+                lines.append(line + ".")
+    lines.append(f"  The machine has {describe(state.ledger.total)} in all; {describe(state.ledger.free)} is free.")
+    lines.append("Let one of them ask for less, or return the reference instead of waiting for it.")
+    return "\n".join(lines[:40])
+
+
+def _name(task: TaskRecord) -> str:
+    return f"{task.spec.name} ({task.id.hex()[-8:]})"
