@@ -59,7 +59,7 @@ class RayTaskError(RayError):
         self.actor = actor
 
     def as_instanceof_cause(self) -> RayTaskError:
-        """Return an error that is a `RayTaskError` and an instance of the cause's class; `self` where that cannot be."""
+        """Return an error that is a `RayTaskError` and an instance of the cause's class; `self` if that cannot be."""
         cause = self.cause
         if not isinstance(cause, Exception) or isinstance(self, type(cause)):
             return self  # An interrupt or an exit of the task must not look like one of this process.
@@ -111,7 +111,7 @@ def _dual_class(kind: type[BaseException]) -> Any:
         RayTaskError.__init__(
             self, error.function_name, error.traceback_str, cause, pid=error.pid, ip=error.ip, actor=error.actor
         )
-        native = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+        native: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
         with contextlib.suppress(Exception):
             native.__init__(self, *cause.args)
         self.args = cause.args  # Handlers read them, as they would of the cause.

@@ -1,0 +1,340 @@
+"""``init``, ``shutdown``, the start at first use, logs, resources and the runtime context, without processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.api import session
+from jupyter_ray.engine import context, registry
+from jupyter_ray.engine.context import TaskContext
+from jupyter_ray.events import LogLines, TaskFinished, TaskStarted, TaskSubmitted
+from jupyter_ray.exceptions import RaySystemError
+from tests import fakes
+from tests.fakes import FakeEngine
+
+
+@pytest.fixture(autouse=True)
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(registry, "_PROVIDERS", {"local": "tests.fakes", "ray": "jupyter_ray_absent"})
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    fakes.started.clear()
+    fakes.warmed.clear()
+    yield
+    ray.shutdown()
+
+
+def current() -> FakeEngine:
+    engine = registry.current()
+    assert isinstance(engine, FakeEngine)
+    return engine
+
+
+def test_init_and_shutdown() -> None:
+    assert not ray.is_initialized()
+    context = ray.init(num_cpus=2, num_gpus=0.5, resources={"x": 1}, namespace="n", object_store_memory=2**24)
+    assert ray.is_initialized()
+    options = current().init_options
+    assert (options.num_cpus, options.num_gpus, options.resources) == (2, 0.5, {"x": 1})
+    assert (options.namespace, options.object_store_memory) == ("n", 2**24)
+    assert context.address_info["namespace"] == context["namespace"] == "n"
+    assert context.dashboard_url == ""
+    assert context.python_version == sys.version.split()[0]
+    assert "RayContext" in repr(context)
+    ray.shutdown()
+    ray.shutdown()
+    assert not ray.is_initialized()
+    assert not fakes.started[0].alive
+
+
+def test_the_context_ends_the_session() -> None:
+    with ray.init() as context:
+        assert context.ray_version == ray.__version__
+        assert ray.is_initialized()
+    assert not ray.is_initialized()
+
+
+def test_a_second_init_is_an_error_unless_ignored() -> None:
+    ray.init()
+    with pytest.raises(RuntimeError, match="twice"):
+        ray.init()
+    again = ray.init(ignore_reinit_error=True)
+    assert again["node_id"] == current().process.node.hex()
+    assert len(fakes.started) == 1
+
+
+def test_an_anonymous_namespace_is_fresh() -> None:
+    ray.init()
+    first = current().init_options.namespace
+    ray.shutdown()
+    ray.init()
+    assert first
+    assert current().init_options.namespace not in (None, first)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"num_cpu": 1}, RuntimeError, "Unknown keyword argument.*num_cpu"),
+        ({"local_mode": True}, RuntimeError, "local_mode"),
+        ({"num_cpus": -1}, ValueError, "negative"),
+        ({"num_cpus": "1"}, TypeError, "num_cpus"),
+        ({"resources": {"CPU": 1}}, ValueError, "num_cpus"),
+        ({"resources": {"x": "1"}}, TypeError, "x"),
+        ({"resources": [1]}, TypeError, "dict"),
+        ({"namespace": ""}, ValueError, "namespace"),
+        ({"namespace": 1}, TypeError, "namespace"),
+        ({"runtime_env": 1}, TypeError, "runtime_env"),
+        ({"object_store_memory": 10}, ValueError, "MiB"),
+        ({"address": "ray://host:1"}, ConnectionError, "Ray Client"),
+        ({"address": "auto"}, ConnectionError, "Could not find any running Ray instance"),
+    ],
+)
+def test_what_init_refuses(options: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        ray.init(**options)
+    assert not ray.is_initialized()
+
+
+def test_what_init_ignores() -> None:
+    ray.init(
+        "local",
+        include_dashboard=False,
+        dashboard_host="127.0.0.1",
+        _system_config={},
+        _temp_dir="/tmp/x",
+        logging_level="warning",
+        configure_logging=True,
+    )
+    assert ray.is_initialized()
+
+
+def test_the_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with pytest.raises(ConnectionError, match=r"10\.0\.0\.1"):
+        ray.init()
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    ray.init()
+
+
+FIRST_USES: list[Callable[[], object]] = [
+    lambda: ray.remote(len).remote("a"),
+    lambda: ray.remote(dict).remote(),
+    lambda: ray.put(1),
+    lambda: ray.get([]),
+    lambda: ray.wait([]),
+    ray.get_gpu_ids,
+    ray.get_runtime_context,
+]
+
+
+@pytest.mark.parametrize("use", FIRST_USES)
+def test_the_first_use_starts_a_session(use: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
+    with pytest.raises(RaySystemError, match=r"ray\.init\(\)"):
+        use()
+    monkeypatch.delenv("RAY_ENABLE_AUTO_CONNECT")
+    use()
+    assert ray.is_initialized()
+
+
+@pytest.mark.parametrize("use", [ray.nodes, ray.cluster_resources, ray.available_resources, ray.timeline])
+def test_questions_about_a_session_start_none(use: Callable[[], object]) -> None:
+    with pytest.raises(RaySystemError, match="has not been started"):
+        use()
+
+
+def test_many_threads_may_use_it_first() -> None:
+    threads = [threading.Thread(target=lambda: ray.put(1)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(fakes.started) == 1
+
+
+def test_a_dead_runtime_does_not_stand_in_the_way() -> None:
+    ray.init()
+    ref = ray.put(1)
+    current().die()
+    with pytest.raises(RaySystemError):
+        ray.get(ref)
+    ray.init()
+    assert ray.get(ray.put(2)) == 2
+    assert len(fakes.started) == 2
+
+
+def test_functions_and_classes_outlive_a_session() -> None:
+    function, kind = ray.remote(len), ray.remote(dict)
+    for _ in range(2):
+        ray.init()
+        assert ray.get(function.remote("ab")) == 2
+        assert ray.get(kind.remote(a=1).get.remote("a")) == 1
+        ray.shutdown()
+
+
+def test_warming_up_starts_no_session() -> None:
+    ray.warm_up()
+    assert fakes.warmed == ["warm"]
+    assert not ray.is_initialized()
+    ray.shutdown()
+    ray.shutdown()
+    assert fakes.warmed == ["warm", "cool"]
+    ray.warm_up()
+    ray.init()
+    ray.shutdown()
+    assert fakes.warmed == ["warm", "cool", "warm"]
+
+
+def test_a_worker_neither_starts_nor_ends_sessions() -> None:
+    ray.init()
+    current().process.is_driver = False
+    ray.shutdown()
+    assert ray.is_initialized()
+    with pytest.raises(RuntimeError, match="twice"):
+        ray.init()
+    current().process.is_driver = True
+
+
+def log(text: str, stream: Any = "stdout") -> LogLines:
+    return LogLines(stream=stream, text=text, name="f", pid=7)
+
+
+def test_what_tasks_print_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    ray.init()
+    [listener] = current().listeners
+    listener([log("one\ntwo\n"), TaskFinished(task="ab"), log("bad", "stderr")])
+    assert capsys.readouterr() == ("(f pid=7) one\n(f pid=7) two\n", "(f pid=7) bad\n")
+    ray.shutdown()
+    ray.init(log_to_driver=False)
+    assert not current().listeners
+
+
+def test_the_printer_can_be_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    ray.init()
+    lines: list[LogLines] = []
+    undo = session.set_log_printer(lines.extend)
+    [listener] = current().listeners
+    listener([log("x")])
+    assert [line.text for line in lines] == ["x"]
+    session.set_log_printer(None)
+    assert not current().listeners
+    undo()
+    [listener] = current().listeners
+    listener([log("y")])
+    assert capsys.readouterr().out == "(f pid=7) y\n"
+
+
+def test_resources_and_nodes() -> None:
+    ray.init()
+    assert ray.cluster_resources() == {"CPU": 2.0}
+    assert ray.available_resources() == {"CPU": 1.0}
+    assert ray.nodes()[0]["Alive"]
+
+
+def test_gpu_ids(caplog: pytest.LogCaptureFixture) -> None:
+    ray.init()
+    assert ray.get_gpu_ids() == []
+    process = current().process
+    process.is_driver = False
+    try:
+        process.gpus = ["1"]
+        assert ray.get_gpu_ids() == [1]
+        assert ray.get_runtime_context().get_accelerator_ids() == {"GPU": ["1"]}
+        task = TaskContext(task=b"t" * 24, name="f", function="f", gpus=["0", "2"])
+        token = context.enter_task(task, main=True)
+        assert ray.get_gpu_ids() == [0, 2]
+        task.gpus = ["GPU-ab"]
+        assert ray.get_gpu_ids() == ["GPU-ab"]
+        context.leave_task(token, main=True)
+    finally:
+        process.is_driver = True
+
+
+def test_the_runtime_context_of_the_driver(caplog: pytest.LogCaptureFixture) -> None:
+    ray.init(namespace="n")
+    found = ray.get_runtime_context()
+    assert (found.get_job_id(), found.get_node_id(), found.namespace) == ("01" * 4, "02" * 28, "n")
+    assert found.get_worker_id() == "03" * 28
+    for value in (found.get_task_id(), found.get_task_name(), found.get_task_function_name()):
+        assert value is None
+    assert found.get_actor_id() is None
+    assert found.get_actor_name() is None
+    assert found.get_assigned_resources() == {}
+    assert found.get_accelerator_ids() == {"GPU": []}
+    assert found.get_session_name() == "fake"
+    assert found.get_placement_group_id() is None
+    assert json.loads(found.get_runtime_env_string()) == {}
+    with pytest.raises(RuntimeError):
+        found.is_canceled()
+    with pytest.raises(AssertionError):
+        _ = found.was_current_actor_reconstructed
+    with pytest.warns(DeprecationWarning, match="get_job_id"):
+        assert found.job_id.hex() == "01" * 4
+    assert "only available in a task" in caplog.text
+
+
+def test_the_runtime_context_of_a_task() -> None:
+    ray.init()
+
+    @ray.remote(name="mine")
+    def f() -> tuple[Any, ...]:
+        found = ray.get_runtime_context()
+        return found.get_task_id(), found.get_task_name(), found.is_canceled(), found.get_actor_id()
+
+    ref = f.remote()
+    assert ray.get(ref) == (ref.task_id().hex(), "mine", False, None)
+
+
+def test_a_runtime_env_is_a_dict() -> None:
+    env = ray.runtime_env.RuntimeEnv(env_vars={"A": "1"}, working_dir="/x")
+    assert env == {"env_vars": {"A": "1"}, "working_dir": "/x"}
+    assert env.to_dict() == dict(env)
+    ray.init(runtime_env=env)
+    assert current().init_options.runtime_env == env
+
+
+def test_a_timeline_has_a_row_per_attempt(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray.init()
+    events = [
+        TaskSubmitted(task="t", name="f", kind="task", parent=None, dependencies=[], returns=[], demand={}),
+        TaskStarted(task="t", worker="w", held={}, at=1.0),
+        TaskFinished(task="t", at=3.5),
+    ]
+
+    def subscribe(listener: Any) -> Callable[[], None]:
+        listener(events)
+        return lambda: None
+
+    monkeypatch.setattr(current(), "subscribe", subscribe)
+    [row] = ray.timeline() or []
+    assert (row["name"], row["ph"], row["ts"], row["dur"]) == ("f", "X", 1e6, 2.5e6)
+    path = tmp_path / "trace.json"
+    assert ray.timeline(str(path)) is None
+    assert json.loads(path.read_text()) == [row]
+
+
+def test_every_name_of_the_face_is_there() -> None:
+    for name in ray.__all__:
+        assert getattr(ray, name) is not None, name
+    assert set(ray.__all__) <= set(dir(ray))
+    with pytest.raises(AttributeError, match="absent"):
+        ray.absent  # noqa: B018
+
+
+def test_importing_is_cheap() -> None:
+    program = (
+        "import sys, time; t = time.perf_counter(); import jupyter_ray; "
+        "print(time.perf_counter() - t, len([m for m in sys.modules if m.startswith('jupyter_ray')]))"
+    )
+    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout for _ in range(3)]
+    seconds = min(float(run.split()[0]) for run in runs)
+    assert seconds < 0.06, f"{seconds * 1000:.0f} ms"
+    assert int(runs[0].split()[1]) <= 2

@@ -1,0 +1,162 @@
+"""Errors: that of a task is a `RayTaskError` and an instance of its own class."""
+
+from __future__ import annotations
+
+import builtins
+import pickle
+import sys
+from typing import Any
+
+import pytest
+
+from jupyter_ray import exceptions
+from jupyter_ray.exceptions import RayError, RayTaskError
+
+
+class Custom(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+    def describe(self) -> str:
+        return f"code {self.code}"
+
+
+class NeedsTwo(Exception):
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__(f"{a} and {b}")
+        self.total = a + b
+
+
+class Final(Exception):
+    def __init_subclass__(cls) -> None:
+        raise TypeError("final")
+
+
+def dual(cause: BaseException | None, text: str = "Traceback: boom") -> RayTaskError:
+    return RayTaskError("f", text, cause, pid=7, actor=None).as_instanceof_cause()
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        KeyError("k"),
+        FileNotFoundError(2, "no such file", "x.txt"),
+        UnicodeDecodeError("utf-8", b"abc", 0, 1, "bad"),
+        Custom(3),
+        exceptions.GetTimeoutError("late"),
+        exceptions.TaskCancelledError("ab"),
+        exceptions.WorkerCrashedError(),
+        exceptions.ActorDiedError("gone", "ab"),
+    ],
+    ids=lambda cause: type(cause).__name__,
+)
+def test_an_error_is_of_both_classes_also_after_pickling(cause: Exception) -> None:
+    error = dual(cause)
+    for each in (error, pickle.loads(pickle.dumps(error))):
+        assert isinstance(each, RayTaskError)
+        assert isinstance(each, type(cause))
+        assert type(each).__name__ == f"RayTaskError({type(cause).__name__})"
+        assert each.args == cause.args
+        assert isinstance(each.cause, type(cause))
+        assert str(each) == "ray::f() (pid=7, ip=127.0.0.1)\nTraceback: boom"
+
+
+def test_attributes_and_methods_of_the_original_are_there() -> None:
+    error: Any = dual(Custom(3))
+    assert error.code == 3
+    assert error.describe() == "code 3"
+    with pytest.raises(AttributeError):
+        error.absent  # noqa: B018
+    os_error: Any = dual(FileNotFoundError(2, "no such file", "x.txt"))
+    assert (os_error.errno, os_error.strerror, os_error.filename) == (2, "no such file", "x.txt")
+    late: Any = dual(StopIteration(5))
+    assert late.value == 5
+
+
+def test_a_class_with_other_arguments_still_becomes_dual() -> None:
+    error: Any = dual(NeedsTwo(1, 2))
+    assert isinstance(error, NeedsTwo)
+    assert error.total == 3
+
+
+if sys.version_info >= (3, 11):
+
+    def test_a_group_keeps_its_errors() -> None:
+        group = builtins.ExceptionGroup("two", [ValueError(1), KeyError(2)])
+        error: Any = dual(group)
+        assert isinstance(error, builtins.ExceptionGroup)
+        assert [type(each) for each in error.exceptions] == [ValueError, KeyError]
+
+
+@pytest.mark.parametrize("cause", [None, Final(), KeyboardInterrupt(), SystemExit(1), Exception("plain")], ids=repr)
+def test_what_cannot_be_dual_is_a_plain_task_error(cause: BaseException | None) -> None:
+    error = dual(cause)
+    assert type(error) is RayTaskError
+    assert error.cause is cause
+
+
+def test_an_error_passed_on_by_another_task_keeps_its_class() -> None:
+    outer = RayTaskError("g", "outer", dual(KeyError("k"))).as_instanceof_cause()
+    assert isinstance(outer, KeyError)
+    assert type(outer).__name__ == "RayTaskError(KeyError)"
+    assert outer.function_name == "g"
+
+
+def test_the_chain_of_causes_is_kept() -> None:
+    cause = KeyError("k")
+    cause.__cause__ = ValueError("first")
+    assert isinstance(dual(cause).__cause__, ValueError)
+
+
+def test_the_actor_is_named() -> None:
+    error = RayTaskError("A.m", "text", None, pid=7, actor="A(01), repr=<A>")
+    assert "actor=A(01), repr=<A>" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "bases"),
+    [
+        (exceptions.GetTimeoutError, (RayError, TimeoutError)),
+        (exceptions.ActorDiedError, (exceptions.RayActorError,)),
+        (exceptions.ActorUnavailableError, (exceptions.RayActorError,)),
+        (exceptions.ActorAlreadyExistsError, (ValueError, RayError)),
+        (exceptions.ActorHandleNotFoundError, (ValueError, RayError)),
+        (exceptions.OwnerDiedError, (exceptions.ObjectLostError,)),
+        (exceptions.ObjectReconstructionFailedError, (exceptions.ObjectLostError,)),
+        (exceptions.ObjectFetchTimedOutError, (exceptions.ObjectLostError,)),
+        (exceptions.ObjectFreedError, (exceptions.ObjectLostError,)),
+        (exceptions.ReferenceCountingAssertionError, (exceptions.ObjectLostError,)),
+    ],
+)
+def test_the_family_tree_is_rays(error: type[Exception], bases: tuple[type[Exception], ...]) -> None:
+    assert all(issubclass(error, base) for base in bases)
+
+
+NAMES = """
+RayError RayTaskError TaskCancelledError WorkerCrashedError RayActorError ActorDiedError ActorUnavailableError
+GetTimeoutError RaySystemError ObjectLostError ObjectStoreFullError PendingCallsLimitExceeded RuntimeEnvSetupError
+TaskUnschedulableError ActorUnschedulableError ActorAlreadyExistsError ActorHandleNotFoundError
+UnserializableException AsyncioActorExit OwnerDiedError ObjectReconstructionFailedError ObjectFetchTimedOutError
+ObjectFreedError ReferenceCountingAssertionError OutOfDiskError OutOfMemoryError TaskPlacementGroupRemoved
+ActorPlacementGroupRemoved ObjectRefStreamEndOfStreamError StreamingGeneratorReplayInconsistentError UserCodeException
+NodeDiedError LocalRayletDiedError PlasmaObjectNotAvailable OufOfBandObjectRefSerializationException
+ResourceDeadlockError
+"""
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_every_error_is_a_ray_error_that_pickles_and_has_a_message(name: str) -> None:
+    kind = getattr(exceptions, name)
+    assert issubclass(kind, RayError)
+    error = kind("f", "why") if kind is RayTaskError else kind("why")
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is kind
+    assert str(back) == str(error)
+    assert "why" in error.error_message
+
+
+def test_an_actors_error_says_whether_the_constructor_failed() -> None:
+    error = exceptions.ActorDiedError("no", "ab", True)
+    back = pickle.loads(pickle.dumps(error))
+    assert (back.actor_init_failed, back.actor_id, str(back), back.error_msg) == (True, "ab", "no", "no")

@@ -1,0 +1,162 @@
+"""The tables of options: what each keyword accepts, and what the records say of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jupyter_ray import options as tables
+from jupyter_ray.options import ActorOptions, PlacementGroupOption, TaskOptions
+from jupyter_ray.resources import PARTS
+
+
+@pytest.mark.parametrize(
+    ("written", "error", "text"),
+    [
+        ({"num_cpu": 1}, ValueError, r"num_cpu.*num_cpus"),
+        ({"num_cpus": "2"}, TypeError, "num_cpus"),
+        ({"num_cpus": True}, TypeError, "num_cpus"),
+        ({"num_cpus": -1}, ValueError, "cannot be negative"),
+        ({"num_cpus": 0.00001}, ValueError, "0.0001"),
+        ({"num_gpus": 1.5}, ValueError, "whole number"),
+        ({"resources": {"CPU": 1}}, ValueError, "num_cpus"),
+        ({"resources": {"GPU": 1}}, ValueError, "num_gpus"),
+        ({"resources": {"x": -1}}, ValueError, "negative"),
+        ({"resources": {"x": "much"}}, ValueError, "names to numbers"),
+        ({"resources": [1]}, TypeError, "dict"),
+        ({"num_returns": -1}, ValueError, ">= 0"),
+        ({"num_returns": "lots"}, ValueError, "streaming"),
+        ({"num_returns": 1.5}, TypeError, "num_returns"),
+        ({"max_retries": -2}, ValueError, "endless"),
+        ({"max_retries": "3"}, TypeError, "max_retries"),
+        ({"max_calls": -1}, ValueError, "max_calls"),
+        ({"retry_exceptions": [int]}, ValueError, "list of exceptions"),
+        ({"retry_exceptions": None}, TypeError, "retry_exceptions"),
+        ({"runtime_env": "x"}, TypeError, "runtime_env"),
+        ({"scheduling_strategy": "FASTEST"}, ValueError, "FASTEST"),
+        ({"_generator_backpressure_num_objects": 0}, ValueError, "at least 1"),
+        ({"name": 3}, TypeError, "name"),
+        ({"writable": [1.5]}, ValueError, "names or positions"),
+        ({"inout": True}, TypeError, "inout"),
+        ({"max_restarts": 1}, ValueError, "max_restarts"),
+    ],
+)
+def test_a_wrong_task_option_is_named(written: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        tables.check(tables.TASK, "remote functions", written)
+
+
+@pytest.mark.parametrize(
+    ("written", "error"),
+    [
+        ({"lifetime": "eternal"}, ValueError),
+        ({"max_concurrency": 0}, ValueError),
+        ({"max_restarts": -2}, ValueError),
+        ({"name": 1}, TypeError),
+        ({"get_if_exists": 1}, TypeError),
+        ({"max_retries": 1}, ValueError),
+        ({"concurrency_groups": ["io"]}, TypeError),
+    ],
+)
+def test_a_wrong_actor_option_is_an_error(written: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        tables.check(tables.ACTOR, "actors", written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"num_cpus": 0},
+        {"num_cpus": 0.0001},
+        {"num_cpus": None, "num_gpus": None},
+        {"num_gpus": 0.5},
+        {"num_gpus": 3},
+        {"num_returns": 0},
+        {"num_returns": "streaming"},
+        {"max_retries": -1},
+        {"retry_exceptions": (KeyError, OSError)},
+        {"scheduling_strategy": "SPREAD"},
+        {"label_selector": {"zone": "a"}, "fallback_strategy": [], "_labels": {}, "object_store_memory": 1},
+        {"writable": True},
+        {"writable": ["a", 0]},
+        {"inout": ["result"]},
+        {"enable_task_events": False},
+    ],
+)
+def test_what_ray_accepts_is_accepted(written: dict[str, Any]) -> None:
+    tables.check(tables.TASK, "remote functions", written)
+    assert isinstance(tables.task_options(written, is_generator=None), TaskOptions)
+
+
+@pytest.mark.parametrize(("table", "name"), [(tables.TASK, "max_calls"), (tables.ACTOR, "concurrency_groups")])
+def test_some_options_belong_to_the_decorator(table: dict[str, tables.Keyword], name: str) -> None:
+    with pytest.raises(ValueError, match=r"not supported in '.options"):
+        tables.check_override(table, "x", {name: None})
+
+
+def test_the_number_of_returns_follows_the_function() -> None:
+    assert tables.task_options({}, is_generator=False).num_returns == 1
+    assert tables.task_options({}, is_generator=None).num_returns == 1
+    assert tables.task_options({}, is_generator=True).num_returns == "streaming"
+    assert tables.task_options({"num_returns": 3}, is_generator=True).num_returns == 3
+    assert tables.task_options({"num_returns": "streaming"}, is_generator=None).num_returns == "streaming"
+    with pytest.raises(ValueError, match="only for generator functions"):
+        tables.task_options({"num_returns": "streaming"}, is_generator=False)
+
+
+def test_a_worker_that_used_a_gpu_runs_one_task_unless_told_otherwise() -> None:
+    assert tables.task_options({"num_gpus": 1}, is_generator=False).max_calls == 1
+    assert tables.task_options({"num_gpus": 1, "max_calls": 0}, is_generator=False).max_calls == 0
+    assert tables.task_options({}, is_generator=False).max_calls is None
+
+
+def test_none_means_the_default() -> None:
+    options = tables.actor_options({"max_restarts": None, "max_pending_calls": None, "enable_task_events": True})
+    assert (options.max_restarts, options.max_pending_calls) == (0, -1)
+    assert tables.task_options({"_generator_backpressure_num_objects": None}, is_generator=True) == TaskOptions(
+        num_returns="streaming"
+    )
+
+
+def test_an_accelerator_type_is_a_trace_of_a_resource() -> None:
+    options = tables.task_options({"accelerator_type": "A100", "resources": {"x": 1}}, is_generator=False)
+    assert options.resources == {"x": 1, "accelerator_type:A100": 0.001}
+
+
+def test_the_deprecated_spelling_of_placement_groups_warns() -> None:
+    group = object()
+    with pytest.warns(DeprecationWarning, match="scheduling_strategy"):
+        tables.check(tables.TASK, "remote functions", {"placement_group": group})
+    options = tables.task_options({"placement_group": group, "placement_group_bundle_index": 2}, is_generator=False)
+    assert options.scheduling_strategy == PlacementGroupOption(group, 2)
+    with pytest.raises(ValueError, match="deprecated"):
+        tables.check(tables.TASK, "x", {"placement_group": group, "scheduling_strategy": "SPREAD"})
+
+
+def test_get_if_exists_wants_a_name() -> None:
+    with pytest.raises(ValueError, match="name"):
+        tables.actor_options({"get_if_exists": True})
+    assert tables.actor_options({"get_if_exists": True, "name": "a"}).get_if_exists
+
+
+@pytest.mark.parametrize(
+    ("options", "held", "placed"),
+    [
+        (ActorOptions(), 0, 1),
+        (ActorOptions(num_cpus=0), 0, 0),
+        (ActorOptions(num_cpus=2), 2, 2),
+        (ActorOptions(num_gpus=1), 1, 1),
+        (ActorOptions(resources={"x": 1}), 1, 1),
+        (ActorOptions(memory=100), 0, 1),
+        (ActorOptions(num_cpus=0.5, num_gpus=1), 0.5, 0.5),
+    ],
+)
+def test_the_cpus_of_actors(options: ActorOptions, held: float, placed: float) -> None:
+    assert options.demand().get("CPU", 0) == held * PARTS
+    assert options.placement_demand().get("CPU", 0) == placed * PARTS
+
+
+def test_the_cpus_of_tasks() -> None:
+    assert TaskOptions().demand() == {"CPU": PARTS}
+    assert TaskOptions(num_cpus=0, num_gpus=0.5, memory=8).demand() == {"GPU": PARTS // 2, "memory": 8 * PARTS}
