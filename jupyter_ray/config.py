@@ -10,7 +10,10 @@ INLINE_LIMIT = 100 * 1024
 """Bytes up to which a value travels in the message; larger ones go to shared memory (Ray's figure)."""
 
 ACTOR_BACKLOG = 10_000
-"""Calls that one caller may have unfinished on one actor; past it ``.remote()`` waits, so that a flood is slowed at its source."""
+"""Calls that one caller may have unfinished on one actor; past it ``.remote()`` waits.
+
+So that a flood is slowed at its source.
+"""
 
 EVENT_LOG = 100_000
 """Events that the runtime remembers."""

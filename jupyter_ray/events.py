@@ -1,9 +1,9 @@
 """The event vocabulary: every state change of a runtime is one frozen event.
 
 The engine numbers the events and emits them in order; whoever folds them in that order knows the runtime's whole
-state. `Event.seq` is gapless per runtime, `Event.at` is in Unix seconds. Identifiers are hex strings, so that an event
-can be printed, stored and sent to a browser as it is. Amounts of resources are floats here (for people); the ledger
-that they come from counts in fixed point.
+state. `Event.seq` is gapless per runtime, `Event.at` is in Unix seconds. Identifiers are hex strings, so that an
+event can be printed, stored and sent to a browser as it is. Amounts of resources are floats here (for people); the
+ledger that they come from counts in fixed point.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class LogLines(Event, frozen=True, kw_only=True, tag="log_lines"):
     cell: str | None = None
 
 
-AnyEvent = Union[
+AnyEvent = Union[  # noqa: UP007 - one name a line reads better
     RuntimeReady,
     RuntimeStopped,
     TaskSubmitted,

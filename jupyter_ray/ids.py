@@ -1,8 +1,8 @@
 """Identifiers: fixed-length byte strings, with the lengths of Ray's.
 
-A task id is a random prefix of the process that made it and a counter; an object id is the id of its task followed by the
-index of the return value, so that the task of an object needs no look-up. On the wire identifiers are plain ``bytes``:
-an object id has 28, an actor id 16, and the length tells them apart where both are counted.
+A task id is a random prefix of the process that made it and a counter; an object id is the id of its task followed by
+the index of the return value, so that the task of an object needs no look-up. On the wire identifiers are plain
+``bytes``: an object id has 28, an actor id 16, and the length tells them apart where both are counted.
 """
 
 from __future__ import annotations

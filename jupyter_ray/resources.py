@@ -1,7 +1,7 @@
 """Amounts of resources, in fixed point.
 
-One unit is 10,000 parts, as in Ray, so that ten tasks of ``num_cpus=0.1`` fill one CPU exactly. A `Demand` maps the name of
-a resource to a number of parts; zero amounts are left out. Nothing but `from_parts` makes floats.
+One unit is 10,000 parts, as in Ray, so that ten tasks of ``num_cpus=0.1`` fill one CPU exactly. A `Demand` maps the
+name of a resource to a number of parts; zero amounts are left out. Nothing but `from_parts` makes floats.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The port: what an engine offers to the API above it.
 
-The local engine and the Ray engine implement `Engine`, and pass the same contract suite (``tests/contract``). The API layer
-turns Ray's call syntax into these calls; it validates options and signatures, so an engine may trust them.
+The local engine and the Ray engine implement `Engine`, and pass the same contract suite (``tests/contract``). The API
+layer turns Ray's call syntax into these calls; it validates options and signatures, so an engine may trust them.
 """
 
 from __future__ import annotations
@@ -127,7 +127,10 @@ class Engine(Protocol):
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> list[bytes]:
-        """Wait until `num_returns` of `refs` are ready or `timeout` went by; return the ids of ready ones, at most `num_returns`."""
+        """Wait until `num_returns` of `refs` are ready or `timeout` went by; return the ids of ready ones.
+
+        At most `num_returns`.
+        """
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel the task that makes the object; nothing if it has ended. ValueError: force on an actor's call."""
@@ -154,7 +157,10 @@ class Engine(Protocol):
         """Tell whether a cancel was asked for the running task."""
 
     def subscribe(self, listener: EventListener) -> Callable[[], None]:
-        """Send every event from the beginning of the log to `listener`, from a thread of the engine; return the undo."""
+        """Send every event from the beginning of the log to `listener`, from a thread of the engine.
+
+        Return the undo.
+        """
 
     def statistics(self) -> dict[str, Any]:
         """Return counts of the session: tasks, actors, objects, workers, bytes."""

@@ -1,7 +1,8 @@
 """What runs in this thread: the task, its actor, and the notebook cell that asked for it.
 
-A worker enters a `TaskContext` before it calls user code; a driver has none. The cell is an opaque token: the notebook layer
-says through `set_cell_source` which cell runs now, tasks inherit it from the task that submits them, and their output carries it back.
+A worker enters a `TaskContext` before it calls user code; a driver has none. The cell is an opaque token: the
+notebook layer says through `set_cell_source` which cell runs now, tasks inherit it from the task that submits them,
+and their output carries it back.
 """
 
 from __future__ import annotations

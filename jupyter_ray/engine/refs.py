@@ -1,9 +1,9 @@
 """References: what a user holds of an object or of an actor.
 
-A reference is counted. While a Python object for it lives in this process, the process is one of its holders; when the
-last one goes, the engine is told through the `Counter` that made it. Pickling a reference hands it on: it must happen inside
-a `collecting` block, which is how an engine learns what a value contains. Outside of one (a user who pickles by hand) the
-reference is pinned for ever, as in Ray.
+A reference is counted. While a Python object for it lives in this process, the process is one of its holders; when
+the last one goes, the engine is told through the `Counter` that made it. Pickling a reference hands it on: it must
+happen inside a `collecting` block, which is how an engine learns what a value contains. Outside of one (a user who
+pickles by hand) the reference is pinned for ever, as in Ray.
 """
 
 from __future__ import annotations

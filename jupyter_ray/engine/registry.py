@@ -1,7 +1,7 @@
 """Which engine this process uses, how engines are found, and who is told of a change.
 
-Engines are named by strings and imported at first use, so that nothing above knows one, and a script that never uses the Ray
-engine never imports it.
+Engines are named by strings and imported at first use, so that nothing above knows one, and a script that never uses
+the Ray engine never imports it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def _provider(kind: str) -> Any:
 
 
 def start(kind: str, options: InitOptions, address: str | None = None) -> Engine:
-    """Start the engine named `kind` (``"local"`` or ``"ray"``) and return it, ready for use; does not make it current."""
+    """Start the engine named `kind` (``"local"`` or ``"ray"``) and return it, ready for use.
+
+    Does not make it current.
+    """
     engine: Engine = _provider(kind).start(options, address)
     return engine
 

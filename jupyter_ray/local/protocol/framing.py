@@ -24,8 +24,8 @@ def frame(payload: bytes) -> bytes:
 class FrameReader:
     """Cuts a stream of bytes into frames.
 
-    `feed` what came; it returns the frames that are whole. The rest waits inside, and is not copied again until the frame that
-    it begins is complete.
+    `feed` what came; it returns the frames that are whole. The rest waits inside, and is not copied again until the
+    frame that it begins is complete.
     """
 
     __slots__ = ("_buffer", "_needed")

@@ -1,13 +1,18 @@
 """Every message between a client (driver or worker) and the runtime, and nothing else.
 
-A task's description has two parts. `TaskSpec` is what the runtime reads in order to decide; `TaskSpec.body` is an encoded `Body`
-between the caller and the worker, which the runtime passes on unread. Identifiers are plain ``bytes``; amounts are parts
-of 1/10,000 (see `jupyter_ray.resources`). In lists of counted ids, 28 bytes are an object and 16 an actor.
+A task's description has two parts. `TaskSpec` is what the runtime reads in order to decide; `TaskSpec.body` is an
+encoded `Body` between the caller and the worker, which the runtime passes on unread. Identifiers are plain ``bytes``;
+amounts are parts of 1/10,000 (see `jupyter_ray.resources`). In lists of counted ids, 28 bytes are an object and 16 an
+actor.
 
-Counting. The runtime knows, for each process, how many times it granted a reference to it: when the process made it (`Submit`,
-`Put`, `CreateActor`), and each time a message to it carries a value or arguments that contain the reference. A process that has
-no Python object left for a reference says `Drop` with the number of grants it has seen; a grant that is on its way
-meanwhile keeps the object alive.
+Counting. The runtime knows, for each process, how many times it granted a reference to it: when the process made it
+(`Submit`, `Put`, `CreateActor`), and each time a message to it carries a value or arguments that contain the
+reference. A process that has no Python object left for a reference says `Drop` with the number of grants it has seen;
+a grant that is on its way meanwhile keeps the object alive.
+
+Streams. The stream itself is the object `return_id(task, 1)`: ready (with None, or the error of a lost worker) when
+the task has ended. Item number i, from 1, is `return_id(task, i + 1)`. Each new item that a `StreamState` announces
+to the stream's holder is one grant of that item to it.
 """
 
 from __future__ import annotations
@@ -59,8 +64,8 @@ class Payload(Message):
 class Body(Message):
     """What a worker needs in order to run a task, beside its dependencies' values.
 
-    `args` holds the pickled pair ``(args, kwargs)``, in which `Argument(i)` stands for dependency i; None: no arguments.
-    `retry_on` is a pickled tuple of exception classes; `writable` and `inout` are as the user wrote them.
+    `args` holds the pickled pair ``(args, kwargs)``, in which `Argument(i)` stands for dependency i; None: no
+    arguments. `retry_on` is a pickled tuple of exception classes; `writable` and `inout` are as the user wrote them.
     """
 
     function: str = ""
@@ -70,6 +75,8 @@ class Body(Message):
     writable: bool | list[str | int] | None = None
     inout: list[str | int] | None = None
     backpressure: int = -1
+    max_calls: int = 0
+    """The worker leaves after this many calls of the function; 0: never."""
 
 
 class TaskSpec(Message):
@@ -145,6 +152,9 @@ class Bind(Message, tag=2):
     environ: dict[str, str]
     env: str = ""
     store_limit: int = 0
+    job: bytes = b""
+    node: bytes = b""
+    """The ids that the driver's process context shows; workers get the same in their setup."""
 
 
 class Export(Message, tag=3):
@@ -164,15 +174,19 @@ class Submit(Message, tag=4):
 
 
 class CreateActor(Message, tag=5):
-    """Make an actor. With a name the runtime answers `Answer`: ``{"actor", "handle", "created"}``; else `request` is 0."""
+    """Make an actor.
+
+    With a name the runtime answers `Answer`: ``{"actor", "handle", "created"}``; else `request` is 0.
+    """
 
     request: int
     spec: ActorSpec
 
 
 class Get(Message, tag=6):
-    """Ask for values; answered by `Reply` when all are there, at the first error, or after `timeout` seconds (None: never).
+    """Ask for values; answered by `Reply` when all are there, at the first error, or when the time is up.
 
+    The time is `timeout` seconds; None: never.
     `task` is the task that blocks meanwhile, None if nothing blocks. `returned` are tasks that this worker had been
     handed in advance and gives back, since it is about to block.
     """
@@ -185,7 +199,10 @@ class Get(Message, tag=6):
 
 
 class Wait(Message, tag=7):
-    """Ask which of `ids` are ready; answered by `Reply` (without values) once `count` are, or after `timeout` seconds."""
+    """Ask which of `ids` are ready; answered by `Reply` (without values) once `count` are.
+
+    Or after `timeout` seconds.
+    """
 
     request: int
     ids: list[bytes]
@@ -255,8 +272,8 @@ class Subscribe(Message, tag=15):
 class Done(Message, tag=16):
     """A task ended. `returns` has one payload per return value (a single error payload if `failed`).
 
-    `seconds` is how long user code ran. `retry` tells that the error is one that the task may be retried for. `exiting`: the process
-    leaves by itself after this message (`exit_actor`, `max_calls`).
+    `seconds` is how long user code ran. `retry` tells that the error is one that the task may be retried for.
+    `exiting`: the process leaves by itself after this message (`exit_actor`, `max_calls`).
     """
 
     task: bytes
@@ -306,7 +323,7 @@ class Consumed(Message, tag=21):
     index: int
 
 
-ClientMessage = Union[
+ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Hello,
     Bind,
     Export,
@@ -337,7 +354,8 @@ ClientMessage = Union[
 class Reply(Message, tag=40):
     """The answer to `Get`, `Wait` or `AwaitRoom`.
 
-    `ready` are the ids that are ready; for `Get`, `values` stand beside them. `complete` is False when the time was up.
+    `ready` are the ids that are ready; for `Get`, `values` stand beside them. `complete` is False when the time was
+    up.
     """
 
     request: int
@@ -347,7 +365,10 @@ class Reply(Message, tag=40):
 
 
 class Answer(Message, tag=41):
-    """The answer to `Bind`, `CreateActor` or `Query`. With `error` set (an exception's name), `value` is its message."""
+    """The answer to `Bind`, `CreateActor` or `Query`.
+
+    With `error` set (an exception's name), `value` is its message.
+    """
 
     request: int
     value: Any = None
@@ -363,9 +384,11 @@ class Function(Message):
 
 
 class Execute(Message, tag=42):
-    """Run a task: now if the worker is idle, else after those it already has. `values` are the dependencies' values, in order.
+    """Run a task: now if the worker is idle, else after those it already has.
 
-    `functions` are the definitions that this worker has not seen in this version. `caller` is the client that submitted it.
+    `values` are the dependencies' values, in order.
+    `functions` are the definitions that this worker has not seen in this version. `caller` is the client that
+    submitted it.
     """
 
     task: bytes
@@ -384,7 +407,10 @@ class Execute(Message, tag=42):
     actor: bytes | None = None
     concurrency_group: str = ""
     contained: list[bytes] = []
-    """Counted ids in the arguments, which this worker now holds: those in `body`; those of `values` are in the values."""
+    """Counted ids in the arguments, which this worker now holds: those in `body`.
+
+    Those of `values` are in the values.
+    """
     retries_left: bool = False
     spec: ActorSpec | None = None
     """For a constructor: the actor to become."""
@@ -434,4 +460,4 @@ class Consume(Message, tag=49):
     index: int
 
 
-ServerMessage = Union[Reply, Answer, Execute, Interrupt, Recall, Exit, Events, Define, StreamState, Consume]
+ServerMessage = Reply | Answer | Execute | Interrupt | Recall | Exit | Events | Define | StreamState | Consume

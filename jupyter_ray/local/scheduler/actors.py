@@ -1,7 +1,8 @@
 """Actors: who may be called, in which order, and what becomes of the calls when an actor goes.
 
-Rules. Calls of one caller start in the order in which they were made; callers take turns, so a flood of one delays another by one call. A worker
-has at most as many calls as it can run at once, and, if they are short, the next few in advance.
+Rules. Calls of one caller start in the order in which they were made; callers take turns, so a flood of one delays
+another by one call. A worker has at most as many calls as it can run at once, and, if they are short, the next few in
+advance.
 """
 
 from __future__ import annotations
@@ -263,9 +264,7 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
         step.state.ledger.release(actor.allocation)
         actor.allocation = None
     step.events.append(
-        ActorRestarted(
-            seq=step.number(), at=step.now, actor=actor.id.hex(), restarts=actor.restarts, reason=reason
-        )
+        ActorRestarted(seq=step.number(), at=step.now, actor=actor.id.hex(), restarts=actor.restarts, reason=reason)
     )
     unavailable = errors.actor_unavailable(actor.id, actor.label, reason)
     for task in reversed(list(actor.handed.values())):

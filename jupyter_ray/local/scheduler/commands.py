@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Union
-
 import msgspec
 
 from jupyter_ray.local.protocol.messages import ServerMessage
@@ -46,4 +44,4 @@ class DiscardSegment(msgspec.Struct, frozen=True):
     size: int
 
 
-Command = Union[Send, StartWorker, StopWorker, SetTimer, DiscardSegment]
+Command = Send | StartWorker | StopWorker | SetTimer | DiscardSegment

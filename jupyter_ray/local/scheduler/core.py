@@ -1,8 +1,9 @@
 """The scheduler: a stimulus in, a list of commands out.
 
-No sockets, no clock, no randomness: `handle` gets the time with the stimulus, and its results can be replayed. A client's message is taken
-by the function that `_SAID` names for its type; that changes records and leaves an agenda, which `_settle` works off until nothing is
-left. Events are numbered as they are made; `take_events` hands them to whoever keeps the log.
+No sockets, no clock, no randomness: `handle` gets the time with the stimulus, and its results can be replayed. A
+client's message is taken by the function that `_SAID` names for its type; that changes records and leaves an agenda,
+which `_settle` works off until nothing is left. Events are numbered as they are made; `take_events` hands them to
+whoever keeps the log.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ from typing import Any
 from jupyter_ray.events import AnyEvent, LogLines, RuntimeReady, WorkerDied, WorkerStarted
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol import messages as m
-from jupyter_ray.local.scheduler import actors, deadlock, dependencies, placement, queries, requests, transitions
+from jupyter_ray.local.scheduler import (
+    actors,
+    deadlock,
+    dependencies,
+    placement,
+    queries,
+    requests,
+    streams,
+    submission,
+    transitions,
+)
 from jupyter_ray.local.scheduler.commands import Command, DiscardSegment
 from jupyter_ray.local.scheduler.ledger import Ledger
 from jupyter_ray.local.scheduler.records import (
@@ -146,7 +157,7 @@ def _export(step: Step, client: ClientRecord, message: m.Export) -> None:
 def _submit(step: Step, client: ClientRecord, message: m.Submit) -> None:
     spec = message.spec
     actor = step.state.actors.get(spec.actor) if spec.kind == "method" and spec.actor is not None else None
-    transitions.submit(step, client, spec, actor)
+    submission.submit(step, client, spec, actor)
 
 
 def _create_actor(step: Step, client: ClientRecord, message: m.CreateActor) -> None:
@@ -162,7 +173,7 @@ def _create_actor(step: Step, client: ClientRecord, message: m.CreateActor) -> N
         step.send(client, m.Answer(message.request, found))
         return
     actor = actors.register(step, client, spec)
-    transitions.submit(step, client, spec.creation, actor)
+    submission.submit(step, client, spec.creation, actor)
     if message.request:
         made = {"actor": actor.id, "handle": spec.handle, "created": True}
         step.send(client, m.Answer(message.request, made))
@@ -247,7 +258,7 @@ def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
 def _item(step: Step, client: ClientRecord, message: m.Item) -> None:
     task = step.state.tasks.get(message.task)
     if task is not None and task.worker is not None and task.worker.id == client.id:
-        transitions.item(step, task, message)
+        streams.item(step, task, message)
     elif message.payload.segment:
         step.commands.append(DiscardSegment(message.payload.segment, message.payload.size))
 
@@ -262,7 +273,7 @@ def _gave_back(step: Step, client: ClientRecord, message: m.Returned) -> None:
 def _consumed(step: Step, client: ClientRecord, message: m.Consumed) -> None:
     task = step.state.tasks.get(message.task)
     if task is not None and task.client is client:
-        transitions.consumed(step, task, message.index)
+        streams.consumed(step, task, message.index)
 
 
 def _log(step: Step, client: ClientRecord, message: m.Log) -> None:
@@ -346,9 +357,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
     worker.state = WorkerState.DEAD
     reason = worker.doomed or stimulus.reason
     step.events.append(
-        WorkerDied(
-            seq=step.number(), at=step.now, worker=worker.id.hex(), reason=reason, expected=bool(worker.doomed)
-        )
+        WorkerDied(seq=step.number(), at=step.now, worker=worker.id.hex(), reason=reason, expected=bool(worker.doomed))
     )
     client = state.clients.pop(worker.id, None)
     if client is not None:
@@ -393,7 +402,7 @@ def _orphans(step: Step, client: ClientRecord) -> None:
     for task in list(state.tasks.values()):
         if task.client is not client or task.spec.kind == "actor":
             continue
-        records = (state.objects.get(object_id) for object_id in transitions.returns(task.spec))
+        records = (state.objects.get(object_id) for object_id in streams.returns(task.spec))
         if not any(record is not None and (record.holders > 0 or record.pins > 0) for record in records):
             transitions.cancel(step, task, force=task.spec.kind == "task", recursive=True)
     for actor_id in list(client.created_actors):

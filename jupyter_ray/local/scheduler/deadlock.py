@@ -1,8 +1,8 @@
 """Waits that can never end: a blocked task keeps what the one that it waits for needs.
 
-CPUs are lent while a task waits, so only other resources can do this. The check plays the rest of the session forward as
-favourably as possible: whatever runs ends, whatever fits starts and ends, and an actor whose calls all end may go. A blocked task that even
-then never gets its answer is stuck for certain; one that might get it is left alone.
+CPUs are lent while a task waits, so only other resources can do this. The check plays the rest of the session forward
+as favourably as possible: whatever runs ends, whatever fits starts and ends, and an actor whose calls all end may go.
+A blocked task that even then never gets its answer is stuck for certain; one that might get it is left alone.
 """
 
 from __future__ import annotations

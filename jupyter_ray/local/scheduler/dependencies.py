@@ -1,7 +1,8 @@
 """Who holds which object and which actor's handle, and who waits for them.
 
-A counted id lives while a process holds it (grants) or something that may still need it pins it: a task its arguments, an object what it
-contains. Objects are freed at once when the last reference goes; an actor without references ends after its queued calls.
+A counted id lives while a process holds it (grants) or something that may still need it pins it: a task its
+arguments, an object what it contains. Objects are freed at once when the last reference goes; an actor without
+references ends after its queued calls.
 """
 
 from __future__ import annotations
@@ -131,7 +132,10 @@ def discard(step: Step, payload: Payload, object_id: bytes) -> None:
 
 
 def seal(step: Step, object_id: bytes, payload: Payload) -> None:
-    """Give an object its value, and tell all that wait for it. A second value is discarded: the first one may have been read."""
+    """Give an object its value, and tell all that wait for it.
+
+    A second value is discarded: the first one may have been read.
+    """
     record = step.state.objects.get(object_id)
     if record is None:
         record = step.state.objects[object_id] = ObjectRecord(object_id)
@@ -208,9 +212,7 @@ def _unshow(step: Step, actor: ActorRecord, client: bytes) -> None:
 
 def _passed(step: Step, actor: ActorRecord, holder: str, kind: HolderKind, label: str) -> None:
     step.events.append(
-        HandlePassed(
-            seq=step.number(), at=step.now, actor=actor.id.hex(), holder=holder, holder_kind=kind, label=label
-        )
+        HandlePassed(seq=step.number(), at=step.now, actor=actor.id.hex(), holder=holder, holder_kind=kind, label=label)
     )
 
 

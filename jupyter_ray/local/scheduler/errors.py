@@ -51,8 +51,8 @@ def lost(object_id: bytes) -> Payload:
     """Return the value of an object that nobody knows."""
     return stored(
         ObjectLostError(
-            f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference was made by hand "
-            "or belongs to an earlier session. Make it again."
+            f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference "
+            "was made by hand or belongs to an earlier session. Make it again."
         )
     )
 
@@ -67,8 +67,8 @@ def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:
     """Return the result of a call that was lost when the actor had to be restarted."""
     return stored(
         ActorUnavailableError(
-            f"The actor {label} ({actor.hex()}) was lost while it worked on this call: {reason}. It is being restarted; call again, "
-            "or set max_task_retries.",
+            f"The actor {label} ({actor.hex()}) was lost while it worked on this call: {reason}. "
+            "It is being restarted; call again, or set max_task_retries.",
             actor.hex(),
         )
     )

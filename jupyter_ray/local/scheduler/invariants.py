@@ -42,7 +42,7 @@ def _resources(state: State) -> None:
         held.update(allocation.held)
         devices.update(allocation.devices)
     for name, total in ledger.total.items():
-        assert held[name] + ledger.free[name] == total, f"{name}: {held[name]} held + {ledger.free[name]} free != {total}"
+        assert held[name] + ledger.free[name] == total, f"{name}: {held[name]} + {ledger.free[name]} != {total}"
         assert ledger.free[name] >= 0, f"{name} is oversubscribed"
     for index, free in enumerate(ledger.devices):
         assert devices[index] + free == PARTS, f"GPU {index}: {devices[index]} held + {free} free"
@@ -58,11 +58,13 @@ def _tasks(state: State) -> None:
             assert task.allocation is not None, f"{task!r} runs and holds nothing"
             assert task.allocation.held == task.spec.demand or task.lent, f"{task!r} holds {task.allocation.held}"
         if task.state is TaskState.BLOCKED and task.spec.kind == "task":
-            assert task.allocation is not None and CPU not in task.allocation.held, f"{task!r} is blocked with a CPU"
+            assert task.allocation is not None, f"{task!r} is blocked without an allocation"
+            assert CPU not in task.allocation.held, f"{task!r} is blocked with a CPU"
         if task.state in (TaskState.WAITING, TaskState.READY):
             assert task.worker is None, f"{task!r} has not begun, and has a worker"
         else:
-            assert task.worker is not None and task.worker.tasks.get(task.id) is task, f"{task!r} is not on its worker"
+            assert task.worker is not None, f"{task!r} has no worker"
+            assert task.worker.tasks.get(task.id) is task, f"{task!r} is not on its worker"
         if task.state is TaskState.WAITING:
             assert task.missing > 0, f"{task!r} waits for nothing"
         if task.state is TaskState.READY and task.spec.kind != "method":
@@ -89,7 +91,8 @@ def _actors(state: State) -> None:
             1 for queue in actor.queues.values() for task in queue if task.state in (TaskState.READY, TaskState.WAITING)
         ), f"{actor!r} miscounts its queue"
         if actor.state is ActorState.DEAD:
-            assert actor.allocation is None and not actor.calls, f"{actor!r} is dead and not finished"
+            assert actor.allocation is None, f"{actor!r} is dead and holds something"
+            assert not actor.calls, f"{actor!r} is dead and has calls"
         for task in actor.handed.values():
             assert actor.calls.get(task.id) is task, f"{actor!r} has handed over a call that is over"
         unfinished = Counter(task.client.id for task in actor.calls.values())

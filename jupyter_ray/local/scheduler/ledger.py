@@ -1,7 +1,7 @@
 """Who may hold what: the one place where amounts of resources change hands.
 
-Two rules. The sum of what is held never exceeds the total. GPUs are devices: a whole number of GPUs takes devices that nobody uses, a
-fraction shares one device, the fullest that has room.
+Two rules. The sum of what is held never exceeds the total. GPUs are devices: a whole number of GPUs takes devices
+that nobody uses, a fraction shares one device, the fullest that has room.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which ready task runs where.
 
-Two rules. Tasks whose wait is over get their CPUs back before anything new starts. What starts is the deepest, then the oldest. A worker
-whose tasks are short is handed the next ones in advance; it holds the resources of one.
+Two rules. Tasks whose wait is over get their CPUs back before anything new starts. What starts is the deepest, then
+the oldest. A worker whose tasks are short is handed the next ones in advance; it holds the resources of one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the scheduler knows: plain records, changed only by `transitions` and its helpers.
 
-Every record knows its neighbours by reference (a task its worker, an object its waiting requests), so that a step follows links and never
-searches. `State` owns them all by id.
+Every record knows its neighbours by reference (a task its worker, an object its waiting requests), so that a step
+follows links and never searches. `State` owns them all by id.
 """
 
 from __future__ import annotations
@@ -242,8 +242,8 @@ class FunctionRecord:
 class ReadyClass:
     """Tasks that are alike to the scheduler: same depth, environment and demand.
 
-    The deepest come first: a child is what a blocked parent waits for, and finishing children before beginning more parents bounds the
-    number of blocked processes.
+    The deepest come first: a child is what a blocked parent waits for, and finishing children before beginning more
+    parents bounds the number of blocked processes.
     """
 
     key: Hashable

@@ -1,7 +1,7 @@
 """`get`, `wait`, and waiting for room in an actor's queue: questions that are answered when something is ready.
 
-Opening and answering are here; that a task lends its CPUs meanwhile, and gets its answer only when it holds them again, is in
-`transitions`.
+Opening and answering are here; that a task lends its CPUs meanwhile, and gets its answer only when it holds them
+again, is in `transitions`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One step of the scheduler: what it changes, and what it leaves to be done.
 
-The modules below `transitions` do not call upwards. What they find out about a task or an actor (its last argument came, its
-last handle went) they put on the agenda, and `core` works it off before the step ends.
+The modules below `transitions` do not call upwards. What they find out about a task or an actor (its last argument
+came, its last handle went) they put on the agenda, and `core` works it off before the step ends.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """What happens to the scheduler.
 
-Whatever a client says (`jupyter_ray.local.protocol.messages.ClientMessage`) is a stimulus as it stands, together with the client's id. The
-others, about processes and time, are here.
+Whatever a client says (`jupyter_ray.local.protocol.messages.ClientMessage`) is a stimulus as it stands, together with
+the client's id. The others, about processes and time, are here.
 """
 
 from __future__ import annotations
-
-from typing import Union
 
 import msgspec
 
@@ -52,4 +50,4 @@ class Tick(msgspec.Struct, frozen=True):
     """Some time went by; see `Scheduler.wants_tick`."""
 
 
-Stimulus = Union[Said, ClientJoined, WorkerJoined, WorkerLost, RequestExpired, Tick]
+Stimulus = Said | ClientJoined | WorkerJoined | WorkerLost | RequestExpired | Tick

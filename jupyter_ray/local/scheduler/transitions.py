@@ -3,9 +3,9 @@
     WAITING -> READY -> (ASSIGNED ->) RUNNING <-> BLOCKED -> RESUMING -> RUNNING
     any of them -> FINISHED | FAILED | CANCELLED, and back to READY for another attempt
 
-Rules. A transition is a function in `TABLE`, found by state and stimulus. A pair that is not there is an error that carries the task's
-story, except for the last three states, whose tasks are gone and hear nothing. A task's return values are sealed exactly once, when it
-ends; nothing but `_end` does that.
+Rules. A transition is a function in `TABLE`, found by state and stimulus. A pair that is not there is an error that
+carries the task's story, except for the last three states, whose tasks are gone and hear nothing. A task's return
+values are sealed exactly once, when it ends; nothing but `_end` does that.
 """
 
 from __future__ import annotations
@@ -20,34 +20,27 @@ from jupyter_ray.events import (
     TaskFinished,
     TaskQueued,
     TaskRetried,
-    TaskSubmitted,
     TaskUnblocked,
 )
-from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import (
     STREAMING,
-    Consume,
     Done,
     Interrupt,
-    Item,
     Payload,
-    StreamState,
-    TaskSpec,
 )
-from jupyter_ray.local.scheduler import actors, errors, placement, requests
+from jupyter_ray.local.scheduler import actors, errors, placement, requests, streams
 from jupyter_ray.local.scheduler.commands import DiscardSegment
-from jupyter_ray.local.scheduler.dependencies import expect, grant, pin, seal, unpin
+from jupyter_ray.local.scheduler.dependencies import seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
 from jupyter_ray.local.scheduler.records import (
     ActorRecord,
-    ActorState,
-    ClientRecord,
     RequestRecord,
     TaskRecord,
     TaskState,
     WorkerState,
 )
 from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import CPU, GPU, amounts
 
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
@@ -61,81 +54,6 @@ class InvalidTransition(Exception):
 
     def __init__(self, task: TaskRecord, stimulus: str) -> None:
         super().__init__(f"{task!r} got {stimulus!r}. Its story: {' '.join(task.story)}")
-
-
-def returns(spec: TaskSpec) -> list[bytes]:
-    """Return the ids of the objects that a task makes; for a stream, the one that tells its end."""
-    count = 1 if spec.num_returns < 0 else spec.num_returns
-    return [return_id(spec.task, index) for index in range(1, count + 1)]
-
-
-def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord | None = None) -> TaskRecord:
-    """Take in a new task. `actor`: the one that a constructor is to make, or that a method belongs to."""
-    state = step.state
-    task = TaskRecord(spec, client, actor=actor)
-    parent = state.tasks.get(spec.parent) if spec.parent is not None else None
-    if parent is not None:
-        task.depth = parent.depth + 1
-        parent.children.add(spec.task)
-    state.tasks[spec.task] = task
-    results = returns(spec)
-    for object_id in results:
-        expect(step, object_id)
-        grant(step, client, object_id)
-    step.events.append(
-        TaskSubmitted(
-            seq=step.number(),
-            at=step.now,
-            task=spec.task.hex(),
-            name=spec.name,
-            kind=spec.kind,
-            parent=None if spec.parent is None else spec.parent.hex(),
-            dependencies=[each.hex() for each in spec.dependencies],
-            returns=[each.hex() for each in results],
-            demand=amounts(spec.demand),
-            actor=None if spec.actor is None else spec.actor.hex(),
-            cell=spec.cell,
-            site=spec.site,
-        )
-    )
-    pin(step, spec.dependencies)
-    pin(step, spec.contained)
-    failed: Payload | None = None
-    for dependency in spec.dependencies:
-        record = state.objects[dependency]
-        if record.payload is None and not record.pending:
-            failed = failed or errors.lost(dependency)
-        elif record.payload is None:
-            task.missing += 1
-            record.dependents.append(task)
-        elif record.payload.is_error:
-            failed = failed or record.payload
-    if spec.kind == "method":
-        failed = _join_actor(step, task) or failed
-    elif not state.ledger.possible(actor.spec.placement if actor is not None else spec.demand) and state.bound:
-        needs = actor.spec.placement if actor is not None else spec.demand
-        failed = errors.unschedulable(spec.name, needs, state.ledger.total, is_actor=actor is not None)
-    if failed is not None:
-        step.agenda.append((task, "argument_failed", failed))
-    elif task.missing == 0:
-        step.agenda.append((task, "arguments_ready", None))
-    return task
-
-
-def _join_actor(step: Step, task: TaskRecord) -> Payload | None:
-    actor = task.actor
-    if actor is None:
-        missing = task.spec.actor or b""
-        return errors.actor_died(missing, task.spec.name, "it does not belong to this session, or is long gone")
-    actor.calls[task.id] = task
-    actor.unfinished[task.client.id] = actor.unfinished.get(task.client.id, 0) + 1
-    if actor.state is ActorState.DEAD:
-        return actor.death
-    if actor.leaving:
-        return errors.actor_died(actor.id, actor.spec.class_name, actor.leaving)
-    if actor.spec.ordered:
-        actors.enqueue_call(step, actor, task)
-    return None
 
 
 def apply(step: Step, task: TaskRecord, stimulus: str, detail: Any) -> None:
@@ -238,7 +156,7 @@ def _end(
     """End a task; `payload` is the error that its return values become, None if they are sealed."""
     state, spec = step.state, task.spec
     if spec.num_returns == STREAMING:
-        _end_stream(step, task, payload)
+        streams.end_stream(step, task, payload)
     elif payload is not None:
         for object_id in returns(spec):
             seal(step, object_id, payload)
@@ -246,7 +164,7 @@ def _end(
         if task.actor is not None:
             actors.call_ended(step, task.actor, task, seconds)
             if exiting:
-                actors.leave(step, task.actor, "it left by exit_actor()" if not error else error)
+                actors.leave(step, task.actor, error if error else "it left by exit_actor()")
     elif spec.kind == "task":
         _leave_worker(step, task, exiting=exiting)
         if spec.segment:
@@ -332,7 +250,10 @@ def _returned(step: Step, task: TaskRecord, _: None) -> None:
 
 
 def _worker_lost_before(step: Step, task: TaskRecord, detail: tuple[str, bool]) -> None:
-    """The worker died before it began the task: nothing happened to it, unless it was the one the worker was made for."""
+    """The worker died before it began the task: nothing happened to it.
+
+    Unless it was the one the worker was made for.
+    """
     if task.allocation is not None:
         step.state.ledger.release(task.allocation)
         task.allocation = None
@@ -474,39 +395,6 @@ def _cancel_running(step: Step, task: TaskRecord, force: bool) -> None:
         placement.stop_worker(step, worker, kill=True, reason="its task was cancelled by force")
     else:
         step.send(step.state.clients[worker.id], Interrupt(task.id))
-
-
-def item(step: Step, task: TaskRecord, message: Item) -> None:
-    """A stream has one more item."""
-    if message.index <= task.items:  # A repetition by another attempt.
-        if message.payload.segment:
-            step.commands.append(DiscardSegment(message.payload.segment, message.payload.size))
-        return
-    task.items = message.index
-    object_id = return_id(task.id, message.index + 1)
-    expect(step, object_id)
-    if task.stream_open and task.client.connected:
-        grant(step, task.client, object_id)
-    seal(step, object_id, message.payload)
-    if task.stream_open:
-        step.send(task.client, StreamState(task.id, task.items, False))
-
-
-def _end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
-    if payload is not None and task.stream_open:
-        item(step, task, Item(task.id, task.items + 1, payload))
-    for object_id in returns(task.spec):
-        seal(step, object_id, payload or Payload(data=b"N.", size=2))
-    if task.stream_open:
-        step.send(task.client, StreamState(task.id, task.items, True))
-
-
-def consumed(step: Step, task: TaskRecord, index: int) -> None:
-    """The holder of a stream took items up to `index`; -1: it is gone."""
-    if index < 0:
-        task.stream_open = False
-    if task.worker is not None and task.state in (RUNNING, BLOCKED, RESUMING):
-        step.send(step.state.clients[task.worker.id], Consume(task.id, index))
 
 
 Transition = Callable[[Step, TaskRecord, Any], None]

@@ -1,7 +1,7 @@
 """The entry of the runtime process.
 
-The driver starts it with one argument, a JSON object: ``session``, ``listen_fd`` (the listening socket), ``sys_path`` and ``driver_pid``.
-It ends when the driver's connection closes, and takes everything with it.
+The driver starts it with one argument, a JSON object: ``session``, ``listen_fd`` (the listening socket), ``sys_path``
+and ``driver_pid``. It ends when the driver's connection closes, and takes everything with it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     runtime (event loop) --orders--> spawner thread --multiprocess forkserver--> template --fork--> worker
 
-The spawner thread alone talks to the template, since that blocks; it reports to the event loop. Everything else happens in the event loop. A
-worker's end shows in its sentinel, a pipe that the template closes.
+The spawner thread alone talks to the template, since that blocks; it reports to the event loop. Everything else
+happens in the event loop. A worker's end shows in its sentinel, a pipe that the template closes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The event loop of the runtime: bytes to stimuli, commands to bytes.
 
-Everything here runs in one thread. A batch of bytes from one client becomes messages, each message a stimulus, each stimulus commands;
-what the commands send is collected per connection and written once, after the batch.
+Everything here runs in one thread. A batch of bytes from one client becomes messages, each message a stimulus, each
+stimulus commands; what the commands send is collected per connection and written once, after the batch.
 """
 
 from __future__ import annotations

@@ -1,0 +1,57 @@
+"""What tasks make: return values, and the items of a stream.
+
+A stream is announced item by item to its holder, the client that submitted the task; each announcement is a grant of
+the item.
+"""
+
+from __future__ import annotations
+
+from jupyter_ray.ids import return_id
+from jupyter_ray.local.protocol.messages import Consume, Item, Payload, StreamState, TaskSpec
+from jupyter_ray.local.scheduler.commands import DiscardSegment
+from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
+from jupyter_ray.local.scheduler.records import TaskRecord
+from jupyter_ray.local.scheduler.step import Step
+
+NONE = Payload(data=b"N.", size=2)
+"""The pickled None."""
+
+
+def returns(spec: TaskSpec) -> list[bytes]:
+    """Return the ids of the objects that a task makes; for a stream, the one that tells its end."""
+    count = 1 if spec.num_returns < 0 else spec.num_returns
+    return [return_id(spec.task, index) for index in range(1, count + 1)]
+
+
+def item(step: Step, task: TaskRecord, message: Item) -> None:
+    """A stream has one more item."""
+    if message.index <= task.items:  # A repetition by another attempt.
+        if message.payload.segment:
+            step.commands.append(DiscardSegment(message.payload.segment, message.payload.size))
+        return
+    task.items = message.index
+    object_id = return_id(task.id, message.index + 1)
+    expect(step, object_id)
+    if task.stream_open and task.client.connected:
+        grant(step, task.client, object_id)
+    seal(step, object_id, message.payload)
+    if task.stream_open:
+        step.send(task.client, StreamState(task.id, task.items, False))
+
+
+def end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
+    """Tell the holder that no more items will come; `payload` is the error that ended the stream, if one did."""
+    if payload is not None and task.stream_open:
+        item(step, task, Item(task.id, task.items + 1, payload))
+    for object_id in returns(task.spec):
+        seal(step, object_id, payload or NONE)
+    if task.stream_open:
+        step.send(task.client, StreamState(task.id, task.items, True))
+
+
+def consumed(step: Step, task: TaskRecord, index: int) -> None:
+    """The holder of a stream took items up to `index`; -1: it is gone."""
+    if index < 0:
+        task.stream_open = False
+    if task.worker is not None and task.worker.id in step.state.clients:
+        step.send(step.state.clients[task.worker.id], Consume(task.id, index))

@@ -1,0 +1,81 @@
+"""Taking in a new task: its record, its return values, and what it waits for."""
+
+from __future__ import annotations
+
+from jupyter_ray.events import TaskSubmitted
+from jupyter_ray.local.protocol.messages import Payload, TaskSpec
+from jupyter_ray.local.scheduler import actors, errors
+from jupyter_ray.local.scheduler.dependencies import expect, grant, pin
+from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, TaskRecord
+from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.local.scheduler.streams import returns
+from jupyter_ray.resources import amounts
+
+
+def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord | None = None) -> TaskRecord:
+    """Take in a new task. `actor`: the one that a constructor is to make, or that a method belongs to."""
+    state = step.state
+    task = TaskRecord(spec, client, actor=actor)
+    parent = state.tasks.get(spec.parent) if spec.parent is not None else None
+    if parent is not None:
+        task.depth = parent.depth + 1
+        parent.children.add(spec.task)
+    state.tasks[spec.task] = task
+    results = returns(spec)
+    for object_id in results:
+        expect(step, object_id)
+        grant(step, client, object_id)
+    step.events.append(
+        TaskSubmitted(
+            seq=step.number(),
+            at=step.now,
+            task=spec.task.hex(),
+            name=spec.name,
+            kind=spec.kind,
+            parent=None if spec.parent is None else spec.parent.hex(),
+            dependencies=[each.hex() for each in spec.dependencies],
+            returns=[each.hex() for each in results],
+            demand=amounts(spec.demand),
+            actor=None if spec.actor is None else spec.actor.hex(),
+            cell=spec.cell,
+            site=spec.site,
+        )
+    )
+    pin(step, spec.dependencies)
+    pin(step, spec.contained)
+    failed: Payload | None = None
+    for dependency in spec.dependencies:
+        record = state.objects[dependency]
+        if record.payload is None and not record.pending:
+            failed = failed or errors.lost(dependency)
+        elif record.payload is None:
+            task.missing += 1
+            record.dependents.append(task)
+        elif record.payload.is_error:
+            failed = failed or record.payload
+    if spec.kind == "method":
+        failed = _join_actor(step, task) or failed
+    elif not state.ledger.possible(actor.spec.placement if actor is not None else spec.demand) and state.bound:
+        needs = actor.spec.placement if actor is not None else spec.demand
+        failed = errors.unschedulable(spec.name, needs, state.ledger.total, is_actor=actor is not None)
+    if failed is not None:
+        step.agenda.append((task, "argument_failed", failed))
+    elif task.missing == 0:
+        step.agenda.append((task, "arguments_ready", None))
+    return task
+
+
+def _join_actor(step: Step, task: TaskRecord) -> Payload | None:
+    actor = task.actor
+    if actor is None:
+        missing = task.spec.actor or b""
+        return errors.actor_died(missing, task.spec.name, "it does not belong to this session, or is long gone")
+    actor.calls[task.id] = task
+    actor.unfinished[task.client.id] = actor.unfinished.get(task.client.id, 0) + 1
+    if actor.state is ActorState.DEAD:
+        return actor.death
+    if actor.leaving:
+        return errors.actor_died(actor.id, actor.spec.class_name, actor.leaving)
+    if actor.spec.ordered:
+        actors.enqueue_call(step, actor, task)
+    return None
