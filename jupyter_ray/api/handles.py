@@ -104,7 +104,12 @@ class ActorMethod:
             parameters.check(f"{self._handle._ray_table.class_name}.{method.name}", args, kwargs)
         if method.decorator is not None:
             return method.decorator(self._call)(args, kwargs)
-        return self._call(args, kwargs)
+        handle = self._handle
+        if handle._ray_pending is not None:
+            return self._call(args, kwargs)
+        engine = registry.current() or registry.required()
+        returned = engine.call(handle._ray_ref, method.name, args, kwargs, self._options)
+        return returned[0] if type(returned) is list and len(returned) == 1 else returned or None
 
     def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         handle = self._handle
@@ -120,11 +125,7 @@ class ActorMethod:
             raise
         if pending is not None:
             pending.follow(returned)
-        if isinstance(returned, list):
-            if len(returned) == 1:
-                return returned[0]
-            return returned or None
-        return returned
+        return returned[0] if isinstance(returned, list) and len(returned) == 1 else returned or None
 
     def _remote(self, args: Sequence[Any] | None = None, kwargs: dict[str, Any] | None = None, **changes: Any) -> Any:
         """Call the method with other options (private in Ray too, but widely used)."""

@@ -1,0 +1,182 @@
+"""``cancel``: pending and running tasks, children, calls of actors."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import exceptions
+from tests.contract.helpers import eventually, is_running
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@ray.remote
+def sleep(path: str) -> None:
+    """Note that it runs, and sleep until something ends it."""
+    import os
+    import pathlib
+    import time
+
+    temporary = pathlib.Path(f"{path}.{os.getpid()}")
+    temporary.write_text(str(os.getpid()))
+    temporary.rename(path)
+    while True:
+        time.sleep(0.01)
+
+
+def test_a_pending_task_never_runs(tmp_path: Path) -> None:
+    blockers = [sleep.remote(str(tmp_path / str(n))) for n in range(4)]
+    eventually(lambda: all((tmp_path / str(n)).exists() for n in range(4)))
+    pending = sleep.remote(str(tmp_path / "pending"))
+    ray.cancel(pending)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(pending, timeout=30)
+    for ref in blockers:
+        ray.cancel(ref)
+    for ref in blockers:
+        with pytest.raises(exceptions.TaskCancelledError):
+            ray.get(ref, timeout=30)
+    assert not (tmp_path / "pending").exists()
+
+
+def test_a_task_whose_argument_is_not_there_yet(tmp_path: Path) -> None:
+    @ray.remote
+    def use(x: Any) -> Any:
+        return x
+
+    blocker = sleep.remote(str(tmp_path / "a"))
+    waiting = use.remote(blocker)
+    ray.cancel(waiting)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(waiting, timeout=30)
+    ray.cancel(blocker)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(use.remote(blocker), timeout=30)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_running_task(tmp_path: Path, force: bool) -> None:
+    ref = sleep.remote(str(tmp_path / "a"))
+    eventually((tmp_path / "a").exists)
+    pid = int((tmp_path / "a").read_text())
+    ray.cancel(ref, force=force)
+    with pytest.raises((exceptions.TaskCancelledError, exceptions.WorkerCrashedError)):
+        ray.get(ref, timeout=30)
+    if force:
+        eventually(lambda: not is_running(pid))
+
+
+def test_a_soft_cancel_is_an_interrupt_in_the_task(tmp_path: Path) -> None:
+    @ray.remote
+    def tidy() -> None:
+        (tmp_path / "began").touch()
+        try:
+            while True:
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            (tmp_path / "tidied").touch()
+            raise
+
+    ref = tidy.remote()
+    eventually((tmp_path / "began").exists)
+    ray.cancel(ref)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(ref, timeout=30)
+    eventually((tmp_path / "tidied").exists)
+
+
+def test_a_task_that_waits_in_get(tmp_path: Path) -> None:
+    child = sleep.remote(str(tmp_path / "child"))
+
+    @ray.remote
+    def wait(refs: list[Any]) -> None:
+        (tmp_path / "parent").touch()
+        ray.get(refs[0])
+
+    parent = wait.remote([child])
+    eventually((tmp_path / "parent").exists)
+    ray.cancel(parent)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(parent, timeout=30)
+    ray.cancel(child, force=True)
+
+
+@pytest.mark.parametrize("recursive", [True, False])
+def test_children(tmp_path: Path, recursive: bool) -> None:
+    @ray.remote
+    def parent() -> None:
+        ray.get(sleep.remote(str(tmp_path / "child")))
+
+    ref = parent.remote()
+    eventually((tmp_path / "child").exists)
+    pid = int((tmp_path / "child").read_text())
+    ray.cancel(ref, recursive=recursive, force=True)
+    with pytest.raises((exceptions.TaskCancelledError, exceptions.WorkerCrashedError)):
+        ray.get(ref, timeout=30)
+    if recursive:
+        eventually(lambda: not is_running(pid))
+    else:
+        assert is_running(pid)
+        os.kill(pid, 9)
+
+
+def test_what_has_ended_stays_as_it_is() -> None:
+    @ray.remote
+    def f() -> int:
+        return 1
+
+    ref = f.remote()
+    assert ray.get(ref) == 1
+    ray.cancel(ref)
+    ray.cancel(ref, force=True)
+    assert ray.get(ref) == 1
+    with pytest.raises(TypeError, match="only supported for object refs"):
+        ray.cancel(1)
+
+
+def test_calls_of_an_actor(tmp_path: Path) -> None:
+    @ray.remote
+    class Slow:
+        def run(self, name: str) -> bool:
+            (tmp_path / name).touch()
+            end = time.monotonic() + 60
+            while not ray.get_runtime_context().is_canceled() and time.monotonic() < end:
+                time.sleep(0.01)
+            return True
+
+        def quick(self) -> int:
+            return 1
+
+    slow = Slow.remote()
+    running = slow.run.remote("running")
+    queued = slow.run.remote("queued")
+    eventually((tmp_path / "running").exists)
+    with pytest.raises(ValueError, match="force"):
+        ray.cancel(running, force=True)
+    ray.cancel(queued)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(queued, timeout=30)
+    ray.cancel(running)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(running, timeout=30)
+    assert ray.get(slow.quick.remote(), timeout=30) == 1
+    assert not (tmp_path / "queued").exists()
+
+
+def test_cancelled_tasks_are_not_retried(tmp_path: Path) -> None:
+    ref = sleep.options(max_retries=5, retry_exceptions=True).remote(str(tmp_path / "a"))
+    eventually((tmp_path / "a").exists)
+    (tmp_path / "a").unlink()
+    ray.cancel(ref, force=True)
+    with pytest.raises((exceptions.TaskCancelledError, exceptions.WorkerCrashedError)):
+        ray.get(ref, timeout=30)
+    assert not (tmp_path / "a").exists()

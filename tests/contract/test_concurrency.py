@@ -1,0 +1,187 @@
+"""Async and threaded actors, and concurrency groups."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import exceptions
+from tests.contract.helpers import eventually
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@ray.remote
+class Signal:
+    """Calls of `wait` return after `send`."""
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self.event = asyncio.Event()
+        self.waiting = 0
+
+    async def wait(self) -> int:
+        self.waiting += 1
+        await self.event.wait()
+        return self.waiting
+
+    async def count(self) -> int:
+        return self.waiting
+
+    def send(self) -> None:
+        self.event.set()
+
+
+def test_an_async_actor_runs_many_calls_at_once() -> None:
+    signal = Signal.remote()
+    refs = [signal.wait.remote() for _ in range(50)]
+    eventually(lambda: ray.get(signal.count.remote()) == 50)
+    ray.get(signal.send.remote())
+    assert ray.get(refs) == [50] * 50
+
+
+def test_an_async_actors_calls_await_references() -> None:
+    @ray.remote
+    def f(n: int) -> int:
+        return n
+
+    @ray.remote
+    class Gather:
+        async def run(self) -> list[int]:
+            return await asyncio.gather(*[f.remote(n) for n in range(4)])
+
+    assert ray.get(Gather.remote().run.remote()) == [0, 1, 2, 3]
+
+
+def test_an_async_actors_concurrency_is_limited() -> None:
+    @ray.remote(max_concurrency=2)
+    class Limited:
+        def __init__(self) -> None:
+            self.now = self.most = 0
+
+        async def run(self) -> int:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await asyncio.sleep(0.01)
+            self.now -= 1
+            return self.most
+
+    limited = Limited.remote()
+    assert max(ray.get([limited.run.remote() for _ in range(20)])) == 2
+
+
+def test_async_generators() -> None:
+    @ray.remote
+    class Source:
+        async def numbers(self, n: int) -> AsyncIterator[int]:
+            for k in range(n):
+                yield k
+
+    async def main() -> list[int]:
+        return [await ref async for ref in Source.remote().numbers.remote(3)]
+
+    assert asyncio.run(main()) == [0, 1, 2]
+
+
+def test_a_running_async_call_can_be_cancelled(tmp_path: Path) -> None:
+    path = tmp_path / "cancelled"
+
+    @ray.remote
+    class Sleeper:
+        def __init__(self) -> None:
+            self.running = 0
+
+        async def sleep(self) -> None:
+            self.running += 1
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                path.touch()
+                raise
+
+        async def count(self) -> int:
+            return self.running
+
+    sleeper = Sleeper.remote()
+    ref = sleeper.sleep.remote()
+    eventually(lambda: ray.get(sleeper.count.remote()))
+    ray.cancel(ref)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(ref, timeout=30)
+    eventually(path.exists)
+    assert ray.get(sleeper.count.remote()) == 1
+
+
+def test_a_threaded_actor() -> None:
+    @ray.remote(max_concurrency=3)
+    class Threads:
+        def __init__(self) -> None:
+            self.barrier = threading.Barrier(3)
+
+        def meet(self) -> str:
+            self.barrier.wait(timeout=30)
+            return threading.current_thread().name
+
+    threads = Threads.remote()
+    assert len(set(ray.get([threads.meet.remote() for _ in range(3)]))) == 3
+
+
+def test_concurrency_groups() -> None:
+    @ray.remote(concurrency_groups={"io": 2, "compute": 1})
+    class Groups:
+        def __init__(self) -> None:
+            self.barrier = threading.Barrier(2)
+
+        @ray.method(concurrency_group="io")
+        def meet(self) -> str:
+            self.barrier.wait(timeout=30)
+            return threading.current_thread().name
+
+        @ray.method(concurrency_group="compute")
+        def compute(self) -> str:
+            return threading.current_thread().name
+
+        def default(self) -> str:
+            return threading.current_thread().name
+
+    groups = Groups.remote()
+    io = set(ray.get([groups.meet.remote(), groups.meet.remote()]))
+    others = {ray.get(groups.compute.remote()), ray.get(groups.default.remote())}
+    assert len(io) == 2
+    assert len(io | others) == 4
+    assert ray.get(groups.default.options(concurrency_group="compute").remote()) in others
+
+
+def test_one_caller_does_not_starve_another() -> None:
+    @ray.remote
+    class Slow:
+        def work(self) -> int:
+            time.sleep(0.005)
+            return 1
+
+    slow = Slow.remote()
+
+    @ray.remote
+    def flood(handle: Any) -> None:
+        ray.get([handle.work.remote() for _ in range(2000)])
+
+    tasks = [flood.remote(slow) for _ in range(2)]
+    ray.get(slow.work.remote())
+    for _ in range(5):
+        began = time.monotonic()
+        ray.get(slow.work.remote())
+        assert time.monotonic() - began < 3  # 0.02 s on a machine of one's own; 20 s if served in order of arrival.
+    for task in tasks:
+        ray.cancel(task, force=True)
+    ray.kill(slow)

@@ -1,0 +1,259 @@
+"""Faults: killed workers, a killed runtime, an interrupted driver, sessions that follow each other."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import exceptions
+from jupyter_ray.events import RuntimeReady
+from tests.contract.helpers import Log, eventually, is_running
+
+
+def test_a_killed_worker_is_noticed(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=2)
+    path = tmp_path / "pid"
+
+    @ray.remote(max_retries=0)
+    def sleep() -> None:
+        path.with_suffix(".new").write_text(str(os.getpid()))
+        path.with_suffix(".new").rename(path)
+        time.sleep(1000)
+
+    ref = sleep.remote()
+    eventually(path.exists)
+    os.kill(int(path.read_text()), signal.SIGKILL)
+    began = time.monotonic()
+    with pytest.raises(exceptions.WorkerCrashedError):
+        ray.get(ref, timeout=30)
+    assert time.monotonic() - began < 5  # 1 on a machine of one's own.
+
+
+def test_a_killed_worker_is_replaced(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=2)
+
+    @ray.remote(max_retries=2)
+    def fragile() -> int:
+        attempts = len(list(tmp_path.iterdir()))
+        (tmp_path / str(attempts)).touch()
+        if attempts < 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return attempts
+
+    assert ray.get(fragile.remote(), timeout=30) == 2
+    for each in tmp_path.iterdir():
+        each.unlink()
+    with pytest.raises(exceptions.WorkerCrashedError):
+        ray.get(fragile.options(max_retries=1).remote(), timeout=30)
+
+
+def test_an_exit_of_the_process_is_a_crash(start: Callable[..., Any]) -> None:
+    start(num_cpus=2)
+
+    @ray.remote(max_retries=0)
+    def leave() -> None:
+        os._exit(3)
+
+    @ray.remote
+    def fine() -> int:
+        return 1
+
+    with pytest.raises(exceptions.WorkerCrashedError):
+        ray.get(leave.remote(), timeout=30)
+    assert ray.get(fine.remote(), timeout=30) == 1
+
+
+def test_a_killed_actor(start: Callable[..., Any]) -> None:
+    start(num_cpus=2)
+
+    @ray.remote
+    class Actor:
+        def pid(self) -> int:
+            return os.getpid()
+
+        def sleep(self) -> None:
+            time.sleep(1000)
+
+    actor = Actor.remote()
+    pid = ray.get(actor.pid.remote())
+    ref = actor.sleep.remote()
+    os.kill(pid, signal.SIGKILL)
+    for each in (ref, actor.pid.remote()):
+        with pytest.raises(exceptions.ActorDiedError):
+            ray.get(each, timeout=30)
+
+
+def test_a_killed_runtime(start: Callable[..., Any]) -> None:
+    start(num_cpus=2)
+
+    @ray.remote
+    def sleep() -> None:
+        time.sleep(1000)
+
+    with Log() as log:
+        [ready] = eventually(lambda: log.find(RuntimeReady))
+        ref = sleep.remote()
+        kept = ray.put(1)
+        os.kill(ready.pid, signal.SIGKILL)
+        began = time.monotonic()
+        with pytest.raises(exceptions.RaySystemError, match=r"init\(\)"):
+            ray.get(ref, timeout=30)
+        assert time.monotonic() - began < 5  # 1 on a machine of one's own.
+    eventually(lambda: not is_running(ready.pid))
+    for use in (lambda: ray.get(kept), lambda: sleep.remote(), lambda: ray.put(1)):
+        with pytest.raises(exceptions.RaySystemError, match=r"init\(\)"):
+            use()
+    start(num_cpus=2)
+    assert ray.get(ray.put(2)) == 2
+
+
+def test_sessions_follow_each_other(start: Callable[..., Any]) -> None:
+    @ray.remote
+    def pid() -> int:
+        return os.getpid()
+
+    @ray.remote
+    class Actor:
+        def pid(self) -> int:
+            return os.getpid()
+
+    pids = set()
+    for _ in range(2):
+        start(num_cpus=1)
+        actor = Actor.remote()
+        pids |= {ray.get(pid.remote()), ray.get(actor.pid.remote())}
+        ray.shutdown()
+        assert not ray.is_initialized()
+    assert len(pids) == 4
+    eventually(lambda: not any(map(is_running, pids)))
+    start(num_cpus=1)
+    with pytest.raises(exceptions.RayError):
+        ray.get(actor.pid.remote(), timeout=30)
+
+
+def run(program: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+    """Start a driver of its own, in a process group of its own, as a kernel is."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def test_an_interrupt_during_get_leaves_everything_alive(tmp_path: Path) -> None:
+    driver = run(
+        """
+        import os, pathlib, signal, sys, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        import jupyter_ray as ray
+        ray.init(num_cpus=2)
+        gate = pathlib.Path(sys.argv[1])
+
+        @ray.remote
+        def slow():
+            while not gate.exists():
+                time.sleep(0.01)
+            return os.getpid()
+
+        @ray.remote
+        class Counter:
+            def __init__(self):
+                self.value = 0
+            def inc(self):
+                self.value += 1
+                return self.value
+
+        counter = Counter.remote()
+        ray.get(counter.inc.remote())
+        ref = slow.remote()
+        try:
+            print("blocked", flush=True)
+            ray.get(ref)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        assert ray.get(counter.inc.remote()) == 2
+        gate.touch()
+        ray.get(ref)
+        print("done", flush=True)
+        """,
+        str(tmp_path / "gate"),
+    )
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == "blocked\n"
+    time.sleep(0.3)  # It prints before it blocks.
+    os.killpg(driver.pid, signal.SIGINT)
+    began = time.monotonic()
+    assert driver.stdout.readline() == "interrupted\n"
+    assert time.monotonic() - began < 3  # 0.2 on a machine of one's own.
+    out, err = driver.communicate(timeout=60)
+    assert out == "done\n", err
+    assert driver.returncode == 0, err
+
+
+def test_nothing_outlives_a_killed_driver() -> None:
+    driver = run(
+        """
+        import os, time
+        import jupyter_ray as ray
+        ray.init(num_cpus=2)
+
+        @ray.remote
+        def sleep():
+            time.sleep(1000)
+
+        @ray.remote
+        class Actor:
+            def pid(self):
+                return os.getpid()
+
+        actor = Actor.remote()
+        refs = [sleep.remote() for _ in range(2)]
+        print(ray.get(actor.pid.remote()), flush=True)
+        time.sleep(1000)
+        """
+    )
+    assert driver.stdout is not None
+    pid = int(driver.stdout.readline())
+    driver.kill()
+    driver.communicate()
+    eventually(lambda: not is_running(pid), limit=10)  # The leak check of the module looks for the rest.
+
+
+def test_a_script_prints_what_tasks_print_and_leaves_in_peace() -> None:
+    driver = run(
+        """
+        import sys
+        import jupyter_ray as ray
+
+        @ray.remote
+        def speak(n):
+            print("said", n)
+            print("complained", n, file=sys.stderr)
+            return n
+
+        assert ray.get([speak.remote(n) for n in range(3)]) == [0, 1, 2]
+        """
+    )
+    out, err = driver.communicate(timeout=60)
+    assert driver.returncode == 0, err
+    for n in range(3):
+        assert f") said {n}\n" in out
+        assert f") complained {n}\n" in err
+    assert "(speak pid=" in out
+    assert "Traceback" not in err

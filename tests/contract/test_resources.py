@@ -1,0 +1,256 @@
+"""Resources: what is held, lent, given back, asked for in vain; GPUs; the runtime context."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import exceptions
+from tests.contract.helpers import eventually
+
+
+def free(name: str) -> float:
+    """Return how much of a resource is free."""
+    return ray.available_resources().get(name, 0)
+
+
+def test_what_there_is(start: Callable[..., Any]) -> None:
+    start(num_cpus=3, num_gpus=2, resources={"disk": 5})
+    total = ray.cluster_resources()
+    assert {name: total[name] for name in ("CPU", "GPU", "disk")} == {"CPU": 3.0, "GPU": 2.0, "disk": 5.0}
+    assert total["memory"] > 0
+    assert total["object_store_memory"] > 0
+    [node] = ray.nodes()
+    assert node["Alive"] is True
+    assert node["NodeID"] == ray.get_runtime_context().get_node_id()
+    assert node["Resources"]["CPU"] == 3.0
+    assert {"NodeManagerAddress", "Labels"} <= node.keys()
+
+
+def test_resources_are_held_and_given_back(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=4, num_gpus=1, resources={"disk": 2})
+    gate = tmp_path / "gate"
+
+    @ray.remote(num_cpus=2, num_gpus=0.5, resources={"disk": 2})
+    def hold() -> None:
+        while not gate.exists():
+            time.sleep(0.01)
+
+    ref = hold.remote()
+    eventually(lambda: free("CPU") == 2)
+    assert free("GPU") == 0.5
+    assert "disk" not in ray.available_resources()
+    gate.touch()
+    ray.get(ref)
+    eventually(lambda: (free("CPU"), free("GPU"), free("disk")) == (4, 1, 2))
+
+
+def test_fractions_fill_a_cpu_exactly(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=1)
+    gate = tmp_path / "gate"
+
+    @ray.remote(num_cpus=0.1)
+    def hold(n: int) -> int:
+        (tmp_path / str(n)).touch()
+        while not gate.exists():
+            time.sleep(0.01)
+        return n
+
+    refs = [hold.remote(n) for n in range(11)]
+    eventually(lambda: len(list(tmp_path.iterdir())) == 10)
+    assert "CPU" not in ray.available_resources()
+    gate.touch()
+    assert ray.get(refs) == list(range(11))
+
+
+def test_actors_hold_what_they_ask_for(start: Callable[..., Any]) -> None:
+    start(num_cpus=4, num_gpus=1)
+
+    @ray.remote
+    class Plain:
+        def held(self) -> dict[str, float]:
+            return ray.get_runtime_context().get_assigned_resources()
+
+    plain = [Plain.remote() for _ in range(6)]  # More than CPUs: they hold none.
+    assert ray.get([actor.held.remote() for actor in plain]) == [{}] * 6
+    eventually(lambda: free("CPU") == 4)
+    big = Plain.options(num_cpus=2, num_gpus=1).remote()
+    assert ray.get(big.held.remote()) == {"CPU": 2.0, "GPU": 1.0}
+    assert free("CPU") == 2
+    del big
+    eventually(lambda: (free("CPU"), free("GPU")) == (4, 1))
+
+
+def test_a_crash_gives_resources_back(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, num_gpus=1)
+
+    @ray.remote(num_gpus=1, max_retries=0)
+    def crash() -> None:
+        os._exit(1)
+
+    with pytest.raises(exceptions.WorkerCrashedError):
+        ray.get(crash.remote(), timeout=30)
+    eventually(lambda: (free("CPU"), free("GPU")) == (1, 1))
+
+
+def test_a_demand_that_can_never_be_met(start: Callable[..., Any]) -> None:
+    start(num_cpus=2, num_gpus=1, resources={"disk": 1})
+
+    @ray.remote
+    def f() -> int:
+        return 1
+
+    @ray.remote
+    class A:
+        pass
+
+    for options in ({"num_cpus": 3}, {"num_gpus": 2}, {"resources": {"disk": 2}}, {"resources": {"absent": 1}}):
+        with pytest.raises(exceptions.TaskUnschedulableError, match=r"CPU|GPU|disk|absent"):
+            f.options(**options).remote()
+        with pytest.raises(exceptions.ActorUnschedulableError, match=r"CPU|GPU|disk|absent"):
+            A.options(**options).remote()
+    assert ray.get(f.remote()) == 1
+
+
+def test_a_wait_that_can_never_end_is_refused(start: Callable[..., Any]) -> None:
+    start(num_cpus=2, num_gpus=1)
+
+    @ray.remote(num_gpus=1)
+    def inner() -> int:
+        return 1
+
+    @ray.remote(num_gpus=1)
+    def outer() -> int:
+        return ray.get(inner.remote())
+
+    with pytest.raises(exceptions.ResourceDeadlockError, match="GPU"):
+        ray.get(outer.remote(), timeout=60)
+    eventually(lambda: free("GPU") == 1)
+
+
+def test_gpu_ids(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    start(num_cpus=4, num_gpus=3)
+    gate = tmp_path / "gate"
+
+    @ray.remote
+    def ids(name: str = "") -> tuple[Any, ...]:
+        if name:
+            (tmp_path / name).touch()
+            while not gate.exists():
+                time.sleep(0.01)
+        context = ray.get_runtime_context()
+        return ray.get_gpu_ids(), context.get_accelerator_ids()["GPU"], os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    @ray.remote(num_gpus=1)
+    class Actor:
+        def ids(self) -> tuple[Any, ...]:
+            return ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    assert ray.get_gpu_ids() == []
+    assert ray.get(ids.remote())[:2] == ([], [])
+    two, one = ids.options(num_gpus=2).remote("a"), ids.options(num_gpus=1).remote("b")
+    eventually(lambda: (tmp_path / "a").exists() and (tmp_path / "b").exists())
+    gate.touch()
+    found = ray.get([two, one])
+    assert sorted(found[0][0] + found[1][0]) == [0, 1, 2]
+    for numbers, texts, variable in found:
+        assert texts == [str(number) for number in numbers]
+        assert variable == ",".join(texts)
+    halves = ray.get([ids.options(num_gpus=0.5).remote() for _ in range(2)])
+    assert all(len(each[0]) == 1 for each in halves)
+    actor = Actor.remote()
+    first = ray.get(actor.ids.remote())
+    assert first == ray.get(actor.ids.remote())
+    assert first[1] == str(first[0][0])
+
+
+def test_gpu_ids_of_a_preset_variable(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    start(num_cpus=2, num_gpus=2)
+
+    @ray.remote(num_gpus=2)
+    def ids() -> tuple[Any, ...]:
+        return ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    assert ray.get(ids.remote()) == (["3", "5"], "3,5")
+
+
+def test_the_runtime_context(start: Callable[..., Any]) -> None:
+    start(namespace="contract")
+
+    def describe() -> dict[str, Any]:
+        context = ray.get_runtime_context()
+        return {
+            "job": context.get_job_id(),
+            "node": context.get_node_id(),
+            "worker": context.get_worker_id(),
+            "task": context.get_task_id(),
+            "name": context.get_task_name(),
+            "function": context.get_task_function_name(),
+            "actor": context.get_actor_id(),
+            "actor_name": context.get_actor_name(),
+            "namespace": context.namespace,
+        }
+
+    @ray.remote
+    class Actor:
+        def describe(self) -> dict[str, Any]:
+            return describe()
+
+        def me(self) -> Any:
+            return ray.get_runtime_context().current_actor
+
+    driver = describe()
+    ref = ray.remote(describe).options(name="mine").remote()
+    task = ray.get(ref)
+    actor = Actor.options(name="someone").remote()
+    method_ref = actor.describe.remote()
+    method = ray.get(method_ref)
+    for each in (task, method):
+        assert (each["job"], each["node"], each["namespace"]) == (driver["job"], driver["node"], "contract")
+        assert each["worker"] != driver["worker"]
+    assert (driver["task"], driver["name"], driver["actor"]) == (None, None, None)
+    assert (task["task"], task["name"], task["actor"]) == (ref.task_id().hex(), "mine", None)
+    assert "describe" in task["function"]
+    assert method["task"] == method_ref.task_id().hex()
+    assert (method["actor"], method["actor_name"]) == (actor._actor_id.hex(), "someone")
+    assert ray.get(actor.me.remote()) == actor
+
+
+def test_threads_of_a_task_belong_to_it(start: Callable[..., Any]) -> None:
+    start()
+
+    @ray.remote
+    def f() -> Any:
+        import threading
+
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.append(ray.get_runtime_context().get_task_id()))
+        thread.start()
+        thread.join()
+        return found[0], ray.get_runtime_context().get_task_id()
+
+    inside, own = ray.get(f.remote())
+    assert inside == own
+
+
+def test_openmp_gets_the_cpus_of_the_task(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    start(num_cpus=4)
+
+    @ray.remote
+    def threads() -> str | None:
+        return os.environ.get("OMP_NUM_THREADS")
+
+    assert ray.get(threads.remote()) == "1"
+    assert ray.get(threads.options(num_cpus=3).remote()) == "3"
