@@ -3,7 +3,7 @@
 /** A time span in seconds, short: `0.4 s`, `12 s`, `3 m 05 s`, `2 h 10 m`. */
 export function span(seconds: number): string {
   const s = Math.max(0, seconds);
-  if (s < 10) {
+  if (s < 9.95) {
     return `${s.toFixed(1)} s`;
   }
   if (s < 60) {

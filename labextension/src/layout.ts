@@ -51,8 +51,8 @@ export interface Layout {
 
 export const DAGRE_LIMIT = 150;
 const MARGIN = 10;
-const NODE_GAP = 10;
-const RANK_GAP = { LR: 34, TB: 26 } as const;
+const NODE_GAP = 8;
+const RANK_GAP = { LR: 26, TB: 26 } as const;
 /** The width that the choice of a direction aims at: that of a narrow side bar. */
 const NOMINAL_WIDTH = 320;
 /** How much better the other direction must be before a picture is turned. */
@@ -232,7 +232,7 @@ export function layoutGraph(
 
 /**
  * The places of the tasks inside an opened group. A task gets the next free place when it is first seen and keeps it
- * until it goes; the number of rows grows by doubling, so that the graph around seldom moves.
+ * until it goes; the number of rows grows by doubling, so that what lies below seldom moves.
  */
 export class Lanes {
   constructor(readonly columns: number) {}

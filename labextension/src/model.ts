@@ -71,7 +71,6 @@ export class RayModel implements IRayMonitor, IDisposable {
     this._look();
   }
 
-  /** Looks again for an extension that was not found: cheap, for when the panel is shown. */
   refresh(): void {
     if (this._link === 'absent') {
       this._look();

@@ -47,6 +47,8 @@ export interface IRayMonitor {
   readonly changed: ISignal<IRayMonitor, void>;
   /** The kernel's time, in Unix seconds, as far as its messages tell. */
   now(): number;
+  /** Looks again for an extension that was not found: cheap, for when the panel comes into view. */
+  refresh(): void;
   /** Says that everything up to the current state is on the screen. */
   drawn(): void;
   cancel(task: string, force: boolean): void;

@@ -9,6 +9,8 @@ import type { Table } from '../reducer';
 import { Section, StateGlyph, stateName, useTrans } from './common';
 
 const HOLDERS_AT_MOST = 12;
+/** Of the actors that are gone, the latest are shown. */
+const DEAD_AT_MOST = 3;
 
 interface Holder {
   readonly kind: string;
@@ -119,16 +121,22 @@ export const Actors = React.memo(function Actors(props: {
   const trans = useTrans();
   const { actors, onSelect } = props;
   const rows = [...actors.values()];
-  const alive = rows.filter(actor => actor.state !== 'dead').length;
+  const alive = rows.filter(actor => actor.state !== 'dead');
+  const dead = rows.filter(actor => actor.state === 'dead').reverse();
   return (
-    <Section name="actors" title={trans.__('Actors')} note={rows.length > 0 ? alive : 0}>
+    <Section name="actors" title={trans.__('Actors')} note={alive.length}>
       {rows.length === 0 ? (
         <p className="jr-Empty">{trans.__('No actors.')}</p>
       ) : (
         <ul className="jr-Actors">
-          {rows.map(actor => (
+          {[...alive, ...dead.slice(0, DEAD_AT_MOST)].map(actor => (
             <ActorRow key={actor.id} actor={actor} onSelect={onSelect} />
           ))}
+          {dead.length > DEAD_AT_MOST && (
+            <li className="jr-Empty jr-Muted">
+              {trans.__('and %1 more that have ended', dead.length - DEAD_AT_MOST)}
+            </li>
+          )}
         </ul>
       )}
     </Section>

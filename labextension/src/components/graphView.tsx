@@ -41,6 +41,7 @@ export function GraphView(props: GraphViewProps): React.ReactElement {
         },
         onGroup: id => {
           latest.current.onGroup(id);
+          made.reveal(`lanes ${id}`);
         },
         onDrawn: scale => {
           latest.current.onScale(scale);

@@ -49,6 +49,7 @@ export class RayPanel extends ReactWidget {
 
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
+    this._monitor.refresh();
     this.update();
   }
 

@@ -163,14 +163,16 @@ function ResourceRow(props: {
       data-lent={lent}
     >
       <div className="jr-Resource-line">
-        <span className="jr-Resource-name">{resource.id.replace(':', ' ')}</span>
+        <span className="jr-Resource-name" title={resource.id}>
+          {resource.id.replace(':', ' ')}
+        </span>
+        {resource.kind === 'CPU' && resource.total <= SLOTS_AT_MOST ? (
+          <Slots resource={resource} lent={lent} />
+        ) : (
+          <Bar resource={resource} />
+        )}
         <span className="jr-Resource-amount">{trans.__('%1 of %2', used, all)}</span>
       </div>
-      {resource.kind === 'CPU' && resource.total <= SLOTS_AT_MOST ? (
-        <Slots resource={resource} lent={lent} />
-      ) : (
-        <Bar resource={resource} />
-      )}
       <Chips resource={resource} onSelect={onSelect} />
     </li>
   );

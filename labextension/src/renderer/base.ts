@@ -32,4 +32,6 @@ export interface GraphRenderer extends IDisposable {
   readonly node: HTMLElement;
   /** Draws on the next animation frame; of several calls before that, only the last one counts. */
   show(scene: Scene, view: View): void;
+  /** Scrolls to the node with this key with the next picture that has it, unless it is in sight. */
+  reveal(key: string): void;
 }

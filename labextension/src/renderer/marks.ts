@@ -5,7 +5,7 @@ import { TASK_GLYPHS } from '../glyphs';
 import type { Direction, Point, Route } from '../layout';
 import type { Task, TaskState } from '../protocol';
 import type { Labels } from './base';
-import { countsOf, isEnded, type Cell, type GroupNode, type TaskNode } from './scene';
+import { countsOf, isEnded, type Cell, type GroupNode, type LaneBox, type TaskNode } from './scene';
 
 const SVG = 'http://www.w3.org/2000/svg';
 /** The mean width of a character at the font sizes of the style sheet. */
@@ -81,49 +81,85 @@ export function drawTask(
     make('title', {}, `${label}\n${task.id}`),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
     glyph(task.state, 7, box.height / 2 - 7, 14),
-    make('text', { class: 'jr-Node-name', x: 27, y: 15 }, text),
-    make('text', { class: 'jr-Node-note', x: 27, y: 28 }, note(task, now, labels))
+    make('text', { class: 'jr-Node-name', x: 27, y: 14 }, text),
+    make('text', { class: 'jr-Node-note', x: 27, y: 27 }, note(task, now, labels))
   );
+}
+
+/** What a glance should find first. */
+const URGENCY: readonly TaskState[] = [
+  'running',
+  'blocked',
+  'failed',
+  'pending',
+  'waiting',
+  'finished',
+  'cancelled'
+];
+
+function tally(node: GroupNode | LaneBox, labels: Labels): string {
+  const words = countsOf(node.group).map(([state, count]) => `${count} ${labels.state(state)}`);
+  return `${node.group.name} × ${node.total}: ${words.join(', ')}`;
 }
 
 /** A node that stands for all the calls that were made at one place. */
 export function drawGroup(g: SVGElement, node: GroupNode, labels: Labels): void {
-  const { group, box, total, cells } = node;
-  const counts = countsOf(group);
-  const words = counts.map(([state, count]) => `${count} ${labels.state(state)}`).join(', ');
-  const title = `${group.name} × ${total}: ${words}`;
-  const action = cells ? labels.closeGroup : labels.openGroup;
+  const { group, box, total, open } = node;
+  const title = tally(node, labels);
   set(g, {
-    class: `jr-Node jr-Node-group${cells ? ' jr-mod-open' : ''}`,
+    class: `jr-Node jr-Node-group${open ? ' jr-mod-open' : ''}`,
     role: 'button',
     'aria-label': title,
-    'aria-expanded': String(cells !== null),
+    'aria-expanded': String(open),
     'data-testid': 'jr-group',
     'data-group-id': group.id,
     'data-name': group.name,
     'data-counts': JSON.stringify(group.counts)
   });
+  const times = `×${short(total)}`;
+  const room = Math.floor((box.width - 20 - CHARACTER * times.length) / CHARACTER);
   const children = [
-    make('title', {}, `${title}\n${action}`),
+    make('title', {}, `${title}\n${open ? labels.closeGroup : labels.openGroup}`),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
-    make('path', {
-      class: 'jr-Node-twisty',
-      d: cells ? 'M8 10h8l-4 5z' : 'M10 8l5 4-5 4z'
-    }),
-    make('text', { class: 'jr-Node-name', x: 21, y: 16 }, clip(group.name, 14)),
-    make('text', { class: 'jr-Node-total', x: box.width - 8, y: 16 }, `×${short(total)}`)
+    make('text', { class: 'jr-Node-name', x: 8, y: 15 }, clip(group.name, room)),
+    make('text', { class: 'jr-Node-total', x: box.width - 8, y: 15 }, times)
   ];
-  let x = 8;
-  for (const [state, count] of counts.slice(0, 4)) {
+  const counts = countsOf(group);
+  let x = 7;
+  for (const state of URGENCY) {
+    const count = group.counts[state] ?? 0;
     const text = short(count);
-    children.push(
-      glyph(state, x, 22, 12),
-      make('text', { class: 'jr-Node-note', x: x + 14, y: 32 }, text)
-    );
-    x += 22 + 5.8 * text.length;
+    const width = 19 + 5.8 * text.length;
+    if (count > 0 && x + width <= box.width) {
+      children.push(
+        glyph(state, x, 21, 11),
+        make('text', { class: 'jr-Node-note', x: x + 13, y: 30 }, text)
+      );
+      x += width;
+    }
   }
   children.push(...bar(counts, total, box.width - 16));
   g.replaceChildren(...children);
+}
+
+/** The frame around the tasks of an opened group. */
+export function drawLanes(g: SVGElement, node: LaneBox, labels: Labels): void {
+  const { group, box, total } = node;
+  set(g, {
+    class: 'jr-Node jr-Node-lanes',
+    role: 'button',
+    'aria-label': `${group.name}: ${labels.closeGroup}`,
+    'data-testid': 'jr-lanes',
+    'data-group-id': group.id,
+    'data-name': group.name
+  });
+  g.replaceChildren(
+    make('title', {}, `${tally(node, labels)}\n${labels.closeGroup}`),
+    make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
+    make('path', { class: 'jr-Node-twisty', d: 'M8 11h8l-4 5z' }),
+    make('text', { class: 'jr-Node-name', x: 21, y: 17 }, clip(group.name, 30)),
+    make('text', { class: 'jr-Node-total', x: box.width - 8, y: 17 }, `×${short(total)}`)
+  );
 }
 
 function bar(counts: readonly [TaskState, number][], total: number, width: number): SVGElement[] {
@@ -133,7 +169,7 @@ function bar(counts: readonly [TaskState, number][], total: number, width: numbe
     const rect = make('rect', {
       class: `jr-Node-bar jr-state-${state}`,
       x: x.toFixed(1),
-      y: 38,
+      y: 36,
       width: part.toFixed(1),
       height: 4
     });

@@ -40,21 +40,33 @@ export interface GroupNode {
   readonly box: Box;
   readonly group: Group;
   readonly total: number;
-  /** The tasks of an opened group; null if it is closed. */
-  readonly cells: readonly Cell[] | null;
+  readonly open: boolean;
 }
 
-export type SceneNode = TaskNode | GroupNode;
+/** The tasks of an opened group. They lie below the graph, so that to open a group moves none of its nodes. */
+export interface LaneBox {
+  readonly kind: 'lanes';
+  readonly key: string;
+  readonly box: Box;
+  readonly group: Group;
+  readonly total: number;
+  readonly cells: readonly Cell[];
+}
+
+export type SceneNode = TaskNode | GroupNode | LaneBox;
 
 export interface Scene {
   readonly grouped: boolean;
+  readonly width: number;
+  readonly height: number;
   readonly layout: Layout;
   readonly nodes: readonly SceneNode[];
 }
 
-const TASK_HEIGHT = 36;
-const GROUP = { width: 150, height: 48 };
-const LANE = { columns: 3, width: 56, height: 20, pad: 8, head: 48 };
+const TASK_HEIGHT = 34;
+const GROUP = { width: 128, height: 46 };
+const LANE = { columns: 5, width: 56, height: 20, pad: 8, head: 28 };
+const MARGIN = 10;
 const ENDED: ReadonlySet<string> = new Set<TaskState>(['finished', 'failed', 'cancelled']);
 
 export function isEnded(task: Task): boolean {
@@ -90,7 +102,7 @@ export function countsOf(group: Group): [TaskState, number][] {
 }
 
 function taskWidth(name: string): number {
-  return Math.round(Math.min(150, Math.max(84, 36 + 6.6 * name.length)));
+  return Math.round(Math.min(150, Math.max(76, 34 + 6.6 * name.length)));
 }
 
 /** Keeps the layout and the lanes from one state to the next. */
@@ -133,61 +145,81 @@ export class SceneBuilder {
       const box = layout.boxes.get(task.id);
       return box ? [{ kind: 'task', key: `task ${task.id}`, box, task }] : [];
     });
-    return { grouped: false, layout, nodes };
+    return { grouped: false, width: layout.width, height: layout.height, layout, nodes };
   }
 
   private _groups(state: RayState, tasks: readonly Task[], options: SceneOptions): Scene {
     const groups = [...state.groups.values()].filter(
       group => !isGroupHidden(group, options.clearedAt)
     );
-    const opened = groups.filter(group => options.opened.has(group.id));
-    const members = membersOf(opened, tasks);
     const sizes: NodeSize[] = [];
     const links: Link[] = [];
     for (const group of groups) {
-      const inside = members.get(group.id);
-      if (inside === undefined) {
-        this._lanes.delete(group.id);
-      }
-      sizes.push({ id: group.id, ...(inside ? this._laneSize(group.id, inside) : GROUP) });
+      sizes.push({ id: group.id, ...GROUP });
       pushLinks(links, group);
     }
     const layout = this._place('groups', sizes, links);
-    const nodes = groups.flatMap((group): GroupNode[] => {
+    const nodes = groups.flatMap((group): SceneNode[] => {
       const box = layout.boxes.get(group.id);
-      const inside = members.get(group.id);
-      const cells = box && inside ? this._cells(group.id, box, inside) : null;
+      const open = options.opened.has(group.id);
       const key = `group ${group.id}`;
-      return box ? [{ kind: 'group', key, box, group, total: total(group), cells }] : [];
+      return box ? [{ kind: 'group', key, box, group, total: total(group), open }] : [];
     });
-    return { grouped: true, layout, nodes };
+    const lanes = this._openedLanes(state, tasks, options.opened, layout.height);
+    const right = lanes.map(lane => lane.box.x + lane.box.width + MARGIN);
+    const bottom = lanes.map(lane => lane.box.y + lane.box.height + MARGIN);
+    return {
+      grouped: true,
+      width: Math.max(layout.width, ...right),
+      height: Math.max(layout.height, ...bottom),
+      layout,
+      nodes: [...nodes, ...lanes]
+    };
   }
 
-  private _laneSize(group: string, members: readonly Task[]): { width: number; height: number } {
+  /** The opened groups, one below the other in the order in which they were opened. */
+  private _openedLanes(
+    state: RayState,
+    tasks: readonly Task[],
+    opened: ReadonlySet<string>,
+    top: number
+  ): LaneBox[] {
+    for (const id of this._lanes.keys()) {
+      if (!opened.has(id)) {
+        this._lanes.delete(id);
+      }
+    }
+    if (opened.size === 0) {
+      return [];
+    }
+    const members = new Map<string, Task[]>([...opened].map(id => [id, []]));
+    for (const task of tasks) {
+      members.get(task.group)?.push(task);
+    }
+    let y = top;
+    return [...members].flatMap(([id, inside]): LaneBox[] => {
+      const group = state.groups.get(id);
+      if (group === undefined) {
+        return [];
+      }
+      const lanes = this._synced(id, inside);
+      const width = LANE.columns * LANE.width + 2 * LANE.pad - 4;
+      const height = LANE.head + lanes.rows * LANE.height + LANE.pad;
+      const box = { x: MARGIN, y, width, height };
+      y += height + MARGIN;
+      const cells = cellsOf(lanes, box, inside);
+      return [{ kind: 'lanes', key: `lanes ${id}`, box, group, total: total(group), cells }];
+    });
+  }
+
+  private _synced(group: string, members: readonly Task[]): Lanes {
     let lanes = this._lanes.get(group);
     if (lanes === undefined) {
       lanes = new Lanes(LANE.columns);
       this._lanes.set(group, lanes);
     }
     lanes.sync(members.map(task => task.id));
-    return {
-      width: LANE.columns * LANE.width + 2 * LANE.pad,
-      height: LANE.head + lanes.rows * LANE.height + LANE.pad
-    };
-  }
-
-  private _cells(group: string, box: Box, members: readonly Task[]): Cell[] {
-    const lanes = this._lanes.get(group);
-    return members.flatMap((task): Cell[] => {
-      const cell = lanes?.cell(task.id);
-      if (!lanes || !cell) {
-        return [];
-      }
-      const x = box.x + LANE.pad + cell.column * LANE.width;
-      const y = box.y + LANE.head + cell.row * LANE.height;
-      const place = { x, y, width: LANE.width - 4, height: LANE.height - 2 };
-      return [{ task, box: place, ordinal: lanes.ordinal(task.id) }];
-    });
+    return lanes;
   }
 
   private _place(view: string, sizes: readonly NodeSize[], links: readonly Link[]): Layout {
@@ -209,12 +241,17 @@ export class SceneBuilder {
   private _topology = '';
 }
 
-function membersOf(groups: readonly Group[], tasks: readonly Task[]): Map<string, Task[]> {
-  const members = new Map<string, Task[]>(groups.map(group => [group.id, []]));
-  for (const task of tasks) {
-    members.get(task.group)?.push(task);
-  }
-  return members;
+function cellsOf(lanes: Lanes, box: Box, members: readonly Task[]): Cell[] {
+  return members.flatMap((task): Cell[] => {
+    const cell = lanes.cell(task.id);
+    if (cell === null) {
+      return [];
+    }
+    const x = box.x + LANE.pad + cell.column * LANE.width;
+    const y = box.y + LANE.head + cell.row * LANE.height;
+    const place = { x, y, width: LANE.width - 4, height: LANE.height - 2 };
+    return [{ task, box: place, ordinal: lanes.ordinal(task.id) }];
+  });
 }
 
 function pushLinks(links: Link[], row: Task | Group): void {

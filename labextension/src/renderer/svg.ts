@@ -6,10 +6,20 @@
 import type { Box, Route } from '../layout';
 import type { GraphEvents, GraphRenderer, Labels, View } from './base';
 import { nearest, type Arrow } from './keys';
-import { drawCell, drawEdge, drawGroup, drawTask, elapsed, make, set, ticks } from './marks';
+import {
+  drawCell,
+  drawEdge,
+  drawGroup,
+  drawLanes,
+  drawTask,
+  elapsed,
+  make,
+  set,
+  ticks
+} from './marks';
 import type { Cell, Scene, SceneNode } from './scene';
 
-const FIT_AT_LEAST = 0.62;
+const FIT_AT_LEAST = 0.8;
 /** How much beyond the visible part is drawn, in pixels, so that scrolling shows no holes. */
 const OVERSCAN = 120;
 
@@ -51,6 +61,11 @@ export class SvgRenderer implements GraphRenderer {
     this._schedule();
   }
 
+  reveal(key: string): void {
+    this._revealed = key;
+    this._schedule();
+  }
+
   dispose(): void {
     this._isDisposed = true;
     cancelAnimationFrame(this._frame);
@@ -72,15 +87,15 @@ export class SvgRenderer implements GraphRenderer {
     if (scene === null || view === null || node.clientWidth === 0) {
       return;
     }
-    const { layout } = scene;
-    const fit = Math.max(FIT_AT_LEAST, Math.min(1, node.clientWidth / layout.width));
+    const fit = Math.max(FIT_AT_LEAST, Math.min(1, node.clientWidth / scene.width));
     const scale = view.zoom === 'fit' ? fit : view.zoom;
     set(this._svg, {
-      width: Math.ceil(layout.width * scale),
-      height: Math.ceil(layout.height * scale),
-      viewBox: `0 0 ${layout.width} ${layout.height}`,
+      width: Math.ceil(scene.width * scale),
+      height: Math.ceil(scene.height * scale),
+      viewBox: `0 0 ${scene.width} ${scene.height}`,
       'data-grouped': String(scene.grouped)
     });
+    this._scrollToRevealed(scene, scale);
     const seen: Box = {
       x: (node.scrollLeft - OVERSCAN) / scale,
       y: (node.scrollTop - OVERSCAN) / scale,
@@ -92,6 +107,20 @@ export class SvgRenderer implements GraphRenderer {
     this._events.onDrawn(scale);
   }
 
+  private _scrollToRevealed(scene: Scene, scale: number): void {
+    const target = scene.nodes.find(node => node.key === this._revealed);
+    if (target === undefined) {
+      return;
+    }
+    this._revealed = null;
+    const { node } = this;
+    const top = target.box.y * scale;
+    const bottom = top + Math.min(target.box.height * scale, node.clientHeight / 2);
+    if (top < node.scrollTop || bottom > node.scrollTop + node.clientHeight) {
+      node.scrollTop = Math.max(0, bottom - node.clientHeight);
+    }
+  }
+
   private _drawNodes(scene: Scene, seen: Box, view: View): void {
     const kept = new Set<string>();
     for (const node of scene.nodes) {
@@ -99,7 +128,7 @@ export class SvgRenderer implements GraphRenderer {
         continue;
       }
       this._drawNode(node, view, kept);
-      if (node.kind === 'group' && node.cells) {
+      if (node.kind === 'lanes') {
         for (const cell of node.cells) {
           if (meets(cell.box, seen)) {
             this._drawCell(cell, view, kept);
@@ -114,18 +143,17 @@ export class SvgRenderer implements GraphRenderer {
   private _drawNode(node: SceneNode, view: View, kept: Set<string>): void {
     kept.add(node.key);
     const mark = this._mark(node.key, node.box);
-    if (node.kind === 'group') {
-      const { group, cells, box } = node;
-      const look = JSON.stringify([
-        group.name,
-        group.counts,
-        cells !== null,
-        box.width,
-        box.height
-      ]);
+    if (node.kind !== 'task') {
+      const { group, box } = node;
+      const open = node.kind === 'group' && node.open;
+      const look = JSON.stringify([group.name, group.counts, open, box.height]);
       if (mark.look !== look) {
         mark.look = look;
-        drawGroup(mark.element, node, this._labels);
+        if (node.kind === 'group') {
+          drawGroup(mark.element, node, this._labels);
+        } else {
+          drawLanes(mark.element, node, this._labels);
+        }
       }
       return;
     }
@@ -250,6 +278,8 @@ export class SvgRenderer implements GraphRenderer {
   private _isDisposed = false;
   private readonly _nodeMarks = new Map<string, Mark>();
   private readonly _nodes = make('g', { class: 'jr-Graph-nodes' });
+  /** The key of a node to scroll to as soon as it is there. */
+  private _revealed: string | null = null;
   private readonly _resizes = new ResizeObserver(this._schedule);
   private _scene: Scene | null = null;
   private readonly _svg: SVGElement;
@@ -286,10 +316,16 @@ function around({ points }: Route): Box {
 /** A filled arrow head for calls, an open one for data. */
 function arrows(uid: string): SVGElement {
   const defs = make('defs');
-  const common = { viewBox: '0 0 10 10', refX: 9, refY: 5, orient: 'auto-start-reverse' };
-  const call = make('marker', { ...common, id: `${uid}-call`, markerWidth: 7, markerHeight: 7 });
+  const common = {
+    viewBox: '0 0 10 10',
+    refX: 9,
+    refY: 5,
+    orient: 'auto',
+    markerUnits: 'userSpaceOnUse'
+  };
+  const call = make('marker', { ...common, id: `${uid}-call`, markerWidth: 8, markerHeight: 8 });
   call.append(make('path', { class: 'jr-Arrow jr-mod-call', d: 'M0 1L9 5L0 9z' }));
-  const data = make('marker', { ...common, id: `${uid}-data`, markerWidth: 8, markerHeight: 8 });
+  const data = make('marker', { ...common, id: `${uid}-data`, markerWidth: 9, markerHeight: 9 });
   data.append(make('path', { class: 'jr-Arrow jr-mod-data', d: 'M2 1.5L9 5L2 8.5' }));
   defs.append(call, data);
   return defs;

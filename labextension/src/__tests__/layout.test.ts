@@ -1,0 +1,199 @@
+import { describe, expect, it } from 'vitest';
+
+import {
+  DAGRE_LIMIT,
+  Lanes,
+  layoutGraph,
+  type Box,
+  type Layout,
+  type Link,
+  type NodeSize
+} from '../layout';
+
+function nodes(count: number): NodeSize[] {
+  return Array.from({ length: count }, (_, i) => ({ id: `n${i}`, width: 80, height: 34 }));
+}
+
+function tree(count: number, fan: number): Link[] {
+  return Array.from({ length: count - 1 }, (_, i) => ({
+    source: `n${Math.floor(i / fan)}`,
+    target: `n${i + 1}`,
+    kind: 'call'
+  }));
+}
+
+function chain(count: number): Link[] {
+  return tree(count, 1);
+}
+
+function overlaps(layout: Layout): number {
+  const boxes = [...layout.boxes.values()];
+  let count = 0;
+  boxes.forEach((a, i) => {
+    for (const b of boxes.slice(i + 1)) {
+      count += Number(
+        a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height
+      );
+    }
+  });
+  return count;
+}
+
+function inside(box: Box, layout: Layout): boolean {
+  return (
+    box.x >= 0 &&
+    box.y >= 0 &&
+    box.x + box.width <= layout.width &&
+    box.y + box.height <= layout.height
+  );
+}
+
+describe('layoutGraph', () => {
+  it.each([
+    ['nothing', 0, []],
+    ['one node', 1, []],
+    ['strangers', 40, []],
+    ['a tree', 60, tree(60, 4)],
+    ['a chain', 50, chain(50)],
+    ['too much for dagre', 600, tree(600, 5)]
+  ])('puts %s side by side, inside the picture', (_, count, links) => {
+    const layout = layoutGraph(nodes(count), links);
+    expect(layout.boxes.size).toBe(count);
+    expect(overlaps(layout)).toBe(0);
+    expect([...layout.boxes.values()].every(box => inside(box, layout))).toBe(true);
+    expect(layout.routes).toHaveLength(links.length);
+  });
+
+  it.each([60, DAGRE_LIMIT + 1])('is the same each time (%i nodes)', count => {
+    const once = layoutGraph(nodes(count), tree(count, 3));
+    const twice = layoutGraph(nodes(count), tree(count, 3));
+    expect(Object.fromEntries(twice.boxes)).toEqual(Object.fromEntries(once.boxes));
+    expect(twice.routes).toEqual(once.routes);
+  });
+
+  it('runs shallow graphs to the right and deep ones down', () => {
+    expect(layoutGraph(nodes(5), tree(5, 4)).direction).toBe('LR');
+    expect(layoutGraph(nodes(50), chain(50)).direction).toBe('TB');
+  });
+
+  it('does not turn back for a small gain', () => {
+    const down = layoutGraph(nodes(8), chain(8));
+    expect(down.direction).toBe('TB');
+    expect(layoutGraph(nodes(4), chain(4), down.direction).direction).toBe('TB');
+  });
+
+  it('draws a caller before those it calls', () => {
+    for (const count of [20, DAGRE_LIMIT + 50]) {
+      const layout = layoutGraph(nodes(count), tree(count, 4), 'LR');
+      for (const { link } of layout.routes) {
+        const source = layout.boxes.get(link.source);
+        const target = layout.boxes.get(link.target);
+        const ahead =
+          layout.direction === 'LR'
+            ? (target?.x ?? 0) - (source?.x ?? 0)
+            : (target?.y ?? 0) - (source?.y ?? 0);
+        expect(ahead).toBeGreaterThan(0);
+      }
+    }
+  });
+
+  it('draws a call and data between the same two as two edges', () => {
+    const links: Link[] = [
+      { source: 'n0', target: 'n1', kind: 'call' },
+      { source: 'n0', target: 'n1', kind: 'data' },
+      { source: 'n0', target: 'n1', kind: 'data' }
+    ];
+    expect(layoutGraph(nodes(2), links).routes.map(({ link }) => link.kind)).toEqual([
+      'call',
+      'data'
+    ]);
+  });
+
+  it('leaves out edges to what is not there, and from a node to itself', () => {
+    const links: Link[] = [
+      { source: 'gone', target: 'n1', kind: 'data' },
+      { source: 'n1', target: 'n1', kind: 'data' }
+    ];
+    expect(layoutGraph(nodes(2), links).routes).toEqual([]);
+  });
+
+  it.each([4, DAGRE_LIMIT + 1])('survives cycles among %i nodes', count => {
+    const ring: Link[] = nodes(count).map(({ id }, i) => ({
+      source: id,
+      target: `n${(i + 1) % count}`,
+      kind: 'data'
+    }));
+    const layout = layoutGraph(nodes(count), ring);
+    expect(overlaps(layout)).toBe(0);
+  });
+
+  it('is fast enough for what it is given', () => {
+    const small = performance.now();
+    layoutGraph(nodes(60), tree(60, 4));
+    const large = performance.now();
+    layoutGraph(nodes(2000), tree(2000, 4));
+    const end = performance.now();
+    expect(large - small).toBeLessThan(1000);
+    expect(end - large).toBeLessThan(500);
+  });
+});
+
+describe('Lanes', () => {
+  const ids = (from: number, to: number): string[] =>
+    Array.from({ length: to - from }, (_, i) => `t${from + i}`);
+
+  it('fills rows from the left', () => {
+    const lanes = new Lanes(3);
+    lanes.sync(ids(0, 5));
+    expect(ids(0, 5).map(id => lanes.cell(id))).toEqual([
+      { column: 0, row: 0 },
+      { column: 1, row: 0 },
+      { column: 2, row: 0 },
+      { column: 0, row: 1 },
+      { column: 1, row: 1 }
+    ]);
+    expect(lanes.cell('other')).toBeNull();
+  });
+
+  it('never moves a task, and uses free places again', () => {
+    const lanes = new Lanes(3);
+    lanes.sync(ids(0, 9));
+    const before = lanes.cell('t8');
+    lanes.sync([...ids(3, 9), ...ids(20, 22)]);
+    expect(lanes.cell('t8')).toEqual(before);
+    expect(lanes.cell('t20')).toEqual({ column: 0, row: 0 });
+    expect(lanes.cell('t21')).toEqual({ column: 1, row: 0 });
+    expect(lanes.ordinal('t8')).toBe(9);
+    expect(lanes.ordinal('t21')).toBe(11);
+  });
+
+  it('gives no place twice', () => {
+    const lanes = new Lanes(5);
+    for (let step = 0; step < 50; step++) {
+      const present = ids(step * 7, step * 7 + 60 + (step % 9));
+      lanes.sync(present);
+      const places = new Set(present.map(id => JSON.stringify(lanes.cell(id))));
+      expect(places.size).toBe(present.length);
+    }
+    expect(lanes.rows).toBeLessThanOrEqual(32);
+  });
+
+  it('grows by doubling', () => {
+    const lanes = new Lanes(5);
+    const rows = new Set<number>();
+    for (let count = 0; count <= 2000; count += 20) {
+      lanes.sync(ids(0, count));
+      rows.add(lanes.rows);
+    }
+    expect([...rows]).toEqual([2, 4, 8, 16, 32, 64, 128, 256, 512]);
+  });
+
+  it('is fast for 2,000 tasks that come one by one', () => {
+    const lanes = new Lanes(5);
+    const start = performance.now();
+    for (let count = 0; count <= 2000; count += 10) {
+      lanes.sync(ids(0, count));
+    }
+    expect(performance.now() - start).toBeLessThan(1500);
+  });
+});

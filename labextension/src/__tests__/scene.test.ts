@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest';
+
+import { nearest } from '../renderer/keys';
+import { SceneBuilder, SINGLES_LIMIT, type SceneOptions } from '../renderer/scene';
+import { forest, group, RUNTIME, stateOf, task } from './make';
+
+const OPTIONS: SceneOptions = { grouping: 'auto', opened: new Set(), clearedAt: 0 };
+
+describe('SceneBuilder', () => {
+  it('draws each task of a small graph, with both kinds of edges', () => {
+    const state = stateOf({
+      tasks: [
+        task('h', { name: 'h' }),
+        task('g', { name: 'g', parent: 'h' }),
+        task('f', { name: 'f', parent: 'g', deps: ['h'] })
+      ],
+      groups: [group('g')]
+    });
+    const scene = new SceneBuilder().build(state, OPTIONS);
+    expect(scene.grouped).toBe(false);
+    expect(scene.nodes.map(node => node.key)).toEqual(['task h', 'task g', 'task f']);
+    const edges = scene.layout.routes.map(({ link }) => Object.values(link).join(' '));
+    expect(edges).toEqual(['h g call', 'g f call', 'h f data']);
+  });
+
+  it('draws groups where there are many tasks, or where tasks were folded away', () => {
+    const builder = new SceneBuilder();
+    const tasks = forest(SINGLES_LIMIT + 1);
+    const groups = [group('g', { counts: { pending: tasks.length } })];
+    expect(builder.build(stateOf({ tasks, groups }), OPTIONS).grouped).toBe(true);
+    const few = { tasks: tasks.slice(0, 3), groups, runtime: { ...RUNTIME, dropped: 9 } };
+    expect(builder.build(stateOf(few), OPTIONS).grouped).toBe(true);
+    const asked = { ...OPTIONS, grouping: 'tasks' as const };
+    expect(builder.build(stateOf({ tasks, groups }), asked).grouped).toBe(false);
+  });
+
+  it('moves nothing when only states change', () => {
+    const builder = new SceneBuilder();
+    const before = builder.build(stateOf({ tasks: forest(30) }), OPTIONS);
+    const after = builder.build(stateOf({ tasks: forest(30, 'running') }), OPTIONS);
+    expect(after.layout).toBe(before.layout);
+    expect(after.nodes[3]).toMatchObject({ task: { state: 'running' } });
+  });
+
+  it('moves no node of the graph when a group is opened', () => {
+    const builder = new SceneBuilder();
+    const tasks = forest(2000).map((row, i) => ({ ...row, group: i % 2 ? 'g1' : 'g2' }));
+    const state = stateOf({ tasks, groups: [group('g1'), group('g2', { parent: 'g1' })] });
+    const closed = builder.build(state, OPTIONS);
+    const open = builder.build(state, { ...OPTIONS, opened: new Set(['g2']) });
+    expect(open.layout).toBe(closed.layout);
+    const lanes = open.nodes.find(node => node.kind === 'lanes');
+    expect(lanes?.cells).toHaveLength(1000);
+    expect(lanes?.box.y).toBeGreaterThanOrEqual(closed.height);
+    expect(open.height).toBeGreaterThan(closed.height + 1000);
+  });
+
+  it('hides what had ended when the user cleared', () => {
+    const builder = new SceneBuilder();
+    const state = stateOf({
+      tasks: [
+        task('old', { state: 'finished', ended: 5 }),
+        task('new', { state: 'finished', ended: 15 }),
+        task('runs', { state: 'running', started: 2 })
+      ],
+      groups: [group('done', { counts: { finished: 2 }, last: 5 }), group('g', { last: 15 })]
+    });
+    const cleared = { ...OPTIONS, clearedAt: 10 };
+    const keys = builder.build(state, cleared).nodes.map(node => node.key);
+    expect(keys).toEqual(['task new', 'task runs']);
+    const groups = builder.build(state, { ...cleared, grouping: 'groups' }).nodes;
+    expect(groups.map(node => node.key)).toEqual(['group g']);
+  });
+
+  it('starts afresh with a new epoch', () => {
+    const builder = new SceneBuilder();
+    const state = stateOf({ tasks: forest(5) });
+    const first = builder.build(state, OPTIONS);
+    const next = builder.build({ ...state, epoch: 'e2' }, OPTIONS);
+    expect(next.layout).not.toBe(first.layout);
+  });
+
+  it('builds a scene of 2,000 tasks in little time', () => {
+    const builder = new SceneBuilder();
+    const state = stateOf({ tasks: forest(2000), groups: [group('g')] });
+    const options = { ...OPTIONS, opened: new Set(['g']) };
+    builder.build(state, options);
+    const start = performance.now();
+    for (let i = 0; i < 10; i++) {
+      builder.build({ ...state, seq: i }, options);
+    }
+    expect((performance.now() - start) / 10).toBeLessThan(60);
+  });
+});
+
+describe('nearest', () => {
+  const box = (x: number, y: number): { x: number; y: number; width: number; height: number } => ({
+    x,
+    y,
+    width: 10,
+    height: 10
+  });
+  const boxes = new Map([
+    ['a', box(0, 0)],
+    ['right', box(50, 5)],
+    ['far', box(100, 0)],
+    ['below', box(0, 40)]
+  ]);
+
+  it('follows the arrows', () => {
+    expect(nearest(boxes, 'a', 'ArrowRight')).toBe('right');
+    expect(nearest(boxes, 'a', 'ArrowDown')).toBe('below');
+    expect(nearest(boxes, 'a', 'ArrowUp')).toBeNull();
+    expect(nearest(boxes, 'gone', 'ArrowUp')).toBeNull();
+  });
+});

@@ -1,0 +1,123 @@
+import { describe, expect, it } from 'vitest';
+
+import { joinHolders } from '../components/actors';
+import { joinShares, slots } from '../components/resources';
+import { treeKey, treeRows } from '../components/tree';
+import { INITIAL_VIEW, reduceView, ZOOM_MAXIMUM } from '../components/view';
+import { amount, clip, demand, short, span } from '../format';
+import { forest, task } from './make';
+
+describe('treeRows', () => {
+  const tasks = [
+    task('a'),
+    task('b'),
+    task('a1', { parent: 'a' }),
+    task('a2', { parent: 'a' }),
+    task('a1x', { parent: 'a1' }),
+    task('orphan', { parent: 'gone' })
+  ];
+  const show = (collapsed: string[]): string[] =>
+    treeRows(tasks, new Set(collapsed)).map(({ task, level }) => `${level} ${task.id}`);
+
+  it('puts what a task called below it', () => {
+    expect(show([])).toEqual(['1 a', '2 a1', '3 a1x', '2 a2', '1 b', '1 orphan']);
+  });
+
+  it('leaves out what is folded away', () => {
+    expect(show(['a1'])).toEqual(['1 a', '2 a1', '2 a2', '1 b', '1 orphan']);
+    expect(show(['a'])).toEqual(['1 a', '1 b', '1 orphan']);
+  });
+
+  it('bears deep nesting, and many tasks', () => {
+    const deep = Array.from({ length: 5000 }, (_, i) =>
+      task(`t${i}`, { parent: i > 0 ? `t${i - 1}` : null })
+    );
+    expect(treeRows(deep, new Set()).at(-1)?.level).toBe(5000);
+    expect(treeRows(forest(2000), new Set())).toHaveLength(2000);
+  });
+
+  it('follows the keys of a tree', () => {
+    const rows = treeRows(tasks, new Set(['a1']));
+    const to = (index: number, key: string): string => {
+      const step = treeKey(rows, index, key, 3);
+      return step === null ? '-' : `${step.index}${step.toggle ? ' toggle' : ''}`;
+    };
+    expect(to(-1, 'ArrowDown')).toBe('0');
+    expect(to(0, 'ArrowRight')).toBe('1');
+    expect(to(0, 'ArrowLeft')).toBe('0 toggle');
+    expect(to(1, 'ArrowRight')).toBe('1 toggle');
+    expect(to(2, 'ArrowLeft')).toBe('0');
+    expect(to(3, 'ArrowLeft')).toBe('-');
+    expect(to(0, 'PageDown')).toBe('3');
+    expect(to(0, 'End')).toBe('4');
+    expect(to(4, 'Home')).toBe('0');
+    expect(to(4, 'ArrowDown')).toBe('4');
+    expect(to(0, 'x')).toBe('-');
+    expect(treeKey([], -1, 'ArrowRight', 3)).toBeNull();
+  });
+});
+
+describe('reduceView', () => {
+  it('opens and closes groups', () => {
+    const open = reduceView(INITIAL_VIEW, { type: 'group', id: 'g' });
+    expect([...open.opened]).toEqual(['g']);
+    expect(reduceView(open, { type: 'group', id: 'g' }).opened.size).toBe(0);
+    expect(INITIAL_VIEW.opened.size).toBe(0);
+  });
+
+  it('keeps the zoom in bounds', () => {
+    expect(reduceView(INITIAL_VIEW, { type: 'zoom', zoom: 99 }).zoom).toBe(ZOOM_MAXIMUM);
+    expect(reduceView(INITIAL_VIEW, { type: 'zoom', zoom: 'fit' }).zoom).toBe('fit');
+  });
+});
+
+describe('shares', () => {
+  it('joins holders with the same name', () => {
+    const holders = ['1', '2', '3'].map(id => ({
+      id,
+      kind: 'task' as const,
+      label: 'f',
+      count: 1
+    }));
+    const driver = { id: 'd', kind: 'driver' as const, label: 'notebook', count: 2 };
+    expect(joinHolders([...holders, driver])).toMatchObject([
+      { label: 'f', holders: 3, count: 3, id: '1' },
+      { label: 'notebook', holders: 1, count: 2 }
+    ]);
+  });
+
+  it('joins parts of a resource with the same name', () => {
+    const part = (id: string, kind: string): Parameters<typeof joinShares>[0][number] => ({
+      id,
+      kind,
+      label: 'f',
+      amount: 0.5
+    });
+    expect(joinShares([part('1', 'task'), part('2', 'task'), part('3', 'actor')])).toMatchObject([
+      { id: '1', amount: 1, count: 2 },
+      { id: '3', amount: 0.5, count: 1 }
+    ]);
+  });
+
+  it('fills slots from the left', () => {
+    expect(slots(4, 2.5)).toEqual([1, 1, 0.5, 0]);
+    expect(slots(1.5, 0)).toEqual([0, 0]);
+  });
+});
+
+describe('format', () => {
+  it('writes times, amounts and counts', () => {
+    expect([0.04, 9.94, 10, 61, 3661, -1].map(span)).toEqual([
+      '0.0 s',
+      '9.9 s',
+      '10 s',
+      '1 m 01 s',
+      '1 h 01 m',
+      '0.0 s'
+    ]);
+    expect([amount(1), amount(0.25), amount(2 ** 31, 'memory')]).toEqual(['1', '0.25', '2 GiB']);
+    expect(demand({ CPU: 1, GPU: 0.5, memory: 0 })).toBe('1 CPU, 0.5 GPU');
+    expect([7, 999, 1000, 1999, 35000].map(short)).toEqual(['7', '999', '1.0k', '1.9k', '35k']);
+    expect([clip('abc', 3), clip('abcd', 3)]).toEqual(['abc', 'ab…']);
+  });
+});
