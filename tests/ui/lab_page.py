@@ -98,7 +98,9 @@ class LabPage:
         """Switch to a theme: "JupyterLab Dark" or "JupyterLab Light"."""
         self.command("apputils:change-theme", theme=name)
         light = "false" if name.endswith("Dark") else "true"
-        self.page.wait_for_selector(f"body[data-jp-theme-light='{light}'][data-jp-theme-name='{name}']")
+        self.page.wait_for_selector(
+            f"body[data-jp-theme-light='{light}'][data-jp-theme-name='{name}']", state="attached"
+        )
 
     # -- notebooks ---------------------------------------------------------------------------------------------------
 
@@ -217,7 +219,13 @@ class LabPage:
 
     def wait_kernel(self, status: str, timeout: float = 60) -> None:
         """Wait for a status of the notebook's kernel."""
-        self.wait_until(lambda: self.kernel_status() == status, timeout, f"the kernel to be {status}")
+
+        def reached() -> bool:
+            now = self.kernel_status()
+            assert now == status, f"it is {now}"
+            return True
+
+        self.wait_until(reached, timeout, f"the kernel to be {status}")
 
     def restart_kernel(self) -> None:
         """Restart the notebook's kernel without a question, and wait until it is idle."""

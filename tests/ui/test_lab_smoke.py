@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import expect
 
 from jupyter_ray.server_extension import UNTRACKED
@@ -62,4 +63,29 @@ def test_the_server_extension_keeps_comm_messages_out_of_the_kernel_state(ui: La
         ui.path,
     )
     assert ui.server.request("GET", f"kernels/{kernel}")["execution_state"] == "busy", f"not untracked: {UNTRACKED}"
+    assert ui.kernel_status() == "busy"
     ui.wait_cell(0)
+
+
+def test_interrupt_restart_and_a_change_of_notebook(ui: LabPage) -> None:
+    ui.open_notebook("first.ipynb", "import time\nwhile True: time.sleep(0.01)", "'alive'", "import time")
+    ui.start_cell(0)
+    ui.wait_kernel("busy")
+    ui.interrupt_kernel()
+    ui.wait_cell(0)
+    assert "KeyboardInterrupt" in ui.cell_text(0)
+    assert ui.run_cell(1) == "'alive'"
+    ui.restart_kernel()
+    ui.open_notebook("second.ipynb", "'second'")
+    assert ui.run_cell(0) == "'second'"
+    ui.activate("first.ipynb")
+    ui.run_cell(2)
+    assert ui.execution_count(2) == 1
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_the_empty_panel_is_accessible(ui: LabPage, theme: str) -> None:
+    ui.set_theme(theme)
+    panel = ui.show_panel()
+    assert ui.accessibility_violations() == []
+    ui.screenshot(f"smoke-{theme.split()[-1].lower()}", of=panel)
