@@ -51,7 +51,12 @@ class ActorClass:
             raise TypeError(_NO_SUBCLASS)
         tables.check(tables.ACTOR, _WHAT, written)
         table = read_table(value, tables.actor_options(written))
-        definition = Definition(value=value, name=value.__qualname__, module=value.__module__, is_class=True)
+        definition = Definition(
+            value=value,
+            name=value.__qualname__.rpartition("<locals>.")[2],
+            module=value.__module__,
+            is_class=True,
+        )
         made = cls(definition, read(value), dump_table(table), written)
         _known[definition.id] = made
         return made

@@ -189,7 +189,7 @@ def _unwrapped(function: Any) -> Any:
 def _name_of(function: Any) -> str:
     inner = _unwrapped(function)
     name = getattr(inner, "__qualname__", None) or getattr(inner, "__name__", None) or type(inner).__name__
-    return str(name)
+    return str(name).rpartition("<locals>.")[2]
 
 
 def _yields(function: Any) -> bool | None:

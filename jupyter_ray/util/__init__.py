@@ -1,1 +1,64 @@
-"""Ray's ``ray.util``: built on the public interface only."""
+"""Ray's ``ray.util``: built on the public interface only. Names are imported at their first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jupyter_ray.util import queue
+    from jupyter_ray.util.actor_pool import ActorPool
+    from jupyter_ray.util.check_serialize import inspect_serializability
+    from jupyter_ray.util.helpers import (
+        as_completed,
+        deregister_serializer,
+        disable_log_once_globally,
+        enable_periodic_logging,
+        get_node_ip_address,
+        list_named_actors,
+        log_once,
+        map_unordered,
+        register_serializer,
+    )
+
+_HELPERS = (
+    "as_completed",
+    "deregister_serializer",
+    "disable_log_once_globally",
+    "enable_periodic_logging",
+    "get_node_ip_address",
+    "list_named_actors",
+    "log_once",
+    "map_unordered",
+    "register_serializer",
+)
+_HOME_OF = {
+    "ActorPool": "actor_pool",
+    "inspect_serializability": "check_serialize",
+    **dict.fromkeys(_HELPERS, "helpers"),
+}
+
+__all__ = [
+    "ActorPool",
+    "as_completed",
+    "deregister_serializer",
+    "disable_log_once_globally",
+    "enable_periodic_logging",
+    "get_node_ip_address",
+    "inspect_serializability",
+    "list_named_actors",
+    "log_once",
+    "map_unordered",
+    "queue",
+    "register_serializer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "queue":
+        return importlib.import_module("jupyter_ray.util.queue")
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'jupyter_ray.util' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"jupyter_ray.util.{home}"), name)

@@ -1,7 +1,7 @@
 """Sessions for the contract suite: the programs that every engine must run.
 
-`engine_name` names the engines; a test that takes `cluster` shares one session of 4 CPUs with its module, one that takes
-`start` makes its own.
+`engine_name` names the engines. A test that takes `cluster` shares one session of 4 CPUs with its module; one that
+takes `start` makes its own.
 """
 
 from __future__ import annotations

@@ -135,12 +135,12 @@ def test_a_failed_task_is_ready() -> None:
 def test_wait_wants_different_references() -> None:
     ref = echo.remote(1)
     with pytest.raises(TypeError, match="list"):
-        ray.wait(ref)  # type: ignore[arg-type]
+        ray.wait(ref)
     with pytest.raises(ValueError, match="unique"):
         ray.wait([ref, ref])
     for wrong in ({"num_returns": 0}, {"num_returns": 2}, {"timeout": -1}):
         with pytest.raises(ValueError, match=r"num_returns|Invalid|nonnegative"):
-            ray.wait([ref], **wrong)
+            ray.wait([ref], **wrong)  # type: ignore[arg-type]
 
 
 def test_references_in_containers_keep_their_objects() -> None:

@@ -1,0 +1,132 @@
+"""The small functions of Ray's ``ray.util``."""
+
+from __future__ import annotations
+
+import copyreg
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from jupyter_ray.api.calls import get, wait
+from jupyter_ray.api.session import session_engine
+from jupyter_ray.engine.refs import ObjectRef
+
+
+def list_named_actors(all_namespaces: bool = False) -> list[Any]:
+    """Return the living named actors.
+
+    Parameters
+    ----------
+    all_namespaces
+        Those of all namespaces, as dicts with ``name`` and ``namespace``; else the names in the session's namespace.
+
+    Notes
+    -----
+    Source: Ray's ``ray.util.list_named_actors``.
+    """
+    found = session_engine().list_named_actors(all_namespaces)
+    if all_namespaces:
+        return [{"name": name, "namespace": namespace} for namespace, name in found]
+    return [name for _, name in found]
+
+
+def as_completed(
+    refs: Sequence[ObjectRef[Any]], *, chunk_size: int = 10, yield_obj_refs: bool = False
+) -> Iterator[Any]:
+    """Yield the values of `refs` as they come, or the references themselves.
+
+    Notes
+    -----
+    Source: Ray's ``ray.util.as_completed``.
+    """
+    if chunk_size < 1:
+        raise ValueError("`chunk_size` must be >= 1")
+    left = list(refs)
+    while left:
+        ready, left = wait(left, num_returns=min(chunk_size, len(left)))
+        yield from ready if yield_obj_refs else get(ready)
+
+
+def map_unordered(
+    fn: Any, items: Iterable[Any], *, backpressure_size: int | None = 100, chunk_size: int = 10,
+    yield_obj_refs: bool = False,
+) -> Iterator[Any]:  # fmt: skip
+    """Call a remote function, or a method of an actor, with each of `items`, and yield results as they come.
+
+    Parameters
+    ----------
+    fn
+        Has ``.remote``.
+    items
+        One argument of each call.
+    backpressure_size
+        Calls under way at most; None: no limit.
+    chunk_size
+        Results taken at once.
+    yield_obj_refs
+        Yield references instead of values.
+
+    Notes
+    -----
+    Source: Ray's ``ray.util.map_unordered``.
+    """
+    if backpressure_size is not None and backpressure_size < chunk_size:
+        raise ValueError("backpressure_size must be equal or greater than chunk_size")
+    running: list[ObjectRef[Any]] = []
+    for item in items:
+        running.append(fn.remote(item))
+        if backpressure_size is not None and len(running) >= backpressure_size:
+            ready, running = wait(running, num_returns=min(chunk_size, len(running)))
+            yield from ready if yield_obj_refs else get(ready)
+    yield from as_completed(running, chunk_size=chunk_size, yield_obj_refs=yield_obj_refs)
+
+
+def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]) -> None:
+    """Pickle instances of `cls` in this process as ``serializer(instance)``; ``deserializer`` rebuilds them anywhere.
+
+    Notes
+    -----
+    Source: Ray's ``ray.util.register_serializer``.
+    """
+    copyreg.pickle(cls, lambda value: (_deserialize, (deserializer, serializer(value))))
+
+
+def deregister_serializer(cls: type) -> None:
+    """Undo `register_serializer`; nothing if there was none."""
+    copyreg.dispatch_table.pop(cls, None)
+
+
+def _deserialize(deserializer: Callable[[Any], Any], state: Any) -> Any:
+    return deserializer(state)
+
+
+def get_node_ip_address() -> str:
+    """Return the address of this machine. Nothing listens on it: the local engine uses Unix sockets."""
+    return "127.0.0.1"
+
+
+_logged: dict[str, float] = {}
+_log_once_off = False
+_log_period: float | None = None
+
+
+def log_once(key: str) -> bool:
+    """Tell whether to log: True at the first call with `key`, then False, or True once a minute if that was enabled."""
+    now = time.monotonic()
+    last = _logged.get(key)
+    if _log_once_off or (last is not None and (_log_period is None or now - last < _log_period)):
+        return False
+    _logged[key] = now
+    return True
+
+
+def disable_log_once_globally() -> None:
+    """Make `log_once` return False always."""
+    global _log_once_off
+    _log_once_off = True
+
+
+def enable_periodic_logging() -> None:
+    """Make `log_once` return True once a minute for each key."""
+    global _log_period
+    _log_period = 60.0
