@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from jupyter_ray import events as ev
 from jupyter_ray.monitor.model import Model
-from jupyter_ray.monitor.records import Actor, Holder, Worker
+from jupyter_ray.monitor.records import Actor, Holder
 
 
 def actor_created(model: Model, event: ev.ActorCreated) -> None:
     """Name the actor, and its constructor's task as such."""
-    actor = _actor_record(model, event.actor, event.at)
+    actor = model.actor(event.actor, event.at)
     actor.class_name = event.class_name
     actor.name = event.name
     actor.task = event.task
     actor.parent = event.parent
+    if actor.held:
+        model.dirty.resources = True  # Its label there may be new.
     constructor = model.tasks.get(event.task)
     if constructor is not None and constructor.actor is None:
         constructor.actor = event.actor
@@ -21,18 +23,9 @@ def actor_created(model: Model, event: ev.ActorCreated) -> None:
             model.dirty.tasks[constructor.id] = constructor
 
 
-def _actor_record(model: Model, actor_id: str, at: float) -> Actor:
-    actor = model.actors.get(actor_id)
-    if actor is None:
-        actor = Actor(id=actor_id, name=None, class_name="actor", task="", parent=None, created=at)
-        model.actors[actor_id] = actor
-    model.dirty.actors[actor_id] = actor
-    return actor
-
-
 def actor_alive(model: Model, event: ev.ActorAlive) -> None:
     """The actor takes over what its constructor held."""
-    actor = _actor_record(model, event.actor, event.at)
+    actor = model.actor(event.actor, event.at)
     actor.state = "alive"
     actor.worker = event.worker
     actor.pid = event.pid
@@ -44,18 +37,16 @@ def actor_alive(model: Model, event: ev.ActorAlive) -> None:
         constructor.granted = constructor.gpus = None
         if constructor.shown:
             model.dirty.tasks[constructor.id] = constructor
-    worker = model.workers.get(event.worker)
-    if worker is None:
-        worker = model.workers[event.worker] = Worker(id=event.worker, pid=event.pid, started=event.at)
+    worker = model.worker(event.worker, event.at)
+    worker.pid = event.pid
     worker.actor = actor.id
     worker.state = "actor"
-    model.dirty.workers[worker.id] = worker
     model.dirty.resources = True
 
 
 def actor_restarted(model: Model, event: ev.ActorRestarted) -> None:
     """The actor holds nothing until it is alive again."""
-    actor = _actor_record(model, event.actor, event.at)
+    actor = model.actor(event.actor, event.at)
     actor.state = "restarting"
     actor.restarts = event.restarts
     actor.error = event.reason[: model.limits.text]
@@ -122,11 +113,8 @@ def object_freed(model: Model, event: ev.ObjectFreed) -> None:
 
 def worker_started(model: Model, event: ev.WorkerStarted) -> None:
     """Make the worker's record."""
-    worker = model.workers.get(event.worker)
-    if worker is None:
-        worker = model.workers[event.worker] = Worker(id=event.worker, pid=event.pid, started=event.at)
+    worker = model.worker(event.worker, event.at)
     worker.pid = event.pid
-    model.dirty.workers[worker.id] = worker
 
 
 def worker_died(model: Model, event: ev.WorkerDied) -> None:

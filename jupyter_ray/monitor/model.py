@@ -55,7 +55,7 @@ class Model:
         self.events = 0
         self._ended: deque[Task] = deque()
         self._parents: OrderedDict[str, Task] = OrderedDict()
-        self._dead_actors: deque[Actor] = deque()
+        self._dead_actors: OrderedDict[str, Actor] = OrderedDict()
         self._groups_made = 0
         self._crowded = 0
 
@@ -158,17 +158,43 @@ class Model:
                     break
         return list(found) or None
 
-    # Actors
+    # Actors and workers
+
+    def touch(self, actor: Actor) -> None:
+        """Note that the actor changed, unless its row is gone."""
+        if self.actors.get(actor.id) is actor:
+            self.dirty.actors[actor.id] = actor
+
+    def actor(self, actor_id: str, at: float) -> Actor:
+        """Return the actor's record, new if there is none, as changed."""
+        actor = self.actors.get(actor_id)
+        if actor is None:
+            actor = Actor(id=actor_id, name=None, class_name="actor", task="", parent=None, created=at)
+            actor.sent = self.dirty.gone_actors.pop(actor_id, False)
+            self.actors[actor_id] = actor
+        self.dirty.actors[actor_id] = actor
+        return actor
+
+    def worker(self, worker_id: str, at: float) -> Worker:
+        """Return the worker's record, new if there is none, as changed."""
+        worker = self.workers.get(worker_id)
+        if worker is None:
+            worker = Worker(id=worker_id, pid=None, started=at)
+            worker.sent = self.dirty.gone_workers.pop(worker_id, False)
+            self.workers[worker_id] = worker
+        self.dirty.workers[worker_id] = worker
+        return worker
 
     def bury(self, actor: Actor) -> None:
         """The actor is dead: its row may go when there are too many."""
-        self._dead_actors.append(actor)
+        self._dead_actors[actor.id] = actor
         if len(self._dead_actors) > self.limits.dead_actors:
-            oldest = self._dead_actors.popleft()
-            if oldest.state == "dead" and self.actors.pop(oldest.id, None) is not None:
-                self.dirty.actors.pop(oldest.id, None)
+            key, oldest = self._dead_actors.popitem(last=False)
+            if oldest.state == "dead":
+                del self.actors[key]
+                self.dirty.actors.pop(key, None)
                 if oldest.sent:
-                    self.dirty.gone_actors[oldest.id] = True
+                    self.dirty.gone_actors[key] = True
 
     # Groups
 
@@ -277,4 +303,5 @@ class Model:
         into.first = min(into.first, group.first)
         into.last = max(into.last, group.last)
         into.deps.update(group.deps)
+        into.deps.pop(into.id, None)
         self.dirty.groups[into.id] = into

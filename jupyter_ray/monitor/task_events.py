@@ -6,7 +6,7 @@ from typing import Any
 
 from jupyter_ray import events as ev
 from jupyter_ray.monitor.model import Model
-from jupyter_ray.monitor.records import ENDED, OTHER, STARTED, Group, Task, TaskState, Worker
+from jupyter_ray.monitor.records import ENDED, OTHER, STARTED, Group, Task, TaskState
 
 
 def task_submitted(model: Model, event: ev.TaskSubmitted) -> None:
@@ -99,7 +99,7 @@ def task_started(model: Model, event: ev.TaskStarted) -> None:
     if owner is not None:
         owner.queue -= 1
         owner.running += 1
-        model.dirty.actors[owner.id] = owner
+        model.touch(owner)
     _move(model, task, "running", event.at)
     task.worker = event.worker
     task.started = event.at
@@ -118,12 +118,9 @@ def task_started(model: Model, event: ev.TaskStarted) -> None:
         if actor is not None and actor.state == "pending":
             actor.state = "starting"
             model.dirty.actors[actor.id] = actor
-    worker = model.workers.get(event.worker)
-    if worker is None:
-        worker = model.workers[event.worker] = Worker(id=event.worker, pid=None, started=event.at)
+    worker = model.worker(event.worker, event.at)
     worker.task = task.id
     worker.state = "actor" if worker.actor is not None else "busy"
-    model.dirty.workers[worker.id] = worker
 
 
 def _unknown_task(model: Model, event: ev.TaskStarted) -> Task:
@@ -226,7 +223,7 @@ def _move(model: Model, task: Task, state: TaskState, at: float) -> None:
 def _leave_worker(model: Model, task: Task) -> None:
     """The task runs no more: what it held and where it ran are free."""
     del model.holding[task.id]
-    if task.granted:
+    if task.granted or task.lent:
         model.dirty.resources = True
     task.granted = task.lent = task.waits_for = None
     worker = model.workers.get(task.worker or "")
@@ -251,7 +248,7 @@ def end(model: Model, task_id: str, at: float, state: TaskState, error: str | No
         else:
             owner.queue -= 1
         owner.finished += 1
-        model.dirty.actors[owner.id] = owner
+        model.touch(owner)
     _move(model, task, state, at)
     task.ended = at
     task.error = error
@@ -272,4 +269,4 @@ def _reopen(model: Model, task: Task) -> None:
             task.owner.finished -= 1
             task.owner.queue += 1
     if task.owner is not None:
-        model.dirty.actors[task.owner.id] = task.owner
+        model.touch(task.owner)
