@@ -58,7 +58,7 @@ LOCAL_ORDER = (
     ("local.protocol",),
     ("local.serialization", "local.scheduler"),
     ("local.transport", "local.store", "local.definitions"),
-    ("local.client",),
+    ("local.client", "local.launcher"),
     ("local.engine",),
     ("local.worker",),
     ("local.server",),
@@ -71,10 +71,15 @@ SCHEDULER_ORDER = (
         "local.scheduler.records",
         "local.scheduler.errors",
     ),
-    ("local.scheduler.step", "local.scheduler.queries"),
-    ("local.scheduler.dependencies", "local.scheduler.placement", "local.scheduler.requests"),
+    ("local.scheduler.step", "local.scheduler.queries", "local.scheduler.deadlock"),
+    (
+        "local.scheduler.dependencies",
+        "local.scheduler.placement",
+        "local.scheduler.requests",
+        "local.scheduler.streams",
+    ),
     ("local.scheduler.actors",),
-    ("local.scheduler.transitions",),
+    ("local.scheduler.submission", "local.scheduler.transitions"),
     ("local.scheduler.core", "local.scheduler.invariants"),
 )
 
