@@ -1,0 +1,101 @@
+"""Which notebook cell asks for work, and where its output goes.
+
+A cell is named by a token: the id of the request that runs it. A call takes the token along, tasks hand it on to the
+tasks that they submit, and their output brings it back. So a token stays good long after its cell ended and was run
+again: each run is a cell of its own.
+
+Any thread may ask; the table is a dict whose single operations are atomic, and only `Cells.current` adds to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+LIMIT = 1_000
+"""Cells whose request is remembered. Output for an older one goes to the newest."""
+
+Parent = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of one cell.
+
+    Attributes
+    ----------
+    token
+        The request's message id; in a terminal ``In[n]``.
+    parent
+        What a message about the cell names as its parent; empty in a terminal.
+    cell_id
+        The cell's id in its document, where the frontend tells it (JupyterLab does).
+    """
+
+    token: str
+    parent: Parent
+    cell_id: str | None = None
+
+
+class Cells:
+    """The cells that submitted work, by token.
+
+    Parameters
+    ----------
+    get_parent
+        Returns the request that runs in the calling thread (``kernel.get_parent``); None in a terminal.
+    execution_count
+        Returns the number of the running cell.
+    """
+
+    def __init__(
+        self, get_parent: Callable[[], Parent] | None, execution_count: Callable[[], int], limit: int = LIMIT
+    ) -> None:
+        self._get_parent = get_parent
+        self._execution_count = execution_count
+        self._limit = limit
+        self._cells: OrderedDict[str, Cell] = OrderedDict()
+
+    @classmethod
+    def of(cls, shell: Any) -> Cells:
+        """Return the cells of an IPython shell, with a kernel or without."""
+        kernel = getattr(shell, "kernel", None)
+        return cls(getattr(kernel, "get_parent", None), lambda: int(shell.execution_count))
+
+    def __repr__(self) -> str:
+        return f"<Cells {len(self._cells)} known>"
+
+    def current(self) -> str | None:
+        """Return the token of the cell that runs now: what `set_cell_source` wants. Called for every task."""
+        if self._get_parent is None:
+            number = f"In[{self._execution_count()}]"
+            if number not in self._cells:
+                self._add(Cell(number, {}))
+            return number
+        parent = self._get_parent()
+        try:
+            token: str = parent["header"]["msg_id"]
+        except (KeyError, TypeError):  # Before the first request.
+            return None
+        if token not in self._cells:
+            cell_id = (parent.get("metadata") or {}).get("cellId")
+            # Only the header: the content is the cell's source, and nobody asks for it.
+            self._add(Cell(token, {"header": parent["header"]}, cell_id))
+        return token
+
+    def find(self, token: str | None) -> Cell | None:
+        """Return the cell of a token; the newest one for a token that is not known; None before the first."""
+        found = self._cells.get(token) if token is not None else None
+        if found is not None:
+            return found
+        try:
+            return next(reversed(self._cells.values()))
+        except (StopIteration, RuntimeError):  # RuntimeError: another thread added one just now.
+            return None
+
+    def _add(self, cell: Cell) -> None:
+        self._cells[cell.token] = cell
+        while len(self._cells) > self._limit:
+            self._cells.popitem(last=False)

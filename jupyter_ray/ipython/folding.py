@@ -1,0 +1,187 @@
+"""How much of a cell's output reaches the page, and when: decisions only, no clock of its own, no thread, no socket.
+
+The rules:
+
+- Each line says where it comes from, ``(name pid=N) text``, unless it is the cell's own task (`%%remote`).
+- A message takes all that has come since the last one of this cell, and the next one waits for an interval.
+- Past a number of messages or bytes nothing more is shown. One last line says how much was held back, and is brought
+  up to date when the flood pauses, and while it goes on ever more seldom.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from typing import NamedTuple
+
+from jupyter_ray.events import LogLines
+
+MESSAGE_LIMIT = 1_000
+BYTE_LIMIT = 2_000_000
+INTERVAL = 0.05
+"""Seconds between two messages of one cell, so at most 20 per second."""
+
+NOTICE_PAUSE = 0.5
+"""Seconds without new lines after which the held-back ones are counted out loud."""
+
+NOTICE = "notice"
+"""The stream of the line about what was held back: it replaces its earlier self."""
+
+_NOTICE_INTERVAL = 2.0
+_NOTICE_INTERVAL_MAX = 600.0
+_MESSAGE_BYTES = 64_000
+_RESERVED_MESSAGES = 100
+_RESERVED_BYTES = 20_000
+"""What is kept free for the notices."""
+
+
+class Message(NamedTuple):
+    """Text for the page. `stream` is ``stdout``, ``stderr`` or `NOTICE`."""
+
+    stream: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """What one cell may show."""
+
+    messages: int = MESSAGE_LIMIT
+    bytes: int = BYTE_LIMIT
+    interval: float = INTERVAL
+    notice_pause: float = NOTICE_PAUSE
+
+
+class CellOutput:
+    """What one cell has shown, will show, and holds back.
+
+    `add` takes output in, `due` says when the next message may leave, `take` returns it. All times are seconds of one
+    monotonic clock.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.messages = 0
+        self.bytes = 0
+        self.held_lines = 0
+        self.held_bytes = 0
+        self._next = 0.0
+        self._last_added = 0.0
+        self._pending: deque[tuple[str, str]] = deque()
+        self._pending_bytes = 0
+        self._full = False
+        self._noticed = 0
+        self._next_notice = 0.0
+        self._notice_interval = _NOTICE_INTERVAL
+        self._open: tuple[str | None, int, str] | None = None
+        """Whose line has no end yet: task, pid and stream."""
+
+    def __repr__(self) -> str:
+        return f"<CellOutput {self.messages} messages, {self.bytes} bytes shown, {self.held_lines} lines held back>"
+
+    def add(self, event: LogLines, now: float, *, own: bool = False) -> None:
+        """Take in what a task wrote; `own`: it is the cell's own task, whose lines need no origin."""
+        self._last_added = now
+        text = event.text
+        room = 0 if self._full else self.limits.bytes - _RESERVED_BYTES - self.bytes - self._pending_bytes
+        if room > 0:
+            prefix = "" if own else f"({event.name} pid={event.pid}) "
+            shown, text = self._fit(event, text, prefix, room)
+            if shown:
+                self._pending.append((event.stream, shown))
+                self._pending_bytes += len(shown.encode("utf-8", "replace"))
+        if text:
+            self._hold(text, now)
+
+    def _fit(self, event: LogLines, text: str, prefix: str, room: int) -> tuple[str, str]:
+        """Return what is shown, with its origin, and the rest that finds no room."""
+        source = (event.task, event.pid, event.stream)
+        parts: list[str] = []
+        if self._open is not None and self._open != source:
+            parts.append("\n")
+            self._open = None
+        start = 0
+        while start < len(text):
+            end = text.find("\n", start) + 1 or len(text)
+            line = text[start:end]
+            if self._open is None:
+                line = prefix + line
+            size = len(line) if line.isascii() else len(line.encode("utf-8", "replace"))
+            if size > room:
+                break
+            room -= size
+            parts.append(line)
+            self._open = None if line.endswith("\n") else source
+            start = end
+        return "".join(parts), text[start:]
+
+    def due(self, now: float) -> float | None:
+        """Return the seconds until `take` has something; None if there is nothing to come."""
+        waits = []
+        if self._pending:
+            waits.append(self._next - now)
+        elif self._notice_wanted():
+            waits.append(self._notice_time() - now)
+        return max(0.0, min(waits)) if waits else None
+
+    def take(self, now: float) -> Message | None:
+        """Return the next message if it is time."""
+        if now < self._next:
+            return None
+        if self._pending:
+            stream, text = self._merge()
+            if self.messages >= self.limits.messages - _RESERVED_MESSAGES:
+                self._hold(text, now)
+                return self.take(now)
+            return self._sent(Message(stream, text), now)
+        if self._notice_wanted() and now >= self._notice_time():
+            self._noticed = self.held_lines
+            self._notice_interval = min(2 * self._notice_interval, _NOTICE_INTERVAL_MAX)
+            self._next_notice = now + self._notice_interval
+            return self._sent(Message(NOTICE, self.notice()), now)
+        return None
+
+    def notice(self) -> str:
+        """Return the line that says what was held back."""
+        lines = f"{self.held_lines:,} more line{'s' if self.held_lines != 1 else ''}"
+        return f"[{lines} ({_size(self.held_bytes)}) held back to keep the page fast; see them with %ray logs]"
+
+    def _notice_wanted(self) -> bool:
+        return self.held_lines > self._noticed and self.messages < self.limits.messages
+
+    def _notice_time(self) -> float:
+        return max(self._next, min(self._last_added + self.limits.notice_pause, self._next_notice))
+
+    def _merge(self) -> tuple[str, str]:
+        stream, text = self._pending.popleft()
+        parts = [text]
+        size = len(text)
+        while self._pending and self._pending[0][0] == stream and size < _MESSAGE_BYTES:
+            text = self._pending.popleft()[1]
+            parts.append(text)
+            size += len(text)
+        merged = "".join(parts)
+        self._pending_bytes -= len(merged.encode("utf-8", "replace"))
+        return stream, merged
+
+    def _hold(self, text: str, now: float) -> None:
+        if not self._full:
+            self._full = True
+            self._next_notice = now + self._notice_interval
+        self.held_lines += text.count("\n") + (not text.endswith("\n"))
+        self.held_bytes += len(text.encode("utf-8", "replace"))
+
+    def _sent(self, message: Message, now: float) -> Message:
+        self.messages += 1
+        self.bytes += len(message.text.encode("utf-8", "replace"))
+        self._next = now + self.limits.interval
+        return message
+
+
+def _size(count: int) -> str:
+    amount = float(count)
+    for unit in ("bytes", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"

@@ -1,0 +1,316 @@
+"""Live lines: what a `%%remote` cell shows while its task runs, until the result takes its place.
+
+Which thread does what::
+
+    main thread ── add(), finish() ──► lines, under the lock
+    engine's threads ── feed(events), a task's `when_ready` ──► lines, under the lock; they never draw
+    board's thread ── draws what has changed, at most four times a second a line, and the results
+
+The thread starts with the first line and ends with the last.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.events import (
+    AnyEvent,
+    LogLines,
+    RuntimeStopped,
+    TaskBlocked,
+    TaskCancelled,
+    TaskFailed,
+    TaskFinished,
+    TaskQueued,
+    TaskRetried,
+    TaskStarted,
+    TaskUnblocked,
+)
+from jupyter_ray.exceptions import TaskCancelledError
+from jupyter_ray.ipython.cells import Cell
+from jupyter_ray.ipython.markup import Bundle, state_bundle
+
+logger = logging.getLogger(__name__)
+
+ENDED = frozenset({"finished", "failed", "cancelled", "lost"})
+_RECENT_EVENTS = 10_000
+_STATE_OF: dict[type[Any], str] = {
+    TaskQueued: "pending",
+    TaskStarted: "running",
+    TaskBlocked: "blocked",
+    TaskUnblocked: "running",
+    TaskRetried: "pending",
+}
+_END_OF: dict[type[Any], str] = {TaskFinished: "finished", TaskFailed: "failed", TaskCancelled: "cancelled"}
+
+
+class Page(Protocol):
+    """Where lines are drawn."""
+
+    def update(self, line: Line, bundle: Bundle, *, final: bool) -> None:
+        """Replace what the line shows."""
+
+    def render(self, line: Line, value: Any, error: BaseException | None) -> Bundle | None:
+        """Return how a result looks; None where the state says it all."""
+
+
+class Line:
+    """One task's line.
+
+    Attributes
+    ----------
+    task : str
+        The task's id, hex.
+    quiet : bool
+        Do not show the result (the cell ends with a semicolon, or returns it itself).
+    """
+
+    def __init__(
+        self, name: str, ref: ObjectRef[Any], cell: Cell | None, display_id: str, *, quiet: bool, now: float
+    ) -> None:
+        self.name = name
+        self.ref: ObjectRef[Any] | None = ref
+        self.task = ref.task_id().hex()
+        self.cell = cell
+        self.display_id = display_id
+        self.quiet = quiet
+        self.state = "pending"
+        self.submitted = now
+        self.started: float | None = None
+        self.ended: float | None = None
+        self.result: tuple[Any, BaseException | None] | None = None
+        self.changed = True
+        self.next_draw = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Line {self.name} {self.state}>"
+
+    def apply(self, event: AnyEvent) -> None:
+        """Take in an event of this task."""
+        if self.state in ENDED:
+            return
+        ended = _END_OF.get(type(event))
+        if ended is not None:
+            self.ended = event.at  # The state changes with the result, which is on its way.
+            return
+        state = _STATE_OF.get(type(event))
+        if state is None:
+            return
+        if isinstance(event, TaskStarted):
+            self.started = event.at
+        elif isinstance(event, TaskRetried):
+            self.started = None
+        self.changed = self.changed or state != self.state
+        self.state = state
+
+    def settle(self, value: Any, error: BaseException | None, now: float) -> None:
+        """Take in the result."""
+        if self.state in ENDED:
+            return
+        cause = getattr(error, "cause", None)
+        cancelled = isinstance(error, TaskCancelledError) or isinstance(cause, TaskCancelledError)
+        self.state = "cancelled" if cancelled else "failed" if error is not None else "finished"
+        self.result = (value, error)
+        self.ended = self.ended or now
+        self.changed = True
+
+    def lose(self, now: float) -> None:
+        """The runtime is gone, and the result with it."""
+        if self.state not in ENDED:
+            self.state = "lost"
+            self.ended = now
+            self.changed = True
+
+    def elapsed(self, now: float) -> float | None:
+        """Return for how many seconds the task has run, or ran; None before it started."""
+        if self.started is None:
+            return None
+        return max(0.0, (self.ended if self.ended is not None else now) - self.started)
+
+    def bundle(self, now: float) -> Bundle:
+        """Return what the line shows."""
+        return state_bundle(self.name, self.state, self.elapsed(now))
+
+    def interval(self, now: float) -> float | None:
+        """Return the seconds between two drawings; None while nothing moves."""
+        if self.state not in ("running", "blocked"):
+            return None
+        elapsed = self.elapsed(now) or 0.0
+        return 0.25 if elapsed < 10 else 1.0 if elapsed < 60 else 5.0
+
+
+class Board:
+    """Draws the lines of all tasks that were submitted by magics.
+
+    Parameters
+    ----------
+    page
+        Where.
+    clock
+        Unix seconds, as in events.
+    """
+
+    def __init__(self, page: Page, *, clock: Callable[[], float] = time.time) -> None:
+        self._page = page
+        self._clock = clock
+        self._lines: dict[str, Line] = {}
+        self._wake = threading.Condition()
+        """Guards everything here."""
+        self._recording = 0
+        self._recent: deque[AnyEvent] = deque(maxlen=_RECENT_EVENTS)
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Board of {len(self._lines)} lines>"
+
+    def now(self) -> float:
+        """Return the time by the board's clock."""
+        return self._clock()
+
+    def record(self) -> None:
+        """Remember events from now on until `add` or `forget`: those of a task that is about to be submitted."""
+        with self._wake:
+            self._recording += 1
+
+    def forget(self) -> None:
+        """The task was not submitted after all."""
+        with self._wake:
+            self._recording = max(0, self._recording - 1)
+            if not self._recording:
+                self._recent.clear()
+
+    def add(self, line: Line, *, follow: bool = True) -> None:
+        """Show a line from now on.
+
+        Parameters
+        ----------
+        line
+            Of a task just submitted.
+        follow
+            Take the result when it comes. False: the caller waits for it and calls `finish`.
+        """
+        with self._wake:
+            for event in self._recent:
+                if getattr(event, "task", None) == line.task:
+                    line.apply(event)
+            self._lines[line.task] = line
+            self._closed = False
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="jupyter_ray-live", daemon=True)
+                self._thread.start()
+            self._wake.notify_all()
+        self.forget()
+        if follow:
+            self.follow(line)
+
+    def follow(self, line: Line) -> None:
+        """Take the line's result when it comes."""
+
+        def settle(value: Any, error: BaseException | None) -> None:
+            with self._wake:
+                line.settle(value, error, self._clock())
+                self._wake.notify_all()
+
+        ref = line.ref
+        if ref is not None:
+            ref._when_ready(settle)
+
+    def finish(self, line: Line, value: Any, error: BaseException | None) -> None:
+        """Show the line's end, before this returns: the cell that waited ends next."""
+        with self._wake:
+            line.settle(value, error, self._clock())
+            self._lines.pop(line.task, None)
+            line.ref = None
+            bundle = line.bundle(self._clock())
+        self._page.update(line, bundle, final=True)
+
+    def feed(self, events: Sequence[AnyEvent]) -> None:
+        """Take in events; any thread. Costs nothing while there are no lines."""
+        if not self._lines and not self._recording:
+            return
+        with self._wake:
+            changed = False
+            for event in events:
+                if isinstance(event, RuntimeStopped):
+                    for line in self._lines.values():
+                        line.lose(event.at)
+                    changed = True
+                    continue
+                if isinstance(event, LogLines):
+                    continue
+                if self._recording:
+                    self._recent.append(event)
+                found = self._lines.get(getattr(event, "task", None) or "")
+                if found is not None:
+                    found.apply(event)
+                    changed = changed or found.changed
+            if changed:
+                self._wake.notify_all()
+
+    def stop(self) -> None:
+        """The session is over: lines that still move never will."""
+        with self._wake:
+            for line in self._lines.values():
+                line.lose(self._clock())
+            self._wake.notify_all()
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Draw no more; safe to repeat."""
+        self.stop()
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                due, pause = self._due()
+                if not due:
+                    if not self._lines or self._closed:
+                        self._thread = None
+                        return
+                    self._wake.wait(pause)
+                    continue
+            for line, bundle, final in due:
+                self._draw(line, bundle, final)
+
+    def _due(self) -> tuple[list[tuple[Line, Bundle, bool]], float | None]:
+        """Return what to draw now, and the seconds until there is more; the caller holds the lock."""
+        now = self._clock()
+        due: list[tuple[Line, Bundle, bool]] = []
+        pauses: list[float] = []
+        for line in list(self._lines.values()):
+            interval = line.interval(now)
+            final = line.state in ENDED
+            wanted = line.changed or interval is not None
+            # A clock that was set back must not stop the line.
+            wait = min(line.next_draw - now, 5.0)
+            if wanted and (final or wait <= 0):
+                due.append((line, line.bundle(now), final))
+                line.changed = False
+                line.next_draw = now + max(interval or 0.25, 0.25)
+                if final:
+                    del self._lines[line.task]
+            elif wanted:
+                pauses.append(wait)
+        return due, min(pauses) if pauses else None
+
+    def _draw(self, line: Line, bundle: Bundle, final: bool) -> None:
+        try:
+            if final:
+                result, line.result, line.ref = line.result, None, None
+                if result is not None and not (line.quiet and result[1] is None):
+                    bundle = self._page.render(line, *result) or bundle
+            self._page.update(line, bundle, final=final)
+        except Exception:  # The page cannot be reached, or a result's own repr fails: never the end of the thread.
+            logger.debug("a live line could not be drawn", exc_info=True)

@@ -1,0 +1,143 @@
+"""What the extension adds to one shell, put together and taken apart.
+
+The engine's events go, in an engine's thread, to the hub (the panel's model) and to the board (live lines); what
+tasks print goes to the router. Each of the three has a thread of its own behind a queue, so the engine waits for none
+of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_ray.api import session
+from jupyter_ray.engine import context, registry
+from jupyter_ray.engine.base import Engine
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.events import AnyEvent
+from jupyter_ray.exceptions import RayError
+from jupyter_ray.ids import return_id
+from jupyter_ray.ipython import interrupts, reprs, tracebacks
+from jupyter_ray.ipython.cells import Cells
+from jupyter_ray.ipython.comm import open_comm
+from jupyter_ray.ipython.live import Board, Line
+from jupyter_ray.ipython.markup import Bundle
+from jupyter_ray.ipython.output import KernelSink, Router, TerminalSink
+from jupyter_ray.ipython.pages import KernelPage, TerminalPage
+from jupyter_ray.monitor.hub import Hub
+
+logger = logging.getLogger(__name__)
+
+
+class Notebook:
+    """Everything that the extension adds to one shell.
+
+    Attributes
+    ----------
+    hub, cells, router, board
+        The monitor, and where output and live lines go.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        kernel = getattr(shell, "kernel", None)
+        self.hub = Hub(cancel=self._cancel)
+        self.cells = Cells.of(shell)
+        self.page = TerminalPage(shell) if kernel is None else KernelPage(shell, kernel)
+        self.router = Router(self.cells, TerminalSink() if kernel is None else KernelSink(kernel))
+        self.board = Board(self.page)
+        self._undo: list[Callable[[], None]] = []
+        self._unsubscribe: Callable[[], None] | None = None
+        self._engine: Engine | None = None
+
+    def __repr__(self) -> str:
+        return f"<Notebook {self.hub!r}>"
+
+    def open(self) -> None:
+        """Put everything in its place."""
+        shell = self.shell
+        comm = open_comm(self.hub, shell)
+        if comm is not None:
+            self._undo.append(comm.close)
+        before = context._cell_source
+        context.set_cell_source(self.cells.current)
+        self._undo.append(lambda: context.set_cell_source(before))
+        self._undo.append(session.set_log_printer(self.router.feed))
+        self._undo.append(registry.watch(self._engine_changed))
+        self._undo.append(tracebacks.install(shell))
+        self._undo.append(reprs.install(shell, self.hub.snapshot))
+        self._undo.append(interrupts.install(getattr(shell, "kernel", None)))
+        running = registry.current()
+        if running is not None:
+            self._engine_changed(running)
+            return
+        try:
+            session.warm_up()
+            self.hub.reset(state="warm", message="it binds to its resources at the first use")
+        except RayError as error:  # Not on this system: the rest works, for `init(address=...)`.
+            self.hub.set_runtime("absent", message=str(error))
+
+    def close(self) -> None:
+        """Take everything out again. A session in use goes on; a runtime that nobody has used ends."""
+        if registry.current() is None:
+            session.shutdown()
+        self._leave()
+        for undo in reversed(self._undo):
+            try:
+                undo()
+            except Exception:
+                logger.exception("unloading: a part could not be taken out")
+        self._undo.clear()
+        self.board.close()
+        self.router.close()
+        self.hub.close()
+
+    # The engine
+
+    def _engine_changed(self, engine: Engine | None) -> None:
+        self._leave()
+        if engine is None:
+            self.board.stop()
+            self.hub.set_runtime("stopped", message="")
+            return
+        self._engine = engine
+        epoch = self.hub.reset(state="starting", engine="ray" if engine.name == "ray" else "local")
+
+        def listen(events: list[AnyEvent]) -> None:
+            self.hub.feed(events, epoch=epoch)
+            self.board.feed(events)
+
+        self._unsubscribe = engine.subscribe(listen)
+
+    def _leave(self) -> None:
+        unsubscribe, self._unsubscribe = self._unsubscribe, None
+        self._engine = None
+        if unsubscribe is not None:
+            with contextlib.suppress(RayError, OSError):
+                unsubscribe()
+
+    def _cancel(self, task: str, force: bool) -> None:
+        """Cancel a task for the panel; on the hub's thread."""
+        engine = self._engine
+        if engine is not None:
+            engine.cancel(return_id(bytes.fromhex(task), 1), force=force, recursive=True)
+
+    # For the magics
+
+    def show(self, bundle: Bundle) -> None:
+        """Show something in the cell that runs."""
+        self.page.show(bundle)
+
+    def show_line(self, name: str, ref: ObjectRef[Any], *, quiet: bool, follow: bool) -> Line:
+        """Show the live line of a task that was just submitted; `board.record` was called before."""
+        cell = self.cells.find(self.cells.current())
+        now = self.board.now()
+        line = Line(name, ref, cell, f"jupyter_ray-{secrets.token_hex(8)}", quiet=quiet, now=now)
+        self.router.own(line.task)
+        self.page.show(line.bundle(now), line.display_id)
+        line.changed = False
+        self.board.add(line, follow=follow)
+        return line

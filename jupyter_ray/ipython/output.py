@@ -1,0 +1,226 @@
+"""What tasks print, brought to the cell that asked for the work, however late and whatever runs now.
+
+Which thread does what::
+
+    engine's reader thread ── feed() ──► inbox (a deque)
+    router's thread ── inbox ──► spool (disk) and folding (per cell) ──► sink: IOPub messages, the cell as parent
+    main thread ── own(), flush(), spool.lines() ──► under the lock, or on the spool's own
+
+So the engine never waits for the page, a flood is paced and folded, and the kernel's main thread has no part in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from jupyter_ray.events import LogLines
+from jupyter_ray.ipython.cells import Cell, Cells
+from jupyter_ray.ipython.folding import NOTICE, CellOutput, Limits, Message
+from jupyter_ray.ipython.spool import Spool
+
+logger = logging.getLogger(__name__)
+
+_INBOX_CHARACTERS = 16_000_000
+"""With more than that undigested, `feed` digests by itself: what comes faster than the thread must not pile up."""
+
+_CELLS = 1_000
+_OWN_TASKS = 1_000
+
+
+class Sink(Protocol):
+    """Where output appears."""
+
+    def show(self, cell: Cell | None, message: Message, notices: int) -> None:
+        """Show a message in the cell. `notices` counts the cell's notices, this one included."""
+
+
+class KernelSink:
+    """Shows output in the notebook: messages on IOPub, from any thread (`docs/notebooks.md`)."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+
+    def show(self, cell: Cell | None, message: Message, notices: int) -> None:
+        """Send the message with the cell's request as its parent."""
+        parent = cell.parent if cell is not None else {}
+        kind = "stream"
+        content: dict[str, Any] = {"name": message.stream, "text": message.text}
+        if message.stream == NOTICE:
+            kind = "display_data" if notices == 1 else "update_display_data"
+            name = f"jupyter_ray-held-{cell.token if cell is not None else ''}"
+            content = {"data": {"text/plain": message.text}, "metadata": {}, "transient": {"display_id": name}}
+        self._kernel.session.send(
+            self._kernel.iopub_socket, kind, content, parent=parent, ident=f"stream.{message.stream}".encode()
+        )
+
+
+class TerminalSink:
+    """Prints, above the prompt."""
+
+    def show(self, cell: Cell | None, message: Message, notices: int) -> None:
+        """Print the message."""
+        stream = sys.stdout if message.stream == "stdout" else sys.stderr
+        text = f"{message.text}\n" if message.stream == NOTICE else message.text
+        with contextlib.suppress(ValueError, OSError, AttributeError):  # Closed, or gone, or there never was one.
+            stream.write(text)
+            stream.flush()
+
+
+class Router:
+    """Takes what tasks print and shows it in their cells.
+
+    Parameters
+    ----------
+    cells
+        Who knows the cells.
+    sink
+        Where it appears.
+    spool
+        Where all of it is kept.
+    """
+
+    def __init__(
+        self,
+        cells: Cells,
+        sink: Sink,
+        spool: Spool | None = None,
+        *,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.spool = spool or Spool()
+        self._cells = cells
+        self._sink = sink
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._lock = threading.Lock()
+        """Guards `_outputs` and the order of the spool."""
+        self._outputs: OrderedDict[str, _Entry] = OrderedDict()
+        self._own: OrderedDict[str, None] = OrderedDict()
+        self._inbox: deque[Sequence[LogLines]] = deque()
+        self._inbox_size = 0
+        self._wake = threading.Condition(threading.Lock())
+        """Guards the flags below and `_inbox_size`."""
+        self._idle = True
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def __repr__(self) -> str:
+        return f"<Router of {len(self._outputs)} cells, {self.spool!r}>"
+
+    def feed(self, lines: Sequence[LogLines]) -> None:
+        """Take in what tasks printed; any thread. Returns at once."""
+        if self._closed or not lines:
+            return
+        size = sum(len(event.text) for event in lines)
+        with self._wake:
+            self._inbox.append(lines)
+            self._inbox_size += size
+            self._idle = False
+            crowded = self._inbox_size > _INBOX_CHARACTERS
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="jupyter_ray-output", daemon=True)
+                self._thread.start()
+            self._wake.notify_all()
+        if crowded:
+            with self._lock:
+                self._digest()
+
+    def own(self, task: str) -> None:
+        """Say that a task is all that its cell does: its lines need no origin."""
+        self._own[task] = None
+        while len(self._own) > _OWN_TASKS:
+            self._own.popitem(last=False)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until what was fed is shown, as far as it will be; return whether it is."""
+        with self._wake:
+            return self._wake.wait_for(lambda: self._idle or self._closed, timeout)
+
+    def output_of(self, token: str) -> CellOutput | None:
+        """Return what is known of a cell's output."""
+        entry = self._outputs.get(token)
+        return entry.output if entry is not None else None
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Show what is due, end the thread and give the disk space back; safe to repeat."""
+        self.flush(timeout)
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+        self.spool.close()
+
+    def _run(self) -> None:
+        while not self._closed:
+            try:
+                pause = self._turn()
+            except Exception:  # The page cannot be reached, or the kernel ends. Output is no reason to fail.
+                logger.debug("output could not be shown", exc_info=True)
+                pause = 0.2
+            with self._wake:
+                if self._inbox or self._closed:
+                    continue
+                if pause is None:
+                    self._idle = True
+                    self._wake.notify_all()
+                self._wake.wait(pause)
+
+    def _turn(self) -> float | None:
+        """Show what is due; return the seconds until something else is."""
+        with self._lock:
+            self._digest()
+            now = self._clock()
+            messages: list[tuple[_Entry, Message]] = []
+            for entry in self._outputs.values():
+                message = entry.output.take(now)
+                if message is not None:
+                    entry.notices += message.stream == NOTICE
+                    messages.append((entry, message))
+        for entry, message in messages:
+            self._sink.show(entry.cell, message, entry.notices)
+        with self._lock:
+            now = self._clock()
+            waits = [wait for entry in self._outputs.values() if (wait := entry.output.due(now)) is not None]
+        return min(waits) if waits else None
+
+    def _digest(self) -> None:
+        """Spool and fold what was fed; the caller holds `_lock`, which keeps the order."""
+        while self._inbox:
+            lines = self._inbox.popleft()
+            with self._wake:
+                self._inbox_size -= sum(len(event.text) for event in lines)
+            self.spool.append(lines)
+            now = self._clock()
+            for event in lines:
+                cell = self._cells.find(event.cell)
+                self._entry(cell).output.add(event, now, own=event.task in self._own)
+
+    def _entry(self, cell: Cell | None) -> _Entry:
+        token = cell.token if cell is not None else ""
+        entry = self._outputs.get(token)
+        if entry is None:
+            entry = self._outputs[token] = _Entry(cell, CellOutput(self._limits))
+            if len(self._outputs) > _CELLS:
+                self._outputs.popitem(last=False)
+        return entry
+
+
+class _Entry:
+    """A cell and what becomes of its output."""
+
+    __slots__ = ("cell", "notices", "output")
+
+    def __init__(self, cell: Cell | None, output: CellOutput) -> None:
+        self.cell = cell
+        self.output = output
+        self.notices = 0

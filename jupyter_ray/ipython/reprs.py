@@ -1,0 +1,100 @@
+"""How references and handles look in a notebook: short, and with the state that the monitor knows; nothing waits."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+from jupyter_ray.ids import TASK_ID_SIZE
+from jupyter_ray.ipython.markup import state_html, table_html
+
+Snapshot = Callable[[], Mapping[str, Any]]
+
+_TYPES = (
+    ("jupyter_ray.engine.refs", "ObjectRef"),
+    ("jupyter_ray.engine.refs", "ObjectRefGenerator"),
+    ("jupyter_ray.api.handles", "ActorHandle"),
+    ("jupyter_ray.api.session", "RayContext"),
+)
+
+
+def install(shell: Any, snapshot: Snapshot) -> Callable[[], None]:
+    """Register HTML for this package's objects; return the undo. Imports nothing: the types are named.
+
+    Parameters
+    ----------
+    shell
+        The IPython shell.
+    snapshot
+        Returns the monitor's state (`Hub.snapshot`).
+    """
+    formatter = shell.display_formatter.formatters["text/html"]
+    printers: dict[str, Callable[[Any], str]] = {
+        "ObjectRef": lambda ref: object_ref(ref, snapshot(), time.time()),
+        "ObjectRefGenerator": lambda generator: ref_generator(generator, snapshot(), time.time()),
+        "ActorHandle": lambda handle: actor_handle(handle, snapshot()),
+        "RayContext": context,
+    }
+    for module, name in _TYPES:
+        formatter.for_type_by_name(module, name, printers[name])
+
+    def undo() -> None:
+        for module, name in _TYPES:
+            with contextlib.suppress(KeyError):
+                formatter.pop(f"{module}.{name}")
+
+    return undo
+
+
+def object_ref(ref: Any, state: Mapping[str, Any], now: float) -> str:
+    """Return ``ObjectRef(…1a2b) · f · running · 2.1 s``."""
+    binary: bytes = ref.binary()
+    label = f"ObjectRef(…{_short(binary[:TASK_ID_SIZE])})"
+    if binary[TASK_ID_SIZE:] == b"\0\0\0\0":
+        return state_html(label, "stored by put", None)
+    return _with_task(label, binary[:TASK_ID_SIZE].hex(), state, now)
+
+
+def ref_generator(generator: Any, state: Mapping[str, Any], now: float) -> str:
+    """Return the line of a streaming task."""
+    task: bytes = generator.task_id().binary()
+    return _with_task(f"ObjectRefGenerator(…{_short(task)})", task.hex(), state, now)
+
+
+def _with_task(label: str, task: str, state: Mapping[str, Any], now: float) -> str:
+    row = next((row for row in state["tasks"] if row["id"] == task), None)
+    if row is None:  # It ended long ago, or belongs to a session that is over.
+        return f"<div>{escape(label)}</div>"
+    start = row["started"]
+    elapsed = None if start is None else max(0.0, (row["ended"] or now) - start)
+    return state_html(f"{label} · {row['name']}", row["state"], elapsed, row["error"] or "")
+
+
+def actor_handle(handle: Any, state: Mapping[str, Any]) -> str:
+    """Return ``Counter(…1a2b) · alive · 3 queued``."""
+    actor = handle._ray_actor_id
+    label = f"{handle._ray_table.class_name}(…{_short(actor.binary())})"
+    row = next((row for row in state["actors"] if row["id"] == actor.hex()), None)
+    if row is None:
+        return f"<div>{escape(label)}</div>"
+    if row["name"]:
+        label += f" · {row['name']}"
+    facts = [f"{row['queue']:,} queued"] if row["queue"] else []
+    if row["error"]:
+        facts.append(row["error"])
+    return state_html(label, row["state"], None, " · ".join(facts))
+
+
+def context(facts: Any) -> str:
+    """Return the session's facts as a table."""
+    info = facts.address_info
+    rows = [("engine", str(info.get("address", ""))), ("session", str(info.get("session_name", "")))]
+    rows += [("namespace", str(info["namespace"]))] if info.get("namespace") else []
+    return table_html([*rows, ("version", str(facts.ray_version))])
+
+
+def _short(binary: bytes) -> str:
+    return binary.hex()[-4:]

@@ -1,0 +1,149 @@
+"""From a `%%remote` cell to a task: what it reads, what goes along, and what is wrong with it."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import keyword
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from jupyter_ray.api.remote import RemoteFunction, remote
+from jupyter_ray.engine.refs import ObjectRef, collecting
+from jupyter_ray.ipython.free_names import free_names
+from jupyter_ray.ipython.remote_cell import run_cell
+
+_NOT_SENT = frozenset({"get_ipython", "exit", "quit", "open", "display"})
+"""Names that IPython puts into a notebook and that mean nothing, or the builtin, elsewhere."""
+
+_MAGIC = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?([%!].*)", re.MULTILINE)
+
+
+def submit_cell(shell: Any, code: str, number: int, options: Mapping[str, Any], *, first_line: int) -> ObjectRef[Any]:
+    """Submit code as a task with the notebook's variables that it reads.
+
+    Parameters
+    ----------
+    shell
+        The IPython shell: its namespace, and its syntax.
+    code
+        The code as written.
+    number
+        The number of the cell, for tracebacks.
+    options
+        Of the task, as for `remote`.
+    first_line
+        The line of the cell on which `code` begins, from 1.
+
+    Raises
+    ------
+    SyntaxError, NameError
+        The code is wrong, or reads a variable that there is not.
+    TypeError
+        A variable cannot be pickled; the message names it.
+    UsageError
+        The code uses magics, which only the notebook has.
+    """
+    filename = f"Cell In[{number}]"
+    source = "\n" * (first_line - 1) + shell.transform_cell(code)
+    tree = ast.parse(source, filename)
+    names = free_names(tree)
+    if "get_ipython" in names.required and "get_ipython" not in code:
+        found = _MAGIC.search(code)
+        what = f" `{found.group(1).strip()}`" if found else ""
+        raise UsageError(
+            f"magics and shell commands{what} run in the notebook only: use a cell of its own, or subprocess.run."
+        )
+    variables = collect(shell.user_ns, names.required, names.optional, tree)
+    task = _task().options(**options)
+    try:
+        ref = task.remote(source, filename, variables)
+    except Exception as error:
+        culprits = unpicklable(variables)
+        if not culprits:
+            raise
+        needless = culprits.keys() - names.required
+        if needless and needless == culprits.keys():  # It assigns them itself before it reads them, or so we hope.
+            ref = task.remote(source, filename, {name: variables[name] for name in variables.keys() - needless})
+        else:
+            raise _unpicklable_error(culprits) from error
+    assert isinstance(ref, ObjectRef)
+    return ref
+
+
+def collect(
+    namespace: Mapping[str, Any], required: frozenset[str], optional: frozenset[str], tree: ast.AST
+) -> dict[str, Any]:
+    """Return the variables to send.
+
+    Raises
+    ------
+    NameError
+        One that is required is neither there nor a builtin.
+    """
+    variables = {}
+    for name in sorted(required | optional):
+        if name in _NOT_SENT and _is_shells_own(namespace.get(name)):
+            continue
+        if name in namespace:
+            variables[name] = namespace[name]
+        elif name in required and name not in _NOT_SENT and not hasattr(builtins, name) and not name.startswith("__"):
+            line = next((node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == name), 0)
+            raise NameError(
+                f"name {name!r} is not defined: line {line} of the cell reads it, but there is no such variable in "
+                "the notebook. (What a %%remote cell assigns stays in its task: give it back as the last expression.)",
+                name=name,
+            )
+    return variables
+
+
+def _is_shells_own(value: Any) -> bool:
+    return value is None or type(value).__module__.startswith("IPython") or _module(value).startswith("IPython")
+
+
+def _module(value: Any) -> str:
+    module = getattr(value, "__module__", None)
+    return module if isinstance(module, str) else ""
+
+
+def unpicklable(variables: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables that cannot be pickled, each with the reason. Slow: for the error only."""
+    import cloudpickle
+
+    culprits = {}
+    for name, value in variables.items():
+        try:
+            with collecting():
+                cloudpickle.dumps(value, protocol=5, buffer_callback=lambda _: False)
+        except Exception as error:
+            culprits[name] = str(error) or type(error).__name__
+    return culprits
+
+
+def _unpicklable_error(culprits: Mapping[str, str]) -> TypeError:
+    name, reason = next(iter(culprits.items()))
+    others = f" (and {', '.join(list(culprits)[1:])})" if len(culprits) > 1 else ""
+    return TypeError(
+        f"the variable {name!r}{others}, which the cell reads, cannot be sent to a task: {reason}. Make it inside the "
+        "cell, or send what it is made from."
+    )
+
+
+def checked_name(name: str) -> str:
+    """Return the name that ``-o`` binds, if it is one."""
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise UsageError(f"-o needs the name of a variable, not {name!r}.")
+    return name
+
+
+_cached: RemoteFunction[Any] | None = None
+
+
+def _task() -> RemoteFunction[Any]:
+    global _cached
+    if _cached is None:
+        _cached = remote(run_cell)
+    return _cached
