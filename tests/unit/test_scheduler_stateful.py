@@ -81,6 +81,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert seqs == sorted(seqs)
 
     def receive(self, client: bytes, message: m.ServerMessage) -> None:
+        if client != DRIVER and client not in self.workers:
+            return  # It was killed while this was on its way.
         grants = self.driver_grants if client == DRIVER else self.workers[client].grants
         counted: list[bytes] = []
         if isinstance(message, m.Reply):
@@ -169,9 +171,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         actor = b"actor---" + self.serial.to_bytes(8, "big")
         demand = {"CPU": cpus} if cpus else {}
         task = b"creation--------" + self.serial.to_bytes(8, "big")
-        creation = m.TaskSpec(
-            task=task, kind="actor", name="A", body=b"", demand=demand, actor=actor, num_returns=0
-        )
+        creation = m.TaskSpec(task=task, kind="actor", name="A", body=b"", demand=demand, actor=actor, num_returns=0)
         self.driver_grants[actor] = 1
         self.actors.append(actor)
         spec = m.ActorSpec(

@@ -15,6 +15,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import cast
 
 from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines
@@ -310,11 +311,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Check who is there: only processes of this user are."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance.
         peer = transport.get_extra_info("socket")
         if peer is not None and _peer_uid(peer) not in (None, os.getuid()):
-            transport.abort()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""

@@ -1,0 +1,60 @@
+"""The ledger: nothing is held twice."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
+from jupyter_ray.resources import PARTS
+
+
+def test_whole_gpus_take_unused_devices_and_fractions_share_the_fullest() -> None:
+    ledger = Ledger({"GPU": 3 * PARTS}, ["0", "1", "2"])
+    half = ledger.acquire({"GPU": PARTS // 2})
+    assert half is not None
+    assert ledger.names(half) == ["0"]
+    other = ledger.acquire({"GPU": PARTS // 4})
+    assert other is not None
+    assert ledger.names(other) == ["0"], "a fraction goes where a fraction is"
+    two = ledger.acquire({"GPU": 2 * PARTS})
+    assert two is not None
+    assert ledger.names(two) == ["1", "2"]
+    assert ledger.acquire({"GPU": PARTS // 2}) is None, "a quarter is left, on one device"
+    ledger.release(half)
+    assert ledger.acquire({"GPU": PARTS}) is None, "no device is unused"
+    assert ledger.acquire({"GPU": PARTS // 2}) is not None
+
+
+def test_lending_keeps_the_rest_and_reclaiming_waits_for_room() -> None:
+    ledger = Ledger({"CPU": PARTS, "GPU": PARTS}, ["0"])
+    task = ledger.acquire({"CPU": PARTS, "GPU": PARTS})
+    assert task is not None
+    ledger.lend(task, {"CPU": PARTS})
+    assert task.held == {"GPU": PARTS}
+    borrower = ledger.acquire({"CPU": PARTS})
+    assert borrower is not None
+    assert not ledger.reclaim(task, {"CPU": PARTS})
+    ledger.release(borrower)
+    assert ledger.reclaim(task, {"CPU": PARTS})
+    assert task.held == {"CPU": PARTS, "GPU": PARTS}
+
+
+@given(st.lists(st.tuples(st.sampled_from(["CPU", "GPU", "x"]), st.integers(1, 3 * PARTS), st.booleans()), max_size=40))
+def test_what_is_held_and_what_is_free_make_the_total(steps: list[tuple[str, int, bool]]) -> None:
+    total = {"CPU": 4 * PARTS, "GPU": 2 * PARTS, "x": PARTS}
+    ledger = Ledger(total, ["0", "1"])
+    held: list[Allocation] = []
+    for name, parts, gives_back in steps:
+        if gives_back and held:
+            ledger.release(held.pop())
+        elif name != "GPU" or parts <= PARTS or parts % PARTS == 0:
+            allocation = ledger.acquire({name: parts})
+            if allocation is not None:
+                held.append(allocation)
+        for each in total:
+            assert sum(a.held.get(each, 0) for a in held) + ledger.free[each] == total[each]
+        assert all(0 <= free <= PARTS for free in ledger.devices)
+    for allocation in held:
+        ledger.release(allocation)
+    assert ledger.free == total

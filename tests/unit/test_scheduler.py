@@ -1,0 +1,285 @@
+"""Scenarios for the scheduler core: what it commands, step by step."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, TypeVar
+
+from jupyter_ray.config import ACTOR_BACKLOG
+from jupyter_ray.exceptions import ActorDiedError, ResourceDeadlockError, TaskUnschedulableError
+from jupyter_ray.ids import return_id
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler import commands as c
+from jupyter_ray.local.scheduler.core import Scheduler
+from jupyter_ray.local.scheduler.invariants import validate
+from jupyter_ray.local.scheduler.stimuli import ClientJoined, Said, Tick, WorkerJoined, WorkerLost
+from jupyter_ray.resources import PARTS
+
+DRIVER = b"driver----------"
+VALUE = m.Payload(data=b"N.", size=2)
+CPU = {"CPU": PARTS}
+M = TypeVar("M", bound=m.Message)
+
+
+class Session:
+    """A scheduler with an obedient outside world: workers join at once, and nothing runs until a test says so."""
+
+    def __init__(self, **resources: int) -> None:
+        self.scheduler = Scheduler()
+        self.sent: list[tuple[bytes, m.ServerMessage]] = []
+        self.killed: list[bytes] = []
+        self.asked_to_leave: list[bytes] = []
+        self.now = 0.0
+        self.serial = 0
+        self.happen(ClientJoined(DRIVER))
+        parts = {name: amount * PARTS for name, amount in resources.items()}
+        gpus = [str(index) for index in range(resources.get("GPU", 0))]
+        self.say(DRIVER, m.Bind(1, parts, gpus, "", [], "/", {}))
+
+    def happen(self, stimulus: Any) -> None:
+        self.now += 0.001
+        for command in self.scheduler.handle(stimulus, self.now):
+            if isinstance(command, c.StartWorker):
+                self.happen(WorkerJoined(command.worker, 100))
+            elif isinstance(command, c.StopWorker):
+                (self.killed if command.kill else self.asked_to_leave).append(command.worker)
+                self.happen(WorkerLost(command.worker, "stopped"))
+            elif isinstance(command, c.Send):
+                self.sent.append((command.client, command.message))
+        if len(self.scheduler.state.tasks) < 200:  # It looks at everything each time.
+            validate(self.scheduler.state)
+
+    def say(self, client: bytes, message: m.ClientMessage) -> None:
+        self.happen(Said(client, message))
+
+    def submit(self, name: str, client: bytes = DRIVER, **spec: Any) -> bytes:
+        self.serial += 1
+        task = name.encode().ljust(16, b"-") + self.serial.to_bytes(8, "big")
+        spec = {"kind": "task", "demand": CPU, **spec}
+        self.say(client, m.Submit(m.TaskSpec(task=task, name=name, body=b"", **spec)))
+        return task
+
+    def actor(self, name: str = "", **options: Any) -> bytes:
+        self.serial += 1
+        actor = b"actor---" + self.serial.to_bytes(8, "big")
+        task = b"creation--------" + self.serial.to_bytes(8, "big")
+        creation = m.TaskSpec(task=task, kind="actor", name="A", body=b"", actor=actor, num_returns=0)
+        spec = m.ActorSpec(
+            actor=actor, creation=creation, class_name="A", handle=b"", placement=CPU, name=name, **options
+        )
+        self.say(DRIVER, m.CreateActor(0, spec))
+        self.finish(task)
+        return actor
+
+    def of(self, kind: type[M], client: bytes | None = None) -> list[M]:
+        return [each for to, each in self.sent if isinstance(each, kind) and client in (None, to)]
+
+    def worker_of(self, task: bytes) -> bytes:
+        return next(to for to, each in reversed(self.sent) if isinstance(each, m.Execute) and each.task == task)
+
+    def finish(self, task: bytes, **done: Any) -> None:
+        self.say(self.worker_of(task), m.Done(task, [VALUE], **done))
+
+    def running(self) -> list[str]:
+        return sorted(t.spec.name for t in self.scheduler.state.tasks.values() if t.state.value == "running")
+
+    def get(self, task: bytes, request: int, client: bytes = DRIVER, **options: Any) -> None:
+        self.say(client, m.Get(request, [return_id(task, 1)], **options))
+
+    def error_of(self, request: int) -> BaseException:
+        reply = next(each for each in self.of(m.Reply) if each.request == request)
+        payload = next(value for value in reply.values if value.is_error)
+        error: BaseException = pickle.loads(payload.data)
+        return error
+
+
+def test_a_blocked_task_lends_its_cpu_and_resumes_only_when_it_holds_it_again() -> None:
+    session = Session(CPU=1)
+    outer = session.submit("outer")
+    worker = session.worker_of(outer)
+    inner = session.submit("inner", worker, parent=outer)
+    assert session.running() == ["outer"]
+    session.get(inner, 7, worker, task=outer)
+    assert session.running() == ["inner"]
+    other = session.submit("other")
+    session.finish(inner)
+    assert session.running() == ["outer"], "the one whose wait is over comes before what is new"
+    assert [reply.request for reply in session.of(m.Reply, worker)] == [7]
+    session.finish(outer)
+    assert session.running() == ["other"]
+    session.finish(other)
+    assert session.scheduler.state.ledger.free == {"CPU": PARTS}
+
+
+def test_the_answer_waits_while_another_task_has_the_cpu() -> None:
+    session = Session(CPU=1)
+    outer = session.submit("outer")
+    worker = session.worker_of(outer)
+    slow = session.submit("slow", num_returns=1)
+    quick = session.actor()
+    call = session.submit("call", kind="method", actor=quick, demand={}, client=worker)
+    session.get(call, 3, worker, task=outer)
+    assert session.running() == ["slow"] or "slow" in session.running()
+    session.finish(call)
+    assert not session.of(m.Reply, worker)
+    session.finish(slow)
+    assert len(session.of(m.Reply, worker)) == 1
+
+
+def test_callers_of_an_actor_take_turns() -> None:
+    session = Session(CPU=4)
+    actor = session.actor()
+    flooder = session.worker_of(session.submit("flooder", contained=[actor]))
+    calls = [session.submit(f"flood{index}", flooder, kind="method", actor=actor, demand={}) for index in range(100)]
+    mine = session.submit("mine", kind="method", actor=actor, demand={})
+    session.finish(calls[0], seconds=1.0)
+    session.finish(calls[1], seconds=1.0)
+    begun = [each.name for each in session.of(m.Execute) if each.kind == "method"]
+    assert "mine" in begun[:4]
+    session.finish(mine)
+
+
+def test_a_flood_is_braked_until_calls_have_ended() -> None:
+    session = Session(CPU=2)
+    actor = session.actor()
+    calls = [session.submit("call", kind="method", actor=actor, demand={}) for _ in range(ACTOR_BACKLOG // 2 + 2)]
+    session.say(DRIVER, m.AwaitRoom(9, actor))
+    assert not session.of(m.Reply)
+    session.finish(calls[0], seconds=1.0)
+    assert not session.of(m.Reply)
+    session.finish(calls[1], seconds=1.0)
+    assert [reply.request for reply in session.of(m.Reply)] == [9]
+
+
+def test_short_tasks_are_handed_over_in_advance_and_taken_back_from_behind_a_long_one() -> None:
+    session = Session(CPU=2)
+    session.say(DRIVER, m.Export("f", 1, "f", b"code"))
+    first = session.submit("first", definition="f")
+    session.finish(first, seconds=0.0001)
+    tasks = [session.submit(f"t{index}", definition="f") for index in range(6)]
+    handed = [session.worker_of(task) for task in tasks]
+    assert len(set(handed)) == 2
+    assert len(session.running()) == 2, "what is handed over in advance does not run"
+    long, other = tasks[0], tasks[1]
+    for task in tasks:
+        if task is not long and session.worker_of(task) == session.worker_of(other):
+            session.finish(task, seconds=0.0001)
+    session.happen(Tick())
+    worker = session.worker_of(long)
+    assert session.of(m.Recall, worker)
+    behind = [task for task in tasks if session.worker_of(task) == worker and task is not long]
+    session.say(worker, m.Returned(behind))
+    assert all(session.worker_of(task) != worker for task in behind[:1])
+
+
+def test_a_gpu_that_a_waiter_keeps_is_a_deadlock_and_the_story_is_told() -> None:
+    session = Session(CPU=2, GPU=1)
+    need = {"CPU": PARTS, "GPU": PARTS}
+    outer = session.submit("train", demand=need)
+    worker = session.worker_of(outer)
+    inner = session.submit("evaluate", worker, demand=need, parent=outer)
+    session.get(inner, 4, worker, task=outer)
+    error = session.error_of(4)
+    assert isinstance(error, ResourceDeadlockError)
+    assert "train" in str(error)
+    assert "evaluate" in str(error)
+    assert "GPU: 1" in str(error)
+
+
+def test_a_gpu_that_somebody_will_give_back_is_no_deadlock() -> None:
+    session = Session(CPU=2, GPU=2)
+    need = {"CPU": PARTS, "GPU": PARTS}
+    outer = session.submit("train", demand=need)
+    other = session.submit("other", demand=need)
+    worker = session.worker_of(outer)
+    inner = session.submit("evaluate", worker, demand=need, parent=outer)
+    session.get(inner, 4, worker, task=outer)
+    assert not session.of(m.Reply, worker)
+    session.finish(other)
+    assert "evaluate" in session.running()
+
+
+def test_what_can_never_start_fails_at_once() -> None:
+    session = Session(CPU=2)
+    task = session.submit("huge", demand={"CPU": 3 * PARTS})
+    session.get(task, 5)
+    error = session.error_of(5)
+    assert isinstance(error, TaskUnschedulableError)
+    assert "CPU: 3" in str(error)
+    assert "CPU: 2" in str(error)
+
+
+def test_the_last_handle_gone_ends_the_actor_after_its_queued_calls() -> None:
+    session = Session(CPU=2)
+    actor = session.actor()
+    call = session.submit("call", kind="method", actor=actor, demand={})
+    session.say(DRIVER, m.Drop([(actor, 1)]))
+    assert not session.asked_to_leave
+    session.finish(call)
+    assert len(session.asked_to_leave) == 1
+    assert actor not in session.scheduler.state.actors
+
+
+def test_a_handle_in_a_stored_object_keeps_the_actor() -> None:
+    session = Session(CPU=2)
+    actor = session.actor()
+    box = b"box-------------" + b"\0" * 12
+    session.say(DRIVER, m.Put(box, m.Payload(data=b"x", size=1, contained=[actor])))
+    session.say(DRIVER, m.Drop([(actor, 1)]))
+    assert not session.asked_to_leave
+    session.say(DRIVER, m.Drop([(box, 1)]))
+    assert len(session.asked_to_leave) == 1
+
+
+def test_a_lost_worker_retries_its_task_and_then_says_why_not() -> None:
+    session = Session(CPU=1)
+    task = session.submit("unlucky", max_retries=1)
+    session.happen(WorkerLost(session.worker_of(task), "its process was ended by SIGKILL"))
+    assert session.running() == ["unlucky"]
+    session.happen(WorkerLost(session.worker_of(task), "its process was ended by SIGKILL"))
+    session.get(task, 6)
+    assert "SIGKILL" in str(session.error_of(6))
+    assert "2 times" in str(session.error_of(6))
+
+
+def test_calls_of_a_dead_actor_fail_with_the_reason() -> None:
+    session = Session(CPU=1)
+    actor = session.actor(name="a")
+    call = session.submit("call", kind="method", actor=actor, demand={})
+    session.say(DRIVER, m.Kill(actor, True))
+    late = session.submit("late", kind="method", actor=actor, demand={})
+    for request, task in enumerate([call, late], start=20):
+        session.get(task, request)
+        error = session.error_of(request)
+        assert isinstance(error, ActorDiedError)
+        assert "kill()" in str(error)
+    assert not session.scheduler.state.names
+
+
+def test_a_restarted_actor_gets_the_calls_that_may_be_repeated() -> None:
+    session = Session(CPU=1)
+    actor = session.actor(max_restarts=1)
+    creation = session.scheduler.state.actors[actor].spec.creation.task
+    once = session.submit("once", kind="method", actor=actor, demand={})
+    again = session.submit("again", kind="method", actor=actor, demand={}, max_retries=1)
+    session.happen(WorkerLost(session.worker_of(once), "its process was ended by SIGKILL"))
+    session.get(once, 30)
+    assert "restarted" in str(session.error_of(30))
+    session.finish(creation)
+    session.finish(again)
+    session.get(again, 31)
+    assert any(reply.request == 31 and not reply.values[0].is_error for reply in session.of(m.Reply))
+
+
+def test_the_deepest_ready_task_comes_first() -> None:
+    session = Session(CPU=1)
+    parent = session.submit("parent")
+    worker = session.worker_of(parent)
+    sibling = session.submit("sibling")
+    child = session.submit("child", worker, parent=parent)
+    session.get(child, 40, worker, task=parent)
+    assert session.running() == ["child"]
+    session.finish(child)
+    session.finish(parent)
+    assert session.running() == ["sibling"]
+    session.finish(sibling)
