@@ -11,7 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, TaskID, task_of
@@ -376,4 +376,20 @@ class ObjectRefGenerator:
         return f"ObjectRefGenerator({self._stream.task().hex()})"
 
 
-DynamicObjectRefGenerator = ObjectRefGenerator
+class DynamicObjectRefGenerator:
+    """The references that a task with ``num_returns="dynamic"`` made: the value of its one reference.
+
+    Iterable once or often, and picklable. Source: Ray's ``DynamicObjectRefGenerator``.
+    """
+
+    def __init__(self, refs: Sequence[ObjectRef[Any]]) -> None:
+        self._refs = list(refs)
+
+    def __iter__(self) -> Iterator[ObjectRef[Any]]:
+        return iter(self._refs)
+
+    def __len__(self) -> int:
+        return len(self._refs)
+
+    def __repr__(self) -> str:
+        return f"DynamicObjectRefGenerator({len(self._refs)} references)"

@@ -1,0 +1,1 @@
+"""A worker process: receives `Execute`, runs user code, reports `Done`."""

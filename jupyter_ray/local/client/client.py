@@ -1,0 +1,485 @@
+"""The client: requests, values, references and events of one process, on one channel.
+
+ program's threads ── send, wait for an answer ──►  Channel ◄── reader thread: fills answers, counts grants, hands events on
+                                                       ▲
+ finalizers ── deque ──► housekeeper thread: flushes what waits, sends drops
+ callback thread: futures, `await`, event listeners (a user's code; never in the reader)
+
+A worker gives a `Blocking`: what it must hand back to the runtime before its main thread waits.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from jupyter_ray import exceptions
+from jupyter_ray.config import ACTOR_BACKLOG
+from jupyter_ray.engine.context import current_task
+from jupyter_ray.events import AnyEvent, LogLines, RuntimeStopped
+from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
+from jupyter_ray.local.client.references import References
+from jupyter_ray.local.client.requests import Requests, Response, Slot
+from jupyter_ray.local.client.streams import StreamState
+from jupyter_ray.local.client.threads import CallbackThread, Housekeeper
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.serialization.errors import one_line
+from jupyter_ray.local.store.payloads import unpack, unpack_error
+from jupyter_ray.local.store.segments import SegmentStore
+from jupyter_ray.local.transport import Channel
+
+_SETTLE_SECONDS = 0.1
+_ROOM = ACTOR_BACKLOG // 2
+_REMEDY = "Call ray.init() (in a notebook: %ray start) to start a new session; what was in the old one is gone."
+Listener = Callable[[list[AnyEvent]], None]
+
+
+class Blocking(Protocol):
+    """What a worker does around a wait of one of its tasks."""
+
+    def begin(self, returned: list[bytes]) -> None:
+        """A task is about to wait: add the tasks to give back to `returned`."""
+
+    def end(self) -> None:
+        """The wait is over."""
+
+
+class Client:
+    """One process's session with the runtime.
+
+    Parameters
+    ----------
+    connection
+        A connected socket.
+    store
+        This process's view of the shared memory.
+    handlers
+        What to do with messages that only a worker gets, by type; called in the reader thread.
+    on_death
+        Called once, in the reader thread, when the connection has ended without `close`; with the reason.
+    chores
+        More for the housekeeper: name, seconds to wait, and what to do; `want` asks for one.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        store: SegmentStore,
+        handlers: dict[type, Callable[[Any], None]] | None = None,
+        on_death: Callable[[str], None] = lambda reason: None,
+        chores: dict[str, tuple[float, Callable[[], None]]] | None = None,
+    ) -> None:
+        self.store = store
+        self.blocking: Blocking | None = None
+        self._on_death = on_death
+        self._requests = Requests()
+        self._streams: dict[bytes, StreamState] = {}
+        self._closed_streams: deque[StreamState] = deque()
+        self._listeners: dict[Listener, int] = {}
+        """With the number of the last event that each has had; only the event thread touches them."""
+        self._seq = -1
+        self._log_job = 0
+        """The last job of the event thread that printed lines."""
+        self._calls: dict[bytes, int] = {}
+        self._death: str | None = None
+        self._closing = False
+        self._callbacks = CallbackThread("jupyter_ray callbacks")
+        self._event_thread = CallbackThread("jupyter_ray events")
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            m.Reply: self._on_reply,
+            m.Answer: self._on_answer,
+            m.Events: self._on_events,
+            m.StreamState: self._on_stream,
+            **(handlers or {}),
+        }
+        self._house = Housekeeper(
+            {
+                "flush": (0.001, lambda: self._channel.flush()),
+                "drops": (0.008, lambda: self.references.flush()),
+                "streams": (0.05, self._close_streams),
+                **(chores or {}),
+            }
+        )
+        self.references = References(
+            lambda drops: self.send(m.Drop(drops)), lambda: self._house.want("drops"), self.when_ready
+        )
+        self._channel = Channel(connection, self._on_message, self._on_close, lambda: self._house.want("flush"))
+
+    def start(self, hello: m.Hello) -> None:
+        """Say who we are, and begin to read."""
+        self._house.start()
+        self._channel.send(hello)
+        self._channel.start()
+
+    # --- sending ---
+
+    def send(self, message: m.ClientMessage, *, soon: bool = True) -> None:
+        """Send a message that has no answer; with `soon`, it may wait up to a millisecond for others.
+
+        Raises
+        ------
+        RaySystemError
+            The session has ended.
+        """
+        try:
+            self._channel.send(message, soon=soon)
+        except ConnectionError as error:
+            raise self._dead() from error
+
+    def _dead(self) -> RaySystemError:
+        reason = self._death or ("it was shut down" if self._closing else "the connection is closed")
+        return RaySystemError(f"The session has ended: {reason}. {_REMEDY}")
+
+    def check_alive(self) -> None:
+        """Raise a RaySystemError if the session has ended."""
+        if self._channel.closed:
+            raise self._dead()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session can be used."""
+        return not self._channel.closed
+
+    def flush(self) -> None:
+        """Send what waits now."""
+        with contextlib.suppress(ConnectionError):
+            self._channel.flush()
+
+    def want(self, chore: str) -> None:
+        """Ask for one of the `chores`. Safe in finalizers."""
+        self._house.want(chore)
+
+    # --- requests ---
+
+    def _ask(self, make: Callable[[int, bytes | None, list[bytes]], m.ClientMessage], blocks: bool) -> Response:
+        """Send a request and wait for its answer. `blocks` tells that the running task lends its CPUs meanwhile."""
+        task = current_task() if blocks else None
+        blocking = self.blocking if task is not None else None
+        slot = Slot()
+        number = self._requests.open(slot)
+        returned: list[bytes] = []
+        try:
+            try:
+                if blocking is not None:
+                    blocking.begin(returned)
+                self.send(make(number, None if task is None else task.task, returned), soon=False)
+                returned = []
+                if self._channel.closed:
+                    self._requests.fail_all()  # The reader may have been here before our request.
+                slot.lock.acquire()
+            except BaseException:  # An interrupt, in most cases. A late answer must not be lost: it carries grants.
+                self._give_up(number, slot, returned)
+                raise
+        finally:
+            if blocking is not None:
+                blocking.end()
+        if slot.response is None:
+            raise self._dead()
+        if self._log_job:  # What a task printed is to be seen before its result is.
+            self._event_thread.settle(self._log_job, _SETTLE_SECONDS)
+            self._log_job = 0
+        return slot.response
+
+    def _give_up(self, number: int, slot: Slot, returned: list[bytes]) -> None:
+        if returned:
+            with contextlib.suppress(RaySystemError):
+                self.send(m.Returned(returned))
+        if self._requests.take(number) is not None:
+            with contextlib.suppress(RaySystemError):
+                self.send(m.Abandon(number))
+        else:
+            slot.lock.acquire()
+            if isinstance(slot.response, m.Reply):
+                self._discard(slot.response)
+
+    def _discard(self, reply: m.Reply) -> None:
+        for payload in reply.values:
+            if payload.contained:
+                self.references.let_go(payload.contained)
+
+    def query(self, what: str, **arguments: Any) -> Any:
+        """Ask for something that the runtime knows.
+
+        Raises
+        ------
+        Exception
+            What the runtime answered.
+        """
+        return self.request(lambda number: m.Query(number, what, arguments))
+
+    def request(self, make: Callable[[int], m.ClientMessage]) -> Any:
+        """Send a request that is answered by an `Answer`, and return its value."""
+        answer = self._ask(lambda number, task, returned: make(number), blocks=False)
+        assert isinstance(answer, m.Answer)
+        if answer.error:
+            kind = getattr(exceptions, answer.error, None) or getattr(builtins, answer.error, None)
+            if isinstance(kind, type) and issubclass(kind, Exception):
+                raise kind(answer.value)
+            raise RaySystemError(f"{answer.error}: {answer.value}")
+        return answer.value
+
+    # --- values ---
+
+    def get(self, ids: Sequence[bytes], timeout: float | None) -> list[Any]:
+        """Return the values of objects, in order.
+
+        Raises
+        ------
+        GetTimeoutError
+            Not all are there after `timeout` seconds.
+        BaseException
+            The first error among the values.
+        """
+        payloads = self.references.payloads
+        found: dict[bytes, m.Payload] = {}
+        missing: list[bytes] = []
+        for object_id in ids:
+            payload = payloads.get(object_id)
+            if payload is not None:
+                found[object_id] = payload
+                if payload.is_error:
+                    raise unpack_error(payload, self.store)
+            elif object_id not in found:
+                missing.append(object_id)
+        if not missing:
+            try:
+                return [unpack(found[object_id], self.store) for object_id in ids]
+            except FileNotFoundError:  # It was moved out of memory. The runtime brings it back.
+                for object_id in found:
+                    self.references.forget(object_id)
+                return self.get(ids, timeout)
+        if len(missing) > 1:
+            missing = list(dict.fromkeys(missing))
+        reply = self._ask(
+            lambda number, task, returned: m.Get(number, missing, timeout, task, returned),
+            blocks=timeout is None or timeout > 0,
+        )
+        assert isinstance(reply, m.Reply)
+        try:
+            for object_id, payload in zip(reply.ready, reply.values, strict=True):
+                found[object_id] = payload
+                self.references.remember(object_id, payload)
+                if payload.is_error:
+                    raise unpack_error(payload, self.store)
+            if not reply.complete or any(object_id not in found for object_id in missing):
+                late = sum(object_id not in found for object_id in missing)
+                raise GetTimeoutError(
+                    f"Get timed out: {late} of {len(missing)} objects were not ready within {timeout} seconds."
+                )
+            return [unpack(found[object_id], self.store) for object_id in ids]
+        finally:
+            self._discard(reply)
+
+    def wait(self, ids: Sequence[bytes], count: int, timeout: float | None) -> list[bytes]:
+        """Wait until `count` objects are ready, or for `timeout` seconds; return ready ones, at most `count`."""
+        known = self.references.ready
+        payloads = self.references.payloads
+        ready = [object_id for object_id in ids if object_id in known or object_id in payloads]
+        if len(ready) < count:
+            reply = self._ask(
+                lambda number, task, returned: m.Wait(number, list(ids), count, timeout, task, returned),
+                blocks=timeout is None or timeout > 0,
+            )
+            assert isinstance(reply, m.Reply)
+            ready = reply.ready
+            self.references.are_ready(ready)
+        return ready[:count]
+
+    def when_ready(self, object_id: bytes, callback: Callable[[Any, BaseException | None], None]) -> None:
+        """Call `callback(value, error)` once the object is ready, from the callback thread."""
+        payload = self.references.payloads.get(object_id)
+        if payload is not None:
+            here = payload
+            self._callbacks.run(lambda: self._call_back(callback, here))
+            return
+        self.references.hold(object_id)
+
+        def answered(response: Response | None) -> None:
+            self._callbacks.run(lambda: self._deliver(object_id, callback, response))
+
+        number = self._requests.open(Slot(answered))
+        try:
+            self.send(m.Get(number, [object_id]))
+        except RaySystemError as error:
+            if self._requests.take(number) is not None:
+                self.references.let_go((object_id,))
+                callback(None, error)
+        if self._channel.closed:
+            self._requests.fail_all()
+
+    def _deliver(
+        self, object_id: bytes, callback: Callable[[Any, BaseException | None], None], response: Response | None
+    ) -> None:
+        try:
+            if not isinstance(response, m.Reply) or not response.values:
+                callback(None, self._dead())
+                return
+            self.references.remember(object_id, response.values[0])
+            self._call_back(callback, response.values[0])
+        finally:
+            if isinstance(response, m.Reply):
+                self._discard(response)
+            self.references.let_go((object_id,))
+
+    def _call_back(self, callback: Callable[[Any, BaseException | None], None], payload: m.Payload) -> None:
+        value: Any = None
+        error: BaseException | None = None
+        try:
+            if payload.is_error:
+                error = unpack_error(payload, self.store)
+            else:
+                value = unpack(payload, self.store)
+        except Exception as found:
+            error = RaySystemError(f"A value came that cannot be unpickled here: {one_line(found)}")
+            error.__cause__ = found
+        callback(value, error)
+
+    # --- actors, streams, events ---
+
+    def brake(self, actor: bytes) -> None:
+        """Count a call of `actor`; now and then wait until it is not too far behind."""
+        calls = self._calls.get(actor, 0) + 1
+        if calls >= _ROOM:
+            self._ask(lambda number, task, returned: m.AwaitRoom(number, actor, task, returned), blocks=True)
+            calls = 0
+        self._calls[actor] = calls
+
+    def open_stream(self, task: bytes) -> StreamState:
+        """Follow a streaming task that is about to be submitted."""
+        state = self._streams[task] = StreamState(task)
+        return state
+
+    def consumed(self, task: bytes, index: int) -> None:
+        """Tell how far a stream was read."""
+        with contextlib.suppress(RaySystemError):
+            self.send(m.Consumed(task, index))
+
+    def stream_closed(self, state: StreamState) -> None:
+        """Note that the program dropped a generator. Called from finalizers."""
+        self._closed_streams.append(state)
+        self._house.want("streams")
+
+    def _close_streams(self) -> None:
+        while self._closed_streams:
+            state = self._closed_streams.popleft()
+            self._streams.pop(state.task, None)
+            with state.changed:
+                self.references.let_go(state.held())
+                state.taken = state.items
+                ended = state.ended
+            if not ended:
+                self.consumed(state.task, -1)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Send all events to `listener`, from the first one on, in a thread of their own."""
+        self._event_thread.run(lambda: self._add_listener(listener))
+        return lambda: self._event_thread.run(lambda: self._remove_listener(listener))
+
+    def _add_listener(self, listener: Listener) -> None:
+        self._listeners[listener] = -1
+        with contextlib.suppress(RaySystemError):
+            self.send(m.Subscribe(True))  # The log comes from its beginning again; the others skip what they have had.
+
+    def _remove_listener(self, listener: Listener) -> None:
+        if self._listeners.pop(listener, None) is not None and not self._listeners:
+            with contextlib.suppress(RaySystemError):
+                self.send(m.Subscribe(False))
+
+    def _hand_on(self, events: list[AnyEvent]) -> None:
+        if not events:
+            return
+        last = events[-1].seq
+        for listener, seen in list(self._listeners.items()):
+            if events[0].seq > seen:
+                self._listeners[listener] = last
+                listener(events)
+            elif last > seen:
+                self._listeners[listener] = last
+                listener([event for event in events if event.seq > seen])
+        self._seq = max(self._seq, last)
+
+    def tell_stopped(self, message: str) -> None:
+        """Tell the listeners that the runtime died."""
+        self._event_thread.run(
+            lambda: self._hand_on([RuntimeStopped(seq=self._seq + 1, at=time.time(), expected=False, message=message)])
+        )
+
+    # --- the reader thread ---
+
+    def _on_message(self, message: m.ServerMessage) -> None:
+        handler = self._handlers.get(type(message))
+        if handler is not None:
+            handler(message)
+
+    def _on_reply(self, reply: m.Reply) -> None:
+        for payload in reply.values:
+            if payload.contained:
+                self.references.arrived(payload.contained)
+        slot = self._requests.take(reply.request)
+        if slot is not None:
+            slot.fill(reply)
+        else:
+            self._discard(reply)
+
+    def _on_answer(self, answer: m.Answer) -> None:
+        slot = self._requests.take(answer.request)
+        if slot is not None:
+            slot.fill(answer)
+
+    def _on_events(self, message: m.Events) -> None:
+        events = message.events
+        self._event_thread.run(lambda: self._hand_on(events))
+        if any(type(event) is LogLines for event in events):
+            self._log_job = self._event_thread.queued
+
+    def _on_stream(self, message: m.StreamState) -> None:
+        state = self._streams.get(message.task)
+        if state is not None:
+            state.update(message, self.references)
+            if message.ended:
+                self._streams.pop(message.task, None)
+        elif message.items:  # Announced while the program dropped the generator.
+            state = StreamState(message.task)
+            state.update(message, self.references)
+            self.references.let_go(state.held())
+
+    def _on_close(self, reason: str) -> None:
+        if not self._closing:
+            self._death = f"the runtime process died ({reason})"
+        for state in list(self._streams.values()):
+            state.fail()
+        self._requests.fail_all()
+        if not self._closing:
+            self._on_death(reason)
+
+    # --- the end ---
+
+    def say_goodbye(self) -> None:
+        """Ask the runtime to end the session."""
+        self._closing = True
+        with contextlib.suppress(RaySystemError):
+            self.send(m.Shutdown(), soon=False)
+
+    def abandon_in_fork(self) -> None:
+        """Forget the connection in a forked child, whose threads are gone, without a word to the runtime."""
+        self._closing = True
+        self._channel.abandon()
+
+    def close(self) -> None:
+        """End the connection and the helper threads."""
+        self._closing = True
+        self._house.stop()
+        self._channel.close()
+        self._channel.join(2.0)
+        self._requests.fail_all()
+        self._callbacks.stop()
+        self._event_thread.stop()
+
+    def __repr__(self) -> str:
+        state = "alive" if self.alive else self._death or "closed"
+        return f"<Client: {state}, {len(self._requests)} requests, {len(self.references)} references>"

@@ -1,0 +1,164 @@
+"""What this process holds: how many references, how many grants of them, and the values it has seen.
+
+The rule of the protocol: the runtime counts the grants that it gave, and `Drop` says how many of them are not needed any more. So a grant is
+recorded before a reference to it can die, and a drop is sent only when the last reference has died.
+
+Owner: any thread. `_lock` guards the table. Finalizers (`released`) only append to a deque, since they may run in the midst of anything, also of code
+that holds the lock; `flush` works it off.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from jupyter_ray.local.protocol.messages import Payload
+
+_CACHE_LIMIT = 64 * 1024**2
+"""Bytes of values inside messages that are kept for another `get`; those in segments cost nothing."""
+
+_REFS, _GRANTS = 0, 1
+
+WhenReady = Callable[[bytes, Callable[[Any, BaseException | None], None]], None]
+
+
+class References:
+    """The counts of one process; the `Counter` of its `ObjectRef` and `ActorRef` objects.
+
+    Parameters
+    ----------
+    drop
+        Tells the runtime: pairs of a counted id and a number of grants.
+    wake
+        Asks for `flush` soon; must be safe in finalizers.
+    when_ready
+        Calls back when an object has its value.
+    """
+
+    def __init__(
+        self,
+        drop: Callable[[list[tuple[bytes, int]]], None],
+        wake: Callable[[], None],
+        when_ready: WhenReady,
+    ) -> None:
+        self._drop = drop
+        self._wake = wake
+        self.when_ready = when_ready
+        self._lock = threading.RLock()
+        self._table: dict[bytes, list[int]] = {}
+        self._released: deque[bytes] = deque()
+        self.payloads: dict[bytes, Payload] = {}
+        """Values seen, of objects that are held."""
+        self.ready: set[bytes] = set()
+        """Objects that are held and known to be ready."""
+        self._cached = 0
+
+    # --- the port of `ObjectRef` and `ActorRef` ---
+
+    def acquired(self, counted: bytes) -> None:
+        """A Python object for `counted` was made."""
+        with self._lock:
+            entry = self._table.get(counted)
+            if entry is None:
+                self._table[counted] = [1, 0]
+            else:
+                entry[_REFS] += 1
+
+    def released(self, counted: bytes) -> None:
+        """A Python object for `counted` is gone."""
+        self._released.append(counted)
+        self._wake()
+
+    def pinned(self, counted: bytes) -> None:
+        """`counted` was pickled by hand: never release it."""
+        self.acquired(counted)
+
+    # --- for the client ---
+
+    def granted(self, counted: bytes) -> None:
+        """The runtime counts one more reference for us."""
+        with self._lock:
+            entry = self._table.get(counted)
+            if entry is None:
+                self._table[counted] = [0, 1]
+            else:
+                entry[_GRANTS] += 1
+
+    def arrived(self, counted_ids: Iterable[bytes]) -> None:
+        """A message granted each of `counted_ids`; hold them until `let_go`, so that they outlive the unpickling."""
+        with self._lock:
+            for counted in counted_ids:
+                entry = self._table.get(counted)
+                if entry is None:
+                    self._table[counted] = [1, 1]
+                else:
+                    entry[_REFS] += 1
+                    entry[_GRANTS] += 1
+
+    def hold(self, counted: bytes) -> None:
+        """Keep `counted` until `let_go`."""
+        self.acquired(counted)
+
+    def let_go(self, counted_ids: Iterable[bytes]) -> None:
+        """Undo the hold of `arrived` and `hold`."""
+        before = len(self._released)
+        self._released.extend(counted_ids)
+        if len(self._released) > before:
+            self._wake()
+
+    def remember(self, object_id: bytes, payload: Payload) -> None:
+        """Keep a value for another `get`, while a reference to its object lives here."""
+        with self._lock:
+            entry = self._table.get(object_id)
+            if entry is None or entry[_REFS] <= 0 or object_id in self.payloads:
+                return
+            for counted in payload.contained:
+                self.acquired(counted)
+            self.payloads[object_id] = payload
+            if not payload.segment:
+                self._cached += payload.size
+                while self._cached > _CACHE_LIMIT:
+                    self.forget(next(iter(self.payloads)))
+
+    def forget(self, object_id: bytes) -> None:
+        """Drop a remembered value; the next `get` asks for it."""
+        with self._lock:
+            payload = self.payloads.pop(object_id, None)
+            if payload is not None:
+                if not payload.segment:
+                    self._cached -= payload.size
+                self._released.extend(payload.contained)
+
+    def are_ready(self, object_ids: Iterable[bytes]) -> None:
+        """Note that objects are ready, so that `wait` need not ask again."""
+        with self._lock:
+            self.ready.update(each for each in object_ids if each in self._table)
+
+    def flush(self) -> None:
+        """Count what finalizers reported, and tell the runtime what is not held any more."""
+        drops: list[tuple[bytes, int]] = []
+        released = self._released
+        with self._lock:
+            while released:
+                counted = released.popleft()
+                entry = self._table.get(counted)
+                if entry is None:
+                    continue
+                entry[_REFS] -= 1
+                if entry[_REFS] <= 0:
+                    del self._table[counted]
+                    if entry[_GRANTS]:
+                        drops.append((counted, entry[_GRANTS]))
+                    self.ready.discard(counted)
+                    if counted in self.payloads:
+                        self.forget(counted)
+        if drops:
+            self._drop(drops)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __repr__(self) -> str:
+        return f"<References: {len(self._table)} held, {len(self.payloads)} values kept>"

@@ -1,0 +1,70 @@
+"""Requests that wait for an answer.
+
+Who takes a request out of the table owns its slot: the reader to fill it, or the asking thread to give it up. So an answer and an interrupt
+that come at the same moment cannot both have it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from jupyter_ray.local.protocol.messages import Answer, Reply
+
+Response = Reply | Answer
+T = TypeVar("T")
+
+
+class Slot:
+    """Where the answer to one request goes: to a thread that waits, or to a callback (called in the reader thread)."""
+
+    __slots__ = ("callback", "lock", "response")
+
+    def __init__(self, callback: Callable[[Response | None], None] | None = None) -> None:
+        self.callback = callback
+        self.response: Response | None = None
+        self.lock = threading.Lock()
+        self.lock.acquire()
+
+    def fill(self, response: Response | None) -> None:
+        """Hand over the answer; None: there will be none."""
+        if self.callback is not None:
+            self.callback(response)
+        else:
+            self.response = response
+            self.lock.release()
+
+
+class Requests:
+    """The open requests of a client."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._open: dict[int, Slot] = {}
+
+    def open(self, slot: Slot) -> int:
+        """Return the number of a new request."""
+        number = next(self._numbers)
+        self._open[number] = slot
+        return number
+
+    def take(self, number: int) -> Slot | None:
+        """Take a request out; None if somebody else has it."""
+        return self._open.pop(number, None)
+
+    def fail_all(self) -> None:
+        """There will be no answers any more."""
+        while self._open:
+            try:
+                _, slot = self._open.popitem()
+            except KeyError:
+                return
+            slot.fill(None)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __repr__(self) -> str:
+        return f"<Requests: {len(self._open)} open>"

@@ -1,0 +1,161 @@
+"""Streams: the items of a streaming task, as its caller sees them.
+
+The reader thread moves `StreamState.items` forward; the program takes items. A stream holds each announced item until it is taken, and the one taken last until the next is taken or
+a moment has passed, since the `ObjectRef` for it is made only after `next` has returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.exceptions import GetTimeoutError
+from jupyter_ray.ids import return_id
+from jupyter_ray.local.client.references import References
+from jupyter_ray.local.protocol import messages
+
+
+class StreamOwner(Protocol):
+    """What a stream needs of its client."""
+
+    references: References
+
+    def consumed(self, task: bytes, index: int) -> None:
+        """Tell the runtime how far the stream was read; -1: nobody reads on."""
+
+    def stream_closed(self, state: StreamState) -> None:
+        """The program dropped the generator. Called from a finalizer."""
+
+    def check_alive(self) -> None:
+        """Raise if the session has ended."""
+
+
+class StreamState:
+    """What is known of one stream. `lock` guards it."""
+
+    def __init__(self, task: bytes) -> None:
+        self.task = task
+        self.items = 0
+        self.taken = 0
+        self.ended = False
+        self.changed = threading.Condition(threading.Lock())
+        self.listeners: list[Callable[[], None]] = []
+
+    def update(self, message: messages.StreamState, references: References) -> None:
+        """Take the runtime's word; called in the reader thread."""
+        with self.changed:
+            references.arrived(return_id(self.task, index + 1) for index in range(self.items + 1, message.items + 1))
+            self.items = max(self.items, message.items)
+            self.ended = self.ended or message.ended
+            self._tell()
+
+    def fail(self) -> None:
+        """Nothing will come any more: the session has ended."""
+        with self.changed:
+            self.ended = True
+            self._tell()
+
+    def _tell(self) -> None:
+        self.changed.notify_all()
+        listeners, self.listeners = self.listeners, []
+        for listener in listeners:
+            listener()
+
+    def held(self) -> list[bytes]:
+        """Return the ids of the items that were announced and not taken."""
+        return [return_id(self.task, index + 1) for index in range(self.taken + 1, self.items + 1)]
+
+
+class Stream:
+    """The engine's end of an `ObjectRefGenerator`.
+
+    Parameters
+    ----------
+    state
+        The stream's state.
+    owner
+        The client.
+    backpressure
+        Whether the producer waits for us to read.
+    """
+
+    def __init__(self, state: StreamState, owner: StreamOwner, *, backpressure: bool) -> None:
+        self._state = state
+        self._owner = owner
+        self._backpressure = backpressure
+        self._whole: ObjectRef[object] | None = ObjectRef(return_id(state.task, 1))
+        self._last: bytes | None = None
+
+    def next(self, timeout: float | None) -> bytes | None:
+        """Wait for the next item and return its object id, or None at the end."""
+        state = self._state
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with state.changed:
+            while state.items <= state.taken and not state.ended:
+                rest = None if deadline is None else deadline - time.monotonic()
+                if rest is not None and rest <= 0:
+                    raise GetTimeoutError(f"The stream had no next item within {timeout} seconds.")
+                state.changed.wait(rest)
+        return self._take()
+
+    def _take(self) -> bytes | None:
+        state = self._state
+        if self._last is not None:
+            self._owner.references.let_go((self._last,))
+            self._last = None
+        with state.changed:
+            if state.items <= state.taken:
+                self._owner.check_alive()
+                return None
+            state.taken += 1
+            index = state.taken
+        self._last = return_id(state.task, index + 1)
+        if self._backpressure:
+            self._owner.consumed(state.task, index)
+        return self._last
+
+    async def next_async(self) -> bytes | None:
+        """As `next`, without blocking the event loop."""
+        state = self._state
+        while True:
+            loop = asyncio.get_running_loop()
+            woken = loop.create_future()
+
+            def wake(loop: asyncio.AbstractEventLoop = loop, woken: asyncio.Future[None] = woken) -> None:
+                loop.call_soon_threadsafe(lambda: woken.done() or woken.set_result(None))
+
+            with state.changed:
+                if state.items > state.taken or state.ended:
+                    break
+                state.listeners.append(wake)
+            await woken
+        return self._take()
+
+    def ready(self) -> bool:
+        """Tell whether `next` would return at once."""
+        return self._state.items > self._state.taken or self._state.ended
+
+    def finished(self) -> bool:
+        """Tell whether all items were taken and the task has ended."""
+        return self._state.ended and self._state.items <= self._state.taken
+
+    def completed(self) -> ObjectRef[object]:
+        """Return a reference that is ready when the task has ended."""
+        assert self._whole is not None
+        return self._whole
+
+    def task(self) -> bytes:
+        """Return the id of the task."""
+        return self._state.task
+
+    def close(self) -> None:
+        """Let the items that nobody took go. Called from a finalizer."""
+        last, self._last = self._last, None
+        if last is not None:
+            self._owner.references.let_go((last,))
+        self._whole = None
+        self._owner.stream_closed(self._state)

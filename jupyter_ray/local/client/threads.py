@@ -1,0 +1,145 @@
+"""The helper threads of a client: one that tidies up, and those that run callbacks.
+
+The reader thread must never run a user's code, which may wait for what only the reader can bring. So callbacks have a thread of their own,
+made when the first one is needed. `SimpleQueue.put` is safe in finalizers and signal handlers (CPython promises that), which is what wakes
+either of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+_log = logging.getLogger("jupyter_ray")
+_Job = Callable[[], None]
+
+
+class CallbackThread:
+    """Runs jobs one after the other, in the order in which they came."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._queued = 0
+        self._done = 0
+
+    def run(self, job: _Job) -> None:
+        """Queue a job; an error in it is logged."""
+        self._queued += 1
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None and not self._stopped:
+                    self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                    self._thread.start()
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except Exception:
+                _log.exception("A callback failed.")
+            del job  # What it holds must not live until the next one comes.
+            self._done += 1
+
+    @property
+    def queued(self) -> int:
+        """How many jobs were ever queued."""
+        return self._queued
+
+    def settle(self, number: int, timeout: float) -> None:
+        """Wait until the job with that number, from 1, is done; not in this thread itself, and for `timeout` seconds at most."""
+        if self._done >= number or threading.current_thread() is self._thread:
+            return
+        done = threading.Event()
+        self._jobs.put(done.set)
+        self._queued += 1
+        done.wait(timeout)
+
+    def stop(self) -> None:
+        """End the thread after what is queued; wait for it unless this is it."""
+        with self._lock:
+            self._stopped = True
+        self._jobs.put(None)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(1.0)
+
+    def __repr__(self) -> str:
+        return f"<CallbackThread {self._name}: {self._jobs.qsize()} queued>"
+
+
+class Housekeeper:
+    """Does small chores soon after they were asked for, and sleeps while there are none.
+
+    Parameters
+    ----------
+    chores
+        Name, seconds to wait so that more can come together, and what to do.
+    """
+
+    def __init__(self, chores: dict[str, tuple[float, _Job]]) -> None:
+        self._chores = chores
+        self._wanted: dict[str, float] = {}
+        self._awake = False
+        self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="jupyter_ray housekeeper", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def want(self, chore: str) -> None:
+        """Ask for a chore. Safe in finalizers: it takes no lock."""
+        if chore not in self._wanted:
+            self._wanted[chore] = time.monotonic() + self._chores[chore][0]
+            if not self._awake:
+                self._awake = True
+                self._wakes.put(True)
+
+    def _work(self) -> None:
+        while self._wakes.get():
+            while self._wanted:
+                due = min(list(self._wanted.values()))
+                wait = due - time.monotonic()
+                if wait > 0:
+                    # A chore with an earlier time may be asked for meanwhile: that puts an end to the sleep.
+                    self._awake = False
+                    try:
+                        if not self._wakes.get(timeout=wait):
+                            return
+                    except queue.Empty:
+                        pass
+                    self._awake = True
+                    continue
+                self._do(time.monotonic())
+            self._awake = False
+            if self._wanted and not self._awake:  # It was asked for just before.
+                self._awake = True
+                self._wakes.put(True)
+
+    def _do(self, now: float) -> None:
+        for chore, due in list(self._wanted.items()):
+            if due <= now:
+                del self._wanted[chore]
+                try:
+                    self._chores[chore][1]()
+                except ConnectionError:
+                    pass  # The reader tells everybody.
+                except Exception:
+                    _log.exception("A chore of the session failed: %s", chore)
+
+    def stop(self) -> None:
+        """End the thread; wait for it unless this is it."""
+        self._wakes.put(False)
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(1.0)
+
+    def __repr__(self) -> str:
+        return f"<Housekeeper: {', '.join(self._wanted) or 'nothing'} to do>"

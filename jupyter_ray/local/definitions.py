@@ -1,0 +1,345 @@
+"""Remote functions and classes: shipped when first called, and again when they or what they refer to has changed.
+
+Two checks, since a call must cost no more than a microsecond or two. At each call, the identities of everything that the code can
+reach by name: its code and defaults, closure cells, the globals it names, recursively through functions and classes that travel by value. And
+once in each epoch (a notebook cell), where something reachable can be changed in place (a list, an instance), the definition is pickled
+again and compared.
+
+Definitions refer to each other by id, so mutual recursion ends: a `RemoteFunction` inside a pickle is noted, and shipped next.
+
+Owner: `Exporter` may be called by any thread; `_lock` guards shipping, the check of an unchanged definition takes no lock.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import linecache
+import os
+import pickle
+import threading
+import types
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from cloudpickle import cloudpickle
+
+from jupyter_ray.config import CLOSURE_LIMIT, CLOSURE_WARNING
+from jupyter_ray.engine import context
+from jupyter_ray.engine.base import Definition
+from jupyter_ray.local.protocol.messages import Export, Function
+from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization.inspection import unpicklable
+
+_MISSING = object()
+_IMMUTABLE = (int, float, complex, str, bytes, bool, type(None), types.ModuleType, types.BuiltinFunctionType, range)
+_SOURCE_LIMIT = 256 * 1024
+_MIB = 1024**2
+
+_epochs = itertools.count(1)
+_epoch = 0
+
+
+def new_epoch() -> None:
+    """From now on, what may have been changed in place is looked at again (the notebook calls it before each cell)."""
+    global _epoch
+    _epoch = next(_epochs)
+
+
+class Watch:
+    """What a definition can reach by name, and what was there when it was shipped. Holds it, so that identities stay unique."""
+
+    __slots__ = ("_seen", "cells", "functions", "is_mutable", "names", "sources")
+
+    def __init__(self, value: Any) -> None:
+        self.names: list[tuple[Any, str, Any]] = []
+        """(namespace, name, value)"""
+        self.cells: list[tuple[types.CellType, str, Any]] = []
+        self.functions: list[tuple[Any, types.CodeType, Any, Any]] = []
+        self.is_mutable = False
+        self.sources: dict[str, list[str]] = {}
+        self._seen: dict[int, Any] = {}
+        self._visit(value)
+        self._seen.clear()
+
+    def is_stale(self) -> bool:
+        """Tell whether a name means something else now."""
+        for namespace, name, value in self.names:
+            if namespace.get(name, _MISSING) is not value:
+                return True
+        for cell, _, value in self.cells:
+            if _content(cell) is not value:
+                return True
+        return any(
+            function.__code__ is not code
+            or function.__defaults__ is not defaults
+            or function.__kwdefaults__ is not named
+            for function, code, defaults, named in self.functions
+        )
+
+    def largest(self) -> tuple[str, int]:
+        """Return the name and the pickled size of the largest variable."""
+        best = ("", 0)
+        for _, name, value in (*self.names, *self.cells):
+            try:
+                size = values.code_dumps(value).size
+            except Exception:  # It is measured for a message only.
+                continue
+            if size > best[1]:
+                best = (name, size)
+        return best
+
+    def _visit(self, value: Any) -> None:
+        if id(value) in self._seen or isinstance(value, _IMMUTABLE):
+            return
+        self._seen[id(value)] = value
+        if isinstance(value, types.FunctionType):
+            self._visit_function(value)
+        elif isinstance(value, type):
+            self._visit_class(value)
+        elif isinstance(value, staticmethod | classmethod | types.MethodType):
+            self._visit(value.__func__)
+            if isinstance(value, types.MethodType):
+                self._visit(value.__self__)
+        elif isinstance(value, property):
+            for function in (value.fget, value.fset, value.fdel):
+                self._visit(function)
+        elif isinstance(value, functools.partial):
+            self._visit(value.func)
+            for part in (*value.args, *value.keywords.values()):
+                self._visit(part)
+        elif isinstance(value, tuple | frozenset):
+            for part in value:
+                self._visit(part)
+        elif not type(value).__module__.startswith(
+            "jupyter_ray."
+        ):  # Definitions, references and handles do not change.
+            self.is_mutable = True
+
+    def _visit_function(self, function: types.FunctionType) -> None:
+        if not _by_value(function):
+            return
+        code = function.__code__
+        self.functions.append((function, code, function.__defaults__, function.__kwdefaults__))
+        self._note_source(code.co_filename)
+        namespace = function.__globals__
+        for name in dict.fromkeys(_names(code)):
+            value = namespace.get(name, _MISSING)
+            self.names.append((namespace, name, value))
+            if value is not _MISSING:
+                self._visit(value)
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
+            value = _content(cell)
+            self.cells.append((cell, name, value))
+            if value is not _MISSING:
+                self._visit(value)
+        for part in (
+            *(function.__defaults__ or ()),
+            *(function.__kwdefaults__ or {}).values(),
+            *vars(function).values(),
+        ):
+            self._visit(part)
+
+    def _visit_class(self, kind: type) -> None:
+        if not _by_value(kind):
+            return
+        namespace = vars(kind)
+        for name, value in list(namespace.items()):
+            if name in ("__dict__", "__weakref__", "__doc__", "__module__"):
+                continue
+            self.names.append((namespace, name, value))
+            self._visit(value)
+        for base in kind.__bases__:
+            self._visit(base)
+
+    def _note_source(self, filename: str) -> None:
+        """Keep the text of a notebook cell, so that the worker can show lines of it in tracebacks."""
+        entry = linecache.cache.get(filename)
+        if filename in self.sources or entry is None or len(entry) != 4 or os.path.exists(filename):
+            return
+        if sum(map(len, entry[2])) <= _SOURCE_LIMIT:
+            self.sources[filename] = entry[2]
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _MISSING
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Yield all names that code looks up, those of functions inside included. Attributes are among them: that does no harm."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _by_value(value: Any) -> bool:
+    try:
+        return not cloudpickle._should_pickle_by_reference(value)
+    except TypeError:
+        return True
+
+
+class _Shipped:
+    __slots__ = ("digest", "epoch", "nested", "reach", "version", "watch")
+
+    def __init__(self, version: int, digest: bytes, watch: Watch, nested: list[Definition]) -> None:
+        self.version = version
+        self.digest = digest
+        self.watch = watch
+        self.nested = nested
+        self.epoch: Any = None
+        self.reach: list[_Shipped] = []
+
+
+class Exporter:
+    """Ships the definitions of this process.
+
+    Parameters
+    ----------
+    send
+        Sends an `Export`; the definitions that a call needs are sent before `ensure` returns.
+    """
+
+    def __init__(self, send: Callable[[Export], None]) -> None:
+        self._send = send
+        self._lock = threading.RLock()
+        self._shipped: dict[str, _Shipped] = {}
+
+    def ensure(self, definition: Definition) -> None:
+        """See to it that the runtime has `definition`, and all that it refers to, as they are now.
+
+        Raises
+        ------
+        TypeError
+            It cannot be pickled; the message names the variable.
+        ValueError
+            It is larger than `config.CLOSURE_LIMIT`; the message names the variable.
+        """
+        if definition.value is None:
+            return
+        shipped = self._shipped.get(definition.id)
+        if shipped is not None and shipped.epoch == (_epoch, context.current_cell()):
+            for each in shipped.reach:
+                if each.watch.is_stale():
+                    break
+            else:
+                return
+        with self._lock:
+            self._refresh(definition, (_epoch, context.current_cell()), {})
+
+    def ensure_all(self, definitions: Iterable[Definition]) -> None:
+        """As `ensure`, for definitions that a value contains."""
+        for definition in definitions:
+            self.ensure(definition)
+
+    def _refresh(self, definition: Definition, epoch: Any, done: dict[str, _Shipped]) -> None:
+        if definition.value is None or definition.id in done:
+            return
+        shipped = self._shipped.get(definition.id)
+        if shipped is None or shipped.watch.is_stale() or (shipped.watch.is_mutable and shipped.epoch != epoch):
+            shipped = self._ship(definition, shipped)
+        done[definition.id] = shipped
+        for nested in shipped.nested:
+            self._refresh(nested, epoch, done)
+        reach: dict[int, _Shipped] = {}
+        self._reach(shipped, reach)
+        shipped.reach = list(reach.values())
+        shipped.epoch = epoch
+
+    def _reach(self, shipped: _Shipped, reach: dict[int, _Shipped]) -> None:
+        if id(shipped) in reach:
+            return
+        reach[id(shipped)] = shipped
+        for nested in shipped.nested:
+            found = self._shipped.get(nested.id)
+            if found is not None:
+                self._reach(found, reach)
+
+    def _ship(self, definition: Definition, old: _Shipped | None) -> _Shipped:
+        what = f"the {'actor class' if definition.is_class else 'remote function'} {definition.name}"
+        watch = Watch(definition.value)
+        try:
+            serialized = values.code_dumps(definition.value)
+        except Exception as error:
+            raise unpicklable(definition.value, error, what, definition.name) from error
+        if serialized.size > CLOSURE_WARNING:
+            _judge_size(what, serialized.size, watch, warned=old is not None)
+        blob = pickle.dumps((serialized.contained, watch.sources, serialized.data), values.PROTOCOL)
+        digest = hashlib.blake2b(blob, digest_size=16).digest()
+        version = 1 if old is None else old.version
+        if old is None or digest != old.digest:
+            version = 1 if old is None else old.version + 1
+            self._send(Export(definition.id, version, definition.name, blob, serialized.contained))
+        shipped = _Shipped(version, digest, watch, serialized.definitions)
+        self._shipped[definition.id] = shipped
+        return shipped
+
+    def __repr__(self) -> str:
+        return f"<Exporter: {len(self._shipped)} definitions>"
+
+
+def _judge_size(what: str, size: int, watch: Watch, *, warned: bool) -> None:
+    name, part = watch.largest()
+    because = f": the variable {name!r} in it takes {part / _MIB:.1f} MiB" if part > size // 4 else ""
+    remedy = "Store it once with put() and pass the reference as an argument."
+    if size > CLOSURE_LIMIT:
+        limit = CLOSURE_LIMIT // _MIB
+        raise ValueError(
+            f"{what[0].upper()}{what[1:]} is too large ({size / _MIB:.1f} MiB > {limit} MiB){because}. {remedy}"
+        )
+    if not warned:
+        warnings.warn(
+            f"{what[0].upper()}{what[1:]} is {size / _MIB:.1f} MiB large{because}. {remedy}", UserWarning, stacklevel=2
+        )
+
+
+class Library:
+    """The definitions that this process was sent, unpickled at first use.
+
+    Parameters
+    ----------
+    granted
+        Told the counted ids in a definition before they are unpickled.
+    """
+
+    def __init__(self, granted: Callable[[list[bytes]], None]) -> None:
+        self._granted = granted
+        self._lock = threading.RLock()
+        self._blobs: dict[str, bytes] = {}
+        self._values: dict[str, Any] = {}
+
+    def install(self, functions: Iterable[Function]) -> None:
+        """Take definitions; a newer version replaces an older one."""
+        with self._lock:
+            for function in functions:
+                self._blobs[function.definition] = function.blob
+                self._values.pop(function.definition, None)
+
+    def resolve(self, definition: str) -> Any:
+        """Return the function or class.
+
+        Raises
+        ------
+        Exception
+            Whatever unpickling raises: a module that cannot be imported here, say.
+        """
+        value = self._values.get(definition, _MISSING)
+        if value is not _MISSING:
+            return value
+        with self._lock:
+            contained, sources, code = pickle.loads(self._blobs[definition])
+            self._granted(contained)
+            for filename, lines in sources.items():
+                linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
+            value = self._values[definition] = pickle.loads(code)
+            self._blobs[definition] = b""
+        return value
+
+    def __repr__(self) -> str:
+        return f"<Library: {len(self._values)} definitions in use>"

@@ -1,0 +1,109 @@
+"""The local engine: the port of `engine.base` on top of one client, for the driver and for the workers.
+
+This module imports next to nothing, since ``%load_ext`` calls `warm`; what `start` needs is imported in the background meanwhile.
+
+Owner: `_lock` guards `_warming`, the thread that makes a runtime which nobody has bound yet.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from jupyter_ray.engine.base import Engine, InitOptions
+from jupyter_ray.exceptions import RaySystemError
+
+if TYPE_CHECKING:
+    from jupyter_ray.local.launcher import Runtime
+
+_lock = threading.Lock()
+_warming: _Warming | None = None
+
+
+class _Warming(threading.Thread):
+    """Starts a runtime in the background, then imports what `start` will need."""
+
+    def __init__(self) -> None:
+        super().__init__(name="jupyter_ray warm-up", daemon=True)
+        self._made = threading.Event()
+        self._runtime: Runtime | None = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            from jupyter_ray.local.launcher import Runtime
+
+            self._runtime = Runtime()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._made.set()
+        import jupyter_ray.local.engine.session  # noqa: F401
+
+    def take(self) -> Runtime:
+        """Return the runtime once it is made."""
+        self._made.wait()
+        if self._runtime is None:
+            raise self._error or RaySystemError("The runtime could not be started.")
+        return self._runtime
+
+
+def _check_platform() -> None:
+    if sys.platform == "win32":
+        raise RaySystemError("jupyter_ray's local engine needs Linux or macOS: on Windows, run Jupyter inside WSL.")
+
+
+def warm() -> None:
+    """Start a runtime in the background, bound to nothing yet; returns at once; idempotent."""
+    global _warming
+    _check_platform()
+    with _lock:
+        if _warming is None:
+            _warming = _Warming()
+            _warming.start()
+
+
+def cool() -> None:
+    """End a runtime that `warm` started and nobody bound; idempotent."""
+    global _warming
+    with _lock:
+        warming, _warming = _warming, None
+    if warming is None:
+        return
+    try:
+        runtime = warming.take()
+    except Exception:
+        return
+    runtime.connection.close()
+    runtime.end()
+    warming.join(1.0)
+
+
+atexit.register(cool)
+
+
+def start(options: InitOptions, address: str | None = None) -> Engine:
+    """Bind a runtime (the warm one, if there is one) and return the driver's engine.
+
+    Raises
+    ------
+    RaySystemError
+        The runtime did not start; the message has its last words.
+    ValueError
+        More GPUs were declared than ``CUDA_VISIBLE_DEVICES`` names.
+    """
+    global _warming
+    _check_platform()
+    with _lock:
+        warming, _warming = _warming, None
+    from jupyter_ray.local.engine.session import bind
+    from jupyter_ray.local.launcher import Runtime
+
+    runtime = warming.take() if warming is not None else Runtime()
+    if not runtime.alive:  # It died while it waited to be bound.
+        runtime.connection.close()
+        runtime.end()
+        runtime = Runtime()
+    return bind(runtime, options)

@@ -1,0 +1,153 @@
+"""From the options of a call to what the scheduler reads: worked out once per options record, used for every call."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
+from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING
+from jupyter_ray.local.serialization import values
+from jupyter_ray.options import ActorOptions, MethodOptions, NumReturns, TaskOptions
+from jupyter_ray.resources import GPU, Demand, describe
+
+DEFAULT_RETRIES = 3
+_PACKAGE = "jupyter_ray."
+_PLANS = 4096
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Plan:
+    """What one options record comes to. `options` keeps the record alive, whose identity is the key."""
+
+    options: TaskOptions | ActorOptions | MethodOptions
+    num_returns: int = 1
+    demand: Demand = dataclasses.field(default_factory=dict)
+    placement: Demand = dataclasses.field(default_factory=dict)
+    max_retries: int = 0
+    retry_on: bytes = b""
+    max_calls: int = 0
+    env: str = ""
+    group: str | None = None
+    bundle: int = -1
+
+
+class Plans:
+    """The plans of one process.
+
+    Parameters
+    ----------
+    encode_env
+        Returns the canonical text of a runtime environment, what is inherited included.
+    node
+        This node's id (hex), which a node affinity may name.
+    """
+
+    def __init__(self, encode_env: Callable[[Mapping[str, Any] | None], str], node: str) -> None:
+        self._encode_env = encode_env
+        self._node = node
+        self._plans: dict[int, Plan] = {}
+
+    def of(self, options: TaskOptions | ActorOptions | MethodOptions) -> Plan:
+        """Return the plan of an options record."""
+        plan = self._plans.get(id(options))
+        if plan is not None:
+            return plan
+        if isinstance(options, TaskOptions):
+            plan = self._of_task(options)
+        elif isinstance(options, ActorOptions):
+            plan = Plan(
+                options=options,
+                num_returns=0,
+                demand=options.demand(),
+                placement=options.placement_demand(),
+                env=self._encode_env(options.runtime_env),
+            )
+            self._place(plan, options.scheduling_strategy)
+        else:
+            plan = Plan(
+                options=options,
+                num_returns=_num_returns(options.num_returns),
+                max_retries=options.max_task_retries or 0,
+                retry_on=_retry_on(options.retry_exceptions),
+            )
+        if len(self._plans) >= _PLANS:
+            self._plans.clear()
+        self._plans[id(options)] = plan
+        return plan
+
+    def _of_task(self, options: TaskOptions) -> Plan:
+        demand = options.demand()
+        plan = Plan(
+            options=options,
+            num_returns=_num_returns(options.num_returns),
+            demand=demand,
+            max_retries=DEFAULT_RETRIES if options.max_retries is None else options.max_retries,
+            retry_on=_retry_on(options.retry_exceptions),
+            # CUDA keeps a process's memory on the device: a worker that used a GPU is not used again (as in Ray).
+            max_calls=(1 if GPU in demand else 0) if options.max_calls is None else options.max_calls,
+            env=self._encode_env(options.runtime_env),
+        )
+        self._place(plan, options.scheduling_strategy)
+        return plan
+
+    def _place(self, plan: Plan, strategy: Any) -> None:
+        """Read a scheduling strategy by its attributes: the classes are the API's."""
+        group = getattr(strategy, "placement_group", None)
+        if group is not None:
+            plan.group = group.id.hex()
+            index = getattr(strategy, "placement_group_bundle_index", -1)
+            plan.bundle = -1 if index is None else index
+            return
+        node = getattr(strategy, "node_id", None)
+        if node is not None and node != self._node and not getattr(strategy, "soft", False):
+            kind = ActorUnschedulableError if isinstance(plan.options, ActorOptions) else TaskUnschedulableError
+            raise kind(
+                f"The scheduling strategy wants the node {node}, which does not exist; this one is {self._node}. "
+                "Pass soft=True to run elsewhere too."
+            )
+
+
+def _num_returns(number: NumReturns | None) -> int:
+    if number is None:
+        return 1
+    if number == "dynamic":
+        return DYNAMIC
+    if number == "streaming":
+        return STREAMING
+    return int(number)
+
+
+def _retry_on(retry: bool | list[type[BaseException]]) -> bytes:
+    if not retry:
+        return b""
+    classes = (Exception,) if retry is True else tuple(retry)
+    return values.code_dumps(classes).data
+
+
+def check_feasible(name: str, demand: Demand, total: Mapping[str, int], *, is_actor: bool) -> None:
+    """Raise if this machine could never meet `demand`.
+
+    Raises
+    ------
+    TaskUnschedulableError, ActorUnschedulableError
+        It could not; the message says what was asked and what there is.
+    """
+    for resource, parts in demand.items():
+        if parts > total.get(resource, 0):
+            kind = ActorUnschedulableError if is_actor else TaskUnschedulableError
+            there = {key: value for key, value in total.items() if key in demand or key in ("CPU", "GPU")}
+            raise kind(
+                f"{name} asks for {describe(demand)}, and this machine has {describe(there)} in all: it could never start. "
+                "Ask for less, or declare more in init()."
+            )
+
+
+def call_site() -> str:
+    """Return the line of the program that makes this call, outside of this package."""
+    frame = sys._getframe(2)
+    while frame.f_globals.get("__name__", "").startswith(_PACKAGE) and frame.f_back is not None:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -1,0 +1,124 @@
+"""Runtime environments: ``env_vars``, ``working_dir``, ``py_modules``, merged and written as canonical JSON.
+
+Two calls with the same text may share workers, others never do. Folders are copied into the session's folder first, so that a change of the
+original does not change what runs. Source: Ray's ``runtime_env``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_ray.exceptions import RuntimeEnvSetupError
+
+_IGNORED_FOLDERS = (".git", "__pycache__", ".ipynb_checkpoints", "node_modules", ".venv")
+_UPLOAD_LIMIT = 512 * 1024**2
+
+
+def merge(outer: Mapping[str, Any] | None, inner: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return `inner` on top of `outer`; ``env_vars`` are merged name by name (as in Ray)."""
+    outer, inner = outer or {}, inner or {}
+    merged = {**outer, **inner}
+    variables = {**(outer.get("env_vars") or {}), **(inner.get("env_vars") or {})}
+    if variables:
+        merged["env_vars"] = variables
+    return merged
+
+
+def encode(environment: Mapping[str, Any], folder: Path) -> str:
+    """Return an environment as canonical JSON, "" if it asks for nothing.
+
+    Parameters
+    ----------
+    environment
+        What the user wrote, merged.
+    folder
+        The session's folder, which gets the copies.
+
+    Raises
+    ------
+    RuntimeEnvSetupError
+        A folder does not exist or is too large.
+    """
+    kept: dict[str, Any] = {}
+    variables = environment.get("env_vars")
+    if variables:
+        kept["env_vars"] = {str(name): str(value) for name, value in variables.items()}
+    if environment.get("working_dir"):
+        kept["working_dir"] = _copy(environment["working_dir"], folder)
+    if environment.get("py_modules"):
+        kept["py_modules"] = [_module(each, folder) for each in environment["py_modules"]]
+    return json.dumps(kept, sort_keys=True, separators=(",", ":")) if kept else ""
+
+
+def decode(text: str) -> dict[str, Any]:
+    """Return what `encode` encoded."""
+    decoded: dict[str, Any] = json.loads(text) if text else {}
+    return decoded
+
+
+def _copy(source: Any, folder: Path) -> str:
+    path = Path(os.path.abspath(os.path.expanduser(os.fspath(source))))
+    if path.is_relative_to(folder):
+        return str(path)  # Copied already: it was inherited.
+    if not path.exists():
+        raise RuntimeEnvSetupError(f"The runtime environment names {str(source)!r}, which does not exist.")
+    copy = folder / "environments" / _fingerprint(path)
+    if not copy.exists():
+        partial = copy.with_name(f"{copy.name}.{os.getpid()}.part")
+        partial.parent.mkdir(mode=0o700, exist_ok=True)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(partial)
+        elif path.is_dir():
+            shutil.copytree(path, partial, symlinks=True, ignore=shutil.ignore_patterns(*_IGNORED_FOLDERS))
+        else:
+            partial.mkdir(parents=True)
+            shutil.copy2(path, partial)
+        try:
+            partial.rename(copy)
+        except OSError:  # Another process was faster.
+            shutil.rmtree(partial, ignore_errors=True)
+    return str(copy)
+
+
+def _module(source: Any, folder: Path) -> str:
+    """Copy a module (a folder, a file, or the imported module itself) so that its parent can be put on the path."""
+    location = getattr(source, "__file__", None)
+    if location is not None:
+        path = Path(location)
+        source = path.parent if path.name == "__init__.py" else path
+    path = Path(os.path.abspath(os.path.expanduser(os.fspath(source))))
+    copy = Path(_copy(path, folder))
+    if path.is_dir() and not path.is_relative_to(folder):
+        parent = copy.with_name(copy.name + "-module")
+        link = parent / path.name
+        if not link.exists():
+            parent.mkdir(exist_ok=True)
+            link.symlink_to(copy)
+        return str(parent)
+    return str(copy)
+
+
+def _fingerprint(path: Path) -> str:
+    digest = hashlib.blake2b(os.fsencode(path), digest_size=12)
+    total = 0
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    for file in files:
+        if any(part in _IGNORED_FOLDERS for part in file.parts) or not file.is_file():
+            continue
+        status = file.stat()
+        total += status.st_size
+        digest.update(f"{file}\0{status.st_mtime_ns}\0{status.st_size}\0".encode())
+    if total > _UPLOAD_LIMIT:
+        raise RuntimeEnvSetupError(
+            f"{path} holds {total / 1024**2:.0f} MiB, more than the {_UPLOAD_LIMIT // 1024**2} MiB that a runtime "
+            "environment may copy. Point working_dir to a smaller folder."
+        )
+    return digest.hexdigest()

@@ -1,0 +1,345 @@
+"""`LocalEngine`: the port of `engine.base`, on one client. The driver and every worker have one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jupyter_ray.config import session_folder
+from jupyter_ray.engine import refs as refs_module
+from jupyter_ray.engine.base import Definition, EventListener, NamedActor
+from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.ids import IdSource, return_id, task_of
+from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.client.streams import Stream
+from jupyter_ray.local.definitions import Exporter
+from jupyter_ray.local.engine import environment, machine
+from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.protocol.codec import encode_body
+from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization.arguments import pack_call
+from jupyter_ray.local.serialization.inspection import unpicklable
+from jupyter_ray.local.serialization.values import Serialized
+from jupyter_ray.local.store.payloads import pack
+from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
+
+Returned = list[ObjectRef[Any]] | ObjectRefGenerator
+
+
+class LocalEngine:
+    """One session of the local engine, seen from one process.
+
+    Parameters
+    ----------
+    client
+        The connection, started.
+    process
+        What this process is.
+    end
+        Ends the session; None in a worker, whose session is not its own to end.
+    """
+
+    name = "local"
+
+    def __init__(self, client: Client, process: ProcessContext, end: Callable[[], None] | None = None) -> None:
+        self.client = client
+        self.process = process
+        self._end = end
+        self._end_lock = threading.Lock()
+        self._ids = IdSource()
+        self._exporter = Exporter(lambda export: client.send(export))
+        self._plans = Plans(self._encode_env, process.node.hex())
+        self._total: Mapping[str, int] | None = None
+        refs_module.set_counter(client.references)
+
+    def new_epoch(self) -> None:
+        """A notebook cell begins: what definitions refer to may have been changed in place."""
+        from jupyter_ray.local import definitions
+
+        definitions.new_epoch()
+
+    # --- calls ---
+
+    def submit(
+        self, definition: Definition, args: Sequence[Any], kwargs: dict[str, Any], options: TaskOptions
+    ) -> Returned:
+        """Start a task; see `Engine.submit`."""
+        plan = self._plans.of(options)
+        if plan.group is None:
+            check_feasible(definition.name, plan.demand, self._totals(), is_actor=False)
+        self._exporter.ensure(definition)
+        name = options.name or definition.name
+        payload, dependencies = self._pack(args, kwargs, definition, name)
+        body = m.Body(
+            function=definition.name,
+            args=payload,
+            retry_on=plan.retry_on,
+            writable=options.writable,
+            inout=options.inout,
+            backpressure=options.generator_backpressure,
+            max_calls=plan.max_calls,
+        )
+        spec = self._spec("task", name, body, plan, dependencies, definition=definition.id)
+        return self._send(spec, plan, options.generator_backpressure)
+
+    def call(
+        self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
+    ) -> Returned:
+        """Call a method; see `Engine.call`."""
+        plan = self._plans.of(options)
+        name = options.name or method
+        payload, dependencies = self._pack(args, kwargs, None, name)
+        body = m.Body(method=method, args=payload, retry_on=plan.retry_on, backpressure=options.generator_backpressure)
+        self.client.brake(actor._binary)
+        spec = self._spec(
+            "method",
+            name,
+            body,
+            plan,
+            dependencies,
+            actor=actor._binary,
+            concurrency_group=options.concurrency_group or "",
+        )
+        return self._send(spec, plan, options.generator_backpressure)
+
+    def create_actor(
+        self,
+        definition: Definition,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        options: ActorOptions,
+        *,
+        is_async: bool,
+        handle: bytes,
+    ) -> tuple[ActorRef, bool]:
+        """Start an actor; see `Engine.create_actor`."""
+        plan = self._plans.of(options)
+        if plan.group is None:
+            check_feasible(definition.name, plan.placement, self._totals(), is_actor=True)
+        self._exporter.ensure(definition)
+        name = f"{definition.name}.__init__"
+        payload, dependencies = self._pack(args, kwargs, definition, name)
+        actor = self._ids.actor()
+        body = m.Body(function=definition.name, args=payload)
+        concurrency = options.max_concurrency or (1000 if is_async else 1)
+        out_of_order = options.allow_out_of_order_execution
+        spec = m.ActorSpec(
+            actor=actor,
+            creation=self._spec("actor", name, body, plan, dependencies, definition=definition.id, actor=actor),
+            class_name=definition.name,
+            handle=handle,
+            placement=plan.placement,
+            name=options.name or "",
+            namespace=options.namespace or self.process.namespace,
+            get_if_exists=options.get_if_exists,
+            detached=options.lifetime == "detached",
+            max_restarts=options.max_restarts,
+            max_task_retries=options.max_task_retries,
+            max_concurrency=concurrency,
+            is_async=is_async,
+            concurrency_groups=options.concurrency_groups or {},
+            ordered=not (is_async or concurrency > 1 or options.concurrency_groups)
+            if out_of_order is None
+            else not out_of_order,
+        )
+        created = True
+        if spec.name:
+            answer = self.client.request(lambda number: m.CreateActor(number, spec))
+            actor, created = bytes(answer["actor"]), bool(answer["created"])
+        else:
+            self.client.send(m.CreateActor(0, spec))
+        self.client.references.granted(actor)
+        return ActorRef(actor), created
+
+    def _pack(
+        self, args: Sequence[Any], kwargs: dict[str, Any], definition: Definition | None, name: str
+    ) -> tuple[m.Payload | None, list[bytes]]:
+        if not args and not kwargs:
+            return None, []
+        who = definition.value if definition is not None and not definition.is_class else None
+        serialized, dependencies = pack_call(args, kwargs, lambda: who, name)
+        return (None if serialized is None else self.store_value(serialized)), dependencies
+
+    def store_value(self, serialized: Serialized) -> m.Payload:
+        """Return the payload of a value, after shipping the definitions that it contains."""
+        if serialized.definitions:
+            self._exporter.ensure_all(serialized.definitions)
+        return pack(serialized, self.client.store)
+
+    def _spec(
+        self,
+        kind: Any,
+        name: str,
+        body: m.Body,
+        plan: Plan,
+        dependencies: list[bytes],
+        *,
+        definition: str = "",
+        actor: bytes | None = None,
+        concurrency_group: str = "",
+    ) -> m.TaskSpec:
+        task = current_task()
+        arguments = body.args
+        return m.TaskSpec(
+            task=self._ids.task(),
+            kind=kind,
+            name=name,
+            body=encode_body(body),
+            definition=definition,
+            dependencies=dependencies,
+            contained=[] if arguments is None else arguments.contained,
+            segment="" if arguments is None else arguments.segment,
+            num_returns=plan.num_returns,
+            demand=plan.demand,
+            parent=None if task is None else task.task,
+            cell=current_cell(),
+            site=call_site(),
+            max_retries=plan.max_retries,
+            retry_exceptions=bool(plan.retry_on),
+            max_calls=plan.max_calls,
+            env=plan.env,
+            group=plan.group,
+            bundle=plan.bundle,
+            actor=actor,
+            concurrency_group=concurrency_group,
+        )
+
+    def _send(self, spec: m.TaskSpec, plan: Plan, backpressure: int) -> Returned:
+        client = self.client
+        task, number = spec.task, plan.num_returns
+        if number == m.STREAMING:
+            state = client.open_stream(task)
+            client.references.granted(return_id(task, 1))
+            generator = ObjectRefGenerator(Stream(state, client, backpressure=backpressure > 0))
+            client.send(m.Submit(spec))
+            return generator
+        client.send(m.Submit(spec))
+        refs: list[ObjectRef[Any]] = []
+        for index in range(1, (1 if number == m.DYNAMIC else number) + 1):
+            object_id = return_id(task, index)
+            client.references.granted(object_id)
+            refs.append(ObjectRef(object_id))
+        return refs
+
+    # --- objects ---
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
+        """Return values; see `Engine.get`."""
+        return self.client.get(self._ids_of(refs), timeout)
+
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """Store a snapshot of `value`; see `Engine.put`."""
+        try:
+            serialized = values.dumps(value)
+        except Exception as error:
+            raise unpicklable(value, error, "the value given to put()", "value") from error
+        payload = self.store_value(serialized)
+        client = self.client
+        object_id = self._ids.object()
+        client.send(m.Put(object_id, payload))
+        client.references.granted(object_id)
+        ref: ObjectRef[Any] = ObjectRef(object_id)
+        client.references.remember(object_id, payload)
+        return ref
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
+    ) -> list[bytes]:
+        """Wait for some of `refs`; see `Engine.wait`."""
+        return self.client.wait(self._ids_of(refs), num_returns, timeout)
+
+    def _ids_of(self, refs: Sequence[ObjectRef[Any]]) -> list[bytes]:
+        counter = self.client.references
+        ids = []
+        for ref in refs:
+            if ref._counter is not counter and ref._counter is not None:
+                raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
+            ids.append(ref._binary)
+        return ids
+
+    def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
+        """Cancel a task; see `Engine.cancel`."""
+        if force:
+            found = self.client.query("task", task=task_of(object_id))
+            if found is not None and found["kind"] == "method":
+                raise ValueError("force=True is not supported for actor tasks: end the actor with kill() instead.")
+        self.client.send(m.Cancel(object_id, force, recursive), soon=False)
+
+    # --- actors ---
+
+    def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
+        """End an actor at once; see `Engine.kill`."""
+        self.client.send(m.Kill(actor._binary, no_restart), soon=False)
+
+    def get_actor(self, name: str, namespace: str | None) -> NamedActor | None:
+        """Find a living actor by its name; see `Engine.get_actor`."""
+        found = self.client.query("actor_by_name", name=name, namespace=namespace or self.process.namespace)
+        return None if found is None else NamedActor(actor=bytes(found["actor"]), handle=bytes(found["handle"]))
+
+    def list_named_actors(self, all_namespaces: bool) -> list[tuple[str, str]]:
+        """Return (namespace, name) of the living named actors."""
+        found = [(str(namespace), str(name)) for namespace, name in self.client.query("named_actors")]
+        return [each for each in found if all_namespaces or each[0] == self.process.namespace]
+
+    # --- the session ---
+
+    def _totals(self) -> Mapping[str, int]:
+        if self._total is None:
+            self._total = self.client.query("resources")["parts"]
+        return self._total
+
+    def total_resources(self) -> dict[str, float]:
+        """Return all resources, in amounts."""
+        return dict(self.client.query("resources")["total"])
+
+    def available_resources(self) -> dict[str, float]:
+        """Return what is free, in amounts."""
+        return dict(self.client.query("resources")["available"])
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return the row of this machine, with Ray's keys."""
+        return [machine.node_row(self.process.node, self.total_resources(), self.alive)]
+
+    def is_cancelled(self, task: bytes) -> bool:
+        """Tell whether a cancel was asked for the task."""
+        current = current_task()
+        if current is not None and current.task == task:
+            return current.cancelled
+        found = self.client.query("task", task=task)
+        return found is not None and bool(found["cancelled"])
+
+    def subscribe(self, listener: EventListener) -> Callable[[], None]:
+        """Send every event to `listener`; see `Engine.subscribe`."""
+        return self.client.subscribe(listener)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counts of the session: tasks, actors, objects, workers, bytes."""
+        return dict(self.client.query("statistics"))
+
+    def shutdown(self) -> None:
+        """End the session and all its processes; idempotent."""
+        with self._end_lock:
+            end, self._end = self._end, None
+        if end is not None:
+            if refs_module._default_counter is self.client.references:
+                refs_module.set_counter(None)
+            end()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session can still be used."""
+        return self.client.alive
+
+    def _encode_env(self, asked: Mapping[str, Any] | None) -> str:
+        inherited = self.process.runtime_env
+        if not asked and not inherited:
+            return ""
+        return environment.encode(environment.merge(inherited, asked), session_folder(self.process.session))
+
+    def __repr__(self) -> str:
+        role = "driver" if self.process.is_driver else "worker"
+        return f"<LocalEngine: {role} of session {self.process.session}, {self.client!r}>"

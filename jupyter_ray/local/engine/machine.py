@@ -1,0 +1,122 @@
+"""What this machine has: CPUs, GPUs, memory, as `init` finds them."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import math
+import os
+import socket
+from typing import Any
+
+from jupyter_ray.engine.base import InitOptions
+from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, to_parts
+
+OBJECT_STORE = "object_store_memory"
+NODE_ADDRESS = "127.0.0.1"
+_STORE_SHARE = 0.3
+"""The share of memory that the object store may take (Ray's figure)."""
+
+
+def cpus() -> int:
+    """Return the CPUs that this process may use: its affinity, cut by a container's quota."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        count = os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpu.max") as file:
+        quota, period = file.read().split()
+        if quota != "max":
+            count = min(count, max(1, math.ceil(int(quota) / int(period))))
+    return count
+
+
+def memory() -> int:
+    """Return the bytes of memory that this process may use."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/memory.max") as file:
+        total = min(total, int(file.read()))  # "max" is a ValueError
+    return total
+
+
+def gpus() -> list[str]:
+    """Return the ids of the GPUs: those that ``CUDA_VISIBLE_DEVICES`` names, else those that NVML finds."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = _count_gpus()
+    if visible is None:
+        return [str(index) for index in range(count)]
+    named = [each.strip() for each in visible.split(",") if each.strip() and each.strip() not in ("NoDevFiles", "-1")]
+    return named[:count]
+
+
+def _count_gpus() -> int:
+    if not (glob.glob("/dev/nvidia[0-9]*") or os.path.exists("/dev/dxg")):
+        return 0  # No driver: do not even import the binding.
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        try:
+            return int(pynvml.nvmlDeviceGetCount())
+        finally:
+            pynvml.nvmlShutdown()
+    except Exception:  # The binding or the driver is absent or broken: a machine without GPUs.
+        return 0
+
+
+def _declared_gpus(count: float) -> list[str]:
+    """Return ids for GPUs that `init` declares; there may be more of them than there are devices, for tests.
+
+    Raises
+    ------
+    ValueError
+        ``CUDA_VISIBLE_DEVICES`` names fewer (as in Ray).
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    whole = math.ceil(count)
+    if visible is None:
+        return [str(index) for index in range(whole)]
+    named = [each.strip() for each in visible.split(",") if each.strip()]
+    if len(named) < whole:
+        raise ValueError(
+            f"init(num_gpus={count:g}) asks for more GPUs than CUDA_VISIBLE_DEVICES names: {named}. Unset it, or ask for less."
+        )
+    return named[:whole]
+
+
+def resources(options: InitOptions) -> tuple[Demand, list[str], int]:
+    """Return what the runtime is bound to: resources in parts, the ids of the GPUs, and the store's limit in bytes."""
+    devices = gpus() if options.num_gpus is None else _declared_gpus(options.num_gpus)
+    total = memory()
+    store = options.object_store_memory or int(total * _STORE_SHARE)
+    amounts: dict[str, float] = {
+        CPU: cpus() if options.num_cpus is None else options.num_cpus,
+        GPU: len(devices) if options.num_gpus is None else options.num_gpus,
+        MEMORY: options.memory or max(total - store, 0),
+        OBJECT_STORE: store,
+        f"node:{NODE_ADDRESS}": 1.0,
+        **(options.resources or {}),
+    }
+    return {name: to_parts(amount) for name, amount in amounts.items() if amount}, devices, store
+
+
+def node_row(node: bytes, amounts: dict[str, float], alive: bool) -> dict[str, Any]:
+    """Return the row of this machine for ``nodes()``, with Ray's keys."""
+    return {
+        "NodeID": node.hex(),
+        "Alive": alive,
+        "NodeManagerAddress": NODE_ADDRESS,
+        "NodeManagerHostname": socket.gethostname(),
+        "NodeManagerPort": 0,
+        "ObjectManagerPort": 0,
+        "ObjectStoreSocketName": "",
+        "RayletSocketName": "",
+        "MetricsExportPort": 0,
+        "NodeName": NODE_ADDRESS,
+        "RuntimeEnvAgentPort": 0,
+        "DeathReason": 0,
+        "DeathReasonMessage": "",
+        "alive": alive,
+        "Resources": amounts,
+        "Labels": {"ray.io/node-id": node.hex()},
+    }

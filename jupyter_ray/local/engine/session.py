@@ -1,0 +1,121 @@
+"""Binding: from a runtime process that waits to a session that can be used, and its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+
+from jupyter_ray.config import session_folder
+from jupyter_ray.engine import refs, registry
+from jupyter_ray.engine.base import InitOptions
+from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.engine import environment, machine
+from jupyter_ray.local.engine.local import LocalEngine
+from jupyter_ray.local.launcher import Runtime
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.store.segments import SegmentStore
+
+
+class _Session:
+    """The driver's session: a runtime and the client on it. Ends once, whoever comes first."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lock = threading.Lock()
+        self._ended = False
+        self.id = os.urandom(16)
+        self.client = Client(runtime.connection, SegmentStore(runtime.shared_memory, self.id), on_death=self._died)
+
+    def _died(self, reason: str) -> None:
+        """The runtime is gone without our doing; called in the reader thread."""
+        words = self._runtime.last_words()
+        self._runtime.end()
+        said = f" Its last words were:\n{words}" if words else ""
+        self.client.tell_stopped(f"The runtime process died: {reason}.{said}")
+
+    def end(self) -> None:
+        """End the runtime and all its processes."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+        self.client.say_goodbye()
+        self.client.close()
+        self._runtime.end()
+
+
+def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
+    """Bind a runtime to this machine's resources and this process's surroundings.
+
+    Raises
+    ------
+    RaySystemError
+        The runtime died; the message has its last words.
+    """
+    session = _Session(runtime)
+    client = session.client
+    client.start(m.Hello("driver", session.id, os.getpid()))
+    try:
+        demand, devices, store_limit = machine.resources(options)
+        job_env = environment.merge(None, options.runtime_env)
+        process = ProcessContext(
+            job=os.urandom(4),
+            node=os.urandom(28),
+            worker=os.urandom(28),
+            is_driver=True,
+            namespace=options.namespace or "",
+            session=runtime.session,
+            runtime_env=job_env or None,
+        )
+        engine = LocalEngine(client, process, session.end)
+        bound = client.request(
+            lambda number: m.Bind(
+                number,
+                resources=demand,
+                gpus=devices,
+                namespace=process.namespace,
+                sys_path=[os.path.abspath(entry) for entry in sys.path],
+                cwd=os.getcwd(),
+                environ={name: value for name, value in os.environ.items() if _is_text(name + value)},
+                env=environment.encode(job_env, session_folder(runtime.session)),
+                store_limit=store_limit,
+                job=process.job,
+                node=process.node,
+            )
+        )
+        engine._total = bound["parts"]
+    except BaseException as error:
+        words = runtime.last_words()
+        session.end()
+        if isinstance(error, RaySystemError) and words:
+            raise RaySystemError(f"The runtime could not be started. Its last words were:\n{words}") from error
+        raise
+    _forget_in_forks(engine)
+    return engine
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Bytes of another encoding: they cannot travel as text.
+        return False
+    return True
+
+
+def _forget_in_forks(engine: LocalEngine) -> None:
+    """A child that the program forks must not keep the connection open: the runtime would not notice the driver's end."""
+    known = weakref.ref(engine)
+
+    def in_child() -> None:
+        found = known()
+        if found is not None and found.process.is_driver:
+            found.client.abandon_in_fork()
+            refs._default_counter = None
+            if registry._engine is found:
+                registry._engine = None
+
+    os.register_at_fork(after_in_child=in_child)

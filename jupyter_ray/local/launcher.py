@@ -1,0 +1,103 @@
+"""The runtime process, from the driver's side: folders, socket, start and end.
+
+The driver makes the folders and the listening socket itself, so that it can connect at once, while the runtime is still importing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+from jupyter_ray.config import SHUTDOWN_SECONDS, session_folder, shared_memory_folder
+from jupyter_ray.exceptions import RaySystemError
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+_CODE = "import sys; sys.path[0] = {root!r}; from jupyter_ray.local.server.main import main; main()"
+_LOG_TAIL = 2_000
+
+
+class Runtime:
+    """A runtime process that this driver started, and the connection to it.
+
+    Attributes
+    ----------
+    session
+        Names the session and its folders.
+    connection
+        A connected socket; whoever uses it closes it.
+    """
+
+    def __init__(self) -> None:
+        self.session = uuid.uuid4().hex[:12]
+        self.folder = session_folder(self.session)
+        self.shared_memory = shared_memory_folder(self.session)
+        address = self.folder / "runtime.sock"
+        if len(os.fsencode(address)) > 100:
+            raise RaySystemError(
+                f"The path of a socket would be too long: {address}. Set TMPDIR to a shorter path, such as /tmp."
+            )
+        self.folder.mkdir(mode=0o700)
+        self.shared_memory.mkdir(mode=0o700)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+                listener.bind(str(address))
+                listener.listen(512)
+                self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                self.connection.connect(str(address))
+                self.process = self._spawn(listener.fileno())
+        except BaseException:
+            self.remove_folders()
+            raise
+
+    def _spawn(self, listener: int) -> subprocess.Popen[bytes]:
+        path = [entry for entry in sys.path if entry]
+        arguments = {
+            "session": self.session,
+            "listen_fd": listener,
+            "sys_path": path if _ROOT in path else [_ROOT, *path],
+            "driver_pid": os.getpid(),
+        }
+        with open(self.folder / "runtime.log", "wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", _CODE.format(root=_ROOT), json.dumps(arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(listener,),
+                start_new_session=True,
+            )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process.poll() is None
+
+    def last_words(self) -> str:
+        """Return the end of the runtime's log, for an error's text; "" if it said nothing."""
+        with contextlib.suppress(OSError):
+            return (self.folder / "runtime.log").read_text(errors="replace")[-_LOG_TAIL:].strip()
+        return ""
+
+    def end(self) -> None:
+        """Wait for the process to end by itself, for `SHUTDOWN_SECONDS` at most, then kill it; remove what it left."""
+        try:
+            self.process.wait(SHUTDOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.remove_folders()
+
+    def remove_folders(self) -> None:
+        """Remove the session's folders; idempotent."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.shared_memory, ignore_errors=True)
+
+    def __repr__(self) -> str:
+        return f"<Runtime {self.session}: pid {self.process.pid}, {'alive' if self.alive else 'ended'}>"

@@ -1,0 +1,189 @@
+"""A call's arguments: what the caller lays out, and how the worker puts it together again.
+
+References at top level become places (`Argument`) that the worker fills with the values of the dependencies. Buffers at top level
+(`bytearray`, `array.array`) become `Writable`-able parcels: they arrive read-only unless the call said `writable` or `inout`.
+"""
+
+from __future__ import annotations
+
+import array
+import inspect
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jupyter_ray.config import INLINE_LIMIT
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization.inspection import unpicklable
+from jupyter_ray.local.serialization.values import Serialized
+
+_LARGE_OR_MUTABLE = frozenset({bytes, bytearray, array.array})
+
+
+class Argument:
+    """The place of a dependency's value."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __reduce__(self) -> Any:
+        return Argument, (self.index,)
+
+
+class Parcel:
+    """A mutable buffer on its way. `kind` is ``"bytearray"`` or the type code of an array."""
+
+    __slots__ = ("buffer", "kind")
+
+    def __init__(self, kind: str, buffer: Any) -> None:
+        self.kind = kind
+        self.buffer = buffer
+
+    def __reduce__(self) -> Any:
+        return Parcel, (self.kind, pickle.PickleBuffer(self.buffer))
+
+    def read_only(self) -> bytes | memoryview:
+        """Return the content in a form that nobody can write to: bytes for a bytearray, a typed view for an array."""
+        if self.kind == "bytearray":
+            return bytes(self.buffer)
+        return memoryview(self.buffer).toreadonly().cast("B").cast(self.kind)  # type: ignore[call-overload, no-any-return]
+
+    def writable(self) -> bytearray | array.array[Any]:
+        """Return a private copy of the type that was passed."""
+        if self.kind == "bytearray":
+            return bytearray(self.buffer)
+        copy = array.array(self.kind)
+        copy.frombytes(memoryview(self.buffer).cast("B"))
+        return copy
+
+
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+def pack_call(
+    args: Sequence[Any], kwargs: Mapping[str, Any], who: Callable[[], Any], name: str
+) -> tuple[Serialized | None, list[bytes]]:
+    """Lay out the arguments of a call.
+
+    Parameters
+    ----------
+    args, kwargs
+        As the user gave them.
+    who
+        Returns the function that will be called, or None if it is not known here; asked only for an error's text.
+    name
+        The task's name, for an error's text.
+
+    Returns
+    -------
+    (Serialized or None, list of bytes)
+        The pickled pair ``(args, kwargs)``, None if there are no arguments, and the ids of the dependencies.
+
+    Raises
+    ------
+    TypeError
+        An argument cannot be pickled; the message names it.
+    """
+    if not args and not kwargs:
+        return None, []
+    dependencies: list[bytes] = []
+    laid_out: list[Any] = []
+    plain = True
+    for value in args:
+        kind = type(value)
+        if kind in values._ATOMS:
+            laid_out.append(value)
+        elif kind is ObjectRef:
+            laid_out.append(Argument(_place(value, dependencies)))
+        elif kind in _LARGE_OR_MUTABLE:
+            laid_out.append(_buffer(value, kind))
+            plain = plain and kind is bytes and len(value) <= INLINE_LIMIT
+        else:
+            plain = plain and kind is str
+            laid_out.append(value)
+    named: dict[str, Any] = {}
+    for key, value in kwargs.items():
+        kind = type(value)
+        if kind is ObjectRef:
+            value = Argument(_place(value, dependencies))
+        elif kind in _LARGE_OR_MUTABLE:
+            value = _buffer(value, kind)
+            plain = plain and kind is bytes and len(value) <= INLINE_LIMIT if kind is bytes else False
+        else:
+            plain = plain and (kind is str or kind in values._ATOMS)
+        named[key] = value
+    pair = (tuple(laid_out), named)
+    if plain:
+        return Serialized(pickle.dumps(pair, values.PROTOCOL), [], [], []), dependencies
+    try:
+        return _dump_pair(pair), dependencies
+    except Exception as error:
+        raise _explain(error, args, kwargs, who(), name) from error
+
+
+def _dump_pair(pair: tuple[tuple[Any, ...], dict[str, Any]]) -> Serialized:
+    result = 1
+    for value in (*pair[0], *pair[1].values()):
+        kind = type(value)
+        if kind in values._ATOMS or kind is str or kind is Argument:
+            continue
+        result = values._plain(value, kind)
+        if not result:
+            break
+    return values._dump(pickle.Pickler if result else values.Pickler, pair)
+
+
+def _place(ref: ObjectRef[Any], dependencies: list[bytes]) -> int:
+    binary = ref._binary
+    if binary in dependencies:
+        return dependencies.index(binary)
+    dependencies.append(binary)
+    return len(dependencies) - 1
+
+
+def _buffer(value: Any, kind: type) -> Any:
+    if kind is bytes:
+        return values._LargeBytes(value) if len(value) > INLINE_LIMIT else value
+    if kind is bytearray:
+        return Parcel("bytearray", value)
+    code = values.array_format(value)
+    return value if code is None else Parcel(code, memoryview(value).cast("B"))
+
+
+def _explain(error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any, name: str) -> Exception:
+    names = _parameter_names(function, len(args))
+    for label, value in [*zip(names, args, strict=False), *kwargs.items()]:
+        if isinstance(value, ObjectRef):
+            continue
+        try:
+            values.dumps(value)
+        except Exception as found:
+            what = f"argument {label!r}" if isinstance(label, str) else f"argument number {label + 1}"
+            start = label if isinstance(label, str) else f"argument {label + 1}"
+            return unpicklable(value, found, f"the {what} of {name}", start)
+    return unpicklable(args, error, f"the arguments of {name}", "arguments")
+
+
+def _parameter_names(function: Any, count: int) -> list[str | int]:
+    names: list[str | int] = []
+    if function is not None:
+        try:
+            for parameter in inspect.signature(function).parameters.values():
+                if parameter.kind in (parameter.VAR_POSITIONAL, parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
+                    break
+                names.append(parameter.name)
+        except (TypeError, ValueError):  # A builtin without a readable signature.
+            pass
+    return [*names[:count], *range(len(names), count)]
+
+
+def fill(laid_out: Call, dependencies: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments with the dependencies' values in their places; buffers stay in their parcels."""
+    args = [dependencies[each.index] if type(each) is Argument else each for each in laid_out[0]]
+    kwargs = {
+        key: dependencies[value.index] if type(value) is Argument else value for key, value in laid_out[1].items()
+    }
+    return args, kwargs

@@ -1,0 +1,150 @@
+"""A task's exception on its way to whoever calls `get`.
+
+It arrives as a `RayTaskError` with the remote traceback as text, and with the exception itself as cause. The cause is a pickle inside
+the pickle: where its class cannot be rebuilt, the rest still arrives, as an `UnserializableException` with the text.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import traceback
+from types import TracebackType
+from typing import Any
+
+from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableException
+from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization.values import Serialized
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+
+
+def format_remote(error: BaseException) -> str:
+    """Return the traceback of `error` as text, with the user's frames only."""
+    summary = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+    _keep_user_frames(summary)
+    return "".join(summary.format())
+
+
+def _keep_user_frames(summary: traceback.TracebackException | None) -> None:
+    seen: set[int] = set()
+    queue = [summary]
+    while queue:
+        each = queue.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.stack[:] = [frame for frame in each.stack if not frame.filename.startswith(_PACKAGE)]
+        queue += [each.__cause__, each.__context__, *(getattr(each, "exceptions", None) or ())]
+
+
+def one_line(error: BaseException) -> str:
+    """Return `error` in one line."""
+    lines = traceback.format_exception_only(type(error), error)
+    return lines[-1].strip()[:300] if lines else type(error).__name__
+
+
+def dump_error(error: BaseException, function: str, actor: str | None = None, hint: str = "") -> Serialized:
+    """Return what a task raised as a value that raises it at `get`.
+
+    Parameters
+    ----------
+    error
+        The exception.
+    function
+        The task's name.
+    actor
+        For a method: class, id and ``repr`` of the instance.
+    hint
+        What to add to the text: the remedy.
+    """
+    text = format_remote(error) + hint
+    cause = error.cause if isinstance(error, RayTaskError) and error.cause is not None else error
+    pickled = _dump_cause(cause)
+    state = (function, text, None if pickled is None else pickled.data, os.getpid(), actor)
+    return Serialized(
+        pickle.dumps((_MARK, *state), values.PROTOCOL),
+        [],
+        [] if pickled is None else pickled.contained,
+        [] if pickled is None else pickled.definitions,
+    )
+
+
+_MARK = "task error"
+
+
+def _dump_cause(cause: BaseException) -> Serialized | None:
+    """Return the pickled cause, None if it does not pickle; one that does not come back is still sent."""
+    try:
+        serialized = values.code_dumps(_stripped(cause))
+    except Exception:
+        return None
+    return serialized
+
+
+class _stripped:
+    """Pickles as the exception with its chain of causes, which plain pickling drops."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        cause = self.error.__cause__
+        if cause is None or cause is self.error:
+            return _same, (self.error,)
+        try:
+            values.code_dumps(cause)
+        except Exception:
+            return _same, (self.error,)
+        return _chained, (self.error, _stripped(cause))
+
+
+def _same(error: BaseException) -> BaseException:
+    return error
+
+
+def _chained(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+def load_error(data: values.Buffer, buffers: Any = ()) -> BaseException:
+    """Return the exception to raise for an error value: a dual one where that can be.
+
+    Never fails: what cannot be rebuilt becomes an `UnserializableException` with the text.
+    """
+    try:
+        loaded = values.loads(data, buffers)
+    except Exception as error:
+        return UnserializableException(f"An error came that cannot be unpickled here: {one_line(error)}")
+    if isinstance(loaded, BaseException):
+        return loaded.as_instanceof_cause() if isinstance(loaded, RayTaskError) else loaded
+    if not (isinstance(loaded, tuple) and loaded and loaded[0] == _MARK):
+        return RayError(f"A value came as an error that is none: {type(loaded).__name__}")
+    _, function, text, pickled, pid, actor = loaded
+    if pickled is None:
+        return RayTaskError(function, text, None, pid=pid, actor=actor)
+    try:
+        cause = values.loads(pickled)
+        if not isinstance(cause, BaseException):
+            raise TypeError(f"it unpickled as a {type(cause).__name__}")
+    except Exception as error:
+        whole = RayTaskError(function, text, None, pid=pid, actor=actor)
+        return UnserializableException(
+            f"{whole}\n\n(The exception's own class could not be rebuilt: {one_line(error)}. "
+            "Give it a __reduce__, or pass all arguments of its __init__ to super().__init__.)"
+        )
+    return RayTaskError(function, text, cause, pid=pid, actor=actor).as_instanceof_cause()
+
+
+def without_traceback(error: BaseException) -> BaseException:
+    """Drop the frames that an exception keeps alive, and with them the task's variables."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        trace: TracebackType | None = each.__traceback__
+        if trace is not None:
+            each.__traceback__ = None
+        each = each.__context__
+    return error

@@ -1,0 +1,127 @@
+"""Why a value cannot be pickled: the path to the culprit, in the words of the program.
+
+Only called when pickling has failed. It walks the value as a reader would, pickling each part, down to the smallest part that fails.
+Source of the idea: Ray's ``inspect_serializability``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jupyter_ray.local.serialization import values
+
+_DEPTH = 12
+_PARTS = 1000
+
+
+def unpicklable(value: Any, error: BaseException, what: str, start: str) -> TypeError:
+    """Return the error to raise for a value that did not pickle.
+
+    Parameters
+    ----------
+    value
+        The value.
+    error
+        What the pickler said.
+    what
+        What it is, for the reader: ``the argument 'x' of f``.
+    start
+        How a path begins: ``x``.
+    """
+    path, culprit, reason = _descend(value, error, start)
+    where = f": {path} is {_describe(culprit)}" if path != start else f", {_describe(culprit)}"
+    return TypeError(
+        f"Could not serialize {what}{where} ({_first_line(reason)}). "
+        "Leave it out, create it inside the task, or give its class a __reduce__."
+    )
+
+
+def _descend(value: Any, error: BaseException, path: str) -> tuple[str, Any, BaseException]:
+    seen: set[int] = set()
+    for _ in range(_DEPTH):
+        seen.add(id(value))
+        for step, part in _parts(value):
+            if id(part) in seen:
+                continue
+            found = _error_of(part)
+            if found is not None:
+                path, value, error = _join(path, step), part, found
+                break
+        else:
+            break
+    return path, value, error
+
+
+def _join(path: str, step: str) -> str:
+    return path + step if step[0] in ".[" else f"{path}, {step}"
+
+
+def _error_of(value: Any) -> BaseException | None:
+    try:
+        values.dumps(value)
+    except Exception as error:
+        return error
+    return None
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of a value, each with the step that leads to it."""
+    if isinstance(value, types.FunctionType):
+        yield from _function_parts(value)
+    elif isinstance(value, types.MethodType):
+        yield ".__self__", value.__self__
+    elif isinstance(value, type):
+        for name, part in list(vars(value).items())[:_PARTS]:
+            if name not in ("__dict__", "__weakref__", "__doc__"):
+                yield f".{name}", part
+    elif isinstance(value, Mapping):
+        for number, (key, part) in enumerate(value.items()):
+            if number == _PARTS:
+                return
+            yield f"[{key!r:.60}]", part
+    elif isinstance(value, list | tuple | set | frozenset):
+        for number, part in enumerate(value):
+            if number == _PARTS:
+                return
+            yield f"[{number}]", part
+    else:
+        yield from _attributes(value)
+
+
+def _function_parts(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    name = function.__name__
+    try:
+        free = inspect.getclosurevars(function)
+    except (TypeError, ValueError):
+        return
+    for key, part in free.nonlocals.items():
+        yield f"the variable {key!r} that {name} closes over", part
+    for key, part in free.globals.items():
+        yield f"the global variable {key!r} that {name} uses", part
+    for number, part in enumerate(function.__defaults__ or ()):
+        yield f"default value {number + 1} of {name}", part
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    yield from ((f".{name}", part) for name, part in list(getattr(value, "__dict__", {}).items())[:_PARTS])
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(value, name):
+                yield f".{name}", getattr(value, name)
+
+
+def _describe(value: Any) -> str:
+    kind = type(value)
+    name = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    return f"of type {name}"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

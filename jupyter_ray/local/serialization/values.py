@@ -1,0 +1,234 @@
+"""Values to a pickle stream with its buffers beside it, and back.
+
+Two ways. Plain values (numbers, text, references, small flat containers of them, arrays) take the C pickler as it is, which needs
+no class or function by value and costs a microsecond. Everything else takes cloudpickle, so that what a notebook defines travels by value.
+
+Buffers always travel beside the stream (pickle protocol 5), whatever their size, so that an array is read-only on arrival in every case
+and a program does not change its behaviour when its data grow.
+"""
+
+from __future__ import annotations
+
+import array
+import io
+import pickle
+import struct
+import sys
+from collections import ChainMap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cloudpickle
+
+from jupyter_ray.config import INLINE_LIMIT
+from jupyter_ray.engine import refs
+from jupyter_ray.engine.refs import ObjectRef
+
+PROTOCOL = 5
+_FLAT_LIMIT = 64
+"""Elements of a container that are looked at to find it plain; longer ones gain nothing from it."""
+
+_ATOMS = frozenset({int, float, bool, complex, type(None)})
+_TEXTS = frozenset({str, bytes})
+_FLAT = frozenset({tuple, list, set, frozenset})
+
+Buffer = bytes | memoryview
+
+
+class Serialized:
+    """A value as bytes. `buffers` are views of the original: use or copy them before the value changes.
+
+    Attributes
+    ----------
+    data
+        The pickle stream.
+    buffers
+        Out-of-band buffers, contiguous, as flat bytes.
+    contained
+        Ids of the objects and actors that were handed on.
+    definitions
+        Remote functions and classes that were handed on.
+    """
+
+    __slots__ = ("buffers", "contained", "data", "definitions")
+
+    def __init__(self, data: bytes, buffers: list[memoryview], contained: list[bytes], definitions: list[Any]) -> None:
+        self.data = data
+        self.buffers = buffers
+        self.contained = contained
+        self.definitions = definitions
+
+    @property
+    def size(self) -> int:
+        """Bytes of stream and buffers together."""
+        return len(self.data) + sum(buffer.nbytes for buffer in self.buffers)
+
+    def __repr__(self) -> str:
+        return f"<Serialized: {self.size} bytes, {len(self.buffers)} buffers, {len(self.contained)} references>"
+
+
+def dumps(value: Any) -> Serialized:
+    """Return `value` as bytes.
+
+    Raises
+    ------
+    Exception
+        Whatever the pickler raises; `inspection.unpicklable` turns it into an error that names the culprit.
+    """
+    kind = type(value)
+    if kind in _ATOMS:
+        return Serialized(pickle.dumps(value, PROTOCOL), [], [], [])
+    if kind in _TEXTS:
+        if kind is bytes and len(value) > INLINE_LIMIT:
+            value = _LargeBytes(value)
+            return _dump(pickle.Pickler, value)
+        return Serialized(pickle.dumps(value, PROTOCOL), [], [], [])
+    plain = _plain(value, kind)
+    if plain == _PLAIN:
+        return Serialized(pickle.dumps(value, PROTOCOL), [], [], [])
+    return _dump(pickle.Pickler if plain else Pickler, value)
+
+
+def loads(data: Buffer, buffers: Sequence[Buffer] = ()) -> Any:
+    """Return the value of a stream and its buffers. Buffers that are read-only make read-only arrays."""
+    if buffers:
+        return pickle.loads(data, buffers=buffers)
+    return pickle.loads(data)
+
+
+def code_dumps(value: Any) -> Serialized:
+    """Return a function or class as bytes, everything in the one stream."""
+    with refs.collecting() as collected:
+        file = io.BytesIO()
+        Pickler(file, PROTOCOL).dump(value)
+    return Serialized(file.getvalue(), [], collected.ids, collected.definitions)
+
+
+_PLAIN = 1
+_REFERENCES = 2
+"""Plain, but with references or buffers in it, which have to be collected."""
+
+
+def _plain(value: Any, kind: type) -> int:
+    """Return `_PLAIN` or `_REFERENCES` where the C pickler does alone, else 0."""
+    if kind is ObjectRef:
+        return _REFERENCES
+    if kind in _FLAT:
+        if len(value) > _FLAT_LIMIT:
+            return 0
+        return _plain_elements(value)
+    if kind is dict:
+        if len(value) > _FLAT_LIMIT // 2:
+            return 0
+        keys, items = _plain_elements(value), _plain_elements(value.values())
+        return max(keys, items) if keys and items else 0
+    if is_array(kind) and not value.dtype.hasobject and value.flags.forc and value.nbytes:
+        return _REFERENCES
+    return 0
+
+
+def _plain_elements(values: Any) -> int:
+    result = _PLAIN
+    for value in values:
+        kind = type(value)
+        if kind in _ATOMS:
+            continue
+        if kind in _TEXTS:
+            if len(value) > INLINE_LIMIT:
+                return 0
+        elif kind is ObjectRef:
+            result = _REFERENCES
+        elif kind in _FLAT or kind is dict:
+            if value:
+                return 0
+        else:
+            return 0
+    return result
+
+
+def is_array(kind: type) -> bool:
+    """Tell whether `kind` is NumPy's array, without importing NumPy."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and kind is getattr(numpy, "ndarray", None)
+
+
+def _dump(pickler: Callable[..., Any], value: Any) -> Serialized:
+    buffers: list[pickle.PickleBuffer] = []
+    with refs.collecting() as collected:
+        file = io.BytesIO()
+        pickler(file, PROTOCOL, buffer_callback=buffers.append).dump(value)
+    return Serialized(file.getvalue(), [buffer.raw() for buffer in buffers], collected.ids, collected.definitions)
+
+
+def _reduce_array(value: Any) -> Any:
+    """An array's own reducer, after a copy where its memory has gaps: those would otherwise travel in the stream, writable."""
+    if not value.dtype.hasobject and not value.flags.forc:
+        value = value.copy(order="C")
+    return value.__reduce_ex__(PROTOCOL)
+
+
+class _LargeBytes:
+    """Lets a large ``bytes`` object travel beside the stream, so that it is not copied twice."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+
+    def __reduce__(self) -> Any:
+        return bytes, (pickle.PickleBuffer(self.value),)
+
+
+def _reduce_memoryview(view: memoryview) -> Any:
+    code = native_format(view.format, view.itemsize)
+    source = view if view.c_contiguous else view.tobytes()
+    return rebuild_view, (pickle.PickleBuffer(source), code, view.shape)
+
+
+def rebuild_view(buffer: Any, code: str, shape: tuple[int, ...]) -> memoryview:
+    """Return a read-only view of `buffer` with that format and shape."""
+    view = memoryview(buffer).toreadonly()
+    if view.format != "B" or view.ndim != 1:
+        view = view.cast("B")
+    if code == "B" and len(shape) == 1:
+        return view
+    return view.cast(code, list(shape)) if view.nbytes else view.cast(code)  # type: ignore[call-overload, no-any-return]
+
+
+def native_format(code: str, itemsize: int) -> str:
+    """Return the one-character native format of a buffer.
+
+    Raises
+    ------
+    TypeError
+        The buffer's items are structures, or of another byte order.
+    """
+    bare = code.lstrip("@=<" if sys.byteorder == "little" else "@=>!")
+    if len(bare) == 1 and bare in "bBhHiIlLqQfdc?nN" and struct.calcsize(bare) == itemsize:
+        return bare
+    same_size = {1: "b", 2: "h", 4: "i", 8: "q"}.get(itemsize)
+    if len(bare) == 1 and bare in "iIlL" and same_size is not None:
+        return same_size if bare.islower() else same_size.upper()
+    raise TypeError(f"a memoryview of format {code!r} cannot be pickled; pass the object that it views")
+
+
+def array_format(values: array.array[Any]) -> str | None:
+    """Return the format under which a view can read `values`, or None: characters have none."""
+    return None if values.typecode in "uw" else values.typecode
+
+
+class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+    """cloudpickle, with buffers beside the stream."""
+
+    dispatch_table = ChainMap({memoryview: _reduce_memoryview}, cloudpickle.CloudPickler.dispatch_table)
+
+    def __init__(
+        self,
+        file: io.BytesIO,
+        protocol: int,
+        buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+    ) -> None:
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and hasattr(numpy, "ndarray"):
+            self.dispatch_table.maps[0].setdefault(numpy.ndarray, _reduce_array)
+        super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)

@@ -1,0 +1,68 @@
+"""Serialized values to payloads and back: small ones inside the message, large ones in a segment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_ray.config import INLINE_LIMIT
+from jupyter_ray.local.protocol.messages import Payload
+from jupyter_ray.local.serialization import errors, values
+from jupyter_ray.local.serialization.values import Serialized
+from jupyter_ray.local.store.segments import SegmentStore
+
+_NONE = Payload(data=b"\x80\x05N.", size=4)
+
+
+def pack(serialized: Serialized, store: SegmentStore, *, is_error: bool = False) -> Payload:
+    """Return the payload of a value; writes a segment if it is larger than `INLINE_LIMIT`.
+
+    Raises
+    ------
+    ObjectStoreFullError
+        There is no room for it.
+    """
+    data = serialized.data
+    buffers = serialized.buffers
+    if not buffers and len(data) <= INLINE_LIMIT:
+        return Payload(data, [], "", [], len(data), is_error, serialized.contained)
+    size = serialized.size
+    if size <= INLINE_LIMIT:
+        return Payload(data, [bytes(each) for each in buffers], "", [], size, is_error, serialized.contained)
+    name, layout, size = store.write([data, *buffers])
+    return Payload(b"", [], name, layout, size, is_error, serialized.contained)
+
+
+def none() -> Payload:
+    """Return the payload of None."""
+    return _NONE
+
+
+def unpack(payload: Payload, store: SegmentStore) -> Any:
+    """Return the value of a payload; arrays are read-only views of the segment, if there is one.
+
+    Raises
+    ------
+    FileNotFoundError
+        The segment is gone.
+    """
+    if payload.segment:
+        data, buffers = _mapped(payload, store)
+        return values.loads(data, buffers)
+    if payload.buffers:
+        return values.loads(payload.data, payload.buffers)
+    return values.loads(payload.data)
+
+
+def unpack_error(payload: Payload, store: SegmentStore) -> BaseException:
+    """Return the exception of a payload that is an error."""
+    if payload.segment:
+        data, buffers = _mapped(payload, store)
+        return errors.load_error(data, buffers)
+    return errors.load_error(payload.data, payload.buffers)
+
+
+def _mapped(payload: Payload, store: SegmentStore) -> tuple[memoryview, list[memoryview]]:
+    whole = store.open(payload.segment)
+    layout = payload.layout
+    parts = [whole[start : start + length] for start, length in zip(layout[::2], layout[1::2], strict=True)]
+    return parts[0], parts[1:]

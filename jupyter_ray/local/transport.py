@@ -1,0 +1,193 @@
+"""One connection to the runtime: a blocking Unix socket that carries frames both ways.
+
+Who owns what. Any thread may send: `_lock` guards the outgoing buffer and the socket's writing side. One reader thread (a daemon) reads, decodes and
+calls `on_message` for each message in order; then, once, `on_close`. Nobody else reads.
+
+Sending. A message that must go now is written at once, in one system call, together with whatever waits. A message that may wait a
+moment (a call without its `get`) goes at once too if none went in the last `_QUIET` seconds; else it is kept, so that a burst shares
+system calls and wakes the runtime once for many. What is kept goes with the next message, at `_FULL` bytes, after `_QUIET` seconds at the next
+message, or from the tick that `on_kept` asks for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+from jupyter_ray.local.protocol import codec, framing
+from jupyter_ray.local.protocol.messages import ClientMessage, ServerMessage
+
+_QUIET = 0.0005
+_FULL = 32 * 1024
+_READ = 256 * 1024
+
+
+class Channel:
+    """A connection to the runtime.
+
+    Parameters
+    ----------
+    connection
+        A connected blocking socket; the channel closes it.
+    on_message
+        Called in the reader thread.
+    on_close
+        Called once, in the reader thread, when no more messages will come; with the reason.
+    on_kept
+        Called when a message begins to wait: `flush` must be called soon. Must not block.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        on_message: Callable[[ServerMessage], None],
+        on_close: Callable[[str], None],
+        on_kept: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._socket = connection
+        self._on_message = on_message
+        self._on_close = on_close
+        self._on_kept = on_kept
+        self._lock = threading.RLock()  # A finalizer may send in the midst of a sending.
+        self._buffer = bytearray()
+        self._writing = False
+        self._sent_at = 0.0
+        self._closed = False
+        self._reader = threading.Thread(target=self._read, name="jupyter_ray reader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._reader.start()
+
+    def send(self, message: ClientMessage, *, soon: bool = False) -> None:
+        """Send a message.
+
+        Parameters
+        ----------
+        message
+            What to send.
+        soon
+            It may wait up to a millisecond, to go together with others.
+
+        Raises
+        ------
+        ConnectionError
+            The connection is closed.
+        """
+        frame = codec.encode(message)
+        kept = False
+        with self._lock:
+            if self._closed:
+                raise ConnectionError("The connection to the runtime is closed.")
+            buffer = self._buffer
+            if soon:
+                now = monotonic()
+                if now - self._sent_at < _QUIET and len(buffer) + len(frame) < _FULL:
+                    kept = not buffer
+                    buffer += frame
+                else:
+                    buffer += frame
+                    self._sent_at = now
+                    self._write()
+            else:
+                buffer += frame
+                self._sent_at = monotonic()
+                self._write()
+        if kept:
+            self._on_kept()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self._buffer:
+            with self._lock:
+                if not self._closed:
+                    self._sent_at = monotonic()
+                    self._write()
+
+    def _write(self) -> None:
+        """Send the buffer whole; called with the lock held.
+
+        An interrupt of the main thread may come at any moment. The counts of what went are collected by C code alone (`extend` of a `map`), so that none
+        is lost between the system call and its use; the rest stays in the buffer, whole frames and the end of a begun one.
+        """
+        if self._writing:  # From a finalizer that ran in the midst of the writing below, which goes on.
+            return
+        self._writing = True
+        sent: list[int] = []
+        buffer = self._buffer
+        try:
+            while buffer:
+                self._buffer = bytearray()
+                sent.extend(map(self._socket.send, (buffer,)))
+                rest = len(buffer) - sent[0]
+                while rest:
+                    with memoryview(buffer) as view:
+                        sent.extend(map(self._socket.send, (view[len(buffer) - rest :],)))
+                    rest = len(buffer) - sum(sent)
+                buffer = self._buffer
+                sent.clear()
+        except OSError as error:
+            self._closed = True  # The reader sees the end, and reports it.
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            raise ConnectionError(f"The connection to the runtime broke: {error}") from error
+        except BaseException:
+            if buffer is not self._buffer:
+                self._buffer = buffer[sum(sent) :] + self._buffer
+            self._on_kept()
+            raise
+        finally:
+            self._writing = False
+
+    def _read(self) -> None:
+        reason = "the connection was closed"
+        frames = framing.FrameReader()
+        receive = self._socket.recv
+        decode = codec.decode_server
+        on_message = self._on_message
+        try:
+            while data := receive(_READ):
+                for frame in frames.feed(data):
+                    on_message(decode(frame))
+        except OSError as error:
+            reason = f"the connection broke: {error}"
+        except (framing.FrameError, codec.ProtocolError) as error:
+            reason = str(error)
+        with self._lock:
+            self._closed = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._on_close(reason)
+
+    def close(self) -> None:
+        """Close the connection; `on_close` follows in the reader thread."""
+        with self._lock:
+            if not self._closed:
+                with contextlib.suppress(OSError, ConnectionError):
+                    if self._buffer:
+                        self._write()
+            self._closed = True
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def abandon(self) -> None:
+        """Free the socket without shutting the connection down: for a forked child, whose parent uses it on."""
+        self._closed = True
+        self._socket.close()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the reader thread to end, and free the socket."""
+        if self._reader.is_alive() and self._reader is not threading.current_thread():
+            self._reader.join(timeout)
+        self._socket.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._closed
+
+    def __repr__(self) -> str:
+        return f"<Channel: {'closed' if self._closed else 'open'}, {len(self._buffer)} bytes wait>"

@@ -1,0 +1,201 @@
+"""Actors: where their methods run.
+
+A plain actor runs them in the worker's main thread, one after the other. A threaded one has a pool for each concurrency group, an async one an event loop in the main
+thread, with a semaphore for each group; its constructor and its plain methods run in the loop too (as in Ray).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.local.protocol.codec import decode_body
+from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
+from jupyter_ray.local.worker import calling
+from jupyter_ray.local.worker.running import Function, Runner, close_async
+
+Finish = Callable[[Execute, Done], None]
+
+
+def method_of(instance: Any, name: str) -> Function:
+    """Return what a handle's method name calls, the extra methods of every actor included."""
+    if name == "__ray_call__":
+        return lambda function, *args, **kwargs: function(instance, *args, **kwargs)
+    if name == "__ray_ready__":
+        return lambda: True
+    if name == "__ray_terminate__":
+        return _terminate
+    method: Function = getattr(instance, name)
+    return method
+
+
+def _terminate() -> None:
+    raise ActorExit
+
+
+class ThreadedActor:
+    """Pools of threads, one for each concurrency group and one for the rest."""
+
+    def __init__(self, spec: ActorSpec, runner: Runner, finish: Finish) -> None:
+        self._runner = runner
+        self._finish = finish
+        sizes = {"": spec.max_concurrency, **spec.concurrency_groups}
+        self._pools = {
+            group: concurrent.futures.ThreadPoolExecutor(size, thread_name_prefix=f"actor {group}".strip())
+            for group, size in sizes.items()
+        }
+
+    def submit(self, execute: Execute) -> None:
+        """Run a call in its group's pool."""
+        pool = self._pools.get(execute.concurrency_group, self._pools[""])
+        pool.submit(self._run, execute)
+
+    def _run(self, execute: Execute) -> None:
+        done = self._runner.run(execute, self._find, main=False, interruptible=False)
+        self._finish(execute, done)
+
+    def _find(self, execute: Execute, body: Body) -> Function:
+        return method_of(self._runner.instance, body.method)
+
+    def drain(self) -> None:
+        """Wait for the calls that run and that are queued."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=True)
+
+
+class AsyncActor:
+    """An event loop in the main thread.
+
+    Parameters
+    ----------
+    spec
+        The actor.
+    runner
+        Makes reports.
+    finish
+        Sends one.
+    """
+
+    def __init__(self, spec: ActorSpec, runner: Runner, finish: Finish) -> None:
+        self._runner = runner
+        self._finish = finish
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+        sizes = {"": spec.max_concurrency, **spec.concurrency_groups}
+        self._slots = {group: asyncio.Semaphore(size) for group, size in sizes.items()}
+        self._incoming: deque[Execute | None] = deque()
+        self._planned = False
+        self._tasks: dict[bytes, asyncio.Task[None]] = {}
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+
+    def construct(self, execute: Execute, find: Callable[[Execute, Body], Function]) -> Done:
+        """Run the constructor inside the loop."""
+
+        async def run() -> Done:
+            return self._runner.run(execute, find, main=False, interruptible=False)
+
+        return self._loop.run_until_complete(run())
+
+    def put(self, execute: Execute | None) -> None:
+        """Take a call from the reader thread; None: leave after those that run."""
+        self._incoming.append(execute)
+        if not self._planned:
+            self._planned = True
+            self._loop.call_soon_threadsafe(self._take)
+
+    def run(self) -> None:
+        """Serve calls until it is time to leave."""
+        self._loop.run_until_complete(self._ended)
+
+    def cancel(self, task: bytes) -> None:
+        """Cancel a call; called in the reader thread."""
+        self._loop.call_soon_threadsafe(self._cancel, task)
+
+    def _cancel(self, task: bytes) -> None:
+        running = self._tasks.get(task)
+        if running is not None:
+            running.cancel()
+
+    def _take(self) -> None:
+        self._planned = False
+        while self._incoming:
+            execute = self._incoming.popleft()
+            if execute is None:
+                closing = self._loop.create_task(self._drain())
+                closing.add_done_callback(lambda _: self._ended.done() or self._ended.set_result(None))
+                return
+            self._tasks[execute.task] = self._loop.create_task(self._serve(execute))
+
+    async def _drain(self) -> None:
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls run or wait besides one."""
+        return len(self._tasks) > 1
+
+    async def _serve(self, execute: Execute) -> None:
+        body = decode_body(execute.body)
+        context = self._runner.begin(execute, body)
+        token = enter_task(context, main=False)
+        started = time.perf_counter()
+        try:
+            async with self._slots.get(execute.concurrency_group, self._slots[""]):
+                started = time.perf_counter()
+                done = await self._call(execute, body, context, started)
+        except BaseException as error:  # Cancelled while it waited for its turn.
+            done = self._runner.failed(execute, body, context, error, time.perf_counter() - started)
+        leave_task(token, main=False)
+        self._finish(execute, done)
+        self._tasks.pop(execute.task, None)
+
+    async def _call(self, execute: Execute, body: Body, context: TaskContext, started: float) -> Done:
+        runner = self._runner
+        try:
+            function = method_of(runner.instance, body.method)
+            args, kwargs, _ = calling.prepare(execute, body, function, runner.client.store)
+            value = function(*args, **kwargs)
+            del args, kwargs
+            if execute.num_returns == STREAMING:
+                await self._stream(execute, value)
+                returns = []
+            else:
+                if inspect.isawaitable(value):
+                    value = await value
+                elif isinstance(value, AsyncIterator):
+                    value = [item async for item in value]
+                returns = runner.returns(execute, context, value)
+        except BaseException as error:
+            return runner.failed(execute, body, context, error, time.perf_counter() - started)
+        return runner.succeeded(execute, context, returns, time.perf_counter() - started)
+
+    async def _stream(self, execute: Execute, value: Any) -> None:
+        if inspect.iscoroutine(value):
+            value = await value
+        if not isinstance(value, AsyncIterator):
+            self._runner.stream(execute, value)
+            return
+        producer = self._runner.producers[execute.task]
+        index = 0
+        async for item in value:
+            index += 1
+            self._runner.yield_item(execute, index, item)
+            del item
+            while not producer.has_room(index):
+                room = self._loop.create_future()
+                producer.wake = lambda room=room: self._loop.call_soon_threadsafe(  # type: ignore[misc]
+                    lambda: room.done() or room.set_result(None)
+                )
+                if producer.has_room(index):
+                    break
+                await room
+            if producer.unwanted:
+                await close_async(value)
+                return

@@ -1,0 +1,183 @@
+"""One call: from what came over the wire to what goes back. No queues and no threads in here.
+
+`prepare` finds the function's arguments, `results` turns what it returned into payloads, `failure` what it raised.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any
+
+from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef
+from jupyter_ray.exceptions import RayTaskError
+from jupyter_ray.local.protocol.messages import DYNAMIC, Body, Execute, Payload
+from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization.arguments import Parcel, fill
+from jupyter_ray.local.serialization.errors import dump_error, without_traceback
+from jupyter_ray.local.serialization.inspection import unpicklable
+from jupyter_ray.local.serialization.values import Serialized
+from jupyter_ray.local.store.payloads import none, pack, unpack
+from jupyter_ray.local.store.segments import SegmentStore
+
+Store = Callable[[Serialized], Payload]
+_READ_ONLY_HINT = (
+    "\n(Arguments arrive read-only. To write into one, say so by name: @ray.remote(writable=['x']) gives the task a private "
+    "copy, inout=['x'] also returns what was written.)"
+)
+
+
+def prepare(
+    execute: Execute, body: Body, function: Any, store: SegmentStore
+) -> tuple[list[Any], dict[str, Any], list[Any]]:
+    """Return positional arguments, keyword arguments, and the buffers that `inout` returns."""
+    if body.args is None:
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+    else:
+        laid_out = unpack(body.args, store)
+        dependencies = [unpack(payload, store) for payload in execute.values]
+        args, kwargs = fill(laid_out, dependencies)
+    returned: list[Any] = []
+    if body.writable or body.inout:
+        returned = _make_writable(args, kwargs, body, function)
+    for index, value in enumerate(args):
+        if type(value) is Parcel:
+            args[index] = value.read_only()
+    for key, value in kwargs.items():
+        if type(value) is Parcel:
+            kwargs[key] = value.read_only()
+    return args, kwargs, returned
+
+
+def _make_writable(args: list[Any], kwargs: dict[str, Any], body: Body, function: Any) -> list[Any]:
+    names = _names(function)
+
+    def copy_at(which: str | int) -> Any:
+        where: Any = (
+            which if isinstance(which, int) or which in kwargs else names.index(which) if which in names else -1
+        )
+        target: Any = kwargs if isinstance(where, str) else args
+        if not isinstance(where, str) and not 0 <= where < len(args):
+            known = ", ".join(map(repr, names)) or f"positions 0 to {len(args) - 1}"
+            raise ValueError(
+                f"writable and inout name {which!r}, which {body.function}() was not given; there are {known}."
+            )
+        target[where] = _writable(target[where], which)
+        return target[where]
+
+    inout = [copy_at(which) for which in body.inout or ()]
+    if body.writable is True:
+        for index, value in enumerate(args):
+            args[index] = _writable(value, index, strict=False) if all(value is not each for each in inout) else value
+        for key, value in kwargs.items():
+            kwargs[key] = _writable(value, key, strict=False) if all(value is not each for each in inout) else value
+    else:
+        for which in body.writable or ():
+            if which not in (body.inout or ()):
+                copy_at(which)
+    return inout
+
+
+def _names(function: Any) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # Compiled without a signature: positions only.
+        return []
+
+
+def _writable(value: Any, which: str | int, *, strict: bool = True) -> Any:
+    if type(value) is Parcel:
+        return value.writable()
+    if isinstance(value, memoryview):
+        copy = memoryview(bytearray(value.tobytes()))
+        flat = value.format == "B" and value.ndim == 1
+        return copy if flat else copy.cast(value.format, list(value.shape))  # type: ignore[call-overload]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        return value.copy()
+    if isinstance(value, bytearray):
+        return value  # The value of a reference: a private copy already.
+    if strict:
+        raise TypeError(f"writable and inout name {which!r}, which is of type {type(value).__name__}, not a buffer.")
+    return value
+
+
+def with_inout(value: Any, buffers: list[Any]) -> Any:
+    """Return what a function with `inout` returns to its caller."""
+    if not buffers:
+        return value
+    if value is None:
+        return buffers[0] if len(buffers) == 1 else tuple(buffers)
+    return (value, *buffers)
+
+
+def results(value: Any, number: int, name: str, store: Store, put: Callable[[Any], ObjectRef[Any]]) -> list[Payload]:
+    """Return one payload for each return value.
+
+    Raises
+    ------
+    ValueError
+        There are more or fewer values than `num_returns` says.
+    TypeError
+        A value cannot be pickled; the message names it.
+    """
+    if number == 1:
+        return [none() if value is None else payload_of(value, f"the return value of {name}", store)]
+    if number == 0:
+        return []
+    if number == DYNAMIC:
+        if not isinstance(value, Iterable):
+            raise ValueError(f'num_returns="dynamic" wants a generator, and {name} returned a {type(value).__name__}.')
+        refs = DynamicObjectRefGenerator([put(item) for item in value])
+        return [payload_of(refs, f"the items of {name}", store)]
+    if isinstance(value, Generator | Iterator):
+        items = list(itertools.islice(value, number + 1))
+        if isinstance(value, Generator):
+            value.close()
+    elif hasattr(value, "__len__") and isinstance(value, Iterable):
+        items = list(value)
+    else:
+        raise ValueError(f"{name} returned a {type(value).__name__}, and num_returns={number} wants {number} values.")
+    if len(items) != number:
+        count = f"more than {number}" if len(items) > number and isinstance(value, Iterator) else str(len(items))
+        raise ValueError(f"{name} returned {count} values, and num_returns={number} wants {number}.")
+    return [payload_of(item, f"return value {index} of {name}", store) for index, item in enumerate(items, 1)]
+
+
+def payload_of(value: Any, what: str, store: Store) -> Payload:
+    """Return the payload of one value."""
+    try:
+        serialized = values.dumps(value)
+    except Exception as error:
+        raise unpicklable(value, error, what, "value") from error
+    return store(serialized)
+
+
+def failure(error: BaseException, name: str, store: SegmentStore, actor: str | None = None) -> Payload:
+    """Return the payload of what a task raised."""
+    text = str(error)
+    hint = _READ_ONLY_HINT if "read-only" in text or "readonly" in text else ""
+    payload = pack(dump_error(error, name, actor, hint), store, is_error=True)
+    without_traceback(error)
+    return payload
+
+
+def may_retry(error: BaseException, body: Body) -> bool:
+    """Tell whether the error is one that `retry_exceptions` names."""
+    if not body.retry_on:
+        return False
+    try:
+        classes = values.loads(body.retry_on)
+    except Exception:
+        return False
+    cause = error.cause if isinstance(error, RayTaskError) and error.cause is not None else error
+    return isinstance(error, classes) or isinstance(cause, classes)
+
+
+def plain_failure(error: Exception) -> Payload:
+    """Return the payload of an error of our own, which says it all and has no remote traceback."""
+    data = values.code_dumps(error).data
+    return Payload(data=data, size=len(data), is_error=True)

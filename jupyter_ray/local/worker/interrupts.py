@@ -1,0 +1,49 @@
+"""Soft cancel: a `KeyboardInterrupt` in the main thread, but only inside the code of the task that it is meant for.
+
+The reader thread names the task and sends SIGINT to the main thread, which ends a blocking system call too. The handler runs in the main thread
+between two of its instructions, so `enter` and `leave` need no lock. Any other SIGINT is ignored: it was meant for the notebook.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+
+class Interrupts:
+    """Delivers cancels to the main thread. Make it there."""
+
+    def __init__(self) -> None:
+        self._running: bytes | None = None
+        self._target: bytes | None = None
+        self._thread = threading.get_ident()
+
+    def install(self) -> None:
+        """Take over SIGINT, also where the driver was started with it ignored."""
+        signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._target is not None and self._target == self._running:
+            self._target = None
+            raise KeyboardInterrupt
+
+    def enter(self, task: bytes) -> None:
+        """User code of `task` begins; put `leave` into a `finally` that covers this call."""
+        self._running = task
+        if self._target == task:  # The cancel came while the arguments were unpickled.
+            self._target = None
+            raise KeyboardInterrupt
+
+    def leave(self) -> None:
+        """User code ends."""
+        self._running = None
+
+    def interrupt(self, task: bytes) -> None:
+        """Interrupt `task` if its code runs in the main thread; called from another thread."""
+        self._target = task
+        if self._running == task:
+            signal.pthread_kill(self._thread, signal.SIGINT)
+
+    def __repr__(self) -> str:
+        return f"<Interrupts: {'in' if self._running else 'outside of'} user code>"

@@ -1,0 +1,303 @@
+"""The worker process.
+
+ reader thread ── Execute ──► Backlog ──► main thread: runs tasks in order, or an actor's calls
+        │                                  (a threaded actor: pools; an async one: the event loop)
+        └─ Interrupt, Recall, Exit, Consume: acted on in the reader thread
+
+The main thread owns user code. When it is about to wait for a value, what has not begun is given back to the runtime, since it may be just what it waits for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import os
+import socket
+import sys
+import threading
+from typing import Any
+
+from jupyter_ray.config import LOG_INTERVAL, shared_memory_folder
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.exceptions import RaySystemError, TaskCancelledError
+from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.definitions import Library
+from jupyter_ray.local.engine.local import LocalEngine
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.store.segments import SegmentStore
+from jupyter_ray.local.worker import calling, process
+from jupyter_ray.local.worker.actors import AsyncActor, ThreadedActor, method_of
+from jupyter_ray.local.worker.backlog import Backlog
+from jupyter_ray.local.worker.interrupts import Interrupts
+from jupyter_ray.local.worker.output import Output
+from jupyter_ray.local.worker.running import Function, Runner
+from jupyter_ray.local.worker.setup import WorkerSetup
+from jupyter_ray.resources import amounts
+
+__all__ = ["WorkerSetup", "main"]
+
+
+def main(setup: WorkerSetup) -> None:
+    """Be a worker until the runtime says otherwise. Called in the forked child; does not return."""
+    process.die_with_parent()
+    fallback = os.dup(2)  # The runtime's log: for what is said before and after the session.
+    try:
+        env = process.dress(setup)
+        faulthandler.enable(fallback)
+        worker = Worker(setup, env)
+        worker.start()
+        worker.serve()
+    except RaySystemError:  # The runtime is gone.
+        process.end_with_runtime(setup.session)
+    except BaseException:
+        import traceback
+
+        os.write(fallback, traceback.format_exc().encode())
+        os._exit(1)
+    worker.leave(0)
+
+
+class Worker:
+    """One worker process: the parts, and what each message does to them."""
+
+    def __init__(self, setup: WorkerSetup, env: dict[str, Any]) -> None:
+        self._setup = setup
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(setup.socket)
+        self.backlog = Backlog(lambda execute: self.runner.let_go(execute))
+        self.interrupts = Interrupts()
+        self.client = Client(
+            connection,
+            SegmentStore(shared_memory_folder(setup.session), setup.worker),
+            {
+                m.Execute: self._on_execute,
+                m.Interrupt: self._on_interrupt,
+                m.Recall: self._on_recall,
+                m.Exit: self._on_exit,
+                m.Consume: self._on_consume,
+                m.Define: self._on_define,
+            },
+            on_death=lambda reason: process.end_with_runtime(setup.session),
+            chores={"logs": (LOG_INTERVAL, lambda: self.output.flush())},
+        )
+        self.client.blocking = self.backlog
+        self.output = Output(self.client.send, lambda: self.client.want("logs"))
+        self.process = ProcessContext(
+            job=setup.job,
+            node=setup.node,
+            worker=setup.worker + b"\0" * 12,  # Ray's worker ids have 28 bytes.
+            is_driver=False,
+            namespace=setup.namespace,
+            session=setup.session,
+            runtime_env=env or None,
+        )
+        self.engine = LocalEngine(self.client, self.process)
+        self.library = Library(self._granted)
+        self.runner = Runner(self.client, self.engine, self.output, self.interrupts)
+        self.devices = process.Devices()
+        self._calls: dict[str, int] = {}
+        self._main: m.Execute | None = None
+        self._threaded: ThreadedActor | None = None
+        self._async: AsyncActor | None = None
+        self._leaving = threading.Lock()
+
+    def start(self) -> None:
+        """Take over the process, and say hello."""
+        self.interrupts.install()
+        self.output.main_task = self._main_context
+        self.output.capture()
+        registry.set_current(self.engine)
+        process.title(self._setup.idle_title)
+        gc.enable()
+        self.client.start(m.Hello("worker", self._setup.worker, os.getpid()))
+
+    def _granted(self, contained: list[bytes]) -> None:
+        for counted in contained:
+            self.client.references.granted(counted)
+
+    def _main_context(self) -> Any:
+        running = self._main
+        if running is not None:
+            return self.runner.contexts.get(running.task)
+        contexts = list(self.runner.contexts.values())
+        return contexts[0] if len(contexts) == 1 else None
+
+    # --- the main thread ---
+
+    def serve(self) -> None:
+        """Run what comes until it is time to leave."""
+        while (execute := self.backlog.get()) is not None:
+            if self._threaded is not None:
+                self._threaded.submit(execute)
+                continue
+            self._main = execute
+            process.title(f"ray::{execute.name}")
+            if execute.kind == "task":
+                self._run_task(execute)
+            elif execute.kind == "actor":
+                self._become_actor(execute)
+                if self._async is not None:
+                    self._main = None
+                    self._async.run()
+                    return
+            else:
+                done = self.runner.run(execute, self._find_method, main=True, interruptible=False)
+                self._finish(execute, done)
+            self._main = None
+            del execute
+        if self._threaded is not None:
+            self._threaded.drain()
+
+    def _run_task(self, execute: m.Execute) -> None:
+        self.devices.give(execute.held, execute.gpus)
+        done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
+        process.title(self._setup.idle_title)
+        if self._is_last_call(execute) and not done.exiting:
+            done = _exiting(done)
+        self._finish(execute, done)
+
+    def _find_function(self, execute: m.Execute, body: m.Body) -> Function:
+        self.library.install(execute.functions)
+        self._calls[execute.definition] = self._calls.get(execute.definition, 0) + 1
+        if body.max_calls and self._calls[execute.definition] >= body.max_calls:
+            self._calls[""] = 1
+        function: Function = self.library.resolve(execute.definition)
+        return function
+
+    def _is_last_call(self, execute: m.Execute) -> bool:
+        return "" in self._calls
+
+    def _find_method(self, execute: m.Execute, body: m.Body) -> Function:
+        return method_of(self.runner.instance, body.method)
+
+    def _become_actor(self, execute: m.Execute) -> None:
+        spec = execute.spec
+        assert spec is not None
+        self.devices.give(execute.held, execute.gpus)
+        self.process.actor = spec.actor
+        self.process.actor_name = spec.name or None
+        self.process.actor_handle = spec.handle
+        self.process.namespace = spec.namespace or self.process.namespace
+        self.process.restarts = execute.restarts
+        self.process.held = amounts(execute.held)
+        self.process.gpus = execute.gpus
+        self.runner.class_name = self.output.label = spec.class_name
+        process.title(f"ray::{spec.class_name}")
+        host: AsyncActor | None = None
+        if spec.is_async:
+            host = AsyncActor(spec, self.runner, self._finish)
+            done = host.construct(execute, self._find_class)
+        else:
+            done = self.runner.run(execute, self._find_class, main=True, interruptible=False)
+        if not done.failed:
+            if spec.is_async:
+                self._async = host
+            elif spec.max_concurrency > 1 or spec.concurrency_groups:
+                self._threaded = ThreadedActor(spec, self.runner, self._finish)
+            self._label_by_repr()
+        self._finish(execute, done)
+        if host is not None and not done.failed:
+            self.backlog.redirect(host.put)
+
+    def _find_class(self, execute: m.Execute, body: m.Body) -> Function:
+        self.library.install(execute.functions)
+        kind = self.library.resolve(execute.definition)
+
+        def construct(*args: Any, **kwargs: Any) -> None:
+            self.runner.instance = kind(*args, **kwargs)
+
+        return construct
+
+    def _label_by_repr(self) -> None:
+        """An actor class with a ``__repr__`` of its own labels its lines with it (as in Ray)."""
+        if type(self.runner.instance).__repr__ is not object.__repr__:
+            with contextlib.suppress(Exception):
+                self.output.label = repr(self.runner.instance)[:100]
+
+    def _finish(self, execute: m.Execute, done: m.Done) -> None:
+        if done.exiting:
+            self._give_back(self.backlog.close())
+        busy = len(self.backlog) > 0 or (self._async is not None and self._async.busy)
+        self.runner.finish(execute, done, soon=busy and not done.exiting)
+        if done.exiting:
+            self.leave(0)
+
+    def leave(self, code: int) -> None:
+        """End the process: exit handlers, then what was printed. Does not return."""
+        if not self._leaving.acquire(blocking=False):
+            threading.Event().wait()  # Another thread is at it.
+        self.interrupts.leave()
+        process.run_exit_handlers()
+        with contextlib.suppress(RaySystemError):
+            self.output.end_task(b"")
+            self.output.flush()
+        self.client.flush()
+        os._exit(code)
+
+    # --- the reader thread ---
+
+    def _on_execute(self, execute: m.Execute) -> None:
+        references = self.client.references
+        if execute.contained:
+            references.arrived(execute.contained)
+        for payload in execute.values:
+            if payload.contained:
+                references.arrived(payload.contained)
+        if not self.backlog.put(execute):
+            self.runner.let_go(execute)
+            self._give_back([execute.task])
+
+    def _give_back(self, tasks: list[bytes]) -> None:
+        if tasks:
+            self.client.send(m.Returned(tasks), soon=False)
+
+    def _on_recall(self, message: m.Recall) -> None:
+        self.client.send(m.Returned(self.backlog.recall()), soon=False)
+
+    def _on_interrupt(self, message: m.Interrupt) -> None:
+        waiting = self.backlog.remove(message.task)
+        if waiting is not None:
+            error = TaskCancelledError(message.task.hex(), f"The task {waiting.name} was cancelled before it began.")
+            self.client.send(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), soon=False)
+            self.runner.let_go(waiting)
+            return
+        context = self.runner.contexts.get(message.task)
+        if context is not None:
+            context.cancelled = True
+        if self._async is not None:
+            self._async.cancel(message.task)
+        elif self.process.actor is None:
+            self.interrupts.interrupt(message.task)
+
+    def _on_exit(self, message: m.Exit) -> None:
+        self.backlog.put_end()
+
+    def _on_consume(self, message: m.Consume) -> None:
+        producer = self.runner.producers.get(message.task)
+        if producer is not None:
+            producer.consumed(message.index)
+
+    def _on_define(self, message: m.Define) -> None:
+        self.library.install([message.function])
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._setup.worker.hex()}: {len(self.backlog)} waiting, {self.client!r}>"
+
+
+def _exiting(done: m.Done) -> m.Done:
+    return m.Done(done.task, done.returns, done.failed, done.cancelled, done.retry, True, done.seconds, done.error)
+
+
+# What user code touches first is imported in the template, so that a fork finds it.
+def _preload() -> None:
+    for name in ("asyncio", "concurrent.futures.thread"):
+        __import__(name)
+
+
+_preload()
+if sys.platform == "linux":
+    import ctypes
+
+    ctypes.CDLL(None)

@@ -1,0 +1,217 @@
+"""What user code prints, sent to the runtime with the task that printed it.
+
+ print() ── TaskStream ──────────────► Output (buffers by stream and task) ── Log ──► runtime
+ printf() in C, child processes ── pipe ── pump thread ──► Output, under the task that runs now
+
+Owner: `_lock` guards the buffers and the reading ends of the pipes; whoever fills a buffer sends it. A socket that is full stops the printer: that is
+the brake on a flood.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import io
+import os
+import select
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
+
+from jupyter_ray.engine.context import TaskContext, current_task
+from jupyter_ray.local.protocol.messages import Log
+
+StreamName = Literal["stdout", "stderr"]
+_FULL = 32 * 1024
+_PIPE = 1 << 20
+"""Bytes that C code may print while it keeps Python from reading (it holds the interpreter lock)."""
+
+
+class _Buffer:
+    __slots__ = ("context", "parts", "size", "stream")
+
+    def __init__(self, stream: StreamName, context: TaskContext | None) -> None:
+        self.stream = stream
+        self.context = context
+        self.parts: list[str] = []
+        self.size = 0
+
+
+class Output:
+    """The buffers of one worker.
+
+    Parameters
+    ----------
+    send
+        Sends a `Log`.
+    wake
+        Asks for `flush` after `config.LOG_INTERVAL`.
+    """
+
+    def __init__(self, send: Callable[[Log], None], wake: Callable[[], None]) -> None:
+        self._send = send
+        self._wake = wake
+        self._lock = threading.RLock()
+        self._buffers: dict[tuple[StreamName, bytes | None], _Buffer] = {}
+        self._pipes: dict[int, StreamName] = {}
+        self._poll = select.poll()
+        self._flush_c: Callable[[Any], Any] = lambda _: None
+        self.label = ""
+        """What stands before an actor's lines: its class, or the instance's ``repr``."""
+        self.main_task: Callable[[], TaskContext | None] = lambda: None
+        """The task that runs now, for what C code prints."""
+
+    def write(self, stream: StreamName, text: str, context: TaskContext | None) -> None:
+        """Take what `context` printed."""
+        if not text:
+            return
+        key = (stream, None if context is None else context.task)
+        with self._lock:
+            buffer = self._buffers.get(key)
+            if buffer is None:
+                buffer = self._buffers[key] = _Buffer(stream, context)
+                self._wake()
+            buffer.parts.append(text)
+            buffer.size += len(text)
+            if buffer.size >= _FULL:
+                del self._buffers[key]
+                self._emit(buffer)
+
+    def flush(self) -> None:
+        """Send all that waits."""
+        with self._lock:
+            while self._buffers:
+                self._emit(self._buffers.pop(next(iter(self._buffers))))
+
+    def end_task(self, task: bytes) -> None:
+        """Send what a task printed: nothing of it may come after its result."""
+        if self._pipes:
+            self._flush_c(None)
+            if self._poll.poll(0):
+                self._drain()
+        if self._buffers:
+            with self._lock:
+                for stream in ("stdout", "stderr"):
+                    buffer = self._buffers.pop((stream, task), None)  # type: ignore[arg-type]
+                    if buffer is not None:
+                        self._emit(buffer)
+
+    def _emit(self, buffer: _Buffer) -> None:
+        context = buffer.context
+        text = "".join(buffer.parts)
+        for start in range(0, len(text), 4 * _FULL):
+            part = text[start : start + 4 * _FULL]
+            if context is None:
+                self._send(Log(buffer.stream, part, self.label))
+            else:
+                name = context.name if context.actor is None else self.label or context.name
+                self._send(Log(buffer.stream, part, name, context.task, context.actor, context.cell))
+
+    # --- what does not go through sys.stdout ---
+
+    def capture(self) -> None:
+        """Replace ``sys.stdout`` and ``sys.stderr``, and lead the file descriptors 1 and 2 into pipes."""
+        sys.stdout = sys.__stdout__ = TaskStream(self, "stdout")  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = TaskStream(self, "stderr")  # type: ignore[misc]
+        for descriptor, stream in ((1, "stdout"), (2, "stderr")):
+            reading, writing = os.pipe()
+            if hasattr(fcntl, "F_SETPIPE_SZ"):
+                try:
+                    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+                except OSError:  # The user has too many large pipes: the usual size does.
+                    pass
+            os.dup2(writing, descriptor)
+            os.close(writing)
+            os.set_blocking(reading, False)
+            self._pipes[reading] = stream  # type: ignore[assignment]
+            self._poll.register(reading, select.POLLIN)
+        self._flush_c = ctypes.CDLL(None).fflush
+        threading.Thread(target=self._pump, name="jupyter_ray output", daemon=True).start()
+
+    def _pump(self) -> None:
+        poll = select.poll()
+        for descriptor in self._pipes:
+            poll.register(descriptor, select.POLLIN)
+        while True:
+            poll.poll()
+            self._drain()
+
+    def _drain(self) -> None:
+        with self._lock:
+            context = self.main_task()
+            for descriptor, stream in self._pipes.items():
+                try:
+                    data = os.read(descriptor, _PIPE)
+                except BlockingIOError:
+                    continue
+                self.write(stream, data.decode("utf-8", "replace"), context)
+
+    def __repr__(self) -> str:
+        return f"<Output: {len(self._buffers)} buffers>"
+
+
+class TaskStream(io.TextIOBase):
+    """A text stream that knows which task writes to it, also in threads and coroutines."""
+
+    def __init__(self, output: Output, name: StreamName) -> None:
+        super().__init__()
+        self._output = output
+        self._name = name
+        self.buffer = _Binary(self)
+        self.mode = "w"
+
+    @property
+    def name(self) -> str:
+        """The file's name, as of the interpreter's own streams."""
+        return f"<{self._name}>"
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of `buffer`."""
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        """What becomes of bytes that are no text."""
+        return "replace"
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._output.write(self._name, text, current_task())
+        return len(text)
+
+    def writable(self) -> bool:
+        """Tell that one can write."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor, which leads to the same place."""
+        return 1 if self._name == "stdout" else 2
+
+    def reconfigure(self, **options: Any) -> None:
+        """Accept what `io.TextIOWrapper.reconfigure` takes; there is nothing to change."""
+
+
+class _Binary(io.RawIOBase):
+    """``sys.stdout.buffer``."""
+
+    def __init__(self, text: TaskStream) -> None:
+        super().__init__()
+        self._text = text
+
+    def write(self, data: Any) -> int:
+        """Write bytes."""
+        view = bytes(data)
+        self._text.write(view.decode("utf-8", "replace"))
+        return len(view)
+
+    def writable(self) -> bool:
+        """Tell that one can write."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._text.fileno()

@@ -1,0 +1,104 @@
+"""What makes a forked process a worker: signals, surroundings, descriptors, and how it leaves.
+
+A worker never outlives its runtime: the kernel kills it when its parent dies (Linux), and it ends itself when its connection closes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import math
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_ray.config import session_folder, shared_memory_folder
+from jupyter_ray.local.engine import environment
+from jupyter_ray.local.worker.setup import WorkerSetup
+from jupyter_ray.resources import CPU, PARTS
+
+_PR_SET_PDEATHSIG = 1
+_THREADS = "OMP_NUM_THREADS"
+_DEVICES = "CUDA_VISIBLE_DEVICES"
+
+try:
+    from setproctitle import setproctitle as _set_title  # type: ignore[import-not-found, unused-ignore]
+except ImportError:
+    _set_title = None
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, where the kernel offers that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def dress(setup: WorkerSetup) -> dict[str, Any]:
+    """Take over the driver's surroundings, then the runtime environment's; return the latter."""
+    env = environment.decode(setup.env)
+    os.environ.clear()
+    os.environ.update(setup.environ)
+    os.environ.update(env.get("env_vars", {}))
+    path = list(setup.sys_path)
+    path[:0] = env.get("py_modules", [])
+    folder = env.get("working_dir")
+    if folder:
+        path.insert(0, folder)
+    sys.path[:] = path
+    with contextlib.suppress(OSError):  # The driver's folder may be gone by now: stay where we are.
+        os.chdir(folder or setup.cwd)
+    sys.argv = ["ray::worker"]
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    sys.stdin = open(os.devnull)  # noqa: SIM115 - it stays open
+    return env
+
+
+def title(text: str) -> None:
+    """Set the process's title, if `setproctitle` is installed."""
+    if _set_title is not None:
+        _set_title(text)
+
+
+class Devices:
+    """Keeps the environment variables right that libraries read for their threads and GPUs."""
+
+    def __init__(self) -> None:
+        self._sets_threads = _THREADS not in os.environ
+        self._threads = 0
+        self._gpus: list[str] | None = None
+
+    def give(self, held: Mapping[str, int], gpus: list[str]) -> None:
+        """Set what a task that holds this may use; called before user code. Source: Ray."""
+        if self._sets_threads:
+            threads = max(1, math.floor(held.get(CPU, 0) / PARTS))
+            if threads != self._threads:
+                self._threads = threads
+                os.environ[_THREADS] = str(threads)
+        if gpus != self._gpus and not _is_set("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"):
+            if gpus:
+                os.environ[_DEVICES] = ",".join(gpus)
+            elif _is_set("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
+                os.environ[_DEVICES] = ""
+            self._gpus = gpus
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "0").lower() in ("1", "true")
+
+
+def end_with_runtime(session: str) -> None:
+    """Leave at once: the runtime is gone, and what it left goes too."""
+    shutil.rmtree(shared_memory_folder(session), ignore_errors=True)
+    shutil.rmtree(session_folder(session), ignore_errors=True)
+    os._exit(1)
+
+
+def run_exit_handlers() -> None:
+    """Run what user code registered with `atexit`."""
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()

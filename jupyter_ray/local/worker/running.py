@@ -1,0 +1,283 @@
+"""Running one call, whatever kind: its context, its outcome, its message back.
+
+Owner: `Runner` is shared by all threads of the worker. Each call touches only its own context and producer; the dictionaries that find them are written by
+the thread that runs the call, and read by the reader thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from typing import Any
+
+from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.exceptions import ActorDiedError, TaskCancelledError, WorkerCrashedError
+from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.engine.local import LocalEngine
+from jupyter_ray.local.protocol.codec import decode_body
+from jupyter_ray.local.protocol.messages import STREAMING, Body, Done, Execute, Item, Payload
+from jupyter_ray.local.serialization.errors import format_remote, one_line
+from jupyter_ray.local.worker import calling
+from jupyter_ray.local.worker.interrupts import Interrupts
+from jupyter_ray.local.worker.output import Output
+from jupyter_ray.resources import amounts
+
+Function = Callable[..., Any]
+
+
+class Producer:
+    """The worker's end of a stream: how far it was read."""
+
+    def __init__(self, backpressure: int) -> None:
+        self._limit = backpressure
+        self._consumed = 0
+        self.unwanted = False
+        self.changed = threading.Condition()
+        self.wake: Callable[[], None] | None = None
+        """For an async generator: called when there is room."""
+
+    def consumed(self, index: int) -> None:
+        """Take the reader's word; -1: nobody reads on."""
+        with self.changed:
+            if index < 0:
+                self.unwanted = True
+            else:
+                self._consumed = max(self._consumed, index)
+            self.changed.notify_all()
+            wake = self.wake
+        if wake is not None:
+            wake()
+
+    def has_room(self, index: int) -> bool:
+        """Tell whether item `index` + 1 may be made."""
+        return self.unwanted or self._limit <= 0 or index - self._consumed < self._limit
+
+    def wait_for_room(self, index: int) -> None:
+        """Wait until item `index` + 1 may be made."""
+        if not self.has_room(index):
+            with self.changed:
+                while not self.has_room(index):
+                    self.changed.wait()
+
+
+class Runner:
+    """Runs calls and reports them.
+
+    Parameters
+    ----------
+    client, engine
+        Of this worker.
+    output
+        What is printed.
+    interrupts
+        Soft cancels, for the main thread.
+    """
+
+    def __init__(self, client: Client, engine: LocalEngine, output: Output, interrupts: Interrupts) -> None:
+        self.client = client
+        self._engine = engine
+        self._output = output
+        self._interrupts = interrupts
+        self.contexts: dict[bytes, TaskContext] = {}
+        """Of the calls that run."""
+        self.producers: dict[bytes, Producer] = {}
+        self.instance: Any = None
+        """The actor, where this is one."""
+        self.class_name = ""
+
+    # --- before ---
+
+    def begin(self, execute: Execute, body: Body) -> TaskContext:
+        """Return the context of a call that begins."""
+        process = self._engine.process
+        name = f"{self.class_name}.{body.method}" if body.method else body.function
+        context = TaskContext(
+            task=execute.task,
+            name=execute.name,
+            function=name,
+            actor=execute.actor,
+            parent=execute.parent,
+            cell=execute.cell,
+            held=amounts(execute.held) if execute.held else dict(process.held),
+            gpus=execute.gpus or process.gpus,
+            attempt=execute.attempt,
+            runtime_env=process.runtime_env,
+        )
+        self.contexts[execute.task] = context
+        if execute.num_returns == STREAMING:
+            self.producers[execute.task] = Producer(body.backpressure)
+        return context
+
+    # --- synchronous calls ---
+
+    def run(
+        self, execute: Execute, find: Callable[[Execute, Body], Function], *, main: bool, interruptible: bool
+    ) -> Done:
+        """Run a call in this thread.
+
+        Parameters
+        ----------
+        execute
+            The call.
+        find
+            Returns the function to call; its errors are the call's.
+        main
+            This is the main thread: threads that user code starts belong to the call.
+        interruptible
+            A cancel interrupts it; otherwise it only sets the flag.
+
+        Returns
+        -------
+        Done
+            What to send.
+        """
+        body = decode_body(execute.body)
+        context = self.begin(execute, body)
+        token = enter_task(context, main=main)
+        started = time.perf_counter()
+        try:
+            try:
+                function = find(execute, body)
+                args, kwargs, inout = calling.prepare(execute, body, function, self.client.store)
+                if interruptible:
+                    self._interrupts.enter(execute.task)
+                value = function(*args, **kwargs)
+                del args, kwargs
+                if execute.num_returns == STREAMING:
+                    self.stream(execute, value)
+                    value = None
+                elif inout:
+                    value = calling.with_inout(value, inout)
+                if execute.num_returns not in (0, 1) and interruptible:
+                    # Its generator runs now.
+                    returns = self.returns(execute, context, value)
+                    self._interrupts.leave()
+                else:
+                    self._interrupts.leave() if interruptible else None
+                    returns = self.returns(execute, context, value)
+            except BaseException as error:
+                if interruptible:
+                    self._interrupts.leave()
+                return self.failed(execute, body, context, error, time.perf_counter() - started)
+            return self.succeeded(execute, context, returns, time.perf_counter() - started)
+        finally:
+            leave_task(token, main=main)
+
+    def returns(self, execute: Execute, context: TaskContext, value: Any) -> list[Payload]:
+        """Return the payloads of what a call returned."""
+        if execute.kind == "actor" or execute.num_returns == STREAMING:
+            return []
+        return calling.results(value, execute.num_returns, context.function, self._engine.store_value, self._engine.put)
+
+    def stream(self, execute: Execute, value: Any) -> None:
+        """Send the items of a generator as they come."""
+        if not isinstance(value, Iterable):
+            raise ValueError(
+                f'num_returns="streaming" wants a generator, and {execute.name} returned a {type(value).__name__}.'
+            )
+        producer = self.producers[execute.task]
+        iterator: Iterator[Any] = iter(value)
+        for index, item in enumerate(iterator, 1):
+            self.yield_item(execute, index, item)
+            del item
+            producer.wait_for_room(index)
+            if producer.unwanted:
+                if isinstance(iterator, Generator):
+                    iterator.close()
+                return
+
+    def yield_item(self, execute: Execute, index: int, item: Any) -> None:
+        """Send one item of a stream."""
+        payload = calling.payload_of(item, f"item {index} of {execute.name}", self._engine.store_value)
+        self.client.send(Item(execute.task, index, payload))
+
+    # --- after ---
+
+    def succeeded(self, execute: Execute, context: TaskContext, returns: list[Payload], seconds: float) -> Done:
+        """Return the report of a call that returned."""
+        if context.cancelled and execute.kind == "method":
+            # A running method is only told of its cancel; whoever asked for its value learns of it (as in Ray).
+            return self._cancelled(execute, context, seconds)
+        return Done(execute.task, returns, seconds=seconds)
+
+    def failed(self, execute: Execute, body: Body, context: TaskContext, error: BaseException, seconds: float) -> Done:
+        """Return the report of a call that raised."""
+        store = self.client.store
+        if context.cancelled and not isinstance(error, Exception | ActorExit):
+            return self._cancelled(execute, context, seconds)
+        if context.cancelled and execute.kind == "method":
+            return self._cancelled(execute, context, seconds)
+        if isinstance(error, ActorExit) or (isinstance(error, SystemExit) and execute.kind != "task"):
+            text = "it left by exit_actor()" if isinstance(error, ActorExit) else f"it called sys.exit({error.code!r})"
+            return self._dead(execute, f"The actor {self.class_name} is dead: {text}.", seconds, exiting=True)
+        if isinstance(error, SystemExit):
+            crashed = WorkerCrashedError(f"{context.name} ended its worker: it called sys.exit({error.code!r}).")
+            payload = calling.failure(crashed, context.function, store)
+            return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=one_line(crashed))
+        line = one_line(error)
+        if execute.kind == "actor":
+            text = f"The actor died because of an error raised in its creation task, {context.function}():\n"
+            return self._dead(execute, text + format_remote(error), seconds, line=line, init_failed=True)
+        try:
+            payload = calling.failure(error, context.function, store, self.describe())
+        except Exception as other:  # The error's own __reduce__ or __str__ fails.
+            payload = calling.failure(
+                RuntimeError(f"{type(error).__name__}, which could not be reported: {other!r}"), context.function, store
+            )
+        retry = calling.may_retry(error, body)
+        return Done(execute.task, [payload], True, retry=retry, seconds=seconds, error=line)
+
+    def _cancelled(self, execute: Execute, context: TaskContext, seconds: float) -> Done:
+        error = TaskCancelledError(execute.task.hex(), f"The task {context.name} ({execute.task.hex()}) was cancelled.")
+        payload = calling.failure(error, context.function, self.client.store)
+        return Done(execute.task, [payload], True, cancelled=True, seconds=seconds, error="cancelled")
+
+    def _dead(
+        self,
+        execute: Execute,
+        text: str,
+        seconds: float,
+        *,
+        line: str = "",
+        init_failed: bool = False,
+        exiting: bool = False,
+    ) -> Done:
+        actor = None if execute.actor is None else execute.actor.hex()
+        payload = calling.plain_failure(ActorDiedError(text, actor, init_failed))
+        return Done(execute.task, [payload], True, exiting=exiting, seconds=seconds, error=line or "the actor left")
+
+    def finish(self, execute: Execute, done: Done, *, soon: bool) -> None:
+        """Send the report, after what was printed, and let go of what the call held."""
+        self.contexts.pop(execute.task, None)
+        if execute.num_returns == STREAMING:
+            self.producers.pop(execute.task, None)
+        self._output.end_task(execute.task)
+        self.client.send(done, soon=soon)
+        self.let_go(execute)
+
+    def let_go(self, execute: Execute) -> None:
+        """Drop the hold on what the arguments contain."""
+        if execute.contained:
+            self.client.references.let_go(execute.contained)
+        for payload in execute.values:
+            if payload.contained:
+                self.client.references.let_go(payload.contained)
+
+    def describe(self) -> str | None:
+        """Return id and ``repr`` of the actor, for an error's text; None in a pooled worker."""
+        actor = self._engine.process.actor
+        if actor is None:
+            return None
+        try:
+            text = repr(self.instance)
+        except Exception:
+            text = f"<{self.class_name}>"
+        return f"{actor.hex()}, repr={text:.200}"
+
+
+async def close_async(iterator: AsyncIterator[Any]) -> None:
+    """Close an async generator; other iterators have nothing to close."""
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        await close()
