@@ -7,7 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_ray.api.parameters import Parameters, read
@@ -32,6 +32,7 @@ class Plain:
 FUNCTIONS: list[Any] = [plain, named_only, open_ended, positional, functools.partial(plain, 1), Plain, len]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(FUNCTIONS[:4]),
     st.lists(st.integers(), max_size=4),
