@@ -5,11 +5,13 @@ from __future__ import annotations
 import pickle
 from typing import Any, TypeVar
 
-from jupyter_ray.config import ACTOR_BACKLOG
+import pytest
+
 from jupyter_ray.exceptions import ActorDiedError, ResourceDeadlockError, TaskUnschedulableError
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import commands as c
+from jupyter_ray.local.scheduler import requests
 from jupyter_ray.local.scheduler.core import Scheduler
 from jupyter_ray.local.scheduler.invariants import validate
 from jupyter_ray.local.scheduler.stimuli import ClientJoined, Said, Tick, WorkerJoined, WorkerLost
@@ -83,8 +85,8 @@ class Session:
     def running(self) -> list[str]:
         return sorted(t.spec.name for t in self.scheduler.state.tasks.values() if t.state.value == "running")
 
-    def get(self, task: bytes, request: int, client: bytes = DRIVER, **options: Any) -> None:
-        self.say(client, m.Get(request, [return_id(task, 1)], **options))
+    def get(self, made_by: bytes, request: int, client: bytes = DRIVER, **options: Any) -> None:
+        self.say(client, m.Get(request, [return_id(made_by, 1)], **options))
 
     def error_of(self, request: int) -> BaseException:
         reply = next(each for each in self.of(m.Reply) if each.request == request)
@@ -113,13 +115,13 @@ def test_a_blocked_task_lends_its_cpu_and_resumes_only_when_it_holds_it_again() 
 
 def test_the_answer_waits_while_another_task_has_the_cpu() -> None:
     session = Session(CPU=1)
+    quick = session.actor()
     outer = session.submit("outer")
     worker = session.worker_of(outer)
-    slow = session.submit("slow", num_returns=1)
-    quick = session.actor()
-    call = session.submit("call", kind="method", actor=quick, demand={}, client=worker)
+    slow = session.submit("slow")
+    call = session.submit("call", worker, kind="method", actor=quick, demand={})
     session.get(call, 3, worker, task=outer)
-    assert session.running() == ["slow"] or "slow" in session.running()
+    assert "slow" in session.running()
     session.finish(call)
     assert not session.of(m.Reply, worker)
     session.finish(slow)
@@ -139,10 +141,11 @@ def test_callers_of_an_actor_take_turns() -> None:
     session.finish(mine)
 
 
-def test_a_flood_is_braked_until_calls_have_ended() -> None:
+def test_a_flood_is_braked_until_calls_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "ACTOR_BACKLOG", 40)
     session = Session(CPU=2)
     actor = session.actor()
-    calls = [session.submit("call", kind="method", actor=actor, demand={}) for _ in range(ACTOR_BACKLOG // 2 + 2)]
+    calls = [session.submit("call", kind="method", actor=actor, demand={}) for _ in range(22)]
     session.say(DRIVER, m.AwaitRoom(9, actor))
     assert not session.of(m.Reply)
     session.finish(calls[0], seconds=1.0)
