@@ -2,8 +2,8 @@
 
 Who owns what: `Watch` sets an environment variable in the test process. Every process started from it inherits the
 variable, also one that has left for a session of its own and has lost its parents, as the runtime does by design. So
-processes are told apart from those of another test run on the same machine, and a folder belongs to this run unless
-a living process of somebody else uses it.
+processes are told apart from those of another test run on the same machine. A folder belongs to this run unless a
+living process of somebody else names its session on the command line, as every runtime does.
 """
 
 from __future__ import annotations
@@ -49,18 +49,25 @@ class Watch:
         return {pid: line for pid, line in lines.items() if line is not None}
 
     def folders(self) -> list[Path]:
-        """Session folders and shared memory that appeared since, less those in use by processes of others."""
+        """Session folders and shared memory that appeared since, less those of runtimes that others started."""
         new = sorted(set(_folders()) - self._folders)
-        return [folder for folder in new if not self._is_used_by_others(folder)] if new else []
+        others = self._command_lines_of_others() if new else ""
+        return [folder for folder in new if _session(folder) not in others]
 
     def leftovers(self, patience: float, processes: bool = True) -> list[str]:
-        """What is still there after at most `patience` seconds; empty as soon as nothing is."""
+        """What is still there after at most `patience` seconds; empty as soon as nothing is.
+
+        Only what was there all the time counts: what appears while we wait is somebody else's.
+        """
         deadline = time.monotonic() + patience
+        left: dict[int | Path, str] | None = None
         while True:
-            found = [f"process {line}" for line in self.processes().values()] if processes else []
-            found += [str(path) for path in self.folders()]
-            if not found or time.monotonic() > deadline:
-                return found
+            now: dict[int | Path, str] = {path: str(path) for path in self.folders()}
+            if processes:
+                now |= {pid: f"process {line}" for pid, line in self.processes().items()}
+            left = {key: line for key, line in now.items() if left is None or key in left}
+            if not left or time.monotonic() > deadline:
+                return sorted(left.values())
             time.sleep(0.1)
 
     def end(self) -> None:
@@ -78,28 +85,27 @@ class Watch:
         except (psutil.Error, OSError):  # it ended, or belongs to another user
             return False
 
-    def _is_used_by_others(self, folder: Path) -> bool:
-        text = str(folder)
+    def _command_lines_of_others(self) -> str:
+        lines = []
         for process in psutil.process_iter():
             if process.pid == self.owner or self._is_ours(process):
                 continue
             try:
-                if folder.name in " ".join(process.cmdline()):
-                    return True
-                used = [entry.path for entry in process.memory_maps()] + [entry.path for entry in process.open_files()]
-                if any(path.startswith(text) for path in used):
-                    return True
-                if any(text in str(entry.laddr) for entry in process.net_connections(kind="unix")):
-                    return True
+                lines.append(" ".join(process.cmdline()))
             except (psutil.Error, OSError):
                 continue
-        return False
+        return "\n".join(lines)
 
 
 def _folders() -> list[Path]:
     shared = Path("/dev/shm")
     places = [Path(tempfile.gettempdir()), *([shared] if shared.is_dir() else [])]
     return [path for place in places for path in place.glob(PATTERN)]
+
+
+def _session(folder: Path) -> str:
+    """Return the session's name in a folder's: both `jupyter_ray-0-f00` and `jupyter_ray-0-f00-shm` give `f00`."""
+    return folder.name.removesuffix("-shm").split("-", 2)[-1]
 
 
 def _describe(process: psutil.Process) -> str | None:
