@@ -143,10 +143,12 @@ export class RayModel implements IRayMonitor, IDisposable {
   /** Looks whether the kernel has the extension; says hello as soon as it has, or if the kernel cannot tell. */
   private _look(attempt = 0): void {
     const comm = this._comm;
-    if (comm === null) {
+    // JupyterLab holds back for seconds what is sent to a busy kernel before the connection stands.
+    if (comm === null || comm.kernel.connectionStatus !== 'connected') {
       return;
     }
     clearTimeout(this._askTimer);
+    this._lastLook = Date.now();
     const round = (this._round += 1);
     this._patience ??= setTimeout(() => {
       this._giveUp();
@@ -230,9 +232,7 @@ export class RayModel implements IRayMonitor, IDisposable {
       return;
     }
     if (outcome.kind === 'gap') {
-      if (!this._asking) {
-        this._hello();
-      }
+      this._onGap();
       return;
     }
     this._state = outcome.state;
@@ -242,6 +242,17 @@ export class RayModel implements IRayMonitor, IDisposable {
       this._onSnapshot(message.epoch);
     }
     this._changed.emit();
+  }
+
+  private _onGap(): void {
+    if (this._asking) {
+      return;
+    }
+    if (this._state !== null) {
+      this._hello();
+    } else if (Date.now() - this._lastLook >= HELLO_AT_MOST_EVERY) {
+      this._look(); // it may be left over from a process that is gone
+    }
   }
 
   /**
@@ -281,7 +292,7 @@ export class RayModel implements IRayMonitor, IDisposable {
         this._link = 'live';
         this._changed.emit();
         this._hello();
-      } else if (this._link === 'absent') {
+      } else if (this._link !== 'live') {
         this._look();
       }
     } else if (this._link === 'live') {
@@ -320,6 +331,7 @@ export class RayModel implements IRayMonitor, IDisposable {
   private _isDisposed = false;
   private _lastAck = -Infinity;
   private _lastHello = -Infinity;
+  private _lastLook = -Infinity;
   private _link: Link = 'none';
   private _patience: ReturnType<typeof setTimeout> | undefined;
   private _problem: string | null = null;

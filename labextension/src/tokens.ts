@@ -17,6 +17,7 @@ export type IKernelPort = Pick<
   | 'clientId'
   | 'username'
   | 'status'
+  | 'connectionStatus'
   | 'isDisposed'
   | 'iopubMessage'
   | 'statusChanged'

@@ -1,6 +1,6 @@
 /** Fakes of what JupyterLab gives: a kernel connection, notebooks and a shell, each with its signals. */
 
-import type { Kernel, KernelMessage } from '@jupyterlab/services';
+import type { Kernel } from '@jupyterlab/services';
 import { Signal } from '@lumino/signaling';
 import type { Widget } from '@lumino/widgets';
 
@@ -24,6 +24,7 @@ export class FakeKernel {
   readonly clientId = 'client';
   readonly username = '';
   status: Kernel.Status = 'idle';
+  connectionStatus: Kernel.ConnectionStatus = 'connected';
   isDisposed = false;
   readonly sent: Sent[] = [];
   readonly iopubMessage = new Signal<this, unknown>(this);
@@ -74,6 +75,7 @@ export class FakeKernel {
   }
 
   connection(status: Kernel.ConnectionStatus): void {
+    this.connectionStatus = status;
     this.connectionStatusChanged.emit(status);
   }
 }

@@ -46,6 +46,19 @@ describe('attaching', () => {
     expect(kernel.types()).toEqual([]);
   });
 
+  it('waits for the connection', async () => {
+    kernel.connectionStatus = 'connecting';
+    model.attach(kernel.port);
+    await pass(10_000);
+    expect(model.link).toBe('asking');
+    expect(kernel.sent).toEqual([]);
+    kernel.connection('connected');
+    await pass();
+    expect(kernel.types()).toEqual(['hello']);
+    kernel.push(snapshot());
+    expect(model.link).toBe('live');
+  });
+
   it('says hello again, with growing pauses, until a snapshot comes', async () => {
     await live();
     kernel.push(delta(9));
@@ -233,10 +246,11 @@ describe('mishaps', () => {
     expect(model.state).toBeNull();
     await pass(2000);
     expect(model.link).toBe('absent');
-    // Left over from the old process.
+    // Left over from the old process: nobody is greeted for it.
     kernel.push(delta(2));
     await pass(1000);
     expect(model.state).toBeNull();
+    expect(kernel.types()).toEqual([]);
     kernel.push(snapshot(1, {}, 'e2'));
     expect(model.link).toBe('live');
     await pass(2000);
