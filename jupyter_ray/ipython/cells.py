@@ -62,7 +62,7 @@ class Cells:
     def of(cls, shell: Any) -> Cells:
         """Return the cells of an IPython shell, with a kernel or without."""
         kernel = getattr(shell, "kernel", None)
-        return cls(getattr(kernel, "get_parent", None), lambda: int(shell.execution_count))
+        return cls(getattr(kernel, "get_parent", None), lambda: int(shell.displayhook.prompt_count))
 
     def __repr__(self) -> str:
         return f"<Cells {len(self._cells)} known>"

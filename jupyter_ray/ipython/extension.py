@@ -6,6 +6,7 @@ the background, and binds to its resources at the first use.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from jupyter_ray.ipython.magics import RayMagics
@@ -21,7 +22,15 @@ def load_ipython_extension(shell: Any) -> None:
     notebook = Notebook(shell)
     notebook.open()
     shell.register_magics(RayMagics(shell, notebook))
+    shell.input_transformers_cleanup.append(_help_without_a_cell)
     setattr(shell, _ATTRIBUTE, notebook)
+
+
+def _help_without_a_cell(lines: list[str]) -> list[str]:
+    """Make ``%%remote --help`` work alone in a cell: IPython refuses a cell magic that has nothing below it."""
+    first, rest = (lines[0] if lines else ""), lines[1:]
+    is_help = first.startswith("%%remote ") and ("--help" in first.split() or "-h" in first.split())
+    return [first[1:]] if is_help and not "".join(rest).strip() else lines
 
 
 def unload_ipython_extension(shell: Any) -> None:
@@ -31,6 +40,8 @@ def unload_ipython_extension(shell: Any) -> None:
         return
     setattr(shell, _ATTRIBUTE, None)
     notebook.close()
+    with contextlib.suppress(ValueError):
+        shell.input_transformers_cleanup.remove(_help_without_a_cell)
     magics = shell.magics_manager.magics
     for kind, names in (("line", ("remote", "ray")), ("cell", ("remote",))):
         for name in names:

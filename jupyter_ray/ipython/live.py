@@ -128,9 +128,12 @@ class Line:
             self.changed = True
 
     def elapsed(self, now: float) -> float | None:
-        """Return for how many seconds the task has run, or ran; None before it started."""
+        """Return for how many seconds the task has run, or ran; None before it started.
+
+        A task can be over before the event of its start is here: then it is the time since it was submitted.
+        """
         if self.started is None:
-            return None
+            return None if self.ended is None else max(0.0, self.ended - self.submitted)
         return max(0.0, (self.ended if self.ended is not None else now) - self.started)
 
     def bundle(self, now: float) -> Bundle:

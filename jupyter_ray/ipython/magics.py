@@ -1,4 +1,7 @@
-"""The magics: ``%%remote``, ``%remote`` and ``%ray``. They parse, call and return."""
+"""The magics: ``%%remote``, ``%remote`` and ``%ray``. They parse, call and return.
+
+What a magic works with is imported when it is used, because ``%load_ext`` imports this module and must be quick.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 
-from jupyter_ray.api import calls, session
+from jupyter_ray.api import session
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayError
-from jupyter_ray.ipython import reports, tracebacks
+from jupyter_ray.ipython import tracebacks
 from jupyter_ray.ipython.arguments import HelpPrinted, Parser, amount, given, positive, words
-from jupyter_ray.ipython.submit import checked_name, submit_cell
 
 if TYPE_CHECKING:
     from jupyter_ray.ipython.notebook import Notebook
@@ -90,6 +92,9 @@ class RayMagics(Magics):
     @line_cell_magic
     def remote(self, line: str, cell: str | None = None) -> Any:
         """Run a cell, or an expression, as a task; ``%%remote --help`` tells more."""
+        from jupyter_ray.api import calls
+        from jupyter_ray.ipython.submit import checked_name, submit_cell
+
         try:
             tokens, rest = _REMOTE.split(line)
             options = _REMOTE.read(tokens)
@@ -102,13 +107,13 @@ class RayMagics(Magics):
             raise UsageError("%remote needs an expression, %%remote a cell below it. See %%remote --help.")
         if options.out is not None:
             checked_name(options.out)
-        number = self.shell.execution_count
+        number = self.shell.displayhook.prompt_count
         name = options.name or f"cell[{number}]"
-        asked = {**given(options, "num_cpus", "num_gpus"), "name": name}
+        asked = given(options, "num_cpus", "num_gpus")
         notebook = self._notebook
         notebook.board.record()
         try:
-            ref = submit_cell(self.shell, code, number, asked, first_line=1 if cell is None else 2)
+            ref = submit_cell(self.shell, code, name, number, asked, first_line=1 if cell is None else 2)
         except BaseException as error:
             notebook.board.forget()
             if isinstance(error, RayError | NameError | TypeError | ValueError | SyntaxError):
@@ -151,10 +156,15 @@ class RayMagics(Magics):
 
     def _status(self, tokens: Sequence[str]) -> None:
         _STATUS.read(tokens)
+        from jupyter_ray.ipython import reports
+
+        self._notebook.settle()
         self._notebook.show(reports.status(self._notebook.hub.snapshot(), reports.engine_facts(registry.current())))
 
     def _start(self, tokens: Sequence[str]) -> None:
         options = _START.read(tokens)
+        from jupyter_ray.ipython import reports
+
         running = registry.current()
         if running is not None and running.alive:
             raise UsageError("%ray start: a runtime is in use. `%ray stop` ends it.")
@@ -172,6 +182,9 @@ class RayMagics(Magics):
 
     def _logs(self, tokens: Sequence[str]) -> None:
         options = _LOGS.read(tokens)
+        from jupyter_ray.ipython import reports
+
+        self._notebook.settle()
         self._notebook.router.flush(1.0)
         spool = self._notebook.router.spool
         lines = spool.lines(options.what, grep=options.grep)
@@ -182,6 +195,9 @@ class RayMagics(Magics):
 
     def _why(self, tokens: Sequence[str]) -> None:
         options = _WHY.read(tokens)
+        from jupyter_ray.ipython import reports
+
+        self._notebook.settle()
         print("\n".join(reports.why(self._notebook.hub.snapshot(), options.what)))
 
 

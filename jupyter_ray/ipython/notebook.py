@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.api import session
+from jupyter_ray.config import EVENT_INTERVAL
 from jupyter_ray.engine import context, registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.refs import ObjectRef
@@ -126,6 +128,11 @@ class Notebook:
             engine.cancel(return_id(bytes.fromhex(task), 1), force=force, recursive=True)
 
     # For the magics
+
+    def settle(self) -> None:
+        """Wait until what has just happened is known: the engine tells its events in batches."""
+        if self._engine is not None:
+            time.sleep(2 * EVENT_INTERVAL)
 
     def show(self, bundle: Bundle) -> None:
         """Show something in the cell that runs."""

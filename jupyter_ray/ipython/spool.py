@@ -98,15 +98,22 @@ class Spool:
         grep
             Only lines that contain this text.
         """
+        begun: dict[tuple[str | None, int, str], str] = {}
         for event in self:
             if cell is not None and event.cell != cell:
                 continue
             if what is not None and not _matches(event, what):
                 continue
             prefix = f"({event.name} pid={event.pid}) "
-            for line in event.text.splitlines():
+            source = (event.task, event.pid, event.stream)
+            *whole, rest = (begun.pop(source, prefix) + event.text).split("\n")
+            for number, line in enumerate(whole):
+                line = line if number == 0 else prefix + line
                 if grep is None or grep in line:
-                    yield prefix + line
+                    yield line
+            if rest and (whole or rest != prefix):
+                begun[source] = prefix + rest if whole else rest
+        yield from (line for line in begun.values() if grep is None or grep in line)
 
     def close(self) -> None:
         """Give the disk space back; safe to repeat."""

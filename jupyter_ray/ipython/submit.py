@@ -11,7 +11,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from jupyter_ray.api.remote import RemoteFunction, remote
+from jupyter_ray.api.remote import remote
 from jupyter_ray.engine.refs import ObjectRef, collecting
 from jupyter_ray.ipython.free_names import free_names
 from jupyter_ray.ipython.remote_cell import run_cell
@@ -22,7 +22,9 @@ _NOT_SENT = frozenset({"get_ipython", "exit", "quit", "open", "display"})
 _MAGIC = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?([%!].*)", re.MULTILINE)
 
 
-def submit_cell(shell: Any, code: str, number: int, options: Mapping[str, Any], *, first_line: int) -> ObjectRef[Any]:
+def submit_cell(
+    shell: Any, code: str, name: str, number: int, options: Mapping[str, Any], *, first_line: int
+) -> ObjectRef[Any]:
     """Submit code as a task with the notebook's variables that it reads.
 
     Parameters
@@ -31,6 +33,8 @@ def submit_cell(shell: Any, code: str, number: int, options: Mapping[str, Any], 
         The IPython shell: its namespace, and its syntax.
     code
         The code as written.
+    name
+        Of the task.
     number
         The number of the cell, for tracebacks.
     options
@@ -58,7 +62,8 @@ def submit_cell(shell: Any, code: str, number: int, options: Mapping[str, Any], 
             f"magics and shell commands{what} run in the notebook only: use a cell of its own, or subprocess.run."
         )
     variables = collect(shell.user_ns, names.required, names.optional, tree)
-    task = _task().options(**options)
+    task = remote(run_cell).options(**options, name=name)
+    task._definition.name = name  # What its errors say.
     try:
         ref = task.remote(source, filename, variables)
     except Exception as error:
@@ -137,13 +142,3 @@ def checked_name(name: str) -> str:
     if not name.isidentifier() or keyword.iskeyword(name):
         raise UsageError(f"-o needs the name of a variable, not {name!r}.")
     return name
-
-
-_cached: RemoteFunction[Any] | None = None
-
-
-def _task() -> RemoteFunction[Any]:
-    global _cached
-    if _cached is None:
-        _cached = remote(run_cell)
-    return _cached

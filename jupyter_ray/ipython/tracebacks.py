@@ -1,15 +1,19 @@
 """Errors as a notebook should show them: the user's code here, the remote traceback, nothing of the runtime's own.
 
 IPython asks an exception for `_render_traceback_` before it makes a traceback itself. The errors of this package get
-that method while the extension is loaded.
+that method while the extension is loaded. Other errors that a user makes here (a wrong argument, an interrupt during
+`get`) keep IPython's traceback, but for the frames inside this package: reading its source would take IPython longer
+than the interrupt. Any other exception that comes out of this package is a bug in it, and shows where.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import sysconfig
+import traceback
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +22,8 @@ from typing import Any
 from jupyter_ray.exceptions import RayError, RayTaskError
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
+_USERS = (KeyboardInterrupt, TypeError, ValueError)
+_FILE = re.compile(r'File "([^"]+)"')
 _HOOK = "_render_traceback_"
 
 
@@ -28,8 +34,19 @@ def install(shell: Any) -> Callable[[], None]:
         return render(shell, error)
 
     setattr(RayError, _HOOK, hook)
+    formatter = shell.InteractiveTB
+    full = formatter.structured_traceback
+
+    def structured_traceback(kind: Any = None, error: Any = None, entry: Any = None, *args: Any, **named: Any) -> Any:
+        if isinstance(error, _USERS) and entry is not None and _comes_from_here(entry):
+            return full(kind, error, _cut(entry), tb_offset=0)
+        return full(kind, error, entry, *args, **named)
+
+    formatter.structured_traceback = structured_traceback
 
     def undo() -> None:
+        if formatter.__dict__.get("structured_traceback") is structured_traceback:
+            del formatter.structured_traceback
         if RayError.__dict__.get(_HOOK) is hook:
             delattr(RayError, _HOOK)
 
@@ -46,7 +63,7 @@ def render(shell: Any, error: BaseException) -> list[str]:
 
 def remote(shell: Any, error: RayTaskError) -> str:
     """Return the remote traceback, in colour where the shell has colours."""
-    text = error.traceback_str.rstrip()
+    text = _FILE.sub(functools.partial(_cell_name, shell), error.traceback_str.rstrip())
     if not has_colours(shell):
         return text
     try:
@@ -57,6 +74,13 @@ def remote(shell: Any, error: RayTaskError) -> str:
     return str(pygments.highlight(text, lexers.PythonTracebackLexer(), formatters.TerminalFormatter())).rstrip("\n")
 
 
+def _cell_name(shell: Any, found: re.Match[str]) -> str:
+    """Return ``File "Cell In[3]"`` where the file is what IPython made of a cell, as in its own tracebacks."""
+    names: dict[str, int] = getattr(getattr(shell, "compile", None), "_filename_map", {})
+    number = names.get(found.group(1))
+    return f'File "Cell In[{number}]"' if number is not None else found.group(0)
+
+
 def has_colours(shell: Any) -> bool:
     """Tell whether the user wants colours."""
     return str(getattr(shell, "colors", "")).lower() not in ("nocolor", "")
@@ -64,13 +88,11 @@ def has_colours(shell: Any) -> bool:
 
 def in_one_line(shell: Any, error: BaseException) -> None:
     """Make an error, found before anything ran, render without a traceback: it would only show the magic's own code."""
-    if isinstance(error, SyntaxError):
-        text = "".join(shell.SyntaxTB.structured_traceback(type(error), error, []))
-    else:
-        name = type(error).__name__
-        if has_colours(shell):
-            name = f"\x1b[31m{name}\x1b[39m"
-        text = f"{name}: {error}"
+    *before, last = traceback.format_exception_only(type(error), error)
+    name, colon, message = last.partition(":")
+    if has_colours(shell):
+        name = f"\x1b[31m{name}\x1b[39m"
+    text = "".join([*before, name, colon, message]).rstrip()
     error._render_traceback_ = lambda: [text]  # type: ignore[attr-defined]
 
 
@@ -82,26 +104,34 @@ def _local(shell: Any, error: BaseException, message: str) -> list[str]:
     return lines
 
 
-def _cut(traceback: types.TracebackType | None) -> types.TracebackType | None:
+def _comes_from_here(entry: types.TracebackType | None) -> bool:
+    while entry is not None:
+        if entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            return True
+        entry = entry.tb_next
+    return False
+
+
+def _cut(entry: types.TracebackType | None) -> types.TracebackType | None:
     """Return the traceback without the frames of IPython, of this package, and of what this package called."""
     kept: types.TracebackType | None = None
-    for each in reversed(list(_user_entries(traceback))):
+    for each in reversed(list(_user_entries(entry))):
         kept = types.TracebackType(kept, each.tb_frame, each.tb_lasti, each.tb_lineno)
     return kept
 
 
-def _user_entries(traceback: types.TracebackType | None) -> Iterator[types.TracebackType]:
+def _user_entries(entry: types.TracebackType | None) -> Iterator[types.TracebackType]:
     inside = False
-    while traceback is not None:
-        name = traceback.tb_frame.f_code.co_filename
+    while entry is not None:
+        name = entry.tb_frame.f_code.co_filename
         if name.startswith(_PACKAGE):
             inside = True
         elif is_shell(name):
             inside = False
         elif not (inside and _is_standard_library(name)):
             inside = False
-            yield traceback
-        traceback = traceback.tb_next
+            yield entry
+        entry = entry.tb_next
 
 
 def is_shell(name: str) -> bool:
