@@ -49,6 +49,8 @@ class ProcessContext:
     held: dict[str, float] = dataclasses.field(default_factory=dict)
     gpus: list[str] = dataclasses.field(default_factory=list)
     runtime_env: dict[str, Any] | None = None
+    preset_gpus: bool = False
+    """The driver had ``CUDA_VISIBLE_DEVICES`` set: ids of GPUs are its words, not numbers."""
 
 
 _task: contextvars.ContextVar[TaskContext | None] = contextvars.ContextVar("jupyter_ray_task", default=None)
