@@ -73,7 +73,8 @@ export function Details(props: DetailsProps): React.ReactElement | null {
   ];
   const force = asked === task.id;
   return (
-    <aside
+    <div
+      role="group"
       className="jr-Details"
       aria-label={trans.__('Selected task')}
       data-testid="jr-details"
@@ -131,6 +132,6 @@ export function Details(props: DetailsProps): React.ReactElement | null {
           )
         )}
       </dl>
-    </aside>
+    </div>
   );
 }

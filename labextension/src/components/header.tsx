@@ -44,7 +44,7 @@ export function Header(props: {
   const pid = runtime?.pid ?? null;
   const hint = pid === null ? place : trans.__('%1, process %2', place, pid);
   return (
-    <header className="jr-Header">
+    <div className="jr-Header">
       <div
         className="jr-Header-line"
         role="status"
@@ -73,7 +73,7 @@ export function Header(props: {
           )}
         </p>
       )}
-    </header>
+    </div>
   );
 }
 

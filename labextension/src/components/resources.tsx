@@ -86,9 +86,10 @@ function Chips(props: {
     if (share.amount === whole) {
       return '';
     }
-    return share.amount === share.count && share.count === 1
-      ? ''
-      : ` ×${amount(share.amount, resource.id)}`;
+    if (share.amount === share.count) {
+      return share.count === 1 ? '' : ` ×${share.count}`;
+    }
+    return ` ${amount(share.amount, resource.id)}`;
   };
   const chip = (share: Share, lent: boolean): React.ReactElement => {
     const label = `${share.label}${written(share)}`;

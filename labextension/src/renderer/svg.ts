@@ -89,12 +89,7 @@ export class SvgRenderer implements GraphRenderer {
     }
     const fit = Math.max(FIT_AT_LEAST, Math.min(1, node.clientWidth / scene.width));
     const scale = view.zoom === 'fit' ? fit : view.zoom;
-    set(this._svg, {
-      width: Math.ceil(scene.width * scale),
-      height: Math.ceil(scene.height * scale),
-      viewBox: `0 0 ${scene.width} ${scene.height}`,
-      'data-grouped': String(scene.grouped)
-    });
+    this._resize(scene, scale);
     this._scrollToRevealed(scene, scale);
     const seen: Box = {
       x: (node.scrollLeft - OVERSCAN) / scale,
@@ -105,6 +100,20 @@ export class SvgRenderer implements GraphRenderer {
     this._drawEdges(scene, seen, view.selected);
     this._drawNodes(scene, seen, view);
     this._events.onDrawn(scale);
+  }
+
+  private _resize({ width, height, grouped }: Scene, scale: number): void {
+    const size = `${width} ${height} ${scale} ${grouped}`;
+    if (size === this._size) {
+      return; // to set them again costs a layout of the whole picture
+    }
+    this._size = size;
+    set(this._svg, {
+      width: Math.ceil(width * scale),
+      height: Math.ceil(height * scale),
+      viewBox: `0 0 ${width} ${height}`,
+      'data-grouped': String(grouped)
+    });
   }
 
   private _scrollToRevealed(scene: Scene, scale: number): void {
@@ -282,6 +291,7 @@ export class SvgRenderer implements GraphRenderer {
   private _revealed: string | null = null;
   private readonly _resizes = new ResizeObserver(this._schedule);
   private _scene: Scene | null = null;
+  private _size = '';
   private readonly _svg: SVGElement;
   private _view: View | null = null;
 }
