@@ -114,6 +114,9 @@ def _references(state: State) -> None:
         if actor.state is not ActorState.DEAD:
             pins.update(actor.spec.creation.dependencies)
             pins.update(actor.spec.creation.contained)
+    for client in state.clients.values():
+        for request in client.requests.values():
+            pins.update(request.pinned)
     for function in state.functions.values():
         pins.update(function.contained)
     for record in state.objects.values():
@@ -133,7 +136,7 @@ def _requests(state: State) -> None:
         for request in client.requests.values():
             if request.kind == "room" or request.done:
                 continue
-            pending = [each for each in request.ids if state.objects[each].payload is None]
+            pending = [each for each in request.pinned if state.objects[each].payload is None]
             assert pending, f"{request!r} could be answered"
             for object_id in pending:
                 assert request in state.objects[object_id].waiters, f"{request!r} is forgotten by {object_id.hex()}"

@@ -215,6 +215,8 @@ class RequestRecord:
     complete: bool = True
     count: int = 0
     """For `wait`: how many must be ready."""
+    pinned: list[bytes] = dataclasses.field(default_factory=list)
+    """Objects that must outlive their references, for this answer."""
     expires: bool = False
     error: Payload | None = None
     """What to answer for the first object that is not there, if that will never come."""

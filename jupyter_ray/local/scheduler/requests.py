@@ -10,7 +10,7 @@ from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.local.protocol.messages import AwaitRoom, Get, Payload, Reply, Wait
 from jupyter_ray.local.scheduler import errors
 from jupyter_ray.local.scheduler.commands import SetTimer
-from jupyter_ray.local.scheduler.dependencies import grant
+from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
 from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, ObjectRecord, RequestRecord
 from jupyter_ray.local.scheduler.step import Step
 
@@ -95,6 +95,8 @@ def _open(step: Step, request: RequestRecord, pending: list[ObjectRecord], messa
         request.complete = False
         reply(step, request)
         return
+    request.pinned = [object_id for object_id in request.ids if object_id in step.state.objects]
+    pin(step, request.pinned)
     for record in pending:
         record.waiters[request] = None
     task = step.state.tasks.get(message.task) if message.task is not None else None
@@ -170,7 +172,6 @@ def reply(step: Step, request: RequestRecord) -> None:
 
 def _forget(step: Step, request: RequestRecord) -> None:
     objects = step.state.objects
-    for object_id in request.ids:
-        record = objects.get(object_id)
-        if record is not None and record.waiters:
-            record.waiters.pop(request, None)
+    for object_id in request.pinned:
+        objects[object_id].waiters.pop(request, None)
+    unpin(step, request.pinned)

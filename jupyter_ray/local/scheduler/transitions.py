@@ -160,6 +160,13 @@ def _end(
     elif payload is not None:
         for object_id in returns(spec):
             seal(step, object_id, payload)
+    # Before what it frees is taken by the next one: the log must never show more held than there is.
+    if final is TaskState.FINISHED:
+        step.events.append(TaskFinished(seq=step.number(), at=step.now, task=task.id.hex()))
+    elif final is TaskState.FAILED:
+        step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=error))
+    else:
+        step.events.append(TaskCancelled(seq=step.number(), at=step.now, task=task.id.hex()))
     if spec.kind == "method":
         if task.actor is not None:
             actors.call_ended(step, task.actor, task, seconds)
@@ -177,12 +184,6 @@ def _end(
     unpin(step, spec.dependencies)
     unpin(step, spec.contained)
     state.ended[final.value] += 1
-    if final is TaskState.FINISHED:
-        step.events.append(TaskFinished(seq=step.number(), at=step.now, task=task.id.hex()))
-    elif final is TaskState.FAILED:
-        step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=error))
-    else:
-        step.events.append(TaskCancelled(seq=step.number(), at=step.now, task=task.id.hex()))
     if spec.kind == "actor" and task.actor is not None:
         _constructed(step, task, task.actor, payload, error)
 
