@@ -53,10 +53,10 @@ PRESTART = 8
 
 
 class Scheduler:
-    """The state of one session, and the one way to change it."""
+    """The state of one session, and the one way to change it. `pid` is the process that it runs in."""
 
-    def __init__(self) -> None:
-        self.state = State()
+    def __init__(self, pid: int = 0) -> None:
+        self.state = State(pid=pid)
         self._seq = 0
         self._events: list[AnyEvent] = []
 
@@ -134,7 +134,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
         RuntimeReady(
             seq=step.number(),
             at=step.now,
-            pid=0,
+            pid=state.pid,
             engine="local",
             resources=amounts(message.resources),
             gpus=message.gpus,

@@ -266,6 +266,8 @@ class State:
     """Everything the scheduler knows."""
 
     ledger: Ledger = dataclasses.field(default_factory=Ledger)
+    pid: int = 0
+    """The runtime's process, for the events."""
     bound: bool = False
     namespace: str = ""
     env: str = ""

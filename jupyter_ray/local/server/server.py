@@ -52,7 +52,7 @@ class Server:
         self.loop = loop
         self.session = session
         self.processes = processes
-        self.scheduler = Scheduler()
+        self.scheduler = Scheduler(os.getpid())
         self.connections: dict[bytes, Connection] = {}
         self.driver: bytes | None = None
         self._dirty: dict[Connection, None] = {}
