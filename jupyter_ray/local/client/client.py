@@ -1,6 +1,6 @@
 """The client: requests, values, references and events of one process, on one channel.
 
- program's threads ── send, wait for an answer ──►  Channel ◄── reader thread: fills answers, counts grants, hands events on
+ program's threads ── send, wait for an answer ──► Channel ◄── reader thread: fills answers, counts grants
                                                        ▲
  finalizers ── deque ──► housekeeper thread: flushes what waits, sends drops
  callback thread: futures, `await`, event listeners (a user's code; never in the reader)
@@ -105,9 +105,7 @@ class Client:
                 **(chores or {}),
             }
         )
-        self.references = References(
-            lambda drops: self.send(m.Drop(drops)), lambda: self._house.want("drops"), self.when_ready
-        )
+        self.references = References(self._drop, lambda: self._house.want("drops"), self.when_ready)
         self._channel = Channel(connection, self._on_message, self._on_close, lambda: self._house.want("flush"))
 
     def start(self, hello: m.Hello) -> None:
@@ -130,6 +128,10 @@ class Client:
             self._channel.send(message, soon=soon)
         except ConnectionError as error:
             raise self._dead() from error
+
+    def _drop(self, drops: list[tuple[bytes, int]]) -> None:
+        with contextlib.suppress(RaySystemError):
+            self.send(m.Drop(drops))
 
     def _dead(self) -> RaySystemError:
         reason = self._death or ("it was shut down" if self._closing else "the connection is closed")
@@ -193,7 +195,10 @@ class Client:
             with contextlib.suppress(RaySystemError):
                 self.send(m.Abandon(number))
         else:
-            slot.lock.acquire()
+            while (
+                not slot.filled
+            ):  # The reader is about to; and we may have had the lock already when the interrupt came.
+                slot.lock.acquire(timeout=0.01)
             if isinstance(slot.response, m.Reply):
                 self._discard(slot.response)
 

@@ -1,10 +1,11 @@
 """What this process holds: how many references, how many grants of them, and the values it has seen.
 
-The rule of the protocol: the runtime counts the grants that it gave, and `Drop` says how many of them are not needed any more. So a grant is
-recorded before a reference to it can die, and a drop is sent only when the last reference has died.
+The rule of the protocol: the runtime counts the grants that it gave, and `Drop` says how many of them are not needed
+any more. So a grant is recorded before a reference to it can die, and a drop is sent only when the last reference has
+died.
 
-Owner: any thread. `_lock` guards the table. Finalizers (`released`) only append to a deque, since they may run in the midst of anything, also of code
-that holds the lock; `flush` works it off.
+Owner: any thread. `_lock` guards the table. Finalizers (`released`) only append to a deque, since they may run in the
+midst of anything, also of code that holds the lock; `flush` works it off.
 """
 
 from __future__ import annotations

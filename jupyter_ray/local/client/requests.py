@@ -1,7 +1,7 @@
 """Requests that wait for an answer.
 
-Who takes a request out of the table owns its slot: the reader to fill it, or the asking thread to give it up. So an answer and an interrupt
-that come at the same moment cannot both have it.
+Who takes a request out of the table owns its slot: the reader to fill it, or the asking thread to give it up. So an
+answer and an interrupt that come at the same moment cannot both have it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ T = TypeVar("T")
 class Slot:
     """Where the answer to one request goes: to a thread that waits, or to a callback (called in the reader thread)."""
 
-    __slots__ = ("callback", "lock", "response")
+    __slots__ = ("callback", "filled", "lock", "response")
 
     def __init__(self, callback: Callable[[Response | None], None] | None = None) -> None:
         self.callback = callback
         self.response: Response | None = None
+        self.filled = False
         self.lock = threading.Lock()
         self.lock.acquire()
 
@@ -34,6 +35,7 @@ class Slot:
             self.callback(response)
         else:
             self.response = response
+            self.filled = True
             self.lock.release()
 
 

@@ -1,12 +1,14 @@
 """Streams: the items of a streaming task, as its caller sees them.
 
-The reader thread moves `StreamState.items` forward; the program takes items. A stream holds each announced item until it is taken, and the one taken last until the next is taken or
-a moment has passed, since the `ObjectRef` for it is made only after `next` has returned.
+The reader thread moves `StreamState.items` forward; the program takes items. A stream holds each announced item until
+it is taken, and the one taken last until the next is taken or a moment has passed, since the `ObjectRef` for it is
+made only after `next` has returned.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +19,12 @@ from jupyter_ray.exceptions import GetTimeoutError
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import messages
+
+
+def settle(future: asyncio.Future[None]) -> None:
+    """Wake whoever awaits `future`."""
+    if not future.done():
+        future.set_result(None)
 
 
 class StreamOwner(Protocol):
@@ -126,7 +134,8 @@ class Stream:
             woken = loop.create_future()
 
             def wake(loop: asyncio.AbstractEventLoop = loop, woken: asyncio.Future[None] = woken) -> None:
-                loop.call_soon_threadsafe(lambda: woken.done() or woken.set_result(None))
+                with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
+                    loop.call_soon_threadsafe(settle, woken)
 
             with state.changed:
                 if state.items > state.taken or state.ended:

@@ -1,8 +1,8 @@
 """The helper threads of a client: one that tidies up, and those that run callbacks.
 
-The reader thread must never run a user's code, which may wait for what only the reader can bring. So callbacks have a thread of their own,
-made when the first one is needed. `SimpleQueue.put` is safe in finalizers and signal handlers (CPython promises that), which is what wakes
-either of them.
+The reader thread must never run a user's code, which may wait for what only the reader can bring. So callbacks have a
+thread of their own, made when the first one is needed. `SimpleQueue.put` is safe in finalizers and signal handlers
+(CPython promises that), which is what wakes either of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+
+from jupyter_ray.exceptions import RaySystemError
 
 _log = logging.getLogger("jupyter_ray")
 _Job = Callable[[], None]
@@ -33,11 +35,14 @@ class CallbackThread:
         """Queue a job; an error in it is logged."""
         self._queued += 1
         if self._thread is None:
-            with self._lock:
-                if self._thread is None and not self._stopped:
-                    self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                    self._thread.start()
+            self._start()
         self._jobs.put(job)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._stopped:
+                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                self._thread.start()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -54,7 +59,7 @@ class CallbackThread:
         return self._queued
 
     def settle(self, number: int, timeout: float) -> None:
-        """Wait until the job with that number, from 1, is done; not in this thread itself, and for `timeout` seconds at most."""
+        """Wait until the job with that number, from 1, is done, or for `timeout` seconds; not in this thread itself."""
         if self._done >= number or threading.current_thread() is self._thread:
             return
         done = threading.Event()
@@ -130,7 +135,7 @@ class Housekeeper:
                 del self._wanted[chore]
                 try:
                     self._chores[chore][1]()
-                except ConnectionError:
+                except (ConnectionError, RaySystemError):
                     pass  # The reader tells everybody.
                 except Exception:
                     _log.exception("A chore of the session failed: %s", chore)
