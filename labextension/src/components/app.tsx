@@ -34,7 +34,7 @@ export function App(props: AppProps): React.ReactElement {
   }, []);
   React.useEffect(() => {
     onDrawn(state);
-  }, [state, onDrawn]);
+  });
 
   const isThere = state !== null && (state.runtime.state !== 'absent' || state.groups.size > 0);
   return (

@@ -9,6 +9,8 @@ import { Section, useTrans } from './common';
 
 /** Up to this many CPUs, each is drawn as a slot. */
 const SLOTS_AT_MOST = 32;
+/** Of what is lent, this much is drawn; the chips below say how much it is in all. */
+const LENT_SLOTS_AT_MOST = 8;
 const CHIPS_AT_MOST = 8;
 
 interface Share {
@@ -59,9 +61,10 @@ function Slots({ resource, lent }: { resource: Resource; lent: number }): React.
         </span>
       ))}
       {lent > 0 && <span className="jr-Slots-gap" />}
-      {slots(Math.min(lent, SLOTS_AT_MOST), lent).map((_, index) => (
+      {slots(Math.min(lent, LENT_SLOTS_AT_MOST), lent).map((_, index) => (
         <span key={`lent${index}`} className="jr-Slot jr-mod-lent" />
       ))}
+      {lent > LENT_SLOTS_AT_MOST && <span className="jr-Muted">…</span>}
     </div>
   );
 }
