@@ -15,7 +15,7 @@ ACTOR_BACKLOG = 10_000
 So that a flood is slowed at its source.
 """
 
-EVENT_LOG = 100_000
+EVENT_LOG = 20_000
 """Events that the runtime remembers."""
 
 EVENT_INTERVAL = 0.04

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from typing import Any
 
@@ -342,6 +343,13 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 TestScheduler = SchedulerMachine.TestCase
+# The same programs each time, so that a red suite means a change; JUPYTER_RAY_FUZZ=1000 looks for new ones.
+FUZZ = int(os.environ.get("JUPYTER_RAY_FUZZ", "0"))
 TestScheduler.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=FUZZ or 60,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=not FUZZ,
+    database=None,
+    suppress_health_check=list(HealthCheck),
 )
