@@ -1,7 +1,7 @@
 """``make bench``: what a call costs here, and what it costs with `concurrent.futures`, in the same run.
 
-Each row is measured several times in turn for all who offer it, so that a noisy moment hits all alike; the table shows the median and
-the range. Nothing here asserts: figures are for people.
+Each row is measured several times in turn for all who offer it, so that a noisy moment hits all alike; the table
+shows the median and the range. Nothing here asserts: figures are for people.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ def nothing() -> None:
     """The task that costs only its call."""
 
 
-@ray.remote
 class Idle:
     """The actor whose calls cost only themselves."""
 
@@ -46,7 +45,7 @@ class Idle:
 def measure(cpus: int, rounds: int, scale: int) -> list[Row]:
     """Measure the rows that are rates; return (name, unit, figures by contender)."""
     task = ray.remote(nothing)
-    idle = Idle.remote()
+    idle = ray.remote(Idle).remote()
     ray.get([task.remote() for _ in range(200)])
     ray.get(idle.nothing.remote())
     with ProcessPoolExecutor(cpus, mp_context=get_context("forkserver")) as pool:
@@ -55,9 +54,7 @@ def measure(cpus: int, rounds: int, scale: int) -> list[Row]:
         contenders: dict[str, dict[str, Callable[[], float]]] = {
             "tasks, sync": {
                 "jupyter_ray": lambda: rate(sync, lambda: [ray.get(task.remote()) for _ in range(sync)]),
-                "ProcessPoolExecutor": lambda: rate(
-                    sync, lambda: [pool.submit(nothing).result() for _ in range(sync)]
-                ),
+                "ProcessPoolExecutor": lambda: rate(sync, lambda: [pool.submit(nothing).result() for _ in range(sync)]),
             },
             "tasks, async": {
                 "jupyter_ray": lambda: rate(burst, lambda: ray.get([task.remote() for _ in range(burst)])),

@@ -319,7 +319,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         validate(self.scheduler.state)
 
     def teardown(self) -> None:
-        """Everything that can end does: only what a holder for life (an actor, a blocked GPU task) keeps may be waited for."""
+        """Everything that can end does; only what an actor or a blocked GPU task keeps may be waited for."""
         for counted in list(self.driver_grants):
             self.say(DRIVER, m.Drop([(counted, self.driver_grants.pop(counted))]))
         for _ in range(400):
@@ -331,7 +331,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 if fake.id in self.workers and fake.tasks and fake.blocked is None:
                     task = fake.tasks.popleft()
                     self.say(fake.id, m.Done(task.task, [VALUE] * max(0, task.num_returns)))
-                elif fake.leaving and not fake.tasks and self.workers.pop(fake.id, None):
+                elif fake.leaving and not fake.tasks and fake.id in self.workers:
+                    del self.workers[fake.id]
                     self.happen(WorkerLost(fake.id, "left"))
             self.now += 1
             self.happen(Tick())

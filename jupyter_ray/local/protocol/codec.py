@@ -39,7 +39,8 @@ def append(message: Message, buffer: bytearray) -> None:
 def decode_client(frame: memoryview) -> ClientMessage:
     """Return the message that a client sent."""
     try:
-        return _client.decode(frame)
+        message: ClientMessage = _client.decode(frame)
+        return message
     except msgspec.DecodeError as error:
         raise ProtocolError(f"A client sent no valid message: {error}") from error
 
@@ -47,7 +48,8 @@ def decode_client(frame: memoryview) -> ClientMessage:
 def decode_server(frame: memoryview) -> ServerMessage:
     """Return the message that the runtime sent."""
     try:
-        return _server.decode(frame)
+        message: ServerMessage = _server.decode(frame)
+        return message
     except msgspec.DecodeError as error:
         raise ProtocolError(f"The runtime sent no valid message: {error}") from error
 

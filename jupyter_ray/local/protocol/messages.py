@@ -31,7 +31,7 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     """What all messages have in common: they are immutable, and arrays on the wire."""
 
 
-class Payload(Message):
+class Payload(Message, frozen=True):
     """One serialized value: a pickle stream and the buffers beside it.
 
     Attributes
@@ -61,7 +61,7 @@ class Payload(Message):
     contained: list[bytes] = []
 
 
-class Body(Message):
+class Body(Message, frozen=True):
     """What a worker needs in order to run a task, beside its dependencies' values.
 
     `args` holds the pickled pair ``(args, kwargs)``, in which `Argument(i)` stands for dependency i; None: no
@@ -79,7 +79,7 @@ class Body(Message):
     """The worker leaves after this many calls of the function; 0: never."""
 
 
-class TaskSpec(Message):
+class TaskSpec(Message, frozen=True):
     """A task, as the scheduler sees it. `num_returns` may be `DYNAMIC` or `STREAMING`."""
 
     task: bytes
@@ -107,7 +107,7 @@ class TaskSpec(Message):
     concurrency_group: str = ""
 
 
-class ActorSpec(Message):
+class ActorSpec(Message, frozen=True):
     """An actor to make. Its constructor is `creation` (kind ``"actor"``), whose demand it holds while it lives."""
 
     actor: bytes
@@ -132,7 +132,7 @@ class ActorSpec(Message):
 # --- client to runtime -------------------------------------------------------------------------------------------
 
 
-class Hello(Message, tag=1):
+class Hello(Message, frozen=True, tag=1):
     """The first message of a connection. `client` has 16 bytes; for a worker it is the id the runtime gave it."""
 
     kind: Literal["driver", "worker"]
@@ -140,7 +140,7 @@ class Hello(Message, tag=1):
     pid: int
 
 
-class Bind(Message, tag=2):
+class Bind(Message, frozen=True, tag=2):
     """Bind the runtime to resources and to the driver's surroundings; answered by `Answer` with a `dict`."""
 
     request: int
@@ -157,7 +157,7 @@ class Bind(Message, tag=2):
     """The ids that the driver's process context shows; workers get the same in their setup."""
 
 
-class Export(Message, tag=3):
+class Export(Message, frozen=True, tag=3):
     """Ship a function or class: `blob` is its pickle. A later export of the same definition replaces it."""
 
     definition: str
@@ -167,13 +167,13 @@ class Export(Message, tag=3):
     contained: list[bytes] = []
 
 
-class Submit(Message, tag=4):
+class Submit(Message, frozen=True, tag=4):
     """Start a task or call a method. The sender holds the return values."""
 
     spec: TaskSpec
 
 
-class CreateActor(Message, tag=5):
+class CreateActor(Message, frozen=True, tag=5):
     """Make an actor.
 
     With a name the runtime answers `Answer`: ``{"actor", "handle", "created"}``; else `request` is 0.
@@ -183,7 +183,7 @@ class CreateActor(Message, tag=5):
     spec: ActorSpec
 
 
-class Get(Message, tag=6):
+class Get(Message, frozen=True, tag=6):
     """Ask for values; answered by `Reply` when all are there, at the first error, or when the time is up.
 
     The time is `timeout` seconds; None: never.
@@ -198,7 +198,7 @@ class Get(Message, tag=6):
     returned: list[bytes] = []
 
 
-class Wait(Message, tag=7):
+class Wait(Message, frozen=True, tag=7):
     """Ask which of `ids` are ready; answered by `Reply` (without values) once `count` are.
 
     Or after `timeout` seconds.
@@ -212,7 +212,7 @@ class Wait(Message, tag=7):
     returned: list[bytes] = []
 
 
-class AwaitRoom(Message, tag=8):
+class AwaitRoom(Message, frozen=True, tag=8):
     """Answered by `Reply` when few enough of the sender's calls of `actor` are unfinished: the brake on a flood."""
 
     request: int
@@ -221,26 +221,26 @@ class AwaitRoom(Message, tag=8):
     returned: list[bytes] = []
 
 
-class Abandon(Message, tag=9):
+class Abandon(Message, frozen=True, tag=9):
     """The answer to `request` is not wanted any more."""
 
     request: int
 
 
-class Put(Message, tag=10):
+class Put(Message, frozen=True, tag=10):
     """Store a value. The sender holds it."""
 
     object: bytes
     payload: Payload
 
 
-class Drop(Message, tag=11):
+class Drop(Message, frozen=True, tag=11):
     """The sender has no reference left: pairs of a counted id and the number of grants that it has seen."""
 
     counts: list[tuple[bytes, int]]
 
 
-class Cancel(Message, tag=12):
+class Cancel(Message, frozen=True, tag=12):
     """Cancel the task that makes `object`."""
 
     object: bytes
@@ -248,14 +248,14 @@ class Cancel(Message, tag=12):
     recursive: bool
 
 
-class Kill(Message, tag=13):
+class Kill(Message, frozen=True, tag=13):
     """End an actor at once."""
 
     actor: bytes
     no_restart: bool
 
 
-class Query(Message, tag=14):
+class Query(Message, frozen=True, tag=14):
     """Ask for something that the runtime knows; answered by `Answer`. The names are in `server_queries`."""
 
     request: int
@@ -263,13 +263,13 @@ class Query(Message, tag=14):
     arguments: dict[str, Any] = {}
 
 
-class Subscribe(Message, tag=15):
+class Subscribe(Message, frozen=True, tag=15):
     """Send the log of events from its beginning, then every event; with `on` False, stop."""
 
     on: bool
 
 
-class Done(Message, tag=16):
+class Done(Message, frozen=True, tag=16):
     """A task ended. `returns` has one payload per return value (a single error payload if `failed`).
 
     `seconds` is how long user code ran. `retry` tells that the error is one that the task may be retried for.
@@ -287,7 +287,7 @@ class Done(Message, tag=16):
     """One line for people, if `failed`."""
 
 
-class Item(Message, tag=17):
+class Item(Message, frozen=True, tag=17):
     """A streaming task yielded its item number `index`, counted from 1."""
 
     task: bytes
@@ -295,13 +295,13 @@ class Item(Message, tag=17):
     payload: Payload
 
 
-class Returned(Message, tag=18):
+class Returned(Message, frozen=True, tag=18):
     """The worker gives back tasks that it had been handed in advance and has not begun."""
 
     tasks: list[bytes]
 
 
-class Log(Message, tag=19):
+class Log(Message, frozen=True, tag=19):
     """What a task wrote."""
 
     stream: Literal["stdout", "stderr"]
@@ -312,11 +312,11 @@ class Log(Message, tag=19):
     cell: str | None = None
 
 
-class Shutdown(Message, tag=20):
+class Shutdown(Message, frozen=True, tag=20):
     """End the session."""
 
 
-class Consumed(Message, tag=21):
+class Consumed(Message, frozen=True, tag=21):
     """The holder of a stream took items up to `index`, or (`index` -1) will take no more."""
 
     task: bytes
@@ -351,7 +351,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
 # --- runtime to client -------------------------------------------------------------------------------------------
 
 
-class Reply(Message, tag=40):
+class Reply(Message, frozen=True, tag=40):
     """The answer to `Get`, `Wait` or `AwaitRoom`.
 
     `ready` are the ids that are ready; for `Get`, `values` stand beside them. `complete` is False when the time was
@@ -364,7 +364,7 @@ class Reply(Message, tag=40):
     complete: bool = True
 
 
-class Answer(Message, tag=41):
+class Answer(Message, frozen=True, tag=41):
     """The answer to `Bind`, `CreateActor` or `Query`.
 
     With `error` set (an exception's name), `value` is its message.
@@ -375,7 +375,7 @@ class Answer(Message, tag=41):
     error: str = ""
 
 
-class Function(Message):
+class Function(Message, frozen=True):
     """A shipped definition."""
 
     definition: str
@@ -383,7 +383,7 @@ class Function(Message):
     blob: bytes
 
 
-class Execute(Message, tag=42):
+class Execute(Message, frozen=True, tag=42):
     """Run a task: now if the worker is idle, else after those it already has.
 
     `values` are the dependencies' values, in order.
@@ -417,35 +417,35 @@ class Execute(Message, tag=42):
     restarts: int = 0
 
 
-class Interrupt(Message, tag=43):
+class Interrupt(Message, frozen=True, tag=43):
     """Cancel a task on this worker: drop it if it has not begun, else interrupt it."""
 
     task: bytes
 
 
-class Recall(Message, tag=44):
+class Recall(Message, frozen=True, tag=44):
     """Give back (`Returned`) whatever has not begun."""
 
 
-class Exit(Message, tag=45):
+class Exit(Message, frozen=True, tag=45):
     """Leave, after what is running and queued."""
 
     reason: str
 
 
-class Events(Message, tag=46):
+class Events(Message, frozen=True, tag=46):
     """A batch of the log, in order."""
 
     events: list[AnyEvent]
 
 
-class Define(Message, tag=47):
+class Define(Message, frozen=True, tag=47):
     """A definition that this client asked for with the query ``"definition"``."""
 
     function: Function
 
 
-class StreamState(Message, tag=48):
+class StreamState(Message, frozen=True, tag=48):
     """What a stream's holder must know: items up to `items` exist; `ended` tells that there will be no more."""
 
     task: bytes
@@ -453,7 +453,7 @@ class StreamState(Message, tag=48):
     ended: bool
 
 
-class Consume(Message, tag=49):
+class Consume(Message, frozen=True, tag=49):
     """To the worker of a stream: its holder took items up to `index`, or (-1) nobody wants more."""
 
     task: bytes

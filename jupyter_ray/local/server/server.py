@@ -64,8 +64,6 @@ class Server:
         self._log_lines_pending = False
         self._subscribers: dict[Connection, int] = {}
         self._flush_planned = False
-        self._node = os.urandom(28)
-        self._job = os.urandom(4)
         self._exits: dict[bytes, str] = {}
         """Workers whose process has ended, and how, while their socket is still being read."""
         self._shm = config.shared_memory_folder(session)
@@ -211,8 +209,8 @@ class Server:
             environ=bind.environ,
             env=command.env,
             namespace=bind.namespace,
-            job=self._job,
-            node=self._node,
+            job=bind.job,
+            node=bind.node,
         )
 
     def _remove_unsealed(self, worker: bytes) -> None:

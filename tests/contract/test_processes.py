@@ -1,0 +1,47 @@
+"""What a session consists of: few processes, no network, folders that only their owner can read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import config
+from jupyter_ray.engine import registry
+
+
+@pytest.fixture
+def session() -> Iterator[str]:
+    ray.init(num_cpus=2)
+    engine = registry.current()
+    assert engine is not None
+    yield engine.process.session
+    ray.shutdown()
+
+
+def _family() -> list[psutil.Process]:
+    return [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_session_is_a_runtime_a_template_and_its_workers(session: str) -> None:
+    @ray.remote
+    def pid() -> int:
+        return os.getpid()
+
+    ray.get([pid.remote() for _ in range(50)])
+    assert len(_family()) == 4, [each.cmdline() for each in _family()]
+
+
+def test_nothing_listens_on_the_network(session: str) -> None:
+    ray.get(ray.remote(os.getpid).remote())
+    for process in _family():
+        assert not process.net_connections(kind="inet"), process.cmdline()
+
+
+def test_the_folders_are_private(session: str) -> None:
+    for folder in (config.session_folder(session), config.shared_memory_folder(session)):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
