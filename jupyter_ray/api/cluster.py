@@ -87,7 +87,6 @@ def get_gpu_ids() -> list[int] | list[str]:
             _log.warning("`ray.get_gpu_ids()` will always return the empty list when called from the driver.")
         return []
     gpus = assigned_gpus()
-    preset = bool(getattr(process, "preset_gpus", False))
-    if preset or not all(gpu.isdigit() for gpu in gpus):
+    if process.preset_gpus or not all(gpu.isdigit() for gpu in gpus):
         return gpus
     return [int(gpu) for gpu in gpus]

@@ -105,6 +105,7 @@ def test_a_killed_runtime(start: Callable[..., Any]) -> None:
 
     with Log() as log:
         [ready] = eventually(lambda: log.find(RuntimeReady))
+        assert ready.pid > 1
         ref = sleep.remote()
         kept = ray.put(1)
         os.kill(ready.pid, signal.SIGKILL)
@@ -113,7 +114,8 @@ def test_a_killed_runtime(start: Callable[..., Any]) -> None:
             ray.get(ref, timeout=30)
         assert time.monotonic() - began < 5  # 1 on a machine of one's own.
     eventually(lambda: not is_running(ready.pid))
-    for use in (lambda: ray.get(kept), lambda: sleep.remote(), lambda: ray.put(1)):
+    assert ray.get(kept) == 1  # It is in this process too.
+    for use in (lambda: sleep.remote(), lambda: ray.put(2), lambda: ray.wait([ref])):
         with pytest.raises(exceptions.RaySystemError, match=r"init\(\)"):
             use()
     start(num_cpus=2)
