@@ -113,6 +113,7 @@ def _story(
     ended: set[TaskRecord],
     waits: dict[TaskRecord, list[RequestRecord]],
 ) -> str:
+    short: set[str] = set()
     lines = ["This get() would never return: tasks keep what the tasks that they wait for need."]
     for task in sorted(stuck, key=lambda each: each.depth):
         for request in waits[task]:
@@ -124,10 +125,15 @@ def _story(
                 if maker.state is TaskState.READY and maker.spec.kind != "method":
                     line += f", which needs {describe(maker.spec.demand)}"
                 lines.append(line + ".")
-    lines.append(f"  The machine has {describe(state.ledger.total)} in all; {describe(state.ledger.free)} is free.")
+                if maker.state is TaskState.READY:
+                    short.update(maker.spec.demand)
+    total = {name: parts for name, parts in state.ledger.total.items() if name in short}
+    free = {name: parts for name, parts in state.ledger.free.items() if name in short}
+    lines.append(f"  The machine has {describe(total)} in all; free now: {describe(free)}.")
     lines.append("Let one of them ask for less, or return the reference instead of waiting for it.")
     return "\n".join(lines[:40])
 
 
 def _name(task: TaskRecord) -> str:
-    return f"{task.spec.name} ({task.id.hex()[-8:]})"
+    digits = task.id.hex()
+    return f"{task.spec.name} ({digits[:4]}{digits[-4:]})"
