@@ -50,9 +50,9 @@ export interface Layout {
 }
 
 export const DAGRE_LIMIT = 150;
-const MARGIN = 10;
+const MARGIN = 8;
 const NODE_GAP = 8;
-const RANK_GAP = { LR: 26, TB: 20 } as const;
+const RANK_GAP = { LR: 22, TB: 20 } as const;
 /** The width that the choice of a direction aims at: that of a narrow side bar. */
 const NOMINAL_WIDTH = 320;
 /** How much better the other direction must be before a picture is turned. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { nearest } from '../renderer/keys';
-import { SceneBuilder, SINGLES_LIMIT, type SceneOptions } from '../renderer/scene';
+import { displayName, SceneBuilder, SINGLES_LIMIT, type SceneOptions } from '../renderer/scene';
 import { forest, group, RUNTIME, stateOf, task } from './make';
 
 const OPTIONS: SceneOptions = { grouping: 'auto', opened: new Set(), clearedAt: 0 };
@@ -34,6 +34,24 @@ describe('SceneBuilder', () => {
     expect(builder.build(stateOf({ tasks, groups }), asked).grouped).toBe(false);
   });
 
+  it('still draws the tasks of small groups where one group is large', () => {
+    const calls = Array.from({ length: 100 }, (_, i) =>
+      task(`inc${i}`, { name: 'inc', group: 'many', parent: 'h', deps: i ? ['g'] : [] })
+    );
+    const state = stateOf({
+      tasks: [task('h', { group: 'gh' }), task('g', { group: 'gg', parent: 'h' }), ...calls],
+      groups: [
+        group('gh'),
+        group('gg', { parent: 'gh' }),
+        group('many', { parent: 'gh', deps: ['gg'], counts: { pending: 100 } })
+      ]
+    });
+    const scene = new SceneBuilder().build(state, OPTIONS);
+    expect(scene.nodes.map(node => node.key)).toEqual(['task h', 'task g', 'group many']);
+    const edges = scene.layout.routes.map(({ link }) => Object.values(link).join(' '));
+    expect(edges).toEqual(['h g call', 'h many call', 'g many data']);
+  });
+
   it('moves nothing when only states change', () => {
     const builder = new SceneBuilder();
     const before = builder.build(stateOf({ tasks: forest(30) }), OPTIONS);
@@ -45,7 +63,11 @@ describe('SceneBuilder', () => {
   it('moves no node of the graph when a group is opened', () => {
     const builder = new SceneBuilder();
     const tasks = forest(2000).map((row, i) => ({ ...row, group: i % 2 ? 'g1' : 'g2' }));
-    const state = stateOf({ tasks, groups: [group('g1'), group('g2', { parent: 'g1' })] });
+    const counts = { pending: 1000 };
+    const state = stateOf({
+      tasks,
+      groups: [group('g1', { counts }), group('g2', { parent: 'g1', counts })]
+    });
     const closed = builder.build(state, OPTIONS);
     const open = builder.build(state, { ...OPTIONS, opened: new Set(['g2']) });
     expect(open.layout).toBe(closed.layout);
@@ -72,6 +94,11 @@ describe('SceneBuilder', () => {
     expect(groups.map(node => node.key)).toEqual(['group g']);
   });
 
+  it('names the making of an actor after its class', () => {
+    expect(displayName(task('a', { name: 'Counter.__init__', kind: 'actor' }))).toBe('Counter()');
+    expect(displayName(task('a', { name: 'f.__init__' }))).toBe('f.__init__');
+  });
+
   it('starts afresh with a new epoch', () => {
     const builder = new SceneBuilder();
     const state = stateOf({ tasks: forest(5) });
@@ -82,7 +109,10 @@ describe('SceneBuilder', () => {
 
   it('builds a scene of 2,000 tasks in little time', () => {
     const builder = new SceneBuilder();
-    const state = stateOf({ tasks: forest(2000), groups: [group('g')] });
+    const state = stateOf({
+      tasks: forest(2000),
+      groups: [group('g', { counts: { pending: 2000 } })]
+    });
     const options = { ...OPTIONS, opened: new Set(['g']) };
     builder.build(state, options);
     const start = performance.now();

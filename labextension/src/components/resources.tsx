@@ -45,6 +45,12 @@ export function joinShares(parts: readonly Part[]): Share[] {
   return [...joined.values()];
 }
 
+/** What every machine has and few programs ask for is shown only while somebody holds some. */
+export function isIdleBackground({ id, used, holders }: Resource): boolean {
+  const background = id === 'memory' || id === 'object_store_memory' || id.startsWith('node:');
+  return background && used === 0 && holders.length === 0;
+}
+
 /** How full each of `total` slots is when `used` of them are: between 0 and 1. */
 export function slots(total: number, used: number): number[] {
   return Array.from({ length: Math.ceil(total) }, (_, index) =>
@@ -187,10 +193,11 @@ export const Resources = React.memo(function Resources(props: {
   onSelect: (id: string) => void;
 }): React.ReactElement {
   const trans = useTrans();
-  const rows = [...props.resources.values()];
+  const all = [...props.resources.values()];
+  const rows = all.filter(resource => !isIdleBackground(resource));
   return (
     <Section name="resources" title={trans.__('Resources')}>
-      {rows.length === 0 ? (
+      {all.length === 0 ? (
         <p className="jr-Empty">{trans.__('None yet: they are claimed at the first call.')}</p>
       ) : (
         <ul className="jr-Resources">

@@ -5,6 +5,7 @@ import * as React from 'react';
 import { TASK_GLYPHS } from '../glyphs';
 import type { Task } from '../protocol';
 import { elapsed, ticks } from '../renderer/marks';
+import { displayName } from '../renderer/scene';
 import { StateGlyph, stateName, useNow, useTrans } from './common';
 import { treeKey, treeRows, type TreeRow } from './tree';
 
@@ -70,7 +71,7 @@ const Row = React.memo(function Row(props: RowProps): React.ReactElement {
           {expanded !== null && <path d={expanded ? 'M4 6h8l-4 5z' : 'M6 4l5 4-5 4z'} />}
         </svg>
         <StateGlyph glyph={TASK_GLYPHS[task.state]} state={task.state} />
-        <span className="jr-Row-text">{task.name}</span>
+        <span className="jr-Row-text">{displayName(task)}</span>
       </span>
       <span role="gridcell" className="jr-Row-state">
         {name}

@@ -65,8 +65,9 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
 
     if (settings !== null) {
       // After the restored layout, which may have the side bar closed.
-      void Promise.all([settings.load(panelPlugin.id), app.restored])
-        .then(([loaded]) => {
+      void app.restored
+        .then(() => settings.load(panelPlugin.id))
+        .then(loaded => {
           if (loaded.get('openOnStartup').composite === true) {
             app.shell.activateById(PANEL_ID);
           }

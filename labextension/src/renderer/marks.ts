@@ -5,7 +5,15 @@ import { TASK_GLYPHS } from '../glyphs';
 import type { Direction, Point, Route } from '../layout';
 import type { Task, TaskState } from '../protocol';
 import type { Labels } from './base';
-import { countsOf, isEnded, type Cell, type GroupNode, type LaneBox, type TaskNode } from './scene';
+import {
+  countsOf,
+  displayName,
+  isEnded,
+  type Cell,
+  type GroupNode,
+  type LaneBox,
+  type TaskNode
+} from './scene';
 
 const SVG = 'http://www.w3.org/2000/svg';
 /** The mean width of a character at the font sizes of the style sheet. */
@@ -76,7 +84,7 @@ export function drawTask(
     role: 'button',
     'aria-label': label
   });
-  const text = clip(task.name, Math.floor((box.width - 30) / CHARACTER));
+  const text = clip(displayName(task), Math.floor((box.width - 30) / CHARACTER));
   g.replaceChildren(
     make('title', {}, `${label}\n${task.id}`),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
@@ -121,7 +129,7 @@ export function drawGroup(g: SVGElement, node: GroupNode, labels: Labels): void 
   const children = [
     make('title', {}, `${title}\n${open ? labels.closeGroup : labels.openGroup}`),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
-    make('text', { class: 'jr-Node-name', x: 8, y: 15 }, clip(group.name, room)),
+    make('text', { class: 'jr-Node-name', x: 8, y: 15 }, clip(displayName(group), room)),
     make('text', { class: 'jr-Node-total', x: box.width - 8, y: 15 }, times)
   ];
   const counts = countsOf(group);
@@ -157,7 +165,7 @@ export function drawLanes(g: SVGElement, node: LaneBox, labels: Labels): void {
     make('title', {}, `${tally(node, labels)}\n${labels.closeGroup}`),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
     make('path', { class: 'jr-Node-twisty', d: 'M8 11h8l-4 5z' }),
-    make('text', { class: 'jr-Node-name', x: 21, y: 17 }, clip(group.name, 30)),
+    make('text', { class: 'jr-Node-name', x: 21, y: 17 }, clip(displayName(group), 30)),
     make('text', { class: 'jr-Node-total', x: box.width - 8, y: 17 }, `×${short(total)}`)
   );
 }

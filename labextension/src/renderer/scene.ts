@@ -9,6 +9,8 @@ import type { RayState } from '../reducer';
 
 /** Up to this many tasks, each is drawn by itself. */
 export const SINGLES_LIMIT = 60;
+/** Where there are more, those of groups up to this size still are, while the picture has not too many nodes. */
+const SMALL_GROUP = 8;
 /** Up to this many, that may be asked for. */
 export const SINGLES_MAXIMUM = 400;
 
@@ -66,7 +68,7 @@ export interface Scene {
 const TASK_HEIGHT = 34;
 const GROUP = { width: 128, height: 46 };
 const LANE = { columns: 5, width: 56, height: 20, pad: 8, head: 28 };
-const MARGIN = 10;
+const MARGIN = 8;
 const ENDED: ReadonlySet<string> = new Set<TaskState>(['finished', 'failed', 'cancelled']);
 
 export function isEnded(task: Task): boolean {
@@ -101,8 +103,14 @@ export function countsOf(group: Group): [TaskState, number][] {
   });
 }
 
-function taskWidth(name: string): number {
-  return Math.round(Math.min(150, Math.max(76, 34 + 6.6 * name.length)));
+/** `Counter()` for the task that makes a `Counter`. */
+export function displayName({ name, kind }: Task | Group): string {
+  return kind === 'actor' ? name.replace(/\.__init__$/, '()') : name;
+}
+
+function taskWidth(task: Task): number {
+  const name = displayName(task);
+  return Math.round(Math.min(112, Math.max(74, 34 + 6.6 * name.length)));
 }
 
 /** Keeps the layout and the lanes from one state to the next. */
@@ -115,61 +123,32 @@ export class SceneBuilder {
       this._topology = '';
     }
     const tasks = visibleTasks(state, options.clearedAt);
-    return this._isGrouped(state, tasks, options.grouping)
-      ? this._groups(state, tasks, options)
-      : this._tasks(tasks);
-  }
-
-  private _isGrouped(state: RayState, tasks: readonly Task[], grouping: Grouping): boolean {
-    switch (grouping) {
-      case 'groups':
-        return true;
-      case 'tasks':
-        return tasks.length > SINGLES_MAXIMUM;
-      case 'auto': {
-        const folded = state.runtime.dropped > 0 && tasks.length === state.tasks.size;
-        return folded || tasks.length > SINGLES_LIMIT;
+    const joined = joinedGroups(state, tasks, options);
+    const sizes: NodeSize[] = [];
+    for (const row of rowsInOrder(tasks, joined)) {
+      const size = 'counts' in row ? GROUP : { width: taskWidth(row), height: TASK_HEIGHT };
+      sizes.push({ id: row.id, ...size });
+    }
+    const layout = this._place(sizes, linksOf(state, tasks, joined));
+    const nodes = sizes.flatMap(({ id }): SceneNode[] => {
+      const box = layout.boxes.get(id);
+      const group = joined.get(id);
+      const task = state.tasks.get(id);
+      if (box !== undefined && group !== undefined) {
+        const open = options.opened.has(id);
+        const key = `group ${id}`;
+        return [{ kind: 'group', key, box, group, total: total(group), open }];
       }
-    }
-  }
-
-  private _tasks(tasks: readonly Task[]): Scene {
-    const sizes: NodeSize[] = [];
-    const links: Link[] = [];
-    for (const task of tasks) {
-      sizes.push({ id: task.id, width: taskWidth(task.name), height: TASK_HEIGHT });
-      pushLinks(links, task);
-    }
-    const layout = this._place('tasks', sizes, links);
-    const nodes = tasks.flatMap((task): TaskNode[] => {
-      const box = layout.boxes.get(task.id);
-      return box ? [{ kind: 'task', key: `task ${task.id}`, box, task }] : [];
+      return box !== undefined && task !== undefined
+        ? [{ kind: 'task', key: `task ${id}`, box, task }]
+        : [];
     });
-    return { grouped: false, width: layout.width, height: layout.height, layout, nodes };
-  }
-
-  private _groups(state: RayState, tasks: readonly Task[], options: SceneOptions): Scene {
-    const groups = [...state.groups.values()].filter(
-      group => !isGroupHidden(group, options.clearedAt)
-    );
-    const sizes: NodeSize[] = [];
-    const links: Link[] = [];
-    for (const group of groups) {
-      sizes.push({ id: group.id, ...GROUP });
-      pushLinks(links, group);
-    }
-    const layout = this._place('groups', sizes, links);
-    const nodes = groups.flatMap((group): SceneNode[] => {
-      const box = layout.boxes.get(group.id);
-      const open = options.opened.has(group.id);
-      const key = `group ${group.id}`;
-      return box ? [{ kind: 'group', key, box, group, total: total(group), open }] : [];
-    });
-    const lanes = this._openedLanes(state, tasks, options.opened, layout.height);
+    const opened = [...options.opened].filter(id => joined.has(id));
+    const lanes = this._openedLanes(state, tasks, new Set(opened), layout.height);
     const right = lanes.map(lane => lane.box.x + lane.box.width + MARGIN);
     const bottom = lanes.map(lane => lane.box.y + lane.box.height + MARGIN);
     return {
-      grouped: true,
+      grouped: joined.size > 0,
       width: Math.max(layout.width, ...right),
       height: Math.max(layout.height, ...bottom),
       layout,
@@ -222,9 +201,8 @@ export class SceneBuilder {
     return lanes;
   }
 
-  private _place(view: string, sizes: readonly NodeSize[], links: readonly Link[]): Layout {
+  private _place(sizes: readonly NodeSize[], links: readonly Link[]): Layout {
     const topology = JSON.stringify([
-      view,
       sizes.map(({ id, width, height }) => [id, width, height]),
       links.map(({ source, target, kind }) => [source, target, kind])
     ]);
@@ -254,11 +232,95 @@ function cellsOf(lanes: Lanes, box: Box, members: readonly Task[]): Cell[] {
   });
 }
 
-function pushLinks(links: Link[], row: Task | Group): void {
-  if (row.parent !== null) {
-    links.push({ source: row.parent, target: row.id, kind: 'call' });
+/** The groups that are drawn as one node each. */
+function joinedGroups(
+  state: RayState,
+  tasks: readonly Task[],
+  { grouping, clearedAt }: SceneOptions
+): Map<string, Group> {
+  const groups = [...state.groups.values()].filter(group => !isGroupHidden(group, clearedAt));
+  const byId = (list: readonly Group[]): Map<string, Group> =>
+    new Map(list.map(group => [group.id, group]));
+  const folded = state.runtime.dropped > 0 && clearedAt === 0;
+  switch (grouping) {
+    case 'groups':
+      return byId(groups);
+    case 'tasks':
+      return tasks.length > SINGLES_MAXIMUM ? byId(groups) : new Map<string, Group>();
+    case 'auto':
+      return tasks.length <= SINGLES_LIMIT && !folded
+        ? new Map<string, Group>()
+        : byId(largeGroups(groups));
   }
-  for (const source of row.deps) {
-    links.push({ source, target: row.id, kind: 'data' });
+}
+
+/** All but the small groups; all, if the tasks of those would be too many. */
+function largeGroups(groups: readonly Group[]): readonly Group[] {
+  const large = groups.filter(group => group.folded > 0 || total(group) > SMALL_GROUP);
+  const all = new Set(large);
+  const singles = groups.reduce((sum, group) => sum + (all.has(group) ? 0 : total(group)), 0);
+  return singles + large.length > SINGLES_LIMIT ? groups : large;
+}
+
+/** What is drawn, in the order of arrival: a group comes with the first of its tasks. */
+function rowsInOrder(
+  tasks: readonly Task[],
+  joined: ReadonlyMap<string, Group>
+): Iterable<Task | Group> {
+  const rows = new Set<Task | Group>();
+  // Those whose tasks are all folded away are the oldest.
+  const present = new Set(tasks.map(task => task.group));
+  for (const group of joined.values()) {
+    if (!present.has(group.id)) {
+      rows.add(group);
+    }
   }
+  for (const task of tasks) {
+    rows.add(joined.get(task.group) ?? task);
+  }
+  return rows;
+}
+
+/** Edges between what is drawn: those of tasks, and those of groups where both ends are groups. */
+function linksOf(
+  state: RayState,
+  tasks: readonly Task[],
+  joined: ReadonlyMap<string, Group>
+): Link[] {
+  const links: Link[] = [];
+  const seen = new Set<string>();
+  const add = (source: string, target: string, kind: Link['kind']): void => {
+    const key = `${kind} ${source} ${target}`;
+    if (source !== target && !seen.has(key)) {
+      seen.add(key);
+      links.push({ source, target, kind });
+    }
+  };
+  const nodeOf = (task: Task): string => (joined.has(task.group) ? task.group : task.id);
+  const connect = (
+    row: Task | Group,
+    target: string,
+    find: (id: string) => string | null
+  ): void => {
+    const caller = row.parent === null ? null : find(row.parent);
+    if (caller !== null) {
+      add(caller, target, 'call');
+    }
+    for (const id of row.deps) {
+      const source = find(id);
+      if (source !== null) {
+        add(source, target, 'data');
+      }
+    }
+  };
+  for (const task of tasks) {
+    connect(task, nodeOf(task), id => {
+      const other = state.tasks.get(id);
+      return other === undefined ? null : nodeOf(other);
+    });
+  }
+  for (const group of joined.values()) {
+    connect(group, group.id, id => (joined.has(id) ? id : null));
+  }
+  return links;
 }
