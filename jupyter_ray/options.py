@@ -9,6 +9,7 @@ lists the valid ones, a wrong type a TypeError, a wrong value a ValueError. Sour
 from __future__ import annotations
 
 import dataclasses
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -114,10 +115,7 @@ Check = Callable[[str, Any], str | None]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Keyword:
-    """What one option accepts: its types, and a check that returns what is wrong with a value of these types.
-
-    `field` is the record's field that the value goes to; None: accepted, and of no effect here.
-    """
+    """What one option accepts: types, and a check that returns what is wrong. `field` None: accepted, of no effect."""
 
     types: Types = ()
     check: Check | None = None
@@ -189,6 +187,22 @@ def _strategy(name: str, value: Any) -> str | None:
     return None
 
 
+def check_runtime_env(name: str, value: Any) -> str | None:
+    """Return None, or raise the TypeError of a runtime environment whose fields have the wrong types."""
+    fields: dict[str, Any] = value or {}
+    variables = fields.get("env_vars")
+    pairs = variables.items() if isinstance(variables, dict) else [(variables, variables)] if variables else []
+    if not all(isinstance(text, str) for pair in pairs for text in pair):
+        raise TypeError(f"{name}['env_vars'] must map strings to strings, got {variables!r}.")
+    folder = fields.get("working_dir")
+    if folder is not None and not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"{name}['working_dir'] must be a path, got {type(folder)}.")
+    modules = fields.get("py_modules")
+    if modules is not None and not isinstance(modules, list | tuple):
+        raise TypeError(f"{name}['py_modules'] must be a list, got {type(modules)}.")
+    return None
+
+
 def _lifetime(name: str, value: Any) -> str | None:
     if value in (None, "detached", "non_detached"):
         return None
@@ -221,7 +235,7 @@ COMMON: dict[str, Keyword] = {
     "placement_group_bundle_index": Keyword((int,)),
     "placement_group_capture_child_tasks": Keyword((bool, _NONE)),
     "resources": Keyword(_DICT, _resources),
-    "runtime_env": Keyword(_DICT),
+    "runtime_env": Keyword(_DICT, check_runtime_env),
     "scheduling_strategy": Keyword((), _strategy),
     "enable_task_events": Keyword((bool,)),
     "label_selector": Keyword(_DICT, None, None),
@@ -278,16 +292,7 @@ _NONE_MEANS_DEFAULT = frozenset(
 
 
 def check(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -> None:
-    """Check what a user wrote against a table.
-
-    Parameters
-    ----------
-    table
-        `TASK`, `ACTOR` or `METHOD`.
-    what
-        What the options are for, as the error shall say: ``"remote functions"``.
-    written
-        The keyword arguments.
+    """Check what a user wrote for `what` (``"remote functions"``) against a table: `TASK`, `ACTOR` or `METHOD`.
 
     Raises
     ------
@@ -360,18 +365,7 @@ class PlacementGroupOption:
 
 
 def task_options(written: Mapping[str, Any], *, is_generator: bool | None) -> TaskOptions:
-    """Return the record of checked options; `num_returns` is filled in.
-
-    Parameters
-    ----------
-    is_generator
-        Whether the function is a generator function; None: it cannot be known.
-
-    Raises
-    ------
-    ValueError
-        ``num_returns="streaming"`` on a function that yields nothing.
-    """
+    """Return the record of checked options, with `num_returns` filled in; see `resolve_num_returns`."""
     options = TaskOptions(**_fields(TASK, written))
     if options.num_gpus and options.max_calls is None:  # A process that used a GPU keeps its memory: end it (Ray).
         options = dataclasses.replace(options, max_calls=1)
@@ -379,13 +373,7 @@ def task_options(written: Mapping[str, Any], *, is_generator: bool | None) -> Ta
 
 
 def actor_options(written: Mapping[str, Any]) -> ActorOptions:
-    """Return the record of checked options.
-
-    Raises
-    ------
-    ValueError
-        ``get_if_exists`` without a name.
-    """
+    """Return the record of checked options; ValueError for ``get_if_exists`` without a name."""
     if written.get("get_if_exists") and not written.get("name"):
         raise ValueError("The actor name must be specified to use `get_if_exists`.")
     return ActorOptions(**_fields(ACTOR, written))
@@ -398,7 +386,10 @@ def method_options(written: Mapping[str, Any], *, is_generator: bool | None) -> 
 
 
 def resolve_num_returns(num_returns: NumReturns | None, is_generator: bool | None) -> NumReturns:
-    """Return what None means: one value, or a stream for a generator function. Source: Ray."""
+    """Return what None means: one value, or a stream for a generator function. Source: Ray.
+
+    `is_generator` is None where that cannot be known. ValueError: ``"streaming"`` on a function that yields nothing.
+    """
     if num_returns is None:
         return "streaming" if is_generator else 1
     if isinstance(num_returns, str) and is_generator is False:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
+import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -160,13 +161,13 @@ def _rebuild(
 ) -> ActorClass:
     known = _known.get(key)
     if known is not None:
-        if known._definition.value is None:
-            known._definition.value = value
         if known._written == written:
             return known
         return ActorClass(known._definition, parameters, dumped, written)
+    # Pickled by hand, it may be older than what the session has under this id: here it is a definition of its own.
+    own = key if value is None else uuid.uuid4().hex
     made = ActorClass(
-        Definition(value=value, name=name, module=module, is_class=True, id=key), parameters, dumped, written
+        Definition(value=value, name=name, module=module, is_class=True, id=own), parameters, dumped, written
     )
     _known[key] = made
     return made

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from jupyter_ray.engine.base import InitOptions
+from jupyter_ray.options import check_runtime_env
 
 
 def init_options(
@@ -81,4 +82,5 @@ def _namespace(namespace: Any) -> str:
 def _environment(runtime_env: Any) -> dict[str, Any] | None:
     if runtime_env is not None and not isinstance(runtime_env, dict):
         raise TypeError(f"runtime_env must be a dict, got {type(runtime_env)}.")
+    check_runtime_env("runtime_env", runtime_env)
     return dict(runtime_env) if runtime_env else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NoReturn, TypeVar, overload
@@ -161,12 +162,12 @@ def _rebuild(
 ) -> RemoteFunction[Any]:
     known = _known.get(key)
     if known is not None:
-        if known._definition.value is None:
-            known._definition.value = value
         if known._written == written:
             return known
         return RemoteFunction(known._definition, parameters, is_generator, written, decorator)
-    definition = Definition(value=value, name=name, module=module, id=key)
+    # Pickled by hand, it may be older than what the session has under this id: here it is a definition of its own.
+    own = key if value is None else uuid.uuid4().hex
+    definition = Definition(value=value, name=name, module=module, id=own)
     function: RemoteFunction[Any] = RemoteFunction(definition, parameters, is_generator, written, decorator)
     _known[key] = function
     return function

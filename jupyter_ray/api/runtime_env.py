@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jupyter_ray.options import check_runtime_env
+
 
 class RuntimeEnv(dict[str, Any]):
     """A runtime environment: a dict that names its fields.
@@ -34,6 +36,7 @@ class RuntimeEnv(dict[str, Any]):
     ) -> None:
         fields = {"env_vars": env_vars, "working_dir": working_dir, "py_modules": py_modules, **others}
         super().__init__({name: value for name, value in fields.items() if value is not None})
+        check_runtime_env("runtime_env", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain dict."""

@@ -350,3 +350,28 @@ def test_max_calls_ends_the_worker() -> None:
 
     pids = [ray.get(pid.remote()) for _ in range(3)]
     assert len(set(pids)) == 3
+
+
+def test_functions_and_handles_pickled_by_hand() -> None:
+    import cloudpickle
+
+    @ray.remote
+    def double(x: int) -> int:
+        return 2 * x
+
+    @ray.remote
+    class Holder:
+        def get(self) -> int:
+            return 7
+
+    @ray.remote
+    def use(function: bytes, handle: bytes, ref: bytes) -> list[int]:
+        import pickle
+
+        inside = [pickle.loads(each) for each in (function, handle, ref)]
+        return ray.get([inside[0].remote(4), inside[1].get.remote(), inside[2]])
+
+    holder, ref = Holder.remote(), ray.put(9)
+    texts = [cloudpickle.dumps(each) for each in (double, holder, ref)]
+    assert ray.get(use.remote(*texts)) == [8, 7, 9]
+    assert ray.get(cloudpickle.loads(texts[0]).remote(5)) == 10

@@ -34,6 +34,10 @@ from jupyter_ray.resources import PARTS
         ({"retry_exceptions": [int]}, ValueError, "list of exceptions"),
         ({"retry_exceptions": None}, TypeError, "retry_exceptions"),
         ({"runtime_env": "x"}, TypeError, "runtime_env"),
+        ({"runtime_env": {"env_vars": {"A": 1}}}, TypeError, "env_vars"),
+        ({"runtime_env": {"env_vars": ["A"]}}, TypeError, "env_vars"),
+        ({"runtime_env": {"working_dir": 1}}, TypeError, "working_dir"),
+        ({"runtime_env": {"py_modules": "x"}}, TypeError, "py_modules"),
         ({"scheduling_strategy": "FASTEST"}, ValueError, "FASTEST"),
         ({"_generator_backpressure_num_objects": 0}, ValueError, "at least 1"),
         ({"name": 3}, TypeError, "name"),
@@ -81,6 +85,7 @@ def test_a_wrong_actor_option_is_an_error(written: dict[str, Any], error: type[E
         {"writable": True},
         {"writable": ["a", 0]},
         {"inout": ["result"]},
+        {"runtime_env": {"env_vars": {"A": "1"}, "working_dir": "/tmp", "py_modules": []}},
         {"enable_task_events": False},
     ],
 )
