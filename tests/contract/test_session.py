@@ -1,0 +1,103 @@
+"""The session: warm-up, first use, threads, workers' part in it."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import exceptions
+from tests.contract.helpers import eventually
+from tests.leaks import Watch
+
+
+def test_a_warm_runtime_is_bound_by_init(start: Callable[..., Any], leak_watch: Watch) -> None:
+    ray.warm_up()
+    ray.warm_up()
+    assert not ray.is_initialized()
+    start(num_cpus=3)
+    assert ray.cluster_resources()["CPU"] == 3
+    ray.shutdown()
+    ray.warm_up()
+    ray.shutdown()
+    eventually(lambda: not leak_watch.processes())
+
+
+def test_the_first_use_starts_a_session(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    @ray.remote
+    def f() -> int:
+        return 1
+
+    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
+    with pytest.raises(exceptions.RaySystemError, match=r"ray\.init\(\)"):
+        f.remote()
+    monkeypatch.delenv("RAY_ENABLE_AUTO_CONNECT")
+    refs: list[Any] = []
+    threads = [threading.Thread(target=lambda: refs.append(f.remote())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ray.get(refs) == [1, 1, 1, 1]
+    assert ray.cluster_resources()["CPU"] >= 1
+
+
+def test_a_task_is_in_the_session_and_does_not_end_it(start: Callable[..., Any]) -> None:
+    start(num_cpus=2)
+
+    @ray.remote
+    def inside() -> tuple[bool, bool]:
+        try:
+            ray.init()
+        except RuntimeError:
+            refused = True
+        ray.init(ignore_reinit_error=True)
+        ray.shutdown()
+        return ray.is_initialized(), refused
+
+    assert ray.get(inside.remote()) == (True, True)
+    assert ray.get(ray.put(1)) == 1
+
+
+def test_a_second_init_is_refused(start: Callable[..., Any]) -> None:
+    context = start(num_cpus=1, namespace="mine")
+    assert context.address_info["namespace"] == "mine"
+    with pytest.raises(RuntimeError, match="twice"):
+        start(num_cpus=1)
+    assert start(ignore_reinit_error=True)["node_id"] == context["node_id"]
+    with context:
+        pass
+    assert not ray.is_initialized()
+
+
+def test_the_job_has_an_environment(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, runtime_env={"env_vars": {"CONTRACT_JOB": "job", "CONTRACT_BOTH": "job"}})
+
+    @ray.remote(runtime_env={"env_vars": {"CONTRACT_BOTH": "task"}})
+    def read() -> list[str | None]:
+        @ray.remote
+        def child() -> str | None:
+            return os.environ.get("CONTRACT_BOTH")
+
+        return [os.environ.get("CONTRACT_JOB"), os.environ.get("CONTRACT_BOTH"), ray.get(child.remote())]
+
+    assert ray.get(read.remote()) == ["job", "task", "task"]
+    assert ray.get_runtime_context().runtime_env["env_vars"]["CONTRACT_JOB"] == "job"
+
+
+def test_a_timeline(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    def traced() -> None: ...
+
+    ray.get([traced.remote() for _ in range(3)])
+    rows = eventually(lambda: [row for row in ray.timeline() or [] if row["name"] == "traced"])
+    assert {row["ph"] for row in rows} == {"X"}

@@ -1,0 +1,94 @@
+"""``ray.util`` on real processes."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import util
+from jupyter_ray.util.queue import Empty, Full, Queue
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def test_a_pool_of_actors() -> None:
+    @ray.remote
+    class Worker:
+        def double(self, x: int) -> int:
+            if x < 0:
+                raise ValueError("negative")
+            return 2 * x
+
+    pool = util.ActorPool([Worker.remote() for _ in range(2)])
+    assert list(pool.map(lambda actor, x: actor.double.remote(x), range(20))) == [2 * x for x in range(20)]
+    assert sorted(pool.map_unordered(lambda actor, x: actor.double.remote(x), range(20))) == [2 * x for x in range(20)]
+    pool.submit(lambda actor, x: actor.double.remote(x), -1)
+    with pytest.raises(ValueError, match="negative"):
+        pool.get_next()
+    assert pool.has_free()
+
+
+def test_a_queue_between_tasks() -> None:
+    queue = Queue(maxsize=5)
+
+    @ray.remote
+    def produce(queue: Any, n: int) -> None:
+        for k in range(n):
+            queue.put(k)
+
+    @ray.remote
+    def consume(queue: Any, n: int) -> list[int]:
+        return [queue.get(timeout=30) for _ in range(n)]
+
+    producer, consumer = produce.remote(queue, 20), consume.remote(queue, 20)
+    assert ray.get(consumer) == list(range(20))
+    ray.get(producer)
+    with pytest.raises(Empty):
+        queue.get(timeout=0.05)
+    queue.put_nowait_batch(range(5))
+    with pytest.raises(Full):
+        queue.put(5, timeout=0.05)
+    assert queue.qsize() == 5
+
+    async def take() -> int:
+        value: int = await queue.get_async()
+        return value
+
+    assert asyncio.run(take()) == 0
+    queue.shutdown()
+
+
+def test_named_actors() -> None:
+    @ray.remote
+    class Named:
+        pass
+
+    actor = Named.options(name="listed").remote()
+    ray.get(actor.__ray_ready__.remote())
+    assert "listed" in util.list_named_actors()
+    assert {"name": "listed", "namespace": "contract"} in util.list_named_actors(all_namespaces=True)
+
+
+def test_serializers() -> None:
+    class Box:
+        def __init__(self, x: int) -> None:
+            self.x = x
+            self.lock = threading.Lock()
+
+    util.register_serializer(Box, serializer=lambda box: box.x, deserializer=Box)
+
+    @ray.remote
+    def read(box: Any) -> int:
+        return box.x
+
+    assert ray.get(read.remote(Box(4))) == 4
+    util.deregister_serializer(Box)
+    with pytest.raises(TypeError):
+        read.remote(Box(4))

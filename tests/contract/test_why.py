@@ -1,0 +1,85 @@
+"""`why`: the chain that something hangs on, in plain sentences."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import jupyter_ray as ray
+from tests.contract.helpers import eventually
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    return tmp_path / "open"
+
+
+@ray.remote
+def slow(gate: str) -> int:
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    return 1
+
+
+@ray.remote
+def after(value: int) -> int:
+    return value
+
+
+@ray.remote
+def blocked(refs: list[ray.ObjectRef[int]]) -> int:
+    return int(ray.get(refs[0]))
+
+
+def said(ref: object, *parts: str) -> Callable[[], bool]:
+    return lambda: all(part in ray.why(ref) for part in parts)
+
+
+def test_the_chain_is_told_to_its_end(gate: Path) -> None:
+    first = slow.remote(str(gate))
+    waiting = after.remote(first)
+    watcher = blocked.remote([waiting])
+    eventually(said(first, "slow", "runs since", "in process"))
+    eventually(said(waiting, "after", "waits for 1 argument", "the result of slow", "runs since"))
+    eventually(said(watcher, "blocked", "is blocked in get()", "the result of after", "slow"))
+    gate.touch()
+    assert ray.get(watcher) == 1
+    assert "ready" in ray.why(first)
+
+
+def test_resources_and_their_holders(gate: Path) -> None:
+    cpus = ray.cluster_resources()["CPU"]
+    holder = slow.options(num_cpus=cpus).remote(str(gate))
+    eventually(said(holder, "runs since"))
+    second = slow.options(num_cpus=cpus, name="second").remote(str(gate))
+    eventually(said(second, "second", f"waits for CPU: {cpus:g}", "slow", f"holds CPU: {cpus:g}"))
+    gate.touch()
+    ray.get([holder, second])
+
+
+def test_actors_and_their_queues(gate: Path) -> None:
+    @ray.remote
+    class Busy:
+        def work(self, gate: str) -> int:
+            while not os.path.exists(gate):
+                time.sleep(0.01)
+            return 2
+
+    actor = Busy.remote()
+    refs = [actor.work.remote(str(gate)) for _ in range(3)]
+    eventually(said(refs[0], "work", "runs since"))
+    assert "number 2" in ray.why(refs[2])
+    eventually(said(actor, "Busy", "is alive in process", "2 calls wait"))
+    gate.touch()
+    assert ray.get(refs) == [2, 2, 2]
+    ray.kill(actor)
+    eventually(said(actor, "dead", "kill()"))
+
+
+def test_what_it_cannot_explain() -> None:
+    with pytest.raises(TypeError, match="not int"):
+        ray.why(3)
