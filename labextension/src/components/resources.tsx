@@ -142,7 +142,8 @@ function Chips(props: {
   const held = joinShares(resource.holders);
   const lent = joinShares(resource.lent);
   const more = Math.max(0, held.length - CHIPS_AT_MOST) + Math.max(0, lent.length - CHIPS_AT_MOST);
-  if (held.length + lent.length === 0) {
+  // CPUs and GPUs keep the line for their holders, so that nothing moves each time a task starts or ends.
+  if (held.length + lent.length === 0 && resource.kind === 'other') {
     return null;
   }
   return (
