@@ -90,10 +90,17 @@ function byDagre(nodes: readonly NodeSize[], links: readonly Link[], direction: 
     graph.setEdge(source, target, { weight: kind === 'call' ? 2 : 1 }, kind);
   }
   dagre.layout(graph);
+  // dagre centres the nodes of a column; a common left edge is calmer.
+  const columns = new Map<number, number>();
+  for (const { id, width } of nodes) {
+    const { x } = graph.node(id);
+    columns.set(x, Math.max(columns.get(x) ?? 0, width));
+  }
   const boxes = new Map<string, Box>();
   for (const { id, width, height } of nodes) {
     const { x, y } = graph.node(id);
-    boxes.set(id, { x: x - width / 2, y: y - height / 2, width, height });
+    const breadth = direction === 'LR' ? (columns.get(x) ?? width) : width;
+    boxes.set(id, { x: x - breadth / 2, y: y - height / 2, width, height });
   }
   const routes = links.map(link => {
     const { points } = graph.edge({ v: link.source, w: link.target, name: link.kind });
