@@ -1,6 +1,7 @@
 """The local engine: the port of `engine.base` on top of one client, for the driver and for the workers.
 
-This module imports next to nothing, since ``%load_ext`` calls `warm`; what `start` needs is imported in the background meanwhile.
+This module imports next to nothing, since ``%load_ext`` calls `warm`; what `start` needs is imported in the
+background meanwhile.
 
 Owner: `_lock` guards `_warming`, the thread that makes a runtime which nobody has bound yet.
 """

@@ -140,8 +140,8 @@ def check_feasible(name: str, demand: Demand, total: Mapping[str, int], *, is_ac
             kind = ActorUnschedulableError if is_actor else TaskUnschedulableError
             there = {key: value for key, value in total.items() if key in demand or key in ("CPU", "GPU")}
             raise kind(
-                f"{name} asks for {describe(demand)}, and this machine has {describe(there)} in all: it could never start. "
-                "Ask for less, or declare more in init()."
+                f"{name} asks for {describe(demand)}, and this machine has {describe(there)} in all: it could never "
+                "start. Ask for less, or declare more in init()."
             )
 
 

@@ -1,7 +1,7 @@
 """Runtime environments: ``env_vars``, ``working_dir``, ``py_modules``, merged and written as canonical JSON.
 
-Two calls with the same text may share workers, others never do. Folders are copied into the session's folder first, so that a change of the
-original does not change what runs. Source: Ray's ``runtime_env``.
+Two calls with the same text may share workers, others never do. Folders are copied into the session's folder first,
+so that a change of the original does not change what runs. Source: Ray's ``runtime_env``.
 """
 
 from __future__ import annotations

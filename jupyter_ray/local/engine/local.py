@@ -316,6 +316,10 @@ class LocalEngine:
         """Send every event to `listener`; see `Engine.subscribe`."""
         return self.client.subscribe(listener)
 
+    def why(self, counted: bytes) -> str:
+        """Explain in plain sentences why an object is not ready, or what an actor is doing."""
+        return str(self.client.query("why", id=counted))
+
     def statistics(self) -> dict[str, Any]:
         """Return counts of the session: tasks, actors, objects, workers, bytes."""
         return dict(self.client.query("statistics"))

@@ -79,7 +79,8 @@ def _declared_gpus(count: float) -> list[str]:
     named = [each.strip() for each in visible.split(",") if each.strip()]
     if len(named) < whole:
         raise ValueError(
-            f"init(num_gpus={count:g}) asks for more GPUs than CUDA_VISIBLE_DEVICES names: {named}. Unset it, or ask for less."
+            f"init(num_gpus={count:g}) asks for more GPUs than CUDA_VISIBLE_DEVICES names: {named}. "
+            "Unset it, or ask for less."
         )
     return named[:whole]
 

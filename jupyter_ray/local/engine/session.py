@@ -107,7 +107,7 @@ def _is_text(text: str) -> bool:
 
 
 def _forget_in_forks(engine: LocalEngine) -> None:
-    """A child that the program forks must not keep the connection open: the runtime would not notice the driver's end."""
+    """Close the connection in children that the program forks: else the runtime would not notice the driver's end."""
     known = weakref.ref(engine)
 
     def in_child() -> None:

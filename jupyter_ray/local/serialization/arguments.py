@@ -1,7 +1,8 @@
 """A call's arguments: what the caller lays out, and how the worker puts it together again.
 
-References at top level become places (`Argument`) that the worker fills with the values of the dependencies. Buffers at top level
-(`bytearray`, `array.array`) become `Writable`-able parcels: they arrive read-only unless the call said `writable` or `inout`.
+References at top level become places (`Argument`) that the worker fills with the values of the dependencies. Buffers
+at top level (`bytearray`, `array.array`) become `Writable`-able parcels: they arrive read-only unless the call said
+`writable` or `inout`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Parcel:
         """Return the content in a form that nobody can write to: bytes for a bytearray, a typed view for an array."""
         if self.kind == "bytearray":
             return bytes(self.buffer)
-        return memoryview(self.buffer).toreadonly().cast("B").cast(self.kind)  # type: ignore[call-overload, no-any-return]
+        return values.rebuild_view(self.buffer, self.kind, (-1,))
 
     def writable(self) -> bytearray | array.array[Any]:
         """Return a private copy of the type that was passed."""

@@ -1,7 +1,8 @@
 """A task's exception on its way to whoever calls `get`.
 
-It arrives as a `RayTaskError` with the remote traceback as text, and with the exception itself as cause. The cause is a pickle inside
-the pickle: where its class cannot be rebuilt, the rest still arrives, as an `UnserializableException` with the text.
+It arrives as a `RayTaskError` with the remote traceback as text, and with the exception itself as cause. The cause is
+a pickle inside the pickle: where its class cannot be rebuilt, the rest still arrives, as an `UnserializableException`
+with the text.
 """
 
 from __future__ import annotations

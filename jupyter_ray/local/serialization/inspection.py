@@ -1,7 +1,7 @@
 """Why a value cannot be pickled: the path to the culprit, in the words of the program.
 
-Only called when pickling has failed. It walks the value as a reader would, pickling each part, down to the smallest part that fails.
-Source of the idea: Ray's ``inspect_serializability``.
+Only called when pickling has failed. It walks the value as a reader would, pickling each part, down to the smallest
+part that fails. Source of the idea: Ray's ``inspect_serializability``.
 """
 
 from __future__ import annotations

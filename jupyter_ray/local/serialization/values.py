@@ -1,10 +1,11 @@
 """Values to a pickle stream with its buffers beside it, and back.
 
-Two ways. Plain values (numbers, text, references, small flat containers of them, arrays) take the C pickler as it is, which needs
-no class or function by value and costs a microsecond. Everything else takes cloudpickle, so that what a notebook defines travels by value.
+Two ways. Plain values (numbers, text, references, small flat containers of them, arrays) take the C pickler as it is,
+which needs no class or function by value and costs a microsecond. Everything else takes cloudpickle, so that what a
+notebook defines travels by value.
 
-Buffers always travel beside the stream (pickle protocol 5), whatever their size, so that an array is read-only on arrival in every case
-and a program does not change its behaviour when its data grow.
+Buffers always travel beside the stream (pickle protocol 5), whatever their size, so that an array is read-only on
+arrival in every case and a program does not change its behaviour when its data grow.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import struct
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 
@@ -161,7 +162,7 @@ def _dump(pickler: Callable[..., Any], value: Any) -> Serialized:
 
 
 def _reduce_array(value: Any) -> Any:
-    """An array's own reducer, after a copy where its memory has gaps: those would otherwise travel in the stream, writable."""
+    """An array's own reducer, after a copy where its memory has gaps: those would travel in the stream, writable."""
     if not value.dtype.hasobject and not value.flags.forc:
         value = value.copy(order="C")
     return value.__reduce_ex__(PROTOCOL)
@@ -186,13 +187,15 @@ def _reduce_memoryview(view: memoryview) -> Any:
 
 
 def rebuild_view(buffer: Any, code: str, shape: tuple[int, ...]) -> memoryview:
-    """Return a read-only view of `buffer` with that format and shape."""
+    """Return a read-only view of `buffer` with that format and shape; a flat one needs no length."""
     view = memoryview(buffer).toreadonly()
     if view.format != "B" or view.ndim != 1:
         view = view.cast("B")
     if code == "B" and len(shape) == 1:
         return view
-    return view.cast(code, list(shape)) if view.nbytes else view.cast(code)  # type: ignore[call-overload, no-any-return]
+    cast: Any = view.cast  # Its stubs know the formats only as literals.
+    shaped: memoryview = cast(code) if len(shape) == 1 or not view.nbytes else cast(code, list(shape))
+    return shaped
 
 
 def native_format(code: str, itemsize: int) -> str:
@@ -220,7 +223,9 @@ def array_format(values: array.array[Any]) -> str | None:
 class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     """cloudpickle, with buffers beside the stream."""
 
-    dispatch_table = ChainMap({memoryview: _reduce_memoryview}, cloudpickle.CloudPickler.dispatch_table)
+    dispatch_table: ClassVar[ChainMap[type, Any]] = ChainMap(
+        {memoryview: _reduce_memoryview}, cloudpickle.CloudPickler.dispatch_table
+    )
 
     def __init__(
         self,

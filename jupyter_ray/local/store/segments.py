@@ -1,10 +1,12 @@
 """Segments: files in the session's shared-memory folder, each with one value, written once and then only read.
 
-A process writes only files that begin with its own prefix, and nobody reads one before the message that names it. So a process that is
-killed half-way leaves a file that no object names: the runtime, which knows all names, removes what bears a dead client's prefix. Removing
-is the runtime's alone; a mapping outlives its file, and closes when the last view of it dies.
+A process writes only files that begin with its own prefix, and nobody reads one before the message that names it. So
+a process that is killed half-way leaves a file that no object names: the runtime, which knows all names, removes what
+bears a dead client's prefix. Removing is the runtime's alone; a mapping outlives its file, and closes when the last
+view of it dies.
 
-Owner: `SegmentStore` is shared by all threads of its process. `_mappings` is a weak dictionary whose entries are only ever replaced by equal ones.
+Owner: `SegmentStore` is shared by all threads of its process. `_mappings` is a weak dictionary whose entries are only
+ever replaced by equal ones.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
 """Actors: where their methods run.
 
-A plain actor runs them in the worker's main thread, one after the other. A threaded one has a pool for each concurrency group, an async one an event loop in the main
-thread, with a semaphore for each group; its constructor and its plain methods run in the loop too (as in Ray).
+A plain actor runs them in the worker's main thread, one after the other. A threaded one has a pool for each
+concurrency group, an async one an event loop in the main thread, with a semaphore for each group; its constructor and
+its plain methods run in the loop too (as in Ray).
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import inspect
 import time
 from collections import deque
@@ -15,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
 from jupyter_ray.local.worker import calling
@@ -92,6 +95,8 @@ class AsyncActor:
         self._incoming: deque[Execute | None] = deque()
         self._planned = False
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
+        self._unwanted: set[bytes] = set()
+        """Calls that were cancelled before they began."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
 
     def construct(self, execute: Execute, find: Callable[[Execute, Body], Function]) -> Done:
@@ -118,9 +123,12 @@ class AsyncActor:
         self._loop.call_soon_threadsafe(self._cancel, task)
 
     def _cancel(self, task: bytes) -> None:
-        running = self._tasks.get(task)
-        if running is not None:
-            running.cancel()
+        context = self._runner.contexts.get(task)
+        if context is not None:
+            context.cancelled = True
+            self._tasks[task].cancel()
+        elif task in self._tasks:  # A coroutine that is cancelled before its first step would never report.
+            self._unwanted.add(task)
 
     def _take(self) -> None:
         self._planned = False
@@ -128,7 +136,7 @@ class AsyncActor:
             execute = self._incoming.popleft()
             if execute is None:
                 closing = self._loop.create_task(self._drain())
-                closing.add_done_callback(lambda _: self._ended.done() or self._ended.set_result(None))
+                closing.add_done_callback(lambda _: settle(self._ended))
                 return
             self._tasks[execute.task] = self._loop.create_task(self._serve(execute))
 
@@ -147,6 +155,10 @@ class AsyncActor:
         token = enter_task(context, main=False)
         started = time.perf_counter()
         try:
+            if execute.task in self._unwanted:
+                self._unwanted.discard(execute.task)
+                context.cancelled = True
+                raise asyncio.CancelledError
             async with self._slots.get(execute.concurrency_group, self._slots[""]):
                 started = time.perf_counter()
                 done = await self._call(execute, body, context, started)
@@ -189,10 +201,8 @@ class AsyncActor:
             self._runner.yield_item(execute, index, item)
             del item
             while not producer.has_room(index):
-                room = self._loop.create_future()
-                producer.wake = lambda room=room: self._loop.call_soon_threadsafe(  # type: ignore[misc]
-                    lambda: room.done() or room.set_result(None)
-                )
+                room: asyncio.Future[None] = self._loop.create_future()
+                producer.wake = functools.partial(self._loop.call_soon_threadsafe, settle, room)
                 if producer.has_room(index):
                     break
                 await room

@@ -1,7 +1,8 @@
 """Tasks that the runtime has handed over and that have not begun.
 
-Owner: the reader thread puts in; the main thread takes out; both give back. Plain tasks are given back whenever the main thread is about to wait for
-something, since they might be what it waits for; while it waits, new ones bounce. Calls of an actor stay: their order is a promise.
+Owner: the reader thread puts in; the main thread takes out; both give back. Plain tasks are given back whenever the
+main thread is about to wait for something, since they might be what it waits for; while it waits, new ones bounce.
+Calls of an actor stay: their order is a promise.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from jupyter_ray.local.store.segments import SegmentStore
 
 Store = Callable[[Serialized], Payload]
 _READ_ONLY_HINT = (
-    "\n(Arguments arrive read-only. To write into one, say so by name: @ray.remote(writable=['x']) gives the task a private "
-    "copy, inout=['x'] also returns what was written.)"
+    "\n(Arguments arrive read-only. To write into one, say so by name: @ray.remote(writable=['x']) gives the task a "
+    "private copy, inout=['x'] also returns what was written.)"
 )
 
 
@@ -94,7 +94,8 @@ def _writable(value: Any, which: str | int, *, strict: bool = True) -> Any:
     if isinstance(value, memoryview):
         copy = memoryview(bytearray(value.tobytes()))
         flat = value.format == "B" and value.ndim == 1
-        return copy if flat else copy.cast(value.format, list(value.shape))  # type: ignore[call-overload]
+        cast: Any = copy.cast
+        return copy if flat else cast(value.format, list(value.shape or ()))
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
         return value.copy()

@@ -1,7 +1,8 @@
 """Soft cancel: a `KeyboardInterrupt` in the main thread, but only inside the code of the task that it is meant for.
 
-The reader thread names the task and sends SIGINT to the main thread, which ends a blocking system call too. The handler runs in the main thread
-between two of its instructions, so `enter` and `leave` need no lock. Any other SIGINT is ignored: it was meant for the notebook.
+The reader thread names the task and sends SIGINT to the main thread, which ends a blocking system call too. The
+handler runs in the main thread between two of its instructions, so `enter` and `leave` need no lock. Any other SIGINT
+is ignored: it was meant for the notebook.
 """
 
 from __future__ import annotations

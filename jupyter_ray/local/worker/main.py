@@ -4,7 +4,8 @@
         │                                  (a threaded actor: pools; an async one: the event loop)
         └─ Interrupt, Recall, Exit, Consume: acted on in the reader thread
 
-The main thread owns user code. When it is about to wait for a value, what has not begun is given back to the runtime, since it may be just what it waits for.
+The main thread owns user code. When it is about to wait for a value, what has not begun is given back to the runtime,
+since it may be just what it waits for.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class Worker:
             namespace=setup.namespace,
             session=setup.session,
             runtime_env=env or None,
+            preset_gpus="CUDA_VISIBLE_DEVICES" in setup.environ,
         )
         self.engine = LocalEngine(self.client, self.process)
         self.library = Library(self._granted)
@@ -212,7 +214,7 @@ class Worker:
 
     def _label_by_repr(self) -> None:
         """An actor class with a ``__repr__`` of its own labels its lines with it (as in Ray)."""
-        if type(self.runner.instance).__repr__ is not object.__repr__:
+        if getattr(type(self.runner.instance), "__repr__", None) != object.__repr__:
             with contextlib.suppress(Exception):
                 self.output.label = repr(self.runner.instance)[:100]
 
@@ -263,12 +265,13 @@ class Worker:
             self.client.send(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), soon=False)
             self.runner.let_go(waiting)
             return
+        if self._async is not None:
+            self._async.cancel(message.task)
+            return
         context = self.runner.contexts.get(message.task)
         if context is not None:
             context.cancelled = True
-        if self._async is not None:
-            self._async.cancel(message.task)
-        elif self.process.actor is None:
+        if self.process.actor is None:
             self.interrupts.interrupt(message.task)
 
     def _on_exit(self, message: m.Exit) -> None:

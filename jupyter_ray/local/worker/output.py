@@ -3,12 +3,13 @@
  print() ── TaskStream ──────────────► Output (buffers by stream and task) ── Log ──► runtime
  printf() in C, child processes ── pipe ── pump thread ──► Output, under the task that runs now
 
-Owner: `_lock` guards the buffers and the reading ends of the pipes; whoever fills a buffer sends it. A socket that is full stops the printer: that is
-the brake on a flood.
+Owner: `_lock` guards the buffers and the reading ends of the pipes; whoever fills a buffer sends it. A socket that is
+full stops the printer: that is the brake on a flood.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import io
@@ -23,6 +24,7 @@ from jupyter_ray.engine.context import TaskContext, current_task
 from jupyter_ray.local.protocol.messages import Log
 
 StreamName = Literal["stdout", "stderr"]
+_STREAMS: tuple[StreamName, ...] = ("stdout", "stderr")
 _FULL = 32 * 1024
 _PIPE = 1 << 20
 """Bytes that C code may print while it keeps Python from reading (it holds the interpreter lock)."""
@@ -88,12 +90,13 @@ class Output:
         """Send what a task printed: nothing of it may come after its result."""
         if self._pipes:
             self._flush_c(None)
-            if self._poll.poll(0):
-                self._drain()
+            with self._lock:  # A poll object serves one thread at a time.
+                if self._poll.poll(0):
+                    self._drain()
         if self._buffers:
             with self._lock:
-                for stream in ("stdout", "stderr"):
-                    buffer = self._buffers.pop((stream, task), None)  # type: ignore[arg-type]
+                for stream in _STREAMS:
+                    buffer = self._buffers.pop((stream, task), None)
                     if buffer is not None:
                         self._emit(buffer)
 
@@ -112,19 +115,18 @@ class Output:
 
     def capture(self) -> None:
         """Replace ``sys.stdout`` and ``sys.stderr``, and lead the file descriptors 1 and 2 into pipes."""
-        sys.stdout = sys.__stdout__ = TaskStream(self, "stdout")  # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = TaskStream(self, "stderr")  # type: ignore[misc]
-        for descriptor, stream in ((1, "stdout"), (2, "stderr")):
+        streams: list[Any] = [TaskStream(self, "stdout"), TaskStream(self, "stderr")]
+        sys.stdout, sys.stderr = streams
+        sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
+        for descriptor, stream in enumerate(_STREAMS, 1):
             reading, writing = os.pipe()
             if hasattr(fcntl, "F_SETPIPE_SZ"):
-                try:
+                with contextlib.suppress(OSError):  # The user has too many large pipes: the usual size does.
                     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
-                except OSError:  # The user has too many large pipes: the usual size does.
-                    pass
             os.dup2(writing, descriptor)
             os.close(writing)
             os.set_blocking(reading, False)
-            self._pipes[reading] = stream  # type: ignore[assignment]
+            self._pipes[reading] = stream
             self._poll.register(reading, select.POLLIN)
         self._flush_c = ctypes.CDLL(None).fflush
         threading.Thread(target=self._pump, name="jupyter_ray output", daemon=True).start()

@@ -1,6 +1,7 @@
 """What makes a forked process a worker: signals, surroundings, descriptors, and how it leaves.
 
-A worker never outlives its runtime: the kernel kills it when its parent dies (Linux), and it ends itself when its connection closes.
+A worker never outlives its runtime: the kernel kills it when its parent dies (Linux), and it ends itself when its
+connection closes.
 """
 
 from __future__ import annotations

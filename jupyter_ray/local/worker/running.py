@@ -1,7 +1,7 @@
 """Running one call, whatever kind: its context, its outcome, its message back.
 
-Owner: `Runner` is shared by all threads of the worker. Each call touches only its own context and producer; the dictionaries that find them are written by
-the thread that runs the call, and read by the reader thread.
+Owner: `Runner` is shared by all threads of the worker. Each call touches only its own context and producer; the
+dictionaries that find them are written by the thread that runs the call, and read by the reader thread.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Producer:
         self._consumed = 0
         self.unwanted = False
         self.changed = threading.Condition()
-        self.wake: Callable[[], None] | None = None
+        self.wake: Callable[[], object] | None = None
         """For an async generator: called when there is room."""
 
     def consumed(self, index: int) -> None:

@@ -1,0 +1,398 @@
+"""The client against a runtime that does what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_ray.config import ACTOR_BACKLOG
+from jupyter_ray.engine import context, refs
+from jupyter_ray.engine.base import Definition
+from jupyter_ray.engine.context import ProcessContext, TaskContext
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.events import AnyEvent, LogLines, TaskFinished
+from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemError, TaskUnschedulableError
+from jupyter_ray.ids import return_id
+from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.engine.local import LocalEngine
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler import errors
+from jupyter_ray.local.serialization import values
+from jupyter_ray.local.store.segments import SegmentStore
+from jupyter_ray.options import MethodOptions, TaskOptions
+from tests.fake_runtime import FakeRuntime, value_of
+
+A, B = b"a" * 28, b"b" * 28
+PROCESS = ProcessContext(job=b"j" * 4, node=b"n" * 28, worker=b"w" * 28, is_driver=True, namespace="ns", session="test")
+
+
+class Session:
+    """A client, its engine, and the runtime that a test plays."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runtime = FakeRuntime()
+        self.deaths: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.client = Client(self.runtime.connection, SegmentStore(folder, b"c" * 16), on_death=self.deaths.put)
+        self.engine = LocalEngine(self.client, PROCESS)
+        self.engine._total = {"CPU": 20_000}
+        self.client.start(m.Hello("driver", b"c" * 16, 1))
+
+    def in_thread(self, function: Any, *args: Any) -> queue.SimpleQueue[Any]:
+        """Run `function` in a thread; return where its value or error will be."""
+        result: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                result.put(function(*args))
+            except BaseException as error:
+                result.put(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return result
+
+    def held(self, object_id: bytes) -> ObjectRef[Any]:
+        """Return a reference that the runtime has granted."""
+        self.client.references.granted(object_id)
+        return ObjectRef(object_id)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    session = Session(tmp_path)
+    yield session
+    refs.set_counter(None)
+    session.client.close()
+    session.runtime.close()
+
+
+def test_get_asks_once_and_keeps_order(session: Session) -> None:
+    one, two = session.held(A), session.held(B)
+    result = session.in_thread(session.engine.get, [two, one, two], None)
+    asked = session.runtime.expect(m.Get)
+    assert asked.ids == [B, A]
+    session.runtime.say(m.Reply(asked.request, [A, B], [value_of("a"), value_of("b")]))
+    assert result.get(timeout=5) == ["b", "a", "b"]
+    assert session.engine.get([one, two], None) == ["a", "b"]  # No request: the values are known here.
+
+
+def test_values_are_new_each_time(session: Session) -> None:
+    ref = session.engine.put([1])
+    first, second = session.engine.get([ref], None)[0], session.engine.get([ref], None)[0]
+    assert first == second == [1]
+    assert first is not second
+
+
+def test_the_time_is_up(session: Session) -> None:
+    one, two = session.held(A), session.held(B)
+    result = session.in_thread(session.engine.get, [one, two], 0)
+    asked = session.runtime.expect(m.Get)
+    assert (asked.timeout, asked.task) == (0, None)
+    session.runtime.say(m.Reply(asked.request, [A], [value_of(1)], False))
+    assert isinstance(result.get(timeout=5), GetTimeoutError)
+    assert session.engine.get([one], 0) == [1]
+
+
+def test_the_first_error_is_raised(session: Session) -> None:
+    one, two = session.held(A), session.held(B)
+    result = session.in_thread(session.engine.get, [one, two], None)
+    asked = session.runtime.expect(m.Get)
+    session.runtime.say(m.Reply(asked.request, [B], [errors.lost(B)]))
+    assert isinstance(result.get(timeout=5), ObjectLostError)
+    with pytest.raises(ObjectLostError):
+        session.engine.get([two], None)
+
+
+def test_wait_needs_no_request_for_what_is_known(session: Session) -> None:
+    ids = [bytes([number]) * 28 for number in range(3)]
+    held = [session.held(each) for each in ids]
+    result = session.in_thread(session.engine.wait, held, 1, None, True)
+    asked = session.runtime.expect(m.Wait)
+    assert (asked.ids, asked.count) == (ids, 1)
+    session.runtime.say(m.Reply(asked.request, [ids[1], ids[2]]))
+    assert result.get(timeout=5) == [ids[1]]
+    assert session.engine.wait(held, 2, None, True) == [ids[1], ids[2]]
+
+
+# --- references ---
+
+
+def test_the_last_reference_is_dropped_promptly(session: Session) -> None:
+    ref = session.held(A)
+    again: ObjectRef[Any] = ObjectRef(A)
+    session.client.references.granted(A)
+    del ref
+    session.client.references.flush()
+    assert session.runtime.messages.get(timeout=5).kind == "driver"
+    assert session.runtime.messages.empty()
+    del again
+    began = time.monotonic()
+    assert session.runtime.expect(m.Drop).counts == [(A, 2)]
+    assert time.monotonic() - began < 2  # 20 ms on a machine of one's own.
+
+
+def test_references_inside_a_value_live_with_it(session: Session) -> None:
+    outer = session.held(A)
+    result = session.in_thread(session.engine.get, [outer], None)
+    asked = session.runtime.expect(m.Get)
+    stored = values.dumps([ObjectRef(B)])
+    session.runtime.say(m.Reply(asked.request, [A], [m.Payload(stored.data, contained=stored.contained)]))
+    inner = result.get(timeout=5)[0][0]
+    assert inner == ObjectRef(B)
+    del inner
+    session.client.references.flush()
+    assert B in session.client.references._table  # The value is still here, and may be unpickled again.
+    assert session.engine.get([outer], None)[0] == [ObjectRef(B)]
+    del outer
+    gc.collect()
+    dropped: set[bytes] = set()
+    while dropped != {A, B}:
+        dropped |= {counted for counted, _ in session.runtime.expect_drop()}
+
+
+def test_finalizers_may_run_anywhere(session: Session) -> None:
+    """A finalizer inside the lock of the table must not hang."""
+    ref = session.held(A)
+    with session.client.references._lock:
+        del ref
+    assert session.runtime.expect(m.Drop).counts == [(A, 1)]
+
+
+# --- futures ---
+
+
+def test_futures(session: Session) -> None:
+    ref, bad = session.held(A), session.held(B)
+    futures = [ref.future(), bad.future()]
+    for _ in futures:
+        asked = session.runtime.expect(m.Get)
+        assert asked.task is None
+        payload = value_of(1) if asked.ids == [A] else errors.lost(B)
+        session.runtime.say(m.Reply(asked.request, asked.ids, [payload]))
+    assert futures[0].result(timeout=5) == 1
+    assert isinstance(futures[1].exception(timeout=5), ObjectLostError)
+    assert ref.future().result(timeout=5) == 1
+
+
+def test_await(session: Session) -> None:
+    async def main() -> Any:
+        return await session.engine.put("x")
+
+    assert asyncio.run(main()) == "x"
+
+
+def test_a_value_that_does_not_unpickle(session: Session) -> None:
+    ref = session.held(A)
+    future = ref.future()
+    asked = session.runtime.expect(m.Get)
+    session.runtime.say(m.Reply(asked.request, [A], [m.Payload(data=b"nonsense")]))
+    assert isinstance(future.exception(timeout=5), RaySystemError)
+
+
+# --- interrupts and death ---
+
+
+def test_an_interrupt_ends_a_get_at_once(session: Session) -> None:
+    ref = session.held(A)
+    main = threading.main_thread().ident or 0
+    interrupted: list[float] = []
+
+    def interrupt() -> None:
+        session.runtime.expect(m.Get)
+        interrupted.append(time.monotonic())
+        signal.pthread_kill(main, signal.SIGINT)
+
+    for _ in range(20):
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            session.engine.get([ref], None)
+        assert time.monotonic() - interrupted[-1] < 2  # 0.1 on a machine of one's own.
+        thread.join()
+        session.runtime.expect(m.Abandon)
+    assert len(session.client._requests) == 0
+
+
+def test_the_runtime_dies(session: Session) -> None:
+    ref = session.held(A)
+    future = ref.future()
+    result = session.in_thread(session.engine.get, [ref], None)
+    session.runtime.expect(m.Get)
+    session.runtime.expect(m.Get)
+    session.runtime.close()
+    assert session.deaths.get(timeout=5)
+    for error in (result.get(timeout=5), future.exception(timeout=5)):
+        assert isinstance(error, RaySystemError)
+        assert "init()" in str(error)
+    assert not session.engine.alive
+    for use in (lambda: session.engine.put(1), lambda: session.engine.get([ref], None), ref.future().result):
+        with pytest.raises(RaySystemError, match=r"init\(\)"):
+            use()
+
+
+def test_references_of_another_session(session: Session, tmp_path: Path) -> None:
+    ref = session.engine.put(1)
+    other = Session(tmp_path)
+    try:
+        with pytest.raises(RaySystemError, match="belongs to a session that has ended"):
+            other.engine.get([ref], None)
+    finally:
+        other.client.close()
+        other.runtime.close()
+
+
+# --- calls ---
+
+
+def f() -> None: ...
+
+
+def test_a_call(session: Session) -> None:
+    definition = Definition(value=f, name="f")
+    options = TaskOptions(num_returns=2, num_cpus=0.5)
+    ref = session.held(A)
+    made = session.engine.submit(definition, [ref, 1], {}, options)
+    assert isinstance(made, list)
+    exported = session.runtime.expect(m.Export)
+    assert exported.definition == definition.id
+    spec = session.runtime.expect(m.Submit).spec
+    assert spec.demand == {"CPU": 5000}
+    assert spec.dependencies == [A]
+    assert [each.binary() for each in made] == [return_id(spec.task, 1), return_id(spec.task, 2)]
+    assert spec.site is not None
+    assert "test_client.py" in spec.site
+    session.engine.submit(definition, [], {}, options)
+    assert session.runtime.expect(m.Submit).spec.task != spec.task  # And no second export.
+
+
+def test_a_demand_that_can_never_be_met(session: Session) -> None:
+    with pytest.raises(TaskUnschedulableError, match=r"CPU: 3.*CPU: 2"):
+        session.engine.submit(Definition(value=f, name="f"), [], {}, TaskOptions(num_cpus=3))
+
+
+def test_a_flood_is_braked(session: Session) -> None:
+    actor = refs.ActorRef(b"x" * 16)
+    calls = ACTOR_BACKLOG // 2
+
+    def flood() -> None:
+        for _ in range(calls):
+            session.engine.call(actor, "m", [], {}, MethodOptions())
+
+    session.runtime.reactions[m.Submit] = lambda message: None
+    result = session.in_thread(flood)
+    room = session.runtime.expect(m.AwaitRoom)
+    assert room.actor == actor.binary()
+    assert result.empty()
+    session.runtime.say(m.Reply(room.request))
+    assert result.get(timeout=20) is None
+
+
+def test_a_task_that_waits_gives_back_what_it_was_handed(session: Session) -> None:
+    class Blocking:
+        ended = 0
+
+        def begin(self, returned: list[bytes]) -> None:
+            returned.append(b"t")
+
+        def end(self) -> None:
+            self.ended += 1
+
+    session.client.blocking = blocking = Blocking()
+    token = context.enter_task(TaskContext(task=b"t" * 24, name="f", function="f"), main=True)
+    try:
+        ref = session.held(A)
+
+        def answer() -> m.Get:
+            asked = session.runtime.expect(m.Get)
+            session.runtime.say(m.Reply(asked.request, [A], [value_of(1)]))
+            return asked
+
+        asked = session.in_thread(answer)
+        assert session.engine.get([ref], None) == [1]
+        message = asked.get(timeout=5)
+        assert (message.task, message.returned) == (b"t" * 24, [b"t"])
+        assert blocking.ended == 1
+    finally:
+        context.leave_task(token, main=True)
+
+
+# --- streams and events ---
+
+
+def test_a_stream(session: Session) -> None:
+    options = TaskOptions(num_returns="streaming", generator_backpressure=2)
+    stream = session.engine.submit(Definition(value=f, name="f"), [], {}, options)
+    assert not isinstance(stream, list)
+    session.runtime.expect(m.Export)
+    task = session.runtime.expect(m.Submit).spec.task
+    assert not stream.next_ready()
+    with pytest.raises(GetTimeoutError):
+        stream._next_sync(0)
+    session.runtime.say(m.StreamState(task, 2, False), m.StreamState(task, 3, True))
+    taken = [ref.binary() for ref in stream]
+    assert taken == [return_id(task, index) for index in (2, 3, 4)]
+    assert [session.runtime.expect(m.Consumed).index for _ in range(3)] == [1, 2, 3]
+    assert stream.is_finished()
+
+
+def test_a_stream_that_is_dropped(session: Session) -> None:
+    stream = session.engine.submit(Definition(value=f, name="f"), [], {}, TaskOptions(num_returns="streaming"))
+    session.runtime.expect(m.Export)
+    task = session.runtime.expect(m.Submit).spec.task
+    session.runtime.say(m.StreamState(task, 2, False))
+    first = next(stream)  # type: ignore[arg-type]
+    assert first.binary() == return_id(task, 2)
+    del stream
+    assert session.runtime.expect(m.Consumed) == m.Consumed(task, -1)
+    dropped: set[bytes] = set()
+    while return_id(task, 3) not in dropped:
+        dropped |= {counted for counted, _ in session.runtime.expect_drop()}
+    assert return_id(task, 2) not in dropped
+
+
+def test_every_listener_gets_every_event_once(session: Session) -> None:
+    first: queue.SimpleQueue[int] = queue.SimpleQueue()
+    second: queue.SimpleQueue[int] = queue.SimpleQueue()
+    events: list[AnyEvent] = [TaskFinished(seq=number, task="t") for number in range(1, 4)]
+
+    def into(numbers: queue.SimpleQueue[int]) -> Callable[[list[AnyEvent]], None]:
+        return lambda batch: [numbers.put(event.seq) for event in batch].clear()  # type: ignore[func-returns-value]
+
+    session.engine.subscribe(into(first))
+    assert session.runtime.expect(m.Subscribe).on
+    session.runtime.say(m.Events(events[:2]))
+    assert [first.get(timeout=5) for _ in range(2)] == [1, 2]
+    undo = session.engine.subscribe(into(second))
+    assert session.runtime.expect(m.Subscribe).on
+    session.runtime.say(m.Events(events))
+    assert [second.get(timeout=5) for _ in range(3)] == [1, 2, 3]
+    assert first.get(timeout=5) == 3
+    undo()
+    session.runtime.say(m.Events([TaskFinished(seq=4, task="t")]))
+    assert first.get(timeout=5) == 4
+    assert second.empty()
+
+
+def test_what_a_task_printed_is_seen_before_its_result(session: Session) -> None:
+    seen: list[str] = []
+
+    def listen(batch: Any) -> None:
+        time.sleep(0.05)
+        seen.extend(event.text for event in batch)
+
+    session.engine.subscribe(listen)
+    session.runtime.expect(m.Subscribe)
+    ref = session.held(A)
+    result = session.in_thread(lambda: (session.engine.get([ref], None), list(seen)))
+    asked = session.runtime.expect(m.Get)
+    line = LogLines(seq=1, stream="stdout", text="hello", name="f", pid=1)
+    session.runtime.say(m.Events([line]), m.Reply(asked.request, [A], [value_of(1)]))
+    assert result.get(timeout=5) == ([1], ["hello"])

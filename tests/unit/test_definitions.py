@@ -1,0 +1,205 @@
+"""When a remote function or class is shipped, and when it is shipped again."""
+
+from __future__ import annotations
+
+import linecache
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jupyter_ray.engine import refs
+from jupyter_ray.engine.base import Definition
+from jupyter_ray.local import definitions
+from jupyter_ray.local.definitions import Exporter, Library
+from jupyter_ray.local.protocol.messages import Export, Function
+
+
+class Remote:
+    """Like the API's remote function: pickles as the id of its definition."""
+
+    __module__ = "jupyter_ray.api.remote"
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+
+    def __reduce__(self) -> Any:
+        assert refs.note_definition(self.definition)
+        return str, (self.definition.id,)
+
+
+class Notebook:
+    """A ``__main__`` of its own, in which cells run, and what was exported from it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.module = types.ModuleType("__main__")
+        self.exports: list[Export] = []
+        self.exporter = Exporter(self.exports.append)
+        self.library = Library(lambda contained: None)
+        self._cells = 0
+
+    def run(self, source: str) -> None:
+        self._cells += 1
+        name = f"<cell {self._cells}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+        exec(compile(source, name, "exec"), vars(self.module))
+
+    def define(self, name: str) -> Definition:
+        value = vars(self.module)[name]
+        return Definition(value=value, name=name, is_class=isinstance(value, type))
+
+    def ensure(self, definition: Definition) -> list[str]:
+        """Ensure it, as a call does; return the names that were shipped for that."""
+        before = len(self.exports)
+        self.exporter.ensure(definition)
+        new = self.exports[before:]
+        self.library.install(Function(each.definition, each.version, each.blob) for each in new)
+        return [each.name for each in new]
+
+    def call(self, definition: Definition, *args: Any) -> Any:
+        """Call it as a worker does."""
+        return self.library.resolve(definition.id)(*args)
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
+    return Notebook(monkeypatch)
+
+
+def test_shipped_at_the_first_call_only(notebook: Notebook) -> None:
+    notebook.run("def f(): return 1")
+    f = notebook.define("f")
+    assert notebook.ensure(f) == ["f"]
+    assert notebook.ensure(f) == []
+    assert notebook.call(f) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("x = 1\ndef f(): return x", "x = 2"),
+        ("def g(): return 1\ndef f(): return g()", "def g(): return 2"),
+        ("def g(): return x\nx = 1\ndef f(): return g()", "x = 2"),
+        ("def f(): return (lambda: x)()\nx = 1", "x = 2"),
+        ("def f(n=1): return n", "f.__defaults__ = (2,)"),
+        (
+            "def make(x):\n  def set(y):\n    nonlocal x; x = y\n  return (lambda: x), set\nf, set_x = make(1)",
+            "set_x(2)",
+        ),
+        ("import functools\ndef g(x): return x + y\ny = 0\nf = functools.partial(g, 1)", "y = 1"),
+    ],
+)
+def test_shipped_again_when_what_it_names_was_redefined(notebook: Notebook, first: str, then: str) -> None:
+    notebook.run(first)
+    f = notebook.define("f")
+    notebook.ensure(f)
+    assert notebook.ensure(f) == []
+    assert notebook.call(f) == 1
+    notebook.run(then)
+    assert notebook.ensure(f) == [f.name]
+    assert notebook.call(f) == 2
+    assert notebook.exports[-1].version == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("class A:\n  def m(self): return x\nx = 1\ndef f(): return A().m()", "x = 2"),
+        ("class A:\n  def m(self): return 1\ndef f(): return A().m()", "A.m = lambda self: 2"),
+        ("class B:\n  def m(self): return 1\nclass A(B): pass\ndef f(): return A().m()", "B.m = lambda self: 2"),
+        ("class A:\n  m = staticmethod(lambda: x)\nx = 1\ndef f(): return A.m()", "x = 2"),
+    ],
+)
+def test_shipped_again_when_a_class_that_it_names_was_changed(notebook: Notebook, first: str, then: str) -> None:
+    notebook.run(first)
+    f = notebook.define("f")
+    notebook.ensure(f)
+    assert notebook.ensure(f) == []
+    notebook.run(then)
+    assert notebook.ensure(f) == ["f"]
+    assert notebook.call(f) == 2  # In this process that gives class A new methods, so it comes last.
+
+
+def test_a_global_that_comes_later(notebook: Notebook) -> None:
+    notebook.run("def f(): return later()")
+    f = notebook.define("f")
+    notebook.ensure(f)
+    with pytest.raises(NameError):
+        notebook.call(f)
+    notebook.run("def later(): return 1")
+    assert notebook.ensure(f) == ["f"]
+    assert notebook.call(f) == 1
+
+
+def test_a_change_in_place_counts_from_the_next_cell(notebook: Notebook) -> None:
+    notebook.run("xs = [1]\ndef f(): return sum(xs)")
+    f = notebook.define("f")
+    notebook.ensure(f)
+    notebook.run("xs.append(2)")
+    definitions.new_epoch()
+    assert notebook.ensure(f) == ["f"]
+    assert notebook.call(f) == 3
+    definitions.new_epoch()
+    assert notebook.ensure(f) == []
+
+
+def test_mutual_recursion_ends(notebook: Notebook) -> None:
+    notebook.run("def f(): return g\ndef g(): return f")
+    f, g = notebook.define("f"), notebook.define("g")
+    vars(notebook.module).update(f=Remote(f), g=Remote(g))
+    assert notebook.ensure(f) == ["f", "g"]
+    assert notebook.ensure(g) == []
+    assert notebook.call(f) == g.id
+    assert notebook.call(g) == f.id
+
+
+def test_a_nested_definition_that_was_redefined(notebook: Notebook) -> None:
+    notebook.run("x = 1\ndef inner(): return x\ndef outer(): return remote")
+    inner, outer = notebook.define("inner"), notebook.define("outer")
+    vars(notebook.module)["remote"] = Remote(inner)
+    assert notebook.ensure(outer) == ["outer", "inner"]
+    notebook.run("x = 2")
+    assert notebook.ensure(outer) == ["inner"]
+    notebook.run("def again(): return 3")
+    again = notebook.define("again")
+    vars(notebook.module)["remote"] = Remote(again)
+    assert notebook.ensure(outer) == ["outer", "again"]
+
+
+def test_definitions_without_a_value_are_known_elsewhere(notebook: Notebook) -> None:
+    assert notebook.ensure(Definition(value=None, name="f")) == []
+
+
+@pytest.mark.parametrize("value", [len, str.upper, int])
+def test_what_travels_by_name(notebook: Notebook, value: Callable[..., Any]) -> None:
+    definition = Definition(value=value, name="builtin")
+    assert notebook.ensure(definition) == ["builtin"]
+    assert notebook.library.resolve(definition.id) is value
+
+
+def test_an_unpicklable_variable_is_named(notebook: Notebook) -> None:
+    notebook.run("import threading\nlock = threading.Lock()\ndef f(): return lock")
+    with pytest.raises(TypeError, match="global variable 'lock' that f uses"):
+        notebook.ensure(notebook.define("f"))
+
+
+def test_a_large_closure_warns_and_names_the_variable(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook.run("small = b'x'\nbig = b'x' * 2_000_000\ndef f(): return big, small")
+    f = notebook.define("f")
+    with pytest.warns(UserWarning, match=r"'big' in it takes 1\.9 MiB"):
+        notebook.ensure(f)
+    notebook.run("small = b'y'")
+    assert notebook.ensure(f) == ["f"]  # Once is enough.
+    monkeypatch.setattr(definitions, "CLOSURE_LIMIT", 1_500_000)
+    with pytest.raises(ValueError, match=r"too large .* 'big'"):
+        notebook.ensure(notebook.define("f"))
+
+
+def test_the_text_of_cells_travels_along(notebook: Notebook) -> None:
+    notebook.run("def f(): return 1 / 0")
+    f = notebook.define("f")
+    notebook.ensure(f)
+    linecache.cache.pop("<cell 1>")
+    notebook.library.resolve(f.id)
+    assert linecache.getline("<cell 1>", 1) == "def f(): return 1 / 0"

@@ -1,0 +1,259 @@
+"""Values, arguments and errors as bytes, and what is said when they cannot be."""
+
+from __future__ import annotations
+
+import array
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jupyter_ray import exceptions
+from jupyter_ray.engine.base import Definition
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, note_definition
+from jupyter_ray.local.serialization import arguments, errors, values
+from jupyter_ray.local.serialization.arguments import Parcel
+
+
+def round_trip(value: Any) -> Any:
+    serialized = values.dumps(value)
+    return values.loads(serialized.data, [bytes(buffer) for buffer in serialized.buffers])
+
+
+def ref(letter: bytes) -> ObjectRef[Any]:
+    return ObjectRef(letter * 28)
+
+
+class Point:
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 1, -(10**30), 1.5, 2j, "text", b"bytes", (), (1, "a"), [1, [2]], {"a": 1}, {1, 2}, frozenset("ab")],
+)
+def test_plain_values(value: Any) -> None:
+    result = round_trip(value)
+    assert result == value
+    assert type(result) is type(value)
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_large_and_small_bytes_come_back_alike(size: int) -> None:
+    serialized = values.dumps(b"x" * size)
+    assert len(serialized.buffers) == (size > 100 * 1024)
+    assert round_trip(b"x" * size) == b"x" * size
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.arange(10),
+        lambda: np.arange(10)[::2],
+        lambda: np.arange(12).reshape(3, 4).T,
+        lambda: np.zeros(0),
+        lambda: np.array(5.0),
+        lambda: np.ones((3, 0)),
+        lambda: np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
+    ],
+)
+@pytest.mark.parametrize("wrap", [lambda a: a, lambda a: [a], lambda a: Point(a)], ids=["bare", "list", "object"])
+def test_arrays_are_read_only_whatever_their_size(make: Callable[[], Any], wrap: Callable[[Any], Any]) -> None:
+    original = make()
+    result = round_trip(wrap(original))
+    result = result.x if isinstance(result, Point) else result[0] if isinstance(result, list) else result
+    assert np.array_equal(result, original)
+    assert result.dtype == original.dtype
+    if original.size:
+        assert not result.flags.writeable
+
+
+def test_views_keep_format_and_shape() -> None:
+    view = memoryview(bytes(range(24))).cast("f", [2, 3])
+    result = round_trip({"view": view})["view"]
+    assert (result.format, result.shape, result.readonly) == ("f", (2, 3), True)
+    assert result.tolist() == view.tolist()
+    assert round_trip(memoryview(b"abcdef")[::2]).tobytes() == b"ace"
+
+
+def test_references_are_collected() -> None:
+    one, two, actor = ref(b"1"), ref(b"2"), ActorRef(b"a" * 16)
+    assert values.dumps([one, two, ObjectRef(b"1" * 28)]).contained == [b"1" * 28, b"2" * 28, b"1" * 28]
+    assert values.dumps(Point([one, {"k": actor}])).contained == [b"1" * 28, b"a" * 16]
+    assert round_trip([one])[0] == one
+
+
+class Remote:
+    """Like a remote function: it pickles as the id of its definition."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+
+    def __reduce__(self) -> Any:
+        assert note_definition(self.definition)
+        return str, (self.definition.id,)
+
+
+def test_definitions_are_collected() -> None:
+    definition = Definition(value=print, name="print")
+    assert values.dumps([Remote(definition)]).definitions == [definition]
+
+
+# --- arguments ---
+
+
+def pack(*args: Any, **kwargs: Any) -> tuple[tuple[list[Any], dict[str, Any]], list[bytes]]:
+    serialized, dependencies = arguments.pack_call(args, kwargs, lambda: None, "f")
+    assert serialized is not None
+    laid_out = values.loads(serialized.data, [bytes(buffer) for buffer in serialized.buffers])
+    return arguments.fill(laid_out, [f"value {i}" for i in range(len(dependencies))]), dependencies
+
+
+def test_top_level_references_become_places() -> None:
+    one, two = ref(b"1"), ref(b"2")
+    (args, kwargs), dependencies = pack(1, one, "x", two, again=one, nested=[two])
+    assert dependencies == [b"1" * 28, b"2" * 28]
+    assert args == [1, "value 0", "x", "value 1"]
+    assert kwargs == {"again": "value 0", "nested": [two]}
+
+
+def test_no_arguments_are_no_bytes() -> None:
+    assert arguments.pack_call((), {}, lambda: None, "f") == (None, [])
+
+
+def test_mutable_buffers_arrive_in_parcels() -> None:
+    (args, kwargs), _ = pack(bytearray(b"abc"), array.array("d", [1, 2]), a=array.array("u", "hi"))
+    assert isinstance(args[0], Parcel)
+    assert args[0].read_only() == b"abc"
+    writable = args[0].writable()
+    assert isinstance(writable, bytearray)
+    view = args[1].read_only()
+    assert (view.readonly, view.format, view.tolist()) == (True, "d", [1.0, 2.0])
+    assert args[1].writable() == array.array("d", [1, 2])
+    assert kwargs["a"] == array.array("u", "hi")
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "words"),
+    [
+        ((1, {"a": [0, threading.Lock()]}), {}, ["argument 'y' of f", "y['a'][1]", "lock"]),
+        ((), {"z": Point(threading.Lock())}, ["argument 'z' of f", "z.x", "lock"]),
+        ((1, 2, threading.Lock()), {}, ["argument number 3 of f", "lock"]),
+    ],
+)
+def test_an_unpicklable_argument_is_named(args: tuple[Any, ...], kwargs: dict[str, Any], words: list[str]) -> None:
+    def f(x: Any, y: Any) -> None: ...
+
+    with pytest.raises(TypeError) as caught:
+        arguments.pack_call(args, kwargs, lambda: f, "f")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_an_unpicklable_closure_variable_is_named() -> None:
+    lock = threading.Lock()
+
+    def uses() -> Any:
+        return lock
+
+    with pytest.raises(TypeError, match=r"variable 'lock' that uses closes over"):
+        arguments.pack_call((uses,), {}, lambda: None, "f")
+
+
+# --- errors ---
+
+
+def raised(function: Callable[[], Any]) -> BaseException:
+    try:
+        function()
+    except BaseException as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def sent(function: Callable[[], Any]) -> BaseException:
+    return errors.load_error(errors.dump_error(raised(function), "f").data)
+
+
+def fail() -> None:
+    empty: dict[str, int] = {}
+    empty["missing"]
+
+
+def test_an_error_is_of_its_own_class_too() -> None:
+    error = sent(fail)
+    assert isinstance(error, exceptions.RayTaskError)
+    assert isinstance(error, KeyError)
+    assert error.args == ("missing",)
+    assert "in fail" in str(error)
+
+
+def test_the_chain_of_causes_arrives() -> None:
+    def chained() -> None:
+        try:
+            fail()
+        except KeyError as error:
+            raise ValueError("outer") from error
+
+    error = sent(chained)
+    assert isinstance(error, ValueError)
+    assert isinstance(error.__cause__, KeyError)
+
+
+def test_frames_of_the_runtime_are_left_out() -> None:
+    text = errors.format_remote(raised(lambda: arguments.fill(None, [])))  # type: ignore[arg-type]
+    assert "test_serialization" in text
+    assert "arguments.py" not in text
+
+
+class TwoArguments(Exception):
+    def __init__(self, one: Any, two: Any) -> None:
+        super().__init__(one)
+
+
+class Unpicklable(Exception):
+    def __init__(self) -> None:
+        super().__init__("it is", threading.Lock())
+
+
+def test_an_error_that_cannot_be_rebuilt() -> None:
+    def fails() -> None:
+        raise TwoArguments(1, 2)
+
+    error = sent(fails)
+    assert isinstance(error, exceptions.UnserializableException)
+    assert "TwoArguments: 1" in str(error)
+
+
+def test_an_error_that_cannot_be_pickled() -> None:
+    def fails() -> None:
+        raise Unpicklable
+
+    error = sent(fails)
+    assert type(error) is exceptions.RayTaskError
+    assert "Unpicklable" in str(error)
+
+
+def test_an_error_that_passes_through_keeps_its_class() -> None:
+    inner = sent(fail)
+
+    def again() -> None:
+        raise inner
+
+    error = sent(again)
+    assert isinstance(error, KeyError)
+    assert isinstance(error, exceptions.RayTaskError)
+    assert isinstance(error.cause, KeyError)
+    assert not isinstance(error.cause, exceptions.RayTaskError)
+
+
+def test_errors_of_the_runtime_itself() -> None:
+    error = exceptions.ActorDiedError("it died", "ab", True)
+    loaded = errors.load_error(pickle.dumps(error))
+    assert isinstance(loaded, exceptions.ActorDiedError)
+    assert loaded.actor_init_failed
+    assert isinstance(errors.load_error(b"no pickle"), exceptions.UnserializableException)

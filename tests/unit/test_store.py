@@ -1,0 +1,95 @@
+"""Segments of the shared-memory store."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jupyter_ray.exceptions import ObjectStoreFullError
+from jupyter_ray.local.serialization import values
+from jupyter_ray.local.store import payloads, segments
+from jupyter_ray.local.store.segments import SegmentStore
+
+CLIENT = b"c" * 16
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SegmentStore:
+    return SegmentStore(tmp_path, CLIENT)
+
+
+def test_parts_are_aligned_and_come_back(store: SegmentStore) -> None:
+    parts = [b"a" * 10, b"b" * 100, b"", b"c" * 64]
+    name, layout, size = store.write(parts)
+    assert name.startswith(segments.prefix(CLIENT))
+    assert all(start % segments.ALIGNMENT == 0 for start in layout[::2])
+    view = store.open(name)
+    assert view.readonly
+    assert [
+        bytes(view[start : start + length]) for start, length in zip(layout[::2], layout[1::2], strict=True)
+    ] == parts
+    assert size == layout[-2] + layout[-1]
+
+
+def test_large_values_share_memory(store: SegmentStore, tmp_path: Path) -> None:
+    array = np.arange(100_000)
+    payload = payloads.pack(values.dumps([array, array + 1]), store)
+    assert payload.segment
+    assert payload.data == b""
+    first = payloads.unpack(payload, store)
+    second = payloads.unpack(payload, store)
+    assert np.array_equal(first[1], array + 1)
+    assert not first[0].flags.writeable
+    assert first[0].ctypes.data % segments.ALIGNMENT == 0
+    assert first[0].ctypes.data == second[0].ctypes.data
+    (tmp_path / payload.segment).unlink()  # The runtime may: the mapping stays.
+    assert first[0].sum() == array.sum()
+
+
+def test_a_mapping_closes_with_its_last_view(store: SegmentStore) -> None:
+    payload = payloads.pack(values.dumps(np.zeros(100_000)), store)
+    array = payloads.unpack(payload, store)
+    part = array[10:20]
+    del array
+    assert len(store._mappings) == 1
+    del part
+    gc.collect()
+    assert len(store._mappings) == 0
+
+
+def test_small_values_stay_in_the_message(store: SegmentStore, tmp_path: Path) -> None:
+    payload = payloads.pack(values.dumps(np.zeros(10)), store)
+    assert not payload.segment
+    assert len(payload.buffers) == 1
+    assert not os.listdir(tmp_path)
+    assert not payloads.unpack(payload, store).flags.writeable
+
+
+def test_no_room(store: SegmentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(ObjectStoreFullError, match="1,000 bytes"):
+        store.write([b"x" * 1000])
+    assert not os.listdir(tmp_path)
+
+
+def test_what_a_dead_writer_left_is_removed(store: SegmentStore, tmp_path: Path) -> None:
+    kept, _, _ = store.write([b"kept"])
+    lost, _, _ = store.write([b"lost"])
+    other, _, _ = SegmentStore(tmp_path, b"d" * 16).write([b"other"])
+    assert segments.remove_unnamed(tmp_path, CLIENT, {kept}) == [lost]
+    assert sorted(os.listdir(tmp_path)) == sorted([kept, other])
+
+
+def test_a_gone_segment(store: SegmentStore) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.open("nothing")
+    with pytest.raises(ValueError, match="no name"):
+        store.open("../secret")
