@@ -14,7 +14,7 @@ from jupyter_ray._version import __version__
 if TYPE_CHECKING:
     from jupyter_ray import actor, cloudpickle, exceptions, runtime_context, runtime_env, util
     from jupyter_ray.api.actors import ActorClass
-    from jupyter_ray.api.calls import cancel, get, get_actor, kill, put, wait
+    from jupyter_ray.api.calls import cancel, get, get_actor, kill, put, wait, why
     from jupyter_ray.api.cluster import available_resources, cluster_resources, get_gpu_ids, nodes
     from jupyter_ray.api.constants import LOCAL_MODE, SCRIPT_MODE, WORKER_MODE, Language, LoggingConfig
     from jupyter_ray.api.handles import ActorHandle
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api.actors": ("ActorClass",),
-    "api.calls": ("cancel", "get", "get_actor", "kill", "put", "wait"),
+    "api.calls": ("cancel", "get", "get_actor", "kill", "put", "wait", "why"),
     "api.cluster": ("available_resources", "cluster_resources", "get_gpu_ids", "nodes"),
     "api.constants": ("LOCAL_MODE", "SCRIPT_MODE", "WORKER_MODE", "Language", "LoggingConfig"),
     "api.handles": ("ActorHandle",),
@@ -105,6 +105,7 @@ __all__ = [
     "util",
     "wait",
     "warm_up",
+    "why",
 ]
 
 

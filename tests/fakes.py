@@ -241,6 +241,9 @@ class FakeEngine:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 
+    def why(self, counted: bytes) -> str:
+        return f"{counted.hex()} runs."
+
     def statistics(self) -> dict[str, Any]:
         return {"tasks": len(self.calls)}
 

@@ -232,6 +232,36 @@ def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
     (registry.current() or registry.required()).cancel(object_id, force=force, recursive=recursive)
 
 
+def why(ref_or_actor: Any) -> str:
+    """Say in plain sentences why a task has not finished, or what an actor is doing.
+
+    Parameters
+    ----------
+    ref_or_actor
+        A reference, a generator, or an actor's handle.
+
+    Returns
+    -------
+    str
+        Since when and where it runs, or what it waits for: which argument, which resource and who holds it, which
+        `get`; followed by why *that* has not finished, and so on to the end of the chain.
+
+    Raises
+    ------
+    TypeError
+        This is neither a reference nor a handle.
+    """
+    if isinstance(ref_or_actor, ObjectRefGenerator):
+        counted = return_id(ref_or_actor.task_id().binary(), 1)
+    elif isinstance(ref_or_actor, ObjectRef):
+        counted = ref_or_actor.binary()
+    elif isinstance(ref_or_actor, ActorHandle):
+        counted = ref_or_actor._ray_ref.binary()
+    else:
+        raise TypeError(f"why() explains an ObjectRef or an actor's handle, not {type(ref_or_actor).__name__}.")
+    return (registry.current() or registry.required()).why(counted)
+
+
 def kill(actor: Any, *, no_restart: bool = True) -> None:
     """End an actor at once, without its exit handlers. Calls in flight and later ones raise `RayActorError`.
 

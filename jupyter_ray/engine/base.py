@@ -162,6 +162,9 @@ class Engine(Protocol):
         Return the undo.
         """
 
+    def why(self, counted: bytes) -> str:
+        """Explain in plain sentences why an object is not ready, or what an actor is doing."""
+
     def statistics(self) -> dict[str, Any]:
         """Return counts of the session: tasks, actors, objects, workers, bytes."""
 

@@ -13,6 +13,9 @@ import jupyter_ray as ray
 from tests.contract.helpers import eventually
 
 
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
 @pytest.fixture
 def gate(tmp_path: Path) -> Path:
     return tmp_path / "open"
@@ -71,8 +74,7 @@ def test_actors_and_their_queues(gate: Path) -> None:
 
     actor = Busy.remote()
     refs = [actor.work.remote(str(gate)) for _ in range(3)]
-    eventually(said(refs[0], "work", "runs since"))
-    assert "number 2" in ray.why(refs[2])
+    eventually(said(refs[2], "number 2", "at the actor Busy", "runs since"))
     eventually(said(actor, "Busy", "is alive in process", "2 calls wait"))
     gate.touch()
     assert ray.get(refs) == [2, 2, 2]

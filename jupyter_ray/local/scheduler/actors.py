@@ -141,6 +141,7 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
             begin(step, task)
         else:
             task.state = TaskState.ASSIGNED
+            task.since = step.now
         execute(step, task)
 
 

@@ -242,7 +242,7 @@ def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
         known = ", ".join(sorted(queries.QUERIES))
         step.send(client, m.Answer(message.request, f"No query {message.what!r}; there are {known}.", "ValueError"))
     else:
-        step.send(client, m.Answer(message.request, answer(step.state, message.arguments)))
+        step.send(client, m.Answer(message.request, answer(step.state, {**message.arguments, "now": step.now})))
 
 
 def _done(step: Step, client: ClientRecord, message: m.Done) -> None:

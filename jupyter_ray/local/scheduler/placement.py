@@ -141,6 +141,7 @@ def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Alloc
         task.actor.state = ActorState.STARTING
     if worker.state is WorkerState.STARTING:
         task.state = TaskState.ASSIGNED
+        task.since = step.now
     else:
         worker.state = WorkerState.ACTOR if task.actor is not None else WorkerState.BUSY
         begin(step, task)
@@ -150,6 +151,7 @@ def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Alloc
 def begin(step: Step, task: TaskRecord) -> None:
     """The task runs from now on."""
     task.state = TaskState.RUNNING
+    task.since = step.now
     allocation = task.allocation
     step.events.append(
         TaskStarted(
@@ -248,6 +250,7 @@ def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
                 break
             tasks.popleft()
             task.state = TaskState.ASSIGNED
+            task.since = step.now
             task.worker = worker
             worker.tasks[task.id] = task
             execute(step, task)

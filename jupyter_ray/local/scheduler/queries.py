@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.local.scheduler.records import ActorState, State
+from jupyter_ray.local.scheduler.why import why
 from jupyter_ray.resources import amounts
 
 
@@ -79,4 +80,5 @@ QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "task": task,
     "definition": definition,
     "statistics": statistics,
+    "why": why,
 }

@@ -72,6 +72,9 @@ class TaskRecord:
     allocation: Allocation | None = None
     lent: Demand = dataclasses.field(default_factory=dict)
     attempt: int = 0
+    retry_reason: str = ""
+    since: float = 0.0
+    """When it came into its state, in Unix seconds."""
     cancel_asked: bool = False
     force_asked: bool = False
     children: set[bytes] = dataclasses.field(default_factory=set)

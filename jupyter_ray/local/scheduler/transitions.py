@@ -71,6 +71,7 @@ def apply(step: Step, task: TaskRecord, stimulus: str, detail: Any) -> None:
 
 def _ready(step: Step, task: TaskRecord, _: None) -> None:
     task.state = READY
+    task.since = step.now
     step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
     _queue(step, task)
 
@@ -127,6 +128,8 @@ def _may_retry(task: TaskRecord) -> bool:
 
 def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False) -> None:
     task.attempt += 1
+    task.retry_reason = reason
+    task.since = step.now
     step.events.append(
         TaskRetried(seq=step.number(), at=step.now, task=task.id.hex(), attempt=task.attempt, reason=reason)
     )
@@ -299,6 +302,7 @@ def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
         return
     if begun:
         task.attempt += 1
+        task.retry_reason = "the actor was lost"
         step.events.append(
             TaskRetried(
                 seq=step.number(), at=step.now, task=task.id.hex(), attempt=task.attempt, reason="the actor was lost"
@@ -311,6 +315,7 @@ def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
 def _blocked(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     """A plain task, or a constructor, lends its CPUs while it waits; GPUs and all else stay. So says Ray."""
     task.state = BLOCKED
+    task.since = step.now
     task.blocking += 1
     allocation = task.allocation
     if allocation is not None and not task.lent and (cpus := allocation.held.get(CPU)):
@@ -338,6 +343,7 @@ def _blocked_again(step: Step, task: TaskRecord, request: RequestRecord) -> None
 def _satisfied(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     if task.lent:
         task.state = RESUMING
+        task.since = step.now
         step.state.resuming.append(request)
         step.place = True
     else:
@@ -348,6 +354,7 @@ def _resumed(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     task.blocking -= 1
     if task.state is not RUNNING:
         task.state = RUNNING
+        task.since = step.now
         step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.id.hex()))
     requests.reply(step, request)
 
