@@ -63,7 +63,8 @@ class CellOutput:
         self.limits = limits or Limits()
         self.messages = 0
         self.bytes = 0
-        self.held_lines = 0
+        self._held_newlines = 0
+        self._held_open = False
         self.held_bytes = 0
         self._next = 0.0
         self._last_added = 0.0
@@ -79,11 +80,17 @@ class CellOutput:
     def __repr__(self) -> str:
         return f"<CellOutput {self.messages} messages, {self.bytes} bytes shown, {self.held_lines} lines held back>"
 
+    @property
+    def held_lines(self) -> int:
+        """The number of lines held back; what is written in pieces is one line."""
+        return self._held_newlines + self._held_open
+
     def add(self, event: LogLines, now: float, *, own: bool = False) -> None:
         """Take in what a task wrote; `own`: it is the cell's own task, whose lines need no origin."""
         self._last_added = now
         text = event.text
-        room = 0 if self._full else self.limits.bytes - _RESERVED_BYTES - self.bytes - self._pending_bytes
+        full = self._full or self.messages >= self.limits.messages - _RESERVED_MESSAGES
+        room = 0 if full else self.limits.bytes - _RESERVED_BYTES - self.bytes - self._pending_bytes
         if room > 0:
             prefix = "" if own else f"({event.name} pid={event.pid}) "
             shown, text = self._fit(event, text, prefix, room)
@@ -125,7 +132,7 @@ class CellOutput:
         return max(0.0, min(waits)) if waits else None
 
     def take(self, now: float) -> Message | None:
-        """Return the next message if it is time."""
+        """Return the next message if it is time; None also when all that was due has to be held back."""
         if now < self._next:
             return None
         if self._pending:
@@ -168,7 +175,8 @@ class CellOutput:
         if not self._full:
             self._full = True
             self._next_notice = now + self._notice_interval
-        self.held_lines += text.count("\n") + (not text.endswith("\n"))
+        self._held_newlines += text.count("\n")
+        self._held_open = not text.endswith("\n")
         self.held_bytes += len(text.encode("utf-8", "replace"))
 
     def _sent(self, message: Message, now: float) -> Message:

@@ -13,7 +13,7 @@ from IPython.core.error import UsageError
 
 from jupyter_ray.api.remote import remote
 from jupyter_ray.engine.refs import ObjectRef, collecting
-from jupyter_ray.ipython.free_names import free_names
+from jupyter_ray.ipython.free_names import FreeNames, free_names
 from jupyter_ray.ipython.remote_cell import run_cell
 
 _NOT_SENT = frozenset({"get_ipython", "exit", "quit", "open", "display"})
@@ -61,7 +61,7 @@ def submit_cell(
         raise UsageError(
             f"magics and shell commands{what} run in the notebook only: use a cell of its own, or subprocess.run."
         )
-    variables = collect(shell.user_ns, names.required, names.optional, tree)
+    variables = collect(shell.user_ns, shell.user_ns_hidden, names, tree)
     task = remote(run_cell).options(**options, name=name)
     task._definition.name = name  # What its errors say.
     try:
@@ -79,10 +79,8 @@ def submit_cell(
     return ref
 
 
-def collect(
-    namespace: Mapping[str, Any], required: frozenset[str], optional: frozenset[str], tree: ast.AST
-) -> dict[str, Any]:
-    """Return the variables to send.
+def collect(namespace: Mapping[str, Any], hidden: Mapping[str, Any], names: FreeNames, tree: ast.AST) -> dict[str, Any]:
+    """Return the variables to send, but for what is the shell's own (`hidden`).
 
     Raises
     ------
@@ -90,12 +88,17 @@ def collect(
         One that is required is neither there nor a builtin.
     """
     variables = {}
-    for name in sorted(required | optional):
-        if name in _NOT_SENT and _is_shells_own(namespace.get(name)):
+    for name in sorted(names.required | names.optional):
+        if name in _NOT_SENT and namespace.get(name) is hidden.get(name):
             continue
         if name in namespace:
             variables[name] = namespace[name]
-        elif name in required and name not in _NOT_SENT and not hasattr(builtins, name) and not name.startswith("__"):
+        elif (
+            name in names.required
+            and name not in _NOT_SENT
+            and not hasattr(builtins, name)
+            and not name.startswith("__")
+        ):
             line = next((node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == name), 0)
             raise NameError(
                 f"name {name!r} is not defined: line {line} of the cell reads it, but there is no such variable in "
@@ -103,15 +106,6 @@ def collect(
                 name=name,
             )
     return variables
-
-
-def _is_shells_own(value: Any) -> bool:
-    return value is None or type(value).__module__.startswith("IPython") or _module(value).startswith("IPython")
-
-
-def _module(value: Any) -> str:
-    module = getattr(value, "__module__", None)
-    return module if isinstance(module, str) else ""
 
 
 def unpicklable(variables: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""A real kernel, driven as a frontend would: cells in, messages out, sorted by the cell that they name as their parent.
+"""A real kernel, driven as a frontend would: cells in, messages out, sorted by the cell that they name as parent.
 
-The listener thread owns the IOPub channel; the test's thread owns shell and control, and reads the lists under the lock.
+All in the test's thread (jupyter_client makes an event loop for each thread and never closes it): messages are read while
+a test waits, so what a test looks at is what had come by then.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import os
 import queue
 import re
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,8 +34,8 @@ class Cell:
         return self.idle_at is not None
 
     def contents(self, *kinds: str) -> list[dict[str, Any]]:
-        with self.kernel.lock:
-            return [message["content"] for message in self.messages if message["msg_type"] in kinds]
+        self.kernel.read()
+        return [message["content"] for message in self.messages if message["msg_type"] in kinds]
 
     @property
     def stdout(self) -> str:
@@ -65,7 +65,7 @@ class Cell:
 
     def wait(self, timeout: float = 60.0) -> Cell:
         """Wait for the reply and for idle."""
-        self.kernel.until(lambda: self.idle and self.kernel.reply_of(self) is not None, timeout)
+        self.kernel.until(lambda: self.idle and self.reply is not None, timeout)
         return self
 
     def ok(self, timeout: float = 60.0) -> Cell:
@@ -83,7 +83,6 @@ class Kernel:
         self.manager.start_kernel(extra_arguments=["--HistoryManager.enabled=False"], env=dict(os.environ))
         assert self.manager.provisioner is not None
         self.pid = self.manager.provisioner.pid  # type: ignore[attr-defined]
-        self.lock = threading.Lock()
         self.cells: dict[str, Cell] = {}
         self.others: list[dict[str, Any]] = []
         self._connect()
@@ -92,32 +91,34 @@ class Kernel:
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
-        self._stop = threading.Event()
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
 
-    def _listen(self) -> None:
-        while not self._stop.is_set():
+    def read(self) -> None:
+        """Take in the messages that have come."""
+        while True:
             try:
-                message = self.client.get_iopub_msg(timeout=0.1)
+                message = self.client.get_iopub_msg(timeout=0)
             except queue.Empty:
+                break
+            cell = self.cells.get(message["parent_header"].get("msg_id", ""))
+            if cell is None:
+                self.others.append(message)
                 continue
-            except Exception:
-                return
-            with self.lock:
-                cell = self.cells.get(message["parent_header"].get("msg_id", ""))
-                if cell is None:
-                    self.others.append(message)
-                    continue
-                cell.messages.append(message)
-                if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-                    cell.idle_at = time.monotonic()
+            cell.messages.append(message)
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                cell.idle_at = time.monotonic()
+        while True:
+            try:
+                message = self.client.get_shell_msg(timeout=0)
+            except queue.Empty:
+                break
+            cell = self.cells.get(message["parent_header"].get("msg_id", ""))
+            if cell is not None:
+                cell.reply = message["content"]
 
     def start(self, code: str) -> Cell:
         """Send a cell and return at once."""
-        with self.lock:
-            cell = Cell(self, self.client.execute(code))
-            self.cells[cell.id] = cell
+        cell = Cell(self, self.client.execute(code))
+        self.cells[cell.id] = cell
         return cell
 
     def run(self, code: str, timeout: float = 60.0) -> Cell:
@@ -130,22 +131,14 @@ class Kernel:
         assert cell.reply is not None
         return cell
 
-    def reply_of(self, cell: Cell) -> dict[str, Any] | None:
-        while cell.reply is None:
-            try:
-                message = self.client.get_shell_msg(timeout=0)
-            except queue.Empty:
-                break
-            found = self.cells.get(message["parent_header"].get("msg_id", ""))
-            if found is not None:
-                found.reply = message["content"]
-        return cell.reply
-
     def until(self, condition: Callable[[], Any], timeout: float = 30.0) -> None:
         deadline = time.monotonic() + timeout
-        while not condition():
+        while True:
+            self.read()
+            if condition():
+                return
             assert time.monotonic() < deadline, "the condition did not come true"
-            time.sleep(0.01)
+            time.sleep(0.005)
 
     def interrupt(self) -> None:
         self.manager.interrupt_kernel()
@@ -167,8 +160,4 @@ class Kernel:
         os.kill(self.pid, 9)
 
     def _disconnect(self) -> None:
-        self._stop.set()
-        self._listener.join(5)
         self.client.stop_channels()
-
-

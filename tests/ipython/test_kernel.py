@@ -1,0 +1,338 @@
+"""The extension in a real kernel with a real runtime: what a user of a notebook sees."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.ipython.kernels import ANSI, Cell, Kernel
+from tests.leaks import Watch
+
+PRELUDE = "%load_ext jupyter_ray\nimport jupyter_ray as ray, time, os"
+FUNCTIONS = """
+@ray.remote
+def say(text, pause=0.0):
+    time.sleep(pause)
+    print(text)
+    return text
+
+@ray.remote
+def nest(text, pause=0.0):
+    print("outer", text)
+    return ray.get(say.remote(text, pause))
+
+@ray.remote
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+@ray.remote
+def flood(count):
+    for n in range(count):
+        print("line", n)
+    return count
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    """A kernel that the tests of this module share, with a runtime of two CPUs."""
+    kernel = Kernel()
+    try:
+        kernel.run(PRELUDE)
+        kernel.run("session = ray.init(num_cpus=2)" + FUNCTIONS)
+        kernel.run("ray.get([sleep.remote(0) for _ in range(2)])")
+        yield kernel
+    finally:
+        kernel.close()
+
+
+@pytest.fixture
+def own_kernel() -> Iterator[Kernel]:
+    """A kernel that the test may end."""
+    kernel = Kernel()
+    yield kernel
+    kernel.close()
+
+
+def plain(text: str) -> list[str]:
+    """Lines without their origin."""
+    return [line.partition(") ")[2] for line in text.splitlines()]
+
+
+# Output
+
+
+def test_output_lands_in_the_cell_that_asked(kernel: Kernel) -> None:
+    early = kernel.run("late = nest.remote('late', 0.6)")
+    other = kernel.run("time.sleep(1.2); print('busy')")
+    assert plain(early.stdout) == ["outer late", "late"]
+    assert early.stdout.startswith("(nest pid=")
+    assert other.stdout == "busy\n"
+
+
+def test_output_of_a_task_that_was_got_is_there_when_the_cell_ends(kernel: Kernel) -> None:
+    for n in range(10):
+        cell = kernel.run(f"ray.get(nest.remote('{n}'))")
+        kinds = [message["msg_type"] for message in cell.messages]
+        last = max(n for n, kind in enumerate(kinds) if kind == "stream")
+        assert plain(cell.stdout) == [f"outer {n}", str(n)]
+        assert last < len(kinds) - 1 - kinds[::-1].index("status") + 1, "before idle"
+
+
+def test_output_of_actors_and_of_stderr(kernel: Kernel) -> None:
+    kernel.run("""
+import sys
+
+@ray.remote
+class Speaker:
+    def speak(self):
+        print("from the actor")
+        print("to stderr", file=sys.stderr)
+
+speaker = Speaker.remote()""")
+    cell = kernel.run("ray.get(speaker.speak.remote())")
+    kernel.until(lambda: cell.stderr)
+    assert plain(cell.stdout) == ["from the actor"]
+    assert plain(cell.stderr) == ["to stderr"]
+
+
+def test_a_flood_is_folded_and_stalls_nothing(kernel: Kernel) -> None:
+    cell = kernel.run("flooding = flood.remote(300_000)")
+    slowest = 0.0
+    for _ in range(1000):
+        begun = time.monotonic()
+        done = kernel.run("ray.wait([flooding], timeout=0)[0]").result != "[]"
+        slowest = max(slowest, time.monotonic() - begun)
+        if done:
+            break
+    assert slowest < 5
+    kernel.until(lambda: cell.displays and "held back" in cell.displays[0]["text/plain"])
+    kernel.until(lambda: f"{300_000 - cell.stdout.count(chr(10)):,} more lines" in cell.displays[0]["text/plain"])
+    shown = cell.contents("stream", "display_data", "update_display_data")
+    size = sum(len(str(content.get("text", content.get("data"))).encode()) for content in shown)
+    print(f"flood: {len(shown)} messages, {size:,} bytes, slowest cell {slowest * 1000:.0f} ms")
+    assert len(shown) <= 1_000
+    assert size <= 2_000_000
+    page = kernel.run("%ray logs flood --lines 3").stdout
+    assert "line 299999\n[lines 299,998 to 300,000 of 300,000" in page
+
+
+# %%remote
+
+
+def test_a_remote_cell_does_not_block(kernel: Kernel) -> None:
+    kernel.run("import numpy as np\nvalues, factor = np.arange(5), 10")
+    cell = kernel.run("%%remote -o answer\nprint('in the cell'); time.sleep(0.8)\nint(values.sum()) * factor")
+    assert cell.idle_at is not None
+    assert cell.idle_at - cell.sent < 0.8, "submitted, and gone on"
+    assert kernel.run("type(answer).__name__").result == "'ObjectRef'"
+    kernel.until(lambda: cell.displays[0]["text/plain"] == "100")
+    states = [content["data"]["text/plain"] for content in cell.contents("display_data", "update_display_data")]
+    assert "pending" in states[0]
+    assert any("running" in state for state in states)
+    assert cell.stdout == "in the cell\n", "the cell's own output needs no origin"
+    assert kernel.run("ray.get(answer)").result == "100"
+
+
+def test_the_live_line_is_paced(kernel: Kernel) -> None:
+    cell = kernel.run("%%remote\ntime.sleep(1.5)")
+    kernel.until(lambda: "finished" in cell.displays[0]["text/plain"])
+    assert len(cell.contents("update_display_data")) <= 10
+    assert "text/html" in cell.displays[0]
+    assert "var(--jp-" in cell.displays[0]["text/html"]
+
+
+def test_a_remote_cell_that_blocks_says_so(kernel: Kernel) -> None:
+    cell = kernel.run("%%remote\nray.get(sleep.remote(1.0))")
+    kernel.until(lambda: cell.displays[0]["text/plain"] == "1.0")
+    states = [content["data"]["text/plain"] for content in cell.contents("update_display_data")]
+    assert any("blocked" in state for state in states)
+
+
+def test_a_remote_cell_that_fails(kernel: Kernel) -> None:
+    cell = kernel.run("%%remote\ndef g():\n    return 1 / 0\ng()")
+    kernel.until(lambda: "failed" in cell.displays[0]["text/plain"])
+    text = ANSI.sub("", cell.displays[0]["text/plain"])
+    assert 'line 4, in <module>\n    g()\n  File "Cell In[' in text
+    assert text.rstrip().endswith("ZeroDivisionError: division by zero")
+    assert "jupyter_ray" not in text
+
+
+def test_waiting_for_a_remote_cell(kernel: Kernel) -> None:
+    cell = kernel.run("%%remote --wait\nprint('working')\n6 * 7")
+    assert cell.result == "42"
+    assert cell.stdout == "working\n"
+    failed = kernel.fail("%%remote --wait --name job\n1 / 0")
+    assert failed.reply is not None
+    assert failed.reply["ename"] == "RayTaskError(ZeroDivisionError)"
+    assert "ray::job()" in failed.error
+    assert "magics.py" not in failed.error
+
+
+def test_rich_results(kernel: Kernel) -> None:
+    kernel.run("class Picture:\n    def _repr_html_(self): return '<b>hello</b>'")
+    cell = kernel.run("%%remote\nPicture()")
+    kernel.until(lambda: cell.displays[0].get("text/html") == "<b>hello</b>")
+
+
+# Errors and states
+
+
+def test_a_traceback_shows_both_ends(kernel: Kernel) -> None:
+    cell = kernel.fail("@ray.remote\ndef bad():\n    raise ValueError('oh no')\n\nray.get(bad.remote())")
+    assert "----> 5 ray.get(bad.remote())" in cell.error
+    assert "line 3, in bad\n    raise ValueError('oh no')\nValueError: oh no" in cell.error
+    assert 'File "Cell In[' in cell.error
+    assert "jupyter_ray/" not in cell.error
+
+
+def test_status_and_why(kernel: Kernel) -> None:
+    kernel.run("waiting = [sleep.remote(1.5) for _ in range(3)]")
+    (status,) = kernel.run("%ray status").displays
+    assert "CPU" in status["text/plain"]
+    assert "2 of 2 used" in status["text/plain"]
+    assert "ready, local engine" in status["text/plain"]
+    assert "is pending: it needs 1 CPU, and 0 of 2 is free (held by 2 × sleep)." in kernel.run("%ray why").stdout
+    kernel.run("ray.get(waiting)")
+    assert kernel.run("%ray why").stdout == "Nothing waits.\n"
+
+
+def test_a_reference_shows_its_state(kernel: Kernel) -> None:
+    kernel.run("ref = sleep.remote(0)\nvalue = ray.get(ref)\ntime.sleep(0.2)")
+    content = kernel.run("ref").contents("execute_result")[0]
+    assert "ObjectRef(…" in content["data"]["text/html"]
+    assert ">finished<" in content["data"]["text/html"]
+
+
+# Interrupts
+
+
+def interrupt(kernel: Kernel, code: str) -> tuple[Cell, float]:
+    """Interrupt a cell half a second in; return it and the seconds that it took to end."""
+    cell = kernel.start(code)
+    kernel.until(lambda: cell.contents("execute_input"))
+    time.sleep(0.5)
+    begun = time.monotonic()
+    kernel.interrupt()
+    cell.wait()
+    assert cell.idle_at is not None
+    return cell, cell.idle_at - begun
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("ray.get(running)", "KeyboardInterrupt"),
+        ("ray.wait([running])", "KeyboardInterrupt"),
+        ("await running", "CancelledError"),
+        ("%%remote --wait\ntime.sleep(2)", "KeyboardInterrupt"),
+    ],
+    ids=["get", "wait", "await", "remote-wait"],
+)
+def test_an_interrupt_ends_the_wait_and_nothing_else(kernel: Kernel, code: str, name: str) -> None:
+    kernel.run("running = sleep.remote(2.5)")
+    workers = kernel.run("sorted(row['pid'] for row in get_ipython()._jupyter_ray_notebook.hub.snapshot()['workers'])")
+    cell, took = interrupt(kernel, code)
+    print(f"interrupt: {took * 1000:.0f} ms")
+    assert cell.reply is not None
+    assert cell.reply["ename"] == name
+    assert took < 2, "not when the task was done"
+    assert "client.py" not in cell.error
+    assert kernel.run("ray.get(say.remote('alive'))").result == "'alive'"
+    assert kernel.run("ray.get(running)").result == "2.5", "the task went on"
+    for pid in map(int, str(workers.result).strip("[]").split(",")):
+        assert psutil.pid_exists(pid)
+
+
+# Beginning and end
+
+
+def test_loading_is_quick_and_repeatable(own_kernel: Kernel) -> None:
+    own_kernel.run("import time")
+    code = "begun = time.perf_counter()\n%load_ext jupyter_ray\nprint(time.perf_counter() - begun)"
+    print(f"%load_ext: {float(own_kernel.run(code).stdout) * 1000:.0f} ms")
+    assert "warm" in own_kernel.run("%ray status").displays[0]["text/plain"]
+    own_kernel.run("%reload_ext jupyter_ray\nimport jupyter_ray as ray")
+    assert own_kernel.run("ray.get(ray.remote(abs).remote(-1))").result == "1", "the first use starts the session"
+    assert "ready" in own_kernel.run("%ray status").displays[0]["text/plain"]
+    own_kernel.run("%unload_ext jupyter_ray")
+    assert own_kernel.run("ray.get(ray.remote(abs).remote(-2))").result == "2", "the session goes on"
+    assert "not found" in own_kernel.fail("%ray status").stderr
+
+
+def test_stop_and_start(own_kernel: Kernel, leak_watch: Watch) -> None:
+    own_kernel.run(PRELUDE)
+    assert "No runtime was in use." in own_kernel.run("%ray stop").stdout
+    assert "3 CPUs, 1 GPU" in own_kernel.run("%ray start --num-cpus 3 --num-gpus 1").stdout
+    assert own_kernel.run("ray.cluster_resources()['CPU']").result == "3.0"
+    assert "UsageError: %ray start: a runtime is in use." in own_kernel.fail("%ray start").stderr
+    assert "The runtime has ended." in own_kernel.run("%ray stop").stdout
+    own_kernel.until(lambda: set(leak_watch.processes()) <= processes_of(own_kernel))
+    assert own_kernel.run("ray.get(ray.remote(abs).remote(-1))").result == "1"
+
+
+def processes_of(kernel: Kernel) -> set[int]:
+    """The kernel, and other kernels of this test run."""
+    return {kernel.pid} | {
+        process.pid for process in psutil.Process(os.getpid()).children() if "ipykernel" in " ".join(process.cmdline())
+    }
+
+
+def session_of(kernel: Kernel) -> tuple[set[int], list[Path]]:
+    """The processes and folders of the kernel's session."""
+    kernel.run(PRELUDE + "\nsession = ray.init(num_cpus=2)")
+    kernel.run(
+        "@ray.remote\nclass A:\n    def pid(self): return os.getpid()\na = A.remote()\nbig = ray.put(b'x' * 10**6)"
+    )
+    actor = kernel.run("ray.get(a.pid.remote())").result
+    kernel.run("busy = ray.remote(time.sleep).remote(600)\ntime.sleep(0.3)")
+    rows = "get_ipython()._jupyter_ray_notebook.hub.snapshot()['workers']"
+    code = f"[row['pid'] for row in {rows} if row['state'] != 'dead']"
+    pids = {int(pid) for pid in str(kernel.run(code).result).strip("[]").split(",")}
+    assert int(str(actor)) in pids
+    name = str(kernel.run("session.address_info['session_name']").result).strip("'")
+    folders = [*Path("/tmp").glob(f"jupyter_ray-*{name}*"), *Path("/dev/shm").glob(f"jupyter_ray-*{name}*")]
+    assert folders
+    return pids, folders
+
+
+def gone(pids: set[int], folders: list[Path]) -> bool:
+    alive = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    return not alive and not any(folder.exists() for folder in folders)
+
+
+def test_a_killed_kernel_leaves_nothing(own_kernel: Kernel) -> None:
+    pids, folders = session_of(own_kernel)
+    begun = time.monotonic()
+    own_kernel.kill()
+    own_kernel.until(lambda: gone(pids, folders), timeout=3)
+    print(f"killed kernel: clean after {time.monotonic() - begun:.2f} s")
+
+
+def test_a_restart_leaves_nothing_and_works(own_kernel: Kernel) -> None:
+    pids, folders = session_of(own_kernel)
+    begun = time.monotonic()
+    own_kernel.restart()
+    print(f"restart: {time.monotonic() - begun:.2f} s")
+    own_kernel.until(lambda: gone(pids, folders), timeout=3)
+    own_kernel.run(PRELUDE)
+    assert own_kernel.run("ray.get(ray.remote(abs).remote(-1))").result == "1"
+
+
+def test_a_runtime_that_dies_is_said(own_kernel: Kernel) -> None:
+    own_kernel.run(PRELUDE + "\nsession = ray.init(num_cpus=1)")
+    cell = own_kernel.run("%%remote\ntime.sleep(600)")
+    own_kernel.until(lambda: "running" in cell.displays[0]["text/plain"])
+    pid = own_kernel.run("get_ipython()._jupyter_ray_notebook.hub.snapshot()['runtime']['pid']").result
+    os.kill(int(str(pid)), 9)
+    own_kernel.until(lambda: "running" not in cell.displays[0]["text/plain"])
+    assert own_kernel.fail("ray.get(ray.put(1))").reply is not None
+    assert "dead" in own_kernel.run("%ray status").displays[0]["text/plain"]
+    own_kernel.run("session = ray.init(num_cpus=1)")
+    assert own_kernel.run("ray.get(ray.put(1))").result == "1"

@@ -1,0 +1,444 @@
+"""The magics in an IPython shell, on an engine that runs tasks in this process."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from traitlets.config import Config
+
+from jupyter_ray.api import session
+from jupyter_ray.engine import context, registry
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.events import LogLines
+from jupyter_ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from jupyter_ray.ipython import extension, submit, tracebacks
+from jupyter_ray.ipython.arguments import Parser
+from tests.fakes import FakeEngine
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    engine = FakeEngine()
+    monkeypatch.setattr(registry, "warm", lambda kind="local": None)
+    monkeypatch.setattr(registry, "cool", lambda kind="local": None)
+    monkeypatch.setattr(registry, "start", lambda kind, options, address=None: engine)
+    yield engine
+    session.shutdown()
+
+
+@pytest.fixture
+def bare(engine: FakeEngine) -> Iterator[Any]:
+    """A shell without the extension."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    shell: Any = InteractiveShell(config=config)  # type: ignore[no-untyped-call]
+    yield shell
+    extension.unload_ipython_extension(shell)
+    atexit.unregister(shell.atexit_operations)
+    shell.atexit_operations()
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def shell(bare: Any) -> Any:
+    extension.load_ipython_extension(bare)
+    return bare
+
+
+class Ran:
+    """What a cell printed and returned."""
+
+    def __init__(self, shell: Any, code: str) -> None:
+        publisher, capturing = shell.display_pub, CapturingDisplayPublisher()  # type: ignore[no-untyped-call]
+        shell.display_pub = capturing
+        with capture_output(display=False) as captured:
+            self.outcome = shell.run_cell(code, store_history=True)
+        shell.display_pub = publisher
+        self.text = ANSI.sub("", captured.stdout + captured.stderr)
+        self.shown = [ANSI.sub("", output["data"]["text/plain"]) for output in capturing.outputs]
+        self.value = self.outcome.result
+        self.error = self.outcome.error_in_exec or self.outcome.error_before_exec
+
+
+@pytest.fixture
+def run(shell: Any) -> Callable[[str], Ran]:
+    return lambda code: Ran(shell, code)
+
+
+Run = Callable[[str], Ran]
+
+
+def until(condition: Callable[[], Any], timeout: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+# %%remote
+
+
+def test_a_cell_takes_its_variables_along(run: Run, engine: FakeEngine) -> None:
+    run("a, unused = 20, 'x' * 1000")
+    run("def double(x): return 2 * x")
+    assert run("%%remote -o out\nb = 1\ndouble(a) + b").error is None
+    _, _, (_, _, variables), _, _ = engine.calls[-1]
+    assert sorted(variables) == ["a", "double"]
+    assert isinstance(run("out").value, ObjectRef)
+    assert run("import jupyter_ray as ray\nray.get(out)").value == 41
+
+
+def test_nothing_is_bound_without_out(run: Run, shell: Any) -> None:
+    before = set(shell.user_ns)
+    run("%%remote\nvalue = 7")
+    assert {name for name in set(shell.user_ns) - before if not name.startswith("_")} == set()
+
+
+def test_options_reach_the_task(run: Run, engine: FakeEngine) -> None:
+    run("%%remote --num-cpus 0.5 --num-gpus 2 --name prepare\n1")
+    kind, name, _, _, options = engine.calls[-1]
+    assert (kind, name) == ("submit", "prepare")
+    assert (options.num_cpus, options.num_gpus, options.name) == (0.5, 2, "prepare")
+
+
+def test_a_task_has_its_cells_number(run: Run, engine: FakeEngine) -> None:
+    run("1")
+    run("%%remote\n1")
+    assert engine.calls[-1][1] == "cell[2]"
+
+
+def test_wait_returns_the_value(run: Run) -> None:
+    assert run("%%remote --wait\n6 * 7").value == 42
+    assert run("%%remote --wait\n6 * 7;").value is None
+    assert run("x = 5").error is None
+    assert run("%%remote --wait\nx = x + 1\nx").value == 6
+    assert run("x").value == 5, "what the cell assigns stays in its task"
+
+
+def test_wait_raises(run: Run) -> None:
+    ran = run("%%remote --wait\n1 / 0")
+    assert isinstance(ran.error, ZeroDivisionError)
+    assert isinstance(ran.error, RayTaskError)
+
+
+def test_the_line_becomes_the_result(run: Run, shell: Any, engine: FakeEngine, capsys: Any) -> None:
+    engine.hold()
+    ran = run("%%remote\n6 * 7")
+    assert ran.shown == ["○ cell[1] · pending"]
+    engine.release()
+    until(lambda: "42" in capsys.readouterr().out)
+
+
+def test_the_line_becomes_the_error(run: Run, shell: Any, engine: FakeEngine, capsys: Any) -> None:
+    engine.hold()
+    run("%%remote\n1 / 0")
+    engine.release()
+    text = ""
+
+    def failed() -> bool:
+        nonlocal text
+        text += capsys.readouterr().out
+        return "ZeroDivisionError: division by zero" in text
+
+    until(failed)
+    assert "✗ cell[1] · failed" in text
+
+
+def test_functions_and_classes_of_the_cell(run: Run) -> None:
+    code = """%%remote --wait
+import dataclasses
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+def shift(point):
+    return Point(point.x + helper())
+
+def helper():
+    return 1
+
+[shift(Point(n)).x for n in range(3)]"""
+    assert run(code).value == [1, 2, 3]
+
+
+def test_top_level_await(run: Run) -> None:
+    assert run("%%remote --wait\nimport asyncio\nawait asyncio.sleep(0, 'done')").value == "done"
+
+
+def test_a_reference_stays_a_reference(run: Run) -> None:
+    run("import jupyter_ray as ray\nref = ray.put([1, 2])")
+    assert run("%%remote --wait\nsum(ray.get(ref))").value == 3
+
+
+def test_shells_own_names_are_not_sent(run: Run, engine: FakeEngine, tmp_path: Any) -> None:
+    path = tmp_path / "x"
+    path.write_text("text")
+    run(f"path = {str(path)!r}")
+    assert run("%%remote --wait\nwith open(path) as file:\n    text = file.read()\ntext").value == "text"
+    assert sorted(engine.calls[-1][2][2]) == ["path"]
+
+
+def test_a_missing_name_is_said_at_once(run: Run, engine: FakeEngine) -> None:
+    submitted = len(engine.calls)
+    ran = run("%%remote\nx = 1\nx + nope")
+    assert isinstance(ran.error, NameError)
+    assert "name 'nope' is not defined: line 3 of the cell reads it" in ran.text
+    assert "submit_cell" not in ran.text, "no traceback of the magic's own code"
+    assert len(engine.calls) == submitted
+
+
+def test_an_unpicklable_variable_is_named(run: Run) -> None:
+    run("import threading\nlock, fine = threading.Lock(), 1")
+    ran = run("%%remote\nwith lock:\n    fine")
+    assert isinstance(ran.error, TypeError)
+    assert "the variable 'lock', which the cell reads, cannot be sent to a task" in ran.text
+
+
+def test_an_unpicklable_variable_that_the_cell_makes_itself_is_left_out(run: Run) -> None:
+    run("import threading\nlock = threading.Lock()")
+    code = "%%remote --wait\ndef use():\n    return lock\nimport threading\nlock = 5\nuse()"
+    assert run(code).value == 5
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("%%remote --num-cpus many\n1", "%%remote: argument --num-cpus: 'many' is no amount"),
+        ("%%remote --num-cpus -1\n1", "is no amount: write a number, 0 or more"),
+        ("%%remote --bogus\n1", "unrecognized arguments: --bogus"),
+        ("%%remote 1 + 1\n1", "%%remote: unexpected `1 + 1`"),
+        ("%%remote -o 2x\n1", "-o needs the name of a variable, not '2x'"),
+        ("%%remote -o\n1", "expected one argument"),
+        ("%%remote\n!ls", "magics and shell commands `!ls` run in the notebook only"),
+        ("%%remote\nx = %timeit 1", "magics and shell commands `%timeit 1` run in the notebook only"),
+        ("%remote", "%remote needs an expression"),
+        ('%remote --name "x', "--name: expected one argument"),
+        ("%ray bogus", "%ray: there is no `bogus`. There are: status, start, stop, logs, why."),
+        ("%ray start --num-cpus x", "%ray start: argument --num-cpus"),
+        ("%ray logs --page 0", "is no count"),
+        ("%ray why a b", "unrecognized arguments: b"),
+    ],
+)
+def test_bad_options_get_one_line(run: Run, code: str, message: str) -> None:
+    ran = run(code)
+    assert message in ran.text
+    assert ran.text.startswith("UsageError: ")
+    assert len(ran.text.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "%%remote --help",
+        "%%remote --help\n1",
+        "%remote -h",
+        "%ray --help",
+        "%ray",
+        "%ray status --help",
+        "%ray start -h",
+        "%ray stop --help",
+        "%ray logs --help",
+        "%ray why --help",
+    ],
+)
+def test_help_prints(run: Run, engine: FakeEngine, code: str) -> None:
+    calls = len(engine.calls)
+    ran = run(code)
+    assert ran.error is None
+    assert "usage: %" in ran.text
+    assert len(engine.calls) == calls
+
+
+# %remote
+
+
+def test_a_bare_line_shows_and_returns_nothing(run: Run) -> None:
+    ran = run("%remote -o r 3 + 4")
+    assert ran.value is None
+    assert ran.shown == ["○ cell[1] · pending"]
+    assert run("import jupyter_ray as ray\nray.get(r)").value == 7
+
+
+def test_an_assignment_gets_the_reference(run: Run) -> None:
+    ran = run("r = %remote 3 + 4")
+    assert ran.shown == []
+    assert run("import jupyter_ray as ray\nray.get(r)").value == 7
+
+
+def test_wait_in_a_line(run: Run) -> None:
+    assert run("%remote --wait max(3, 4)").value == 4
+
+
+def test_an_expression_may_look_like_options(run: Run) -> None:
+    assert run("%remote --wait -- -3 + 4").value == 1
+    assert run("%remote --wait \"a b\" + ' -c'").value == "a b -c"
+
+
+def test_split() -> None:
+    parser = Parser("%x", "")
+    parser.add_argument("--flag", action="store_true")
+    parser.add_argument("-o", "--out")
+    assert parser.split("--flag -o a f(x, -o)") == (["--flag", "-o", "a"], "f(x, -o)")
+    assert parser.split("--out=a b") == (["--out=a"], "b")
+    assert parser.split('--out "a b" c') == (["--out", "a b"], "c")
+    assert parser.split("-- --flag") == ([], "--flag")
+    assert parser.split("- 1") == ([], "- 1")
+    assert parser.split("") == ([], "")
+
+
+# %ray
+
+
+def test_start_status_stop(run: Run, engine: FakeEngine) -> None:
+    assert "No runtime was in use." in run("%ray stop").text
+    assert "The runtime is ready: 2 CPUs, fake engine." in run("%ray start --num-cpus 2").text
+    assert "a runtime is in use" in run("%ray start").text
+    (status,) = run("%ray status").shown
+    assert status.splitlines()[0].startswith("runtime")
+    assert "tasks    none" in status
+    assert "The runtime has ended." in run("%ray stop").text
+    assert "stopped" in run("%ray status").shown[0]
+
+
+def test_logs(run: Run, shell: Any, engine: FakeEngine) -> None:
+    assert "No task has printed anything." in run("%ray logs").text
+    run("%ray start")
+    text = "".join(f"line {n}\n" for n in range(250))
+    for listener in list(engine.listeners):
+        listener([LogLines(stream="stdout", text=text, name="f", pid=7, cell="In[1]")])
+    newest = run("%ray logs f").text
+    assert "(f pid=7) line 249\n" in newest
+    assert "[lines 151 to 250 of 250; older ones: --page 2; everything: --save FILE]" in newest
+    assert "(f pid=7) line 0\n" in run("%ray logs --page 3").text
+    assert "has printed nothing" in run("%ray logs g").text
+
+
+# Loading
+
+
+def test_loading_twice_and_again(bare: Any, engine: FakeEngine) -> None:
+    extension.load_ipython_extension(bare)
+    first = bare._jupyter_ray_notebook
+    extension.load_ipython_extension(bare)
+    assert bare._jupyter_ray_notebook is first
+    extension.unload_ipython_extension(bare)
+    extension.unload_ipython_extension(bare)
+    extension.load_ipython_extension(bare)
+    assert Ran(bare, "%%remote --wait\n1 + 1").value == 2
+
+
+def test_unloading_leaves_nothing(bare: Any, engine: FakeEngine) -> None:
+    threads = set(threading.enumerate())
+    cell_source, watchers, printer = context._cell_source, list(registry._watchers), session._printer
+    transformers = list(bare.input_transformers_cleanup)
+    html = bare.display_formatter.formatters["text/html"]
+    types = dict(html.deferred_printers)
+    extension.load_ipython_extension(bare)
+    Ran(bare, "%%remote --wait\n1 + 1")
+    assert context.current_cell() is not None
+    extension.unload_ipython_extension(bare)
+    assert context._cell_source is cell_source
+    assert registry._watchers == watchers
+    assert session._printer is printer
+    assert bare.input_transformers_cleanup == transformers
+    assert html.deferred_printers == types
+    assert not hasattr(RayError, "_render_traceback_")
+    assert "structured_traceback" not in vars(bare.InteractiveTB)
+    assert "remote" not in bare.magics_manager.magics["cell"]
+    assert "UsageError: Line magic function `%ray` not found." in Ran(bare, "%ray status").text
+    until(lambda: set(threading.enumerate()) <= threads)
+
+
+def test_a_session_from_before_is_watched(bare: Any, engine: FakeEngine) -> None:
+    session.init(num_cpus=2)
+    extension.load_ipython_extension(bare)
+    assert len(engine.listeners) == 2, "events, and output"
+    extension.unload_ipython_extension(bare)
+    assert registry.current() == engine, "it goes on"
+    assert len(engine.listeners) == 1, "output is printed as before"
+
+
+def test_calls_know_their_cell(run: Run) -> None:
+    assert run("from jupyter_ray.engine import context\ncontext.current_cell()").value == "In[1]"
+    assert run("context.current_cell()").value == "In[2]"
+
+
+def test_the_panel_can_cancel(shell: Any, engine: FakeEngine) -> None:
+    session.init()
+    shell._jupyter_ray_notebook.hub.handle({"type": "cancel", "client": "c", "task": "ab" * 24, "force": True})
+    until(lambda: ("cancel", b"\xab" * 24, True, True) in engine.calls)
+
+
+# Errors and reprs
+
+
+def test_errors_show_both_ends_and_nothing_between(run: Run) -> None:
+    run("import jupyter_ray as ray\n@ray.remote\ndef f():\n    raise KeyError('lost')")
+    text = run("ray.get(f.remote())").text
+    assert "----> 1 ray.get(f.remote())" in text
+    assert "RayTaskError(KeyError): ray::f() (pid=0, ip=127.0.0.1)\nKeyError: 'lost'" in text
+    assert "calls.py" not in text
+
+
+def test_other_errors_are_short_too(run: Run, engine: FakeEngine) -> None:
+    run("import jupyter_ray as ray\n@ray.remote\ndef f(x): pass")
+    engine.hold()
+    text = run("ray.get(f.remote(1), timeout=0)").text
+    assert "GetTimeoutError: ObjectRef(" in text
+    assert "calls.py" not in text
+    text = run("f.remote()").text
+    assert "TypeError: f() missing a required argument: 'x'" in text
+    assert "remote.py" not in text
+
+
+def test_a_bug_of_ours_shows_where(run: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("import jupyter_ray as ray")
+    monkeypatch.delattr(engine, "_alive")
+    text = run("ray.put(1)").text
+    assert "AttributeError" in text
+    assert "calls.py" in text
+
+
+def test_users_own_errors_are_untouched(run: Run) -> None:
+    text = run("def g():\n    raise ValueError('mine')\ng()").text
+    assert "----> 3 g()" in text
+    assert "ValueError: mine" in text
+
+
+def test_remote_tracebacks_name_cells(shell: Any) -> None:
+    name = shell.compile.cache("1/0", 7)
+    error = RayTaskError("f", f'Traceback (most recent call last):\n  File "{name}", line 1, in f\n    1/0\nE: x')
+    assert 'File "Cell In[7]", line 1, in f' in tracebacks.remote(shell, error)
+    assert GetTimeoutError("late").__class__ is GetTimeoutError
+
+
+def html(shell: Any, value: Any) -> str:
+    data, _ = shell.display_formatter.format(value)
+    return ANSI.sub("", re.sub("<[^>]+>", "", data["text/html"])).strip()
+
+
+def test_reprs(run: Run, shell: Any) -> None:
+    run("import jupyter_ray as ray\n@ray.remote\nclass Counter:\n    def inc(self): pass\nc = Counter.remote()")
+    run("stored, called, facts = ray.put(1), c.inc.remote(), ray.init(ignore_reinit_error=True)")
+    names = shell.user_ns
+    assert re.fullmatch(r"· ObjectRef\(…[0-9a-f]{4}\) · stored by put", html(shell, names["stored"]))
+    assert re.fullmatch(r"ObjectRef\(…[0-9a-f]{4}\)", html(shell, names["called"]))
+    assert re.fullmatch(r"Counter\(…[0-9a-f]{4}\)", html(shell, names["c"]))
+    assert "engine" in html(shell, names["facts"])
+
+
+def test_unpicklable_is_empty_when_all_pickle() -> None:
+    assert submit.unpicklable({"a": 1, "f": lambda: 1}) == {}
