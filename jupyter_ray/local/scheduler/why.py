@@ -1,0 +1,197 @@
+"""Why something has not finished: one sentence for each link of the chain that it hangs on.
+
+Reads the state and changes nothing. A link names the task, since when it stands where it stands, and what it waits
+for; the next link explains that, up to the one that can be explained by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
+from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, State, TaskRecord, TaskState
+from jupyter_ray.resources import Demand, describe
+
+LINKS = 12
+"""A chain is told up to this many links."""
+NAMES = 5
+"""Lists of holders or of missing objects are told up to this many."""
+
+
+def why(state: State, arguments: dict[str, Any]) -> str:
+    """Explain ``arguments["id"]``, an object or an actor, at the time ``arguments["now"]``."""
+    counted, now = arguments["id"], arguments["now"]
+    if len(counted) == ACTOR_ID_SIZE:
+        actor = state.actors.get(counted)
+        links = _actor(state, actor, now) if actor is not None else iter(["This actor is not known: it is long gone."])
+    else:
+        links = _object(state, counted, now, set())
+    told: list[str] = []
+    for link in links:
+        told.append(link)
+        if len(told) == LINKS:
+            told.append("And so on.")
+            break
+    return " ".join(told)
+
+
+def _object(state: State, object_id: bytes, now: float, seen: set[bytes]) -> Iterator[str]:
+    record = state.objects.get(object_id)
+    if record is not None and record.payload is not None:
+        failed = "It has ended with an error; get() raises it." if record.payload.is_error else "It is ready."
+        yield failed
+        return
+    task = state.tasks.get(task_of(object_id))
+    if task is None:
+        yield "Nothing makes this object: it was freed, or belongs to another session."
+        return
+    yield from _task(state, task, now, seen)
+
+
+def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Iterator[str]:
+    name = _name(task)
+    if task.id in seen:
+        yield f"And that closes the circle: {name} waits for itself."
+        return
+    seen.add(task.id)
+    if task.attempt:
+        yield f"{name} is at attempt {task.attempt + 1}, after: {task.retry_reason}."
+    if task.cancel_asked:
+        yield f"A cancel of {name} was asked for."
+    since = _since(task, now)
+    if task.state is TaskState.WAITING:
+        missing = [each for each in task.spec.dependencies if not _there(state, each)]
+        yield f"{name} waits for {_several(len(missing), 'argument')} since {since}: {_makers(state, missing)}."
+        yield from _first(state, missing, now, seen)
+    elif task.state is TaskState.READY and task.spec.kind == "method" and task.actor is not None:
+        yield from _queued_call(state, task, task.actor, now, seen)
+    elif task.state is TaskState.READY:
+        needs = task.actor.spec.placement if task.actor is not None else task.spec.demand
+        yield f"{name} waits for {describe(needs)} since {since}. {_holders(state, needs, now)}"
+    elif task.state is TaskState.ASSIGNED:
+        yield from _assigned(task, name, since, now)
+    elif task.state is TaskState.RUNNING:
+        yield f"{name} runs since {since}{_where(task)}."
+    elif task.state is TaskState.BLOCKED:
+        missing = _awaited(state, task)
+        yield f"{name} is blocked in get() or wait() since {since}{_where(task)}: {_makers(state, missing)}."
+        yield from _first(state, missing, now, seen)
+    else:
+        yield f"{name} has what it waited for, and wants {describe(task.lent)} back. {_holders(state, task.lent, now)}"
+
+
+def _queued_call(state: State, task: TaskRecord, actor: ActorRecord, now: float, seen: set[bytes]) -> Iterator[str]:
+    if actor.state is not ActorState.ALIVE:
+        yield f"{_name(task)} waits for its actor."
+        yield from _actor(state, actor, now)
+        return
+    queue = list(actor.queues.get(task.client.id, ()))
+    place = queue.index(task) + 1 if task in queue else 1
+    waiting = f"at the actor {actor.label} ({actor.queued} calls wait)"
+    yield f"{_name(task)} is number {place} in its caller's queue {waiting}."
+    running = next((each for each in actor.handed.values() if each.state is not TaskState.ASSIGNED), None)
+    if running is not None:
+        yield from _task(state, running, now, seen)
+
+
+def _assigned(task: TaskRecord, name: str, since: str, now: float) -> Iterator[str]:
+    first = next(iter(task.worker.tasks.values()), None) if task.worker is not None else None
+    if first is None or first is task:
+        yield f"{name} waits for its worker process to start, since {since}."
+    else:
+        yield f"{name} comes next in process {_pid(task)}, where {_name(first)} runs since {_since(first, now)}."
+
+
+def _actor(state: State, actor: ActorRecord, now: float) -> Iterator[str]:
+    name = f"The actor {actor.label}"
+    if actor.state is ActorState.DEAD:
+        yield f"{name} is dead: {actor.death_reason}."
+    elif actor.state is ActorState.ALIVE:
+        busy = [each for each in actor.handed.values() if each.state is not TaskState.ASSIGNED]
+        pid = actor.worker.pid if actor.worker is not None else 0
+        doing = f"runs {', '.join(_name(each) for each in busy[:NAMES])}" if busy else "has nothing to do"
+        yield f"{name} is alive in process {pid} and {doing}; {actor.queued} calls wait."
+    else:
+        creation = state.tasks.get(actor.spec.creation.task)
+        again = f" again, for the {_ordinal(actor.restarts)} time" if actor.restarts else ""
+        yield f"{name} is being made{again}."
+        if creation is not None:
+            yield from _task(state, creation, now, set())
+
+
+def _first(state: State, missing: list[bytes], now: float, seen: set[bytes]) -> Iterator[str]:
+    for object_id in missing:
+        if task_of(object_id) in state.tasks:
+            yield from _object(state, object_id, now, seen)
+            return
+
+
+def _awaited(state: State, task: TaskRecord) -> list[bytes]:
+    client = state.clients.get(task.worker.id) if task.worker is not None else None
+    if client is None:
+        return []
+    requests = [each for each in client.requests.values() if each.task is task]
+    return [each for request in requests for each in request.ids if not _there(state, each)]
+
+
+def _there(state: State, object_id: bytes) -> bool:
+    record = state.objects.get(object_id)
+    return record is None or record.payload is not None
+
+
+def _makers(state: State, missing: list[bytes]) -> str:
+    names = []
+    for object_id in missing[:NAMES]:
+        maker = state.tasks.get(task_of(object_id))
+        names.append(f"object {object_id.hex()[-12:]}" if maker is None else f"the result of {_name(maker)}")
+    more = f" and {len(missing) - NAMES} more" if len(missing) > NAMES else ""
+    return (", ".join(names) + more) or "room in an actor's queue"
+
+
+def _holders(state: State, needs: Demand, now: float) -> str:
+    free = state.ledger.free
+    short = [name for name, parts in needs.items() if free.get(name, 0) < parts]
+    if not short:
+        return "There is enough; a worker process is being started for it."
+    parts: list[str] = []
+    for name in short:
+        held = [
+            f"{_name(each)} ({each.state.value} since {_since(each, now)}) holds {describe({name: amount})}"
+            for each in state.tasks.values()
+            if each.allocation is not None and each.actor is None and (amount := each.allocation.held.get(name))
+        ]
+        held += [
+            f"the actor {each.label} holds {describe({name: amount})}"
+            for each in state.actors.values()
+            if each.allocation is not None and (amount := each.allocation.held.get(name))
+        ]
+        more = f" and {len(held) - NAMES} more" if len(held) > NAMES else ""
+        total = state.ledger.total.get(name, 0)
+        parts.append(f"Of {describe({name: total})}, {'; '.join(held[:NAMES]) or 'nobody holds any'}{more}.")
+    return " ".join(parts)
+
+
+def _name(task: TaskRecord) -> str:
+    digits = task.id.hex()
+    return f"{task.spec.name} ({digits[:4]}{digits[-4:]})"
+
+
+def _since(task: TaskRecord, now: float) -> str:
+    return f"{max(0.0, now - task.since):.1f} s"
+
+
+def _where(task: TaskRecord) -> str:
+    return f" in process {_pid(task)}" if task.worker is not None else ""
+
+
+def _pid(task: TaskRecord) -> int:
+    return task.worker.pid if task.worker is not None else 0
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _ordinal(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
