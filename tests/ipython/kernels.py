@@ -1,7 +1,7 @@
 """A real kernel, driven as a frontend would: cells in, messages out, sorted by the cell that they name as parent.
 
-All in the test's thread (jupyter_client makes an event loop for each thread and never closes it): messages are read while
-a test waits, so what a test looks at is what had come by then.
+All in the test's thread (jupyter_client makes an event loop for each thread and never closes it): messages are read
+while a test waits, so what a test looks at is what had come by then.
 """
 
 from __future__ import annotations

@@ -131,6 +131,13 @@ def test_one_endless_line_is_held_back() -> None:
     assert "1 more line (" in page.notices[-1]
 
 
+def test_held_back_pieces_of_a_line_are_one_line() -> None:
+    output = CellOutput(Limits(bytes=20_000))
+    for piece in ("no room: on", "e line\nand ", "anoth", "er"):
+        output.add(lines(piece), 0.0)
+    assert output.held_lines == 2
+
+
 def test_nothing_is_due_when_all_is_shown() -> None:
     output = CellOutput()
     assert output.due(0) is None
