@@ -13,7 +13,6 @@ from __future__ import annotations
 import builtins
 import contextlib
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -21,8 +20,8 @@ from typing import Any, Protocol
 from jupyter_ray import exceptions
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
-from jupyter_ray.events import AnyEvent, LogLines, RuntimeStopped
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
+from jupyter_ray.local.client.events import EventStream
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.requests import Requests, Response, Slot
 from jupyter_ray.local.client.streams import StreamState
@@ -33,10 +32,8 @@ from jupyter_ray.local.store.payloads import unpack, unpack_error
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.transport import Channel
 
-_SETTLE_SECONDS = 0.1
 _ROOM = ACTOR_BACKLOG // 2
 _REMEDY = "Call ray.init() (in a notebook: %ray start) to start a new session; what was in the old one is gone."
-Listener = Callable[[list[AnyEvent]], None]
 
 
 class Blocking(Protocol):
@@ -80,16 +77,11 @@ class Client:
         self._requests = Requests()
         self._streams: dict[bytes, StreamState] = {}
         self._closed_streams: deque[StreamState] = deque()
-        self._listeners: dict[Listener, int] = {}
-        """With the number of the last event that each has had; only the event thread touches them."""
-        self._seq = -1
-        self._log_job = 0
-        """The last job of the event thread that printed lines."""
         self._calls: dict[bytes, int] = {}
         self._death: str | None = None
         self._closing = False
         self._callbacks = CallbackThread("jupyter_ray callbacks")
-        self._event_thread = CallbackThread("jupyter_ray events")
+        self.events = EventStream(lambda on: self.send(m.Subscribe(on)))
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Reply: self._on_reply,
             m.Answer: self._on_answer,
@@ -182,9 +174,7 @@ class Client:
                 blocking.end()
         if slot.response is None:
             raise self._dead()
-        if self._log_job:  # What a task printed is to be seen before its result is.
-            self._event_thread.settle(self._log_job, _SETTLE_SECONDS)
-            self._log_job = 0
+        self.events.settle()
         return slot.response
 
     def _give_up(self, number: int, slot: Slot, returned: list[bytes]) -> None:
@@ -380,40 +370,6 @@ class Client:
             if not ended:
                 self.consumed(state.task, -1)
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Send all events to `listener`, from the first one on, in a thread of their own."""
-        self._event_thread.run(lambda: self._add_listener(listener))
-        return lambda: self._event_thread.run(lambda: self._remove_listener(listener))
-
-    def _add_listener(self, listener: Listener) -> None:
-        self._listeners[listener] = -1
-        with contextlib.suppress(RaySystemError):
-            self.send(m.Subscribe(True))  # The log comes from its beginning again; the others skip what they have had.
-
-    def _remove_listener(self, listener: Listener) -> None:
-        if self._listeners.pop(listener, None) is not None and not self._listeners:
-            with contextlib.suppress(RaySystemError):
-                self.send(m.Subscribe(False))
-
-    def _hand_on(self, events: list[AnyEvent]) -> None:
-        if not events:
-            return
-        last = events[-1].seq
-        for listener, seen in list(self._listeners.items()):
-            if events[0].seq > seen:
-                self._listeners[listener] = last
-                listener(events)
-            elif last > seen:
-                self._listeners[listener] = last
-                listener([event for event in events if event.seq > seen])
-        self._seq = max(self._seq, last)
-
-    def tell_stopped(self, message: str) -> None:
-        """Tell the listeners that the runtime died."""
-        self._event_thread.run(
-            lambda: self._hand_on([RuntimeStopped(seq=self._seq + 1, at=time.time(), expected=False, message=message)])
-        )
-
     # --- the reader thread ---
 
     def _on_message(self, message: m.ServerMessage) -> None:
@@ -437,10 +393,7 @@ class Client:
             slot.fill(answer)
 
     def _on_events(self, message: m.Events) -> None:
-        events = message.events
-        self._event_thread.run(lambda: self._hand_on(events))
-        if any(type(event) is LogLines for event in events):
-            self._log_job = self._event_thread.queued
+        self.events.take(message.events)
 
     def _on_stream(self, message: m.StreamState) -> None:
         state = self._streams.get(message.task)
@@ -483,7 +436,7 @@ class Client:
         self._channel.join(2.0)
         self._requests.fail_all()
         self._callbacks.stop()
-        self._event_thread.stop()
+        self.events.stop()
 
     def __repr__(self) -> str:
         state = "alive" if self.alive else self._death or "closed"

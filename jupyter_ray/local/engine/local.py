@@ -314,7 +314,7 @@ class LocalEngine:
 
     def subscribe(self, listener: EventListener) -> Callable[[], None]:
         """Send every event to `listener`; see `Engine.subscribe`."""
-        return self.client.subscribe(listener)
+        return self.client.events.add(listener)
 
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""

@@ -35,7 +35,7 @@ class _Session:
         words = self._runtime.last_words()
         self._runtime.end()
         said = f" Its last words were:\n{words}" if words else ""
-        self.client.tell_stopped(f"The runtime process died: {reason}.{said}")
+        self.client.events.stopped(f"The runtime process died: {reason}.{said}")
 
     def end(self) -> None:
         """End the runtime and all its processes."""

@@ -249,10 +249,10 @@ class Runner:
 
     def finish(self, execute: Execute, done: Done, *, soon: bool) -> None:
         """Send the report, after what was printed, and let go of what the call held."""
+        self._output.end_task(execute.task)
         self.contexts.pop(execute.task, None)
         if execute.num_returns == STREAMING:
             self.producers.pop(execute.task, None)
-        self._output.end_task(execute.task)
         self.client.send(done, soon=soon)
         self.let_go(execute)
 

@@ -1,0 +1,93 @@
+"""Events of the runtime, handed to listeners in a thread of their own.
+
+Each listener gets every event once, from the first one on. The runtime sends its log from the beginning whenever a
+listener is added; the others skip what they have had, by number.
+
+Owner: the event thread alone touches `_listeners` and `_seq`. The reader thread hands batches over; whoever waits for
+a value calls `settle`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from jupyter_ray.events import AnyEvent, LogLines, RuntimeStopped
+from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.local.client.threads import CallbackThread
+
+Listener = Callable[[list[AnyEvent]], None]
+_SETTLE_SECONDS = 0.1
+
+
+class EventStream:
+    """The listeners of one client.
+
+    Parameters
+    ----------
+    subscribe
+        Asks the runtime for its log from the beginning and on (True), or for no more (False).
+    """
+
+    def __init__(self, subscribe: Callable[[bool], None]) -> None:
+        self._subscribe = subscribe
+        self._thread = CallbackThread("jupyter_ray events")
+        self._listeners: dict[Listener, int] = {}
+        """With the number of the last event that each has had."""
+        self._seq = -1
+        self._log_job = 0
+        """The last job that prints lines."""
+
+    def add(self, listener: Listener) -> Callable[[], None]:
+        """Send all events to `listener`; return the undo."""
+        self._thread.run(lambda: self._add(listener))
+        return lambda: self._thread.run(lambda: self._remove(listener))
+
+    def _add(self, listener: Listener) -> None:
+        self._listeners[listener] = -1
+        with contextlib.suppress(RaySystemError):
+            self._subscribe(True)
+
+    def _remove(self, listener: Listener) -> None:
+        if self._listeners.pop(listener, None) is not None and not self._listeners:
+            with contextlib.suppress(RaySystemError):
+                self._subscribe(False)
+
+    def take(self, events: list[AnyEvent]) -> None:
+        """Hand a batch over; called in the reader thread."""
+        self._thread.run(lambda: self._hand_on(events))
+        if any(type(event) is LogLines for event in events):
+            self._log_job = self._thread.queued
+
+    def _hand_on(self, events: list[AnyEvent]) -> None:
+        if not events:
+            return
+        last = events[-1].seq
+        for listener, seen in list(self._listeners.items()):
+            if events[0].seq > seen:
+                self._listeners[listener] = last
+                listener(events)
+            elif last > seen:
+                self._listeners[listener] = last
+                listener([event for event in events if event.seq > seen])
+        self._seq = max(self._seq, last)
+
+    def stopped(self, message: str) -> None:
+        """Tell the listeners that the runtime died."""
+        self._thread.run(
+            lambda: self._hand_on([RuntimeStopped(seq=self._seq + 1, at=time.time(), expected=False, message=message)])
+        )
+
+    def settle(self) -> None:
+        """Wait, for a moment at most, until lines that came have been shown: a result must not overtake them."""
+        if self._log_job:
+            self._thread.settle(self._log_job, _SETTLE_SECONDS)
+            self._log_job = 0
+
+    def stop(self) -> None:
+        """End the thread after what is queued."""
+        self._thread.stop()
+
+    def __repr__(self) -> str:
+        return f"<EventStream: {len(self._listeners)} listeners>"
