@@ -73,7 +73,9 @@ SCHEDULER_ORDER = (
         "local.scheduler.records",
         "local.scheduler.errors",
     ),
-    ("local.scheduler.step", "local.scheduler.queries", "local.scheduler.why", "local.scheduler.deadlock"),
+    ("local.scheduler.step",),
+    ("local.scheduler.groups",),
+    ("local.scheduler.queries", "local.scheduler.why", "local.scheduler.deadlock"),
     (
         "local.scheduler.dependencies",
         "local.scheduler.placement",
@@ -82,6 +84,7 @@ SCHEDULER_ORDER = (
     ),
     ("local.scheduler.actors",),
     ("local.scheduler.submission", "local.scheduler.transitions"),
+    ("local.scheduler.said", "local.scheduler.happened"),
     ("local.scheduler.core", "local.scheduler.invariants"),
 )
 

@@ -13,15 +13,15 @@ def test_whole_gpus_take_unused_devices_and_fractions_share_the_fullest() -> Non
     ledger = Ledger({"GPU": 3 * PARTS}, ["0", "1", "2"])
     half = ledger.acquire({"GPU": PARTS // 2})
     assert half is not None
-    assert ledger.names(half) == ["0"]
+    assert half.gpus == ["0"]
     other = ledger.acquire({"GPU": PARTS // 4})
     assert other is not None
-    assert ledger.names(other) == ["0"], "a fraction goes where a fraction is"
+    assert other.gpus == ["0"], "a fraction goes where a fraction is"
     two = ledger.acquire({"GPU": 2 * PARTS})
     assert two is not None
-    assert ledger.names(two) == ["1", "2"]
+    assert two.gpus == ["1", "2"]
     assert ledger.acquire({"GPU": PARTS // 2}) is None, "a quarter is left, on one device"
-    ledger.release(half)
+    half.release()
     assert ledger.acquire({"GPU": PARTS}) is None, "no device is unused"
     assert ledger.acquire({"GPU": PARTS // 2}) is not None
 
@@ -30,13 +30,13 @@ def test_lending_keeps_the_rest_and_reclaiming_waits_for_room() -> None:
     ledger = Ledger({"CPU": PARTS, "GPU": PARTS}, ["0"])
     task = ledger.acquire({"CPU": PARTS, "GPU": PARTS})
     assert task is not None
-    ledger.lend(task, {"CPU": PARTS})
+    task.lend({"CPU": PARTS})
     assert task.held == {"GPU": PARTS}
     borrower = ledger.acquire({"CPU": PARTS})
     assert borrower is not None
-    assert not ledger.reclaim(task, {"CPU": PARTS})
-    ledger.release(borrower)
-    assert ledger.reclaim(task, {"CPU": PARTS})
+    assert not task.reclaim({"CPU": PARTS})
+    borrower.release()
+    assert task.reclaim({"CPU": PARTS})
     assert task.held == {"CPU": PARTS, "GPU": PARTS}
 
 
@@ -47,7 +47,7 @@ def test_what_is_held_and_what_is_free_make_the_total(steps: list[tuple[str, int
     held: list[Allocation] = []
     for name, parts, gives_back in steps:
         if gives_back and held:
-            ledger.release(held.pop())
+            held.pop().release()
         elif name != "GPU" or parts <= PARTS or parts % PARTS == 0:
             allocation = ledger.acquire({name: parts})
             if allocation is not None:
@@ -56,5 +56,21 @@ def test_what_is_held_and_what_is_free_make_the_total(steps: list[tuple[str, int
             assert sum(a.held.get(each, 0) for a in held) + ledger.free[each] == total[each]
         assert all(0 <= free <= PARTS for free in ledger.devices)
     for allocation in held:
-        ledger.release(allocation)
+        allocation.release()
     assert ledger.free == total
+
+
+def test_a_bundle_is_a_ledger_of_what_was_reserved_for_it() -> None:
+    machine = Ledger({"CPU": 4 * PARTS, "GPU": 2 * PARTS}, ["a", "b"])
+    taken = machine.acquire({"GPU": PARTS})
+    bundle = machine.acquire({"CPU": 2 * PARTS, "GPU": PARTS})
+    assert taken is not None
+    assert bundle is not None
+    inside = Ledger.over(bundle)
+    task = inside.acquire({"CPU": PARTS, "GPU": PARTS // 2})
+    assert task is not None
+    assert task.gpus == ["b"]
+    assert inside.acquire({"CPU": 2 * PARTS}) is None
+    assert machine.free == {"CPU": 2 * PARTS, "GPU": 0}
+    task.release()
+    assert inside.free == {"CPU": 2 * PARTS, "GPU": PARTS}

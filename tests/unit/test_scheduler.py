@@ -7,7 +7,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from jupyter_ray.exceptions import ActorDiedError, ResourceDeadlockError, TaskUnschedulableError
+from jupyter_ray.exceptions import (
+    ActorDiedError,
+    ResourceDeadlockError,
+    TaskPlacementGroupRemoved,
+    TaskUnschedulableError,
+)
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import commands as c
@@ -286,3 +291,45 @@ def test_the_deepest_ready_task_comes_first() -> None:
     session.finish(parent)
     assert session.running() == ["sibling"]
     session.finish(sibling)
+
+
+def test_a_placement_group_reserves_all_bundles_or_none() -> None:
+    session = Session(CPU=3)
+    holder = session.submit("holder", demand={"CPU": 2 * PARTS})
+    session.say(DRIVER, m.CreateGroup("g", [CPU, CPU], "PACK"))
+    waiting = session.submit("inside", group="g", bundle=1)
+    assert session.running() == ["holder"]
+    assert session.scheduler.state.ledger.free["CPU"] == PARTS
+    session.finish(holder)
+    assert session.running() == ["inside"]
+    assert session.scheduler.state.ledger.free["CPU"] == PARTS, "two are reserved, whatever runs in them"
+    second = session.submit("second", group="g", bundle=1)
+    other = session.submit("other", group="g", bundle=-1)
+    assert session.running() == ["inside", "other"], "bundle 1 is taken, bundle 0 is free"
+    session.finish(waiting)
+    assert session.running() == ["other", "second"]
+    session.say(DRIVER, m.RemoveGroup("g"))
+    assert session.running() == []
+    assert session.scheduler.state.ledger.free["CPU"] == 3 * PARTS
+    session.get(second, 70)
+    assert isinstance(session.error_of(70), TaskPlacementGroupRemoved)
+    late = session.submit("late", group="g")
+    session.get(late, 71)
+    assert isinstance(session.error_of(71), TaskPlacementGroupRemoved)
+    assert other
+
+
+def test_a_task_that_fits_no_bundle_fails_at_once() -> None:
+    session = Session(CPU=4)
+    session.say(DRIVER, m.CreateGroup("g", [CPU, CPU], "PACK"))
+    task = session.submit("big", group="g", demand={"CPU": 2 * PARTS})
+    session.get(task, 72)
+    assert isinstance(session.error_of(72), TaskUnschedulableError)
+
+
+def test_strict_spread_waits_for_machines_that_are_not_there() -> None:
+    session = Session(CPU=4)
+    session.say(DRIVER, m.CreateGroup("g", [CPU, CPU], "STRICT_SPREAD"))
+    assert session.scheduler.state.groups["g"].state.value == "PENDING"
+    session.say(DRIVER, m.RemoveGroup("g"))
+    assert not session.scheduler.state.pending_groups

@@ -316,6 +316,22 @@ class Shutdown(Message, frozen=True, tag=20):
     """End the session."""
 
 
+class CreateGroup(Message, frozen=True, tag=22):
+    """Reserve a placement group; `bundles` in parts. Its tasks wait until that is done."""
+
+    group: str
+    bundles: list[dict[str, int]]
+    strategy: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
+    name: str = ""
+    detached: bool = False
+
+
+class RemoveGroup(Message, frozen=True, tag=23):
+    """Give a placement group back: its actors end and its tasks fail."""
+
+    group: str
+
+
 class Consumed(Message, frozen=True, tag=21):
     """The holder of a stream took items up to `index`, or (`index` -1) will take no more."""
 
@@ -345,6 +361,8 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Log,
     Shutdown,
     Consumed,
+    CreateGroup,
+    RemoveGroup,
 ]
 
 

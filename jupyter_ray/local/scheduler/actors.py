@@ -187,7 +187,6 @@ def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
 
 def alive(step: Step, actor: ActorRecord) -> None:
     """The constructor returned: the actor keeps what it holds while it lives, and takes calls."""
-    state = step.state
     actor.state = ActorState.ALIVE
     allocation = actor.allocation
     held: Demand = {}
@@ -198,8 +197,8 @@ def alive(step: Step, actor: ActorRecord) -> None:
             for name, parts in allocation.held.items()
             if parts > actor.spec.creation.demand.get(name, 0)
         }
-        state.ledger.lend(allocation, surplus)
-        held, gpus = allocation.held, state.ledger.names(allocation)
+        allocation.lend(surplus)
+        held, gpus = allocation.held, allocation.gpus
     worker = actor.worker
     step.events.append(
         ActorAlive(
@@ -226,7 +225,7 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     actor.death = payload or errors.actor_died(actor.id, actor.spec.class_name, reason)
     _free_name(step, actor)
     if actor.allocation is not None:
-        state.ledger.release(actor.allocation)
+        actor.allocation.release()
         actor.allocation = None
     for task in list(actor.calls.values()):
         step.agenda.append((task, "actor_died", actor.death))
@@ -262,7 +261,7 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
     actor.restarts += 1
     actor.state = ActorState.RESTARTING
     if actor.allocation is not None:
-        step.state.ledger.release(actor.allocation)
+        actor.allocation.release()
         actor.allocation = None
     step.events.append(
         ActorRestarted(seq=step.number(), at=step.now, actor=actor.id.hex(), restarts=actor.restarts, reason=reason)

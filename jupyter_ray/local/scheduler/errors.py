@@ -6,6 +6,7 @@ import pickle
 
 from jupyter_ray.exceptions import (
     ActorDiedError,
+    ActorPlacementGroupRemoved,
     ActorUnavailableError,
     ActorUnschedulableError,
     ObjectLostError,
@@ -13,6 +14,7 @@ from jupyter_ray.exceptions import (
     RayError,
     ResourceDeadlockError,
     TaskCancelledError,
+    TaskPlacementGroupRemoved,
     TaskUnschedulableError,
     WorkerCrashedError,
 )
@@ -72,6 +74,12 @@ def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:
             actor.hex(),
         )
     )
+
+
+def group_removed(name: str, group: str, *, is_actor: bool) -> Payload:
+    """Return the result of a task or actor whose placement group is gone."""
+    kind = ActorPlacementGroupRemoved if is_actor else TaskPlacementGroupRemoved
+    return stored(kind(f"The placement group {group} of {name} was removed."))
 
 
 def unschedulable(name: str, demand: Demand, total: Demand, *, is_actor: bool) -> Payload:

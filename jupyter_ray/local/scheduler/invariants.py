@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from jupyter_ray.ids import ACTOR_ID_SIZE
+from jupyter_ray.local.scheduler.ledger import Ledger
 from jupyter_ray.local.scheduler.records import ActorState, State, TaskState, WorkerState
 from jupyter_ray.local.scheduler.transitions import ENDED
 from jupyter_ray.resources import CPU, PARTS
@@ -27,14 +28,21 @@ def validate(state: State) -> None:
 
 
 def _resources(state: State) -> None:
-    ledger = state.ledger
+    _ledger(state, state.ledger)
+    for group in state.groups.values():
+        for bundle in group.bundles if group.reserved else []:
+            _ledger(state, bundle)
+
+
+def _ledger(state: State, ledger: Ledger) -> None:
     allocations = {
         id(allocation): allocation
         for allocation in [
             *(task.allocation for task in state.tasks.values()),
             *(actor.allocation for actor in state.actors.values()),
+            *(allocation for group in state.groups.values() for allocation in group.reserved),
         ]
-        if allocation is not None
+        if allocation is not None and allocation.ledger is ledger
     }
     held: Counter[str] = Counter()
     devices: Counter[int] = Counter()
@@ -44,8 +52,11 @@ def _resources(state: State) -> None:
     for name, total in ledger.total.items():
         assert held[name] + ledger.free[name] == total, f"{name}: {held[name]} + {ledger.free[name]} != {total}"
         assert ledger.free[name] >= 0, f"{name} is oversubscribed"
+    whole = [PARTS] * len(ledger.gpus) if ledger is state.ledger else None
     for index, free in enumerate(ledger.devices):
-        assert devices[index] + free == PARTS, f"GPU {index}: {devices[index]} held + {free} free"
+        assert free >= 0, f"GPU {index} is oversubscribed"
+        if whole is not None:
+            assert devices[index] + free == PARTS, f"GPU {index}: {devices[index]} held + {free} free"
 
 
 def _tasks(state: State) -> None:

@@ -1,5 +1,7 @@
 """Who may hold what: the one place where amounts of resources change hands.
 
+The machine is one ledger; each bundle of a placement group is another, over what it holds of the machine's.
+
 Two rules. The sum of what is held never exceeds the total. GPUs are devices: a whole number of GPUs takes devices
 that nobody uses, a fraction shares one device, the fullest that has room.
 """
@@ -13,10 +15,45 @@ from jupyter_ray.resources import GPU, PARTS, Demand, describe
 
 @dataclasses.dataclass(slots=True)
 class Allocation:
-    """What one holder has: parts by resource, and parts by device for GPUs."""
+    """What one holder has of a ledger: parts by resource, and parts by device for GPUs."""
 
+    ledger: Ledger
     held: Demand
     devices: dict[int, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def gpus(self) -> list[str]:
+        """The names of the GPUs in it."""
+        return [self.ledger.gpus[index] for index in sorted(self.devices)]
+
+    def lend(self, demand: Demand) -> None:
+        """Give back `demand`, a part of this without GPUs, for a while."""
+        free = self.ledger.free
+        for name, parts in demand.items():
+            self.held[name] -= parts
+            if not self.held[name]:
+                del self.held[name]
+            free[name] += parts
+
+    def reclaim(self, demand: Demand) -> bool:
+        """Take `demand` back; False if it is not free now."""
+        free = self.ledger.free
+        if any(free.get(name, 0) < parts for name, parts in demand.items()):
+            return False
+        for name, parts in demand.items():
+            free[name] -= parts
+            self.held[name] = self.held.get(name, 0) + parts
+        return True
+
+    def release(self) -> None:
+        """Give back all; it is empty afterwards."""
+        ledger = self.ledger
+        for name, parts in self.held.items():
+            ledger.free[name] += parts
+        for index, parts in self.devices.items():
+            ledger.devices[index] += parts
+        self.held.clear()
+        self.devices.clear()
 
 
 class Ledger:
@@ -37,6 +74,13 @@ class Ledger:
         self.free: Demand = dict(self.total)
         self.gpus = list(gpus or [])
         self.devices = [PARTS] * len(self.gpus)
+
+    @classmethod
+    def over(cls, allocation: Allocation) -> Ledger:
+        """Return a ledger of what `allocation` holds."""
+        ledger = cls(allocation.held, allocation.gpus)
+        ledger.devices = [allocation.devices[index] for index in sorted(allocation.devices)]
+        return ledger
 
     def possible(self, demand: Demand) -> bool:
         """Tell whether an empty machine could meet `demand`."""
@@ -62,38 +106,7 @@ class Ledger:
             self.devices[index] -= parts
         for name, parts in demand.items():
             self.free[name] -= parts
-        return Allocation(dict(demand), devices)
-
-    def lend(self, allocation: Allocation, demand: Demand) -> None:
-        """Give back `demand`, a part of `allocation` without GPUs, for a while."""
-        for name, parts in demand.items():
-            allocation.held[name] -= parts
-            if not allocation.held[name]:
-                del allocation.held[name]
-            self.free[name] += parts
-
-    def reclaim(self, allocation: Allocation, demand: Demand) -> bool:
-        """Take `demand` back into `allocation`; False if it is not free now."""
-        free = self.free
-        if any(free.get(name, 0) < parts for name, parts in demand.items()):
-            return False
-        for name, parts in demand.items():
-            free[name] -= parts
-            allocation.held[name] = allocation.held.get(name, 0) + parts
-        return True
-
-    def release(self, allocation: Allocation) -> None:
-        """Give back all of `allocation`; it is empty afterwards."""
-        for name, parts in allocation.held.items():
-            self.free[name] += parts
-        for index, parts in allocation.devices.items():
-            self.devices[index] += parts
-        allocation.held.clear()
-        allocation.devices.clear()
-
-    def names(self, allocation: Allocation) -> list[str]:
-        """Return the names of the GPUs in `allocation`."""
-        return [self.gpus[index] for index in sorted(allocation.devices)]
+        return Allocation(self, dict(demand), devices)
 
     def _pick(self, parts: int) -> dict[int, int] | None:
         if parts >= PARTS:

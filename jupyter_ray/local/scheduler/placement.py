@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from jupyter_ray.config import IDLE_WORKER_SECONDS
 from jupyter_ray.events import TaskStarted
 from jupyter_ray.local.protocol.messages import Execute, Function, Payload, Recall
+from jupyter_ray.local.scheduler import groups
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
 from jupyter_ray.local.scheduler.dependencies import grant
-from jupyter_ray.local.scheduler.ledger import Allocation
+from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.records import (
     ActorState,
+    GroupState,
     ReadyClass,
+    State,
     TaskRecord,
     TaskState,
     WorkerRecord,
@@ -37,11 +40,12 @@ def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
     spec = task.spec
     needs = task.actor.spec.placement if task.actor is not None else spec.demand
     env = spec.env or state.env
-    key = (task.depth, env, task.actor is not None, *needs.items())
+    key = (task.depth, env, task.actor is not None, spec.group, spec.bundle, *needs.items())
     queue = state.ready.get(key)
     if queue is None:
         state.next_class += 1
-        queue = state.ready[key] = ReadyClass(key, (-task.depth, state.next_class), env, needs)
+        rank = (-task.depth, state.next_class)
+        queue = state.ready[key] = ReadyClass(key, rank, env, needs, spec.group, spec.bundle)
         bisect.insort(state.order, queue, key=lambda each: each.rank)
     if front:
         queue.tasks.appendleft(task)
@@ -57,7 +61,8 @@ def place(step: Step) -> None:
         return
     if state.resuming:
         _resume(step)
-    ledger = state.ledger
+    if state.pending_groups:
+        groups.reserve(step)
     for queue in list(state.order):
         tasks = queue.tasks
         while tasks:
@@ -65,12 +70,12 @@ def place(step: Step) -> None:
             if task.state is not TaskState.READY:
                 tasks.popleft()
                 continue
-            allocation = ledger.acquire(queue.demand)
+            allocation = _acquire(state, queue)
             if allocation is None:
                 break
             worker = _pick(step, queue.env)
             if worker is None:
-                ledger.release(allocation)
+                allocation.release()
                 break
             tasks.popleft()
             assign(step, task, worker, allocation, queue)
@@ -81,6 +86,24 @@ def place(step: Step) -> None:
             state.order.remove(queue)
 
 
+def _ledgers(state: State, queue: ReadyClass) -> list[Ledger]:
+    """Return the ledgers that tasks of a class may take from: the machine's, or those of their group's bundles."""
+    if queue.group is None:
+        return [state.ledger]
+    group = state.groups.get(queue.group)
+    if group is None or group.state is not GroupState.CREATED:
+        return []
+    return group.bundles if queue.bundle < 0 else group.bundles[queue.bundle : queue.bundle + 1]
+
+
+def _acquire(state: State, queue: ReadyClass) -> Allocation | None:
+    for ledger in _ledgers(state, queue):
+        allocation = ledger.acquire(queue.demand)
+        if allocation is not None:
+            return allocation
+    return None
+
+
 def _resume(step: Step) -> None:
     state = step.state
     for _ in range(len(state.resuming)):
@@ -88,7 +111,7 @@ def _resume(step: Step) -> None:
         task = request.task
         if task is None or request.id not in request.client.requests:
             continue
-        if task.lent and task.allocation is not None and not state.ledger.reclaim(task.allocation, task.lent):
+        if task.lent and task.allocation is not None and not task.allocation.reclaim(task.lent):
             state.resuming.append(request)
         else:
             step.agenda.append((task, "resumed", request))
@@ -160,7 +183,7 @@ def begin(step: Step, task: TaskRecord) -> None:
             task=task.id.hex(),
             worker=task.worker.id.hex() if task.worker is not None else "",
             held=amounts(allocation.held) if allocation is not None else {},
-            gpus=step.state.ledger.names(allocation) if allocation is not None and allocation.devices else [],
+            gpus=allocation.gpus if allocation is not None and allocation.devices else [],
             attempt=task.attempt,
         )
     )
@@ -200,7 +223,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             held=(actor.spec.creation.demand if creating and actor is not None else allocation.held)
             if allocation is not None
             else {},
-            gpus=state.ledger.names(allocation) if allocation is not None and allocation.devices else [],
+            gpus=allocation.gpus if allocation is not None and allocation.devices else [],
             parent=spec.parent,
             cell=spec.cell,
             attempt=task.attempt,
@@ -300,7 +323,11 @@ def tick(step: Step) -> None:
     state = step.state
     for worker in list(ahead(step)):
         queue = worker.queue
-        if queue is not None and not worker.recalled and state.ledger.fits(queue.demand):
+        if (
+            queue is not None
+            and not worker.recalled
+            and any(ledger.fits(queue.demand) for ledger in _ledgers(state, queue))
+        ):
             worker.recalled = True
             step.send(state.clients[worker.id], Recall())
     keep = max(1, state.ledger.total.get(CPU, 0) // PARTS)

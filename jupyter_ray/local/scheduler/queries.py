@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jupyter_ray.local.scheduler import groups
 from jupyter_ray.local.scheduler.records import ActorState, State
 from jupyter_ray.local.scheduler.why import why
 from jupyter_ray.resources import amounts
@@ -81,4 +82,5 @@ QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "definition": definition,
     "statistics": statistics,
     "why": why,
+    "placement_groups": groups.table,
 }

@@ -230,6 +230,34 @@ class RequestRecord:
         return f"<Request {self.kind} {self.id} of {self.client.id.hex()[-8:]}: {self.remaining} to come>"
 
 
+class GroupState(enum.Enum):
+    """Where a placement group stands."""
+
+    PENDING = "PENDING"
+    CREATED = "CREATED"
+    REMOVED = "REMOVED"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class GroupRecord:
+    """A placement group: bundles of resources that are reserved together."""
+
+    id: str
+    name: str
+    strategy: str
+    demands: list[Demand]
+    creator: ClientRecord
+    detached: bool = False
+    state: GroupState = GroupState.PENDING
+    reserved: list[Allocation] = dataclasses.field(default_factory=list)
+    """What it holds of the machine's ledger, by bundle."""
+    bundles: list[Ledger] = dataclasses.field(default_factory=list)
+    """The same, as ledgers for its tasks."""
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name or self.id[:8]}: {self.state.value}, {len(self.demands)} bundles>"
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class FunctionRecord:
     """A shipped definition."""
@@ -256,6 +284,8 @@ class ReadyClass:
     """Minus the depth, then the age."""
     env: str
     demand: Demand
+    group: str | None = None
+    bundle: int = -1
     tasks: deque[TaskRecord] = dataclasses.field(default_factory=deque)
     workers: dict[WorkerRecord, None] = dataclasses.field(default_factory=dict)
     """Workers that run one of them now."""
@@ -280,6 +310,9 @@ class State:
     actors: dict[bytes, ActorRecord] = dataclasses.field(default_factory=dict)
     names: dict[tuple[str, str], bytes] = dataclasses.field(default_factory=dict)
     objects: dict[bytes, ObjectRecord] = dataclasses.field(default_factory=dict)
+    groups: dict[str, GroupRecord] = dataclasses.field(default_factory=dict)
+    """Placement groups, removed ones included, for the table."""
+    pending_groups: list[GroupRecord] = dataclasses.field(default_factory=list)
     functions: dict[str, FunctionRecord] = dataclasses.field(default_factory=dict)
     ready: dict[Hashable, ReadyClass] = dataclasses.field(default_factory=dict)
     """Tasks that wait for resources, by class."""

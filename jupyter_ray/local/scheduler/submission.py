@@ -6,7 +6,7 @@ from jupyter_ray.events import TaskSubmitted
 from jupyter_ray.local.protocol.messages import Payload, TaskSpec
 from jupyter_ray.local.scheduler import actors, errors
 from jupyter_ray.local.scheduler.dependencies import expect, grant, pin
-from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, GroupState, State, TaskRecord
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import amounts
@@ -55,6 +55,8 @@ def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
             failed = failed or record.payload
     if spec.kind == "method":
         failed = _join_actor(step, task) or failed
+    elif spec.group is not None:
+        failed = _outside_group(state, spec, actor) or failed
     elif not state.ledger.possible(actor.spec.placement if actor is not None else spec.demand) and state.bound:
         needs = actor.spec.placement if actor is not None else spec.demand
         failed = errors.unschedulable(spec.name, needs, state.ledger.total, is_actor=actor is not None)
@@ -63,6 +65,19 @@ def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
     elif task.missing == 0:
         step.agenda.append((task, "arguments_ready", None))
     return task
+
+
+def _outside_group(state: State, spec: TaskSpec, actor: ActorRecord | None) -> Payload | None:
+    """Return an error if the group of a task is gone, or can never hold the task."""
+    group = state.groups.get(spec.group or "")
+    if group is None or group.state is GroupState.REMOVED:
+        return errors.group_removed(spec.name, spec.group or "", is_actor=actor is not None)
+    needs = actor.spec.placement if actor is not None else spec.demand
+    bundles = group.demands if spec.bundle < 0 else group.demands[spec.bundle : spec.bundle + 1]
+    if any(all(parts <= bundle.get(name, 0) for name, parts in needs.items()) for bundle in bundles):
+        return None
+    most = max(bundles, key=lambda bundle: sum(bundle.values()), default={})
+    return errors.unschedulable(spec.name, needs, most, is_actor=actor is not None)
 
 
 def _join_actor(step: Step, task: TaskRecord) -> Payload | None:

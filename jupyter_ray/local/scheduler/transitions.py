@@ -208,10 +208,9 @@ def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> Non
     """Take a task off its pooled worker; the next one that the worker has inherits the resources."""
     worker = task.worker
     allocation, task.allocation = task.allocation, None
-    ledger = step.state.ledger
     if worker is None:
         if allocation is not None:
-            ledger.release(allocation)
+            allocation.release()
             step.place = True
         return
     first = next(iter(worker.tasks), None) == task.id
@@ -224,14 +223,14 @@ def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> Non
     successor = next(iter(worker.tasks.values()), None)
     if successor is not None and worker.state is WorkerState.BUSY and not exiting:
         if lent and allocation is not None:
-            ledger.release(allocation)
-            allocation = ledger.acquire(successor.spec.demand) or Allocation({})
+            allocation.release()
+            allocation = allocation.ledger.acquire(successor.spec.demand) or Allocation(allocation.ledger, {})
         successor.allocation = allocation
         placement.begin(step, successor)
         step.place = True
         return
     if allocation is not None:
-        ledger.release(allocation)
+        allocation.release()
     step.place = True
     if worker.state is not WorkerState.BUSY:
         return
@@ -259,7 +258,7 @@ def _worker_lost_before(step: Step, task: TaskRecord, detail: tuple[str, bool]) 
     Unless it was the one the worker was made for.
     """
     if task.allocation is not None:
-        step.state.ledger.release(task.allocation)
+        task.allocation.release()
         task.allocation = None
     if task.cancel_asked:
         _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
@@ -320,7 +319,7 @@ def _blocked(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     allocation = task.allocation
     if allocation is not None and not task.lent and (cpus := allocation.held.get(CPU)):
         task.lent = {CPU: cpus}
-        step.state.ledger.lend(allocation, task.lent)
+        allocation.lend(task.lent)
         step.place = True
     kept = task.actor.allocation if task.actor is not None else allocation
     if kept is not None and kept.held:
@@ -364,10 +363,17 @@ def _abandoned(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     task.blocking -= 1
     if task.blocking > 0 or task.state is RUNNING:
         return
-    if task.lent and task.allocation is not None and step.state.ledger.reclaim(task.allocation, task.lent):
+    if task.lent and task.allocation is not None and task.allocation.reclaim(task.lent):
         task.lent = {}
     task.state = RUNNING
     step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.id.hex()))
+
+
+def lose_group(step: Step, task: TaskRecord, payload: Payload) -> None:
+    """End a task whose placement group is being removed, at once, with its process if it has one."""
+    if task.worker is not None:
+        placement.stop_worker(step, task.worker, kill=True, reason="the placement group of its task was removed")
+    _end(step, task, TaskState.FAILED, payload, "its placement group was removed")
 
 
 def cancel(step: Step, task: TaskRecord, *, force: bool, recursive: bool) -> None:

@@ -1,0 +1,140 @@
+"""What happens to processes and with time: `HAPPENED` names the function that takes each stimulus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_ray.events import WorkerDied, WorkerStarted
+from jupyter_ray.local.scheduler import (
+    actors,
+    dependencies,
+    placement,
+    requests,
+    streams,
+    transitions,
+)
+from jupyter_ray.local.scheduler.records import (
+    ActorState,
+    ClientRecord,
+    TaskRecord,
+    TaskState,
+    WorkerState,
+)
+from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.local.scheduler.stimuli import (
+    ClientJoined,
+    RequestExpired,
+    Tick,
+    WorkerJoined,
+    WorkerLost,
+)
+
+
+def _client_joined(step: Step, stimulus: ClientJoined) -> None:
+    step.state.clients[stimulus.client] = ClientRecord(stimulus.client, is_driver=True)
+
+
+def _worker_joined(step: Step, stimulus: WorkerJoined) -> None:
+    state = step.state
+    worker = state.workers.get(stimulus.worker)
+    if worker is None:
+        return
+    state.clients[worker.id] = ClientRecord(worker.id, is_driver=False)
+    worker.pid = stimulus.pid
+    step.events.append(WorkerStarted(seq=step.number(), at=step.now, worker=worker.id.hex(), pid=stimulus.pid))
+    if worker.state is not WorkerState.STARTING:
+        return
+    if not worker.tasks:
+        placement.worker_free(step, worker)
+        return
+    worker.state = WorkerState.ACTOR if worker.actor is not None else WorkerState.BUSY
+    for task in list(worker.tasks.values()):
+        placement.begin(step, task)
+        placement.execute(step, task)
+
+
+def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
+    state = step.state
+    worker = state.workers.pop(stimulus.worker, None)
+    if worker is None:
+        return
+    placement.worker_gone(step, worker)
+    worker.state = WorkerState.DEAD
+    reason = worker.doomed or stimulus.reason
+    step.events.append(
+        WorkerDied(seq=step.number(), at=step.now, worker=worker.id.hex(), reason=reason, expected=bool(worker.doomed))
+    )
+    client = state.clients.pop(worker.id, None)
+    if client is not None:
+        client.connected = False
+        for request in list(client.requests):
+            requests.abandon(step, client, request)
+    tasks = list(worker.tasks.values())
+    actor = worker.actor
+    if actor is not None:
+        creation = state.tasks.get(actor.spec.creation.task)
+        if creation is not None and creation.worker is worker:
+            worker.tasks.pop(creation.id, None)
+        if actor.worker is worker and actors.process_lost(step, actor, reason):
+            _make_again(step, creation or TaskRecord(actor.spec.creation, actor.creator, actor=actor), actor.restarts)
+    else:
+        for task in tasks:
+            step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
+    if client is not None:
+        dependencies.drop_all(step, client)
+        if not worker.retired:
+            _orphans(step, client)
+
+
+def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
+    """Queue a constructor for another process."""
+    if creation.id not in step.state.tasks:
+        step.state.tasks[creation.id] = creation
+        dependencies.pin(step, creation.spec.dependencies)
+        dependencies.pin(step, creation.spec.contained)
+    creation.worker = None
+    creation.allocation = None
+    creation.lent = {}
+    creation.blocking = 0
+    creation.attempt = attempt
+    creation.state = TaskState.READY
+    placement.enqueue(step, creation)
+
+
+def _orphans(step: Step, client: ClientRecord) -> None:
+    """What a dead process had started and nobody else wants ends with it, as in Ray."""
+    state = step.state
+    for task in list(state.tasks.values()):
+        if task.client is not client or task.spec.kind == "actor":
+            continue
+        records = (state.objects.get(object_id) for object_id in streams.returns(task.spec))
+        if not any(record is not None and (record.holders > 0 or record.pins > 0) for record in records):
+            transitions.cancel(step, task, force=task.spec.kind == "task", recursive=True)
+    for actor_id in list(client.created_actors):
+        actor = state.actors.get(actor_id)
+        if actor is not None and not actor.spec.detached and actor.state is not ActorState.DEAD:
+            reason = "the process that made it is gone"
+            worker = actor.worker
+            actors.died(step, actor, reason)
+            if worker is not None:
+                placement.stop_worker(step, worker, kill=True, reason=reason)
+
+
+def _request_expired(step: Step, stimulus: RequestExpired) -> None:
+    client = step.state.clients.get(stimulus.client)
+    if client is not None:
+        requests.expire(step, client, stimulus.request)
+
+
+def _tick(step: Step, stimulus: Tick) -> None:
+    placement.tick(step)
+
+
+HAPPENED: dict[type, Callable[[Step, Any], None]] = {
+    ClientJoined: _client_joined,
+    WorkerJoined: _worker_joined,
+    WorkerLost: _worker_lost,
+    RequestExpired: _request_expired,
+    Tick: _tick,
+}

@@ -1,0 +1,266 @@
+"""What clients say, message by message: `SAID` names the function that takes each type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_ray.events import LogLines, RuntimeReady
+from jupyter_ray.ids import task_of
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler import (
+    actors,
+    dependencies,
+    errors,
+    groups,
+    placement,
+    queries,
+    requests,
+    streams,
+    submission,
+    transitions,
+)
+from jupyter_ray.local.scheduler.commands import DiscardSegment
+from jupyter_ray.local.scheduler.ledger import Ledger
+from jupyter_ray.local.scheduler.records import (
+    ActorState,
+    ClientRecord,
+    FunctionRecord,
+    GroupRecord,
+    GroupState,
+    TaskState,
+)
+from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.resources import CPU, PARTS, amounts
+
+PRESTART = 8
+"""At most this many workers are started before anybody asks."""
+
+
+def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
+    state = step.state
+    if state.bound:
+        step.send(client, m.Answer(message.request, "This runtime is bound already.", "RuntimeError"))
+        return
+    state.ledger = Ledger(message.resources, message.gpus)
+    state.namespace = message.namespace
+    state.env = message.env
+    state.bound = True
+    for _ in range(min(PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
+        placement.start_worker(step, message.env)
+    step.events.append(
+        RuntimeReady(
+            seq=step.number(),
+            at=step.now,
+            pid=state.pid,
+            engine="local",
+            resources=amounts(message.resources),
+            gpus=message.gpus,
+        )
+    )
+    step.place = True
+    step.send(client, m.Answer(message.request, queries.resources(state, {})))
+
+
+def _export(step: Step, client: ClientRecord, message: m.Export) -> None:
+    old = step.state.functions.get(message.definition)
+    dependencies.pin(step, message.contained)
+    step.state.functions[message.definition] = FunctionRecord(
+        message.definition, message.version, message.name, message.blob, message.contained
+    )
+    if old is not None:
+        dependencies.unpin(step, old.contained)
+
+
+def _submit(step: Step, client: ClientRecord, message: m.Submit) -> None:
+    spec = message.spec
+    actor = step.state.actors.get(spec.actor) if spec.kind == "method" and spec.actor is not None else None
+    submission.submit(step, client, spec, actor)
+
+
+def _create_actor(step: Step, client: ClientRecord, message: m.CreateActor) -> None:
+    spec = message.spec
+    existing = actors.find(step, spec.name, spec.namespace) if spec.name else None
+    if existing is not None and not spec.get_if_exists:
+        text = f"The name {spec.name!r} (namespace={spec.namespace!r}) is already taken by a living actor."
+        step.send(client, m.Answer(message.request, text, "ActorAlreadyExistsError"))
+        return
+    if existing is not None:
+        dependencies.grant(step, client, existing.id)
+        found = {"actor": existing.id, "handle": existing.spec.handle, "created": False}
+        step.send(client, m.Answer(message.request, found))
+        return
+    actor = actors.register(step, client, spec)
+    submission.submit(step, client, spec.creation, actor)
+    if message.request:
+        made = {"actor": actor.id, "handle": spec.handle, "created": True}
+        step.send(client, m.Answer(message.request, made))
+
+
+def _returned(step: Step, tasks: list[bytes]) -> None:
+    for task_id in reversed(tasks):
+        task = step.state.tasks.get(task_id)
+        if task is not None and task.state is TaskState.ASSIGNED:
+            step.agenda.append((task, "returned", None))
+
+
+def _get(step: Step, client: ClientRecord, message: m.Get) -> None:
+    _returned(step, message.returned)
+    requests.open_get(step, client, message)
+
+
+def _wait(step: Step, client: ClientRecord, message: m.Wait) -> None:
+    _returned(step, message.returned)
+    requests.open_wait(step, client, message)
+
+
+def _await_room(step: Step, client: ClientRecord, message: m.AwaitRoom) -> None:
+    _returned(step, message.returned)
+    requests.open_room(step, client, message)
+
+
+def _abandon(step: Step, client: ClientRecord, message: m.Abandon) -> None:
+    requests.abandon(step, client, message.request)
+
+
+def _put(step: Step, client: ClientRecord, message: m.Put) -> None:
+    dependencies.grant(step, client, message.object)
+    dependencies.seal(step, message.object, message.payload)
+
+
+def _drop(step: Step, client: ClientRecord, message: m.Drop) -> None:
+    for counted, grants in message.counts:
+        dependencies.drop(step, client, counted, grants)
+
+
+def _cancel(step: Step, client: ClientRecord, message: m.Cancel) -> None:
+    task = step.state.tasks.get(task_of(message.object))
+    if task is not None and task.spec.kind != "actor":
+        transitions.cancel(step, task, force=message.force, recursive=message.recursive)
+
+
+def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
+    actor = step.state.actors.get(message.actor)
+    if actor is None or actor.state is ActorState.DEAD:
+        return
+    reason = "it was ended by kill()"
+    if message.no_restart:
+        worker = actor.worker
+        actors.leave(step, actor, reason)
+        actors.died(step, actor, reason)
+        if worker is not None:
+            placement.stop_worker(step, worker, kill=True, reason=reason)
+    elif actor.worker is not None:
+        placement.stop_worker(step, actor.worker, kill=True, reason=reason)
+
+
+def _create_group(step: Step, client: ClientRecord, message: m.CreateGroup) -> None:
+    group = GroupRecord(message.group, message.name, message.strategy, message.bundles, client, message.detached)
+    groups.create(step, group)
+
+
+def _remove_group(step: Step, client: ClientRecord, message: m.RemoveGroup) -> None:
+    state = step.state
+    group = state.groups.get(message.group)
+    if group is None or group.state is GroupState.REMOVED:
+        return
+    reason = f"its placement group {group.name or group.id} was removed"
+    for actor in list(state.actors.values()):
+        if actor.spec.creation.group == group.id and actor.state is not ActorState.DEAD:
+            worker = actor.worker
+            payload = errors.group_removed(actor.label, group.id, is_actor=True)
+            actors.died(step, actor, reason, payload)
+            if worker is not None:
+                placement.stop_worker(step, worker, kill=True, reason=reason)
+    for task in list(state.tasks.values()):
+        if task.spec.kind == "task" and task.spec.group == group.id:
+            transitions.lose_group(step, task, errors.group_removed(task.spec.name, group.id, is_actor=False))
+    groups.release(step, group)
+
+
+def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
+    answer = queries.QUERIES.get(message.what)
+    if answer is None:
+        known = ", ".join(sorted(queries.QUERIES))
+        step.send(client, m.Answer(message.request, f"No query {message.what!r}; there are {known}.", "ValueError"))
+    else:
+        step.send(client, m.Answer(message.request, answer(step.state, {**message.arguments, "now": step.now})))
+
+
+def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
+    task = step.state.tasks.get(message.task)
+    if task is None or task.worker is None or task.worker.id != client.id:
+        for payload in message.returns:  # It ended otherwise meanwhile: by `kill`, say.
+            if payload.segment:
+                step.commands.append(DiscardSegment(payload.segment, payload.size))
+        return
+    step.agenda.append((task, "done", message))
+
+
+def _item(step: Step, client: ClientRecord, message: m.Item) -> None:
+    task = step.state.tasks.get(message.task)
+    if task is not None and task.worker is not None and task.worker.id == client.id:
+        streams.item(step, task, message)
+    elif message.payload.segment:
+        step.commands.append(DiscardSegment(message.payload.segment, message.payload.size))
+
+
+def _gave_back(step: Step, client: ClientRecord, message: m.Returned) -> None:
+    worker = step.state.workers.get(client.id)
+    if worker is not None:
+        worker.recalled = False
+    _returned(step, message.tasks)
+
+
+def _consumed(step: Step, client: ClientRecord, message: m.Consumed) -> None:
+    task = step.state.tasks.get(message.task)
+    if task is not None and task.client is client:
+        streams.consumed(step, task, message.index)
+
+
+def _log(step: Step, client: ClientRecord, message: m.Log) -> None:
+    worker = step.state.workers.get(client.id)
+    step.events.append(
+        LogLines(
+            seq=step.number(),
+            at=step.now,
+            stream=message.stream,
+            text=message.text,
+            name=message.name,
+            pid=worker.pid if worker is not None else 0,
+            task=None if message.task is None else message.task.hex(),
+            actor=None if message.actor is None else message.actor.hex(),
+            cell=message.cell,
+        )
+    )
+
+
+def _ignored(step: Step, client: ClientRecord, message: m.ClientMessage) -> None:
+    """Messages that are the server's own business."""
+
+
+SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
+    m.Hello: _ignored,
+    m.Bind: _bind,
+    m.Export: _export,
+    m.Submit: _submit,
+    m.CreateActor: _create_actor,
+    m.Get: _get,
+    m.Wait: _wait,
+    m.AwaitRoom: _await_room,
+    m.Abandon: _abandon,
+    m.Put: _put,
+    m.Drop: _drop,
+    m.Cancel: _cancel,
+    m.Kill: _kill,
+    m.Query: _query,
+    m.Subscribe: _ignored,
+    m.Done: _done,
+    m.Item: _item,
+    m.Returned: _gave_back,
+    m.Log: _log,
+    m.Shutdown: _ignored,
+    m.Consumed: _consumed,
+    m.CreateGroup: _create_group,
+    m.RemoveGroup: _remove_group,
+}
