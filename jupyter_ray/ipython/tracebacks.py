@@ -43,10 +43,21 @@ def install(shell: Any) -> Callable[[], None]:
         return full(kind, error, entry, *args, **named)
 
     formatter.structured_traceback = structured_traceback
+    # Errors of syntax have a renderer of their own, which asks nobody.
+    syntax = shell.SyntaxTB
+    full_syntax = syntax.structured_traceback
+
+    def syntax_traceback(kind: Any, error: Any, *args: Any, **named: Any) -> Any:
+        own = getattr(error, _HOOK, None)
+        return own() if own is not None else full_syntax(kind, error, *args, **named)
+
+    syntax.structured_traceback = syntax_traceback
 
     def undo() -> None:
         if formatter.__dict__.get("structured_traceback") is structured_traceback:
             del formatter.structured_traceback
+        if syntax.__dict__.get("structured_traceback") is syntax_traceback:
+            del syntax.structured_traceback
         if RayError.__dict__.get(_HOOK) is hook:
             delattr(RayError, _HOOK)
 

@@ -200,6 +200,14 @@ def test_a_missing_name_is_said_at_once(run: Run, engine: FakeEngine) -> None:
     assert len(engine.calls) == submitted
 
 
+def test_wrong_syntax_is_shown_as_such(run: Run) -> None:
+    ran = run("%%remote\nx = = 1")
+    assert isinstance(ran.error, SyntaxError)
+    assert 'File "Cell In[1]", line 2\n    x = = 1\n        ^\nSyntaxError: invalid syntax' in ran.text
+    assert "submit_cell" not in ran.text
+    assert "SyntaxError" in run("y = = 1").text, "as before"
+
+
 def test_an_unpicklable_variable_is_named(run: Run) -> None:
     run("import threading\nlock, fine = threading.Lock(), 1")
     ran = run("%%remote\nwith lock:\n    fine")
@@ -356,7 +364,7 @@ def test_unloading_leaves_nothing(bare: Any, engine: FakeEngine) -> None:
     assert bare.input_transformers_cleanup == transformers
     assert html.deferred_printers == types
     assert not hasattr(RayError, "_render_traceback_")
-    assert "structured_traceback" not in vars(bare.InteractiveTB)
+    assert "structured_traceback" not in {**vars(bare.InteractiveTB), **vars(bare.SyntaxTB)}
     assert "remote" not in bare.magics_manager.magics["cell"]
     assert "UsageError: Line magic function `%ray` not found." in Ran(bare, "%ray status").text
     until(lambda: set(threading.enumerate()) <= threads)
