@@ -9,7 +9,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef
 from jupyter_ray.exceptions import RayTaskError
@@ -19,10 +19,17 @@ from jupyter_ray.local.serialization.arguments import Parcel, fill
 from jupyter_ray.local.serialization.errors import dump_error, without_traceback
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
-from jupyter_ray.local.store.payloads import none, pack, unpack
+from jupyter_ray.local.store.payloads import none, unpack
 from jupyter_ray.local.store.segments import SegmentStore
 
-Store = Callable[[Serialized], Payload]
+
+class Store(Protocol):
+    """Makes the payload of a value, and keeps what the value refers to until it was sent."""
+
+    def __call__(self, serialized: Serialized, *, is_error: bool = False) -> Payload:
+        """Return the payload."""
+
+
 _READ_ONLY_HINT = (
     "\n(Arguments arrive read-only. To write into one, say so by name: @ray.remote(writable=['x']) gives the task a "
     "private copy, inout=['x'] also returns what was written.)"
@@ -157,11 +164,11 @@ def payload_of(value: Any, what: str, store: Store) -> Payload:
     return store(serialized)
 
 
-def failure(error: BaseException, name: str, store: SegmentStore, actor: str | None = None) -> Payload:
+def failure(error: BaseException, name: str, store: Store, actor: str | None = None) -> Payload:
     """Return the payload of what a task raised."""
     text = str(error)
     hint = _READ_ONLY_HINT if "read-only" in text or "readonly" in text else ""
-    payload = pack(dump_error(error, name, actor, hint), store, is_error=True)
+    payload = store(dump_error(error, name, actor, hint), is_error=True)
     without_traceback(error)
     return payload
 

@@ -18,6 +18,7 @@ from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, Body, Done, Execute, Item, Payload
 from jupyter_ray.local.serialization.errors import format_remote, one_line
+from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.worker import calling
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
@@ -168,7 +169,7 @@ class Runner:
         """Return the payloads of what a call returned."""
         if execute.kind == "actor" or execute.num_returns == STREAMING:
             return []
-        return calling.results(value, execute.num_returns, context.function, self._engine.store_value, self._engine.put)
+        return calling.results(value, execute.num_returns, context.function, self.store, self._engine.put)
 
     def stream(self, execute: Execute, value: Any) -> None:
         """Send the items of a generator as they come."""
@@ -189,13 +190,24 @@ class Runner:
 
     def yield_item(self, execute: Execute, index: int, item: Any) -> None:
         """Send one item of a stream."""
-        payload = calling.payload_of(item, f"item {index} of {execute.name}", self._engine.store_value)
+        payload = calling.payload_of(item, f"item {index} of {execute.name}", self.store)
         self.client.send(Item(execute.task, index, payload))
 
     # --- after ---
+        self.client.references.let_go(payload.contained)
 
     def succeeded(self, execute: Execute, context: TaskContext, returns: list[Payload], seconds: float) -> Done:
         """Return the report of a call that returned."""
+    def store(self, serialized: Serialized, *, is_error: bool = False) -> Payload:
+        """Return the payload of a value; what it refers to is held until the report was sent.
+
+        The value itself may die before that, and the runtime must not hear of it first.
+        """
+        payload = self._engine.store_value(serialized, is_error=is_error)
+        for counted in payload.contained:
+            self.client.references.hold(counted)
+        return payload
+
         if context.cancelled and execute.kind == "method":
             # A running method is only told of its cancel; whoever asked for its value learns of it (as in Ray).
             return self._cancelled(execute, context, seconds)
@@ -203,7 +215,6 @@ class Runner:
 
     def failed(self, execute: Execute, body: Body, context: TaskContext, error: BaseException, seconds: float) -> Done:
         """Return the report of a call that raised."""
-        store = self.client.store
         if context.cancelled and not isinstance(error, Exception | ActorExit):
             return self._cancelled(execute, context, seconds)
         if context.cancelled and execute.kind == "method":
@@ -213,24 +224,26 @@ class Runner:
             return self._dead(execute, f"The actor {self.class_name} is dead: {text}.", seconds, exiting=True)
         if isinstance(error, SystemExit):
             crashed = WorkerCrashedError(f"{context.name} ended its worker: it called sys.exit({error.code!r}).")
-            payload = calling.failure(crashed, context.function, store)
+            payload = calling.failure(crashed, context.function, self.store)
             return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=one_line(crashed))
         line = one_line(error)
         if execute.kind == "actor":
             text = f"The actor died because of an error raised in its creation task, {context.function}():\n"
             return self._dead(execute, text + format_remote(error), seconds, line=line, init_failed=True)
         try:
-            payload = calling.failure(error, context.function, store, self.describe())
+            payload = calling.failure(error, context.function, self.store, self.describe())
         except Exception as other:  # The error's own __reduce__ or __str__ fails.
             payload = calling.failure(
-                RuntimeError(f"{type(error).__name__}, which could not be reported: {other!r}"), context.function, store
+                RuntimeError(f"{type(error).__name__}, which could not be reported: {other!r}"),
+                context.function,
+                self.store,
             )
         retry = calling.may_retry(error, body)
         return Done(execute.task, [payload], True, retry=retry, seconds=seconds, error=line)
 
     def _cancelled(self, execute: Execute, context: TaskContext, seconds: float) -> Done:
         error = TaskCancelledError(execute.task.hex(), f"The task {context.name} ({execute.task.hex()}) was cancelled.")
-        payload = calling.failure(error, context.function, self.client.store)
+        payload = calling.failure(error, context.function, self.store)
         return Done(execute.task, [payload], True, cancelled=True, seconds=seconds, error="cancelled")
 
     def _dead(
@@ -256,6 +269,9 @@ class Runner:
         self.client.send(done, soon=soon)
         self.let_go(execute)
 
+        for payload in done.returns:
+            if payload.contained:
+                self.client.references.let_go(payload.contained)
     def let_go(self, execute: Execute) -> None:
         """Drop the hold on what the arguments contain."""
         if execute.contained:

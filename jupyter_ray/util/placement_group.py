@@ -1,0 +1,184 @@
+"""Placement groups: bundles of resources that are reserved together (Ray's ``ray.util.placement_group``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jupyter_ray.api.calls import wait as _wait
+from jupyter_ray.api.remote import remote as _remote
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.context import current_task
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.ids import PlacementGroupID
+from jupyter_ray.options import PlacementGroupOption
+
+STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
+
+
+class PlacementGroup:
+    """A handle of a placement group; passes freely into tasks and actors.
+
+    Parameters
+    ----------
+    id
+        Names the group.
+    bundle_cache
+        The bundles, in amounts; asked for when they are needed if None.
+    """
+
+    def __init__(self, id: PlacementGroupID, bundle_cache: list[dict[str, float]] | None = None) -> None:
+        self.id = id
+        self._bundles = bundle_cache
+
+    @staticmethod
+    def empty() -> PlacementGroup:
+        """Return the handle of no group."""
+        return PlacementGroup(PlacementGroupID.nil(), [])
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether this is the handle of no group."""
+        return self.id.is_nil()
+
+    @property
+    def bundle_specs(self) -> list[dict[str, float]]:
+        """The bundles, in amounts."""
+        if self._bundles is None:
+            row = _row(self)
+            self._bundles = list(row["bundles"].values()) if row is not None else []
+        return self._bundles
+
+    @property
+    def bundle_count(self) -> int:
+        """The number of bundles."""
+        return len(self.bundle_specs)
+
+    def ready(self) -> ObjectRef[PlacementGroup]:
+        """Return a reference to this group that is ready when the group is reserved."""
+        strategy = PlacementGroupOption(self, -1, False)
+        task = _remote(num_cpus=0, max_retries=0, name="placement_group.ready", scheduling_strategy=strategy)(_itself)
+        ref: ObjectRef[PlacementGroup] = task.remote(self)
+        return ref
+
+    def wait(self, timeout_seconds: float | int = 30) -> bool:
+        """Wait until the group is reserved, for at most `timeout_seconds`; tell whether it is."""
+        ready, _ = _wait([self.ready()], timeout=timeout_seconds)
+        return bool(ready)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlacementGroup) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"PlacementGroup({self.id.hex()})"
+
+
+def _itself(group: PlacementGroup) -> PlacementGroup:
+    return group
+
+
+def placement_group(
+    bundles: Sequence[dict[str, float]],
+    strategy: str = "PACK",
+    name: str = "",
+    lifetime: str | None = None,
+    _soft_target_node_id: str | None = None,
+    bundle_label_selector: list[dict[str, str]] | None = None,
+) -> PlacementGroup:
+    """Ask for a placement group; returns at once.
+
+    Parameters
+    ----------
+    bundles
+        Amounts by resource, one mapping per bundle.
+    strategy
+        ``PACK``, ``SPREAD``, ``STRICT_PACK`` or ``STRICT_SPREAD``. On one machine the first three are the same; the
+        last one stays pending with more than one bundle.
+    name
+        For `get_placement_group`.
+    lifetime
+        ``"detached"`` or None.
+
+    Raises
+    ------
+    ValueError
+        A bundle is empty or no mapping of amounts, or the strategy or lifetime is not known.
+    """
+    if not isinstance(bundles, (list, tuple)) or not bundles:
+        raise ValueError(f"The placement group `bundles` must be a list of at least one mapping, got {bundles!r}.")
+    for bundle in bundles:
+        if not isinstance(bundle, dict):
+            raise ValueError(f"A bundle must be a dict of resources, got {bundle!r}.")
+        if not bundle or not any(amount > 0 for amount in bundle.values()):
+            raise ValueError(f"Bundles cannot be an empty dictionary or resources with only 0 values: {bundle!r}.")
+        wrong = [resource for resource, amount in bundle.items() if not isinstance(resource, str) or amount < 0]
+        if wrong:
+            raise ValueError(f"The amounts of a bundle must not be negative: {bundle!r}.")
+    if strategy not in STRATEGIES:
+        raise ValueError(f"Invalid strategy {strategy!r}. Supported strategies are: {', '.join(STRATEGIES)}.")
+    if lifetime not in (None, "detached"):
+        raise ValueError(f"The placement group `lifetime` must be None or 'detached', got {lifetime!r}.")
+    plain = [{resource: float(amount) for resource, amount in bundle.items()} for bundle in bundles]
+    engine = registry.current() or registry.required()
+    group = engine.create_placement_group(plain, strategy, name, detached=lifetime == "detached")
+    return PlacementGroup(PlacementGroupID.from_hex(group), plain)
+
+
+def remove_placement_group(placement_group: PlacementGroup) -> None:
+    """Give a group back: its tasks and actors end; later calls in it raise. Removing it twice does nothing."""
+    (registry.current() or registry.required()).remove_placement_group(placement_group.id.hex())
+
+
+def get_placement_group(placement_group_name: str) -> PlacementGroup:
+    """Return the living group of that name.
+
+    Raises
+    ------
+    ValueError
+        There is none, or the name is empty.
+    """
+    if not placement_group_name:
+        raise ValueError("Please supply a non-empty value to get_placement_group.")
+    engine = registry.current() or registry.required()
+    for row in engine.placement_groups():
+        if row["name"] == placement_group_name and row["state"] != "REMOVED":
+            return PlacementGroup(PlacementGroupID.from_hex(row["placement_group_id"]))
+    raise ValueError(f"Failed to look up placement group with name: {placement_group_name}.")
+
+
+def get_current_placement_group() -> PlacementGroup | None:
+    """Return the group that the running task or actor is in; None outside of one."""
+    task = current_task()
+    engine = registry.current()
+    group = (task.group if task is not None else None) or (engine.process.group if engine is not None else None)
+    return None if not group else PlacementGroup(PlacementGroupID.from_hex(group))
+
+
+def placement_group_table(placement_group: PlacementGroup | None = None) -> dict[str, Any]:
+    """Return the row of a group, or a mapping of ids to rows of all groups; removed ones are included.
+
+    A row has ``placement_group_id``, ``name``, ``bundles``, ``strategy`` and ``state`` (``PENDING``, ``CREATED`` or
+    ``REMOVED``).
+    """
+    if placement_group is not None:
+        return _row(placement_group) or {}
+    rows = (registry.current() or registry.required()).placement_groups()
+    return {row["placement_group_id"]: row for row in rows}
+
+
+def _row(group: PlacementGroup) -> dict[str, Any] | None:
+    rows = (registry.current() or registry.required()).placement_groups()
+    return next((row for row in rows if row["placement_group_id"] == group.id.hex()), None)
+
+
+__all__ = [
+    "PlacementGroup",
+    "get_current_placement_group",
+    "get_placement_group",
+    "placement_group",
+    "placement_group_table",
+    "remove_placement_group",
+]
