@@ -1,13 +1,15 @@
 """Remote functions and classes: shipped when first called, and again when they or what they refer to has changed.
 
-Two checks, since a call must cost no more than a microsecond or two. At each call, the identities of everything that the code can
-reach by name: its code and defaults, closure cells, the globals it names, recursively through functions and classes that travel by value. And
-once in each epoch (a notebook cell), where something reachable can be changed in place (a list, an instance), the definition is pickled
-again and compared.
+Two checks, since a call must cost no more than a microsecond or two. At each call, the identities of everything that
+the code can reach by name: its code and defaults, closure cells, the globals it names, recursively through functions
+and classes that travel by value. And once in each epoch (a notebook cell), where something reachable can be changed
+in place (a list, an instance), the definition is pickled again and compared.
 
-Definitions refer to each other by id, so mutual recursion ends: a `RemoteFunction` inside a pickle is noted, and shipped next.
+Definitions refer to each other by id, so mutual recursion ends: a `RemoteFunction` inside a pickle is noted, and
+shipped next.
 
-Owner: `Exporter` may be called by any thread; `_lock` guards shipping, the check of an unchanged definition takes no lock.
+Owner: `Exporter` may be called by any thread; `_lock` guards shipping, the check of an unchanged definition takes no
+lock.
 """
 
 from __future__ import annotations
@@ -49,7 +51,10 @@ def new_epoch() -> None:
 
 
 class Watch:
-    """What a definition can reach by name, and what was there when it was shipped. Holds it, so that identities stay unique."""
+    """What a definition can reach by name, and what was there when it was shipped.
+
+    It holds all of that, so that identities stay unique.
+    """
 
     __slots__ = ("_seen", "cells", "functions", "is_mutable", "names", "sources")
 
@@ -171,7 +176,7 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    """Yield all names that code looks up, those of functions inside included. Attributes are among them: that does no harm."""
+    """Yield all names that code looks up, also in functions inside. Attributes are among them: that does no harm."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

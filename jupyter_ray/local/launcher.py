@@ -1,6 +1,7 @@
 """The runtime process, from the driver's side: folders, socket, start and end.
 
-The driver makes the folders and the listening socket itself, so that it can connect at once, while the runtime is still importing.
+The driver makes the folders and the listening socket itself, so that it can connect at once, while the runtime is
+still importing.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """One connection to the runtime: a blocking Unix socket that carries frames both ways.
 
-Who owns what. Any thread may send: `_lock` guards the outgoing buffer and the socket's writing side. One reader thread (a daemon) reads, decodes and
-calls `on_message` for each message in order; then, once, `on_close`. Nobody else reads.
+Who owns what. Any thread may send: `_lock` guards the outgoing buffer and the socket's writing side. One reader
+thread (a daemon) reads, decodes and calls `on_message` for each message in order; then, once, `on_close`. Nobody else
+reads.
 
-Sending. A message that must go now is written at once, in one system call, together with whatever waits. A message that may wait a
-moment (a call without its `get`) goes at once too if none went in the last `_QUIET` seconds; else it is kept, so that a burst shares
-system calls and wakes the runtime once for many. What is kept goes with the next message, at `_FULL` bytes, after `_QUIET` seconds at the next
-message, or from the tick that `on_kept` asks for.
+Sending. A message that must go now is written at once, in one system call, together with whatever waits. A message
+that may wait a moment (a call without its `get`) goes at once too if none went in the last `_QUIET` seconds; else it
+is kept, so that a burst shares system calls and wakes the runtime once for many. What is kept goes with the next
+message, at `_FULL` bytes, after `_QUIET` seconds at the next message, or from the tick that `on_kept` asks for.
 """
 
 from __future__ import annotations
@@ -110,8 +111,9 @@ class Channel:
     def _write(self) -> None:
         """Send the buffer whole; called with the lock held.
 
-        An interrupt of the main thread may come at any moment. The counts of what went are collected by C code alone (`extend` of a `map`), so that none
-        is lost between the system call and its use; the rest stays in the buffer, whole frames and the end of a begun one.
+        An interrupt of the main thread may come at any moment. The counts of what went are collected by C code alone
+        (`extend` of a `map`), so that none is lost between the system call and its use; the rest stays in the buffer,
+        whole frames and the end of a begun one.
         """
         if self._writing:  # From a finalizer that ran in the midst of the writing below, which goes on.
             return
