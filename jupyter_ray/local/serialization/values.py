@@ -24,6 +24,7 @@ import cloudpickle
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.local.serialization import compiled
 
 PROTOCOL = 5
 _FLAT_LIMIT = 64
@@ -221,7 +222,7 @@ def array_format(values: array.array[Any]) -> str | None:
 
 
 class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
-    """cloudpickle, with buffers beside the stream."""
+    """cloudpickle, with buffers beside the stream, and with what Cython compiled."""
 
     dispatch_table: ClassVar[ChainMap[type, Any]] = ChainMap(
         {memoryview: _reduce_memoryview}, cloudpickle.CloudPickler.dispatch_table
@@ -237,3 +238,8 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         if numpy is not None and hasattr(numpy, "ndarray"):
             self.dispatch_table.maps[0].setdefault(numpy.ndarray, _reduce_array)
         super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how `obj` is pickled: Cython's functions and classes in their own way, the rest as in cloudpickle."""
+        reduced = compiled.reduce(obj)
+        return super().reducer_override(obj) if reduced is None else reduced
