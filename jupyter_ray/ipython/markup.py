@@ -87,6 +87,11 @@ def state_html(name: str, state: str, elapsed: float | None, detail: str = "") -
     )
 
 
+def plain_html(text: str) -> str:
+    """Return one line of which no state is known, looking like the others."""
+    return f'<div class="jupyter-ray-line" style="{_FONT}">{escape(text)}</div>'
+
+
 def state_bundle(name: str, state: str, elapsed: float | None, detail: str = "") -> Bundle:
     """Return one line as text and as HTML."""
     return Bundle(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from html import escape
 from typing import Any
 
 from jupyter_ray.ids import TASK_ID_SIZE
-from jupyter_ray.ipython.markup import state_html, table_html
+from jupyter_ray.ipython.markup import plain_html, state_html, table_html
 
 Snapshot = Callable[[], Mapping[str, Any]]
 
@@ -67,7 +66,7 @@ def ref_generator(generator: Any, state: Mapping[str, Any], now: float) -> str:
 def _with_task(label: str, task: str, state: Mapping[str, Any], now: float) -> str:
     row = next((row for row in state["tasks"] if row["id"] == task), None)
     if row is None:  # It ended long ago, or belongs to a session that is over.
-        return f"<div>{escape(label)}</div>"
+        return plain_html(label)
     start = row["started"]
     elapsed = None if start is None else max(0.0, (row["ended"] or now) - start)
     return state_html(f"{label} · {row['name']}", row["state"], elapsed, row["error"] or "")
@@ -79,7 +78,7 @@ def actor_handle(handle: Any, state: Mapping[str, Any]) -> str:
     label = f"{handle._ray_table.class_name}(…{_short(actor.binary())})"
     row = next((row for row in state["actors"] if row["id"] == actor.hex()), None)
     if row is None:
-        return f"<div>{escape(label)}</div>"
+        return plain_html(label)
     if row["name"]:
         label += f" · {row['name']}"
     facts = [f"{row['queue']:,} queued"] if row["queue"] else []

@@ -82,7 +82,8 @@ def remote(shell: Any, error: RayTaskError) -> str:
         from pygments import formatters, lexers
     except ImportError:
         return text
-    return str(pygments.highlight(text, lexers.PythonTracebackLexer(), formatters.TerminalFormatter())).rstrip("\n")
+    coloured = str(pygments.highlight(text, lexers.PythonTracebackLexer(), formatters.TerminalFormatter()))
+    return coloured.rstrip("\n").replace("\x1b[91m", "\x1b[31m")  # Bright red is too dim on JupyterLab's dark red.
 
 
 def _cell_name(shell: Any, found: re.Match[str]) -> str:
