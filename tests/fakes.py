@@ -241,6 +241,17 @@ class FakeEngine:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 
+    def create_placement_group(
+        self, bundles: list[dict[str, float]], strategy: str, name: str, *, detached: bool
+    ) -> str:
+        return "00" * 18
+
+    def remove_placement_group(self, group: str) -> None:
+        pass
+
+    def placement_groups(self) -> list[dict[str, Any]]:
+        return []
+
     def why(self, counted: bytes) -> str:
         return f"{counted.hex()} runs."
 

@@ -139,13 +139,15 @@ class RuntimeContext:
         return str(config.session_folder(self._process.session))
 
     def get_placement_group_id(self) -> str | None:
-        """Return the placement group that this runs in; None without one."""
-        return None
+        """Return the placement group (hex) that this runs in; None without one."""
+        task = current_task()
+        return (task.group if task is not None else "") or self._process.group or None
 
     @property
     def should_capture_child_tasks_in_placement_group(self) -> bool:
         """Whether tasks started here run in the placement group of this one."""
-        return False
+        task = current_task()
+        return self._process.capture if task is None else task.capture
 
     @property
     def runtime_env(self) -> RuntimeEnv:

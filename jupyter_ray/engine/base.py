@@ -144,6 +144,17 @@ class Engine(Protocol):
     def list_named_actors(self, all_namespaces: bool) -> list[tuple[str, str]]:
         """Return (namespace, name) of the living named actors."""
 
+    def create_placement_group(
+        self, bundles: list[dict[str, float]], strategy: str, name: str, *, detached: bool
+    ) -> str:
+        """Ask for a placement group of `bundles`, in amounts; return its id (hex) at once."""
+
+    def remove_placement_group(self, group: str) -> None:
+        """Give a placement group back, with all that runs in it; idempotent."""
+
+    def placement_groups(self) -> list[dict[str, Any]]:
+        """Return a row for each placement group, with Ray's keys."""
+
     def total_resources(self) -> dict[str, float]:
         """Return all resources, in amounts."""
 

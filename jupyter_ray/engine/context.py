@@ -30,6 +30,10 @@ class TaskContext:
     thread: int = dataclasses.field(default_factory=threading.get_ident)
     cancelled: bool = False
     runtime_env: dict[str, Any] | None = None
+    group: str = ""
+    """The placement group (hex) that it runs in, "" for none."""
+    capture: bool = False
+    """What it starts runs in that group too."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -49,6 +53,9 @@ class ProcessContext:
     held: dict[str, float] = dataclasses.field(default_factory=dict)
     gpus: list[str] = dataclasses.field(default_factory=list)
     runtime_env: dict[str, Any] | None = None
+    group: str = ""
+    """The placement group (hex) of the actor that this process is."""
+    capture: bool = False
     preset_gpus: bool = False
     """The driver had ``CUDA_VISIBLE_DEVICES`` set: ids of GPUs are its words, not numbers."""
 

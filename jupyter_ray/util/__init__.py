@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# Not lazy: the function has the name of its module, and must be what `ray.util.placement_group` means.
+from jupyter_ray.util.placement_group import (
+    PlacementGroup,
+    get_current_placement_group,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+
 if TYPE_CHECKING:
     from jupyter_ray.util import queue
     from jupyter_ray.util.actor_pool import ActorPool
@@ -39,17 +49,23 @@ _HOME_OF = {
 
 __all__ = [
     "ActorPool",
+    "PlacementGroup",
     "as_completed",
     "deregister_serializer",
     "disable_log_once_globally",
     "enable_periodic_logging",
+    "get_current_placement_group",
     "get_node_ip_address",
+    "get_placement_group",
     "inspect_serializability",
     "list_named_actors",
     "log_once",
     "map_unordered",
+    "placement_group",
+    "placement_group_table",
     "queue",
     "register_serializer",
+    "remove_placement_group",
 ]
 
 

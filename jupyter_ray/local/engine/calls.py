@@ -32,6 +32,9 @@ class Plan:
     env: str = ""
     group: str | None = None
     bundle: int = -1
+    capture: bool = False
+    anywhere: bool = True
+    """No placement group was named: the one of the task that makes the call may be inherited."""
 
 
 class Plans:
@@ -100,7 +103,12 @@ class Plans:
             plan.group = group.id.hex()
             index = getattr(strategy, "placement_group_bundle_index", -1)
             plan.bundle = -1 if index is None else index
+            plan.capture = bool(getattr(strategy, "placement_group_capture_child_tasks", False))
+            plan.anywhere = False
+            if group.id.is_nil():
+                plan.group = None
             return
+        plan.anywhere = strategy is None
         node = getattr(strategy, "node_id", None)
         if node is not None and node != self._node and not getattr(strategy, "soft", False):
             kind = ActorUnschedulableError if isinstance(plan.options, ActorOptions) else TaskUnschedulableError

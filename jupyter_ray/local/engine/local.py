@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from jupyter_ray.engine.base import Definition, EventListener, NamedActor
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.exceptions import RaySystemError
-from jupyter_ray.ids import IdSource, return_id, task_of
+from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
 from jupyter_ray.local.definitions import Exporter
@@ -26,6 +27,7 @@ from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import pack
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
+from jupyter_ray.resources import demand
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
@@ -69,7 +71,8 @@ class LocalEngine:
     ) -> Returned:
         """Start a task; see `Engine.submit`."""
         plan = self._plans.of(options)
-        if plan.group is None:
+        group, bundle, capture = self._group(plan)
+        if group is None:
             check_feasible(definition.name, plan.demand, self._totals(), is_actor=False)
         self._exporter.ensure(definition)
         name = options.name or definition.name
@@ -82,8 +85,10 @@ class LocalEngine:
             inout=options.inout,
             backpressure=options.generator_backpressure,
             max_calls=plan.max_calls,
+            group=group or "",
+            capture=capture,
         )
-        spec = self._spec("task", name, body, plan, dependencies, definition=definition.id)
+        spec = self._spec("task", name, body, plan, dependencies, definition=definition.id, group=group, bundle=bundle)
         return self._send(spec, plan, options.generator_backpressure)
 
     def call(
@@ -93,7 +98,14 @@ class LocalEngine:
         plan = self._plans.of(options)
         name = options.name or method
         payload, dependencies = self._pack(args, kwargs, None, name)
-        body = m.Body(method=method, args=payload, retry_on=plan.retry_on, backpressure=options.generator_backpressure)
+        body = m.Body(
+            method=method,
+            args=payload,
+            retry_on=plan.retry_on,
+            writable=options.writable,
+            inout=options.inout,
+            backpressure=options.generator_backpressure,
+        )
         self.client.brake(actor._binary)
         spec = self._spec(
             "method",
@@ -118,18 +130,29 @@ class LocalEngine:
     ) -> tuple[ActorRef, bool]:
         """Start an actor; see `Engine.create_actor`."""
         plan = self._plans.of(options)
-        if plan.group is None:
+        group, bundle, capture = self._group(plan)
+        if group is None:
             check_feasible(definition.name, plan.placement, self._totals(), is_actor=True)
         self._exporter.ensure(definition)
         name = f"{definition.name}.__init__"
         payload, dependencies = self._pack(args, kwargs, definition, name)
         actor = self._ids.actor()
-        body = m.Body(function=definition.name, args=payload)
+        body = m.Body(function=definition.name, args=payload, group=group or "", capture=capture)
         concurrency = options.max_concurrency or (1000 if is_async else 1)
         out_of_order = options.allow_out_of_order_execution
         spec = m.ActorSpec(
             actor=actor,
-            creation=self._spec("actor", name, body, plan, dependencies, definition=definition.id, actor=actor),
+            creation=self._spec(
+                "actor",
+                name,
+                body,
+                plan,
+                dependencies,
+                definition=definition.id,
+                actor=actor,
+                group=group,
+                bundle=bundle,
+            ),
             class_name=definition.name,
             handle=handle,
             placement=plan.placement,
@@ -154,6 +177,14 @@ class LocalEngine:
             self.client.send(m.CreateActor(0, spec))
         self.client.references.granted(actor)
         return ActorRef(actor), created
+
+    def _group(self, plan: Plan) -> tuple[str | None, int, bool]:
+        """Return placement group, bundle, and whether children are captured, of a call made here."""
+        if not plan.anywhere:
+            return plan.group, plan.bundle, plan.capture
+        task = current_task()
+        here = self.process if task is None or task.actor is not None else task
+        return (here.group or None, -1, True) if here.capture else (None, -1, False)
 
     def _pack(
         self, args: Sequence[Any], kwargs: dict[str, Any], definition: Definition | None, name: str
@@ -181,6 +212,8 @@ class LocalEngine:
         definition: str = "",
         actor: bytes | None = None,
         concurrency_group: str = "",
+        group: str | None = None,
+        bundle: int = -1,
     ) -> m.TaskSpec:
         task = current_task()
         arguments = body.args
@@ -202,8 +235,8 @@ class LocalEngine:
             retry_exceptions=bool(plan.retry_on),
             max_calls=plan.max_calls,
             env=plan.env,
-            group=plan.group,
-            bundle=plan.bundle,
+            group=group,
+            bundle=bundle,
             actor=actor,
             concurrency_group=concurrency_group,
         )
@@ -315,6 +348,22 @@ class LocalEngine:
     def subscribe(self, listener: EventListener) -> Callable[[], None]:
         """Send every event to `listener`; see `Engine.subscribe`."""
         return self.client.events.add(listener)
+
+    def create_placement_group(
+        self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
+    ) -> str:
+        """Ask for a placement group; see `Engine.create_placement_group`."""
+        group = os.urandom(PlacementGroupID.SIZE).hex()
+        self.client.send(m.CreateGroup(group, [demand(bundle) for bundle in bundles], strategy, name, detached))
+        return group
+
+    def remove_placement_group(self, group: str) -> None:
+        """Give a placement group back; see `Engine.remove_placement_group`."""
+        self.client.send(m.RemoveGroup(group))
+
+    def placement_groups(self) -> list[dict[str, Any]]:
+        """Return a row for each placement group."""
+        return list(self.client.query("placement_groups"))
 
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""

@@ -65,7 +65,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
         process = ProcessContext(
             job=os.urandom(4),
             node=os.urandom(28),
-            worker=os.urandom(28),
+            worker=session.id.ljust(28, b"\0"),  # Ray's worker ids have 28 bytes.
             is_driver=True,
             namespace=options.namespace or "",
             session=runtime.session,

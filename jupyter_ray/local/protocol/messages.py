@@ -77,6 +77,10 @@ class Body(Message, frozen=True):
     backpressure: int = -1
     max_calls: int = 0
     """The worker leaves after this many calls of the function; 0: never."""
+    group: str = ""
+    """The placement group (hex) that the task runs in, "" for none."""
+    capture: bool = False
+    """What the task starts runs in its placement group too."""
 
 
 class TaskSpec(Message, frozen=True):

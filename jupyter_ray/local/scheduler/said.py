@@ -164,12 +164,11 @@ def _remove_group(step: Step, client: ClientRecord, message: m.RemoveGroup) -> N
     group = state.groups.get(message.group)
     if group is None or group.state is GroupState.REMOVED:
         return
-    reason = f"its placement group {group.name or group.id} was removed"
+    reason = "its placement group was removed"
     for actor in list(state.actors.values()):
         if actor.spec.creation.group == group.id and actor.state is not ActorState.DEAD:
             worker = actor.worker
-            payload = errors.group_removed(actor.label, group.id, is_actor=True)
-            actors.died(step, actor, reason, payload)
+            actors.died(step, actor, reason)
             if worker is not None:
                 placement.stop_worker(step, worker, kill=True, reason=reason)
     for task in list(state.tasks.values()):

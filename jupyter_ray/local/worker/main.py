@@ -27,6 +27,7 @@ from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.definitions import Library
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.worker import calling, process
 from jupyter_ray.local.worker.actors import AsyncActor, ThreadedActor, method_of
@@ -179,6 +180,8 @@ class Worker:
         assert spec is not None
         self.devices.give(execute.held, execute.gpus)
         self.process.actor = spec.actor
+        body = decode_body(execute.body)
+        self.process.group, self.process.capture = body.group, body.capture
         self.process.actor_name = spec.name or None
         self.process.actor_handle = spec.handle
         self.process.namespace = spec.namespace or self.process.namespace

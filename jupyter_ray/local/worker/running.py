@@ -104,6 +104,8 @@ class Runner:
             gpus=execute.gpus or process.gpus,
             attempt=execute.attempt,
             runtime_env=process.runtime_env,
+            group=body.group or process.group,
+            capture=body.capture or process.capture,
         )
         self.contexts[execute.task] = context
         if execute.num_returns == STREAMING:
@@ -192,12 +194,10 @@ class Runner:
         """Send one item of a stream."""
         payload = calling.payload_of(item, f"item {index} of {execute.name}", self.store)
         self.client.send(Item(execute.task, index, payload))
-
-    # --- after ---
         self.client.references.let_go(payload.contained)
 
-    def succeeded(self, execute: Execute, context: TaskContext, returns: list[Payload], seconds: float) -> Done:
-        """Return the report of a call that returned."""
+    # --- after ---
+
     def store(self, serialized: Serialized, *, is_error: bool = False) -> Payload:
         """Return the payload of a value; what it refers to is held until the report was sent.
 
@@ -208,6 +208,8 @@ class Runner:
             self.client.references.hold(counted)
         return payload
 
+    def succeeded(self, execute: Execute, context: TaskContext, returns: list[Payload], seconds: float) -> Done:
+        """Return the report of a call that returned."""
         if context.cancelled and execute.kind == "method":
             # A running method is only told of its cancel; whoever asked for its value learns of it (as in Ray).
             return self._cancelled(execute, context, seconds)
@@ -267,11 +269,11 @@ class Runner:
         if execute.num_returns == STREAMING:
             self.producers.pop(execute.task, None)
         self.client.send(done, soon=soon)
-        self.let_go(execute)
-
         for payload in done.returns:
             if payload.contained:
                 self.client.references.let_go(payload.contained)
+        self.let_go(execute)
+
     def let_go(self, execute: Execute) -> None:
         """Drop the hold on what the arguments contain."""
         if execute.contained:

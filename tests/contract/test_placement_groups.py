@@ -1,0 +1,119 @@
+"""Placement groups on one machine (RAY_API S12)."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+import jupyter_ray as ray
+from jupyter_ray.exceptions import RayActorError, TaskPlacementGroupRemoved, TaskUnschedulableError
+from jupyter_ray.util import (
+    get_current_placement_group,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+from tests.contract.helpers import eventually
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@ray.remote
+def hold(gate: str) -> int:
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    return 1
+
+
+def available() -> float:
+    return ray.available_resources().get("CPU", 0.0)
+
+
+@pytest.mark.parametrize("strategy", ["PACK", "SPREAD", "STRICT_PACK"])
+def test_a_group_reserves_and_gives_back(strategy: str) -> None:
+    eventually(lambda: available() == 4)
+    group = placement_group([{"CPU": 1}, {"CPU": 2}], strategy=strategy)
+    assert ray.get(group.ready(), timeout=30) == group
+    assert group.wait(30)
+    assert available() == 1
+    assert group.bundle_specs == [{"CPU": 1}, {"CPU": 2}]
+    assert placement_group_table(group)["state"] == "CREATED"
+    remove_placement_group(group)
+    eventually(lambda: available() == 4)
+    assert placement_group_table(group)["state"] == "REMOVED"
+
+
+def test_strict_spread_stays_pending() -> None:
+    group = placement_group([{"CPU": 1}, {"CPU": 1}], strategy="STRICT_SPREAD")
+    assert not group.wait(0.1)
+    assert placement_group_table()[group.id.hex()]["state"] == "PENDING"
+    remove_placement_group(group)
+
+
+def test_tasks_and_actors_run_inside_and_end_with_the_group(tmp_path: Path) -> None:
+    group = placement_group([{"CPU": 1}, {"CPU": 1}], name="mine")
+    assert group.wait(30)
+    assert get_placement_group("mine") == group
+    strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
+
+    @ray.remote(num_cpus=1)
+    class Inside:
+        def group(self) -> Any:
+            return get_current_placement_group()
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    actor = Inside.options(scheduling_strategy=strategy).remote()
+    assert ray.get(actor.group.remote()) == group
+    other = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=1)
+    task = hold.options(scheduling_strategy=other, max_retries=0).remote(str(tmp_path / "never"))
+    eventually(lambda: "runs since" in ray.why(task))
+    remove_placement_group(group)
+    with pytest.raises(TaskPlacementGroupRemoved):
+        ray.get(task, timeout=30)
+    with pytest.raises(RayActorError):
+        ray.get(actor.pid.remote(), timeout=30)
+    with pytest.raises(TaskPlacementGroupRemoved):
+        ray.get(hold.options(scheduling_strategy=other).remote("x"), timeout=30)
+    eventually(lambda: available() == 4)
+
+
+def test_children_inherit_only_if_captured() -> None:
+    group = placement_group([{"CPU": 2}])
+    assert group.wait(30)
+
+    @ray.remote
+    def child() -> Any:
+        return get_current_placement_group()
+
+    @ray.remote
+    def parent() -> Any:
+        return ray.get(child.remote())
+
+    captured = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
+    plain = PlacementGroupSchedulingStrategy(group)
+    assert ray.get(parent.options(scheduling_strategy=captured).remote(), timeout=30) == group
+    assert ray.get(parent.options(scheduling_strategy=plain).remote(), timeout=30) is None
+    remove_placement_group(group)
+
+
+def test_bad_groups_say_so_at_once() -> None:
+    for bundles in ([], [{}], [{"CPU": 0}], [{"CPU": -1}], ["CPU"], {"CPU": 1}):
+        with pytest.raises(ValueError, match=r"[Bb]undle"):
+            placement_group(bundles)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="strategy"):
+        placement_group([{"CPU": 1}], strategy="LOOSE")
+    group = placement_group([{"CPU": 1}])
+    big = hold.options(num_cpus=3, scheduling_strategy=PlacementGroupSchedulingStrategy(group))
+    with pytest.raises((TaskUnschedulableError, ValueError)):
+        ray.get(big.remote("x"), timeout=30)
+    with pytest.raises(ValueError, match="non-empty"):
+        get_placement_group("")
+    remove_placement_group(group)
