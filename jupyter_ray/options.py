@@ -12,7 +12,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, demand, to_parts
 
@@ -94,6 +94,8 @@ class MethodOptions:
     concurrency_group: str | None = None
     max_task_retries: int | None = None
     retry_exceptions: bool | list[type[BaseException]] = False
+    writable: bool | list[str | int] | None = None
+    inout: list[str | int] | None = None
     generator_backpressure: int = -1
     enable_task_events: bool = True
 
@@ -277,6 +279,8 @@ METHOD: dict[str, Keyword] = {
     "_generator_backpressure_num_objects": TASK["_generator_backpressure_num_objects"],
     "enable_task_events": Keyword((bool, _NONE)),
     "tensor_transport": Keyword((), None, None),
+    "writable": TASK["writable"],
+    "inout": TASK["inout"],
 }
 
 _FIXED = {"max_calls": TASK, "concurrency_groups": ACTOR}
@@ -364,12 +368,15 @@ class PlacementGroupOption:
     placement_group_capture_child_tasks: bool | None = None
 
 
+Called = TypeVar("Called", TaskOptions, MethodOptions)
+
+
 def task_options(written: Mapping[str, Any], *, is_generator: bool | None) -> TaskOptions:
     """Return the record of checked options, with `num_returns` filled in; see `resolve_num_returns`."""
     options = TaskOptions(**_fields(TASK, written))
     if options.num_gpus and options.max_calls is None:  # A process that used a GPU keeps its memory: end it (Ray).
         options = dataclasses.replace(options, max_calls=1)
-    return dataclasses.replace(options, num_returns=resolve_num_returns(options.num_returns, is_generator))
+    return _with_num_returns(options, is_generator)
 
 
 def actor_options(written: Mapping[str, Any]) -> ActorOptions:
@@ -381,8 +388,17 @@ def actor_options(written: Mapping[str, Any]) -> ActorOptions:
 
 def method_options(written: Mapping[str, Any], *, is_generator: bool | None) -> MethodOptions:
     """Return the record of checked options; as `task_options`."""
-    options = MethodOptions(**_fields({**METHOD, "name": COMMON["name"]}, written))
-    return dataclasses.replace(options, num_returns=resolve_num_returns(options.num_returns, is_generator))
+    return _with_num_returns(MethodOptions(**_fields({**METHOD, "name": COMMON["name"]}, written)), is_generator)
+
+
+def _with_num_returns(options: Called, is_generator: bool | None) -> Called:
+    returns = resolve_num_returns(options.num_returns, is_generator)
+    if options.inout and (returns == 0 or isinstance(returns, str)):
+        raise ValueError(
+            f"'inout' returns the buffers together with the function's value, and num_returns={returns!r} has no place "
+            "for them. Use writable=, and return or yield the buffer."
+        )
+    return dataclasses.replace(options, num_returns=returns)
 
 
 def resolve_num_returns(num_returns: NumReturns | None, is_generator: bool | None) -> NumReturns:

@@ -61,7 +61,8 @@ def method(*args: Any, **options: Any) -> Any:
         The method, where the decorator is used bare.
     **options
         `num_returns`, `concurrency_group`, `max_task_retries`, `retry_exceptions`,
-        `_generator_backpressure_num_objects`, `enable_task_events`. `tensor_transport` is accepted and has no effect.
+        `_generator_backpressure_num_objects`, `enable_task_events`, and `writable` and `inout` for buffers.
+        `tensor_transport` is accepted and has no effect.
 
     Returns
     -------
@@ -167,6 +168,7 @@ def _read_method(name: str, function: Any, actor: ActorOptions) -> Method:
     parameters = read(function, drop_first=True)
     is_generator = _yields(function)
     options = _complete(tables.method_options(written, is_generator=is_generator), actor)
+    parameters.check_buffers(name, (options.writable, options.inout))
     return Method(
         name, parameters, options, is_generator, written, getattr(function, "__ray_invocation_decorator__", None)
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 _POSITIONAL_ONLY = int(inspect.Parameter.POSITIONAL_ONLY)
@@ -66,6 +66,28 @@ class Parameters:
                 _signature(self.rows or ()).bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{name}() {error}") from None
+
+    def check_buffers(self, name: str, written: Iterable[Any]) -> None:
+        """Raise a ValueError if `writable` or `inout` names a parameter that is not there.
+
+        Parameters
+        ----------
+        name
+            The function's.
+        written
+            The values of the options.
+        """
+        if self.rows is None:
+            return
+        named = {row[0] for row in self.rows if row[1] not in (_REST, _KEYWORDS)}
+        for option in written:
+            for which in option if isinstance(option, list | tuple) else ():
+                known = 0 <= which < self.most if isinstance(which, int) else which in named or self._keywords
+                if not known:
+                    raise ValueError(
+                        f"writable and inout name {which!r}, which is no parameter of {name}(); it has "
+                        f"{', '.join(map(repr, self.names)) or 'none'}."
+                    )
 
     def _accepts(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Tell whether the arguments are right; False: probably not."""

@@ -49,6 +49,7 @@ class RemoteFunction(Generic[R]):
         self._written = dict(written)
         self._decorator = decorator
         self._options = tables.task_options(self._written, is_generator=is_generator)
+        parameters.check_buffers(definition.name, (self._options.writable, self._options.inout))
         self._least = parameters.least
         self._most = parameters.most
         self._single = self._options.num_returns in (1, "dynamic")

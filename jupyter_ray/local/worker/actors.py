@@ -172,7 +172,7 @@ class AsyncActor:
         runner = self._runner
         try:
             function = method_of(runner.instance, body.method)
-            args, kwargs, _ = calling.prepare(execute, body, function, runner.client.store)
+            args, kwargs, inout = calling.prepare(execute, body, function, runner.client.store)
             value = function(*args, **kwargs)
             del args, kwargs
             if execute.num_returns == STREAMING:
@@ -183,6 +183,7 @@ class AsyncActor:
                     value = await value
                 elif isinstance(value, AsyncIterator):
                     value = [item async for item in value]
+                value = calling.with_inout(value, inout)
                 returns = runner.returns(execute, context, value)
         except BaseException as error:
             return runner.failed(execute, body, context, error, time.perf_counter() - started)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Protocol
@@ -32,8 +33,13 @@ class Store(Protocol):
 
 _READ_ONLY_HINT = (
     "\n(Arguments arrive read-only. To write into one, say so by name: @ray.remote(writable=['x']) gives the task a "
-    "private copy, inout=['x'] also returns what was written.)"
+    "private copy, inout=['x'] also returns what was written. A method says it with @ray.method. A Cython function "
+    "that only reads takes a const memoryview.)"
 )
+_READ_ONLY = re.compile(
+    r"read-?only|not writable|'bytes' object (does not support item (assignment|deletion)|has no attribute)"
+)
+"""What NumPy, memoryviews, Cython, and bytes (in the place of a bytearray) say to a writer."""
 
 
 def prepare(
@@ -69,9 +75,8 @@ def _make_writable(args: list[Any], kwargs: dict[str, Any], body: Body, function
         target: Any = kwargs if isinstance(where, str) else args
         if not isinstance(where, str) and not 0 <= where < len(args):
             known = ", ".join(map(repr, names)) or f"positions 0 to {len(args) - 1}"
-            raise ValueError(
-                f"writable and inout name {which!r}, which {body.function}() was not given; there are {known}."
-            )
+            name = body.function or body.method
+            raise ValueError(f"writable and inout name {which!r}, which {name}() was not given; there are {known}.")
         target[where] = _writable(target[where], which)
         return target[where]
 
@@ -105,7 +110,7 @@ def _writable(value: Any, which: str | int, *, strict: bool = True) -> Any:
         return copy if flat else cast(value.format, list(value.shape or ()))
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
-        return value.copy()
+        return value.copy(order="K")  # In the order that it has: BLAS, for one, cares.
     if isinstance(value, bytearray):
         return value  # The value of a reference: a private copy already.
     if strict:
@@ -117,9 +122,7 @@ def with_inout(value: Any, buffers: list[Any]) -> Any:
     """Return what a function with `inout` returns to its caller."""
     if not buffers:
         return value
-    if value is None:
-        return buffers[0] if len(buffers) == 1 else tuple(buffers)
-    return (value, *buffers)
+    return buffers[0] if value is None and len(buffers) == 1 else (value, *buffers)
 
 
 def results(value: Any, number: int, name: str, store: Store, put: Callable[[Any], ObjectRef[Any]]) -> list[Payload]:
@@ -167,7 +170,7 @@ def payload_of(value: Any, what: str, store: Store) -> Payload:
 def failure(error: BaseException, name: str, store: Store, actor: str | None = None) -> Payload:
     """Return the payload of what a task raised."""
     text = str(error)
-    hint = _READ_ONLY_HINT if "read-only" in text or "readonly" in text else ""
+    hint = _READ_ONLY_HINT if _READ_ONLY.search(text) else ""
     payload = store(dump_error(error, name, actor, hint), is_error=True)
     without_traceback(error)
     return payload
