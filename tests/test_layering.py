@@ -75,7 +75,13 @@ SCHEDULER_ORDER = (
     ),
     ("local.scheduler.step",),
     ("local.scheduler.groups",),
-    ("local.scheduler.queries", "local.scheduler.why", "local.scheduler.deadlock"),
+    (
+        "local.scheduler.history",
+        "local.scheduler.tables",
+        "local.scheduler.queries",
+        "local.scheduler.why",
+        "local.scheduler.deadlock",
+    ),
     (
         "local.scheduler.dependencies",
         "local.scheduler.placement",

@@ -174,7 +174,7 @@ def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Alloc
 def begin(step: Step, task: TaskRecord) -> None:
     """The task runs from now on."""
     task.state = TaskState.RUNNING
-    task.since = step.now
+    task.since = task.begun = step.now
     allocation = task.allocation
     step.events.append(
         TaskStarted(

@@ -7,6 +7,7 @@ from typing import Any
 
 from jupyter_ray.local.scheduler import groups
 from jupyter_ray.local.scheduler.records import ActorState, State
+from jupyter_ray.local.scheduler.tables import summary, table
 from jupyter_ray.local.scheduler.why import why
 from jupyter_ray.resources import amounts
 
@@ -81,6 +82,8 @@ QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "task": task,
     "definition": definition,
     "statistics": statistics,
+    "summary": summary,
+    "table": table,
     "why": why,
     "placement_groups": groups.table,
 }

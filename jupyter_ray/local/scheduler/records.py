@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Literal
 
@@ -75,6 +75,10 @@ class TaskRecord:
     retry_reason: str = ""
     since: float = 0.0
     """When it came into its state, in Unix seconds."""
+    made: float = 0.0
+    """When it was submitted."""
+    begun: float = 0.0
+    """When its last attempt began; 0: none did."""
     cancel_asked: bool = False
     force_asked: bool = False
     children: set[bytes] = dataclasses.field(default_factory=set)
@@ -230,6 +234,31 @@ class RequestRecord:
         return f"<Request {self.kind} {self.id} of {self.client.id.hex()[-8:]}: {self.remaining} to come>"
 
 
+@dataclasses.dataclass(slots=True, eq=False)
+class EndedTask:
+    """What is remembered of a task that has ended: no arguments, no values."""
+
+    id: bytes
+    kind: str
+    name: str
+    class_name: str
+    definition: str
+    actor: bytes | None
+    parent: bytes | None
+    demand: Demand
+    site: str | None
+    group: str | None
+    attempt: int
+    made: float
+    begun: float
+    ended: float
+    state: TaskState
+    worker: bytes | None
+    pid: int
+    error: str
+    error_type: str
+
+
 class GroupState(enum.Enum):
     """Where a placement group stands."""
 
@@ -323,6 +352,8 @@ class State:
     idle: dict[str, list[WorkerRecord]] = dataclasses.field(default_factory=dict)
     """Pooled workers that have nothing to do, by environment; the last one worked last."""
     ended: dict[str, int] = dataclasses.field(default_factory=lambda: {"finished": 0, "failed": 0, "cancelled": 0})
+    history: OrderedDict[bytes, EndedTask] = dataclasses.field(default_factory=OrderedDict)
+    """The tasks that ended last, the newest at the end; bounded, see `history`."""
     next_worker: int = 0
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from jupyter_ray.resources import amounts
 def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord | None = None) -> TaskRecord:
     """Take in a new task. `actor`: the one that a constructor is to make, or that a method belongs to."""
     state = step.state
-    task = TaskRecord(spec, client, actor=actor, since=step.now)
+    task = TaskRecord(spec, client, actor=actor, since=step.now, made=step.now)
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
     if parent is not None:
         task.depth = parent.depth + 1

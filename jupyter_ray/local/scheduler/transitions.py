@@ -28,7 +28,7 @@ from jupyter_ray.local.protocol.messages import (
     Interrupt,
     Payload,
 )
-from jupyter_ray.local.scheduler import actors, errors, placement, requests, streams
+from jupyter_ray.local.scheduler import actors, errors, history, placement, requests, streams
 from jupyter_ray.local.scheduler.commands import DiscardSegment
 from jupyter_ray.local.scheduler.dependencies import seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
@@ -181,6 +181,7 @@ def _end(
             step.commands.append(DiscardSegment(spec.segment, 0))
     task.state = final
     del state.tasks[task.id]
+    history.remember(step, task, error, raised=seconds is not None)
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
     if parent is not None:
         parent.children.discard(task.id)
@@ -287,6 +288,7 @@ def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
         step.state.tasks.pop(task.id, None)
         _leave_worker(step, task)
         task.state = TaskState.FAILED
+        history.remember(step, task, reason, raised=False)
         step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=reason))
     else:
         _end(step, task, TaskState.FAILED, payload, f"the actor is dead: {reason}")
