@@ -144,24 +144,31 @@ class LabPage:
 
     def run_cell(self, index: int, timeout: float = 60) -> str:
         """Run a cell, wait until it has ended, and return the text of its outputs."""
-        before = self.execution_count(index)
         self.start_cell(index)
-        self.wait_cell(index, timeout, after=before)
+        self.wait_cell(index, timeout)
         return self.cell_text(index)
 
     def start_cell(self, index: int) -> None:
         """Run a cell without waiting for it."""
         self._evaluate(
             "app.shell.activateById(current.id); notebook.deselectAll(); notebook.activeCellIndex = index;"
+            # After a restart the count would be what it was before: then nobody could tell that the cell has run again.
+            "if (cell.model.type === 'code') cell.model.executionCount = null;"
             "void app.commands.execute('notebook:run-cell')",
             index,
         )
 
     def run_all(self, timeout: float = 120) -> None:
-        """Run all cells from the top, and wait for the last."""
-        count = int(self._evaluate("return notebook.widgets.length"))
-        for index in range(count):
-            self.run_cell(index, timeout)
+        """Run all cells as JupyterLab's own menu does, and wait for the last one that runs."""
+        self.start_all()
+        self.wait_until(lambda: self._evaluate("return current.ran"), timeout, f"all cells of {self.path} to end")
+
+    def start_all(self) -> None:
+        """Run all cells without waiting for them."""
+        self._evaluate(
+            "app.shell.activateById(current.id); current.ran = false;"
+            "void app.commands.execute('notebook:run-all-cells').then(() => { current.ran = true; })"
+        )
 
     def add_cell(self, source: str) -> int:
         """Append a code cell; returns its number."""
@@ -172,12 +179,11 @@ class LabPage:
         """Replace a cell's source."""
         self._evaluate("cell.model.sharedModel.setSource(source)", index, source=source)
 
-    def wait_cell(self, index: int, timeout: float = 60, after: int | None = None) -> None:
-        """Wait until a cell has ended, with an execution count other than `after`."""
+    def wait_cell(self, index: int, timeout: float = 60) -> None:
+        """Wait until a cell that was started has ended."""
 
         def ended() -> bool:
-            count = self.execution_count(index)
-            return count is not None and count != after and self.cell_state(index) == "idle"
+            return self.execution_count(index) is not None and self.cell_state(index) == "idle"
 
         self.wait_until(ended, timeout, f"cell {index} to end")
 
@@ -283,7 +289,7 @@ class LabPage:
 
     # -- waiting and looking -----------------------------------------------------------------------------------------
 
-    def wait_until(self, condition: Callable[[], T], timeout: float = 20, what: str = "") -> T:
+    def wait_until(self, condition: Callable[[], T | None], timeout: float = 20, what: str = "") -> T:
         """Wait until `condition` returns something true, and return that. An AssertionError in it counts as false."""
         deadline = time.monotonic() + timeout
         while True:
