@@ -237,7 +237,7 @@ class FakeEngine:
     def is_cancelled(self, task: bytes) -> bool:
         return ("cancel", task, False, True) in self.calls
 
-    def subscribe(self, listener: EventListener) -> Callable[[], None]:
+    def subscribe(self, listener: EventListener, *, logs_only: bool = False) -> Callable[[], None]:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 
@@ -254,6 +254,14 @@ class FakeEngine:
 
     def why(self, counted: bytes) -> str:
         return f"{counted.hex()} runs."
+
+    def table(
+        self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        return [], False
+
+    def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
+        return []
 
     def statistics(self) -> dict[str, Any]:
         return {"tasks": len(self.calls)}

@@ -310,7 +310,7 @@ def start_at_first_use() -> Engine:
 def _start_printing(engine: Engine) -> None:
     global _stop_printing
     if _printer is not None:
-        _stop_printing = engine.subscribe(logs.listener(_printer))
+        _stop_printing = engine.subscribe(logs.listener(_printer), logs_only=True)
 
 
 def _end_printing() -> None:

@@ -167,14 +167,39 @@ class Engine(Protocol):
     def is_cancelled(self, task: bytes) -> bool:
         """Tell whether a cancel was asked for the running task."""
 
-    def subscribe(self, listener: EventListener) -> Callable[[], None]:
+    def subscribe(self, listener: EventListener, *, logs_only: bool = False) -> Callable[[], None]:
         """Send every event from the beginning of the log to `listener`, from a thread of the engine.
 
-        Return the undo.
+        With `logs_only`, what tasks print is enough. Return the undo.
         """
 
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""
+
+    def table(
+        self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Return rows of ``"tasks"``, ``"actors"``, ``"objects"`` or ``"workers"``, with Ray's columns.
+
+        Parameters
+        ----------
+        what
+            The table.
+        limit
+            At most so many rows.
+        filters
+            ``(column, "=" or "!=", value)``, which must all hold; values compare as text, without regard to case.
+        id
+            Only the row with this id (hex).
+
+        Returns
+        -------
+        (list of dict, bool)
+            The rows, and whether there are more.
+        """
+
+    def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
+        """Return, for all rows of a table that agree in the columns `by`: their values, number, and size in bytes."""
 
     def statistics(self) -> dict[str, Any]:
         """Return counts of the session: tasks, actors, objects, workers, bytes."""

@@ -39,8 +39,8 @@ _REMEDY = "Call ray.init() (in a notebook: %ray start) to start a new session; w
 class Blocking(Protocol):
     """What a worker does around a wait of one of its tasks."""
 
-    def begin(self, returned: list[bytes]) -> None:
-        """A task is about to wait: add the tasks to give back to `returned`."""
+    def begin(self) -> None:
+        """A task is about to wait."""
 
     def end(self) -> None:
         """The wait is over."""
@@ -81,7 +81,7 @@ class Client:
         self._death: str | None = None
         self._closing = False
         self._callbacks = CallbackThread("jupyter_ray callbacks")
-        self.events = EventStream(lambda on: self.send(m.Subscribe(on)))
+        self.events = EventStream(lambda on, logs_only: self.send(m.Subscribe(on, logs_only)))
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Reply: self._on_reply,
             m.Answer: self._on_answer,
@@ -150,24 +150,22 @@ class Client:
 
     # --- requests ---
 
-    def _ask(self, make: Callable[[int, bytes | None, list[bytes]], m.ClientMessage], blocks: bool) -> Response:
+    def _ask(self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool) -> Response:
         """Send a request and wait for its answer. `blocks` tells that the running task lends its CPUs meanwhile."""
         task = current_task() if blocks else None
         blocking = self.blocking if task is not None else None
         slot = Slot()
         number = self._requests.open(slot)
-        returned: list[bytes] = []
         try:
             try:
                 if blocking is not None:
-                    blocking.begin(returned)
-                self.send(make(number, None if task is None else task.task, returned), soon=False)
-                returned = []
+                    blocking.begin()
+                self.send(make(number, None if task is None else task.task), soon=False)
                 if self._channel.closed:
                     self._requests.fail_all()  # The reader may have been here before our request.
                 slot.lock.acquire()
             except BaseException:  # An interrupt, in most cases. A late answer must not be lost: it carries grants.
-                self._give_up(number, slot, returned)
+                self._give_up(number, slot)
                 raise
         finally:
             if blocking is not None:
@@ -177,10 +175,7 @@ class Client:
         self.events.settle()
         return slot.response
 
-    def _give_up(self, number: int, slot: Slot, returned: list[bytes]) -> None:
-        if returned:
-            with contextlib.suppress(RaySystemError):
-                self.send(m.Returned(returned))
+    def _give_up(self, number: int, slot: Slot) -> None:
         if self._requests.take(number) is not None:
             with contextlib.suppress(RaySystemError):
                 self.send(m.Abandon(number))
@@ -209,7 +204,7 @@ class Client:
 
     def request(self, make: Callable[[int], m.ClientMessage]) -> Any:
         """Send a request that is answered by an `Answer`, and return its value."""
-        answer = self._ask(lambda number, task, returned: make(number), blocks=False)
+        answer = self._ask(lambda number, task: make(number), blocks=False)
         assert isinstance(answer, m.Answer)
         if answer.error:
             kind = getattr(exceptions, answer.error, None) or getattr(builtins, answer.error, None)
@@ -251,7 +246,7 @@ class Client:
         if len(missing) > 1:
             missing = list(dict.fromkeys(missing))
         reply = self._ask(
-            lambda number, task, returned: m.Get(number, missing, timeout, task, returned),
+            lambda number, task: m.Get(number, missing, timeout, task),
             blocks=timeout is None or timeout > 0,
         )
         assert isinstance(reply, m.Reply)
@@ -277,7 +272,7 @@ class Client:
         ready = [object_id for object_id in ids if object_id in known or object_id in payloads]
         if len(ready) < count:
             reply = self._ask(
-                lambda number, task, returned: m.Wait(number, list(ids), count, timeout, task, returned),
+                lambda number, task: m.Wait(number, list(ids), count, timeout, task),
                 blocks=timeout is None or timeout > 0,
             )
             assert isinstance(reply, m.Reply)
@@ -340,7 +335,7 @@ class Client:
         """Count a call of `actor`; now and then wait until it is not too far behind."""
         calls = self._calls.get(actor, 0) + 1
         if calls >= _ROOM:
-            self._ask(lambda number, task, returned: m.AwaitRoom(number, actor, task, returned), blocks=True)
+            self._ask(lambda number, task: m.AwaitRoom(number, actor, task), blocks=True)
             calls = 0
         self._calls[actor] = calls
 

@@ -27,32 +27,38 @@ class EventStream:
     Parameters
     ----------
     subscribe
-        Asks the runtime for its log from the beginning and on (True), or for no more (False).
+        Asks the runtime for its log from the beginning and on (on, all of it or only what tasks print), or for no more.
     """
 
-    def __init__(self, subscribe: Callable[[bool], None]) -> None:
+    def __init__(self, subscribe: Callable[[bool, bool], None]) -> None:
         self._subscribe = subscribe
         self._thread = CallbackThread("jupyter_ray events")
         self._listeners: dict[Listener, int] = {}
         """With the number of the last event that each has had."""
+        self._logs_only: set[Listener] = set()
         self._seq = -1
         self._log_job = 0
         """The last job that prints lines."""
 
-    def add(self, listener: Listener) -> Callable[[], None]:
-        """Send all events to `listener`; return the undo."""
-        self._thread.run(lambda: self._add(listener))
+    def add(self, listener: Listener, logs_only: bool = False) -> Callable[[], None]:
+        """Send all events to `listener`, or at least those that tasks print; return the undo."""
+        self._thread.run(lambda: self._add(listener, logs_only))
         return lambda: self._thread.run(lambda: self._remove(listener))
 
-    def _add(self, listener: Listener) -> None:
+    def _add(self, listener: Listener, logs_only: bool) -> None:
         self._listeners[listener] = -1
+        if logs_only:
+            self._logs_only.add(listener)
+        self._ask()
+
+    def _ask(self) -> None:
         with contextlib.suppress(RaySystemError):
-            self._subscribe(True)
+            self._subscribe(bool(self._listeners), len(self._logs_only) == len(self._listeners))
 
     def _remove(self, listener: Listener) -> None:
-        if self._listeners.pop(listener, None) is not None and not self._listeners:
-            with contextlib.suppress(RaySystemError):
-                self._subscribe(False)
+        self._logs_only.discard(listener)
+        if self._listeners.pop(listener, None) is not None:
+            self._ask()
 
     def take(self, events: list[AnyEvent]) -> None:
         """Hand a batch over; called in the reader thread."""

@@ -345,9 +345,9 @@ class LocalEngine:
         found = self.client.query("task", task=task)
         return found is not None and bool(found["cancelled"])
 
-    def subscribe(self, listener: EventListener) -> Callable[[], None]:
+    def subscribe(self, listener: EventListener, *, logs_only: bool = False) -> Callable[[], None]:
         """Send every event to `listener`; see `Engine.subscribe`."""
-        return self.client.events.add(listener)
+        return self.client.events.add(listener, logs_only)
 
     def create_placement_group(
         self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
@@ -368,6 +368,17 @@ class LocalEngine:
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""
         return str(self.client.query("why", id=counted))
+
+    def table(
+        self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Return rows of a table of the state; see `Engine.table`."""
+        found = self.client.query("table", table=what, limit=limit, filters=list(filters), id=id)
+        return list(found["rows"]), bool(found["more"])
+
+    def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
+        """Return how many rows of a table agree; see `Engine.summary`."""
+        return [(key, count, size) for key, count, size in self.client.query("summary", table=what, by=list(by))]
 
     def statistics(self) -> dict[str, Any]:
         """Return counts of the session: tasks, actors, objects, workers, bytes."""

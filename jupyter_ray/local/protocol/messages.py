@@ -271,6 +271,8 @@ class Subscribe(Message, frozen=True, tag=15):
     """Send the log of events from its beginning, then every event; with `on` False, stop."""
 
     on: bool
+    logs_only: bool = False
+    """Send only what tasks print: all that a script needs."""
 
 
 class Done(Message, frozen=True, tag=16):

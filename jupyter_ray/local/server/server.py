@@ -63,6 +63,8 @@ class Server:
         self._logged = 0
         self._log_lines_pending = False
         self._subscribers: dict[Connection, int] = {}
+        """With the number of events that each has had."""
+        self._logs_only: set[Connection] = set()
         self._flush_planned = False
         self._exits: dict[bytes, str] = {}
         """Workers whose process has ended, and how, while their socket is still being read."""
@@ -104,7 +106,7 @@ class Server:
         assert client is not None
         kind = type(message)
         if kind is m.Subscribe:
-            self._subscribe(connection, message.on)  # type: ignore[union-attr]
+            self._subscribe(connection, message)  # type: ignore[arg-type]
             return
         if kind is m.Shutdown:
             self.end()
@@ -117,6 +119,7 @@ class Server:
         """A connection is closed."""
         client = connection.client
         self._subscribers.pop(connection, None)
+        self._logs_only.discard(connection)
         if client is None or self.connections.get(client) is not connection:
             return
         del self.connections[client]
@@ -239,12 +242,16 @@ class Server:
         if self._subscribers:
             if not self._log_lines_pending and any(type(event) is LogLines for event in events):
                 self._log_lines_pending = True
-            if not self._flush_planned:
+            news = self._log_lines_pending or len(self._logs_only) < len(self._subscribers)
+            if news and not self._flush_planned:
                 self._flush_planned = True
                 self.loop.call_later(config.EVENT_INTERVAL, self._publish_later)
 
-    def _subscribe(self, connection: Connection, on: bool) -> None:
-        if on:
+    def _subscribe(self, connection: Connection, message: m.Subscribe) -> None:
+        self._logs_only.discard(connection)
+        if message.on:
+            if message.logs_only:
+                self._logs_only.add(connection)
             self._subscribers[connection] = self._logged - len(self._log)
             self._publish()
         else:
@@ -269,9 +276,12 @@ class Server:
                     break
                 start = position - oldest
                 batch = [self._log[index] for index in range(start, min(start + EVENT_BATCH, len(self._log)))]
-                append(m.Events(batch), connection.out)
-                self._dirty[connection] = None
                 position += len(batch)
+                if connection in self._logs_only:
+                    batch = [event for event in batch if type(event) is LogLines]
+                if batch:
+                    append(m.Events(batch), connection.out)
+                    self._dirty[connection] = None
             self._subscribers[connection] = position
 
     def flush(self) -> None:
