@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
+from jupyter_ray.local.engine.machine import node_labels
 from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING
 from jupyter_ray.local.serialization import values
 from jupyter_ray.options import ActorOptions, MethodOptions, NumReturns, TaskOptions
@@ -116,6 +117,10 @@ class Plans:
                 f"The scheduling strategy wants the node {node}, which does not exist; this one is {self._node}. "
                 "Pass soft=True to run elsewhere too."
             )
+        accepts = getattr(strategy, "accepts", None)
+        if accepts is not None and not accepts(labels := node_labels(self._node)):
+            kind = ActorUnschedulableError if isinstance(plan.options, ActorOptions) else TaskUnschedulableError
+            raise kind(f"No machine has the labels that {strategy!r} wants; the labels of this one are {labels}.")
 
 
 def _num_returns(number: NumReturns | None) -> int:

@@ -119,5 +119,10 @@ def node_row(node: bytes, amounts: dict[str, float], alive: bool) -> dict[str, A
         "DeathReasonMessage": "",
         "alive": alive,
         "Resources": amounts,
-        "Labels": {"ray.io/node-id": node.hex()},
+        "Labels": node_labels(node.hex()),
     }
+
+
+def node_labels(node: str) -> dict[str, str]:
+    """Return the labels of this machine, whose id is `node` (hex)."""
+    return {"ray.io/node-id": node}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jupyter_ray.local.scheduler.records import EndedTask, TaskRecord, TaskState
+from jupyter_ray.local.scheduler.records import TaskDigest, TaskRecord, TaskState
 from jupyter_ray.local.scheduler.step import Step
 
 KEPT = 10_000
@@ -19,8 +19,16 @@ def remember(step: Step, task: TaskRecord, error: str, *, raised: bool) -> None:
     raised
         Its code ran to an end; else it was ended.
     """
-    spec, worker, kept = task.spec, task.worker, step.state.history
-    kept[spec.task] = EndedTask(
+    kept = step.state.history
+    kept[task.id] = digest(task, step.now, error, _error_type(task, raised))
+    if len(kept) > KEPT:
+        kept.popitem(last=False)
+
+
+def digest(task: TaskRecord, ended: float = 0.0, error: str = "", error_type: str = "") -> TaskDigest:
+    """Return what is told of a task."""
+    spec, worker = task.spec, task.worker
+    return TaskDigest(
         spec.task,
         spec.kind,
         spec.name,
@@ -34,15 +42,13 @@ def remember(step: Step, task: TaskRecord, error: str, *, raised: bool) -> None:
         task.attempt,
         task.made,
         task.begun,
-        step.now,
+        ended,
         task.state,
         None if worker is None else worker.id,
         0 if worker is None else worker.pid,
         error,
-        _error_type(task, raised),
+        error_type,
     )
-    if len(kept) > KEPT:
-        kept.popitem(last=False)
 
 
 def _error_type(task: TaskRecord, raised: bool) -> str:

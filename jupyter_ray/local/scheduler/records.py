@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Literal
 
-from jupyter_ray.local.protocol.messages import ActorSpec, Payload, TaskSpec
+from jupyter_ray.local.protocol.messages import ActorSpec, AwaitSpace, Payload, TaskSpec
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.resources import Demand
 
@@ -235,8 +235,8 @@ class RequestRecord:
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class EndedTask:
-    """What is remembered of a task that has ended: no arguments, no values."""
+class TaskDigest:
+    """What is told of a task, and remembered when it has ended: no arguments, no values."""
 
     id: bytes
     kind: str
@@ -252,6 +252,7 @@ class EndedTask:
     made: float
     begun: float
     ended: float
+    """0: not yet."""
     state: TaskState
     worker: bytes | None
     pid: int
@@ -324,10 +325,31 @@ class ReadyClass:
 
 
 @dataclasses.dataclass(slots=True, eq=False)
+class Memory:
+    """What is in shared memory. Bytes; `limit` 0 means none."""
+
+    limit: int = 0
+    used: int = 0
+    objects: dict[bytes, Payload] = dataclasses.field(default_factory=dict)
+    """Values in memory; the least recently used comes first."""
+    moving: dict[bytes, Payload] = dataclasses.field(default_factory=dict)
+    """Values on their way to disk."""
+    moving_bytes: int = 0
+    failure: str = ""
+    """Why the last move to disk failed, if it did."""
+    waiting: deque[tuple[ClientRecord, AwaitSpace]] = dataclasses.field(default_factory=deque)
+    """Processes that want to write."""
+
+    def __repr__(self) -> str:
+        return f"<Memory: {self.used:,} of {self.limit:,} bytes, {len(self.waiting)} wait>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
 class State:
     """Everything the scheduler knows."""
 
     ledger: Ledger = dataclasses.field(default_factory=Ledger)
+    memory: Memory = dataclasses.field(default_factory=Memory)
     pid: int = 0
     """The runtime's process, for the events."""
     bound: bool = False
@@ -352,7 +374,7 @@ class State:
     idle: dict[str, list[WorkerRecord]] = dataclasses.field(default_factory=dict)
     """Pooled workers that have nothing to do, by environment; the last one worked last."""
     ended: dict[str, int] = dataclasses.field(default_factory=lambda: {"finished": 0, "failed": 0, "cancelled": 0})
-    history: OrderedDict[bytes, EndedTask] = dataclasses.field(default_factory=OrderedDict)
+    history: OrderedDict[bytes, TaskDigest] = dataclasses.field(default_factory=OrderedDict)
     """The tasks that ended last, the newest at the end; bounded, see `history`."""
     next_worker: int = 0
 

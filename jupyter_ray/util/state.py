@@ -1,0 +1,406 @@
+"""The state of a session as tables: what ``ray list tasks`` and its like show. Source: Ray's ``ray.util.state``.
+
+Answers come from the runtime itself: no dashboard process is needed, and what has just happened is in them. Of tasks
+that have ended, the last 10,000 are remembered. What only a cluster has is left out: logs and cluster events.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from jupyter_ray.api.session import session_engine
+from jupyter_ray.util.state_rows import (
+    ActorState,
+    JobState,
+    Made,
+    NodeState,
+    ObjectState,
+    PlacementGroupState,
+    Row,
+    TaskState,
+    WorkerState,
+)
+
+__all__ = [
+    "ActorState",
+    "JobState",
+    "NodeState",
+    "ObjectState",
+    "PlacementGroupState",
+    "TaskState",
+    "WorkerState",
+    "get_actor",
+    "get_job",
+    "get_node",
+    "get_objects",
+    "get_placement_group",
+    "get_task",
+    "get_worker",
+    "list_actors",
+    "list_jobs",
+    "list_nodes",
+    "list_objects",
+    "list_placement_groups",
+    "list_tasks",
+    "list_workers",
+    "summarize_actors",
+    "summarize_objects",
+    "summarize_tasks",
+]
+
+Filters = Sequence[tuple[str, str, Any]]
+DEFAULT_LIMIT = 100
+_MIB = 1 << 20
+_log = logging.getLogger("jupyter_ray")
+
+
+# --- lists -------------------------------------------------------------------------------------------------------
+
+
+def list_tasks(
+    address: str | None = None,
+    filters: Filters | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+    _explain: bool = False,
+) -> list[TaskState]:
+    """Return the tasks of the session: those that have not ended, then those that have, the newest first.
+
+    Parameters
+    ----------
+    address, timeout, raise_on_missing_output, _explain
+        Ray's; of no effect here.
+    filters
+        ``(column, "=" or "!=", value)``, which must all hold. Text compares without regard to case.
+    limit
+        Return at most so many; a warning is logged if there are more.
+    detail
+        Fill in the columns that Ray fills in on request; without it they are None.
+
+    Returns
+    -------
+    list of TaskState
+        Columns are attributes and keys of each.
+
+    Raises
+    ------
+    ValueError
+        A filter names an unknown column or predicate, or `limit` is negative.
+    RaySystemError
+        No session runs.
+
+    Notes
+    -----
+    Source: Ray's ``ray.util.state.list_tasks``.
+    """
+    return _list(TaskState, "tasks", filters, limit, detail)
+
+
+def list_actors(
+    address: str | None = None,
+    filters: Filters | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+    _explain: bool = False,
+) -> list[ActorState]:
+    """Return the actors of the session, dead ones that are still referred to included; as `list_tasks`."""
+    return _list(ActorState, "actors", filters, limit, detail)
+
+
+def list_objects(
+    address: str | None = None,
+    filters: Filters | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+    _explain: bool = False,
+) -> list[ObjectState]:
+    """Return the objects that somebody may still ask for; as `list_tasks`."""
+    return _list(ObjectState, "objects", filters, limit, detail)
+
+
+def list_workers(
+    address: str | None = None,
+    filters: Filters | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+    _explain: bool = False,
+) -> list[WorkerState]:
+    """Return the processes of the session: the driver, and the workers that have not ended; as `list_tasks`."""
+    found = _list(WorkerState, "workers", filters, limit, detail)
+    here = os.getpid() if session_engine().process.is_driver else 0
+    return [dataclasses.replace(row, pid=here) if row.worker_type == "DRIVER" else row for row in found]
+
+
+def list_nodes(
+    address: str | None = None,
+    filters: Filters | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+    _explain: bool = False,
+) -> list[NodeState]:
+    """Return the machines of the session; as `list_tasks`."""
+    rows = [
+        {
+            "node_id": node["NodeID"],
+            "node_ip": node.get("NodeManagerAddress", ""),
+            "is_head_node": number == 0,
+            "state": "ALIVE" if node["Alive"] else "DEAD",
+            "state_message": node.get("DeathReasonMessage") or None,
+            "node_name": node.get("NodeName", ""),
+            "resources_total": node.get("Resources", {}),
+            "labels": node.get("Labels", {}),
+        }
+        for number, node in enumerate(session_engine().nodes())
+    ]
+    return _pick(NodeState, rows, filters, limit, detail)
+
+
+def list_jobs(
+    address: str | None = None,
+    filters: Filters | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+    _explain: bool = False,
+) -> list[JobState]:
+    """Return the session as the one job that it is; as `list_tasks`."""
+    process = session_engine().process
+    row = {
+        "job_id": process.job.hex(),
+        "type": "DRIVER",
+        "entrypoint": " ".join(sys.argv) if process.is_driver else "",
+        "status": "RUNNING",
+        "runtime_env": process.runtime_env or {},
+        "metadata": {},
+        "driver_info": {"id": process.job.hex(), "node_ip_address": "127.0.0.1"},
+    }
+    return _pick(JobState, [row], filters, limit, detail)
+
+
+def list_placement_groups(
+    address: str | None = None,
+    filters: Filters | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+    _explain: bool = False,
+) -> list[PlacementGroupState]:
+    """Return the placement groups, removed ones included; as `list_tasks`."""
+    engine = session_engine()
+    rows = [
+        {
+            "placement_group_id": group["placement_group_id"],
+            "name": group["name"],
+            "creator_job_id": engine.process.job.hex(),
+            "state": group["state"],
+            "bundles": group["bundles"],
+            "stats": group.get("stats"),
+        }
+        for group in engine.placement_groups()
+    ]
+    return _pick(PlacementGroupState, rows, filters, limit, detail)
+
+
+# --- one row -----------------------------------------------------------------------------------------------------
+
+
+def get_task(id: Any, address: str | None = None, timeout: int = 30, _explain: bool = False) -> TaskState | None:
+    """Return the task with this id (hex), or that makes this reference; None if it is not known (any more).
+
+    Notes
+    -----
+    Source: Ray's ``ray.util.state.get_task``.
+    """
+    return _one(TaskState, "tasks", id if isinstance(id, str) else id.task_id().hex())
+
+
+def get_actor(id: str, address: str | None = None, timeout: int = 30, _explain: bool = False) -> ActorState | None:
+    """Return the actor with this id (hex), or None."""
+    return _one(ActorState, "actors", id)
+
+
+def get_objects(id: str, address: str | None = None, timeout: int = 30, _explain: bool = False) -> list[ObjectState]:
+    """Return the object with this id (hex), in a list, as in Ray."""
+    found = _one(ObjectState, "objects", id)
+    return [] if found is None else [found]
+
+
+def get_worker(id: str, address: str | None = None, timeout: int = 30, _explain: bool = False) -> WorkerState | None:
+    """Return the process with this id (hex), or None."""
+    return _one(WorkerState, "workers", id)
+
+
+def get_node(id: str, address: str | None = None, timeout: int = 30, _explain: bool = False) -> NodeState | None:
+    """Return the machine with this id (hex), or None."""
+    return next(iter(list_nodes(filters=[("node_id", "=", id)], detail=True)), None)
+
+
+def get_job(id: str, address: str | None = None, timeout: int = 30, _explain: bool = False) -> JobState | None:
+    """Return the job with this id (hex), or None."""
+    return next(iter(list_jobs(filters=[("job_id", "=", id)], detail=True)), None)
+
+
+def get_placement_group(
+    id: str, address: str | None = None, timeout: int = 30, _explain: bool = False
+) -> PlacementGroupState | None:
+    """Return the placement group with this id (hex), or None."""
+    return next(iter(list_placement_groups(filters=[("placement_group_id", "=", id)], detail=True)), None)
+
+
+# --- summaries ---------------------------------------------------------------------------------------------------
+
+
+def summarize_tasks(
+    address: str | None = None, timeout: int = 30, raise_on_missing_output: bool = True, _explain: bool = False
+) -> dict[str, Any]:
+    """Return how many tasks of each function are in which state.
+
+    Returns
+    -------
+    dict
+        ``["cluster"]["summary"][name]["state_counts"]``, and totals in ``["cluster"]``.
+
+    Notes
+    -----
+    Source: Ray's ``ray.util.state.summarize_tasks``.
+    """
+    functions: dict[str, Any] = {}
+    totals = {"NORMAL_TASK": 0, "ACTOR_TASK": 0, "ACTOR_CREATION_TASK": 0}
+    for (name, kind, state), count, _ in session_engine().summary("tasks", ["func_or_class_name", "type", "state"]):
+        row = functions.setdefault(name, {"func_or_class_name": name, "type": kind, "state_counts": {}})
+        row["state_counts"][state] = row["state_counts"].get(state, 0) + count
+        totals[kind] += count
+    return _cluster(
+        functions,
+        "func_name",
+        total_tasks=totals["NORMAL_TASK"],
+        total_actor_tasks=totals["ACTOR_TASK"],
+        total_actor_scheduled=totals["ACTOR_CREATION_TASK"],
+    )
+
+
+def summarize_actors(
+    address: str | None = None, timeout: int = 30, raise_on_missing_output: bool = True, _explain: bool = False
+) -> dict[str, Any]:
+    """Return how many actors of each class are in which state; as `summarize_tasks`."""
+    classes: dict[str, Any] = {}
+    total = 0
+    for (name, state), count, _ in session_engine().summary("actors", ["class_name", "state"]):
+        classes.setdefault(name, {"class_name": name, "state_counts": {}})["state_counts"][state] = count
+        total += count
+    return _cluster(classes, "class", total_actors=total)
+
+
+def summarize_objects(
+    address: str | None = None, timeout: int = 30, raise_on_missing_output: bool = True, _explain: bool = False
+) -> dict[str, Any]:
+    """Return number and size of the objects that each line of the program made; as `summarize_tasks`."""
+    sites: dict[str, Any] = {}
+    total = size_of_all = 0
+    for (site, status, kind), count, size in session_engine().summary(
+        "objects", ["call_site", "task_status", "reference_type"]
+    ):
+        site = "put, or a task that ended long ago" if site == "None" else site
+        row = sites.setdefault(
+            site,
+            {
+                "total_objects": 0,
+                "total_size_mb": 0.0,
+                "total_num_workers": 1,
+                "total_num_nodes": 1,
+                "task_state_counts": {},
+                "ref_type_counts": {},
+            },
+        )
+        row["total_objects"] += count
+        row["total_size_mb"] += size / _MIB
+        row["task_state_counts"][status] = row["task_state_counts"].get(status, 0) + count
+        row["ref_type_counts"][kind] = row["ref_type_counts"].get(kind, 0) + count
+        total += count
+        size_of_all += size
+    return _cluster(sites, "callsite", total_objects=total, total_size_mb=size_of_all / _MIB, callsite_enabled=True)
+
+
+def _cluster(summary: dict[str, Any], by: str, **totals: Any) -> dict[str, Any]:
+    return {"cluster": {"summary": summary, "summary_by": by, **totals}}
+
+
+# --- inside ------------------------------------------------------------------------------------------------------
+
+
+def _list(kind: type[Made], table: str, filters: Filters | None, limit: int, detail: bool) -> list[Made]:
+    checked = _check(kind, filters, limit)
+    constants = _constants()
+    asked = [each for each in checked if each[0] not in constants]
+    if any((str(constants[c]).casefold() == str(v).casefold()) != (p == "=") for c, p, v in checked if c in constants):
+        return []
+    rows, more = session_engine().table(table, limit=limit, filters=asked)
+    _warn(kind, more, limit)
+    return [kind.make({**constants, **row}, detail) for row in rows]
+
+
+def _pick(
+    kind: type[Made], rows: list[dict[str, Any]], filters: Filters | None, limit: int, detail: bool
+) -> list[Made]:
+    checked = _check(kind, filters, limit)
+    passing = [
+        row
+        for row in rows
+        if all((str(row.get(c)).casefold() == str(v).casefold()) == (p == "=") for c, p, v in checked)
+    ]
+    _warn(kind, len(passing) > limit, limit)
+    return [kind.make(row, detail) for row in passing[:limit]]
+
+
+def _one(kind: type[Made], table: str, key: str) -> Made | None:
+    try:
+        bytes.fromhex(key)
+    except ValueError:
+        return None
+    rows, _ = session_engine().table(table, limit=1, id=key)
+    return kind.make({**_constants(), **rows[0]}, True) if rows else None
+
+
+def _constants() -> dict[str, Any]:
+    """Return the columns that are the same in every row: there is one job, on one machine."""
+    process = session_engine().process
+    return {"job_id": process.job.hex(), "node_id": process.node.hex(), "ip": "127.0.0.1"}
+
+
+def _check(kind: type[Row], filters: Filters | None, limit: int) -> list[tuple[str, str, Any]]:
+    if limit < 0:
+        raise ValueError(f"limit cannot be negative, got {limit}.")
+    checked = []
+    for each in filters or ():
+        if len(each) != 3:
+            raise ValueError(f"A filter is (column, '=' or '!=', value), got {each!r}.")
+        column, predicate, value = each
+        column = column.lower()
+        if column not in kind.columns():
+            raise ValueError(f"Invalid filter key {column!r}; {kind.__name__} has {', '.join(kind.columns())}.")
+        if predicate not in ("=", "!="):
+            raise ValueError(f"Unsupported filter predicate {predicate!r}: use '=' or '!='.")
+        checked.append((column, predicate, value))
+    return checked
+
+
+def _warn(kind: type[Row], more: bool, limit: int) -> None:
+    if more:
+        _log.warning("There are more than %d rows of %s; pass a higher `limit` for all.", limit, kind.__name__)

@@ -1,0 +1,163 @@
+"""The rows that ``util.state`` returns. Names of classes and columns are Ray's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+Made = TypeVar("Made", bound="Row")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row. Its columns are attributes, and keys as of a mapping; those that default to None come on request."""
+
+    @classmethod
+    def columns(cls) -> list[str]:
+        """Return the names of the columns."""
+        return [field.name for field in dataclasses.fields(cls)]
+
+    @classmethod
+    def make(cls: type[Made], row: Mapping[str, Any], detail: bool) -> Made:
+        """Return the row with its columns in `row`; without `detail` some of them stay None."""
+        fields = (field for field in dataclasses.fields(cls) if detail or field.default is not None)
+        return cls(**{field.name: row.get(field.name) for field in fields})
+
+    def asdict(self) -> dict[str, Any]:
+        """Return the row as a dict."""
+        return dataclasses.asdict(self)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a column, or `default` if there is none of this name."""
+        return getattr(self, key) if key in self.columns() else default
+
+    def keys(self) -> list[str]:
+        """Return the names of the columns."""
+        return self.columns()
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.columns():
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns())
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskState(Row):
+    """A task. Times are in milliseconds since 1970."""
+
+    task_id: str
+    attempt_number: int
+    name: str
+    state: str
+    job_id: str
+    actor_id: str | None
+    type: str
+    func_or_class_name: str
+    parent_task_id: str | None
+    node_id: str | None
+    worker_id: str | None
+    worker_pid: int | None
+    error_type: str | None
+    language: str | None = None
+    required_resources: dict[str, float] | None = None
+    placement_group_id: str | None = None
+    creation_time_ms: int | None = None
+    start_time_ms: int | None = None
+    end_time_ms: int | None = None
+    error_message: str | None = None
+    call_site: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ActorState(Row):
+    """An actor. `pending_calls` is not in Ray."""
+
+    actor_id: str
+    class_name: str
+    state: str
+    job_id: str
+    name: str
+    node_id: str | None
+    pid: int
+    ray_namespace: str
+    required_resources: dict[str, float] | None = None
+    death_cause: dict[str, Any] | None = None
+    is_detached: bool | None = None
+    placement_group_id: str | None = None
+    num_restarts: int | None = None
+    call_site: str | None = None
+    pending_calls: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectState(Row):
+    """An object. `object_size` is in bytes; `in_shared_memory` and `holders` are not in Ray."""
+
+    object_id: str
+    object_size: int
+    task_status: str
+    attempt_number: int
+    reference_type: str
+    call_site: str | None
+    ip: str
+    in_shared_memory: bool | None = None
+    holders: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkerState(Row):
+    """A process: the driver, or a worker. `status` and `actor_id` are not in Ray."""
+
+    worker_id: str
+    is_alive: bool
+    worker_type: str
+    exit_type: str | None
+    node_id: str
+    ip: str
+    pid: int
+    exit_detail: str | None = None
+    status: str | None = None
+    actor_id: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeState(Row):
+    """A machine."""
+
+    node_id: str
+    node_ip: str
+    is_head_node: bool
+    state: str
+    state_message: str | None
+    node_name: str
+    resources_total: dict[str, float]
+    labels: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class JobState(Row):
+    """A session."""
+
+    job_id: str
+    type: str
+    entrypoint: str
+    status: str
+    runtime_env: dict[str, Any]
+    metadata: dict[str, str]
+    driver_info: dict[str, str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PlacementGroupState(Row):
+    """A placement group."""
+
+    placement_group_id: str
+    name: str
+    creator_job_id: str
+    state: str
+    bundles: Any = None
+    stats: Any = None
