@@ -9,6 +9,9 @@ from pathlib import Path
 INLINE_LIMIT = 100 * 1024
 """Bytes up to which a value travels in the message; larger ones go to shared memory (Ray's figure)."""
 
+RESERVE_FROM = 1024**2
+"""Bytes from which on a process asks for room before it writes a value: that costs a message, and less than the copy."""
+
 ACTOR_BACKLOG = 10_000
 """Calls that one caller may have unfinished on one actor; past it ``.remote()`` waits.
 
@@ -38,6 +41,11 @@ SHUTDOWN_SECONDS = 5.0
 def session_folder(session: str) -> Path:
     """Return the folder (mode 0700) of a session's sockets and logs."""
     return Path(tempfile.gettempdir()) / f"jupyter_ray-{os.getuid()}-{session}"
+
+
+def spill_folder(session: str) -> Path:
+    """Return the folder to which values go that have no room in memory."""
+    return session_folder(session) / "spilled"
 
 
 def shared_memory_folder(session: str) -> Path:

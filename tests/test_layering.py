@@ -74,7 +74,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.errors",
     ),
     ("local.scheduler.step",),
-    ("local.scheduler.groups",),
+    ("local.scheduler.groups", "local.scheduler.memory"),
     (
         "local.scheduler.history",
         "local.scheduler.tables",

@@ -72,6 +72,7 @@ class Client:
         chores: dict[str, tuple[float, Callable[[], None]]] | None = None,
     ) -> None:
         self.store = store
+        store.reserve = lambda size: self.request(lambda number: m.AwaitSpace(number, size))
         self.blocking: Blocking | None = None
         self._on_death = on_death
         self._requests = Requests()

@@ -7,7 +7,7 @@ import sys
 import threading
 import weakref
 
-from jupyter_ray.config import session_folder
+from jupyter_ray.config import session_folder, spill_folder
 from jupyter_ray.engine import refs, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ProcessContext
@@ -28,7 +28,8 @@ class _Session:
         self._lock = threading.Lock()
         self._ended = False
         self.id = os.urandom(16)
-        self.client = Client(runtime.connection, SegmentStore(runtime.shared_memory, self.id), on_death=self._died)
+        store = SegmentStore(runtime.shared_memory, self.id, spill_folder(runtime.session))
+        self.client = Client(runtime.connection, store, on_death=self._died)
 
     def _died(self, reason: str) -> None:
         """The runtime is gone without our doing; called in the reader thread."""

@@ -338,6 +338,13 @@ class RemoveGroup(Message, frozen=True, tag=23):
     group: str
 
 
+class AwaitSpace(Message, frozen=True, tag=24):
+    """The sender wants to write `size` bytes into shared memory; answered by `Answer` when there is room."""
+
+    request: int
+    size: int
+
+
 class Consumed(Message, frozen=True, tag=21):
     """The holder of a stream took items up to `index`, or (`index` -1) will take no more."""
 
@@ -369,6 +376,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Consumed,
     CreateGroup,
     RemoveGroup,
+    AwaitSpace,
 ]
 
 

@@ -44,4 +44,11 @@ class DiscardSegment(msgspec.Struct, frozen=True):
     size: int
 
 
-Command = Send | StartWorker | StopWorker | SetTimer | DiscardSegment
+class SpillSegment(msgspec.Struct, frozen=True):
+    """Move a shared-memory file to disk; `Spilled` follows."""
+
+    object: bytes
+    segment: str
+
+
+Command = Send | StartWorker | StopWorker | SetTimer | DiscardSegment | SpillSegment

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from jupyter_ray.events import HandleDropped, HandlePassed, HolderKind, ObjectFreed, ObjectSealed
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import Payload
+from jupyter_ray.local.scheduler import memory
 from jupyter_ray.local.scheduler.commands import DiscardSegment
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
 from jupyter_ray.local.scheduler.step import Step
@@ -126,6 +127,7 @@ def free_if_unused(step: Step, record: ObjectRecord) -> None:
 def discard(step: Step, payload: Payload, object_id: bytes) -> None:
     """Let a value go."""
     if payload.segment:
+        memory.freed(step, object_id)
         step.commands.append(DiscardSegment(payload.segment, payload.size))
     if payload.contained:
         unpin(step, payload.contained, object_id.hex())
@@ -145,6 +147,8 @@ def seal(step: Step, object_id: bytes, payload: Payload) -> None:
         return
     record.payload = payload
     record.pending = False
+    if payload.segment:
+        memory.stored(step, object_id, payload)
     if payload.contained:
         pin(step, payload.contained, object_id.hex())
     step.events.append(

@@ -9,6 +9,7 @@ from jupyter_ray.events import WorkerDied, WorkerStarted
 from jupyter_ray.local.scheduler import (
     actors,
     dependencies,
+    memory,
     placement,
     requests,
     streams,
@@ -25,6 +26,7 @@ from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
     RequestExpired,
+    Spilled,
     Tick,
     WorkerJoined,
     WorkerLost,
@@ -127,6 +129,10 @@ def _request_expired(step: Step, stimulus: RequestExpired) -> None:
         requests.expire(step, client, stimulus.request)
 
 
+def _spilled(step: Step, stimulus: Spilled) -> None:
+    memory.spilled(step, stimulus.object, failed=stimulus.failed)
+
+
 def _tick(step: Step, stimulus: Tick) -> None:
     placement.tick(step)
 
@@ -136,5 +142,6 @@ HAPPENED: dict[type, Callable[[Step, Any], None]] = {
     WorkerJoined: _worker_joined,
     WorkerLost: _worker_lost,
     RequestExpired: _request_expired,
+    Spilled: _spilled,
     Tick: _tick,
 }

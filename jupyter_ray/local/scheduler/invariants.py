@@ -25,6 +25,7 @@ def validate(state: State) -> None:
     _actors(state)
     _references(state)
     _requests(state)
+    _memory(state)
 
 
 def _resources(state: State) -> None:
@@ -140,6 +141,14 @@ def _references(state: State) -> None:
     for counted in holders:
         known = state.actors if len(counted) == ACTOR_ID_SIZE else state.objects
         assert counted in known, f"{counted.hex()} is held and not known"
+
+
+def _memory(state: State) -> None:
+    memory = state.memory
+    assert memory.used == sum(payload.size for payload in memory.objects.values()), f"{memory!r} miscounts"
+    assert memory.moving_bytes == sum(payload.size for payload in memory.moving.values()), f"{memory!r} miscounts"
+    for object_id in memory.objects:
+        assert object_id in state.objects, f"{object_id.hex()} is in memory, and freed"
 
 
 def _requests(state: State) -> None:

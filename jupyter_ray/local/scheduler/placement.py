@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from jupyter_ray.config import IDLE_WORKER_SECONDS
 from jupyter_ray.events import TaskStarted
 from jupyter_ray.local.protocol.messages import Execute, Function, Payload, Recall
-from jupyter_ray.local.scheduler import groups
+from jupyter_ray.local.scheduler import groups, memory
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
 from jupyter_ray.local.scheduler.dependencies import grant
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
@@ -202,6 +202,8 @@ def execute(step: Step, task: TaskRecord) -> None:
         payload = state.objects[dependency].payload
         assert payload is not None
         values.append(payload)
+        if payload.segment:
+            memory.used(state, dependency)
         for counted in payload.contained:
             grant(step, client, counted, task)
     for counted in spec.contained:

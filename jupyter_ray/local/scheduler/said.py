@@ -13,6 +13,7 @@ from jupyter_ray.local.scheduler import (
     dependencies,
     errors,
     groups,
+    memory,
     placement,
     queries,
     requests,
@@ -46,6 +47,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state.namespace = message.namespace
     state.env = message.env
     state.bound = True
+    state.memory.limit = message.store_limit
     for _ in range(min(PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
         placement.start_worker(step, message.env)
     step.events.append(
@@ -154,6 +156,10 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
         placement.stop_worker(step, actor.worker, kill=True, reason=reason)
 
 
+def _await_space(step: Step, client: ClientRecord, message: m.AwaitSpace) -> None:
+    memory.ask(step, client, message)
+
+
 def _create_group(step: Step, client: ClientRecord, message: m.CreateGroup) -> None:
     group = GroupRecord(message.group, message.name, message.strategy, message.bundles, client, message.detached)
     groups.create(step, group)
@@ -260,6 +266,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Log: _log,
     m.Shutdown: _ignored,
     m.Consumed: _consumed,
+    m.AwaitSpace: _await_space,
     m.CreateGroup: _create_group,
     m.RemoveGroup: _remove_group,
 }

@@ -46,8 +46,15 @@ class RequestExpired(msgspec.Struct, frozen=True):
     request: int
 
 
+class Spilled(msgspec.Struct, frozen=True):
+    """A shared-memory file was moved to disk, or could not be: `failed` says why."""
+
+    object: bytes
+    failed: str = ""
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Some time went by; see `Scheduler.wants_tick`."""
 
 
-Stimulus = Said | ClientJoined | WorkerJoined | WorkerLost | RequestExpired | Tick
+Stimulus = Said | ClientJoined | WorkerJoined | WorkerLost | RequestExpired | Spilled | Tick

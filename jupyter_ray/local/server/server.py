@@ -14,6 +14,7 @@ import struct
 import sys
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -28,12 +29,14 @@ from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
     RequestExpired,
     Said,
+    Spilled,
     Stimulus,
     Tick,
     WorkerJoined,
     WorkerLost,
 )
 from jupyter_ray.local.server.processes import Processes
+from jupyter_ray.local.server.spill import spill
 from jupyter_ray.local.worker.setup import WorkerSetup
 
 GRACE_SECONDS = 5.0
@@ -68,6 +71,11 @@ class Server:
         self._flush_planned = False
         self._exits: dict[bytes, str] = {}
         """Workers whose process has ended, and how, while their socket is still being read."""
+        self._disk = config.spill_folder(session)
+        self._mover = ThreadPoolExecutor(1, thread_name_prefix="jupyter_ray-spill")
+        self._spilling: set[str] = set()
+        self._unwanted: set[str] = set()
+        """Segments that were freed while they were being moved."""
         self._shm = config.shared_memory_folder(session)
         processes.attach(loop, self._process_ended)
 
@@ -171,8 +179,11 @@ class Server:
 
     def _do(self, command: c.Command) -> None:
         if isinstance(command, c.DiscardSegment):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._shm / command.segment)
+            self._discard(command.segment)
+        elif isinstance(command, c.SpillSegment):
+            self._spilling.add(command.segment)
+            moved = self.loop.run_in_executor(self._mover, spill, self._shm, self._disk, command.segment)
+            moved.add_done_callback(lambda done: self._spilled(command, done.exception()))
         elif isinstance(command, c.SetTimer):
             self.loop.call_later(
                 command.seconds, self._later, RequestExpired(client=command.client, request=command.request)
@@ -187,6 +198,22 @@ class Server:
                 append(m.Exit(command.reason), connection.out)
                 self._dirty[connection] = None
                 self.loop.call_later(GRACE_SECONDS, self._kill_lingering, connection, command.worker)
+
+    def _discard(self, segment: str) -> None:
+        if segment in self._spilling:
+            self._unwanted.add(segment)
+            return
+        for folder in (self._shm, self._disk):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(folder / segment)
+                return
+
+    def _spilled(self, command: c.SpillSegment, error: BaseException | None) -> None:
+        self._spilling.discard(command.segment)
+        if command.segment in self._unwanted:
+            self._unwanted.discard(command.segment)
+            self._discard(command.segment)
+        self._later(Spilled(command.object, "" if error is None else str(error)))
 
     def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
         if self.connections.get(worker) is connection:

@@ -17,9 +17,10 @@ import itertools
 import mmap
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from jupyter_ray.config import RESERVE_FROM
 from jupyter_ray.exceptions import ObjectStoreFullError
 
 ALIGNMENT = 64
@@ -51,10 +52,15 @@ class SegmentStore:
         The session's shared-memory folder.
     client
         This process's id: the prefix of what it writes.
+    disk
+        The folder to which the runtime moves values that have no room in memory.
     """
 
-    def __init__(self, folder: Path, client: bytes) -> None:
+    def __init__(self, folder: Path, client: bytes, disk: Path | None = None) -> None:
         self._folder = str(folder)
+        self._disk = None if disk is None else str(disk)
+        self.reserve: Callable[[int], object] = lambda size: None
+        """Waits until there is room for so many bytes, before a large value is written."""
         self._prefix = prefix(client)
         self._numbers = itertools.count(1)
         self._mappings: weakref.WeakValueDictionary[str, mmap.mmap] = weakref.WeakValueDictionary()
@@ -83,6 +89,8 @@ class SegmentStore:
             start = -(-end // ALIGNMENT) * ALIGNMENT
             layout += (start, len(part))
             end = start + len(part)
+        if end >= RESERVE_FROM:
+            self.reserve(end)
         name = self._prefix + str(next(self._numbers))
         path = f"{self._folder}/{name}"
         try:
@@ -125,13 +133,21 @@ class SegmentStore:
         if mapping is None:
             if "/" in name:
                 raise ValueError(f"{name!r} is no name of a segment")
-            descriptor = os.open(f"{self._folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = self._find(name)
             try:
                 mapping = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
             finally:
                 os.close(descriptor)
             mapping = self._mappings.setdefault(name, mapping)
         return memoryview(mapping)
+
+    def _find(self, name: str) -> int:
+        try:
+            return os.open(f"{self._folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if self._disk is None:
+                raise
+        return os.open(f"{self._disk}/{name}", os.O_RDONLY | os.O_CLOEXEC)
 
     def unlink(self, name: str) -> None:
         """Remove a segment that this process wrote and never told anybody about."""

@@ -19,7 +19,7 @@ import sys
 import threading
 from typing import Any
 
-from jupyter_ray.config import LOG_INTERVAL, shared_memory_folder
+from jupyter_ray.config import LOG_INTERVAL, shared_memory_folder, spill_folder
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.exceptions import RaySystemError, TaskCancelledError
@@ -68,11 +68,13 @@ class Worker:
         self._setup = setup
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.connect(setup.socket)
-        self.backlog = Backlog(lambda execute: self.runner.let_go(execute))
+        self.backlog = Backlog(
+            lambda tasks: self.client.send(m.Returned(tasks), soon=False), lambda execute: self.runner.let_go(execute)
+        )
         self.interrupts = Interrupts()
         self.client = Client(
             connection,
-            SegmentStore(shared_memory_folder(setup.session), setup.worker),
+            SegmentStore(shared_memory_folder(setup.session), setup.worker, spill_folder(setup.session)),
             {
                 m.Execute: self._on_execute,
                 m.Interrupt: self._on_interrupt,
@@ -223,9 +225,10 @@ class Worker:
 
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
         if done.exiting:
-            self._give_back(self.backlog.close())
+            self.backlog.close()
         busy = len(self.backlog) > 0 or (self._async is not None and self._async.busy)
-        self.runner.finish(execute, done, soon=busy and not done.exiting)
+        soon = busy and not done.exiting
+        self.backlog.end_task(lambda: self.runner.finish(execute, done, soon=soon))
         if done.exiting:
             self.leave(0)
 
@@ -250,16 +253,10 @@ class Worker:
         for payload in execute.values:
             if payload.contained:
                 references.arrived(payload.contained)
-        if not self.backlog.put(execute):
-            self.runner.let_go(execute)
-            self._give_back([execute.task])
-
-    def _give_back(self, tasks: list[bytes]) -> None:
-        if tasks:
-            self.client.send(m.Returned(tasks), soon=False)
+        self.backlog.put(execute)
 
     def _on_recall(self, message: m.Recall) -> None:
-        self.client.send(m.Returned(self.backlog.recall()), soon=False)
+        self.backlog.recall()
 
     def _on_interrupt(self, message: m.Interrupt) -> None:
         waiting = self.backlog.remove(message.task)

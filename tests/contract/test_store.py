@@ -1,0 +1,92 @@
+"""The object store: its limit, what happens past it, and what is left of it."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import config
+from jupyter_ray.engine import registry
+from jupyter_ray.exceptions import ObjectStoreFullError
+from tests.contract.helpers import eventually
+
+MIB = 1024**2
+
+
+def folders() -> tuple[Path, Path]:
+    engine = registry.current()
+    assert engine is not None
+    session = engine.process.session
+    return config.shared_memory_folder(session), config.spill_folder(session)
+
+
+def size_of(folder: Path) -> int:
+    return sum(each.stat().st_size for each in folder.iterdir()) if folder.is_dir() else 0
+
+
+def test_what_does_not_fit_goes_to_disk_and_is_read_from_there(start: Callable[..., Any]) -> None:
+    start(object_store_memory=100 * MIB)
+    memory, disk = folders()
+    refs = [ray.put(np.full(10 * MIB, number, dtype=np.uint8)) for number in range(30)]
+    eventually(lambda: size_of(memory) <= 100 * MIB and size_of(disk) >= 190 * MIB)
+
+    @ray.remote
+    def first(array: Any) -> int:
+        return int(array[0]) + int(array[-1])
+
+    assert ray.get([first.remote(ref) for ref in refs]) == [2 * number for number in range(30)]
+    for number, ref in enumerate(refs):
+        value = ray.get(ref)
+        assert value[5] == number
+        assert not value.flags.writeable
+    del refs, ref, value
+    gc.collect()
+    eventually(lambda: size_of(memory) == 0 and size_of(disk) == 0)
+
+
+def test_many_objects_go_through_a_small_store(start: Callable[..., Any]) -> None:
+    start(object_store_memory=64 * MIB)
+    memory, disk = folders()
+
+    @ray.remote
+    def make(number: int) -> Any:
+        return np.full(MIB, number % 251, dtype=np.uint8)
+
+    @ray.remote
+    def check(array: Any, number: int) -> bool:
+        return bool((array == number % 251).all())
+
+    for begin in range(0, 1000, 100):
+        refs = [make.remote(number) for number in range(begin, begin + 100)]
+        assert all(ray.get([check.remote(ref, number) for number, ref in enumerate(refs, begin)]))
+    del refs
+    gc.collect()
+    eventually(lambda: size_of(memory) == 0 and size_of(disk) == 0)
+
+
+def test_what_can_never_fit_is_refused_with_what_holds_the_memory(start: Callable[..., Any]) -> None:
+    start(object_store_memory=80 * MIB)
+    kept = ray.put(np.zeros(20 * MIB, dtype=np.uint8))
+    with pytest.raises(ObjectStoreFullError, match=r"limit is 83,886,080 bytes.*" + kept.hex()[-12:]):
+        ray.put(np.zeros(90 * MIB, dtype=np.uint8))
+    assert ray.get(kept)[0] == 0
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(start: Callable[..., Any]) -> None:
+    start(object_store_memory=80 * MIB)
+    _, disk = folders()
+    disk.write_bytes(b"")  # A file where the folder should be: nothing can be moved there.
+    refs = [ray.put(np.full(20 * MIB, number, dtype=np.uint8)) for number in range(3)]
+    with pytest.raises(ObjectStoreFullError, match="cannot be moved to disk"):
+        ray.put(np.zeros(40 * MIB, dtype=np.uint8))
+    assert [int(ray.get(ref)[0]) for ref in refs] == [0, 1, 2]
+    os.unlink(disk)
+    refs.append(ray.put(np.full(40 * MIB, 9, dtype=np.uint8)))
+    assert int(ray.get(refs[-1])[0]) == 9
