@@ -3,6 +3,10 @@
 Owner: the reader thread puts in; the main thread takes out; both give back. Plain tasks are given back whenever the
 main thread is about to wait for something, since they might be what it waits for; while it waits, new ones bounce.
 Calls of an actor stay: their order is a promise.
+
+The runtime takes the next task for begun when it hears that the one before has ended. So both ends must agree on which
+came first: only what stands behind a task that has not ended is given back, and that is told under the lock. With the
+end of a task the next one is reserved, or the next that comes.
 """
 
 from __future__ import annotations
@@ -20,44 +24,47 @@ class Backlog:
 
     Parameters
     ----------
+    give_back
+        Tells the runtime of tasks that it gets back.
     forget
-        Called with each task that leaves without having run.
+        Called with each of them.
     """
 
-    def __init__(self, forget: Callable[[Execute], None]) -> None:
+    def __init__(self, give_back: Callable[[list[bytes]], None], forget: Callable[[Execute], None]) -> None:
+        self._give_back = give_back
         self._forget = forget
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # A finalizer may wait for a value in the midst of anything.
         self._queue: deque[Execute | None] = deque()
+        self._reserved: Execute | None = None
+        """The next task to run: the runtime takes it for begun."""
+        self._busy = False
+        """A task runs, or is reserved."""
+        self._owed: list[bytes] = []
+        """Taken out, and not told yet: an interrupt may come in between."""
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._elsewhere: Callable[[Execute | None], None] | None = None
         self._waiting = 0
-        self.closed = False
-        """Whether plain tasks bounce for good: the process is about to leave."""
+        self._closed = False
 
-    def put(self, execute: Execute) -> bool:
-        """Add a task; False if it must be given back at once."""
+    # --- the reader thread ---
+
+    def put(self, execute: Execute) -> None:
+        """Add a task, or give it back at once."""
         with self._lock:
-            if (self._waiting or self.closed) and execute.kind == "task":
-                return False
+            if (self._waiting or self._closed) and self._busy and execute.kind == "task":
+                self._forget(execute)
+                self._owed.append(execute.task)
+                self._settle()
+                return
             if self._elsewhere is not None:
                 self._elsewhere(execute)
-                return True
-            self._queue.append(execute)
+                return
+            if not self._busy:
+                self._busy = True
+                self._reserved = execute
+            else:
+                self._queue.append(execute)
         self._wakes.put(None)
-        return True
-
-    def redirect(self, elsewhere: Callable[[Execute | None], None]) -> None:
-        """From now on, give everything to `elsewhere` (an event loop), and what is queued first."""
-        with self._lock:
-            self._elsewhere = elsewhere
-            while self._queue:
-                elsewhere(self._queue.popleft())
-
-    def close(self) -> list[bytes]:
-        """Take no more plain tasks; return those that are to be given back."""
-        with self._lock:
-            self.closed = True
-            return self._take_plain()
 
     def put_end(self) -> None:
         """Have `get` return None after what is queued."""
@@ -68,53 +75,102 @@ class Backlog:
             self._queue.append(None)
         self._wakes.put(None)
 
-    def get(self) -> Execute | None:
-        """Wait for the next task; None: leave."""
-        while True:
-            self._wakes.get()
-            try:
-                return self._queue.popleft()
-            except IndexError:
-                continue  # It was given back.
-
-    def begin(self, returned: list[bytes]) -> None:
-        """Note that a task is about to wait: add the tasks to give back to `returned`, and let new ones bounce."""
+    def recall(self) -> None:
+        """Give back the plain tasks that have not begun; tells the runtime also if there are none."""
         with self._lock:
-            self._waiting += 1
-            if self._queue:
-                returned.extend(self._take_plain())
-
-    def end(self) -> None:
-        """Undo one `begin`."""
-        with self._lock:
-            self._waiting = max(self._waiting - 1, 0)  # An interrupt may have come before `begin` had counted.
-
-    def recall(self) -> list[bytes]:
-        """Return the plain tasks that have not begun, to be given back."""
-        with self._lock:
-            return self._take_plain()
-
-    def _take_plain(self) -> list[bytes]:
-        taken = [each for each in self._queue if each is not None and each.kind == "task"]
-        if taken:
-            rest = [each for each in self._queue if each is None or each.kind != "task"]
-            self._queue.clear()
-            self._queue.extend(rest)
-            for each in taken:
-                self._forget(each)
-        return [each.task for each in taken]
+            self._take_plain()
+            self._settle(always=True)
 
     def remove(self, task: bytes) -> Execute | None:
         """Take out one task; None if it is not here (any more)."""
         with self._lock:
+            if self._reserved is not None and self._reserved.task == task:
+                found = self._reserved
+                self._reserve_next()
+                return found
             for each in self._queue:
                 if each is not None and each.task == task:
                     self._queue.remove(each)
                     return each
         return None
 
+    # --- the main thread ---
+
+    def get(self) -> Execute | None:
+        """Wait for the next task; None: leave."""
+        while True:
+            self._wakes.get()
+            with self._lock:
+                if self._reserved is not None:
+                    execute, self._reserved = self._reserved, None
+                    return execute
+                if self._queue:
+                    self._busy = True
+                    return self._queue.popleft()
+
+    def end_task(self, report: Callable[[], None]) -> None:
+        """Report the end of a task, and reserve the next one, as one step."""
+        with self._lock:
+            report()
+            if self._reserved is None:
+                self._reserve_next()
+
+    def redirect(self, elsewhere: Callable[[Execute | None], None]) -> None:
+        """From now on, give everything to `elsewhere` (an event loop), and what is queued first."""
+        with self._lock:
+            self._elsewhere = elsewhere
+            if self._reserved is not None:
+                elsewhere(self._reserved)
+                self._reserved = None
+            while self._queue:
+                elsewhere(self._queue.popleft())
+
+    def close(self) -> None:
+        """Take no more plain tasks: the process is about to leave."""
+        with self._lock:
+            self._closed = True
+            self._take_plain()
+            self._settle()
+
+    # --- any thread of a task ---
+
+    def begin(self) -> None:
+        """Note that a task is about to wait: give back what has not begun, and let new tasks bounce."""
+        with self._lock:
+            self._waiting += 1
+            if self._queue:
+                self._take_plain()
+                self._settle()
+
+    def end(self) -> None:
+        """Undo one `begin`."""
+        with self._lock:
+            self._waiting = max(self._waiting - 1, 0)  # An interrupt may have come before `begin` had counted.
+            if self._owed:
+                self._settle()
+
+    def _reserve_next(self) -> None:
+        following = bool(self._queue) and self._queue[0] is not None
+        self._reserved = self._queue.popleft() if following else None
+        self._busy = following
+
+    def _take_plain(self) -> None:
+        taken = [each for each in self._queue if each is not None and each.kind == "task"]
+        if taken:
+            self._owed += [each.task for each in taken]
+            rest = [each for each in self._queue if each is None or each.kind != "task"]
+            self._queue.clear()
+            self._queue.extend(rest)
+            for each in taken:
+                self._forget(each)
+
+    def _settle(self, *, always: bool = False) -> None:
+        if self._owed or always:
+            self._give_back(list(self._owed))
+            self._owed.clear()
+
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + (self._reserved is not None)
 
     def __repr__(self) -> str:
-        return f"<Backlog: {len(self._queue)} tasks>"
+        return f"<Backlog: {len(self)} tasks>"

@@ -1,0 +1,123 @@
+"""What a worker has been handed and not begun: both ends must agree on what may go back."""
+
+from __future__ import annotations
+
+import pytest
+
+from jupyter_ray.local.protocol.messages import Execute
+from jupyter_ray.local.worker.backlog import Backlog
+
+
+def execute(name: str, kind: str = "task") -> Execute:
+    return Execute(name.encode(), kind, name, b"", "", [], 1)  # type: ignore[arg-type]
+
+
+class Worker:
+    """A backlog, and what it said."""
+
+    def __init__(self) -> None:
+        self.said: list[list[bytes]] = []
+        self.forgotten: list[str] = []
+        self.backlog = Backlog(self.said.append, lambda each: self.forgotten.append(each.name))
+
+    def put(self, *names: str) -> None:
+        for name in names:
+            self.backlog.put(execute(name))
+
+    def take(self) -> str | None:
+        got = self.backlog.get()
+        return None if got is None else got.name
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+def test_tasks_run_in_order(worker: Worker) -> None:
+    worker.put("1", "2")
+    worker.backlog.put_end()
+    taken = []
+    while (name := worker.take()) is not None:
+        taken.append(name)
+        worker.backlog.end_task(lambda: None)
+    assert taken == ["1", "2"]
+
+
+def test_what_stands_behind_a_running_task_goes_back(worker: Worker) -> None:
+    worker.put("1", "2", "3")
+    assert worker.take() == "1"
+    worker.backlog.recall()
+    assert worker.said == [[b"2", b"3"]]
+    assert worker.forgotten == ["2", "3"]
+    worker.backlog.recall()
+    assert worker.said[1:] == [[]]  # The runtime waits for the answer.
+
+
+def test_the_first_task_of_an_idle_worker_stays(worker: Worker) -> None:
+    worker.put("1")
+    worker.backlog.recall()
+    assert worker.said == [[]]
+    assert worker.take() == "1"
+
+
+def test_the_task_after_one_that_has_ended_stays(worker: Worker) -> None:
+    """The runtime takes it for begun as soon as it hears of the end."""
+    worker.put("1", "2", "3")
+    worker.take()
+    worker.backlog.end_task(lambda: None)
+    worker.backlog.recall()
+    assert worker.said == [[b"3"]]
+    worker.put("4")
+    assert worker.take() == "2"
+    worker.backlog.end_task(lambda: None)
+    assert worker.take() == "4"
+
+
+def test_tasks_bounce_while_one_waits(worker: Worker) -> None:
+    worker.put("1", "2")
+    worker.take()
+    worker.backlog.begin()
+    assert worker.said == [[b"2"]]
+    worker.put("3")
+    assert worker.said == [[b"2"], [b"3"]]
+    worker.backlog.end()
+    worker.put("4")
+    worker.backlog.end_task(lambda: None)
+    assert worker.take() == "4"
+
+
+def test_a_thread_that_outlives_its_task_and_waits(worker: Worker) -> None:
+    worker.put("1")
+    worker.take()
+    worker.backlog.begin()
+    worker.backlog.end_task(lambda: None)
+    worker.put("2", "3")  # 2 has begun, as the runtime sees it.
+    assert worker.said == [[b"3"]]
+    assert worker.take() == "2"
+
+
+def test_calls_of_an_actor_never_go_back(worker: Worker) -> None:
+    worker.backlog.put(execute("1", "method"))
+    worker.take()
+    worker.backlog.put(execute("2", "method"))
+    worker.backlog.begin()
+    worker.backlog.put(execute("3", "method"))
+    worker.backlog.recall()
+    assert worker.said == [[]]
+    worker.backlog.end_task(lambda: None)
+    assert worker.take() == "2"
+
+
+def test_a_cancelled_task_is_taken_out(worker: Worker) -> None:
+    worker.put("1", "2", "3")
+    worker.take()
+    worker.backlog.end_task(lambda: None)
+    for name in (b"3", b"2"):
+        found = worker.backlog.remove(name)
+        assert found is not None
+        assert found.task == name
+    assert worker.backlog.remove(b"1") is None
+    assert len(worker.backlog) == 0
+    worker.put("4")
+    assert worker.take() == "4"
