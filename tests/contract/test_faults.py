@@ -20,7 +20,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import exceptions
 from jupyter_ray.events import RuntimeReady
-from tests.contract.helpers import Log, eventually, is_running
+from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
 
 def test_a_killed_worker_is_noticed(start: Callable[..., Any], tmp_path: Path) -> None:
@@ -259,3 +259,26 @@ def test_a_script_prints_what_tasks_print_and_leaves_in_peace() -> None:
         assert f") complained {n}\n" in err
     assert "(speak pid=" in out
     assert "Traceback" not in err
+
+
+def test_a_task_that_exhausts_memory_is_ended_and_says_so(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RAY_WORKER_MEMORY", str(300 * 1024**2))
+    start(num_cpus=2)
+
+    @ray.remote(max_retries=0)
+    def greedy() -> None:
+        hoard = []
+        while True:
+            hoard.append(bytearray(8 * 1024**2))
+            time.sleep(0.005)
+
+    @ray.remote
+    def modest() -> int:
+        return 1
+
+    task = greedy.remote()
+    with pytest.raises(exceptions.OutOfMemoryError, match="greedy"):
+        ray.get(task, timeout=PATIENCE)
+    assert ray.get(modest.remote(), timeout=PATIENCE) == 1

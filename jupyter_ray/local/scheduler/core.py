@@ -58,6 +58,11 @@ class Scheduler:
         return events
 
     @property
+    def busy(self) -> bool:
+        """Whether anything may be running."""
+        return bool(self.state.tasks)
+
+    @property
     def wants_tick(self) -> bool:
         """Whether something may become due without a stimulus: give `Tick` some ten times a second while it is so."""
         state = self.state

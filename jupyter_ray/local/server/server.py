@@ -35,6 +35,7 @@ from jupyter_ray.local.scheduler.stimuli import (
     WorkerJoined,
     WorkerLost,
 )
+from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
 from jupyter_ray.local.server.processes import Processes
 from jupyter_ray.local.server.spill import spill
 from jupyter_ray.local.worker.setup import WorkerSetup
@@ -69,6 +70,10 @@ class Server:
         """With the number of events that each has had."""
         self._logs_only: set[Connection] = set()
         self._flush_planned = False
+        self._guard = Guard()
+        self._guarding = False
+        self._exhausted: dict[bytes, str] = {}
+        """Workers that the guard ended, and why."""
         self._exits: dict[bytes, str] = {}
         """Workers whose process has ended, and how, while their socket is still being read."""
         self._disk = config.spill_folder(session)
@@ -121,6 +126,8 @@ class Server:
             return
         if kind is m.Bind:
             self._bind = message  # type: ignore[assignment]
+            limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")  # type: ignore[union-attr]
+            self._guard.limit = int(limit) if limit.isdigit() else 0
         self.happen(Said(client, message))
 
     def left(self, connection: Connection) -> None:
@@ -154,7 +161,9 @@ class Server:
             self._lost(worker)
 
     def _lost(self, worker: bytes) -> None:
-        self.happen(WorkerLost(worker, self._exits.pop(worker)))
+        exit_reason = self._exits.pop(worker)
+        memory = self._exhausted.pop(worker, None)
+        self.happen(WorkerLost(worker, memory or exit_reason, out_of_memory=memory is not None))
         self._remove_unsealed(worker)
         self.flush()
 
@@ -173,6 +182,9 @@ class Server:
         events = scheduler.take_events()
         if events:
             self._record(events)
+        if not self._guarding and scheduler.busy:
+            self._guarding = True
+            self.loop.call_later(LOOK_SECONDS, self._look)
         if not self._ticking and scheduler.wants_tick:
             self._ticking = True
             self.loop.call_later(TICK_SECONDS, self._tick)
@@ -222,6 +234,18 @@ class Server:
     def _later(self, stimulus: Stimulus) -> None:
         self.happen(stimulus)
         self.flush()
+
+    def _look(self) -> None:
+        """End the largest worker if memory runs out; look again while something runs."""
+        self._guarding = self.scheduler.busy
+        if not self._guarding:
+            return
+        self.loop.call_later(LOOK_SECONDS, self._look)
+        workers = {each.pid: each.id for each in self.scheduler.state.workers.values() if each.tasks and each.pid}
+        found = self._guard.look(workers)
+        if found is not None and workers[found[0]] not in self._exhausted:
+            self._exhausted[workers[found[0]]] = found[1]
+            self.processes.kill(workers[found[0]])
 
     def _tick(self) -> None:
         self._ticking = False
