@@ -1,6 +1,9 @@
 /**
  * Places the nodes of the DAG. Pure and deterministic: the same graph always gets the same picture.
  *
+ * Parts that no link joins lie one below the other in the order of arrival, each in the direction that suits it. So a
+ * new call in the notebook moves nothing that is there, and one deep recursion does not turn all the rest.
+ *
  * Small graphs are laid out by dagre. It needs seconds for a thousand nodes, so large ones get columns by depth, in
  * linear time. The tasks inside an opened group lie in lanes, where each is placed once and never moved.
  */
@@ -39,14 +42,25 @@ export interface Box extends Point {
 export interface Route {
   readonly link: Link;
   readonly points: readonly Point[];
+  readonly direction: Direction;
 }
 
-export interface Layout {
-  readonly direction: Direction;
+interface Picture {
   readonly width: number;
   readonly height: number;
   readonly boxes: ReadonlyMap<string, Box>;
   readonly routes: readonly Route[];
+}
+
+export interface Layout extends Picture {
+  /** In which direction the part runs that a node belongs to. */
+  readonly directions: ReadonlyMap<string, Direction>;
+}
+
+/** Nodes that links join, in the order of arrival. */
+interface Part {
+  readonly nodes: NodeSize[];
+  readonly links: Link[];
 }
 
 export const DAGRE_LIMIT = 150;
@@ -72,7 +86,7 @@ function sound(nodes: readonly NodeSize[], links: readonly Link[]): Link[] {
   });
 }
 
-function byDagre(nodes: readonly NodeSize[], links: readonly Link[], direction: Direction): Layout {
+function byDagre({ nodes, links }: Part, direction: Direction): Picture {
   const graph = new dagre.graphlib.Graph({ multigraph: true });
   graph.setGraph({
     rankdir: direction,
@@ -104,9 +118,9 @@ function byDagre(nodes: readonly NodeSize[], links: readonly Link[], direction: 
   }
   const routes = links.map(link => {
     const { points } = graph.edge({ v: link.source, w: link.target, name: link.kind });
-    return { link, points: route(boxes, link, direction, points.slice(1, -1)) };
+    return { link, direction, points: route(boxes, link, direction, points.slice(1, -1)) };
   });
-  return { direction, boxes, routes, ...extent(boxes) };
+  return { boxes, routes, ...extent(boxes) };
 }
 
 /** The depth of each node: one more than that of its deepest source. Nodes of a cycle keep the depth reached before it. */
@@ -139,7 +153,7 @@ function depths(nodes: readonly NodeSize[], links: readonly Link[]): Map<string,
 }
 
 /** One rank per depth; across, the next free place that does not lie before the caller's. */
-function byDepth(nodes: readonly NodeSize[], links: readonly Link[], direction: Direction): Layout {
+function byDepth({ nodes, links }: Part, direction: Direction): Picture {
   const depth = depths(nodes, links);
   const caller = new Map<string, string>();
   for (const { source, target } of links) {
@@ -174,8 +188,12 @@ function byDepth(nodes: readonly NodeSize[], links: readonly Link[], direction: 
     );
     free[rank] = place + (horizontal ? height : width) + NODE_GAP;
   }
-  const routes = links.map(link => ({ link, points: route(boxes, link, direction, []) }));
-  return { direction, boxes, routes, ...extent(boxes) };
+  const routes = links.map(link => ({
+    link,
+    direction,
+    points: route(boxes, link, direction, [])
+  }));
+  return { boxes, routes, ...extent(boxes) };
 }
 
 function extent(boxes: ReadonlyMap<string, Box>): { width: number; height: number } {
@@ -212,29 +230,100 @@ function route(
   return [first, ...bends, last];
 }
 
-function place(nodes: readonly NodeSize[], links: readonly Link[], direction: Direction): Layout {
-  return (nodes.length <= DAGRE_LIMIT ? byDagre : byDepth)(nodes, links, direction);
+/** The parts of a graph, in the order of their first nodes. Each node's part is found by following `joined`. */
+function partsOf(nodes: readonly NodeSize[], links: readonly Link[]): Part[] {
+  const joined = new Map<string, string>();
+  const root = (id: string): string => {
+    let top = id;
+    for (let next = joined.get(top); next !== undefined; next = joined.get(top)) {
+      top = next;
+    }
+    // So that a long chain is followed only once.
+    for (let at = id; at !== top;) {
+      const next = joined.get(at) ?? top;
+      joined.set(at, top);
+      at = next;
+    }
+    return top;
+  };
+  for (const { source, target } of links) {
+    const [a, b] = [root(source), root(target)];
+    if (a !== b) {
+      joined.set(b, a);
+    }
+  }
+  const parts = new Map<string, Part>();
+  for (const node of nodes) {
+    const id = root(node.id);
+    const part = parts.get(id);
+    if (part === undefined) {
+      parts.set(id, { nodes: [node], links: [] });
+    } else {
+      part.nodes.push(node);
+    }
+  }
+  for (const link of links) {
+    parts.get(root(link.source))?.links.push(link);
+  }
+  return [...parts.values()];
+}
+
+function place(part: Part, direction: Direction): Picture {
+  const { length } = part.nodes;
+  return (length > 1 && length <= DAGRE_LIMIT ? byDagre : byDepth)(part, direction);
+}
+
+/**
+ * A side bar is narrow, so the direction is chosen that needs to be shrunk less to fit its width: shallow graphs run
+ * left to right, deep ones top to bottom. `previous` is kept unless the other has become much better.
+ */
+function placeBest(part: Part, previous: Direction): { picture: Picture; direction: Direction } {
+  const kept = place(part, previous);
+  if (kept.width <= NOMINAL_WIDTH) {
+    return { picture: kept, direction: previous };
+  }
+  const other = previous === 'LR' ? 'TB' : 'LR';
+  const turned = place(part, other);
+  const gain = kept.width / Math.max(turned.width, NOMINAL_WIDTH);
+  return gain > TURN_THRESHOLD
+    ? { picture: turned, direction: other }
+    : { picture: kept, direction: previous };
+}
+
+function lowered({ x, y, ...size }: Box, by: number): Box {
+  return { x, y: y + by, ...size };
 }
 
 /**
  * Lays out a graph.
  *
- * A side bar is narrow, so the direction is chosen that needs to be shrunk less to fit its width: shallow graphs run
- * left to right, deep ones top to bottom. `previous` keeps the direction unless the other has become much better.
+ * `previous` are the directions of the layout before, which are kept as long as they are good enough.
  */
 export function layoutGraph(
   nodes: readonly NodeSize[],
   links: readonly Link[],
-  previous: Direction | null = null
+  previous: ReadonlyMap<string, Direction> = new Map<string, Direction>()
 ): Layout {
-  const edges = sound(nodes, links);
-  const kept = place(nodes, edges, previous ?? 'LR');
-  if (kept.width <= NOMINAL_WIDTH) {
-    return kept;
+  const boxes = new Map<string, Box>();
+  const directions = new Map<string, Direction>();
+  const routes: Route[] = [];
+  let width = 2 * MARGIN;
+  let top = 0;
+  for (const part of partsOf(nodes, sound(nodes, links))) {
+    const before = previous.get(part.nodes[0]?.id ?? '') ?? 'LR';
+    const { picture, direction } = placeBest(part, before);
+    for (const [id, box] of picture.boxes) {
+      boxes.set(id, lowered(box, top));
+      directions.set(id, direction);
+    }
+    for (const { points, ...rest } of picture.routes) {
+      routes.push({ ...rest, points: points.map(({ x, y }) => ({ x, y: y + top })) });
+    }
+    width = Math.max(width, picture.width);
+    // A picture ends with its margin; the next one begins with its own.
+    top += picture.height - 2 * MARGIN + NODE_GAP;
   }
-  const turned = place(nodes, edges, kept.direction === 'LR' ? 'TB' : 'LR');
-  const gain = kept.width / Math.max(turned.width, NOMINAL_WIDTH);
-  return gain > TURN_THRESHOLD ? turned : kept;
+  return { boxes, directions, routes, width, height: Math.max(0, top - NODE_GAP) + 2 * MARGIN };
 }
 
 /**

@@ -72,24 +72,49 @@ describe('layoutGraph', () => {
   });
 
   it('runs shallow graphs to the right and deep ones down', () => {
-    expect(layoutGraph(nodes(5), tree(5, 4)).direction).toBe('LR');
-    expect(layoutGraph(nodes(50), chain(50)).direction).toBe('TB');
+    expect(layoutGraph(nodes(5), tree(5, 4)).directions.get('n0')).toBe('LR');
+    expect(layoutGraph(nodes(50), chain(50)).directions.get('n0')).toBe('TB');
   });
 
   it('does not turn back for a small gain', () => {
     const down = layoutGraph(nodes(8), chain(8));
-    expect(down.direction).toBe('TB');
-    expect(layoutGraph(nodes(4), chain(4), down.direction).direction).toBe('TB');
+    expect(down.directions.get('n0')).toBe('TB');
+    expect(layoutGraph(nodes(4), chain(4), down.directions).directions.get('n0')).toBe('TB');
+  });
+
+  it('turns only the part that is deep, and stacks the parts in the order of arrival', () => {
+    const all = nodes(30); // a single one, a chain of 20, a call of two
+    const deep = chain(20).map(({ kind }, i): Link => ({
+      source: `n${i + 1}`,
+      target: `n${i + 2}`,
+      kind
+    }));
+    const wide: Link[] = ['n26', 'n27'].map(target => ({ source: 'n25', target, kind: 'call' }));
+    const layout = layoutGraph(all, [...deep, ...wide]);
+    expect(['n0', 'n1', 'n25'].map(id => layout.directions.get(id))).toEqual(['LR', 'TB', 'LR']);
+    expect(layout.width).toBeLessThan(320);
+    const y = (id: string): number => layout.boxes.get(id)?.y ?? 0;
+    expect(y('n0')).toBeLessThan(y('n1'));
+    expect(y('n20')).toBeLessThan(y('n25'));
+    expect(overlaps(layout)).toBe(0);
+  });
+
+  it('moves nothing when something new comes', () => {
+    const before = layoutGraph(nodes(8), tree(8, 3));
+    const after = layoutGraph(nodes(9), tree(8, 3), before.directions);
+    for (const [id, box] of before.boxes) {
+      expect(after.boxes.get(id)).toEqual(box);
+    }
   });
 
   it('draws a caller before those it calls', () => {
     for (const count of [20, DAGRE_LIMIT + 50]) {
-      const layout = layoutGraph(nodes(count), tree(count, 4), 'LR');
-      for (const { link } of layout.routes) {
+      const layout = layoutGraph(nodes(count), tree(count, 4));
+      for (const { link, direction } of layout.routes) {
         const source = layout.boxes.get(link.source);
         const target = layout.boxes.get(link.target);
         const ahead =
-          layout.direction === 'LR'
+          direction === 'LR'
             ? (target?.x ?? 0) - (source?.x ?? 0)
             : (target?.y ?? 0) - (source?.y ?? 0);
         expect(ahead).toBeGreaterThan(0);

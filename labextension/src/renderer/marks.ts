@@ -227,7 +227,7 @@ function round(value: number): number {
   return Math.round(value * 10) / 10;
 }
 
-export function drawEdge(path: SVGElement, { link, points }: Route, direction: Direction): void {
+export function drawEdge(path: SVGElement, { link, points, direction }: Route): void {
   set(path, {
     class: `jr-Edge jr-mod-${link.kind}`,
     'data-edge': link.kind,

@@ -207,7 +207,7 @@ export class SceneBuilder {
       links.map(({ source, target, kind }) => [source, target, kind])
     ]);
     if (this._layout === null || topology !== this._topology) {
-      this._layout = layoutGraph(sizes, links, this._layout?.direction ?? null);
+      this._layout = layoutGraph(sizes, links, this._layout?.directions);
       this._topology = topology;
     }
     return this._layout;

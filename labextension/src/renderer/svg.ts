@@ -108,12 +108,17 @@ export class SvgRenderer implements GraphRenderer {
       return; // to set them again costs a layout of the whole picture
     }
     this._size = size;
+    const { node } = this;
+    const atEnd = node.scrollTop + node.clientHeight >= node.scrollHeight - 1;
     set(this._svg, {
       width: Math.ceil(width * scale),
       height: Math.ceil(height * scale),
       viewBox: `0 0 ${width} ${height}`,
       'data-grouped': String(grouped)
     });
+    if (atEnd) {
+      node.scrollTop = node.scrollHeight; // what is new comes last: who was looking at the end goes on to do so
+    }
   }
 
   private _scrollToRevealed(scene: Scene, scale: number): void {
@@ -192,8 +197,7 @@ export class SvgRenderer implements GraphRenderer {
 
   private _drawEdges(scene: Scene, seen: Box, selected: string | null): void {
     const kept = new Set<string>();
-    const { routes, direction } = scene.layout;
-    for (const route of routes) {
+    for (const route of scene.layout.routes) {
       if (!meets(around(route), seen)) {
         continue;
       }
@@ -206,10 +210,10 @@ export class SvgRenderer implements GraphRenderer {
         this._edgeMarks.set(key, mark);
         this._edges.append(mark.element);
       }
-      const look = `${direction} ${JSON.stringify(route.points)}`;
+      const look = `${route.direction} ${JSON.stringify(route.points)}`;
       if (mark.look !== look) {
         mark.look = look;
-        drawEdge(mark.element, route, direction);
+        drawEdge(mark.element, route);
       }
       choose(mark.element, selected !== null && (source === selected || target === selected));
     }
