@@ -15,7 +15,7 @@ from jupyter_ray.util.placement_group import (
 )
 
 if TYPE_CHECKING:
-    from jupyter_ray.util import queue
+    from jupyter_ray.util import accelerators, metrics, multiprocessing, queue, scheduling_strategies, state
     from jupyter_ray.util.actor_pool import ActorPool
     from jupyter_ray.util.check_serialize import inspect_serializability
     from jupyter_ray.util.helpers import (
@@ -41,6 +41,9 @@ _HELPERS = (
     "map_unordered",
     "register_serializer",
 )
+_MODULES = frozenset(
+    {"accelerators", "joblib", "metrics", "multiprocessing", "queue", "scheduling_strategies", "state"}
+)
 _HOME_OF = {
     "ActorPool": "actor_pool",
     "inspect_serializability": "check_serialize",
@@ -50,6 +53,7 @@ _HOME_OF = {
 __all__ = [
     "ActorPool",
     "PlacementGroup",
+    "accelerators",
     "as_completed",
     "deregister_serializer",
     "disable_log_once_globally",
@@ -61,19 +65,23 @@ __all__ = [
     "list_named_actors",
     "log_once",
     "map_unordered",
+    "metrics",
+    "multiprocessing",
     "placement_group",
     "placement_group_table",
     "queue",
     "register_serializer",
     "remove_placement_group",
+    "scheduling_strategies",
+    "state",
 ]
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name == "queue":
-        return importlib.import_module("jupyter_ray.util.queue")
+    if name in _MODULES:
+        return importlib.import_module(f"jupyter_ray.util.{name}")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'jupyter_ray.util' has no attribute {name!r}")

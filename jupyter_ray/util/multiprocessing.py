@@ -1,0 +1,418 @@
+"""``Pool``: the interface of `multiprocessing.Pool`, on actors. Source: Ray's ``ray.util.multiprocessing``.
+
+Differences from `multiprocessing.Pool`, which are Ray's: ``imap`` and ``imap_unordered`` yield an error as a value and
+go on; their input is read as results are taken, so it may be endless.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import TimeoutError
+from types import TracebackType
+from typing import Any
+
+from jupyter_ray.api.calls import put
+from jupyter_ray.api.cluster import cluster_resources
+from jupyter_ray.api.session import init, is_initialized
+from jupyter_ray.util.pool_workers import Batch, Call, Failed, Workers
+
+__all__ = ["AsyncResult", "IMapIterator", "Pool", "TimeoutError"]
+
+Callback = Callable[[Any], Any]
+
+_CHUNKS_PER_PROCESS = 4
+_AHEAD = 2
+"""Batches per process that `imap` starts before their results are asked for."""
+_log = logging.getLogger("jupyter_ray")
+
+
+class AsyncResult:
+    """What will come of `apply_async`, `map_async` or `starmap_async`.
+
+    Parameters
+    ----------
+    batches
+        How many batches there are.
+    single
+        The result is that of the only call, not a list.
+    callback, error_callback
+        Called, in a thread of their own, with the result or the error.
+    """
+
+    def __init__(
+        self, batches: int, single: bool, callback: Callback | None = None, error_callback: Callback | None = None
+    ) -> None:
+        self._parts: list[list[Any] | None] = [None] * batches
+        self._left = batches
+        self._single = single
+        self._callback = callback
+        self._error_callback = error_callback
+        self._event = threading.Event()
+        self._error: BaseException | None = None
+        self._value: Any = [] if not single else None
+        if not batches:
+            self._end()
+
+    def _take(self, index: int, results: list[Any]) -> None:
+        self._parts[index] = results
+        self._left -= 1
+        if self._left:
+            return
+        results = [result for part in self._parts for result in part or ()]
+        failed = next((result for result in results if isinstance(result, Failed)), None)
+        if failed is not None:
+            self._error = failed.error()
+        else:
+            self._value = results[0] if self._single else results
+        self._end()
+
+    def _end(self) -> None:
+        callback = self._callback if self._error is None else self._error_callback
+        if callback is None:
+            self._event.set()
+        else:
+            threading.Thread(target=self._call_back, args=(callback,), name="pool-callback", daemon=True).start()
+
+    def _call_back(self, callback: Callback) -> None:
+        try:
+            callback(self._value if self._error is None else self._error)
+        finally:
+            self._event.set()
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Return the result, or raise the error of the first call that failed.
+
+        Raises
+        ------
+        multiprocessing.TimeoutError
+            `timeout` seconds went by.
+        """
+        self.wait(timeout)
+        if not self._event.is_set():
+            raise TimeoutError(f"The result was not there after {timeout} s.")
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the result is there, or `timeout` seconds went by."""
+        self._event.wait(timeout)
+
+    def ready(self) -> bool:
+        """Tell whether the result is there."""
+        return self._event.is_set()
+
+    def successful(self) -> bool:
+        """Tell whether no call failed; ValueError while the result is not there."""
+        if not self.ready():
+            raise ValueError(f"{self!r} not ready")
+        return self._error is None
+
+    def __repr__(self) -> str:
+        return f"<AsyncResult: {'ready' if self.ready() else f'{self._left} of {len(self._parts)} batches to come'}>"
+
+
+class IMapIterator:
+    """The results of `imap` or `imap_unordered`, as they come. An error is a value like others."""
+
+    def __init__(self, batches: Iterator[list[Call]], submit: Callable[[list[Call], int, Any], None], ahead: int,
+                 ordered: bool) -> None:  # fmt: skip
+        self._batches = batches
+        self._submit = submit
+        self._ordered = ordered
+        self._changed = threading.Condition()
+        self._arrived: dict[int, list[Any]] = {}
+        self._buffer: collections.deque[Any] = collections.deque()
+        self._submitted = 0
+        self._taken = 0
+        for _ in range(ahead):
+            self._submit_next()
+
+    def _submit_next(self) -> None:
+        calls = next(self._batches, None)
+        if calls is not None:
+            self._submitted += 1
+            self._submit(calls, self._submitted - 1, self._take)
+
+    def _take(self, index: int, results: list[Any]) -> None:
+        with self._changed:
+            self._arrived[index] = results
+            self._changed.notify_all()
+
+    def _next_batch(self) -> list[Any] | None:
+        if not self._ordered:
+            return self._arrived.pop(next(iter(self._arrived))) if self._arrived else None
+        return self._arrived.pop(self._taken, None)
+
+    def next(self, timeout: float | None = None) -> Any:
+        """Return the next result; an error is returned, not raised.
+
+        Raises
+        ------
+        StopIteration
+            There are no more.
+        multiprocessing.TimeoutError
+            `timeout` seconds went by.
+        """
+        if not self._buffer:
+            if self._taken == self._submitted:
+                raise StopIteration
+            end = None if timeout is None else time.monotonic() + timeout
+            with self._changed:
+                while (results := self._next_batch()) is None:
+                    if not self._changed.wait(None if end is None else max(0.0, end - time.monotonic())):
+                        raise TimeoutError(f"The next result was not there after {timeout} s.")
+            self._taken += 1
+            self._buffer.extend(results)
+            self._submit_next()
+        result = self._buffer.popleft()
+        return result.error() if isinstance(result, Failed) else result
+
+    def __next__(self) -> Any:
+        return self.next()
+
+    def __iter__(self) -> IMapIterator:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<IMapIterator: {self._taken} of {self._submitted} batches taken>"
+
+
+class Pool:
+    """A pool of worker processes with the interface of `multiprocessing.Pool`.
+
+    Parameters
+    ----------
+    processes
+        How many; None: as many as the session has CPUs.
+    initializer, initargs
+        Called once in each process before its first call.
+    maxtasksperchild
+        Replace a process after so many batches.
+    context
+        Of no effect (multiprocessing's).
+    ray_address
+        Where to find a cluster if no session runs; None: start one here, of `processes` CPUs.
+    ray_remote_args
+        Options of the actors, such as ``{"num_cpus": 1}``. Without them the processes hold no CPU.
+
+    Raises
+    ------
+    ValueError
+        `processes` is less than 1, or more than the CPUs of the session.
+    """
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+        ray_address: str | None = None,
+        ray_remote_args: dict[str, Any] | None = None,
+    ) -> None:
+        if processes is not None and processes < 1:
+            raise ValueError("Number of processes must be at least 1.")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable.")
+        if maxtasksperchild is not None and maxtasksperchild < 1:
+            raise ValueError("maxtasksperchild must be a positive int or None.")
+        if context is not None:
+            _log.warning("The 'context' argument of Pool has no effect here; use 'ray_remote_args' for options.")
+        self._size = _processes(processes, ray_address)
+        options = {"num_cpus": 0, **(ray_remote_args or {})}
+        self._workers = Workers(self._size, options, maxtasksperchild, initializer, tuple(initargs or ()))
+        self._closed = False
+        self._stop = weakref.finalize(self, self._workers.abandon)
+
+    # --- one call ---
+
+    def apply(self, func: Callable[..., Any], args: Iterable[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        """Call `func` in a process of the pool; return its result or raise its error."""
+        return self.apply_async(func, args, kwargs).get()
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        callback: Callback | None = None,
+        error_callback: Callback | None = None,
+    ) -> AsyncResult:
+        """Call `func` in a process of the pool; return at once."""
+        self._check_running()
+        result = AsyncResult(1, True, callback, error_callback)
+        self._submit(func, _name(func), [(tuple(args or ()), kwargs or {})], 0, result._take)
+        return result
+
+    # --- many calls ---
+
+    def map(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = None) -> list[Any]:
+        """Call `func` with each item; return the results in order, or raise the error of the first that failed.
+
+        Parameters
+        ----------
+        func
+            Takes one item.
+        iterable
+            The items.
+        chunksize
+            Items that go to a process at once; None: some four batches per process.
+        """
+        result: list[Any] = self.map_async(func, iterable, chunksize).get()
+        return result
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        callback: Callback | None = None,
+        error_callback: Callback | None = None,
+    ) -> AsyncResult:
+        """As `map`; return at once."""
+        calls: list[Call] = [((item,), {}) for item in iterable]
+        return self._map(func, calls, chunksize, callback, error_callback)
+
+    def starmap(
+        self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
+    ) -> list[Any]:
+        """As `map`, with items that are the arguments of a call."""
+        result: list[Any] = self.starmap_async(func, iterable, chunksize).get()
+        return result
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callback | None = None,
+        error_callback: Callback | None = None,
+    ) -> AsyncResult:
+        """As `starmap`; return at once."""
+        calls: list[Call] = [(tuple(item), {}) for item in iterable]
+        return self._map(func, calls, chunksize, callback, error_callback)
+
+    def imap(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = 1) -> IMapIterator:
+        """Return an iterator of the results in order. Items are read as results are taken; errors are values."""
+        return self._imap(func, iterable, chunksize, ordered=True)
+
+    def imap_unordered(
+        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = 1
+    ) -> IMapIterator:
+        """As `imap`, in the order in which results come."""
+        return self._imap(func, iterable, chunksize, ordered=False)
+
+    def _map(
+        self,
+        func: Callable[..., Any],
+        calls: list[Call],
+        chunksize: int | None,
+        callback: Callback | None,
+        error_callback: Callback | None,
+    ) -> AsyncResult:
+        self._check_running()
+        size = _chunksize(chunksize) if chunksize is not None else -(-len(calls) // (self._size * _CHUNKS_PER_PROCESS))
+        batches = [calls[start : start + size] for start in range(0, len(calls), size or 1)]
+        result = AsyncResult(len(batches), False, callback, error_callback)
+        shared = put(func) if len(batches) > 1 else func
+        for index, batch in enumerate(batches):
+            self._submit(shared, _name(func), batch, index, result._take)
+        return result
+
+    def _imap(
+        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None, *, ordered: bool
+    ) -> IMapIterator:
+        self._check_running()
+        size = _chunksize(1 if chunksize is None else chunksize)
+        shared = put(func)
+
+        def submit(calls: list[Call], index: int, sink: Any) -> None:
+            self._submit(shared, _name(func), calls, index, sink)
+
+        return IMapIterator(_batches(iter(iterable), size), submit, _AHEAD * self._size, ordered)
+
+    def _submit(
+        self, func: Any, name: str, calls: list[Call], index: int, sink: Callable[[int, list[Any]], None]
+    ) -> None:
+        def done(results: list[Any], _pool: Pool = self) -> None:  # A pool lives until its results are there.
+            sink(index, results)
+
+        self._workers.submit(Batch(func, calls, done, name))
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Take no more calls; the processes end when those that were made are done."""
+        if not self._closed:
+            self._closed = True
+            self._workers.close()
+
+    def terminate(self) -> None:
+        """End the processes at once. Results that are not there become errors."""
+        self._closed = True
+        self._workers.terminate()
+
+    def join(self) -> None:
+        """Wait until the processes have ended; ValueError unless `close` or `terminate` was called."""
+        if not self._closed:
+            raise ValueError("Pool is still running")
+        self._workers.join()
+
+    def _check_running(self) -> None:
+        if self._closed:
+            raise ValueError("Pool not running")
+
+    def __enter__(self) -> Pool:
+        self._check_running()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.terminate()
+
+    def __reduce__(self) -> Any:
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
+
+    def __repr__(self) -> str:
+        return f"<Pool of {self._size} processes{', closed' if self._closed else ''}>"
+
+
+def _processes(processes: int | None, address: str | None) -> int:
+    """Return the number of processes, after starting a session if none runs."""
+    if not is_initialized():
+        address = address or os.environ.get("RAY_ADDRESS") or None
+        local = address in (None, "local")
+        init(address=address, num_cpus=processes if local else None)
+    cpus = int(cluster_resources().get("CPU", 0))
+    if processes is not None and processes > cpus:
+        raise ValueError(
+            f"Tried to start a pool with {processes} processes, but the session has only {cpus} CPUs. "
+            "Ask for fewer, or give init(num_cpus=...) more."
+        )
+    return processes or max(1, cpus)
+
+
+def _name(func: Any) -> str:
+    """Return what to call the tasks that call `func`."""
+    return f"Pool: {getattr(func, '__name__', type(func).__name__)}"
+
+
+def _chunksize(size: int) -> int:
+    if size < 1:
+        raise ValueError(f"Chunksize must be 1+, not {size}")
+    return size
+
+
+def _batches(items: Iterator[Any], size: int) -> Iterator[list[Call]]:
+    while batch := list(itertools.islice(items, size)):
+        yield [((item,), {}) for item in batch]

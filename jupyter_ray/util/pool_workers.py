@@ -1,0 +1,268 @@
+"""The processes of a `Pool`: actors, and the thread that hands them work.
+
+One thread owns all that changes; others put messages into its inbox. A batch goes to the process that has least to
+do. A process that died is replaced, and its batch fails.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import contextvars
+import dataclasses
+import pickle
+import queue
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+
+from jupyter_ray.api.calls import get, kill
+from jupyter_ray.api.remote import remote
+from jupyter_ray.api.session import session_engine
+from jupyter_ray.engine import registry
+from jupyter_ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
+
+_ENDED = "The session of this pool has ended. Make a new pool."
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclasses.dataclass(slots=True)
+class Failed:
+    """The error of one call, as it travels: `pickled` is None if it does not pickle."""
+
+    name: str
+    text: str
+    pickled: bytes | None
+
+    def error(self) -> BaseException:
+        """Return the error, with the remote traceback as its cause."""
+        told = RayTaskError(self.name, self.text)
+        if self.pickled is None:
+            return told
+        try:
+            error: BaseException = pickle.loads(self.pickled)
+        except Exception:
+            return told
+        if error.__cause__ is None:
+            error.__cause__ = told
+        return error
+
+    @classmethod
+    def of(cls, error: BaseException, name: str) -> Failed:
+        """Return the error of a call, from inside its ``except``."""
+        try:
+            pickled: bytes | None = cloudpickle.dumps(error)
+        except Exception:
+            pickled = None
+        return cls(name, "".join(traceback.format_exception(error)), pickled)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Batch:
+    """Calls that go to a process together. `sink` gets their results, `Failed` for those that raised."""
+
+    function: Any
+    """A function, or a reference to one."""
+    calls: list[Call]
+    sink: Callable[[list[Any]], None]
+    name: str
+    context: contextvars.Context = dataclasses.field(default_factory=contextvars.copy_context)
+    """Of whoever made the calls, for who asks which task or notebook cell that was."""
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Worker:
+    handle: Any
+    batch: Batch | None = None
+    """The one that it runs. It gets no second one: another process may be free sooner."""
+    left: int | None = None
+    """Batches that it may still get; None: any number."""
+
+
+class PoolActor:
+    """One process of a pool."""
+
+    def __init__(self, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]) -> None:
+        if initializer is not None:
+            initializer(*initargs)
+
+    def run(self, function: Callable[..., Any], calls: list[Call]) -> list[Any]:
+        """Return the results of the calls, `Failed` for those that raised."""
+        results: list[Any] = []
+        for args, kwargs in calls:
+            try:
+                results.append(function(*args, **kwargs))
+            except Exception as error:
+                results.append(Failed.of(error, getattr(function, "__name__", type(function).__name__)))
+        return results
+
+
+class Workers:
+    """The processes.
+
+    Parameters
+    ----------
+    size
+        How many.
+    options
+        Of the actors.
+    lifetime
+        Batches after which a process is replaced; None: never.
+    initializer, initargs
+        Called in each.
+
+    Raises
+    ------
+    RayActorError
+        The initializer failed.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        options: dict[str, Any],
+        lifetime: int | None,
+        initializer: Callable[..., Any] | None,
+        initargs: tuple[Any, ...],
+    ) -> None:
+        self._engine = session_engine()
+        self._class = remote(PoolActor).options(**options)
+        self._arguments = (initializer, initargs)
+        self._lifetime = lifetime
+        self._waiting: collections.deque[Batch] = collections.deque()
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._closing = False
+        self._ended = False
+        self._leaving: list[Any] = []
+        """References that are ready when a process has ended."""
+        self._workers = [self._start() for _ in range(size)]
+        try:
+            get([worker.handle.__ray_ready__.remote() for worker in self._workers])
+        except BaseException:
+            self._kill_all()
+            raise
+        self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        """Queue a batch."""
+        self._inbox.put(lambda: self._waiting.append(batch))
+
+    def close(self) -> None:
+        """End the processes when all is done."""
+
+        def closing() -> None:
+            self._closing = True
+
+        self._inbox.put(closing)
+
+    def terminate(self) -> None:
+        """End the processes at once."""
+        self.abandon()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def abandon(self) -> None:
+        """End the processes soon."""
+        self._inbox.put(self._terminate)
+
+    def join(self) -> None:
+        """Wait for the end."""
+        self._thread.join()
+        for ref in self._leaving:
+            with contextlib.suppress(RayError):
+                get(ref)
+
+    # --- in the thread ---
+
+    def _run(self) -> None:
+        while not self._ended:
+            self._inbox.get()()
+            self._serve()
+
+    def _serve(self) -> None:
+        if self._ended:
+            return
+        while self._waiting and (worker := self._free()) is not None:
+            self._hand(worker, self._waiting.popleft())
+        busy = self._waiting or any(worker.batch is not None for worker in self._workers)
+        if self._closing and not busy:
+            self._ended = True
+            for worker in self._workers:
+                self._let_go(worker)
+
+    def _start(self) -> _Worker:
+        return _Worker(self._class.remote(*self._arguments), left=self._lifetime)
+
+    def _free(self) -> _Worker | None:
+        return next((worker for worker in self._workers if worker.batch is None), None)
+
+    def _hand(self, worker: _Worker, batch: Batch) -> None:
+        try:
+            self._check_session()
+            method = worker.handle.run.options(name=batch.name)
+            future = _future(batch.context.run(method.remote, batch.function, batch.calls))
+        except Exception as error:  # Arguments that do not pickle, or a session that has ended.
+            batch.sink([Failed.of(error, batch.name)] * len(batch.calls))
+            return
+        worker.batch = batch
+        if worker.left is not None:
+            worker.left -= 1
+        future.add_done_callback(lambda done: self._inbox.put(lambda: self._done(worker, batch, done)))
+
+    def _done(self, worker: _Worker, batch: Batch, future: Any) -> None:
+        worker.batch = None
+        error = future.exception()
+        if error is None:
+            batch.sink(future.result())
+        else:
+            batch.sink([Failed.of(error, batch.name)] * len(batch.calls))
+        if isinstance(error, RayActorError):
+            self._replace(worker)
+        elif worker.left == 0:
+            self._replace(worker)
+            self._let_go(worker)
+
+    def _replace(self, worker: _Worker) -> None:
+        with contextlib.suppress(RayError):  # The session has ended: nothing will be run any more.
+            self._check_session()
+            self._workers[self._workers.index(worker)] = self._start()
+
+    def _let_go(self, worker: _Worker) -> None:
+        with contextlib.suppress(RayError):
+            self._check_session()
+            self._leaving.append(worker.handle.__ray_terminate__.remote())
+
+    def _terminate(self) -> None:
+        self._ended = True
+        self._kill_all()
+        lost = [worker.batch for worker in self._workers if worker.batch is not None]
+        for batch in [*lost, *self._waiting]:
+            error = RayError("The pool was terminated before this call was done.")
+            batch.sink([Failed.of(error, batch.name)] * len(batch.calls))
+
+    def _kill_all(self) -> None:
+        with contextlib.suppress(RayError):
+            self._check_session()
+            for worker in self._workers:
+                kill(worker.handle)
+
+    def _check_session(self) -> None:
+        """Raise if the session has ended; a call would start another one."""
+        if registry.current() is not self._engine or not self._engine.alive:
+            raise RaySystemError(_ENDED)
+
+    def __repr__(self) -> str:
+        busy = [worker for worker in self._workers if worker.batch is not None]
+        return f"<{len(self._workers)} workers, {len(busy)} busy, {len(self._waiting)} batches wait>"
+
+
+def _future(ref: Any) -> Any:
+    try:
+        return ref.future()
+    except RuntimeError as error:  # A reference without a session: it is ending just now.
+        raise RaySystemError(_ENDED) from error

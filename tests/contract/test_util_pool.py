@@ -1,0 +1,269 @@
+"""``ray.util.multiprocessing.Pool``."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.util.multiprocessing import Pool, TimeoutError
+from tests.contract.helpers import eventually, is_running
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture(scope="module")
+def pool(cluster: Any) -> Iterator[Pool]:
+    with Pool(3) as pool:
+        yield pool
+
+
+class Odd(Exception):
+    pass
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def picky(x: int) -> int:
+    if x % 2:
+        raise Odd(x)
+    return x
+
+
+def wait_for(path: str) -> str:
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return path
+
+
+def test_apply(pool: Pool) -> None:
+    def f(a: int, b: int = 0) -> tuple[int, int, int]:
+        return a, b, os.getpid()
+
+    assert pool.apply(f, (1,), {"b": 2})[:2] == (1, 2)
+    assert pool.apply(f, [3])[2] != os.getpid()
+    result = pool.apply_async(f, (4,))
+    assert result.get(timeout=30)[0] == 4
+    assert result.ready()
+    assert result.successful()
+
+
+def test_apply_raises_what_the_function_raised(pool: Pool) -> None:
+    with pytest.raises(Odd) as caught:
+        pool.apply(picky, (3,))
+    assert caught.value.args == (3,)
+    assert "in picky" in str(caught.value.__cause__)
+    result = pool.apply_async(picky, (5,))
+    result.wait(30)
+    assert not result.successful()
+
+
+def test_errors_that_do_not_pickle_arrive_as_text(pool: Pool) -> None:
+    def f() -> None:
+        error = ValueError("with a lock")
+        error.lock = threading.Lock()  # type: ignore[attr-defined]
+        raise error
+
+    with pytest.raises(ray.exceptions.RayTaskError, match="with a lock"):
+        pool.apply(f)
+
+
+@pytest.mark.parametrize("chunksize", [None, 1, 7, 100])
+def test_map_keeps_the_order(pool: Pool, chunksize: int | None) -> None:
+    assert pool.map(square, range(50), chunksize) == [x * x for x in range(50)]
+    assert pool.map(square, iter(range(5)), chunksize) == [0, 1, 4, 9, 16]
+    assert pool.map(square, [], chunksize) == []
+    with pytest.raises(Odd, match="1"):
+        pool.map(picky, range(6), chunksize)
+
+
+def test_starmap(pool: Pool) -> None:
+    assert pool.starmap(pow, [(2, 3), (3, 2)]) == [8, 9]
+    assert pool.starmap_async(max, zip(range(4), [9, 0, 9, 0], strict=True)).get() == [9, 1, 9, 3]
+
+
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_imap_gives_errors_as_values(pool: Pool, chunksize: int) -> None:
+    found = list(pool.imap(picky, range(10), chunksize))
+    assert found[::2] == [0, 2, 4, 6, 8]
+    assert [(type(error), error.args) for error in found[1::2]] == [(Odd, (x,)) for x in (1, 3, 5, 7, 9)]
+    unordered = list(pool.imap_unordered(picky, range(10), chunksize))
+    assert sorted(x for x in unordered if not isinstance(x, Odd)) == [0, 2, 4, 6, 8]
+    assert len(unordered) == 10
+
+
+def test_imap_reads_its_input_as_results_are_taken(pool: Pool) -> None:
+    read: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in itertools.count():
+            read.append(number)
+            yield number
+
+    assert list(itertools.islice(pool.imap(square, numbers()), 5)) == [0, 1, 4, 9, 16]
+    assert len(read) < 20
+
+
+def test_imap_unordered_does_not_wait_for_the_slow_one(pool: Pool, tmp_path: Path) -> None:
+    gate = tmp_path / "open"
+
+    def f(x: int) -> int:
+        if x == 0:
+            wait_for(str(gate))
+        return x
+
+    results = pool.imap_unordered(f, range(6))
+    assert sorted(next(results) for _ in range(5)) == [1, 2, 3, 4, 5]
+    with pytest.raises(TimeoutError):
+        results.next(timeout=0)
+    gate.touch()
+    assert results.next(timeout=30) == 0
+    with pytest.raises(StopIteration):
+        results.next()
+
+
+def test_timeouts(pool: Pool, tmp_path: Path) -> None:
+    gate = tmp_path / "open"
+    result = pool.apply_async(wait_for, (str(gate),))
+    with pytest.raises(multiprocessing.TimeoutError):
+        result.get(timeout=0.01)
+    assert not result.ready()
+    with pytest.raises(ValueError, match="not ready"):
+        result.successful()
+    gate.touch()
+    assert result.get() == str(gate)
+
+
+def test_callbacks(pool: Pool) -> None:
+    got: list[Any] = []
+    results = [
+        pool.apply_async(square, (3,), callback=got.append, error_callback=pytest.fail),
+        pool.map_async(square, [1, 2], callback=got.append),
+        pool.map_async(picky, [2, 3], callback=pytest.fail, error_callback=lambda error: got.append(error.args)),
+        pool.map_async(square, [], callback=got.append),
+    ]
+    for result in results:
+        result.wait(30)
+    assert sorted(map(str, got)) == ["(3,)", "9", "[1, 4]", "[]"]
+
+
+def test_a_process_that_dies_is_replaced(pool: Pool) -> None:
+    with pytest.raises(ray.exceptions.RayActorError):
+        pool.apply(os._exit, (1,))
+    assert pool.map(square, range(12), 1) == [x * x for x in range(12)]
+
+
+def test_unpicklable_arguments(pool: Pool) -> None:
+    with pytest.raises(TypeError, match="lock"):
+        pool.apply(square, (threading.Lock(),))
+    assert pool.apply(square, (2,)) == 4
+
+
+def test_the_initializer_runs_in_each_process() -> None:
+    def initialize(word: str) -> None:
+        os.environ["POOL_WORD"] = word
+
+    def read(_: int) -> tuple[int, str | None]:
+        return os.getpid(), os.environ.get("POOL_WORD")
+
+    with Pool(2, initializer=initialize, initargs=("hello",)) as pool:
+        assert {word for _, word in pool.map(read, range(20), 1)} == {"hello"}
+    with pytest.raises(ray.exceptions.RayActorError, match="ZeroDivisionError"):
+        Pool(1, initializer=lambda: 1 // 0)
+
+
+def test_processes_are_replaced_after_so_many_batches() -> None:
+    def pid(_: int) -> int:
+        return os.getpid()
+
+    with Pool(2, maxtasksperchild=1) as pool:
+        assert len(set(pool.map(pid, range(6), 1))) == 6
+    with Pool(2, maxtasksperchild=2) as pool:
+        pids = pool.map(pid, range(6), 1)
+        assert max(map(pids.count, pids)) <= 2
+
+
+def test_close_and_join(tmp_path: Path) -> None:
+    gate = tmp_path / "open"
+    pool = Pool(2)
+    pids = set(pool.map(lambda _: os.getpid(), range(20), 1))
+    with pytest.raises(ValueError, match="still running"):
+        pool.join()
+    result = pool.map_async(wait_for, [str(gate)] * 4, 1)
+    pool.close()
+    for call in (lambda: pool.apply(square, (1,)), lambda: pool.map(square, [1]), lambda: pool.imap(square, [1])):
+        with pytest.raises(ValueError, match="not running"):
+            call()
+    gate.touch()
+    pool.join()
+    assert result.get(timeout=0) == [str(gate)] * 4
+    eventually(lambda: not any(map(is_running, pids)))
+
+
+def test_terminate_ends_what_runs(tmp_path: Path) -> None:
+    pool = Pool(2)
+    pid = pool.apply(os.getpid)
+    results = [pool.apply_async(wait_for, (str(tmp_path / "never"),)) for _ in range(5)]
+    pool.terminate()
+    pool.join()
+    for result in results:
+        with pytest.raises(ray.exceptions.RayError, match="terminated"):
+            result.get(timeout=30)
+    eventually(lambda: not is_running(pid))
+
+
+def test_a_pool_that_nobody_has_ends() -> None:
+    pid = Pool(1).apply(os.getpid)
+    eventually(lambda: not is_running(pid))
+    assert Pool(1).map_async(square, range(9), 1).get(timeout=60) == [x * x for x in range(9)]
+
+
+def test_a_pool_inside_a_task() -> None:
+    @ray.remote
+    def f() -> list[int]:
+        with Pool(2) as pool:
+            return pool.map(square, range(5))
+
+    assert ray.get([f.remote() for _ in range(5)]) == [[0, 1, 4, 9, 16]] * 5
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Pool(0), "at least 1"),
+        (lambda: Pool(100), "only 4 CPUs"),
+        (lambda: Pool(1, maxtasksperchild=0), "positive"),
+        (lambda: Pool(1, ray_remote_args={"nonsense": 1}), "nonsense"),
+    ],
+)
+def test_bad_arguments(make: Callable[[], Pool], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_pools_do_not_travel(pool: Pool) -> None:
+    with pytest.raises(NotImplementedError, match="pickled"):
+        pickle.dumps(pool)
+    with pytest.raises(ValueError, match="1\\+"):
+        pool.map(square, [1], 0)
+
+
+def test_options_of_the_processes() -> None:
+    def held() -> dict[str, float]:
+        return ray.get_runtime_context().get_assigned_resources()
+
+    with Pool(2, ray_remote_args={"num_cpus": 1}) as pool:
+        assert pool.apply(held) == {"CPU": 1.0}
+        assert ray.available_resources()["CPU"] == 2.0
+    eventually(lambda: ray.available_resources().get("CPU") == 4.0)

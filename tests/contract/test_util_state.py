@@ -1,0 +1,287 @@
+"""``ray.util.state``: the session as tables; and ``ray.nodes``, ``ray.timeline``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.util import placement_group, remove_placement_group, state
+from tests.contract.helpers import eventually
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    return tmp_path / "open"
+
+
+@ray.remote
+def waits(gate: str) -> int:
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    return 1
+
+
+@ray.remote
+def passes(value: int) -> int:
+    return value
+
+
+@ray.remote
+def gets(refs: list[Any], wait: bool) -> int:
+    if wait:
+        ray.wait(refs)
+    return int(ray.get(refs[0]))
+
+
+@ray.remote
+def fails() -> None:
+    raise ValueError("as it should")
+
+
+@ray.remote
+class Counter:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def inc(self) -> int:
+        self.count += 1
+        return self.count
+
+    def hold(self, gate: str) -> None:
+        while not os.path.exists(gate):
+            time.sleep(0.01)
+
+
+def states(*refs: Any) -> list[str | None]:
+    found = [state.get_task(ref) for ref in refs]
+    return [None if task is None else task.state for task in found]
+
+
+def test_a_task_from_beginning_to_end(gate: Path) -> None:
+    running = waits.options(num_cpus=4).remote(str(gate))
+    queued = waits.options(num_cpus=3, name="second").remote(str(gate))
+    waiting = passes.remote(running)
+    eventually(lambda: states(running, queued, waiting) == ["RUNNING", "PENDING_NODE_ASSIGNMENT", "PENDING_ARGS_AVAIL"])
+    named = state.list_tasks(filters=[("name", "=", "second"), ("state", "!=", "FINISHED")], detail=True)
+    assert [task.task_id for task in named] == [queued.task_id().hex()]
+    assert named[0].func_or_class_name == "waits"
+    assert named[0].required_resources == {"CPU": 3.0}
+    assert named[0].end_time_ms is None
+    gate.touch()
+    assert ray.get([running, queued, waiting]) == [1, 1, 1]
+    eventually(lambda: states(running, queued, waiting) == ["FINISHED"] * 3)
+    task = state.get_task(running.task_id().hex())
+    assert task is not None
+    assert task.type == "NORMAL_TASK"
+    assert task["worker_pid"] in [worker.pid for worker in state.list_workers()]
+    assert task.worker_id in [worker.worker_id for worker in state.list_workers()]
+    assert task.node_id == ray.nodes()[0]["NodeID"]
+    assert task.job_id == ray.get_runtime_context().get_job_id()
+    assert task.creation_time_ms is not None
+    assert task.start_time_ms is not None
+    assert task.end_time_ms is not None
+    assert task.creation_time_ms <= task.start_time_ms <= task.end_time_ms
+    assert task.call_site is not None
+    assert "test_util_state" in task.call_site
+
+
+def test_blocked_tasks_say_in_what(gate: Path) -> None:
+    first = waits.remote(str(gate))
+    in_get, in_wait = gets.remote([first], False), gets.remote([first], True)
+    eventually(lambda: states(in_get, in_wait) == ["RUNNING_IN_RAY_GET", "RUNNING_IN_RAY_WAIT"])
+    gate.touch()
+    assert ray.get([in_get, in_wait]) == [1, 1]
+
+
+def test_failed_and_cancelled_tasks(gate: Path) -> None:
+    failed, crashed = fails.remote(), passes.options(name="crash", max_retries=0).remote(1)
+    with pytest.raises(ValueError, match="as it should"):
+        ray.get(failed)
+    ray.get(crashed)
+    cancelled = waits.remote(str(gate))
+    eventually(lambda: states(cancelled) == ["RUNNING"])
+    ray.cancel(cancelled)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(cancelled)
+    first, second = state.get_task(failed), state.get_task(cancelled)
+    assert first is not None
+    assert second is not None
+    assert (first.state, first.error_type) == ("FAILED", "TASK_EXECUTION_EXCEPTION")
+    assert "as it should" in str(first.error_message)
+    assert (second.state, second.error_type) == ("FAILED", "TASK_CANCELLED")
+    assert failed.task_id().hex() in [task.task_id for task in state.list_tasks(filters=[("STATE", "=", "failed")])]
+
+
+def test_a_crash_is_told() -> None:
+    @ray.remote(max_retries=0)
+    def crash() -> None:
+        os._exit(1)
+
+    ref = crash.remote()
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(ref)
+    task = state.get_task(ref)
+    assert task is not None
+    assert (task.state, task.error_type) == ("FAILED", "WORKER_DIED")
+
+
+def test_actors(gate: Path) -> None:
+    actor: Any = Counter.options(name="listed", num_cpus=1).remote()  # type: ignore[attr-defined]
+    held = actor.hold.remote(str(gate))
+    calls = [actor.inc.remote() for _ in range(3)]
+    eventually(lambda: states(held) == ["RUNNING"])
+    assert states(calls[-1])[0] in ("PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY", "SUBMITTED_TO_WORKER")
+    row = state.list_actors(filters=[("name", "=", "listed")], detail=True)[0]
+    assert (row.class_name, row.state, row.ray_namespace) == ("Counter", "ALIVE", "contract")
+    assert row.required_resources == {"CPU": 1.0}
+    assert row.pid in [worker.pid for worker in state.list_workers() if worker.worker_type == "WORKER"]
+    gate.touch()
+    assert ray.get(calls) == [1, 2, 3]
+    tasks = state.list_tasks(filters=[("actor_id", "=", row.actor_id)])
+    assert {(task.name, task.type) for task in tasks} == {
+        ("Counter.__init__", "ACTOR_CREATION_TASK"),
+        ("Counter.hold", "ACTOR_TASK"),
+        ("Counter.inc", "ACTOR_TASK"),
+    }
+    ray.kill(actor)
+
+    def dead() -> bool:
+        found = state.get_actor(row.actor_id)
+        return found is not None and found.state == "DEAD" and "kill()" in str(found.death_cause)
+
+    eventually(dead)
+    assert state.summarize_actors()["cluster"]["summary"]["Counter"]["state_counts"]["DEAD"] >= 1
+
+
+def test_objects() -> None:
+    ref = ray.put(b"x" * 200_000)
+    row = state.get_objects(ref.hex())[0]
+    assert row.object_size >= 200_000
+    assert row.reference_type == "PINNED_IN_MEMORY"
+    assert ref.hex() in [each.object_id for each in state.list_objects(limit=1000)]
+    made = passes.remote(1)
+    ray.get(made)
+    summary = state.summarize_objects()["cluster"]
+    assert summary["total_objects"] >= 2
+    assert any("test_util_state" in site for site in summary["summary"])
+    key = ref.hex()
+    del ref
+    eventually(lambda: not state.get_objects(key))
+
+
+def test_processes_machines_and_jobs() -> None:
+    drivers = state.list_workers(filters=[("worker_type", "=", "DRIVER")])
+    assert [row.pid for row in drivers] == [os.getpid()]
+    context = ray.get_runtime_context()
+    assert [row.worker_id for row in drivers] == [context.get_worker_id()]
+
+    @ray.remote
+    def own() -> tuple[str, int]:
+        return ray.get_runtime_context().get_worker_id(), os.getpid()
+
+    worker, pid = ray.get(own.remote())
+    found = state.get_worker(worker)
+    assert found is not None
+    assert (found.pid, found.is_alive) == (pid, True)
+    (node,) = state.list_nodes(detail=True)
+    assert (node.state, node.resources_total["CPU"]) == ("ALIVE", 4.0)
+    assert state.get_node(node.node_id) == node
+    (job,) = state.list_jobs()
+    assert (job.job_id, job.status) == (context.get_job_id(), "RUNNING")
+
+
+def test_placement_groups_are_listed() -> None:
+    group = placement_group([{"CPU": 1}], name="listed")
+    ray.get(group.ready())
+    row = state.get_placement_group(group.id.hex())
+    assert row is not None
+    assert (row.name, row.state) == ("listed", "CREATED")
+    remove_placement_group(group)
+    eventually(lambda: state.list_placement_groups(filters=[("name", "=", "listed")])[0].state == "REMOVED")
+
+
+def test_a_summary_of_tasks() -> None:
+    @ray.remote
+    def counted() -> None:
+        pass
+
+    ray.get([counted.remote() for _ in range(7)])
+    cluster = state.summarize_tasks()["cluster"]
+    row = next(row for name, row in cluster["summary"].items() if name.endswith("counted"))
+    assert row["type"] == "NORMAL_TASK"
+    assert row["state_counts"] == {"FINISHED": 7}
+    assert cluster["total_tasks"] >= 7
+
+
+def test_limits_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    ray.get([passes.remote(n) for n in range(5)])
+    with caplog.at_level(logging.WARNING, "jupyter_ray"):
+        assert len(state.list_tasks(limit=2)) == 2
+    assert "more than 2 rows" in caplog.text
+    assert state.list_tasks(limit=0) == []
+
+
+def test_detail_comes_on_request() -> None:
+    ray.get(passes.remote(1))
+    plain, full = state.list_tasks(limit=1)[0], state.list_tasks(limit=1, detail=True)[0]
+    assert plain.end_time_ms is None
+    assert full.end_time_ms is not None
+    assert plain.asdict()["task_id"] == full.get("task_id")
+    assert full.get("nothing", 3) == 3
+    with pytest.raises(KeyError):
+        full["nothing"]
+
+
+def test_the_same_from_inside_a_task() -> None:
+    @ray.remote
+    def look() -> list[str]:
+        own = ray.get_runtime_context().get_task_id()
+        found = state.get_task(own)
+        return [] if found is None else [found.state, found.name]
+
+    status, name = ray.get(look.remote())
+    assert status == "RUNNING"
+    assert name.endswith("look")
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ([("nonsense", "=", "1")], "Invalid filter key 'nonsense'"),
+        ([("state", ">", "1")], "predicate"),
+        ([("state", "=")], "A filter is"),
+    ],
+)
+def test_bad_filters(filters: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        state.list_tasks(filters=filters)
+    with pytest.raises(ValueError, match="negative"):
+        state.list_actors(limit=-1)
+
+
+def test_what_is_not_there() -> None:
+    assert state.get_task("00" * 24) is None
+    assert state.get_actor("not an id") is None
+    assert state.get_objects("00" * 28) == []
+    assert state.get_node("00") is None
+    assert state.list_tasks(filters=[("job_id", "=", "elsewhere")]) == []
+
+
+def test_the_timeline(tmp_path: Path) -> None:
+    ray.get([passes.options(name="drawn").remote(n) for n in range(3)])
+    rows = eventually(lambda: [row for row in ray.timeline() or [] if row["name"] == "drawn"])
+    assert len(rows) == 3
+    for row in rows:
+        assert (row["ph"], row["cat"]) == ("X", "task:execute")
+        assert row["dur"] >= 0
+    file = tmp_path / "timeline.json"
+    assert ray.timeline(str(file)) is None
+    assert file.read_text().startswith("[")
