@@ -50,6 +50,29 @@ export function short(count: number): string {
     : `${Math.floor(thousands)}k`;
 }
 
-export function clip(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+/** About how wide a name is, in pixels: at 11px and bold, in the widest of the usual fonts. */
+export function textWidth(text: string): number {
+  let width = 0;
+  for (const character of text) {
+    width += /[mwMW@%]/.test(character)
+      ? 11.2
+      : /[fijltrI.,:;!'|()[\] ]/.test(character)
+        ? 4.7
+        : /[A-Z]/.test(character)
+          ? 8.5
+          : 7.5;
+  }
+  return width;
+}
+
+/** The text, cut so that it is not wider than `width` pixels. */
+export function clip(text: string, width: number): string {
+  if (textWidth(text) <= width) {
+    return text;
+  }
+  let end = text.length - 1;
+  while (end > 1 && textWidth(text.slice(0, end)) + textWidth('…') > width) {
+    end--;
+  }
+  return `${text.slice(0, end)}…`;
 }

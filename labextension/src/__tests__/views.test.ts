@@ -118,6 +118,8 @@ describe('format', () => {
     expect([amount(1), amount(0.25), amount(2 ** 31, 'memory')]).toEqual(['1', '0.25', '2 GiB']);
     expect(demand({ CPU: 1, GPU: 0.5, memory: 0 })).toBe('1 CPU, 0.5 GPU');
     expect([7, 999, 1000, 1999, 35000].map(short)).toEqual(['7', '999', '1.0k', '1.9k', '35k']);
-    expect([clip('abc', 3), clip('abcd', 3)]).toEqual(['abc', 'ab…']);
+    expect([clip('abc', 25), clip('abcd', 25)]).toEqual(['abc', 'ab…']);
+    expect(clip('Illinois', 50)).toBe('Illinois');
+    expect(clip('mammoths', 50)).toBe('mamm…');
   });
 });

@@ -84,7 +84,7 @@ export function drawTask(
     role: 'button',
     'aria-label': label
   });
-  const text = clip(displayName(task), Math.floor((box.width - 30) / CHARACTER));
+  const text = clip(displayName(task), box.width - 31);
   g.replaceChildren(
     make('title', {}, `${label}\n${task.id}`),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
@@ -125,7 +125,7 @@ export function drawGroup(g: SVGElement, node: GroupNode, labels: Labels): void 
     'data-counts': JSON.stringify(group.counts)
   });
   const times = `×${short(total)}`;
-  const room = Math.floor((box.width - 20 - CHARACTER * times.length) / CHARACTER);
+  const room = box.width - 20 - CHARACTER * times.length;
   const children = [
     make('title', {}, `${title}\n${open ? labels.closeGroup : labels.openGroup}`),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
@@ -165,7 +165,11 @@ export function drawLanes(g: SVGElement, node: LaneBox, labels: Labels): void {
     make('title', {}, `${tally(node, labels)}\n${labels.closeGroup}`),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
     make('path', { class: 'jr-Node-twisty', d: 'M8 11h8l-4 5z' }),
-    make('text', { class: 'jr-Node-name', x: 21, y: 17 }, clip(displayName(group), 30)),
+    make(
+      'text',
+      { class: 'jr-Node-name', x: 21, y: 17 },
+      clip(displayName(group), box.width - 40 - CHARACTER * short(total).length)
+    ),
     make('text', { class: 'jr-Node-total', x: box.width - 8, y: 17 }, `×${short(total)}`)
   );
 }

@@ -3,6 +3,7 @@
  * calculated anew only when the topology changes; a change of state alone moves nothing.
  */
 
+import { textWidth } from '../format';
 import { Lanes, layoutGraph, type Box, type Layout, type Link, type NodeSize } from '../layout';
 import { TASK_STATES, type Group, type Task, type TaskState } from '../protocol';
 import type { RayState } from '../reducer';
@@ -110,7 +111,7 @@ export function displayName({ name, kind }: Task | Group): string {
 
 function taskWidth(task: Task): number {
   const name = displayName(task);
-  return Math.round(Math.min(112, Math.max(74, 34 + 6.6 * name.length)));
+  return Math.round(Math.min(120, Math.max(76, 34 + textWidth(name))));
 }
 
 /** Keeps the layout and the lanes from one state to the next. */
