@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import jupyter_ray as ray
@@ -282,3 +283,22 @@ def test_a_task_that_exhausts_memory_is_ended_and_says_so(
     with pytest.raises(exceptions.OutOfMemoryError, match="greedy"):
         ray.get(task, timeout=PATIENCE)
     assert ray.get(modest.remote(), timeout=PATIENCE) == 1
+
+
+def test_a_driver_that_only_warmed_up_and_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    program = """
+        import sys, time
+        from jupyter_ray.api import session
+        session.warm_up()
+        print("warm", flush=True)
+        time.sleep(1000)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+    ) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "warm\n"
+        eventually(lambda: len(psutil.Process(driver.pid).children(recursive=True)) >= 2)
+        family = [each.pid for each in psutil.Process(driver.pid).children(recursive=True)]
+        driver.kill()
+    eventually(lambda: not any(is_running(pid) for pid in family))

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -343,11 +344,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert kept or gpu or not state.tasks, list(state.tasks.values())
 
 
-TestScheduler = SchedulerMachine.TestCase
+TestScheduler = pytest.mark.timeout(900)(SchedulerMachine.TestCase)
 # The same programs each time, so that a red suite means a change; JUPYTER_RAY_FUZZ=1000 looks for new ones.
 FUZZ = int(os.environ.get("JUPYTER_RAY_FUZZ", "0"))
 TestScheduler.settings = settings(
-    max_examples=FUZZ or 60,
+    max_examples=FUZZ or 40,
     stateful_step_count=40,
     deadline=None,
     derandomize=not FUZZ,

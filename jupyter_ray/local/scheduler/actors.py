@@ -64,6 +64,7 @@ def enqueue_call(step: Step, actor: ActorRecord, task: TaskRecord, *, front: boo
         queue.appendleft(task)
     else:
         queue.append(task)
+    task.enqueued = True
     actor.queued += 1
     step.pump[actor] = None
 
@@ -121,7 +122,7 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
     while queues and skipped < len(queues) and len(actor.handed) < window:
         caller, queue = next(iter(queues.items()))
         del queues[caller]
-        while queue and queue[0].state is not TaskState.READY and queue[0].state is not TaskState.WAITING:
+        while queue and not queue[0].enqueued:
             queue.popleft()  # It was cancelled.
         if not queue:
             continue
@@ -132,6 +133,7 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
             continue
         skipped = 0
         queue.popleft()
+        task.enqueued = False
         actor.queued -= 1
         task.worker = actor.worker
         assert actor.worker is not None
@@ -177,11 +179,9 @@ def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
             for candidate in actor.handed.values():
                 if candidate.state is TaskState.ASSIGNED:
                     begin(step, candidate)
-    elif task.state in (TaskState.READY, TaskState.WAITING):
-        queue = actor.queues.get(task.client.id)
-        if queue is not None and task in queue:
-            queue.remove(task)
-            actor.queued -= 1
+    elif task.enqueued:
+        task.enqueued = False
+        actor.queued -= 1
     step.pump[actor] = None
 
 
@@ -229,6 +229,9 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
         actor.allocation = None
     for task in list(actor.calls.values()):
         step.agenda.append((task, "actor_died", actor.death))
+    for queue in actor.queues.values():
+        for task in queue:
+            task.enqueued = False
     actor.queues.clear()
     actor.queued = 0
     creation = actor.spec.creation

@@ -99,9 +99,8 @@ def _workers(state: State) -> None:
 
 def _actors(state: State) -> None:
     for actor in state.actors.values():
-        assert actor.queued == sum(
-            1 for queue in actor.queues.values() for task in queue if task.state in (TaskState.READY, TaskState.WAITING)
-        ), f"{actor!r} miscounts its queue"
+        queued = sum(task.enqueued for queue in actor.queues.values() for task in queue)
+        assert actor.queued == queued, f"{actor!r} miscounts its queue: {queued} are there"
         if actor.state is ActorState.DEAD:
             assert actor.allocation is None, f"{actor!r} is dead and holds something"
             assert not actor.calls, f"{actor!r} is dead and has calls"

@@ -85,6 +85,8 @@ class TaskRecord:
     blocking: int = 0
     """Requests of this task that are not answered."""
     actor: ActorRecord | None = None
+    enqueued: bool = False
+    """It is in its actor's queue. Taking it out from the middle would cost a search, so a queue may hold more."""
     items: int = 0
     """Items yielded so far, for a stream."""
     stream_open: bool = True

@@ -59,6 +59,7 @@ class Server:
         self.scheduler = Scheduler(os.getpid())
         self.connections: dict[bytes, Connection] = {}
         self.driver: bytes | None = None
+        self._first: Connection | None = None
         self._dirty: dict[Connection, None] = {}
         self._bind: m.Bind | None = None
         self._ended: asyncio.Future[None] = loop.create_future()
@@ -101,6 +102,11 @@ class Server:
         if not self._ended.done():
             self._ended.set_result(None)
 
+    def met(self, connection: Connection) -> None:
+        """A process of this user connected. The driver, which started us, is the first."""
+        if self._first is None:
+            self._first = connection
+
     # --- stimuli ---------------------------------------------------------------------------------------------
 
     def joined(self, connection: Connection, hello: m.Hello) -> None:
@@ -135,6 +141,8 @@ class Server:
         client = connection.client
         self._subscribers.pop(connection, None)
         self._logs_only.discard(connection)
+        if client is None and connection is self._first:
+            self.end()  # The driver, gone before it said a word: it had only warmed us up.
         if client is None or self.connections.get(client) is not connection:
             return
         del self.connections[client]
@@ -374,6 +382,8 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("socket")
         if peer is not None and _peer_uid(peer) not in (None, os.getuid()):
             self._transport.abort()
+        else:
+            self._server.met(self)
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
