@@ -1,0 +1,65 @@
+"""The tutorials as a reader runs them: opened in JupyterLab with the panel beside them, Run All, and looked at."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.ui.lab_page import LabPage
+from tests.ui.panel_view import look
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+# All that the panel has shown: the tutorials end with `%ray stop`, and some of their tasks are over in milliseconds.
+WATCH = """() => {
+    window.shown = {names: {}, runtime: {}, actors: {}, lent: 0};
+    const note = () => {
+        const panel = document.querySelector('.jr-Panel');
+        const each = (id, see) => panel.querySelectorAll(`[data-testid="${id}"]`).forEach(node => see(node.dataset));
+        each('jr-task', data => { window.shown.names[data.taskName] = true; });
+        each('jr-group', data => { window.shown.names[data.name] = true; });
+        each('jr-actor', data => { window.shown.actors[data.class] = true; });
+        each('jr-lent', () => { window.shown.lent += 1; });
+        each('jr-runtime-state', data => { window.shown.runtime[data.state] = true; });
+    };
+    new MutationObserver(note).observe(document.querySelector('.jr-Panel'),
+        {subtree: true, childList: true, attributes: true});
+    note();
+}"""
+
+TASKS = {
+    "01-nested-tasks": {"square", "f", "g", "h", "area", "add", "hits", "greet", "divide"},
+    "02-resources": {"train", "infer", "solve", "f", "g", "depth", "merge_sort", "inner", "outer", "patient"},
+    "03-actor-handles": {"inc", "add_ten", "f", "worker", "push"},
+}
+ACTORS = {"03-actor-handles": {"Counter", "Clicker", "ParameterServer"}}
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))])
+def test_a_tutorial_run_by_hand(ui: LabPage, name: str) -> None:
+    source = NOTEBOOKS / f"{name}.ipynb"
+    shutil.copy(source, ui.server.root)
+    ui.page.set_viewport_size({"width": 1400, "height": 3000})  # the graph draws what is in sight: that should be all
+    ui.open_notebook(source.name)
+    ui.show_panel()
+    ui.page.evaluate(WATCH)
+    ui.run_all()
+
+    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
+    for index, cell in enumerate(cells):
+        if cell["cell_type"] == "code":
+            assert ui.execution_count(index) is not None, f"cell {index} was not run"
+            failed = [output for output in ui.cell_outputs(index) if output["output_type"] == "error"]
+            meant = "raises-exception" in cell["metadata"].get("tags", [])
+            assert bool(failed) == meant, f"cell {index} ended with {ui.cell_text(index)}"
+    shown = ui.page.evaluate("() => window.shown")
+    assert shown["names"], "the panel never showed a task"
+    assert TASKS.get(name, set()) <= set(shown["names"]), sorted(shown["names"])
+    assert ACTORS.get(name, set()) <= set(shown["actors"])
+    assert {"absent", "ready", "stopped"} <= set(shown["runtime"])
+    assert name != "02-resources" or shown["lent"], "the panel never showed that a task lent its CPU"
+    ui.wait_until(lambda: look(ui).state == "stopped", 20, "the panel to say that the runtime has ended")
+    ui.screenshot(f"tutorial-{name}")
