@@ -155,9 +155,10 @@ def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Alloc
     task.worker = worker
     task.allocation = allocation
     worker.tasks[task.id] = task
-    worker.queue = queue
-    queue.workers[worker] = None
-    if task.actor is not None:
+    if task.actor is None:
+        worker.queue = queue
+        queue.workers[worker] = None
+    else:
         worker.actor = task.actor
         task.actor.worker = worker
         task.actor.allocation = allocation
