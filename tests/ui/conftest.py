@@ -87,6 +87,7 @@ def open_lab(
     yield open_one
     errors = [error for lab in pages for error in lab.console_errors()]
     lab_server.shut_down_kernels()
+    lab_server.reset_settings()
     if errors and not request.node.stash.get(_failed, False):
         pytest.fail("the browser's console showed errors:\n  " + "\n  ".join(errors), pytrace=False)
 

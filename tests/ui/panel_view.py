@@ -141,11 +141,14 @@ def look(ui: LabPage) -> Picture:
 
 
 def wait(ui: LabPage, check: Callable[[Picture], object], timeout: float = 20) -> Picture:
-    """Wait until `check` accepts the picture, by returning something true or raising no AssertionError."""
+    """Wait until `check` accepts the picture: returns True or None. What it looks up may be missing at first."""
 
     def accepted() -> Picture | None:
         picture = look(ui)
-        return picture if check(picture) in (None, True) else None
+        try:
+            return picture if check(picture) in (None, True) else None
+        except LookupError as error:
+            raise AssertionError(f"not there: {error!r}") from None
 
     try:
         return ui.wait_until(accepted, timeout, "the panel to show it")

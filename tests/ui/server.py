@@ -48,10 +48,7 @@ class JupyterServer:
         self.token = secrets.token_hex(16)
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
-        for name, values in SETTINGS.items():
-            path = folder / "settings" / f"{name}.jupyterlab-settings"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(values))
+        self.reset_settings()
 
     def __repr__(self) -> str:
         state = "down" if self._process is None else f"pid {self._process.pid}"
@@ -110,6 +107,16 @@ class JupyterServer:
                 except urllib.error.HTTPError as error:
                     if error.code not in (404, 410):  # it has just gone by itself
                         raise
+
+    def reset_settings(self) -> None:
+        """Forget what a test has set, such as a theme."""
+        folder = self.folder / "settings"
+        for path in folder.rglob("*.jupyterlab-settings"):
+            path.unlink()
+        for name, values in SETTINGS.items():
+            path = folder / f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values))
 
     def tail(self, lines: int = 60) -> str:
         """Return the end of its log."""
