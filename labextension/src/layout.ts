@@ -1,8 +1,9 @@
 /**
  * Places the nodes of the DAG. Pure and deterministic: the same graph always gets the same picture.
  *
- * Parts that no link joins lie one below the other in the order of arrival, each in the direction that suits it. So a
- * new call in the notebook moves nothing that is there, and one deep recursion does not turn all the rest.
+ * Parts that no link joins lie one below the other in the order of arrival, each in the direction that suits it; nodes
+ * without links fill rows. So a new call in the notebook moves nothing that is there, a part that grows only pushes down
+ * what lies below it, and one deep recursion does not turn all the rest.
  *
  * Small graphs are laid out by dagre. It needs seconds for a thousand nodes, so large ones get columns by depth, in
  * linear time. The tasks inside an opened group lie in lanes, where each is placed once and never moved.
@@ -53,11 +54,15 @@ interface Picture {
 }
 
 export interface Layout extends Picture {
+  /** The width that it was made for. */
+  readonly available: number;
   /** In which direction the part runs that a node belongs to. */
   readonly directions: ReadonlyMap<string, Direction>;
+  /** The parts as they were placed, so that the next layout need not place again those that are still the same. */
+  readonly pictures: ReadonlyMap<string, Picture>;
 }
 
-/** Nodes that links join, in the order of arrival. */
+/** Nodes that links join, or a run of nodes without any links, in the order of arrival. */
 interface Part {
   readonly nodes: NodeSize[];
   readonly links: Link[];
@@ -67,10 +72,14 @@ export const DAGRE_LIMIT = 150;
 const MARGIN = 8;
 const NODE_GAP = 8;
 const RANK_GAP = { LR: 22, TB: 20 } as const;
-/** The width that the choice of a direction aims at: that of a narrow side bar. */
-const NOMINAL_WIDTH = 320;
-/** How much better the other direction must be before a picture is turned. */
-const TURN_THRESHOLD = 1.5;
+/** Between parts: more than inside them, so that the eye sees what belongs together. */
+const PART_GAP = 14;
+/** That of a narrow side bar. */
+export const NOMINAL_WIDTH = 320;
+/** How far a picture may be shrunk to fit, and stay legible. */
+export const SHRINK_AT_MOST = 0.8;
+/** How much narrower the other direction must be before a part that does not fit is turned. */
+const TURN_THRESHOLD = 1.25;
 
 /** Only links between two nodes that are there, each once, and none from a node to itself. */
 function sound(nodes: readonly NodeSize[], links: readonly Link[]): Link[] {
@@ -230,6 +239,25 @@ function route(
   return [first, ...bends, last];
 }
 
+/** Nodes without links, in rows that are as wide as there is room. */
+function inRows(nodes: readonly NodeSize[], available: number): Picture {
+  const boxes = new Map<string, Box>();
+  let x = MARGIN;
+  let y = MARGIN;
+  let tallest = 0;
+  for (const { id, width, height } of nodes) {
+    if (x > MARGIN && x + width + MARGIN > available) {
+      x = MARGIN;
+      y += tallest + NODE_GAP;
+      tallest = 0;
+    }
+    boxes.set(id, { x, y, width, height });
+    x += width + NODE_GAP;
+    tallest = Math.max(tallest, height);
+  }
+  return { boxes, routes: [], ...extent(boxes) };
+}
+
 /** The parts of a graph, in the order of their first nodes. Each node's part is found by following `joined`. */
 function partsOf(nodes: readonly NodeSize[], links: readonly Link[]): Part[] {
   const joined = new Map<string, string>();
@@ -265,65 +293,92 @@ function partsOf(nodes: readonly NodeSize[], links: readonly Link[]): Part[] {
   for (const link of links) {
     parts.get(root(link.source))?.links.push(link);
   }
-  return [...parts.values()];
+  return gathered(parts.values());
+}
+
+/** Puts nodes without links that follow one another together. */
+function gathered(parts: Iterable<Part>): Part[] {
+  const result: Part[] = [];
+  for (const part of parts) {
+    const last = result.at(-1);
+    if (part.links.length === 0 && last?.links.length === 0) {
+      last.nodes.push(...part.nodes);
+    } else {
+      result.push(part);
+    }
+  }
+  return result;
 }
 
 function place(part: Part, direction: Direction): Picture {
-  const { length } = part.nodes;
-  return (length > 1 && length <= DAGRE_LIMIT ? byDagre : byDepth)(part, direction);
+  return (part.nodes.length <= DAGRE_LIMIT ? byDagre : byDepth)(part, direction);
 }
 
 /**
- * A side bar is narrow, so the direction is chosen that needs to be shrunk less to fit its width: shallow graphs run
- * left to right, deep ones top to bottom. `previous` is kept unless the other has become much better.
+ * A part runs from left to right, unless it does not fit and is clearly narrower the other way. Once turned, it stays so
+ * while that fits, because to turn it back would move all of it.
  */
-function placeBest(part: Part, previous: Direction): { picture: Picture; direction: Direction } {
-  const kept = place(part, previous);
-  if (kept.width <= NOMINAL_WIDTH) {
-    return { picture: kept, direction: previous };
+function bestDirection(
+  available: number,
+  before: Direction,
+  widthOf: (direction: Direction) => number
+): Direction {
+  const width = widthOf(before);
+  if (width * SHRINK_AT_MOST <= available) {
+    return before;
   }
-  const other = previous === 'LR' ? 'TB' : 'LR';
-  const turned = place(part, other);
-  const gain = kept.width / Math.max(turned.width, NOMINAL_WIDTH);
-  return gain > TURN_THRESHOLD
-    ? { picture: turned, direction: other }
-    : { picture: kept, direction: previous };
-}
-
-function lowered({ x, y, ...size }: Box, by: number): Box {
-  return { x, y: y + by, ...size };
+  const other = before === 'LR' ? 'TB' : 'LR';
+  return width > TURN_THRESHOLD * widthOf(other) ? other : before;
 }
 
 /**
  * Lays out a graph.
  *
- * `previous` are the directions of the layout before, which are kept as long as they are good enough.
+ * `available` is the width there is to fill. `previous` is the layout before: its directions are kept while the width is
+ * the same and they are good enough.
  */
 export function layoutGraph(
   nodes: readonly NodeSize[],
   links: readonly Link[],
-  previous: ReadonlyMap<string, Direction> = new Map<string, Direction>()
+  available = NOMINAL_WIDTH,
+  previous: Layout | null = null
 ): Layout {
   const boxes = new Map<string, Box>();
   const directions = new Map<string, Direction>();
+  const pictures = new Map<string, Picture>();
   const routes: Route[] = [];
+  const before = previous?.available === available ? previous.directions : null;
   let width = 2 * MARGIN;
-  let top = 0;
+  let top = MARGIN;
   for (const part of partsOf(nodes, sound(nodes, links))) {
-    const before = previous.get(part.nodes[0]?.id ?? '') ?? 'LR';
-    const { picture, direction } = placeBest(part, before);
-    for (const [id, box] of picture.boxes) {
-      boxes.set(id, lowered(box, top));
+    const name = JSON.stringify(part);
+    const picture = (direction: Direction): Picture => {
+      const key = `${direction} ${name}`;
+      const made = pictures.get(key) ?? previous?.pictures.get(key) ?? place(part, direction);
+      pictures.set(key, made);
+      return made;
+    };
+    const isRows = part.links.length === 0;
+    const direction = isRows
+      ? 'LR'
+      : bestDirection(
+          available,
+          before?.get(part.nodes[0]?.id ?? '') ?? 'LR',
+          each => picture(each).width
+        );
+    const chosen = isRows ? inRows(part.nodes, available) : picture(direction);
+    const down = top - MARGIN;
+    for (const [id, { x, y, ...size }] of chosen.boxes) {
+      boxes.set(id, { x, y: y + down, ...size });
       directions.set(id, direction);
     }
-    for (const { points, ...rest } of picture.routes) {
-      routes.push({ ...rest, points: points.map(({ x, y }) => ({ x, y: y + top })) });
+    for (const { points, ...rest } of chosen.routes) {
+      routes.push({ ...rest, points: points.map(({ x, y }) => ({ x, y: y + down })) });
     }
-    width = Math.max(width, picture.width);
-    // A picture ends with its margin; the next one begins with its own.
-    top += picture.height - 2 * MARGIN + NODE_GAP;
+    width = Math.max(width, chosen.width);
+    top += chosen.height - 2 * MARGIN + PART_GAP;
   }
-  return { boxes, directions, routes, width, height: Math.max(0, top - NODE_GAP) + 2 * MARGIN };
+  return { available, boxes, directions, pictures, routes, width, height: extent(boxes).height };
 }
 
 /**

@@ -79,7 +79,8 @@ describe('layoutGraph', () => {
   it('does not turn back for a small gain', () => {
     const down = layoutGraph(nodes(8), chain(8));
     expect(down.directions.get('n0')).toBe('TB');
-    expect(layoutGraph(nodes(4), chain(4), down.directions).directions.get('n0')).toBe('TB');
+    expect(layoutGraph(nodes(4), chain(4), 320, down).directions.get('n0')).toBe('TB');
+    expect(layoutGraph(nodes(4), chain(4), 330, down).directions.get('n0')).toBe('LR');
   });
 
   it('turns only the part that is deep, and stacks the parts in the order of arrival', () => {
@@ -99,9 +100,82 @@ describe('layoutGraph', () => {
     expect(overlaps(layout)).toBe(0);
   });
 
+  it('turns only what does not fit', () => {
+    const directions = [150, 300, 500].map(width =>
+      layoutGraph(nodes(4), chain(4), width).directions.get('n3')
+    );
+    expect(directions).toEqual(['TB', 'TB', 'LR']);
+    expect(layoutGraph(nodes(9), tree(9, 8), 150).directions.get('n0')).toBe('LR');
+  });
+
+  it('puts nodes without links in rows that are as wide as there is room', () => {
+    for (const [available, rows] of [
+      [60, 40],
+      [285, 14],
+      [485, 8],
+      [5000, 1]
+    ] as const) {
+      const layout = layoutGraph(nodes(40), [], available);
+      expect(overlaps(layout)).toBe(0);
+      expect(layout.width).toBeLessThanOrEqual(Math.max(available, 96));
+      expect(new Set([...layout.boxes.values()].map(({ y }) => y)).size).toBe(rows);
+    }
+  });
+
+  it('puts nodes without links where they come in the order of arrival', () => {
+    const layout = layoutGraph(nodes(7), [{ source: 'n2', target: 'n4', kind: 'call' }], 300);
+    const y = nodes(7).map(({ id }) => layout.boxes.get(id)?.y ?? 0);
+    expect(y[0]).toBe(y[1]);
+    expect(y[2]).toBeGreaterThan(y[1] ?? 0);
+    expect(y[4]).toBe(y[2]);
+    expect(y[3]).toBeGreaterThan(y[2] ?? 0);
+    expect(y[6]).toBe(y[3]);
+    const left = ['n0', 'n2', 'n3'].map(id => layout.boxes.get(id)?.x);
+    expect(new Set(left).size).toBe(1);
+  });
+
+  it('never moves what is there when more comes one by one', () => {
+    // Calls of their own, and calls that make two each, in turns; then the last ones make more.
+    const all = nodes(120);
+    const links = all.flatMap((_, i): Link[] =>
+      i % 6 > 3 ? [{ source: `n${i - (i % 6) + 3}`, target: `n${i}`, kind: 'call' }] : []
+    );
+    let before: Layout | null = null;
+    for (let count = 6; count <= 120; count += 6) {
+      const layout: Layout = layoutGraph(all.slice(0, count), links, 300, before);
+      for (const [id, box] of before?.boxes ?? []) {
+        expect(layout.boxes.get(id)).toEqual(box);
+      }
+      expect(layout.height).toBeGreaterThan(before?.height ?? 0);
+      before = layout;
+    }
+    // The same in one go.
+    expect(layoutGraph(all, links, 300)).toEqual(before);
+  });
+
+  it('only pushes down what lies below a part that grows', () => {
+    const all = nodes(12);
+    const call = (i: number): Link => ({ source: 'n2', target: `n${i}`, kind: 'call' });
+    const other: Link = { source: 'n4', target: 'n5', kind: 'data' };
+    const before = layoutGraph(all.slice(0, 8), [call(3), other]);
+    const after = layoutGraph(all, [call(3), other, ...[8, 9, 10, 11].map(call)], 320, before);
+    const shift = (id: string): [number, number] => {
+      const [a, b] = [before.boxes.get(id), after.boxes.get(id)];
+      return [(b?.x ?? 0) - (a?.x ?? 0), (b?.y ?? 0) - (a?.y ?? 0)];
+    };
+    expect([shift('n0'), shift('n1')]).toEqual([
+      [0, 0],
+      [0, 0]
+    ]);
+    const down = shift('n4');
+    expect(down[0]).toBe(0);
+    expect(down[1]).toBeGreaterThan(100);
+    expect(['n5', 'n6', 'n7'].map(shift)).toEqual([down, down, down]);
+  });
+
   it('moves nothing when something new comes', () => {
     const before = layoutGraph(nodes(8), tree(8, 3));
-    const after = layoutGraph(nodes(9), tree(8, 3), before.directions);
+    const after = layoutGraph(nodes(9), tree(8, 3), 320, before);
     for (const [id, box] of before.boxes) {
       expect(after.boxes.get(id)).toEqual(box);
     }
@@ -158,6 +232,19 @@ describe('layoutGraph', () => {
     const large = performance.now();
     layoutGraph(nodes(2000), tree(2000, 4));
     const end = performance.now();
+    const many = layoutGraph(nodes(2000), []);
+    layoutGraph(nodes(2001), [], 300, many);
+    const alone = performance.now();
+    const pairs = nodes(400).flatMap((_, i): Link[] =>
+      i % 2 ? [{ source: `n${i - 1}`, target: `n${i}`, kind: 'call' }] : []
+    );
+    const placed = layoutGraph(nodes(400), pairs);
+    const first = performance.now();
+    layoutGraph(nodes(401), pairs, 320, placed);
+    const again = performance.now();
+    expect(alone - end).toBeLessThan(200);
+    expect(first - alone).toBeLessThan(1500);
+    expect(again - first).toBeLessThan(100);
     expect(large - small).toBeLessThan(1000);
     expect(end - large).toBeLessThan(500);
   });

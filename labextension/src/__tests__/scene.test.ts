@@ -4,7 +4,7 @@ import { nearest } from '../renderer/keys';
 import { displayName, SceneBuilder, SINGLES_LIMIT, type SceneOptions } from '../renderer/scene';
 import { forest, group, RUNTIME, stateOf, task } from './make';
 
-const OPTIONS: SceneOptions = { grouping: 'auto', opened: new Set(), clearedAt: 0 };
+const OPTIONS: SceneOptions = { grouping: 'auto', opened: new Set(), clearedAt: 0, width: 300 };
 
 describe('SceneBuilder', () => {
   it('draws each task of a small graph, with both kinds of edges', () => {
@@ -97,6 +97,19 @@ describe('SceneBuilder', () => {
   it('names the making of an actor after its class', () => {
     expect(displayName(task('a', { name: 'Counter.__init__', kind: 'actor' }))).toBe('Counter()');
     expect(displayName(task('a', { name: 'f.__init__' }))).toBe('f.__init__');
+  });
+
+  it('fills the width there is, and keeps the parts when that changes', () => {
+    const builder = new SceneBuilder();
+    const calls = forest(4).map(row => ({ ...row, id: `c${row.id}`, parent: row.parent && 'ct0' }));
+    const alone = Array.from({ length: 8 }, (_, i) => task(`a${i}`));
+    const state = stateOf({ tasks: [...calls, ...alone] });
+    const narrow = builder.build(state, OPTIONS);
+    const wide = builder.build(state, { ...OPTIONS, width: 500 });
+    expect(narrow.width).toBeLessThanOrEqual(300);
+    expect(wide.width).toBeGreaterThan(400);
+    expect(wide.height).toBeLessThan(narrow.height);
+    expect(wide.layout.boxes.get('ct3')).toEqual(narrow.layout.boxes.get('ct3'));
   });
 
   it('starts afresh with a new epoch', () => {

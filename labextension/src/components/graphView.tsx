@@ -2,6 +2,7 @@
 
 import * as React from 'react';
 
+import { NOMINAL_WIDTH } from '../layout';
 import type { RayState } from '../reducer';
 import { SvgRenderer } from '../renderer/svg';
 import { SceneBuilder, type SceneOptions } from '../renderer/scene';
@@ -9,7 +10,7 @@ import type { View } from '../renderer/base';
 import { ticks } from '../renderer/marks';
 import { stateName, useNow, useTrans } from './common';
 
-export interface GraphViewProps extends SceneOptions {
+export interface GraphViewProps extends Omit<SceneOptions, 'width'> {
   readonly state: RayState;
   readonly selected: string | null;
   readonly zoom: View['zoom'];
@@ -25,15 +26,17 @@ export function GraphView(props: GraphViewProps): React.ReactElement {
   const renderer = React.useRef<SvgRenderer | null>(null);
   const latest = React.useRef(props);
   latest.current = props;
+  const [width, setWidth] = React.useState(NOMINAL_WIDTH);
   const [builder] = React.useState(() => new SceneBuilder());
   const scene = React.useMemo(
-    () => builder.build(state, { grouping, opened, clearedAt }),
+    () => builder.build(state, { grouping, opened, clearedAt, width }),
     // The tables, not the state: a message about resources alone redraws no graph.
-    [builder, state.epoch, state.tasks, state.groups, grouping, opened, clearedAt]
+    [builder, state.epoch, state.tasks, state.groups, grouping, opened, clearedAt, width]
   );
   const now = useNow(scene.nodes.some(node => node.kind === 'task' && ticks(node.task)));
 
-  React.useEffect(() => {
+  // Before the browser paints, so that the first picture has the right width.
+  React.useLayoutEffect(() => {
     const made = new SvgRenderer(
       {
         onTask: id => {
@@ -45,7 +48,8 @@ export function GraphView(props: GraphViewProps): React.ReactElement {
         },
         onDrawn: scale => {
           latest.current.onScale(scale);
-        }
+        },
+        onWidth: setWidth
       },
       {
         state: name => stateName(trans, name),
@@ -56,6 +60,9 @@ export function GraphView(props: GraphViewProps): React.ReactElement {
     );
     renderer.current = made;
     host.current?.append(made.node);
+    if (made.node.clientWidth > 0) {
+      setWidth(made.node.clientWidth);
+    }
     return () => {
       made.dispose();
     };

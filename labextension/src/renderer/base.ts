@@ -19,6 +19,8 @@ export interface GraphEvents {
   onGroup(id: string): void;
   /** After each redraw, with the scale in use. */
   onDrawn(scale: number): void;
+  /** When the graph has got another width to fill, in pixels. */
+  onWidth(width: number): void;
 }
 
 export interface Labels {

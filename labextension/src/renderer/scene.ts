@@ -22,6 +22,8 @@ export interface SceneOptions {
   readonly opened: ReadonlySet<string>;
   /** Ended work up to this time (Unix seconds) is left out. */
   readonly clearedAt: number;
+  /** How wide the place is that the graph should fill. */
+  readonly width: number;
 }
 
 export interface TaskNode {
@@ -130,7 +132,7 @@ export class SceneBuilder {
       const size = 'counts' in row ? GROUP : { width: taskWidth(row), height: TASK_HEIGHT };
       sizes.push({ id: row.id, ...size });
     }
-    const layout = this._place(sizes, linksOf(state, tasks, joined));
+    const layout = this._place(sizes, linksOf(state, tasks, joined), options.width);
     const nodes = sizes.flatMap(({ id }): SceneNode[] => {
       const box = layout.boxes.get(id);
       const group = joined.get(id);
@@ -202,13 +204,14 @@ export class SceneBuilder {
     return lanes;
   }
 
-  private _place(sizes: readonly NodeSize[], links: readonly Link[]): Layout {
+  private _place(sizes: readonly NodeSize[], links: readonly Link[], width: number): Layout {
     const topology = JSON.stringify([
+      width,
       sizes.map(({ id, width, height }) => [id, width, height]),
       links.map(({ source, target, kind }) => [source, target, kind])
     ]);
     if (this._layout === null || topology !== this._topology) {
-      this._layout = layoutGraph(sizes, links, this._layout?.directions);
+      this._layout = layoutGraph(sizes, links, width, this._layout);
       this._topology = topology;
     }
     return this._layout;
