@@ -3,8 +3,9 @@
  * tasks cost as much as those on the screen; elements are kept from one picture to the next, by key.
  */
 
-import type { Box, Route } from '../layout';
+import { SHRINK_AT_MOST, type Box, type Route } from '../layout';
 import type { GraphEvents, GraphRenderer, Labels, View } from './base';
+import { anchored, step, type Drawn } from './follow';
 import { nearest, type Arrow } from './keys';
 import {
   drawCell,
@@ -19,9 +20,10 @@ import {
 } from './marks';
 import type { Cell, Scene, SceneNode } from './scene';
 
-const FIT_AT_LEAST = 0.8;
 /** How much beyond the visible part is drawn, in pixels, so that scrolling shows no holes. */
 const OVERSCAN = 120;
+/** Who is not farther from the end than this, in pixels, wants to see what comes. */
+const NEAR_END = 12;
 
 interface Mark {
   readonly element: SVGElement;
@@ -45,7 +47,7 @@ export class SvgRenderer implements GraphRenderer {
     this._svg.style.setProperty('--jr-arrow-data', `url(#${uid}-data)`);
     this._svg.append(arrows(uid), this._edges, this._nodes);
     this.node.append(this._svg);
-    this.node.addEventListener('scroll', this._schedule, { passive: true });
+    this.node.addEventListener('scroll', this._onScroll, { passive: true });
     this._svg.addEventListener('click', this._onClick);
     this._svg.addEventListener('keydown', this._onKey);
     this._resizes.observe(this.node);
@@ -87,10 +89,17 @@ export class SvgRenderer implements GraphRenderer {
     if (scene === null || view === null || node.clientWidth === 0) {
       return;
     }
-    const fit = Math.max(FIT_AT_LEAST, Math.min(1, node.clientWidth / scene.width));
+    if (node.clientWidth !== this._width) {
+      this._width = node.clientWidth;
+      this._events.onWidth(this._width);
+    }
+    const fit = Math.max(SHRINK_AT_MOST, Math.min(1, node.clientWidth / scene.width));
     const scale = view.zoom === 'fit' ? fit : view.zoom;
+    const isFirst = this._drawn === null;
     this._resize(scene, scale);
+    this._hold(scene, scale);
     this._scrollToRevealed(scene, scale);
+    this._follow(isFirst);
     const seen: Box = {
       x: (node.scrollLeft - OVERSCAN) / scale,
       y: (node.scrollTop - OVERSCAN) / scale,
@@ -108,18 +117,55 @@ export class SvgRenderer implements GraphRenderer {
       return; // to set them again costs a layout of the whole picture
     }
     this._size = size;
-    const { node } = this;
-    const atEnd = node.scrollTop + node.clientHeight >= node.scrollHeight - 1;
     set(this._svg, {
       width: Math.ceil(width * scale),
       height: Math.ceil(height * scale),
       viewBox: `0 0 ${width} ${height}`,
       'data-grouped': String(grouped)
     });
-    if (atEnd) {
-      node.scrollTop = node.scrollHeight; // what is new comes last: who was looking at the end goes on to do so
+  }
+
+  /** What the user looks at stays where it is on the screen, whatever changes above it. */
+  private _hold(scene: Scene, scale: number): void {
+    const drawn = this._drawn;
+    if (!this._following && drawn !== null && (drawn.scene !== scene || drawn.scale !== scale)) {
+      this._scrollTo(anchored(drawn, { scene, scale }, this.node.scrollTop));
+    }
+    this._drawn = { scene, scale };
+  }
+
+  /** What is new comes last: goes to the end, in a few steps, until the user looks at something else. */
+  private _follow(atOnce: boolean): void {
+    const { node } = this;
+    if (this._following) {
+      const end = node.scrollHeight - node.clientHeight;
+      const from = node.scrollTop;
+      this._scrollTo(atOnce || this._calm.matches ? end : step(from, end, node.clientHeight));
+      if (node.scrollTop !== from) {
+        this._schedule();
+      }
     }
   }
+
+  private _isNearEnd(): boolean {
+    const { node } = this;
+    return node.scrollTop + node.clientHeight >= node.scrollHeight - NEAR_END;
+  }
+
+  private _scrollTo(top: number): void {
+    this.node.scrollTop = top;
+    this._top = this.node.scrollTop;
+  }
+
+  private readonly _onScroll = (): void => {
+    const { node } = this;
+    // Not what `_scrollTo` has done, nor the reset of a hidden element.
+    if (node.clientHeight > 0 && Math.abs(node.scrollTop - this._top) > 1) {
+      this._top = node.scrollTop;
+      this._following = this._isNearEnd();
+    }
+    this._schedule();
+  };
 
   private _scrollToRevealed(scene: Scene, scale: number): void {
     const target = scene.nodes.find(node => node.key === this._revealed);
@@ -131,8 +177,9 @@ export class SvgRenderer implements GraphRenderer {
     const top = target.box.y * scale;
     const bottom = top + Math.min(target.box.height * scale, node.clientHeight / 2);
     if (top < node.scrollTop || bottom > node.scrollTop + node.clientHeight) {
-      node.scrollTop = Math.max(0, bottom - node.clientHeight);
+      this._scrollTo(Math.max(0, bottom - node.clientHeight));
     }
+    this._following = this._isNearEnd();
   }
 
   private _drawNodes(scene: Scene, seen: Box, view: View): void {
@@ -287,6 +334,10 @@ export class SvgRenderer implements GraphRenderer {
   private static _instances = 0;
   private readonly _edgeMarks = new Map<string, Mark>();
   private readonly _edges = make('g', { class: 'jr-Graph-edges', 'aria-hidden': 'true' });
+  private readonly _calm = window.matchMedia('(prefers-reduced-motion: reduce)');
+  private _drawn: Drawn | null = null;
+  /** Whether the end of the graph is kept in sight. */
+  private _following = true;
   private _frame = 0;
   private _isDisposed = false;
   private readonly _nodeMarks = new Map<string, Mark>();
@@ -297,7 +348,10 @@ export class SvgRenderer implements GraphRenderer {
   private _scene: Scene | null = null;
   private _size = '';
   private readonly _svg: SVGElement;
+  /** Where the renderer or the user has last scrolled to. */
+  private _top = 0;
   private _view: View | null = null;
+  private _width = 0;
 }
 
 function choose(element: Element, chosen: boolean): void {
