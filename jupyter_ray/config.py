@@ -10,7 +10,7 @@ INLINE_LIMIT = 100 * 1024
 """Bytes up to which a value travels in the message; larger ones go to shared memory (Ray's figure)."""
 
 RESERVE_FROM = 1024**2
-"""Bytes from which on a process asks for room before it writes a value: that costs a message, and less than the copy."""
+"""Bytes from which on a process asks for room before it writes a value: a message costs less than the copy."""
 
 ACTOR_BACKLOG = 10_000
 """Calls that one caller may have unfinished on one actor; past it ``.remote()`` waits.

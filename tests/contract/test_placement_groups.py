@@ -1,5 +1,8 @@
 """Placement groups on one machine (RAY_API S12)."""
 
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import os
@@ -8,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 import jupyter_ray as ray
 from jupyter_ray.exceptions import RayActorError, TaskPlacementGroupRemoved, TaskUnschedulableError
@@ -19,6 +21,7 @@ from jupyter_ray.util import (
     placement_group_table,
     remove_placement_group,
 )
+from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tests.contract.helpers import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -105,9 +108,10 @@ def test_children_inherit_only_if_captured() -> None:
 
 
 def test_bad_groups_say_so_at_once() -> None:
-    for bundles in ([], [{}], [{"CPU": 0}], [{"CPU": -1}], ["CPU"], {"CPU": 1}):
+    wrong: list[Any] = [[], [{}], [{"CPU": 0}], [{"CPU": -1}], ["CPU"], {"CPU": 1}]
+    for bundles in wrong:
         with pytest.raises(ValueError, match=r"[Bb]undle"):
-            placement_group(bundles)  # type: ignore[arg-type]
+            placement_group(bundles)
     with pytest.raises(ValueError, match="strategy"):
         placement_group([{"CPU": 1}], strategy="LOOSE")
     group = placement_group([{"CPU": 1}])

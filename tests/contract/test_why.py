@@ -1,5 +1,8 @@
 """`why`: the chain that something hangs on, in plain sentences."""
 
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import os
@@ -11,7 +14,6 @@ import pytest
 
 import jupyter_ray as ray
 from tests.contract.helpers import eventually
-
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
