@@ -180,6 +180,11 @@ class Channel:
         self._closed = True
         self._socket.close()
 
+    def hear_out(self, timeout: float) -> None:
+        """Wait until the peer has closed the connection, for `timeout` seconds at most."""
+        if self._reader.is_alive() and self._reader is not threading.current_thread():
+            self._reader.join(timeout)
+
     def join(self, timeout: float | None = None) -> None:
         """Wait for the reader thread to end, and free the socket."""
         if self._reader.is_alive() and self._reader is not threading.current_thread():

@@ -14,6 +14,8 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
+from jupyter_ray.engine import registry
+from jupyter_ray.events import AnyEvent, TaskFinished
 from tests.contract.helpers import eventually
 from tests.leaks import Watch
 
@@ -101,3 +103,14 @@ def test_a_timeline(start: Callable[..., Any]) -> None:
     ray.get([traced.remote() for _ in range(3)])
     rows = eventually(lambda: [row for row in ray.timeline() or [] if row["name"] == "traced"])
     assert {row["ph"] for row in rows} == {"X"}
+
+
+def test_the_last_events_come_before_the_end(engine_name: str) -> None:
+    ray.init(num_cpus=2)
+    engine = registry.current()
+    assert engine is not None
+    events: list[AnyEvent] = []
+    engine.subscribe(events.extend)
+    ray.get([ray.remote(len).remote("x") for _ in range(300)])
+    ray.shutdown()
+    assert sum(isinstance(event, TaskFinished) for event in events) == 300

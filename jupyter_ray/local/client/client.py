@@ -32,6 +32,7 @@ from jupyter_ray.local.store.payloads import unpack, unpack_error
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.transport import Channel
 
+_LAST_WORDS_SECONDS = 2.0
 _ROOM = ACTOR_BACKLOG // 2
 _REMEDY = "Call ray.init() (in a notebook: %ray start) to start a new session; what was in the old one is gone."
 
@@ -414,10 +415,11 @@ class Client:
     # --- the end ---
 
     def say_goodbye(self) -> None:
-        """Ask the runtime to end the session."""
+        """Ask the runtime to end the session, and hear what it has still to tell: the last events."""
         self._closing = True
         with contextlib.suppress(RaySystemError):
             self.send(m.Shutdown(), soon=False)
+        self._channel.hear_out(_LAST_WORDS_SECONDS)
 
     def abandon_in_fork(self) -> None:
         """Forget the connection in a forked child, whose threads are gone, without a word to the runtime."""

@@ -128,7 +128,9 @@ class Server:
             self._subscribe(connection, message)  # type: ignore[arg-type]
             return
         if kind is m.Shutdown:
-            self.end()
+            self._publish()  # The driver reads to the end; that end is ours too.
+            self.flush()
+            connection.close()
             return
         if kind is m.Bind:
             self._bind = message  # type: ignore[assignment]
