@@ -240,8 +240,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, outcome: str, handle: bool) -> None:
         busy = [w for w in self.workers.values() if w.tasks and w.blocked is None]
         worker = data.draw(st.sampled_from(busy))
-        task = worker.tasks.popleft()
         contained = data.draw(st.lists(st.sampled_from(list(worker.grants)), max_size=1)) if worker.grants else []
+        seconds = data.draw(st.sampled_from([0.0001, 1.0]))
+        task = worker.tasks.popleft()  # Only now: a draw may end the run, and what is done by then must be whole.
         values = [VALUE, m.Payload(data=b"N.", size=2, contained=contained if handle else [])]
         failed = outcome in ("error", "retry")
         self.say(
@@ -252,7 +253,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 failed=failed,
                 retry=outcome == "retry",
                 exiting=outcome == "exit",
-                seconds=data.draw(st.sampled_from([0.0001, 1.0])),
+                seconds=seconds,
             ),
         )
 
