@@ -252,6 +252,9 @@ class FakeEngine:
     def placement_groups(self) -> list[dict[str, Any]]:
         return []
 
+    def flush_events(self) -> None:
+        pass
+
     def why(self, counted: bytes) -> str:
         return f"{counted.hex()} runs."
 

@@ -173,6 +173,9 @@ class Engine(Protocol):
         With `logs_only`, what tasks print is enough. Return the undo.
         """
 
+    def flush_events(self) -> None:
+        """Return when the listeners have had every event of what happened before this call."""
+
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""
 

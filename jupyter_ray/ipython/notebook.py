@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.api import session
-from jupyter_ray.config import EVENT_INTERVAL
 from jupyter_ray.engine import context, registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.refs import ObjectRef
@@ -132,7 +130,8 @@ class Notebook:
     def settle(self) -> None:
         """Wait until what has just happened is known: the engine tells its events in batches."""
         if self._engine is not None:
-            time.sleep(2 * EVENT_INTERVAL)
+            with contextlib.suppress(RayError):
+                self._engine.flush_events()
 
     def show(self, bundle: Bundle) -> None:
         """Show something in the cell that runs."""

@@ -19,6 +19,7 @@ from jupyter_ray.local.client.threads import CallbackThread
 
 Listener = Callable[[list[AnyEvent]], None]
 _SETTLE_SECONDS = 0.1
+_DRAIN_SECONDS = 5.0
 
 
 class EventStream:
@@ -90,6 +91,10 @@ class EventStream:
         if self._log_job:
             self._thread.settle(self._log_job, _SETTLE_SECONDS)
             self._log_job = 0
+
+    def drain(self) -> None:
+        """Wait, for a few seconds at most, until the listeners have had what came."""
+        self._thread.settle(self._thread.queued, _DRAIN_SECONDS)
 
     def stop(self) -> None:
         """End the thread after what is queued."""

@@ -349,6 +349,11 @@ class LocalEngine:
         """Send every event to `listener`; see `Engine.subscribe`."""
         return self.client.events.add(listener, logs_only)
 
+    def flush_events(self) -> None:
+        """Return when the listeners have had every event so far."""
+        self.client.query("events")
+        self.client.events.drain()
+
     def create_placement_group(
         self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
     ) -> str:

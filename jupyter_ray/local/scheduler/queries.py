@@ -75,6 +75,11 @@ def statistics(state: State, _: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def events(state: State, _: dict[str, Any]) -> bool:
+    """Return True: whoever asks wants the events that the server sends before the answer."""
+    return True
+
+
 QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "resources": resources,
     "actor_by_name": actor_by_name,
@@ -85,5 +90,6 @@ QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "summary": summary,
     "table": table,
     "why": why,
+    "events": events,
     "placement_groups": groups.table,
 }

@@ -132,6 +132,8 @@ class Server:
             self.flush()
             connection.close()
             return
+        if kind is m.Query and message.what == "events":  # type: ignore[union-attr]
+            self._publish()  # They come before the answer.
         if kind is m.Bind:
             self._bind = message  # type: ignore[assignment]
             limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")  # type: ignore[union-attr]

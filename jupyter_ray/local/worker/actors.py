@@ -11,7 +11,9 @@ import asyncio
 import concurrent.futures
 import functools
 import inspect
+import os
 import time
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -60,8 +62,13 @@ class ThreadedActor:
         pool.submit(self._run, execute)
 
     def _run(self, execute: Execute) -> None:
-        done = self._runner.run(execute, self._find, main=False, interruptible=False)
-        self._finish(execute, done)
+        try:
+            done = self._runner.run(execute, self._find, main=False, interruptible=False)
+            self._finish(execute, done)
+        except BaseException:  # Our own fault: the pool would swallow it, and the caller wait for ever.
+            traceback.print_exc()
+            self._runner.flush()
+            os._exit(1)
 
     def _find(self, execute: Execute, body: Body) -> Function:
         return method_of(self._runner.instance, body.method)

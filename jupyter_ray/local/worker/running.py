@@ -87,6 +87,11 @@ class Runner:
         """The actor, where this is one."""
         self.class_name = ""
 
+    def flush(self) -> None:
+        """Send what was printed, before the process ends without its exit handlers."""
+        self._output.flush()
+        self._engine.client.flush()
+
     # --- before ---
 
     def begin(self, execute: Execute, body: Body) -> TaskContext:
