@@ -15,7 +15,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import exceptions
 from jupyter_ray.engine import registry
-from jupyter_ray.events import AnyEvent, TaskFinished
+from jupyter_ray.events import AnyEvent, LogLines, TaskFinished
 from tests.contract.helpers import eventually
 from tests.leaks import Watch
 
@@ -114,3 +114,28 @@ def test_the_last_events_come_before_the_end(engine_name: str) -> None:
     ray.get([ray.remote(len).remote("x") for _ in range(300)])
     ray.shutdown()
     assert sum(isinstance(event, TaskFinished) for event in events) == 300
+
+
+def test_what_a_parent_printed_comes_before_what_its_child_prints(engine_name: str) -> None:
+    ray.init(num_cpus=2)
+    engine = registry.current()
+    assert engine is not None
+    events: list[AnyEvent] = []
+    engine.subscribe(events.extend)
+
+    @ray.remote
+    def child(number: int) -> None:
+        print("child", number)
+
+    @ray.remote
+    def parent(number: int) -> None:
+        print("parent", number)
+        ray.get(child.remote(number))
+        print("parent again", number)
+
+    for number in range(20):
+        ray.get(parent.remote(number))
+    ray.shutdown()
+    lines = "".join(event.text for event in events if isinstance(event, LogLines)).splitlines()
+    expected = [[f"parent {number}", f"child {number}", f"parent again {number}"] for number in range(20)]
+    assert lines == [line for lines in expected for line in lines]

@@ -61,6 +61,19 @@ def main(setup: WorkerSetup) -> None:
     worker.leave(0)
 
 
+class _Waiting:
+    """What happens around a wait of a task: what it printed goes before what its children print."""
+
+    def __init__(self, backlog: Backlog, output: Output) -> None:
+        self._output = output
+        self._begin, self.end = backlog.begin, backlog.end
+
+    def begin(self) -> None:
+        """A task is about to wait."""
+        self._output.flush()
+        self._begin()
+
+
 class Worker:
     """One worker process: the parts, and what each message does to them."""
 
@@ -86,8 +99,8 @@ class Worker:
             on_death=lambda reason: process.end_with_runtime(setup.session),
             chores={"logs": (LOG_INTERVAL, lambda: self.output.flush())},
         )
-        self.client.blocking = self.backlog
         self.output = Output(self.client.send, lambda: self.client.want("logs"))
+        self.client.blocking = _Waiting(self.backlog, self.output)
         self.process = ProcessContext(
             job=setup.job,
             node=setup.node,

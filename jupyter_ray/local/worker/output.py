@@ -82,6 +82,8 @@ class Output:
 
     def flush(self) -> None:
         """Send all that waits."""
+        if not self._buffers:
+            return
         with self._lock:
             while self._buffers:
                 self._emit(self._buffers.pop(next(iter(self._buffers))))
