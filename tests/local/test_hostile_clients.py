@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 import pytest
@@ -59,6 +60,13 @@ def is_closed(peer: socket.socket) -> bool:
 def test_nonsense_ends_its_own_connection(address: str, said: bytes) -> None:
     with connect(address) as peer:
         peer.sendall(said)
+        assert is_closed(peer)
+
+
+@pytest.mark.parametrize("kind", ["driver", "worker"])
+def test_a_stranger_is_sent_away(address: str, kind: Literal["driver", "worker"]) -> None:
+    with connect(address) as peer:
+        peer.sendall(bytes(codec.encode(m.Hello(kind, b"x" * 16, 1))))
         assert is_closed(peer)
 
 

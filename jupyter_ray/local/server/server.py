@@ -110,7 +110,19 @@ class Server:
     # --- stimuli ---------------------------------------------------------------------------------------------
 
     def joined(self, connection: Connection, hello: m.Hello) -> None:
-        """A connection said who it is."""
+        """A connection said who it is. There is one driver, and workers are those that we started.
+
+        Raises
+        ------
+        ProtocolError
+            It is neither.
+        """
+        if hello.kind == "driver":
+            expected = self.driver is None
+        else:
+            expected = hello.client in self.scheduler.state.workers and hello.client not in self.connections
+        if not expected:
+            raise ProtocolError(f"A {hello.kind} that nobody expects said Hello.")
         connection.client = hello.client
         self.connections[hello.client] = connection
         if hello.kind == "driver":
