@@ -10,19 +10,14 @@ import asyncio
 import contextlib
 import os
 import socket
-import struct
-import sys
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import cast
 
 from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines
 from jupyter_ray.local.protocol import messages as m
-from jupyter_ray.local.protocol.codec import ProtocolError, append, decode_client
-from jupyter_ray.local.protocol.framing import FrameError, FrameReader
+from jupyter_ray.local.protocol.codec import ProtocolError, append
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.core import Scheduler
 from jupyter_ray.local.scheduler.stimuli import (
@@ -35,6 +30,7 @@ from jupyter_ray.local.scheduler.stimuli import (
     WorkerJoined,
     WorkerLost,
 )
+from jupyter_ray.local.server.connection import Connection
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
 from jupyter_ray.local.server.processes import Processes
 from jupyter_ray.local.server.spill import spill
@@ -380,75 +376,3 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<Server: {len(self.connections)} connections, {self.scheduler!r}>"
-
-
-class Connection(asyncio.Protocol):
-    """One client's socket. A wrong frame or message ends this connection and nothing else."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._reader = FrameReader()
-        self._transport: asyncio.Transport | None = None
-        self.client: bytes | None = None
-        self.out = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Check who is there: only processes of this user are."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance.
-        peer = transport.get_extra_info("socket")
-        if peer is not None and _peer_uid(peer) not in (None, os.getuid()):
-            self._transport.abort()
-        else:
-            self._server.met(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Take what came."""
-        server = self._server
-        try:
-            for frame in self._reader.feed(data):
-                message = decode_client(frame)
-                if self.client is not None:
-                    server.said(self, message)
-                elif isinstance(message, m.Hello):
-                    server.joined(self, message)
-                else:
-                    raise ProtocolError(f"The first message was {type(message).__name__}, not Hello.")
-        except (FrameError, ProtocolError) as error:
-            print(f"jupyter_ray: a connection is closed: {error}", file=sys.stderr, flush=True)
-            self.close()
-        server.flush()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The peer is gone."""
-        self._server.left(self)
-        self._server.flush()
-
-    def backlog(self) -> int:
-        """Return the bytes that wait to be sent."""
-        return len(self.out) + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
-
-    def write(self) -> None:
-        """Send what was collected."""
-        out, self.out = self.out, bytearray()
-        if out and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(out)
-
-    def close(self) -> None:
-        """Close the socket."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def __repr__(self) -> str:
-        return f"<Connection: {self.client.hex() if self.client else 'unknown'}>"
-
-
-def _peer_uid(peer: socket.socket) -> int | None:
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])
-
-
-def folders(session: str) -> list[Path]:
-    """Return the folders that a session owns."""
-    return [config.session_folder(session), config.shared_memory_folder(session)]

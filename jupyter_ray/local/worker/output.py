@@ -81,9 +81,7 @@ class Output:
                 self._emit(buffer)
 
     def flush(self) -> None:
-        """Send all that waits."""
-        if not self._buffers:
-            return
+        """Send all that waits; what another thread is just sending has gone too, hence the lock in any case."""
         with self._lock:
             while self._buffers:
                 self._emit(self._buffers.pop(next(iter(self._buffers))))
@@ -95,12 +93,11 @@ class Output:
             with self._lock:  # A poll object serves one thread at a time.
                 if self._poll.poll(0):
                     self._drain()
-        if self._buffers:
-            with self._lock:
-                for stream in _STREAMS:
-                    buffer = self._buffers.pop((stream, task), None)
-                    if buffer is not None:
-                        self._emit(buffer)
+        with self._lock:  # Also if nothing waits here: another thread may be just sending it.
+            for stream in _STREAMS:
+                buffer = self._buffers.pop((stream, task), None)
+                if buffer is not None:
+                    self._emit(buffer)
 
     def _emit(self, buffer: _Buffer) -> None:
         context = buffer.context

@@ -1,0 +1,100 @@
+"""One client's socket: bytes to messages, and what is to be sent collected until it is written once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import sys
+from typing import Protocol, cast
+
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.protocol.codec import ProtocolError, decode_client
+from jupyter_ray.local.protocol.framing import FrameError, FrameReader
+
+
+class Host(Protocol):
+    """What a connection tells the server."""
+
+    def met(self, connection: Connection) -> None:
+        """A process of this user connected."""
+
+    def joined(self, connection: Connection, hello: m.Hello) -> None:
+        """It said who it is."""
+
+    def said(self, connection: Connection, message: m.ClientMessage) -> None:
+        """It said something else."""
+
+    def left(self, connection: Connection) -> None:
+        """It is gone."""
+
+    def flush(self) -> None:
+        """A batch of messages is done with."""
+
+
+class Connection(asyncio.Protocol):
+    """One client's socket. A wrong frame or message ends this connection and nothing else."""
+
+    def __init__(self, server: Host) -> None:
+        self._server = server
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self.client: bytes | None = None
+        self.out = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Check who is there: only processes of this user are."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance.
+        peer = transport.get_extra_info("socket")
+        if peer is not None and _peer_uid(peer) not in (None, os.getuid()):
+            self._transport.abort()
+        else:
+            self._server.met(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        server = self._server
+        try:
+            for frame in self._reader.feed(data):
+                message = decode_client(frame)
+                if self.client is not None:
+                    server.said(self, message)
+                elif isinstance(message, m.Hello):
+                    server.joined(self, message)
+                else:
+                    raise ProtocolError(f"The first message was {type(message).__name__}, not Hello.")
+        except (FrameError, ProtocolError) as error:
+            print(f"jupyter_ray: a connection is closed: {error}", file=sys.stderr, flush=True)
+            self.close()
+        server.flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The peer is gone."""
+        self._server.left(self)
+        self._server.flush()
+
+    def backlog(self) -> int:
+        """Return the bytes that wait to be sent."""
+        return len(self.out) + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+
+    def write(self) -> None:
+        """Send what was collected."""
+        out, self.out = self.out, bytearray()
+        if out and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(out)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def __repr__(self) -> str:
+        return f"<Connection: {self.client.hex() if self.client else 'unknown'}>"
+
+
+def _peer_uid(peer: socket.socket) -> int | None:
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
