@@ -75,6 +75,8 @@ class Client:
         self.store = store
         store.reserve = lambda size: self.request(lambda number: m.AwaitSpace(number, size))
         self.blocking: Blocking | None = None
+        self.before_call: Callable[[], None] = lambda: None
+        """In a worker: sends what the task printed, which must come before what the call prints."""
         self._on_death = on_death
         self._requests = Requests()
         self._streams: dict[bytes, StreamState] = {}

@@ -170,6 +170,7 @@ class LocalEngine:
             else not out_of_order,
         )
         created = True
+        self.client.before_call()
         if spec.name:
             answer = self.client.request(lambda number: m.CreateActor(number, spec))
             actor, created = bytes(answer["actor"]), bool(answer["created"])
@@ -243,6 +244,7 @@ class LocalEngine:
 
     def _send(self, spec: m.TaskSpec, plan: Plan, backpressure: int) -> Returned:
         client = self.client
+        client.before_call()
         task, number = spec.task, plan.num_returns
         if number == m.STREAMING:
             state = client.open_stream(task)

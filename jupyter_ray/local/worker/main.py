@@ -101,6 +101,7 @@ class Worker:
         )
         self.output = Output(self.client.send, lambda: self.client.want("logs"))
         self.client.blocking = _Waiting(self.backlog, self.output)
+        self.client.before_call = self.output.flush
         self.process = ProcessContext(
             job=setup.job,
             node=setup.node,
