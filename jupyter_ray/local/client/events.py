@@ -18,7 +18,7 @@ from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.threads import CallbackThread
 
 Listener = Callable[[list[AnyEvent]], None]
-_SETTLE_SECONDS = 0.1
+_SETTLE_SECONDS = 0.5
 _DRAIN_SECONDS = 5.0
 
 
