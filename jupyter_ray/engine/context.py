@@ -86,10 +86,11 @@ def leave_task(token: contextvars.Token[TaskContext | None], *, main: bool) -> N
     _task.reset(token)
 
 
-def set_cell_source(source: Callable[[], str | None]) -> None:
-    """Say who knows which notebook cell runs now."""
+def set_cell_source(source: Callable[[], str | None]) -> Callable[[], str | None]:
+    """Say who knows which notebook cell runs now; return who knew it before."""
     global _cell_source
-    _cell_source = source
+    before, _cell_source = _cell_source, source
+    return before
 
 
 def current_cell() -> str | None:

@@ -1,29 +1,114 @@
 """``%load_ext jupyter_ray`` and ``%unload_ext jupyter_ray``.
 
-Loading must return in under 100 ms, so nothing is started here but threads that rest: the runtime's process starts in
-the background, and binds to its resources at the first use.
+Loading returns at once: the shell gets the magics' names, and a thread imports and opens the rest. Whatever needs the
+rest waits for it: a magic, the first task, and the next cell, which therefore finds everything in its place.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
+from jupyter_ray.engine import context
+from jupyter_ray.ipython import interrupts
 from jupyter_ray.ipython.magics import RayMagics
-from jupyter_ray.ipython.notebook import Notebook
 
-_ATTRIBUTE = "_jupyter_ray_notebook"
+if TYPE_CHECKING:
+    from jupyter_ray.ipython.commands import Commands
+    from jupyter_ray.ipython.notebook import Notebook
+
+_ATTRIBUTE = "_jupyter_ray_extension"
+
+
+class Extension(threading.Thread):
+    """What is loaded into one shell; the thread makes the slow part.
+
+    Parameters
+    ----------
+    shell
+        The IPython shell.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(name="jupyter_ray load", daemon=True)
+        self.shell = shell
+        self._commands: Commands | None = None
+        self._notebook: Notebook | None = None
+        self._error: BaseException | None = None
+        self._cell_source = context.set_cell_source(self._current_cell)
+        self._undo_interrupts = interrupts.install(getattr(shell, "kernel", None))  # Only the main thread may.
+        shell.register_magics(RayMagics(shell, self.commands))
+        shell.input_transformers_cleanup.append(_help_without_a_cell)
+        shell.events.register("pre_run_cell", self._wait_once)
+
+    def run(self) -> None:
+        """Import and open the rest."""
+        try:
+            from jupyter_ray.ipython.commands import Commands
+            from jupyter_ray.ipython.notebook import Notebook
+
+            notebook = Notebook(self.shell)
+            notebook.open()
+            self._notebook = notebook
+            self._commands = Commands(self.shell, notebook)
+        except BaseException as error:
+            self._error = error
+
+    def notebook(self) -> Notebook:
+        """Return what was added to the shell, once it is there."""
+        self.join()
+        if self._notebook is None:
+            raise RuntimeError(f"jupyter_ray could not be loaded: {self._error!r}") from self._error
+        return self._notebook
+
+    def commands(self) -> Commands:
+        """Return what the magics do, once it is there."""
+        self.notebook()
+        assert self._commands is not None
+        return self._commands
+
+    def close(self) -> None:
+        """Take everything out of the shell again. A session in use goes on; a runtime that nobody has used ends."""
+        with contextlib.suppress(RuntimeError):
+            self.notebook().close()
+        self._stop_waiting()
+        self._undo_interrupts()
+        context.set_cell_source(self._cell_source)
+        with contextlib.suppress(ValueError):
+            self.shell.input_transformers_cleanup.remove(_help_without_a_cell)
+        manager = self.shell.magics_manager
+        for kind, names in (("line", ("remote", "ray")), ("cell", ("remote",))):
+            for name in names:
+                manager.magics[kind].pop(name, None)
+        manager.registry.pop(RayMagics.__name__, None)
+
+    def _current_cell(self) -> str | None:
+        return self.notebook().cells.current()
+
+    def _wait_once(self, _: Any) -> None:
+        self._stop_waiting()
+        self.notebook()
+
+    def _stop_waiting(self) -> None:
+        with contextlib.suppress(ValueError):
+            self.shell.events.unregister("pre_run_cell", self._wait_once)
 
 
 def load_ipython_extension(shell: Any) -> None:
     """Add the magics, the output, the errors and the panel's end to an IPython shell; again: nothing happens."""
-    if getattr(shell, _ATTRIBUTE, None) is not None:
-        return
-    notebook = Notebook(shell)
-    notebook.open()
-    shell.register_magics(RayMagics(shell, notebook))
-    shell.input_transformers_cleanup.append(_help_without_a_cell)
-    setattr(shell, _ATTRIBUTE, notebook)
+    if getattr(shell, _ATTRIBUTE, None) is None:
+        extension = Extension(shell)
+        setattr(shell, _ATTRIBUTE, extension)
+        extension.start()
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take everything out of the shell again. A session in use goes on; a runtime that nobody has used ends."""
+    extension: Extension | None = getattr(shell, _ATTRIBUTE, None)
+    if extension is not None:
+        setattr(shell, _ATTRIBUTE, None)
+        extension.close()
 
 
 def _help_without_a_cell(lines: list[str]) -> list[str]:
@@ -31,19 +116,3 @@ def _help_without_a_cell(lines: list[str]) -> list[str]:
     first, rest = (lines[0] if lines else ""), lines[1:]
     is_help = first.startswith("%%remote ") and ("--help" in first.split() or "-h" in first.split())
     return [first[1:]] if is_help and not "".join(rest).strip() else lines
-
-
-def unload_ipython_extension(shell: Any) -> None:
-    """Take everything out of the shell again. A session in use goes on; a runtime that nobody has used ends."""
-    notebook = getattr(shell, _ATTRIBUTE, None)
-    if notebook is None:
-        return
-    setattr(shell, _ATTRIBUTE, None)
-    notebook.close()
-    with contextlib.suppress(ValueError):
-        shell.input_transformers_cleanup.remove(_help_without_a_cell)
-    magics = shell.magics_manager.magics
-    for kind, names in (("line", ("remote", "ray")), ("cell", ("remote",))):
-        for name in names:
-            magics[kind].pop(name, None)
-    shell.magics_manager.registry.pop(RayMagics.__name__, None)

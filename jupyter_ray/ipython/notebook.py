@@ -10,17 +10,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.api import session
-from jupyter_ray.engine import context, registry
+from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import AnyEvent
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ids import return_id
-from jupyter_ray.ipython import interrupts, reprs, tracebacks
+from jupyter_ray.ipython import reprs, tracebacks
 from jupyter_ray.ipython.cells import Cells
 from jupyter_ray.ipython.comm import open_comm
 from jupyter_ray.ipython.live import Board, Line
@@ -52,6 +53,7 @@ class Notebook:
         self._undo: list[Callable[[], None]] = []
         self._unsubscribe: Callable[[], None] | None = None
         self._engine: Engine | None = None
+        self._changing = threading.RLock()  # `open` runs in a thread of its own, and a session may start meanwhile.
 
     def __repr__(self) -> str:
         return f"<Notebook {self.hub!r}>"
@@ -62,14 +64,10 @@ class Notebook:
         comm = open_comm(self.hub, shell)
         if comm is not None:
             self._undo.append(comm.close)
-        before = context._cell_source
-        context.set_cell_source(self.cells.current)
-        self._undo.append(lambda: context.set_cell_source(before))
         self._undo.append(session.set_log_printer(self.router.feed))
         self._undo.append(registry.watch(self._engine_changed))
         self._undo.append(tracebacks.install(shell))
         self._undo.append(reprs.install(shell, self.hub.snapshot))
-        self._undo.append(interrupts.install(getattr(shell, "kernel", None)))
         running = registry.current()
         if running is not None:
             self._engine_changed(running)
@@ -98,6 +96,10 @@ class Notebook:
     # The engine
 
     def _engine_changed(self, engine: Engine | None) -> None:
+        with self._changing:
+            self._follow(engine)
+
+    def _follow(self, engine: Engine | None) -> None:
         self._leave()
         if engine is None:
             self.board.stop()

@@ -296,8 +296,9 @@ def test_a_handle_found_by_name_does_not_keep_the_actor() -> None:
 
 
 def test_detached_actors_live_without_handles() -> None:
-    Counter.options(name="detached", lifetime="detached").remote(4)
-    time.sleep(0.2)
+    with Log() as log:
+        actor = Counter.options(name="detached", lifetime="detached").remote(4)._actor_id.hex()
+        eventually(lambda: log.find(HandleDropped, actor=actor))
     found = ray.get_actor("detached")
     assert ray.get(found.inc.remote()) == 5
     ray.kill(found)

@@ -14,7 +14,8 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
-from tests.contract.helpers import eventually, is_running
+from jupyter_ray.events import TaskCancelled, TaskFailed, TaskSubmitted
+from tests.contract.helpers import Log, eventually, is_running
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -121,18 +122,21 @@ def test_children(tmp_path: Path, recursive: bool) -> None:
     def parent() -> None:
         ray.get(sleep.options(max_retries=0).remote(str(child)))
 
-    ref = parent.remote()
-    eventually(child.exists)
-    pid = int(child.read_text())
-    ray.cancel(ref, recursive=recursive)
-    with pytest.raises(exceptions.TaskCancelledError):
-        ray.get(ref, timeout=30)
-    if recursive:
-        eventually(lambda: not child.exists())
-    else:
-        time.sleep(0.3)
-        assert child.exists()
-        os.kill(pid, 9)
+    with Log() as log:
+        ref = parent.remote()
+        eventually(child.exists)
+        pid = int(child.read_text())
+        ray.cancel(ref, recursive=recursive)
+        with pytest.raises(exceptions.TaskCancelledError):
+            ray.get(ref, timeout=30)
+        (submitted,) = eventually(lambda: log.find(TaskSubmitted, parent=ref.task_id().hex()))
+        if recursive:
+            eventually(lambda: log.find(TaskCancelled, task=submitted.task))
+            eventually(lambda: not child.exists())
+        else:  # It lives until it is killed, and fails of that alone.
+            assert child.exists()
+            os.kill(pid, 9)
+            eventually(lambda: log.find(TaskFailed, task=submitted.task))
 
 
 def test_what_has_ended_stays_as_it_is() -> None:

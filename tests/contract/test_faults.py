@@ -162,7 +162,7 @@ def run(program: str, *args: str, **options: Any) -> subprocess.Popen[str]:
 def test_an_interrupt_during_get_leaves_everything_alive(tmp_path: Path) -> None:
     driver = run(
         """
-        import os, pathlib, signal, sys, time
+        import os, pathlib, signal, sys, threading, time, traceback
         signal.signal(signal.SIGINT, signal.default_int_handler)
         import jupyter_ray as ray
         ray.init(num_cpus=2)
@@ -185,8 +185,15 @@ def test_an_interrupt_during_get_leaves_everything_alive(tmp_path: Path) -> None
         counter = Counter.remote()
         ray.get(counter.inc.remote())
         ref = slow.remote()
-        try:
+
+        def tell():  # When the main thread waits in `get`.
+            main = threading.main_thread().ident
+            while not any(f.name == "get" for f in traceback.extract_stack(sys._current_frames()[main])):
+                time.sleep(0.01)
             print("blocked", flush=True)
+
+        try:
+            threading.Thread(target=tell).start()
             ray.get(ref)
         except KeyboardInterrupt:
             print("interrupted", flush=True)
@@ -199,7 +206,6 @@ def test_an_interrupt_during_get_leaves_everything_alive(tmp_path: Path) -> None
     )
     assert driver.stdout is not None
     assert driver.stdout.readline() == "blocked\n"
-    time.sleep(0.3)  # It prints before it blocks.
     os.killpg(driver.pid, signal.SIGINT)
     began = time.monotonic()
     assert driver.stdout.readline() == "interrupted\n"

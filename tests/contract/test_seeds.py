@@ -202,13 +202,15 @@ def test_an_actor_that_is_flooded_answers_the_driver(start: Callable[..., Any], 
     tasks = [f.remote(counter) for _ in range(4)]
     eventually(lambda: ray.get(counter.get_counter.remote()) > 1000)
     before = memory()
-    values, seconds = [], []
-    for _ in range(10):
+    values: list[int] = []
+    seconds: list[float] = []
+    while len(values) < 10:
         began = time.monotonic()
-        values.append(ray.get(counter.get_counter.remote()))
+        value = ray.get(counter.get_counter.remote())
         seconds.append(time.monotonic() - began)
-        time.sleep(0.1)  # The flood goes on meanwhile.
-    assert values == sorted(set(values))
+        assert not values or value >= values[-1]
+        if not values or value > values[-1]:  # The flood goes on: they grow.
+            values.append(value)
     assert statistics.median(seconds) < 1, seconds
     assert max(seconds) < 5, seconds  # 1 on a machine of one's own.
     assert memory() - before < 300e6

@@ -249,7 +249,9 @@ def interrupt(kernel: Kernel, code: str) -> tuple[Cell, float]:
 )
 def test_an_interrupt_ends_the_wait_and_nothing_else(kernel: Kernel, code: str, name: str) -> None:
     kernel.run("running = sleep.remote(2.5)")
-    workers = kernel.run("sorted(row['pid'] for row in get_ipython()._jupyter_ray_notebook.hub.snapshot()['workers'])")
+    workers = kernel.run(
+        "sorted(row['pid'] for row in get_ipython()._jupyter_ray_extension.notebook().hub.snapshot()['workers'])"
+    )
     cell, took = interrupt(kernel, code)
     print(f"interrupt: {took * 1000:.0f} ms")
     assert cell.reply is not None
@@ -298,7 +300,7 @@ def session_of(kernel: Kernel) -> tuple[set[int], list[Path]]:
     )
     actor = kernel.run("ray.get(a.pid.remote())").result
     kernel.run("busy = ray.remote(time.sleep).remote(600)\ntime.sleep(0.3)")
-    rows = "get_ipython()._jupyter_ray_notebook.hub.snapshot()['workers']"
+    rows = "get_ipython()._jupyter_ray_extension.notebook().hub.snapshot()['workers']"
     code = f"[row['pid'] for row in {rows} if row['state'] != 'dead']"
     pids = {int(pid) for pid in str(kernel.run(code).result).strip("[]").split(",")}
     assert int(str(actor)) in pids
@@ -335,7 +337,7 @@ def test_a_runtime_that_dies_is_said(own_kernel: Kernel) -> None:
     own_kernel.run(PRELUDE + "\nsession = ray.init(num_cpus=1)")
     cell = own_kernel.run("%%remote\ntime.sleep(600)")
     own_kernel.until(lambda: "running" in cell.displays[0]["text/plain"])
-    pid = own_kernel.run("get_ipython()._jupyter_ray_notebook.hub.snapshot()['runtime']['pid']").result
+    pid = own_kernel.run("get_ipython()._jupyter_ray_extension.notebook().hub.snapshot()['runtime']['pid']").result
     os.kill(int(str(pid)), 9)
     own_kernel.until(lambda: "running" not in cell.displays[0]["text/plain"])
     assert own_kernel.fail("ray.get(ray.put(1))").reply is not None

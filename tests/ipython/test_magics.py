@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -339,9 +341,9 @@ def test_logs(run: Run, shell: Any, engine: FakeEngine) -> None:
 
 def test_loading_twice_and_again(bare: Any, engine: FakeEngine) -> None:
     extension.load_ipython_extension(bare)
-    first = bare._jupyter_ray_notebook
+    first = bare._jupyter_ray_extension
     extension.load_ipython_extension(bare)
-    assert bare._jupyter_ray_notebook is first
+    assert bare._jupyter_ray_extension is first
     extension.unload_ipython_extension(bare)
     extension.unload_ipython_extension(bare)
     extension.load_ipython_extension(bare)
@@ -373,6 +375,7 @@ def test_unloading_leaves_nothing(bare: Any, engine: FakeEngine) -> None:
 def test_a_session_from_before_is_watched(bare: Any, engine: FakeEngine) -> None:
     session.init(num_cpus=2)
     extension.load_ipython_extension(bare)
+    bare._jupyter_ray_extension.notebook()
     assert len(engine.listeners) == 2, "events, and output"
     extension.unload_ipython_extension(bare)
     assert registry.current() == engine, "it goes on"
@@ -386,7 +389,9 @@ def test_calls_know_their_cell(run: Run) -> None:
 
 def test_the_panel_can_cancel(shell: Any, engine: FakeEngine) -> None:
     session.init()
-    shell._jupyter_ray_notebook.hub.handle({"type": "cancel", "client": "c", "task": "ab" * 24, "force": True})
+    shell._jupyter_ray_extension.notebook().hub.handle(
+        {"type": "cancel", "client": "c", "task": "ab" * 24, "force": True}
+    )
     until(lambda: ("cancel", b"\xab" * 24, True, True) in engine.calls)
 
 
@@ -450,3 +455,18 @@ def test_reprs(run: Run, shell: Any) -> None:
 
 def test_unpicklable_is_empty_when_all_pickle() -> None:
     assert submit.unpicklable({"a": 1, "f": lambda: 1}) == {}
+
+
+def test_loading_waits_for_no_import() -> None:
+    code = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell()
+before = set(sys.modules)
+import jupyter_ray.ipython.extension
+print(*sorted(name for name in set(sys.modules) - before if not name.startswith("jupyter_ray")))
+print(*sorted(name for name in set(sys.modules) - before if name.startswith("jupyter_ray.")))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
+    assert "msgspec" not in out[0].split()
+    assert not {"jupyter_ray.api", "jupyter_ray.monitor", "jupyter_ray.local"} & set(out[1].split())

@@ -18,8 +18,8 @@ from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.threads import CallbackThread
 
 Listener = Callable[[list[AnyEvent]], None]
-_SETTLE_SECONDS = 0.5
-_DRAIN_SECONDS = 5.0
+_PATIENCE_SECONDS = 5.0
+"""A listener that takes longer for what has come is stuck, and others shall not be."""
 
 
 class EventStream:
@@ -87,14 +87,14 @@ class EventStream:
         )
 
     def settle(self) -> None:
-        """Wait, for a moment at most, until lines that came have been shown: a result must not overtake them."""
+        """Wait until lines that came have been shown: a result must not overtake them."""
         if self._log_job:
-            self._thread.settle(self._log_job, _SETTLE_SECONDS)
+            self._thread.settle(self._log_job, _PATIENCE_SECONDS)
             self._log_job = 0
 
     def drain(self) -> None:
-        """Wait, for a few seconds at most, until the listeners have had what came."""
-        self._thread.settle(self._thread.queued, _DRAIN_SECONDS)
+        """Wait until the listeners have had what came."""
+        self._thread.settle(self._thread.queued, _PATIENCE_SECONDS)
 
     def stop(self) -> None:
         """End the thread after what is queued."""

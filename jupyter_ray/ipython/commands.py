@@ -1,0 +1,217 @@
+"""What the magics do. They parse, call and return.
+
+Imported when `extension` has loaded the rest in the background; `magics` has the names alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+
+from jupyter_ray.api import session
+from jupyter_ray.engine import registry
+from jupyter_ray.exceptions import RayError
+from jupyter_ray.ipython import tracebacks
+from jupyter_ray.ipython.arguments import HelpPrinted, Parser, amount, given, positive, words
+
+if TYPE_CHECKING:
+    from jupyter_ray.ipython.notebook import Notebook
+
+_REMOTE = Parser(
+    "%%remote",
+    "Run the cell as a task, without blocking the notebook. The variables that it reads go along; the value of its\n"
+    "last expression is the result. What it assigns stays in the task. `%remote EXPRESSION` does it for a line, and\n"
+    "`ref = %remote EXPRESSION` gives the reference.",
+)
+_REMOTE.add_argument("--num-cpus", type=amount, metavar="N", help="CPUs that the task holds (1)")
+_REMOTE.add_argument("--num-gpus", type=amount, metavar="N", help="GPUs that the task holds (0)")
+_REMOTE.add_argument("--name", metavar="NAME", help="what to call the task")
+_REMOTE.add_argument("--wait", action="store_true", help="wait for the result, and raise its error here")
+_REMOTE.add_argument("-o", "--out", metavar="NAME", help="bind the reference to this variable, at once")
+
+_RAY = Parser(
+    "%ray",
+    "Look after the runtime.",
+    "commands:\n"
+    "  status           what runs and what is used\n"
+    "  start            start the runtime, or bind it to resources\n"
+    "  stop             end the runtime and all its tasks and actors\n"
+    "  logs [WHAT]      what tasks printed, page by page\n"
+    "  why [TASK]       why tasks wait\n\n"
+    "`%ray COMMAND --help` tells more.",
+)
+
+_STATUS = Parser("%ray status", "Show what runs and what is used.")
+_START = Parser("%ray start", "Start the runtime; `jupyter_ray.init` with the same options.")
+_START.add_argument("--num-cpus", type=amount, metavar="N", help="CPUs to use (all that there are)")
+_START.add_argument("--num-gpus", type=amount, metavar="N", help="GPUs to use (all that there are)")
+_START.add_argument("--address", metavar="A", help="of a running Ray cluster, or `auto`; without it: this machine")
+_STOP = Parser("%ray stop", "End the runtime with all its tasks, actors and objects.")
+_LOGS = Parser("%ray logs", "Page through what tasks printed, the held-back part of a flood included.")
+_LOGS.add_argument("what", nargs="?", metavar="WHAT", help="a task's name, the id of a task or actor, or a pid")
+_LOGS.add_argument("--page", type=positive, default=1, metavar="N", help="1 is the newest page (1)")
+_LOGS.add_argument("--lines", type=positive, default=100, metavar="N", help="lines in a page (100)")
+_LOGS.add_argument("--grep", metavar="TEXT", help="only lines that contain TEXT")
+_LOGS.add_argument("--save", metavar="FILE", help="write all of it to FILE instead")
+_WHY = Parser("%ray why", "Say why tasks wait, and for what.")
+_WHY.add_argument("what", nargs="?", metavar="TASK", help="a task's name or id; without it: all that wait")
+
+
+class Commands:
+    """The magics' actions in one shell.
+
+    Parameters
+    ----------
+    shell
+        The IPython shell.
+    notebook
+        What the extension added to it.
+    """
+
+    def __init__(self, shell: Any, notebook: Notebook) -> None:
+        self.shell = shell
+        self._notebook = notebook
+        self._commands: dict[str, Callable[[Sequence[str]], None]] = {
+            "status": self._status,
+            "start": self._start,
+            "stop": self._stop,
+            "logs": self._logs,
+            "why": self._why,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Commands: {', '.join(self._commands)}>"
+
+    def remote(self, line: str, cell: str | None, caller: FrameType | None) -> Any:
+        """Run a cell, or an expression, as a task; `caller` is the frame that wants the value."""
+        from jupyter_ray.api import calls
+        from jupyter_ray.ipython.submit import checked_name, submit_cell
+
+        try:
+            tokens, rest = _REMOTE.split(line)
+            options = _REMOTE.read(tokens)
+        except HelpPrinted:
+            return None
+        if cell is not None and rest:
+            raise UsageError(f"%%remote: unexpected `{rest}`: the code begins on the next line. See %%remote --help.")
+        code = rest if cell is None else cell
+        if not code.strip():
+            raise UsageError("%remote needs an expression, %%remote a cell below it. See %%remote --help.")
+        if options.out is not None:
+            checked_name(options.out)
+        number = self.shell.displayhook.prompt_count
+        name = options.name or f"cell[{number}]"
+        asked = given(options, "num_cpus", "num_gpus")
+        notebook = self._notebook
+        notebook.board.record()
+        try:
+            ref = submit_cell(self.shell, code, name, number, asked, first_line=1 if cell is None else 2)
+        except BaseException as error:
+            notebook.board.forget()
+            if isinstance(error, RayError | NameError | TypeError | ValueError | SyntaxError):
+                tracebacks.in_one_line(self.shell, error)
+            raise
+        if options.out is not None:
+            self.shell.push({options.out: ref})
+        if not options.wait and cell is None and _is_used(caller):
+            notebook.board.forget()
+            return ref
+        quiet = code.rstrip().endswith(";")
+        shown = notebook.show_line(name, ref, quiet=quiet, follow=not options.wait)
+        if not options.wait:
+            return None
+        try:
+            value = calls.get(ref)
+        except KeyboardInterrupt:
+            notebook.board.follow(shown)  # The task goes on, and so does its line.
+            raise
+        except BaseException as error:
+            notebook.board.finish(shown, None, error)
+            raise
+        notebook.board.finish(shown, value, None)
+        return None if quiet else value
+
+    def ray(self, line: str) -> None:
+        """Run ``%ray COMMAND``."""
+        command, *rest = words(line) or ["--help"]
+        try:
+            run = self._commands.get(command)
+            if run is not None:
+                run(rest)
+            elif command in ("-h", "--help", "help"):
+                _RAY.read(["--help"])
+            else:
+                raise UsageError(f"%ray: there is no `{command}`. There are: {', '.join(self._commands)}.")
+        except HelpPrinted:
+            pass
+
+    def _status(self, tokens: Sequence[str]) -> None:
+        _STATUS.read(tokens)
+        from jupyter_ray.ipython import reports
+
+        self._notebook.settle()
+        self._notebook.show(reports.status(self._notebook.hub.snapshot(), reports.engine_facts(registry.current())))
+
+    def _start(self, tokens: Sequence[str]) -> None:
+        options = _START.read(tokens)
+        from jupyter_ray.ipython import reports
+
+        running = registry.current()
+        if running is not None and running.alive:
+            raise UsageError("%ray start: a runtime is in use. `%ray stop` ends it.")
+        try:
+            session.init(**given(options, "address", "num_cpus", "num_gpus"))
+        except (RayError, ConnectionError, ValueError, TypeError) as error:
+            raise UsageError(f"%ray start: {error}") from None
+        print(reports.greeting(registry.required()))
+
+    def _stop(self, tokens: Sequence[str]) -> None:
+        _STOP.read(tokens)
+        was = registry.current() is not None
+        session.shutdown()
+        print("The runtime has ended." if was else "No runtime was in use.")
+
+    def _logs(self, tokens: Sequence[str]) -> None:
+        options = _LOGS.read(tokens)
+        from jupyter_ray.ipython import reports
+
+        self._notebook.settle()
+        self._notebook.router.flush(1.0)
+        spool = self._notebook.router.spool
+        lines = spool.lines(options.what, grep=options.grep)
+        if options.save:
+            print(reports.save(lines, options.save))
+        else:
+            print(reports.page(lines, options.page, options.lines, options.what, spool))
+
+    def _why(self, tokens: Sequence[str]) -> None:
+        options = _WHY.read(tokens)
+        from jupyter_ray.ipython import reports
+
+        self._notebook.settle()
+        print("\n".join(reports.why(self._notebook.hub.snapshot(), options.what)))
+
+
+def _is_used(frame: FrameType | None) -> bool:
+    """Tell whether the magic's value goes anywhere: ``x = %remote ...`` wants the reference, a bare line does not."""
+    while frame is not None and tracebacks.is_shell(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return False
+    try:
+        tree = ast.parse("".join(linecache.getlines(frame.f_code.co_filename)))
+    except SyntaxError:
+        return False
+    found: ast.stmt | None = None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and node.lineno <= frame.f_lineno <= (node.end_lineno or node.lineno):
+            found = node  # Walking goes from the outside in, so the last one is the innermost.
+    if isinstance(found, ast.Expr):
+        call = found.value
+        return not (isinstance(call, ast.Call) and "run_line_magic" in ast.dump(call.func))
+    return found is not None
