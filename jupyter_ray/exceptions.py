@@ -115,6 +115,8 @@ def _dual_class(kind: type[BaseException]) -> Any:
         with contextlib.suppress(Exception):
             native.__init__(self, *cause.args)
         self.args = cause.args  # Handlers read them, as they would of the cause.
+        for name, value in vars(cause).items():  # Before a default of its class, which __getattr__ would not pass.
+            self.__dict__.setdefault(name, value)
         for name in _native_fields(kind):  # `errno` of an OSError and its like live in C, out of reach of __getattr__.
             with contextlib.suppress(AttributeError, TypeError):
                 setattr(self, name, getattr(cause, name))

@@ -77,6 +77,7 @@ SCHEDULER_ORDER = (
     ("local.scheduler.groups", "local.scheduler.memory"),
     (
         "local.scheduler.history",
+        "local.scheduler.unseen",
         "local.scheduler.tables",
         "local.scheduler.queries",
         "local.scheduler.why",

@@ -67,7 +67,7 @@ class ActorClass:
         """What Ray keeps here: `modified_class` is the user's class, `class_name` its name."""
         return types.SimpleNamespace(modified_class=self._definition.value, class_name=self._definition.name)
 
-    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
+    def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle:
         """Start an actor.
 
         Parameters

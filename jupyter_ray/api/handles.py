@@ -83,7 +83,7 @@ class ActorMethod:
         self._method = method
         self._options = options
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the method; as `RemoteFunction.remote`.
 
         Returns

@@ -65,7 +65,7 @@ class RemoteFunction(Generic[R]):
     def _function_name(self) -> str:
         return f"{self._definition.module}.{self._definition.name}"
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Start a task.
 
         Parameters

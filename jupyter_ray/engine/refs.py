@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from jupyter_ray.exceptions import GetTimeoutError
 from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, TaskID, task_of
 
 if TYPE_CHECKING:
@@ -320,7 +321,20 @@ class ObjectRefGenerator:
         return self._take(self._stream.next(None))
 
     def _next_sync(self, timeout_s: float | None = None) -> ObjectRef[Any]:
-        return self._take(self._stream.next(timeout_s))
+        """As `next`; the nil reference when the time is up (private in Ray too, but widely used)."""
+        try:
+            return self._take(self._stream.next(timeout_s))
+        except GetTimeoutError:
+            return ObjectRef.nil()
+
+    async def _next_async(self, timeout_s: float | None = None) -> ObjectRef[Any]:
+        """As `_next_sync`, without blocking the event loop."""
+        import asyncio
+
+        try:
+            return await asyncio.wait_for(self.__anext__(), timeout_s)
+        except (TimeoutError, asyncio.TimeoutError):
+            return ObjectRef.nil()
 
     def _take(self, item: bytes | None) -> ObjectRef[Any]:
         if item is None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from jupyter_ray.local.protocol.messages import Execute
+from jupyter_ray.local.protocol.messages import Execute, Function
 from jupyter_ray.local.worker.backlog import Backlog
 
 
-def execute(name: str, kind: str = "task") -> Execute:
-    return Execute(name.encode(), kind, name, b"", "", [], 1)  # type: ignore[arg-type]
+def execute(name: str, kind: str = "task", *functions: str) -> Execute:
+    shipped = [Function(each, 1, b"") for each in functions]
+    return Execute(name.encode(), kind, name, b"", "", [], 1, functions=shipped)  # type: ignore[arg-type]
 
 
 class Worker:
@@ -121,3 +122,19 @@ def test_a_cancelled_task_is_taken_out(worker: Worker) -> None:
     assert len(worker.backlog) == 0
     worker.put("4")
     assert worker.take() == "4"
+
+
+def test_definitions_outlive_the_task_that_brought_them(worker: Worker) -> None:
+    for each in (execute("1"), execute("2", "task", "f"), execute("3", "task", "g")):
+        worker.backlog.put(each)
+    assert worker.take() == "1"
+    worker.backlog.recall()
+    worker.backlog.put(execute("4", "task", "h"))
+    cancelled = worker.backlog.remove(b"4")
+    assert cancelled is not None
+    later = execute("5", "task", "i")
+    worker.backlog.put(later)
+    assert [each.definition for each in later.functions] == ["f", "g", "h", "i"]
+    last = execute("6")
+    worker.backlog.put(last)
+    assert last.functions == []

@@ -25,6 +25,8 @@ from jupyter_ray.events import AnyEvent
 
 DYNAMIC = -1
 STREAMING = -2
+RAISED = "task error"
+"""The first item of the pickled tuple that carries what a task raised."""
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True):

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from jupyter_ray.events import HandleDropped, HandlePassed, HolderKind, ObjectFreed, ObjectSealed
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import Payload
-from jupyter_ray.local.scheduler import memory
+from jupyter_ray.local.scheduler import memory, unseen
 from jupyter_ray.local.scheduler.commands import DiscardSegment
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
 from jupyter_ray.local.scheduler.step import Step
@@ -122,6 +122,8 @@ def free_if_unused(step: Step, record: ObjectRecord) -> None:
     del step.state.objects[record.id]
     step.events.append(ObjectFreed(seq=step.number(), at=step.now, object=record.id.hex()))
     discard(step, payload, record.id)
+    if step.state.unseen:
+        unseen.dropped(step, record.id)
 
 
 def discard(step: Step, payload: Payload, object_id: bytes) -> None:
@@ -167,6 +169,8 @@ def seal(step: Step, object_id: bytes, payload: Payload) -> None:
             request_progress(step, request, payload.is_error)
     if record.dependents:
         dependents, record.dependents = record.dependents, []
+        if payload.is_error:
+            unseen.seen(step, object_id)
         for task in dependents:
             task.missing -= 1
             if payload.is_error:

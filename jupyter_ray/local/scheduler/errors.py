@@ -18,7 +18,7 @@ from jupyter_ray.exceptions import (
     TaskUnschedulableError,
     WorkerCrashedError,
 )
-from jupyter_ray.local.protocol.messages import Payload
+from jupyter_ray.local.protocol.messages import RAISED, Payload
 from jupyter_ray.resources import Demand, describe
 
 
@@ -26,6 +26,22 @@ def stored(error: RayError) -> Payload:
     """Return `error` as a value that raises."""
     data = pickle.dumps(error, protocol=5)
     return Payload(data=data, size=len(data), is_error=True)
+
+
+def is_raised(payload: Payload) -> bool:
+    """Tell whether `payload` is what a program raised, not a failure of the system or a cancel."""
+    if payload.segment:  # An error of the system is short.
+        return True
+    return RAISED.encode() in payload.data[:32] and b"TaskCancelledError" not in payload.data
+
+
+def text_of(payload: Payload) -> str:
+    """Return the text of what a task raised; empty if it is not in the payload itself."""
+    if payload.segment:
+        return ""
+    _, function, text, _, pid, actor = pickle.loads(payload.data)
+    where = f"pid={pid}, actor={actor}" if actor else f"pid={pid}"
+    return f"ray::{function}() ({where})\n{text.rstrip()}"
 
 
 def cancelled(task: bytes, name: str) -> Payload:

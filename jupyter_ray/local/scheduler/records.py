@@ -346,6 +346,17 @@ class Memory:
         return f"<Memory: {self.used:,} of {self.limit:,} bytes, {len(self.waiting)} wait>"
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class UnseenError:
+    """What a task raised and nobody has got yet; `returns` objects lead to it."""
+
+    payload: Payload
+    label: str
+    pid: int
+    cell: str | None
+    returns: int
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class State:
     """Everything the scheduler knows."""
@@ -379,6 +390,9 @@ class State:
     history: OrderedDict[bytes, TaskDigest] = dataclasses.field(default_factory=OrderedDict)
     """The tasks that ended last, the newest at the end; bounded, see `history`."""
     next_worker: int = 0
+    unseen: dict[bytes, UnseenError] = dataclasses.field(default_factory=dict)
+    """What tasks raised and nobody has got yet, by task."""
+    tells_unseen: bool = True
 
     def __repr__(self) -> str:
         return (

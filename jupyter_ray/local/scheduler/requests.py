@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.local.protocol.messages import AwaitRoom, Get, Payload, Reply, Wait
-from jupyter_ray.local.scheduler import errors, memory
+from jupyter_ray.local.scheduler import errors, memory, unseen
 from jupyter_ray.local.scheduler.commands import SetTimer
 from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
 from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, ObjectRecord, RequestRecord
@@ -164,6 +164,8 @@ def reply(step: Step, request: RequestRecord) -> None:
         ready.append(object_id)
         if with_values:
             values.append(payload)
+            if payload.is_error:
+                unseen.seen(step, object_id)
             if payload.segment:
                 memory.used(step.state, object_id)
             for counted in payload.contained:

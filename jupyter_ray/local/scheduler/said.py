@@ -46,6 +46,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state.ledger = Ledger(message.resources, message.gpus)
     state.namespace = message.namespace
     state.env = message.env
+    state.tells_unseen = message.environ.get("RAY_IGNORE_UNHANDLED_ERRORS") != "1"
     state.bound = True
     state.memory.limit = message.store_limit
     for _ in range(min(PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
@@ -145,7 +146,7 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
     actor = step.state.actors.get(message.actor)
     if actor is None or actor.state is ActorState.DEAD:
         return
-    reason = "it was ended by kill()"
+    reason = "it was killed by ray.kill()"
     if message.no_restart:
         worker = actor.worker
         actors.leave(step, actor, reason)

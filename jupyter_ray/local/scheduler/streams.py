@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import Consume, Item, Payload, StreamState, TaskSpec
+from jupyter_ray.local.scheduler import errors
 from jupyter_ray.local.scheduler.commands import DiscardSegment
 from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
 from jupyter_ray.local.scheduler.records import TaskRecord
@@ -40,11 +41,15 @@ def item(step: Step, task: TaskRecord, message: Item) -> None:
 
 
 def end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
-    """Tell the holder that no more items will come; `payload` is the error that ended the stream, if one did."""
+    """Tell the holder that no more items will come; `payload` is the error that ended the stream, if one did.
+
+    What the generator raised is its last item only: the reference that tells the end raises where the system failed.
+    """
     if payload is not None and task.stream_open:
         item(step, task, Item(task.id, task.items + 1, payload))
+    ended_well = payload is None or errors.is_raised(payload)
     for object_id in returns(task.spec):
-        seal(step, object_id, payload or NONE)
+        seal(step, object_id, NONE if payload is None or ended_well else payload)
     if task.stream_open:
         step.send(task.client, StreamState(task.id, task.items, True))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jupyter_ray.events import TaskSubmitted
 from jupyter_ray.local.protocol.messages import Payload, TaskSpec
-from jupyter_ray.local.scheduler import actors, errors
+from jupyter_ray.local.scheduler import actors, errors, unseen
 from jupyter_ray.local.scheduler.dependencies import expect, grant, pin
 from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, GroupState, State, TaskRecord
 from jupyter_ray.local.scheduler.step import Step
@@ -53,6 +53,7 @@ def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
             record.dependents.append(task)
         elif record.payload.is_error:
             failed = failed or record.payload
+            unseen.seen(step, dependency)
     if spec.kind == "method":
         failed = _join_actor(step, task) or failed
     elif spec.group is not None:

@@ -28,7 +28,7 @@ from jupyter_ray.local.protocol.messages import (
     Interrupt,
     Payload,
 )
-from jupyter_ray.local.scheduler import actors, errors, history, placement, requests, streams
+from jupyter_ray.local.scheduler import actors, errors, history, placement, requests, streams, unseen
 from jupyter_ray.local.scheduler.commands import DiscardSegment
 from jupyter_ray.local.scheduler.dependencies import seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
@@ -158,6 +158,8 @@ def _end(
 ) -> None:
     """End a task; `payload` is the error that its return values become, None if they are sealed."""
     state, spec = step.state, task.spec
+    if final is TaskState.FAILED:
+        unseen.failed(step, task, payload)
     if spec.num_returns == STREAMING:
         streams.end_stream(step, task, payload)
     elif payload is not None:

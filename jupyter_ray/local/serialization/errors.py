@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableException
+from jupyter_ray.local.protocol.messages import RAISED
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.values import Serialized
 
@@ -64,14 +65,11 @@ def dump_error(error: BaseException, function: str, actor: str | None = None, hi
     pickled = _dump_cause(cause)
     state = (function, text, None if pickled is None else pickled.data, os.getpid(), actor)
     return Serialized(
-        pickle.dumps((_MARK, *state), values.PROTOCOL),
+        pickle.dumps((RAISED, *state), values.PROTOCOL),
         [],
         [] if pickled is None else pickled.contained,
         [] if pickled is None else pickled.definitions,
     )
-
-
-_MARK = "task error"
 
 
 def _dump_cause(cause: BaseException) -> Serialized | None:
@@ -120,7 +118,7 @@ def load_error(data: values.Buffer, buffers: Any = ()) -> BaseException:
         return UnserializableException(f"An error came that cannot be unpickled here: {one_line(error)}")
     if isinstance(loaded, BaseException):
         return loaded.as_instanceof_cause() if isinstance(loaded, RayTaskError) else loaded
-    if not (isinstance(loaded, tuple) and loaded and loaded[0] == _MARK):
+    if not (isinstance(loaded, tuple) and loaded and loaded[0] == RAISED):
         return RayError(f"A value came as an error that is none: {type(loaded).__name__}")
     _, function, text, pickled, pid, actor = loaded
     if pickled is None:

@@ -1,8 +1,8 @@
 """Actors: where their methods run.
 
 A plain actor runs them in the worker's main thread, one after the other. A threaded one has a pool for each
-concurrency group, an async one an event loop in the main thread, with a semaphore for each group; its constructor and
-its plain methods run in the loop too (as in Ray).
+concurrency group, an async one an event loop in the main thread, and one more in a thread for each group, so that a
+group whose loop is blocked does not hold up the others; constructor and plain methods run in the loops too (as in Ray).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import concurrent.futures
 import functools
 import inspect
 import os
+import threading
 import time
 import traceback
 from collections import deque
@@ -31,7 +32,7 @@ Finish = Callable[[Execute, Done], None]
 def method_of(instance: Any, name: str) -> Function:
     """Return what a handle's method name calls, the extra methods of every actor included."""
     if name == "__ray_call__":
-        return lambda function, *args, **kwargs: function(instance, *args, **kwargs)
+        return lambda function, /, *args, **kwargs: function(instance, *args, **kwargs)
     if name == "__ray_ready__":
         return lambda: True
     if name == "__ray_terminate__":
@@ -80,7 +81,7 @@ class ThreadedActor:
 
 
 class AsyncActor:
-    """An event loop in the main thread.
+    """Event loops: one in the main thread, and one in a thread of its own for each concurrency group.
 
     Parameters
     ----------
@@ -93,70 +94,104 @@ class AsyncActor:
     """
 
     def __init__(self, spec: ActorSpec, runner: Runner, finish: Finish) -> None:
-        self._runner = runner
-        self._finish = finish
-        self._loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(self._loop)
-        sizes = {"": spec.max_concurrency, **spec.concurrency_groups}
-        self._slots = {group: asyncio.Semaphore(size) for group, size in sizes.items()}
-        self._incoming: deque[Execute | None] = deque()
-        self._planned = False
-        self._tasks: dict[bytes, asyncio.Task[None]] = {}
-        self._unwanted: set[bytes] = set()
-        """Calls that were cancelled before they began."""
-        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._main = _Lane(spec.max_concurrency, runner, finish)
+        asyncio.set_event_loop(self._main.loop)
+        self._groups = {group: _Lane(size, runner, finish) for group, size in spec.concurrency_groups.items()}
+        self._ended: asyncio.Future[None] = self._main.loop.create_future()
 
     def construct(self, execute: Execute, find: Callable[[Execute, Body], Function]) -> Done:
-        """Run the constructor inside the loop."""
-
-        async def run() -> Done:
-            return self._runner.run(execute, find, main=False, interruptible=False)
-
-        return self._loop.run_until_complete(run())
+        """Run the constructor inside the main loop; it may be ``async def`` itself."""
+        return self._main.loop.run_until_complete(self._main.run(execute, find))
 
     def put(self, execute: Execute | None) -> None:
         """Take a call from the reader thread; None: leave after those that run."""
-        self._incoming.append(execute)
-        if not self._planned:
-            self._planned = True
-            self._loop.call_soon_threadsafe(self._take)
+        if execute is None:
+            asyncio.run_coroutine_threadsafe(self._drain(), self._main.loop)
+        else:
+            self._groups.get(execute.concurrency_group, self._main).put(execute)
 
     def run(self) -> None:
         """Serve calls until it is time to leave."""
-        self._loop.run_until_complete(self._ended)
+        for group, lane in self._groups.items():
+            threading.Thread(target=lane.serve, name=f"actor {group}", daemon=True).start()
+        self._main.loop.run_until_complete(self._ended)
 
     def cancel(self, task: bytes) -> None:
         """Cancel a call; called in the reader thread."""
-        self._loop.call_soon_threadsafe(self._cancel, task)
+        for lane in (self._main, *self._groups.values()):
+            lane.loop.call_soon_threadsafe(lane.cancel, task)
 
-    def _cancel(self, task: bytes) -> None:
+    async def _drain(self) -> None:
+        await self._main.drain()
+        for lane in self._groups.values():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(lane.drain(), lane.loop))
+        settle(self._ended)
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls run or wait besides one."""
+        return sum(len(lane.tasks) for lane in (self._main, *self._groups.values())) > 1
+
+
+class _Lane:
+    """One event loop and the calls that run in it. Owner: the loop's thread; only `put` is called in another."""
+
+    def __init__(self, size: int, runner: Runner, finish: Finish) -> None:
+        self._runner = runner
+        self._finish = finish
+        self.loop = asyncio.new_event_loop()
+        self._slots = asyncio.Semaphore(size)
+        self._incoming: deque[Execute] = deque()
+        self._planned = False
+        self.tasks: dict[bytes, asyncio.Task[None]] = {}
+        self._unwanted: set[bytes] = set()
+        """Calls that were cancelled before they began."""
+
+    def serve(self) -> None:
+        """Run the loop in this thread."""
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def put(self, execute: Execute) -> None:
+        """Take a call from the reader thread."""
+        self._incoming.append(execute)
+        if not self._planned:
+            self._planned = True
+            self.loop.call_soon_threadsafe(self._take)
+
+    def cancel(self, task: bytes) -> None:
+        """Cancel a call, if it is one of this loop."""
+        running = self.tasks.get(task)
+        if running is None:
+            return
         context = self._runner.contexts.get(task)
         if context is not None:
             context.cancelled = True
-            self._tasks[task].cancel()
-        elif task in self._tasks:  # A coroutine that is cancelled before its first step would never report.
+            running.cancel()
+        else:  # A coroutine that is cancelled before its first step would never report.
             self._unwanted.add(task)
 
     def _take(self) -> None:
         self._planned = False
         while self._incoming:
             execute = self._incoming.popleft()
-            if execute is None:
-                closing = self._loop.create_task(self._drain())
-                closing.add_done_callback(lambda _: settle(self._ended))
-                return
-            self._tasks[execute.task] = self._loop.create_task(self._serve(execute))
+            self.tasks[execute.task] = self.loop.create_task(self._serve(execute))
 
-    async def _drain(self) -> None:
-        while self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
-
-    @property
-    def busy(self) -> bool:
-        """Whether calls run or wait besides one."""
-        return len(self._tasks) > 1
+    async def drain(self) -> None:
+        """Wait for the calls that run."""
+        while self.tasks:
+            await asyncio.wait(list(self.tasks.values()))
 
     async def _serve(self, execute: Execute) -> None:
+        done = await self.run(execute, self._find)
+        self._finish(execute, done)
+        self.tasks.pop(execute.task, None)
+
+    def _find(self, execute: Execute, body: Body) -> Function:
+        return method_of(self._runner.instance, body.method)
+
+    async def run(self, execute: Execute, find: Callable[[Execute, Body], Function]) -> Done:
+        """Run a call when it is its turn; `find` returns what to call."""
         body = decode_body(execute.body)
         context = self._runner.begin(execute, body)
         token = enter_task(context, main=False)
@@ -166,19 +201,25 @@ class AsyncActor:
                 self._unwanted.discard(execute.task)
                 context.cancelled = True
                 raise asyncio.CancelledError
-            async with self._slots.get(execute.concurrency_group, self._slots[""]):
+            async with self._slots:
                 started = time.perf_counter()
-                done = await self._call(execute, body, context, started)
+                done = await self._call(execute, body, context, started, find)
         except BaseException as error:  # Cancelled while it waited for its turn.
             done = self._runner.failed(execute, body, context, error, time.perf_counter() - started)
         leave_task(token, main=False)
-        self._finish(execute, done)
-        self._tasks.pop(execute.task, None)
+        return done
 
-    async def _call(self, execute: Execute, body: Body, context: TaskContext, started: float) -> Done:
+    async def _call(
+        self,
+        execute: Execute,
+        body: Body,
+        context: TaskContext,
+        started: float,
+        find: Callable[[Execute, Body], Function],
+    ) -> Done:
         runner = self._runner
         try:
-            function = method_of(runner.instance, body.method)
+            function = find(execute, body)
             args, kwargs, inout = calling.prepare(execute, body, function, runner.client.store)
             value = function(*args, **kwargs)
             del args, kwargs
@@ -209,8 +250,8 @@ class AsyncActor:
             self._runner.yield_item(execute, index, item)
             del item
             while not producer.has_room(index):
-                room: asyncio.Future[None] = self._loop.create_future()
-                producer.wake = functools.partial(self._loop.call_soon_threadsafe, settle, room)
+                room: asyncio.Future[None] = self.loop.create_future()
+                producer.wake = functools.partial(self.loop.call_soon_threadsafe, settle, room)
                 if producer.has_room(index):
                     break
                 await room

@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from jupyter_ray.local.protocol.messages import Execute
+from jupyter_ray.local.protocol.messages import Execute, Function
 
 
 class Backlog:
@@ -41,6 +41,8 @@ class Backlog:
         """A task runs, or is reserved."""
         self._owed: list[bytes] = []
         """Taken out, and not told yet: an interrupt may come in between."""
+        self._undelivered: list[Function] = []
+        """Definitions that came with a task taken out: the runtime believes that this worker has them."""
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._elsewhere: Callable[[Execute | None], None] | None = None
         self._waiting = 0
@@ -52,10 +54,13 @@ class Backlog:
         """Add a task, or give it back at once."""
         with self._lock:
             if (self._waiting or self._closed) and self._busy and execute.kind == "task":
-                self._forget(execute)
+                self._set_aside(execute)
                 self._owed.append(execute.task)
                 self._settle()
                 return
+            if self._undelivered and execute.kind != "method":
+                execute.functions[:0] = self._undelivered
+                self._undelivered.clear()
             if self._elsewhere is not None:
                 self._elsewhere(execute)
                 return
@@ -87,10 +92,12 @@ class Backlog:
             if self._reserved is not None and self._reserved.task == task:
                 found = self._reserved
                 self._reserve_next()
+                self._undelivered += found.functions
                 return found
             for each in self._queue:
                 if each is not None and each.task == task:
                     self._queue.remove(each)
+                    self._undelivered += each.functions
                     return each
         return None
 
@@ -162,7 +169,11 @@ class Backlog:
             self._queue.clear()
             self._queue.extend(rest)
             for each in taken:
-                self._forget(each)
+                self._set_aside(each)
+
+    def _set_aside(self, execute: Execute) -> None:
+        self._undelivered += execute.functions
+        self._forget(execute)
 
     def _settle(self, *, always: bool = False) -> None:
         if self._owed or always:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
+import inspect
 import os
 import socket
 import sys
@@ -226,8 +227,16 @@ class Worker:
         self.library.install(execute.functions)
         kind = self.library.resolve(execute.definition)
 
-        def construct(*args: Any, **kwargs: Any) -> None:
+        def construct(*args: Any, **kwargs: Any) -> Any:
+            if inspect.iscoroutinefunction(kind.__init__):
+                return construct_async(args, kwargs)
             self.runner.instance = kind(*args, **kwargs)
+            return None
+
+        async def construct_async(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            instance = kind.__new__(kind, *args, **kwargs)
+            await instance.__init__(*args, **kwargs)
+            self.runner.instance = instance
 
         return construct
 

@@ -228,7 +228,9 @@ class Runner:
             return self._cancelled(execute, context, seconds)
         if isinstance(error, ActorExit) or (isinstance(error, SystemExit) and execute.kind != "task"):
             text = "it left by exit_actor()" if isinstance(error, ActorExit) else f"it called sys.exit({error.code!r})"
-            return self._dead(execute, f"The actor {self.class_name} is dead: {text}.", seconds, exiting=True)
+            return self._dead(
+                execute, f"The actor {self.class_name} is dead: {text}.", seconds, line=text, exiting=True
+            )
         if isinstance(error, SystemExit):
             crashed = WorkerCrashedError(f"{context.name} ended its worker: it called sys.exit({error.code!r}).")
             payload = calling.failure(crashed, context.function, self.store)
@@ -259,13 +261,13 @@ class Runner:
         text: str,
         seconds: float,
         *,
-        line: str = "",
+        line: str,
         init_failed: bool = False,
         exiting: bool = False,
     ) -> Done:
         actor = None if execute.actor is None else execute.actor.hex()
         payload = calling.plain_failure(ActorDiedError(text, actor, init_failed))
-        return Done(execute.task, [payload], True, exiting=exiting, seconds=seconds, error=line or "the actor left")
+        return Done(execute.task, [payload], True, exiting=exiting, seconds=seconds, error=line)
 
     def finish(self, execute: Execute, done: Done, *, soon: bool) -> None:
         """Send the report, after what was printed, and let go of what the call held."""

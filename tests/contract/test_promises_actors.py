@@ -1,0 +1,165 @@
+"""Promises of Ray's documentation about actors and streams that the other files do not cover."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.exceptions import ActorDiedError, RayActorError, RayTaskError, WorkerCrashedError
+from tests.contract.helpers import eventually
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+class _Plain:
+    def names(self, **names: Any) -> dict[str, Any]:
+        return names
+
+    def leave(self) -> None:
+        ray.actor.exit_actor()
+
+
+def test_any_name_may_be_a_keyword() -> None:
+    @ray.remote
+    def names(**names: Any) -> dict[str, Any]:
+        return names
+
+    given = {"self": 1, "args": 2, "kwargs": 3, "method": 4, "function": 5}
+    assert ray.get(names.remote(**given)) == given
+    actor = ray.remote(_Plain).remote()
+    without_self = {name: value for name, value in given.items() if name != "self"}
+    assert ray.get(actor.names.remote(**without_self)) == without_self
+    assert ray.get(actor.__ray_call__.remote(lambda self, **names: names, **without_self)) == without_self
+
+
+def test_a_dead_actor_says_why() -> None:
+    killed, left = ray.remote(_Plain).remote(), ray.remote(_Plain).remote()
+    ray.kill(killed)
+    with pytest.raises(ActorDiedError, match=r"ray\.kill\(\)") as error:
+        ray.get(killed.names.remote())
+    assert error.value.actor_id == killed._actor_id.hex()
+    for call in (left.leave, left.names):
+        with pytest.raises(RayActorError, match=r"exit_actor\(\)"):
+            ray.get(call.remote())
+
+
+def test_an_async_constructor_is_awaited() -> None:
+    class Connected:
+        async def __init__(self, number: int) -> None:  # type: ignore[misc]
+            await asyncio.sleep(0)
+            self.number = number
+
+        def get(self) -> int:
+            return self.number
+
+    class Refused:
+        async def __init__(self) -> None:  # type: ignore[misc]
+            raise ValueError("refused")
+
+        def get(self) -> int:
+            return 1
+
+    assert ray.get(ray.remote(Connected).remote(7).get.remote()) == 7
+    with pytest.raises(ActorDiedError, match="refused") as error:
+        ray.get(ray.remote(Refused).remote().get.remote())
+    assert error.value.actor_init_failed
+
+
+def test_each_concurrency_group_of_an_async_actor_has_its_own_loop(tmp_path: Path) -> None:
+    class Actor:
+        @ray.method(concurrency_group="io")
+        async def thread(self) -> int:
+            return threading.get_ident()
+
+        @ray.method(concurrency_group="io")
+        def plain(self) -> int:
+            return threading.get_ident()
+
+        @ray.method(concurrency_group="compute")
+        async def block(self, gate: Path) -> int:
+            eventually(gate.exists)
+            return threading.get_ident()
+
+        @ray.method(concurrency_group="compute")
+        async def sleep(self) -> None:
+            await asyncio.sleep(1000)
+
+        async def default(self) -> int:
+            return threading.get_ident()
+
+    actor = ray.remote(concurrency_groups={"io": 2, "compute": 1})(Actor).remote()
+    gate = tmp_path / "gate"
+    blocked = actor.block.remote(gate)
+    io, plain, default = ray.get([actor.thread.remote(), actor.plain.remote(), actor.default.remote()])
+    assert io == plain
+    gate.touch()
+    assert len({io, default, ray.get(blocked)}) == 3
+    assert ray.get(actor.default.options(concurrency_group="io").remote()) == io
+    asleep = actor.sleep.remote()
+    ray.cancel(asleep)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(asleep)
+
+
+def test_an_error_in_the_midst_of_a_stream() -> None:
+    @ray.remote(max_retries=0)
+    def numbers(crash: bool) -> Any:
+        yield 1
+        if crash:
+            os._exit(1)
+        raise ValueError("no more")
+
+    raised = numbers.remote(False)
+    assert ray.get(next(raised)) == 1
+    with pytest.raises(ValueError, match="no more"):
+        ray.get(next(raised))
+    with pytest.raises(StopIteration):
+        next(raised)
+    assert ray.get(raised.completed()) is None
+    crashed = numbers.remote(True)
+    first, failed = crashed
+    assert ray.get(first) == 1
+    for ref in (failed, crashed.completed()):
+        with pytest.raises(WorkerCrashedError):
+            ray.get(ref)
+
+
+def test_the_next_item_of_a_stream_within_a_time(tmp_path: Path) -> None:
+    @ray.remote
+    def numbers() -> Any:
+        eventually(gate.exists)
+        yield 1
+
+    async def next_item(timeout: float) -> Any:
+        return await stream._next_async(timeout_s=timeout)
+
+    gate = tmp_path / "gate"
+    stream = numbers.remote()
+    assert stream._next_sync(timeout_s=0).is_nil()
+    assert asyncio.run(next_item(0)).is_nil()
+    gate.touch()
+    assert ray.get(asyncio.run(next_item(60))) == 1
+    with pytest.raises(StopIteration):
+        stream._next_sync(timeout_s=60)
+
+
+def test_attributes_of_an_error_hide_the_defaults_of_its_class() -> None:
+    class Failure(Exception):
+        code = 0
+
+    @ray.remote
+    def fail() -> None:
+        error = Failure("no")
+        error.code = 7
+        raise error
+
+    with pytest.raises(Failure) as found:
+        ray.get(fail.remote())
+    assert isinstance(found.value, RayTaskError)
+    assert found.value.code == 7

@@ -1,0 +1,79 @@
+"""An exception that nobody gets is told on the driver's stderr, once, when its last reference goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.events import LogLines
+from tests.contract.helpers import Log, eventually
+
+
+@ray.remote(num_returns=2)
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+@ray.remote
+def pass_on(value: Any) -> Any:
+    return value
+
+
+@ray.remote
+def items(text: str) -> Any:
+    yield 1
+    raise ValueError(text)
+
+
+class _Actor:
+    def fail(self, text: str) -> None:
+        raise KeyError(text)
+
+
+def _told(log: Log) -> list[str]:
+    return [line.text for line in log.find(LogLines, stream="stderr") if "Unhandled error" in line.text]
+
+
+def _drop_in_all_ways() -> None:
+    actor = ray.remote(_Actor).remote()
+    first, second = fail.remote("seen")
+    with pytest.raises(ValueError, match="seen"):
+        ray.get(second)
+    del first, second
+    half, other = fail.remote("seen late")
+    ray.wait([half])
+    del half
+    with pytest.raises(ValueError, match="seen late"):
+        ray.get(other)
+    fail.remote("never seen")
+    actor.fail.remote("of a method")
+    pass_on.remote(fail.remote("passed on")[0])
+    stream = items.remote("of a stream")
+    next(stream)
+    items.remote("of a dropped stream")
+    ray.cancel(pass_on.remote(fail.remote("cancelled")[0]))
+
+
+def test_errors_that_nobody_gets_are_told_once(start: Callable[..., Any]) -> None:
+    start()
+    with Log() as log:
+        _drop_in_all_ways()
+        wanted = ["never seen", "of a method", "passed on", "of a stream", "of a dropped stream"]
+        eventually(lambda: all(any(text in told for told in _told(log)) for text in wanted))
+        told = [text for text in _told(log) if "cancelled" not in text]  # Whether that was in time is open.
+        assert len(told) == len(wanted)
+        assert all("Traceback" in text for text in told)
+
+
+def test_that_can_be_switched_off(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+    start(num_cpus=1)
+    with Log() as log:
+        fail.remote("never seen")
+        assert ray.get(pass_on.remote(1)) == 1
+        engine = ray.get_runtime_context()._engine
+        engine.flush_events()
+        assert not _told(log)
