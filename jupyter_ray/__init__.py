@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_ray._version import __version__
 
 if TYPE_CHECKING:
-    from jupyter_ray import actor, cloudpickle, exceptions, runtime_context, runtime_env, util
+    from jupyter_ray import actor, cloudpickle, exceptions, remote_function, runtime_context, runtime_env, types, util
     from jupyter_ray.api.actors import ActorClass
     from jupyter_ray.api.calls import cancel, get, get_actor, kill, put, wait, why
     from jupyter_ray.api.cluster import available_resources, cluster_resources, get_gpu_ids, nodes
@@ -56,7 +56,9 @@ _HOMES = {
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = frozenset({"actor", "cloudpickle", "exceptions", "runtime_context", "runtime_env", "util"})
+_MODULES = frozenset(
+    {"actor", "cloudpickle", "exceptions", "remote_function", "runtime_context", "runtime_env", "types", "util"}
+)
 
 __all__ = [
     "LOCAL_MODE",
@@ -98,10 +100,12 @@ __all__ = [
     "nodes",
     "put",
     "remote",
+    "remote_function",
     "runtime_context",
     "runtime_env",
     "shutdown",
     "timeline",
+    "types",
     "util",
     "wait",
     "warm_up",

@@ -253,6 +253,14 @@ class ObjectReconstructionFailedError(ObjectLostError):
     """A lost value could not be computed again."""
 
 
+class ObjectReconstructionFailedMaxAttemptsExceededError(ObjectReconstructionFailedError):
+    """A lost value could not be computed again: its task was tried too often."""
+
+
+class ObjectReconstructionFailedLineageEvictedError(ObjectReconstructionFailedError):
+    """A lost value could not be computed again: its task is no longer known."""
+
+
 class ObjectFreedError(ObjectLostError):
     """The value was freed by hand."""
 
@@ -327,3 +335,34 @@ class PlasmaObjectNotAvailable(RayError):
 
 class OufOfBandObjectRefSerializationException(RayError):
     """A reference was pickled by hand where that is forbidden; the spelling is Ray's."""
+
+
+# Errors of what is not offered here: other languages, compiled graphs, clusters. Programs name them to catch them.
+
+
+class CrossLanguageError(RayError):
+    """A task of another language raised an error."""
+
+
+class RpcError(RayError):
+    """A connection inside a cluster failed."""
+
+
+class AuthenticationError(RayError):
+    """A cluster refused the client."""
+
+
+class RayChannelError(RaySystemError):
+    """A channel of a compiled graph failed."""
+
+
+class RayChannelTimeoutError(RayChannelError, TimeoutError):
+    """A channel of a compiled graph was not ready in time."""
+
+
+class RayCgraphCapacityExceeded(RaySystemError):
+    """A compiled graph has too many results that nobody took."""
+
+
+class RayDirectTransportError(RaySystemError):
+    """A tensor could not be moved directly."""

@@ -37,6 +37,8 @@ class BaseID:
     _binary: bytes
 
     def __init__(self, binary: bytes) -> None:
+        if not isinstance(binary, bytes | bytearray | memoryview):
+            raise TypeError(f"{type(self).__name__} wants {self.SIZE} bytes, got {type(binary).__name__}.")
         if len(binary) != self.SIZE:
             raise ValueError(f"ID string needs to have length {self.SIZE}, got {len(binary)}")
         self._binary = bytes(binary)
@@ -112,6 +114,15 @@ class JobID(BaseID):
 
     SIZE = 4
     __slots__ = ()
+
+    @classmethod
+    def from_int(cls, number: int) -> JobID:
+        """Return the identifier with this number."""
+        return cls(number.to_bytes(cls.SIZE, "little"))
+
+    def int(self) -> int:
+        """Return the identifier as a number."""
+        return int.from_bytes(self._binary, "little")
 
 
 class NodeID(UniqueID):

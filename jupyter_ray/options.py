@@ -184,6 +184,9 @@ def _backpressure(name: str, value: Any) -> str | None:
 
 
 def _strategy(name: str, value: Any) -> str | None:
+    known = ("placement_group", "node_id", "accepts")  # Of the strategies' classes, which are above this module.
+    if value is not None and not isinstance(value, str) and not any(hasattr(value, each) for each in known):
+        raise TypeError(f"The type of keyword '{name}' must be None, str or a strategy, but received {type(value)}.")
     if isinstance(value, str) and value not in ("DEFAULT", "SPREAD"):
         return f"Invalid {name} value {value}. Valid values are [None, 'DEFAULT', 'SPREAD', a strategy object]."
     return None

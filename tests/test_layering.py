@@ -24,6 +24,9 @@ LONG_MODULES: dict[str, str] = {
 
 L0 = ("_version", "exceptions", "ids", "options", "resources", "config", "events")
 L1 = ("engine",)
+RAYS_NAMES = (
+    "_raylet", "actor", "cloudpickle", "remote_function", "runtime_context", "runtime_env", "types", "util",
+)  # fmt: skip
 
 
 class Layer(NamedTuple):
@@ -45,11 +48,11 @@ LAYERS = (
     Layer("L3 notebook", ("ipython",), ("api", "monitor", *L1, *L0)),
     Layer("server extension", ("server_extension",), ()),
     # The module names under which Ray's users know parts of the interface: `from jupyter_ray.actor import ...`.
-    Layer("Ray's names", ("actor", "cloudpickle", "runtime_context", "runtime_env", "util"), ("api", *L1, *L0)),
+    Layer("Ray's names", RAYS_NAMES, ("api", *L1, *L0)),
     Layer(
         "face",
         ("",),
-        ("actor", "cloudpickle", "runtime_context", "runtime_env", "util", "api", *L1, *L0),
+        (*RAYS_NAMES, "api", *L1, *L0),
         lazy=("ipython",),
     ),
 )

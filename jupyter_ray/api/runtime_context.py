@@ -162,7 +162,8 @@ class RuntimeContext:
 
     def get_node_labels(self) -> dict[str, str]:
         """Return the labels of the machine."""
-        return {}
+        labels: dict[str, str] = self._engine.nodes()[0]["Labels"]
+        return labels
 
     @property
     def job_id(self) -> JobID:

@@ -13,9 +13,10 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from jupyter_ray import config
 from jupyter_ray._version import __version__
 from jupyter_ray.api import logs
 from jupyter_ray.api.init_options import init_options
@@ -40,7 +41,7 @@ _IGNORED = frozenset(
 
 
 @dataclasses.dataclass(slots=True)
-class RayContext:
+class RayContext(Mapping[str, Any]):
     """What `init` returns: facts about the session. As a context manager it ends the session at its exit.
 
     Source: Ray's ``RayContext``; reading it as a mapping (of `address_info`) is deprecated there and works here.
@@ -55,18 +56,11 @@ class RayContext:
     def __getitem__(self, key: str) -> Any:
         return self.address_info[key]
 
-    def __contains__(self, key: object) -> bool:
-        return key in self.address_info
-
     def __iter__(self) -> Iterator[str]:
         return iter(self.address_info)
 
     def __len__(self) -> int:
         return len(self.address_info)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return one of the address facts."""
-        return self.address_info.get(key, default)
 
     def disconnect(self) -> None:
         """End the session."""
@@ -333,6 +327,7 @@ def _context(engine: Engine) -> RayContext:
             "node_ip_address": "127.0.0.1",
             "address": engine.name,
             "node_id": process.node.hex(),
+            "session_dir": str(config.session_folder(process.session)),
             "session_name": process.session,
             "namespace": process.namespace,
         }

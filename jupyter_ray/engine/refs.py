@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequen
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from jupyter_ray.exceptions import GetTimeoutError
-from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, TaskID, task_of
+from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, task_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,12 +46,14 @@ class _Local(threading.local):
 
 _local = _Local()
 _default_counter: Counter | None = None
+_job = JobID.nil()
 
 
-def set_counter(counter: Counter | None) -> None:
-    """Make `counter` the one that references made in this process report to."""
-    global _default_counter
+def set_counter(counter: Counter | None, job: bytes | None = None) -> None:
+    """Make `counter` the one that references made in this process report to; `job` is the id of its session."""
+    global _default_counter, _job
     _default_counter = counter
+    _job = JobID.nil() if job is None else JobID(job)
 
 
 class Collected:
@@ -103,6 +105,8 @@ class ObjectRef(Generic[T]):
     ------
     ValueError
         `binary` has another length.
+    TypeError
+        `binary` is not of type bytes.
 
     Notes
     -----
@@ -112,6 +116,8 @@ class ObjectRef(Generic[T]):
     __slots__ = ("__weakref__", "_binary", "_counter")
 
     def __init__(self, binary: bytes) -> None:
+        if type(binary) is not bytes:
+            raise TypeError(f"An object id is {OBJECT_ID_SIZE} bytes, got {type(binary).__name__}.")
         if len(binary) != OBJECT_ID_SIZE:
             raise ValueError(f"ID string needs to have length {OBJECT_ID_SIZE}, got {len(binary)}")
         self._binary = binary
@@ -142,6 +148,11 @@ class ObjectRef(Generic[T]):
         return cls(bytes.fromhex(text))
 
     @classmethod
+    def from_binary(cls, binary: bytes) -> ObjectRef[Any]:
+        """Return the reference with these 28 bytes."""
+        return cls(binary)
+
+    @classmethod
     def size(cls) -> int:
         """Return the number of bytes of an object id."""
         return OBJECT_ID_SIZE
@@ -161,6 +172,10 @@ class ObjectRef(Generic[T]):
     def task_id(self) -> TaskID:
         """Return the id of the task that makes the object."""
         return TaskID(task_of(self._binary))
+
+    def job_id(self) -> JobID:
+        """Return the id of the session that this process is in; nil outside of one."""
+        return _job
 
     def future(self) -> concurrent.futures.Future[T]:
         """Return a future of the value. Cancelling it does not cancel the task (as in Ray).

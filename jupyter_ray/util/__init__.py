@@ -1,7 +1,6 @@
 """Ray's ``ray.util``: built on the public interface only. Names are imported at their first use."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: that would be what `ray.util.annotations` means.
 from typing import TYPE_CHECKING, Any
 
 # Not lazy: the function has the name of its module, and must be what `ray.util.placement_group` means.
@@ -15,7 +14,17 @@ from jupyter_ray.util.placement_group import (
 )
 
 if TYPE_CHECKING:
-    from jupyter_ray.util import accelerators, metrics, multiprocessing, queue, scheduling_strategies, state
+    from jupyter_ray.util import (
+        accelerators,
+        annotations,
+        debug,
+        metrics,
+        multiprocessing,
+        queue,
+        scheduling_strategies,
+        serialization,
+        state,
+    )
     from jupyter_ray.util.actor_pool import ActorPool
     from jupyter_ray.util.check_serialize import inspect_serializability
     from jupyter_ray.util.helpers import (
@@ -42,7 +51,18 @@ _HELPERS = (
     "register_serializer",
 )
 _MODULES = frozenset(
-    {"accelerators", "joblib", "metrics", "multiprocessing", "queue", "scheduling_strategies", "state"}
+    {
+        "accelerators",
+        "annotations",
+        "debug",
+        "joblib",
+        "metrics",
+        "multiprocessing",
+        "queue",
+        "scheduling_strategies",
+        "serialization",
+        "state",
+    }
 )
 _HOME_OF = {
     "ActorPool": "actor_pool",
@@ -54,7 +74,9 @@ __all__ = [
     "ActorPool",
     "PlacementGroup",
     "accelerators",
+    "annotations",
     "as_completed",
+    "debug",
     "deregister_serializer",
     "disable_log_once_globally",
     "enable_periodic_logging",
@@ -73,6 +95,7 @@ __all__ = [
     "register_serializer",
     "remove_placement_group",
     "scheduling_strategies",
+    "serialization",
     "state",
 ]
 

@@ -129,6 +129,8 @@ def placement_group(
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:
     """Give a group back: its tasks and actors end; later calls in it raise. Removing it twice does nothing."""
+    if not isinstance(placement_group, PlacementGroup):
+        raise TypeError(f"remove_placement_group() wants a PlacementGroup, got {type(placement_group)}.")
     (registry.current() or registry.required()).remove_placement_group(placement_group.id.hex())
 
 

@@ -168,6 +168,12 @@ class _QueueActor:
     def qsize(self) -> int:
         return self._queue.qsize()
 
+    def empty(self) -> bool:
+        return self._queue.empty()
+
+    def full(self) -> bool:
+        return self._queue.full()
+
     async def put(self, item: Any, timeout: float | None) -> bool:
         try:
             if timeout == 0:

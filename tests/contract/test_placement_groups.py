@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray.exceptions import RayActorError, TaskPlacementGroupRemoved, TaskUnschedulableError
+from jupyter_ray.exceptions import RayActorError, TaskPlacementGroupRemoved
 from jupyter_ray.util import (
     get_current_placement_group,
     get_placement_group,
@@ -116,8 +116,16 @@ def test_bad_groups_say_so_at_once() -> None:
         placement_group([{"CPU": 1}], strategy="LOOSE")
     group = placement_group([{"CPU": 1}])
     big = hold.options(num_cpus=3, scheduling_strategy=PlacementGroupSchedulingStrategy(group))
-    with pytest.raises((TaskUnschedulableError, ValueError)):
-        ray.get(big.remote("x"), timeout=30)
+    with pytest.raises(ValueError, match="cannot fit"):
+        big.remote("x")
+    for index in (-2, 1):
+        strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index)
+        with pytest.raises(ValueError, match="bundle index"):
+            hold.options(scheduling_strategy=strategy).remote("x")
+    with pytest.raises(TypeError, match="PlacementGroup"):
+        remove_placement_group("group")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="scheduling_strategy"):
+        hold.options(scheduling_strategy=3)
     with pytest.raises(ValueError, match="non-empty"):
         get_placement_group("")
     remove_placement_group(group)

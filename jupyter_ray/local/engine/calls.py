@@ -12,7 +12,7 @@ from jupyter_ray.local.engine.machine import node_labels
 from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING
 from jupyter_ray.local.serialization import values
 from jupyter_ray.options import ActorOptions, MethodOptions, NumReturns, TaskOptions
-from jupyter_ray.resources import GPU, Demand, describe
+from jupyter_ray.resources import GPU, Demand, demand, describe
 
 DEFAULT_RETRIES = 3
 _PACKAGE = "jupyter_ray."
@@ -104,6 +104,8 @@ class Plans:
             plan.group = group.id.hex()
             index = getattr(strategy, "placement_group_bundle_index", -1)
             plan.bundle = -1 if index is None else index
+            if not group.id.is_nil():
+                _check_bundle(group, plan)
             plan.capture = bool(getattr(strategy, "placement_group_capture_child_tasks", False))
             plan.anywhere = False
             if group.id.is_nil():
@@ -121,6 +123,26 @@ class Plans:
         if accepts is not None and not accepts(labels := node_labels(self._node)):
             kind = ActorUnschedulableError if isinstance(plan.options, ActorOptions) else TaskUnschedulableError
             raise kind(f"No machine has the labels that {strategy!r} wants; the labels of this one are {labels}.")
+
+
+def _check_bundle(group: Any, plan: Plan) -> None:
+    """Raise a ValueError if no bundle of `group` that `plan` may use can ever hold it (as in Ray)."""
+    bundles = group.bundle_specs
+    if not -1 <= plan.bundle < len(bundles):
+        raise ValueError(
+            f"placement group bundle index {plan.bundle} is invalid: {group!r} has {len(bundles)} bundles, counted "
+            "from 0; -1 means any of them."
+        )
+    usable = bundles if plan.bundle < 0 else [bundles[plan.bundle]]
+    needs = plan.placement or plan.demand
+    for bundle in usable:
+        amounts = demand(bundle)
+        if all(parts <= amounts.get(name, 0) for name, parts in needs.items()):
+            return
+    raise ValueError(
+        f"A call that asks for {describe(needs)} cannot fit into any bundle of the placement group, which are "
+        f"{usable}. Ask for less, or make the bundles larger."
+    )
 
 
 def _num_returns(number: NumReturns | None) -> int:

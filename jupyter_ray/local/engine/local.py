@@ -56,7 +56,7 @@ class LocalEngine:
         self._exporter = Exporter(lambda export: client.send(export))
         self._plans = Plans(self._encode_env, process.node.hex())
         self._total: Mapping[str, int] | None = None
-        refs_module.set_counter(client.references)
+        refs_module.set_counter(client.references, process.job)
 
     def new_epoch(self) -> None:
         """A notebook cell begins: what definitions refer to may have been changed in place."""

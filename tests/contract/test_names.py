@@ -1,0 +1,138 @@
+"""The names under which programs know the interface: modules, their members, and what identifiers can do."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+
+MODULES = {
+    "": "ActorClassID ActorID DynamicObjectRefGenerator FunctionID JobID LOCAL_MODE Language LoggingConfig NodeID "
+    "ObjectID ObjectRef ObjectRefGenerator PlacementGroupID SCRIPT_MODE TaskID UniqueID WORKER_MODE WorkerID "
+    "__version__ actor available_resources cancel cloudpickle cluster_resources exceptions get get_actor get_gpu_ids "
+    "get_runtime_context init "
+    "is_initialized kill method nodes put remote remote_function runtime_context runtime_env shutdown timeline "
+    "types util wait",
+    "_raylet": "ActorID DynamicObjectRefGenerator JobID NodeID ObjectID ObjectRef ObjectRefGenerator TaskID WorkerID",
+    "actor": "ActorClass ActorHandle ActorMethod exit_actor method",
+    "cloudpickle": "CloudPickler Pickler dump dumps dumps_debug load loads register_pickle_by_value",
+    "exceptions": "ActorAlreadyExistsError ActorDiedError ActorHandleNotFoundError ActorPlacementGroupRemoved "
+    "ActorUnavailableError ActorUnschedulableError AsyncioActorExit AuthenticationError CrossLanguageError "
+    "GetTimeoutError LocalRayletDiedError NodeDiedError ObjectFetchTimedOutError ObjectFreedError ObjectLostError "
+    "ObjectReconstructionFailedError ObjectReconstructionFailedLineageEvictedError "
+    "ObjectReconstructionFailedMaxAttemptsExceededError ObjectRefStreamEndOfStreamError ObjectStoreFullError "
+    "OufOfBandObjectRefSerializationException OutOfDiskError OutOfMemoryError OwnerDiedError "
+    "PendingCallsLimitExceeded PlasmaObjectNotAvailable RayActorError RayCgraphCapacityExceeded RayChannelError "
+    "RayChannelTimeoutError RayDirectTransportError RayError RaySystemError RayTaskError "
+    "ReferenceCountingAssertionError RpcError RuntimeEnvSetupError StreamingGeneratorReplayInconsistentError "
+    "TaskCancelledError TaskPlacementGroupRemoved TaskUnschedulableError UnserializableException UserCodeException "
+    "WorkerCrashedError",
+    "remote_function": "RemoteFunction",
+    "runtime_context": "RuntimeContext get_runtime_context",
+    "runtime_env": "RuntimeEnv RuntimeEnvConfig",
+    "types": "ObjectRef",
+    "util": "ActorPool PlacementGroup accelerators annotations as_completed debug deregister_serializer "
+    "disable_log_once_globally enable_periodic_logging get_current_placement_group get_node_ip_address "
+    "get_placement_group inspect_serializability list_named_actors log_once map_unordered metrics multiprocessing "
+    "placement_group placement_group_table queue register_serializer remove_placement_group scheduling_strategies "
+    "serialization state",
+    "util.actor_pool": "ActorPool",
+    "util.annotations": "Deprecated DeveloperAPI PublicAPI RayDeprecationWarning",
+    "util.check_serialize": "inspect_serializability",
+    "util.debug": "disable_log_once_globally enable_periodic_logging log_once",
+    "util.joblib": "register_ray",
+    "util.metrics": "Counter Gauge Histogram",
+    "util.multiprocessing": "Pool TimeoutError",
+    "util.multiprocessing.pool": "AsyncResult IMapIterator Pool TimeoutError",
+    "util.placement_group": "PlacementGroup get_current_placement_group get_placement_group placement_group "
+    "placement_group_table remove_placement_group",
+    "util.queue": "Empty Full Queue",
+    "util.scheduling_strategies": "DoesNotExist Exists In NodeAffinitySchedulingStrategy NodeLabelSchedulingStrategy "
+    "NotIn PlacementGroupSchedulingStrategy",
+    "util.serialization": "deregister_serializer register_serializer",
+    "util.state": "get_actor get_task list_actors list_jobs list_nodes list_objects list_placement_groups list_tasks "
+    "list_workers summarize_actors summarize_objects summarize_tasks",
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_programs_import(module: str) -> None:
+    found = importlib.import_module(f"jupyter_ray.{module}".rstrip("."))
+    assert not [name for name in MODULES[module].split() if not hasattr(found, name)]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ray.ActorClassID, ray.ActorID, ray.FunctionID, ray.JobID, ray.NodeID, ray.ObjectRef, ray.PlacementGroupID,
+        ray.TaskID, ray.UniqueID, ray.WorkerID,
+    ],
+)  # fmt: skip
+def test_identifiers(kind: Any) -> None:
+    one = kind.from_random()
+    assert one == kind.from_hex(one.hex()) == kind(one.binary()) == pickle.loads(pickle.dumps(one))
+    assert hash(one) == hash(kind(one.binary()))
+    assert len(one.binary()) == kind.size()
+    assert not one.is_nil()
+    assert kind.nil().is_nil()
+    assert one != kind.from_random()
+    assert one.hex() in repr(one)
+    with pytest.raises(ValueError, match="needs to have length"):
+        kind(b"short")
+    with pytest.raises(TypeError):
+        kind("x" * kind.size())
+
+
+def test_ids_of_jobs_and_objects(cluster: Any) -> None:
+    assert ray.JobID.from_int(7).int() == 7
+    ref = ray.put(1)
+    assert ray.ObjectRef.from_binary(ref.binary()) == ref
+    assert ref.job_id().hex() == ray.get_runtime_context().get_job_id()
+
+    @ray.remote
+    def ids() -> Any:
+        context = ray.get_runtime_context()
+        return context.get_task_id(), ray.put(1).job_id(), context.get_node_labels()
+
+    made = ids.remote()
+    assert ray.get(made) == (made.task_id().hex(), ref.job_id(), ray.nodes()[0]["Labels"])
+
+
+def test_what_init_returns_is_a_mapping(start: Callable[..., Any]) -> None:
+    context = start(num_cpus=1)
+    assert dict(context) == context.address_info
+    assert context["node_id"] == ray.nodes()[0]["NodeID"]
+    assert context.get("nothing") is None
+    assert "session_dir" in context
+
+
+def test_annotations() -> None:
+    annotations = ray.util.annotations
+
+    @annotations.PublicAPI(stability="beta")
+    def public() -> int:
+        return 1
+
+    @annotations.DeveloperAPI
+    class Developer:
+        pass
+
+    @annotations.Deprecated(message="Use public().", warning=True)
+    def old(number: int) -> int:
+        return number
+
+    assert public() == 1
+    assert isinstance(Developer(), Developer)
+    with pytest.warns(annotations.RayDeprecationWarning, match=r"old is deprecated\. Use public\(\)"):
+        assert old(2) == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        annotations.Deprecated(Developer)()
+    with pytest.raises(ValueError, match="stability"):
+        annotations.PublicAPI(stability="no")
