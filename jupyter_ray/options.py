@@ -128,11 +128,12 @@ _NONE = type(None)
 
 
 def _at_least(least: int, *, endless: bool = False) -> Check:
-    accepted = f"None, {least}" + (", -1 (endless)" if endless else "") + " or a positive integer"
+    accepted = f"None, {least}" + (", -1" if endless else "") + " or a positive integer"
 
     def check(name: str, value: Any) -> str | None:
         ok = value is None or value >= least or (endless and value == -1)
-        return None if ok else f"The keyword '{name}' only accepts {accepted}, got {value}."
+        hint = " (-1: endless)" if endless else ""
+        return None if ok else f"The keyword '{name}' only accepts {accepted}{hint}, got {value}."
 
     return check
 
@@ -166,8 +167,8 @@ def _num_returns(name: str, value: Any) -> str | None:
     if value is None or value in ("dynamic", "streaming") or (isinstance(value, int) and value >= 0):
         return None
     return (
-        f"The keyword '{name}' only accepts None, a non-negative integer, 'streaming' or 'dynamic' (for generators); "
-        f"got {value!r}. {name} must be >= 0."
+        f"The keyword '{name}' only accepts None, a non-negative integer, \"streaming\" (for generators), "
+        f'or "dynamic"; got {value!r}.'
     )
 
 

@@ -312,10 +312,10 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     -----
     Source: Ray's ``ray.get_actor``.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"The name of an actor is a string, got {type(name)}.")
     if not name:
         raise ValueError("Please supply a non-empty value to get_actor")
+    if not isinstance(name, str):
+        raise TypeError(f"The name of an actor is a string, got {type(name)}.")
     if namespace is not None and not isinstance(namespace, str):
         raise TypeError(f"namespace must be None or a string, got {type(namespace)}.")
     if namespace == "":

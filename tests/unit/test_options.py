@@ -25,7 +25,7 @@ from jupyter_ray.resources import PARTS
         ({"resources": {"x": -1}}, ValueError, "negative"),
         ({"resources": {"x": "much"}}, ValueError, "names to numbers"),
         ({"resources": [1]}, TypeError, "dict"),
-        ({"num_returns": -1}, ValueError, ">= 0"),
+        ({"num_returns": -1}, ValueError, "non-negative"),
         ({"num_returns": "lots"}, ValueError, "streaming"),
         ({"num_returns": 1.5}, TypeError, "num_returns"),
         ({"max_retries": -2}, ValueError, "endless"),

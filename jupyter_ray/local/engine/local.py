@@ -273,13 +273,16 @@ class LocalEngine:
         except Exception as error:
             raise unpicklable(value, error, "the value given to put()", "value") from error
         payload = self.store_value(serialized)
-        client = self.client
-        object_id = self._ids.object()
-        client.send(m.Put(object_id, payload))
-        client.references.granted(object_id)
-        ref: ObjectRef[Any] = ObjectRef(object_id)
-        client.references.remember(object_id, payload)
+        ref = self.put_payload(payload)
+        self.client.references.remember(ref.binary(), payload)
         return ref
+
+    def put_payload(self, payload: m.Payload) -> ObjectRef[Any]:
+        """Return a reference to a stored value, or to an error that it will raise."""
+        object_id = self._ids.object()
+        self.client.send(m.Put(object_id, payload))
+        self.client.references.granted(object_id)
+        return ObjectRef(object_id)
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool

@@ -24,6 +24,17 @@ def returns(spec: TaskSpec) -> list[bytes]:
     return [return_id(spec.task, index) for index in range(1, count + 1)]
 
 
+def seal_values(step: Step, task: TaskRecord, values: list[Payload]) -> None:
+    """A task has made its values; the first ones only, where its generator raised after them."""
+    for object_id, payload in zip(returns(task.spec), values, strict=False):
+        seal(step, object_id, payload)
+
+
+def discard_values(step: Step, values: list[Payload]) -> None:
+    """Let the values of an attempt go that is followed by another one."""
+    step.commands += [DiscardSegment(payload.segment, payload.size) for payload in values if payload.segment]
+
+
 def item(step: Step, task: TaskRecord, message: Item) -> None:
     """A stream has one more item."""
     if message.index <= task.items:  # A repetition by another attempt.

@@ -94,6 +94,7 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
     spec = task.spec
     _learn(step, task, message.seconds)
     if message.failed and message.retry and not task.cancel_asked and _may_retry(task):
+        streams.discard_values(step, message.returns[:-1])
         _retry(step, task, message.error, exiting=message.exiting)
         return
     if message.cancelled:
@@ -101,18 +102,18 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
         _end(step, task, TaskState.CANCELLED, payload, exiting=message.exiting, seconds=message.seconds)
     elif message.failed:
         error = message.error or "it raised an error"
+        streams.seal_values(step, task, message.returns[:-1])
         _end(
             step,
             task,
             TaskState.FAILED,
-            message.returns[0],
+            message.returns[-1],
             error,
             exiting=message.exiting,
             seconds=message.seconds,
         )
     else:
-        for object_id, payload in zip(returns(spec), message.returns, strict=False):
-            seal(step, object_id, payload)
+        streams.seal_values(step, task, message.returns)
         _end(step, task, TaskState.FINISHED, None, exiting=message.exiting, seconds=message.seconds)
 
 

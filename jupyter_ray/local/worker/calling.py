@@ -31,6 +31,11 @@ class Store(Protocol):
         """Return the payload."""
 
 
+PutError = Callable[[BaseException], ObjectRef[Any]]
+"""Stores what a dynamic generator raised."""
+
+_END: Any = object()
+
 _READ_ONLY_HINT = (
     "\n(Arguments arrive read-only. To write into one, say so by name: @ray.remote(writable=['x']) gives the task a "
     "private copy, inout=['x'] also returns what was written. A method says it with @ray.method. A Cython function "
@@ -125,11 +130,35 @@ def with_inout(value: Any, buffers: list[Any]) -> Any:
     return buffers[0] if value is None and len(buffers) == 1 else (value, *buffers)
 
 
-def results(value: Any, number: int, name: str, store: Store, put: Callable[[Any], ObjectRef[Any]]) -> list[Payload]:
+class Partial(Exception):
+    """A generator raised: `values` were yielded before, `error` stands for the rest (as in Ray)."""
+
+    def __init__(self, values: list[Payload], error: BaseException) -> None:
+        super().__init__(values, error)
+        self.values = values
+        self.error = error
+
+
+def results(
+    value: Any, number: int, name: str, store: Store, put: Callable[[Any], ObjectRef[Any]], put_error: PutError
+) -> list[Payload]:
     """Return one payload for each return value.
+
+    Parameters
+    ----------
+    value
+        What the function returned.
+    number
+        Its `num_returns`.
+    name
+        The function's.
+    store, put, put_error
+        Make the payload of a value, store an item of a dynamic generator, and what such a generator raised.
 
     Raises
     ------
+    Partial
+        A generator raised, or yielded too few values, after some.
     ValueError
         There are more or fewer values than `num_returns` says.
     TypeError
@@ -142,12 +171,18 @@ def results(value: Any, number: int, name: str, store: Store, put: Callable[[Any
     if number == DYNAMIC:
         if not isinstance(value, Iterable):
             raise ValueError(f'num_returns="dynamic" wants a generator, and {name} returned a {type(value).__name__}.')
-        refs = DynamicObjectRefGenerator([put(item) for item in value])
-        return [payload_of(refs, f"the items of {name}", store)]
-    if isinstance(value, Generator | Iterator):
+        refs: list[ObjectRef[Any]] = []
+        try:
+            refs.extend(put(item) for item in value)
+        except Exception as error:
+            if not refs:
+                raise
+            refs.append(put_error(error))  # One more reference, which raises.
+        return [payload_of(DynamicObjectRefGenerator(refs), f"the items of {name}", store)]
+    if isinstance(value, Generator):
+        return _generated(value, number, name, store)
+    if isinstance(value, Iterator):
         items = list(itertools.islice(value, number + 1))
-        if isinstance(value, Generator):
-            value.close()
     elif hasattr(value, "__len__") and isinstance(value, Iterable):
         items = list(value)
     else:
@@ -156,6 +191,25 @@ def results(value: Any, number: int, name: str, store: Store, put: Callable[[Any
         count = f"more than {number}" if len(items) > number and isinstance(value, Iterator) else str(len(items))
         raise ValueError(f"{name} returned {count} values, and num_returns={number} wants {number}.")
     return [payload_of(item, f"return value {index} of {name}", store) for index, item in enumerate(items, 1)]
+
+
+def _generated(generator: Generator[Any, Any, Any], number: int, name: str, store: Store) -> list[Payload]:
+    made: list[Payload] = []
+    try:
+        for index in range(1, number + 1):
+            item = next(generator, _END)
+            if item is _END:
+                raise ValueError(f"{name} yielded {len(made)} values, and num_returns={number} wants {number}.")
+            if index == number and next(generator, _END) is not _END:  # Before the last value is stored.
+                generator.close()
+                raise ValueError(f"{name} yielded more than {number} values, and num_returns={number} wants {number}.")
+            made.append(payload_of(item, f"return value {index} of {name}", store))
+            del item
+    except Exception as error:
+        if not made:
+            raise
+        raise Partial(made, error) from error
+    return made
 
 
 def payload_of(value: Any, what: str, store: Store) -> Payload:

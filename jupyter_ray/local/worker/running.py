@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from typing import Any
 
 from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import ActorDiedError, TaskCancelledError, WorkerCrashedError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
@@ -176,7 +177,16 @@ class Runner:
         """Return the payloads of what a call returned."""
         if execute.kind == "actor" or execute.num_returns == STREAMING:
             return []
-        return calling.results(value, execute.num_returns, context.function, self.store, self._engine.put)
+
+        def put_error(error: BaseException) -> ObjectRef[Any]:
+            if execute.retries_left and calling.may_retry(error, decode_body(execute.body)):
+                raise error
+            payload = calling.failure(error, context.function, self.store, self.describe())
+            ref = self._engine.put_payload(payload)
+            self.client.references.let_go(payload.contained)
+            return ref
+
+        return calling.results(value, execute.num_returns, context.function, self.store, self._engine.put, put_error)
 
     def stream(self, execute: Execute, value: Any) -> None:
         """Send the items of a generator as they come."""
@@ -222,6 +232,9 @@ class Runner:
 
     def failed(self, execute: Execute, body: Body, context: TaskContext, error: BaseException, seconds: float) -> Done:
         """Return the report of a call that raised."""
+        values: list[Payload] = []
+        if isinstance(error, calling.Partial):
+            values, error = error.values, error.error
         if context.cancelled and not isinstance(error, Exception | ActorExit):
             return self._cancelled(execute, context, seconds)
         if context.cancelled and execute.kind == "method":
@@ -248,7 +261,7 @@ class Runner:
                 self.store,
             )
         retry = calling.may_retry(error, body)
-        return Done(execute.task, [payload], True, retry=retry, seconds=seconds, error=line)
+        return Done(execute.task, [*values, payload], True, retry=retry, seconds=seconds, error=line)
 
     def _cancelled(self, execute: Execute, context: TaskContext, seconds: float) -> Done:
         error = TaskCancelledError(execute.task.hex(), f"The task {context.name} ({execute.task.hex()}) was cancelled.")
