@@ -49,6 +49,23 @@ def test_a_dead_actor_says_why() -> None:
             ray.get(call.remote())
 
 
+def test_a_constructor_whose_argument_failed() -> None:
+    @ray.remote
+    def fail() -> None:
+        raise KeyError("no value")
+
+    class Holder:
+        def __init__(self, value: Any) -> None:
+            self.value = value
+
+        def get(self) -> Any:
+            return self.value
+
+    with pytest.raises(ActorDiedError, match="KeyError: 'no value'") as error:
+        ray.get(ray.remote(Holder).remote(fail.remote()).get.remote())
+    assert error.value.actor_init_failed
+
+
 def test_an_async_constructor_is_awaited() -> None:
     class Connected:
         async def __init__(self, number: int) -> None:  # type: ignore[misc]

@@ -81,6 +81,12 @@ def actor_died(actor: bytes, label: str, reason: str, *, init_failed: bool = Fal
     return stored(ActorDiedError(message, actor.hex(), init_failed))
 
 
+def bad_argument(actor: bytes, label: str, payload: Payload) -> Payload:
+    """Return the result of the calls of an actor whose constructor was to get what `payload` raises."""
+    reason = f"an argument of its constructor failed:\n{text_of(payload)}"
+    return actor_died(actor, label, reason, init_failed=True)
+
+
 def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:
     """Return the result of a call that was lost when the actor had to be restarted."""
     return stored(

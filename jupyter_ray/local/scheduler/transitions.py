@@ -87,6 +87,8 @@ def _queue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
 
 
 def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
+    if task.spec.kind == "actor" and task.actor is not None and errors.is_raised(payload):
+        payload = errors.bad_argument(task.actor.id, task.actor.spec.class_name, payload)
     _fail(step, task, payload, "an argument failed")
 
 
