@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.exceptions import ActorDiedError, RayActorError, RayTaskError, WorkerCrashedError
-from tests.contract.helpers import eventually
+from tests.contract.helpers import eventually, is_running
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -47,6 +48,45 @@ def test_a_dead_actor_says_why() -> None:
     for call in (left.leave, left.names):
         with pytest.raises(RayActorError, match=r"exit_actor\(\)"):
             ray.get(call.remote())
+
+
+def test_an_actor_that_leaves_in_peace_cleans_up(tmp_path: Path) -> None:
+    class Actor:
+        def __init__(self, file: Path) -> None:
+            self.file = file
+
+        def _note(self, what: str) -> None:
+            with self.file.open("a") as file:
+                file.write(what + " ")
+
+        def ready(self) -> None:
+            atexit.register(self._note, "atexit")
+
+        def leave(self) -> None:
+            ray.actor.exit_actor()
+
+        def __ray_shutdown__(self) -> None:
+            self._note("shutdown")
+            raise ValueError("is printed, and stops nothing")
+
+        def __del__(self) -> None:
+            self._note("del")
+
+    for way in ("dropped", "leaves", "terminated"):
+        file = tmp_path / way
+        actor = ray.remote(Actor).remote(file)
+        ray.get(actor.ready.remote())
+        if way == "leaves":
+            actor.leave.remote()
+        elif way == "terminated":
+            actor.__ray_terminate__.remote()
+        del actor
+        eventually(lambda file=file: file.exists() and file.read_text() == "shutdown atexit del ")
+    killed = ray.remote(Actor).remote(tmp_path / "killed")
+    pid = ray.get(killed.__ray_call__.remote(lambda self: os.getpid()))
+    ray.kill(killed)
+    eventually(lambda: not is_running(pid))
+    assert not (tmp_path / "killed").exists()
 
 
 def test_a_constructor_whose_argument_failed() -> None:

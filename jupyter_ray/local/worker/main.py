@@ -256,11 +256,13 @@ class Worker:
             self.leave(0)
 
     def leave(self, code: int) -> None:
-        """End the process: exit handlers, then what was printed. Does not return."""
+        """End the process: the actor's own farewell, exit handlers, then what was printed. Does not return."""
         if not self._leaving.acquire(blocking=False):
             threading.Event().wait()  # Another thread is at it.
         self.interrupts.leave()
+        self.runner.say_farewell()
         process.run_exit_handlers()
+        self.runner.instance = None  # Its __del__ runs.
         with contextlib.suppress(RaySystemError):
             self.output.end_task(b"")
             self.output.flush()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Any
 
@@ -92,6 +93,15 @@ class Runner:
         """Send what was printed, before the process ends without its exit handlers."""
         self._output.flush()
         self._engine.client.flush()
+
+    def say_farewell(self) -> None:
+        """Call the actor's ``__ray_shutdown__``, if it has one: what Ray calls before an actor leaves in peace."""
+        farewell = getattr(type(self.instance), "__ray_shutdown__", None)
+        if farewell is not None:
+            try:
+                farewell(self.instance)
+            except Exception:
+                traceback.print_exc()
 
     # --- before ---
 
