@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import logging
 from collections.abc import Sequence
+
+_LOG_ATTRIBUTES = tuple(vars(logging.makeLogRecord({})))
 
 SCRIPT_MODE = 0
 """This process is a driver."""
@@ -45,3 +48,8 @@ class LoggingConfig:
     def __post_init__(self) -> None:
         if self.encoding not in ("TEXT", "JSON"):
             raise ValueError(f"Invalid encoding type: {self.encoding}. Valid encoding types are: ['JSON', 'TEXT']")
+        for name in self.additional_log_standard_attrs:
+            if name not in _LOG_ATTRIBUTES:
+                raise ValueError(
+                    f"Unknown log standard attribute {name!r}. The valid ones are {list(_LOG_ATTRIBUTES)}."
+                )

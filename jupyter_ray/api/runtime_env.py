@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from jupyter_ray.options import check_runtime_env
@@ -37,6 +38,31 @@ class RuntimeEnv(dict[str, Any]):
         fields = {"env_vars": env_vars, "working_dir": working_dir, "py_modules": py_modules, **others}
         super().__init__({name: value for name, value in fields.items() if value is not None})
         check_runtime_env("runtime_env", self)
+
+    def env_vars(self) -> dict[str, str]:
+        """Return the environment variables."""
+        return dict(self.get("env_vars") or {})
+
+    def has_working_dir(self) -> bool:
+        """Tell whether there is a working directory."""
+        return bool(self.get("working_dir"))
+
+    def working_dir(self) -> str:
+        """Return the working directory, empty if there is none."""
+        return str(self.get("working_dir") or "")
+
+    def py_modules(self) -> list[Any]:
+        """Return the folders of modules."""
+        return list(self.get("py_modules") or [])
+
+    def serialize(self) -> str:
+        """Return the fields as JSON."""
+        return json.dumps(self, sort_keys=True)
+
+    @classmethod
+    def deserialize(cls, serialized: str) -> RuntimeEnv:
+        """Return the environment that `serialize` wrote."""
+        return cls(**json.loads(serialized))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain dict."""

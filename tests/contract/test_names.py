@@ -112,6 +112,23 @@ def test_what_init_returns_is_a_mapping(start: Callable[..., Any]) -> None:
     assert "session_dir" in context
 
 
+def test_a_runtime_environment_by_its_fields() -> None:
+    environment = ray.runtime_env.RuntimeEnv(env_vars={"A": "1"}, working_dir="/tmp")
+    assert environment.env_vars() == {"A": "1"}
+    assert environment.has_working_dir()
+    assert environment.working_dir() == "/tmp"
+    assert environment.py_modules() == []
+    assert ray.runtime_env.RuntimeEnv.deserialize(environment.serialize()) == environment.to_dict()
+
+
+def test_how_loggers_may_write() -> None:
+    assert ray.LoggingConfig(additional_log_standard_attrs=["name", "process"]).encoding == "TEXT"
+    with pytest.raises(ValueError, match="encoding"):
+        ray.LoggingConfig(encoding="YAML")
+    with pytest.raises(ValueError, match="colour"):
+        ray.LoggingConfig(additional_log_standard_attrs=["colour"])
+
+
 def test_annotations() -> None:
     annotations = ray.util.annotations
 

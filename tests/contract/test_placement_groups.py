@@ -116,6 +116,9 @@ def test_bad_groups_say_so_at_once() -> None:
         placement_group([{"CPU": 1}], strategy="LOOSE")
     group = placement_group([{"CPU": 1}])
     big = hold.options(num_cpus=3, scheduling_strategy=PlacementGroupSchedulingStrategy(group))
+    assert group.wait(30)
+    row = placement_group_table(group)
+    assert row["bundles_to_node_id"] == {0: ray.nodes()[0]["NodeID"]}
     with pytest.raises(ValueError, match="cannot fit"):
         big.remote("x")
     for index in (-2, 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import os
 import threading
 from pathlib import Path
@@ -50,6 +51,10 @@ def test_a_dead_actor_says_why() -> None:
             ray.get(call.remote())
 
 
+def _says(file: Path, text: str) -> bool:
+    return file.exists() and file.read_text() == text
+
+
 def test_an_actor_that_leaves_in_peace_cleans_up(tmp_path: Path) -> None:
     class Actor:
         def __init__(self, file: Path) -> None:
@@ -81,7 +86,7 @@ def test_an_actor_that_leaves_in_peace_cleans_up(tmp_path: Path) -> None:
         elif way == "terminated":
             actor.__ray_terminate__.remote()
         del actor
-        eventually(lambda file=file: file.exists() and file.read_text() == "shutdown atexit del ")
+        eventually(functools.partial(_says, file, "shutdown atexit del "))
     killed = ray.remote(Actor).remote(tmp_path / "killed")
     pid = ray.get(killed.__ray_call__.remote(lambda self: os.getpid()))
     ray.kill(killed)

@@ -372,8 +372,12 @@ class LocalEngine:
         self.client.send(m.RemoveGroup(group))
 
     def placement_groups(self) -> list[dict[str, Any]]:
-        """Return a row for each placement group."""
-        return list(self.client.query("placement_groups"))
+        """Return a row for each placement group; bundles that are reserved are all on this machine."""
+        rows = list(self.client.query("placement_groups"))
+        for row in rows:
+            node = self.process.node.hex() if row["state"] == "CREATED" else ""
+            row["bundles_to_node_id"] = dict.fromkeys(row["bundles"], node)
+        return rows
 
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""
