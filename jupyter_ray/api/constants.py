@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import logging
 from collections.abc import Sequence
 
-_LOG_ATTRIBUTES = tuple(vars(logging.makeLogRecord({})))
+from jupyter_ray.engine.log_format import STANDARD_ATTRIBUTES
 
 SCRIPT_MODE = 0
 """This process is a driver."""
@@ -29,7 +28,7 @@ class Language(enum.Enum):
 
 @dataclasses.dataclass
 class LoggingConfig:
-    """How the loggers write; accepted by `init`. Source: Ray's ``LoggingConfig``.
+    """How the root logger writes, in the driver and in the workers; for `init`. Source: Ray's ``LoggingConfig``.
 
     Attributes
     ----------
@@ -49,7 +48,7 @@ class LoggingConfig:
         if self.encoding not in ("TEXT", "JSON"):
             raise ValueError(f"Invalid encoding type: {self.encoding}. Valid encoding types are: ['JSON', 'TEXT']")
         for name in self.additional_log_standard_attrs:
-            if name not in _LOG_ATTRIBUTES:
+            if name not in STANDARD_ATTRIBUTES:
                 raise ValueError(
-                    f"Unknown log standard attribute {name!r}. The valid ones are {list(_LOG_ATTRIBUTES)}."
+                    f"Unknown log standard attribute {name!r}. The valid ones are {list(STANDARD_ATTRIBUTES)}."
                 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from jupyter_ray.api.constants import LoggingConfig
+from jupyter_ray.engine import log_format
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.options import check_runtime_env
 
@@ -19,6 +21,7 @@ def init_options(
     namespace: Any,
     runtime_env: Any,
     log_to_driver: bool,
+    logging_config: Any = None,
 ) -> InitOptions:
     """Return the record of what `init` was asked for.
 
@@ -36,6 +39,7 @@ def init_options(
         namespace=_namespace(namespace),
         runtime_env=_environment(runtime_env),
         log_to_driver=bool(log_to_driver),
+        logging=_logging(logging_config),
     )
 
 
@@ -77,6 +81,14 @@ def _namespace(namespace: Any) -> str:
     if not namespace:
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     return namespace
+
+
+def _logging(config: Any) -> str | None:
+    if config is None:
+        return None
+    if not isinstance(config, LoggingConfig):
+        raise TypeError(f"logging_config must be a LoggingConfig, got {type(config)}.")
+    return log_format.dump(config.encoding, config.log_level, config.additional_log_standard_attrs)
 
 
 def _environment(runtime_env: Any) -> dict[str, Any] | None:

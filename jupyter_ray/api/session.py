@@ -20,7 +20,7 @@ from jupyter_ray import config
 from jupyter_ray._version import __version__
 from jupyter_ray.api import logs
 from jupyter_ray.api.init_options import init_options
-from jupyter_ray.engine import registry
+from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import Engine, InitOptions
 from jupyter_ray.exceptions import RaySystemError
 
@@ -118,8 +118,10 @@ def init(
         A session that runs already is no error.
     log_to_driver
         Print here what tasks print.
-    configure_logging, logging_level, logging_format, logging_config
+    configure_logging, logging_level, logging_format
         For the logger ``jupyter_ray``.
+    logging_config
+        A `LoggingConfig`: for the root loggers of this process and of the workers.
     local_mode
         No longer offered (as in Ray).
     **others
@@ -159,6 +161,7 @@ def init(
         namespace=namespace,
         runtime_env=runtime_env,
         log_to_driver=log_to_driver,
+        logging_config=logging_config,
     )
     with _lock:
         running = registry.current()
@@ -173,7 +176,9 @@ def init(
         if running is not None:  # Its runtime died. What is left of it must not stand in the way of a new one.
             shutdown()
         if configure_logging:
-            _configure_logging(logging_config, logging_level, logging_format)
+            _configure_logging(logging_level, logging_format)
+            if options.logging is not None:
+                log_format.apply(options.logging)
         return _context(_start(address or os.environ.get("RAY_ADDRESS") or None, options))
 
 
@@ -334,9 +339,7 @@ def _context(engine: Engine) -> RayContext:
     )
 
 
-def _configure_logging(config: Any, level: int | str, form: str | None) -> None:
-    if config is not None:
-        level = getattr(config, "log_level", level)
+def _configure_logging(level: int | str, form: str | None) -> None:
     _log.setLevel(level if isinstance(level, int) else level.upper())
     if form is not None and not _log.handlers:
         handler = logging.StreamHandler()

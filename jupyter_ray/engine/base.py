@@ -60,6 +60,8 @@ class InitOptions:
     namespace: str | None = None
     runtime_env: dict[str, Any] | None = None
     log_to_driver: bool = True
+    logging: str | None = None
+    """What `log_format.dump` returned."""
 
 
 EventListener = Callable[[list[AnyEvent]], None]

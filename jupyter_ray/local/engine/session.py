@@ -8,7 +8,7 @@ import threading
 import weakref
 
 from jupyter_ray.config import session_folder, spill_folder
-from jupyter_ray.engine import refs, registry
+from jupyter_ray.engine import log_format, refs, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.exceptions import RaySystemError
@@ -81,7 +81,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 namespace=process.namespace,
                 sys_path=[os.path.abspath(entry) for entry in sys.path],
                 cwd=os.getcwd(),
-                environ={name: value for name, value in os.environ.items() if _is_text(name + value)},
+                environ=_environ(options),
                 env=environment.encode(job_env, session_folder(runtime.session)),
                 store_limit=store_limit,
                 job=process.job,
@@ -97,6 +97,14 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
         raise
     _forget_in_forks(engine)
     return engine
+
+
+def _environ(options: InitOptions) -> dict[str, str]:
+    """Return what the workers find in their environment."""
+    environ = {name: value for name, value in os.environ.items() if _is_text(name + value)}
+    if options.logging is not None:
+        environ[log_format.VARIABLE] = options.logging
+    return environ
 
 
 def _is_text(text: str) -> bool:

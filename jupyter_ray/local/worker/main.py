@@ -21,7 +21,7 @@ import threading
 from typing import Any
 
 from jupyter_ray.config import LOG_INTERVAL, shared_memory_folder, spill_folder
-from jupyter_ray.engine import registry
+from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.exceptions import RaySystemError, TaskCancelledError
 from jupyter_ray.local.client.client import Client
@@ -129,6 +129,8 @@ class Worker:
         self.output.main_task = self._main_context
         self.output.capture()
         registry.set_current(self.engine)
+        if log_settings := os.environ.pop(log_format.VARIABLE, ""):
+            log_format.apply(log_settings)
         process.title(self._setup.idle_title)
         gc.enable()
         self.client.start(m.Hello("worker", self._setup.worker, os.getpid()))
