@@ -179,7 +179,9 @@ class AsyncActor:
         runner = self._runner
         try:
             function = method_of(runner.instance, body.method)
-            args, kwargs, inout = calling.prepare(execute, body, function, runner.client.store)
+            there = await runner.fetch_async(execute) if execute.dependencies else {}
+            args, kwargs, inout = calling.prepare(execute, body, function, runner.client.store, there)
+            del there
             value = function(*args, **kwargs)
             del args, kwargs
             if execute.num_returns == STREAMING:
