@@ -64,8 +64,7 @@ def total(array: Any) -> int:
     return int(array.sum())
 
 
-@ray.remote
-class Keeper:
+class _Keeper:
     def total(self, array: Any) -> int:
         return int(array.sum())
 
@@ -84,6 +83,9 @@ class Keeper:
 
     def make(self, start: int) -> Any:
         return np.arange(start, start + N)
+
+
+Keeper: Any = ray.remote(_Keeper)
 
 
 @pytest.fixture(autouse=True)
@@ -191,7 +193,6 @@ def test_a_lost_argument_of_a_method_keeps_the_order_of_calls(
 
 
 def test_a_lost_argument_of_a_constructor_and_of_an_async_method(cluster: Any, runs: Path) -> None:
-    @ray.remote
     class Async:
         async def total(self, array: Any) -> int:
             await asyncio.sleep(0)
@@ -202,9 +203,30 @@ def test_a_lost_argument_of_a_constructor_and_of_an_async_method(cluster: Any, r
     remove(files())
     keeper = Keeper.remote(ref)
     assert ray.get(keeper.get_first.remote()) == 5
-    asynchronous = Async.remote()
+    asynchronous: Any = ray.remote(Async).remote()
     remove(files())
     assert ray.get(asynchronous.total.remote(ref)) == int(np.arange(5, 5 + N).sum())
+
+
+def test_a_file_that_is_cut_short_while_a_task_reads_it(cluster: Any, runs: Path, tmp_path: Path) -> None:
+    begun, gate = tmp_path / "begun", tmp_path / "gate"
+
+    @ray.remote
+    def slow_total(array: Any) -> int:
+        begun.touch()
+        while not gate.exists():
+            pass
+        return int(array.sum())  # Its process ends here the first time: there is nothing behind its memory.
+
+    ref = make.remote(str(runs))
+    ready(ref)
+    result = slow_total.remote(ref)
+    eventually(begun.exists)
+    (path,) = files()
+    os.truncate(path, 0)
+    gate.touch()
+    assert ray.get(result) == N * (N - 1) // 2
+    assert len(runs.read_text().split()) == 2
 
 
 def test_get_inside_a_task_await_and_wait(cluster: Any, runs: Path) -> None:
@@ -363,3 +385,13 @@ def test_a_spilled_result_is_computed_again(start: Callable[..., Any], runs: Pat
     remove(spilled)
     assert [int(ray.get(ref)[0]) for ref in refs] == list(range(8))
     assert len(runs.read_text().split()) >= 8 + len(spilled)
+
+
+def test_a_result_that_is_found_lost_when_it_is_to_be_spilled(start: Callable[..., Any], runs: Path) -> None:
+    start(object_store_memory=4 * 8 * N)
+    refs = [make.remote(str(runs), number) for number in range(2)]
+    ready(*refs)
+    remove(files())
+    refs += [make.remote(str(runs), number) for number in range(2, 6)]
+    ready(*refs)
+    assert [int(ray.get(ref)[0]) for ref in refs] == list(range(6))

@@ -119,9 +119,11 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
             seconds=message.seconds,
         )
     else:
+        large = False
         for object_id, payload in zip(returns(spec), message.returns, strict=False):
             seal(step, object_id, payload)
-        _end(step, task, TaskState.FINISHED, None, exiting=message.exiting, seconds=message.seconds)
+            large = large or bool(payload.segment)
+        _end(step, task, TaskState.FINISHED, None, exiting=message.exiting, seconds=message.seconds, large=large)
 
 
 def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
@@ -190,8 +192,12 @@ def _end(
     *,
     exiting: bool = False,
     seconds: float | None = None,
+    large: bool = False,
 ) -> None:
-    """End a task; `payload` is the error that its return values become, None if they are sealed."""
+    """End a task; `payload` is the error that its return values become, None if they are sealed.
+
+    `large`: a return value lives in a file.
+    """
     state, spec = step.state, task.spec
     if spec.num_returns == STREAMING:
         streams.end_stream(step, task, payload)
@@ -200,9 +206,10 @@ def _end(
             seal(step, object_id, payload)
     if payload is not None and payload.segment and payload.segment not in state.segments:
         step.commands.append(DiscardSegment(payload.segment, payload.size))  # It makes nothing that could own it.
-    state.recovering.discard(task.id)
-    if spec.kind != "actor":
+    if large or (payload is not None and payload.segment) or task.id in state.lineage:
         unpin(step, lineage.ended(step, task, returns(spec)))
+    if state.recovering:
+        state.recovering.discard(task.id)
     # Before what it frees is taken by the next one: the log must never show more held than there is.
     if final is TaskState.FINISHED:
         step.events.append(TaskFinished(seq=step.number(), at=step.now, task=task.id.hex()))
