@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from jupyter_ray import config
 from jupyter_ray.engine import registry
 from jupyter_ray.events import TaskRetried
 from jupyter_ray.exceptions import ObjectLostError, ObjectReconstructionFailedError
+from jupyter_ray.local.store.segments import SegmentStore
 from tests.contract.helpers import Log, eventually
 
 N = 200_000
@@ -275,6 +277,28 @@ def test_references_inside_a_lost_result_are_made_anew(cluster: Any) -> None:
     del ref, inner
     gc.collect()
     eventually(lambda: not files())
+
+
+def test_what_only_this_process_cannot_read_is_not_computed_again(
+    cluster: Any, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: SegmentStore, name: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    ref = make.remote(str(runs))
+    ready(ref)
+
+    async def wait_for_it() -> Any:
+        return await ref
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentStore, "_find", full)
+        with pytest.raises(ObjectLostError, match=r"is there, but this process cannot read it.*Too many open files"):
+            ray.get(ref)
+        with pytest.raises(ObjectLostError, match="this process cannot read it"):
+            asyncio.run(wait_for_it())
+    assert int(ray.get(ref)[1]) == 1
+    assert len(runs.read_text().split()) == 1
 
 
 def test_a_lost_put_says_what_it_was(cluster: Any) -> None:
