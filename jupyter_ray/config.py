@@ -12,6 +12,10 @@ INLINE_LIMIT = 100 * 1024
 RESERVE_FROM = 1024**2
 """Bytes from which on a process asks for room before it writes a value: a message costs less than the copy."""
 
+LINEAGE_LIMIT = 256 * 1024**2
+"""Bytes of submissions and their arguments that are kept so that large results can be computed again; of a small object
+store, a quarter at most, since large arguments are kept in shared memory. Past it the oldest are forgotten."""
+
 ACTOR_BACKLOG = 10_000
 """Calls that one caller may have unfinished on one actor; past it ``.remote()`` waits.
 

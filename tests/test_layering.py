@@ -81,6 +81,7 @@ SCHEDULER_ORDER = (
     (
         "local.scheduler.history",
         "local.scheduler.unseen",
+        "local.scheduler.lineage",
         "local.scheduler.tables",
         "local.scheduler.queries",
         "local.scheduler.why",
@@ -93,7 +94,12 @@ SCHEDULER_ORDER = (
         "local.scheduler.streams",
     ),
     ("local.scheduler.actors",),
-    ("local.scheduler.submission", "local.scheduler.transitions"),
+    (
+        "local.scheduler.blocking",
+        "local.scheduler.recovery",
+        "local.scheduler.submission",
+        "local.scheduler.transitions",
+    ),
     ("local.scheduler.said", "local.scheduler.happened"),
     ("local.scheduler.core", "local.scheduler.invariants"),
 )

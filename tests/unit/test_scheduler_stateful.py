@@ -20,6 +20,8 @@ from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
     RequestExpired,
     Said,
+    SegmentsLost,
+    Spilled,
     Stimulus,
     Tick,
     WorkerJoined,
@@ -28,6 +30,8 @@ from jupyter_ray.local.scheduler.stimuli import (
 
 DRIVER = b"driver----------"
 VALUE = m.Payload(data=b"N.", size=2)
+LARGE = 4_000
+"""Bytes of a value in a file: three fill the store, two lineages its quarter."""
 ERROR = m.Payload(data=b"error", size=5, is_error=True)
 DEMANDS = [{"CPU": 10_000}, {"CPU": 20_000}, {"CPU": 5_000}, {"CPU": 10_000, "GPU": 10_000}, {"GPU": 5_000}, {}]
 
@@ -60,6 +64,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.request = 0
         self.driver_requests: set[int] = set()
         self.replies: list[m.Reply] = []
+        self.files: set[str] = set()
+        """Segments that were written, and are neither discarded nor lost."""
+        self.spilling: list[c.SpillSegment] = []
 
     # --- the outside world ------------------------------------------------------------------------------------
 
@@ -77,6 +84,10 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.happen(WorkerLost(command.worker, "killed"))
                 elif command.worker in self.workers:
                     self.workers[command.worker].leaving = True
+            elif isinstance(command, c.DiscardSegment):
+                self.files.discard(command.segment)
+            elif isinstance(command, c.SpillSegment):
+                self.spilling.append(command)
             elif isinstance(command, c.Send):
                 self.receive(command.client, command.message)
         seqs = [event.seq for event in self.scheduler.take_events()]
@@ -127,6 +138,22 @@ class SchedulerMachine(RuleBasedStateMachine):
     def say(self, client: bytes, message: m.ClientMessage) -> None:
         self.happen(Said(client, message))
 
+    def large(self, contained: list[bytes] | None = None, *, is_error: bool = False) -> m.Payload:
+        self.serial += 1
+        name = f"segment {self.serial}"
+        self.files.add(name)
+        return m.Payload(segment=name, layout=[0, LARGE], size=LARGE, contained=contained or [], is_error=is_error)
+
+    def end(self, worker: FakeWorker, done: m.Done) -> None:
+        """A worker ends its first task, or gives it back if an argument is not there."""
+        task = worker.tasks.popleft()
+        if task.kind == "task" and m.ABSENT in task.values:
+            for payload in done.returns:
+                self.files.discard(payload.segment)
+            self.say(worker.id, m.Lost([], "", task.task))
+        else:
+            self.say(worker.id, done)
+
     def new_task(self, submitter: bytes, spec: dict[str, Any]) -> bytes:
         self.serial += 1
         task = submitter[:16].ljust(16, b"-") + self.serial.to_bytes(8, "big")
@@ -140,20 +167,21 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # --- rules ------------------------------------------------------------------------------------------------
 
-    @initialize(cpus=st.integers(1, 3), gpus=st.integers(0, 2))
-    def bind(self, cpus: int, gpus: int) -> None:
+    @initialize(cpus=st.integers(1, 3), gpus=st.integers(0, 2), limit=st.sampled_from([0, 3 * LARGE]))
+    def bind(self, cpus: int, gpus: int, limit: int) -> None:
         self.happen(ClientJoined(DRIVER))
         resources = {"CPU": cpus * 10_000, **({"GPU": gpus * 10_000} if gpus else {})}
         names = [str(index) for index in range(gpus)]
-        self.say(DRIVER, m.Bind(1, resources, names, "", [], "/", {}))
+        self.say(DRIVER, m.Bind(1, resources, names, "", [], "/", {}, store_limit=limit))
 
     @rule(
         demand=st.sampled_from(DEMANDS),
         data=st.data(),
         retries=st.integers(0, 1),
         num_returns=st.integers(0, 2),
+        large=st.booleans(),
     )
-    def submit(self, demand: dict[str, int], data: st.DataObject, retries: int, num_returns: int) -> None:
+    def submit(self, demand: dict[str, int], data: st.DataObject, retries: int, num_returns: int, large: bool) -> None:
         held = [each for each in self.driver_grants if len(each) == 28]
         deps = data.draw(st.lists(st.sampled_from(held), max_size=2)) if held else []
         handles = [each for each in self.driver_grants if len(each) == 16]
@@ -164,8 +192,43 @@ class SchedulerMachine(RuleBasedStateMachine):
             "contained": contained,
             "max_retries": retries,
             "num_returns": num_returns,
+            "segment": self.large().segment if large else "",
+            "segment_size": LARGE // 8 if large else 0,
         }
         self.new_task(DRIVER, spec)
+
+    @rule(large=st.booleans())
+    def put(self, large: bool) -> None:
+        self.serial += 1
+        object_id = b"put-------------" + self.serial.to_bytes(8, "big") + b"\0\0\0\0"
+        self.driver_grants[object_id] = 1
+        self.say(DRIVER, m.Put(object_id, self.large() if large else VALUE))
+
+    @precondition(lambda self: self.scheduler.state.segments)
+    @rule(data=st.data(), all_of_them=st.booleans())
+    def lose(self, data: st.DataObject, all_of_them: bool) -> None:
+        """Somebody cleans up what is not his."""
+        there = sorted(self.scheduler.state.segments)
+        lost = there if all_of_them else [data.draw(st.sampled_from(there))]
+        self.files.difference_update(lost)
+        self.happen(SegmentsLost(dict.fromkeys(lost, "it is gone")))
+        assert not set(lost) & set(self.scheduler.state.segments)
+
+    @precondition(lambda self: any(w.tasks and w.blocked is None and not w.actor for w in self.workers.values()))
+    @rule(data=st.data(), intact=st.booleans())
+    def cannot_read(self, data: st.DataObject, intact: bool) -> None:
+        """A worker gives its task back, although others can read (`intact`) what it cannot."""
+        able = [w for w in self.workers.values() if w.tasks and w.blocked is None and not w.actor]
+        worker = data.draw(st.sampled_from(able))
+        there = sorted(self.scheduler.state.segments)
+        segments = [data.draw(st.sampled_from(there))] if intact and there else ["replaced"]
+        self.say(worker.id, m.Lost(segments, "too many open files", worker.tasks.popleft().task))
+
+    @precondition(lambda self: self.spilling)
+    @rule(data=st.data(), failed=st.sampled_from(["", "the disk is full"]))
+    def spilled(self, data: st.DataObject, failed: str) -> None:
+        command = self.spilling.pop(data.draw(st.integers(0, len(self.spilling) - 1)))
+        self.happen(Spilled(command.object, command.segment, failed))
 
     @rule(restarts=st.integers(0, 1), concurrency=st.integers(1, 2), cpus=st.sampled_from([0, 10_000]))
     def create_actor(self, restarts: int, concurrency: int, cpus: int) -> None:
@@ -236,20 +299,31 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.happen(WorkerJoined(worker, 1))
 
     @precondition(lambda self: any(w.tasks and w.blocked is None for w in self.workers.values()))
-    @rule(data=st.data(), outcome=st.sampled_from(["ok", "ok", "ok", "error", "retry", "exit"]), handle=st.booleans())
-    def finish(self, data: st.DataObject, outcome: str, handle: bool) -> None:
+    @rule(
+        data=st.data(),
+        outcome=st.sampled_from(["ok", "ok", "ok", "error", "retry", "exit"]),
+        handle=st.booleans(),
+        large=st.booleans(),
+    )
+    def finish(self, data: st.DataObject, outcome: str, handle: bool, large: bool) -> None:
         busy = [w for w in self.workers.values() if w.tasks and w.blocked is None]
         worker = data.draw(st.sampled_from(busy))
         contained = data.draw(st.lists(st.sampled_from(list(worker.grants)), max_size=1)) if worker.grants else []
         seconds = data.draw(st.sampled_from([0.0001, 1.0]))
-        task = worker.tasks.popleft()  # Only now: a draw may end the run, and what is done by then must be whole.
-        values = [VALUE, m.Payload(data=b"N.", size=2, contained=contained if handle else [])]
+        # Only now: a draw may end the run, and what is done by then must be whole.
+        task = worker.tasks[0]
         failed = outcome in ("error", "retry")
-        self.say(
-            worker.id,
+        refers = contained if handle else []
+        values = [VALUE, m.Payload(data=b"N.", size=2, contained=refers)]
+        if large and not failed and task.num_returns > 0:
+            values[task.num_returns - 1] = self.large(refers)
+        self.end(
+            worker,
             m.Done(
                 task.task,
-                [ERROR] if failed else values[: max(0, task.num_returns)],
+                [self.large(is_error=True) if large and task.kind != "actor" else ERROR]
+                if failed
+                else values[: max(0, task.num_returns)],
                 failed=failed,
                 retry=outcome == "retry",
                 exiting=outcome == "exit",
@@ -320,6 +394,12 @@ class SchedulerMachine(RuleBasedStateMachine):
     def holds(self) -> None:
         validate(self.scheduler.state)
 
+    @invariant()
+    def files_are_those_that_somebody_needs(self) -> None:
+        state = self.scheduler.state
+        specs = [*(task.spec for task in state.tasks.values()), *(kept.spec for kept in state.lineage.values())]
+        assert self.files == {*state.segments, *(spec.segment for spec in specs if spec.segment)}
+
     def teardown(self) -> None:
         """Everything that can end does; only what an actor or a blocked GPU task keeps may be waited for."""
         for counted in list(self.driver_grants):
@@ -331,8 +411,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 break
             for fake in ready:
                 if fake.id in self.workers and fake.tasks and fake.blocked is None:
-                    task = fake.tasks.popleft()
-                    self.say(fake.id, m.Done(task.task, [VALUE] * max(0, task.num_returns)))
+                    task = fake.tasks[0]
+                    self.end(fake, m.Done(task.task, [VALUE] * max(0, task.num_returns)))
                 elif fake.leaving and not fake.tasks and fake.id in self.workers:
                     del self.workers[fake.id]
                     self.happen(WorkerLost(fake.id, "left"))

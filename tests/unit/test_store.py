@@ -89,7 +89,7 @@ def test_what_a_dead_writer_left_is_removed(store: SegmentStore, tmp_path: Path)
 
 
 def test_a_gone_segment(store: SegmentStore) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(segments.Unreadable, match="No such file"):
         store.open("nothing")
     with pytest.raises(ValueError, match="no name"):
         store.open("../secret")

@@ -20,15 +20,14 @@ from typing import Any, Protocol
 from jupyter_ray import exceptions
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
-from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
+from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.events import EventStream
+from jupyter_ray.local.client.reading import Reader
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.requests import Requests, Response, Slot
 from jupyter_ray.local.client.streams import StreamState
 from jupyter_ray.local.client.threads import CallbackThread, Housekeeper
 from jupyter_ray.local.protocol import messages as m
-from jupyter_ray.local.serialization.errors import one_line
-from jupyter_ray.local.store.payloads import unpack, unpack_error
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.transport import Channel
 
@@ -101,8 +100,11 @@ class Client:
                 **(chores or {}),
             }
         )
-        self.references = References(self._drop, lambda: self._house.want("drops"), self.when_ready)
-        self._channel = Channel(connection, self._on_message, self._on_close, lambda: self._house.want("flush"))
+        self.references: References = References(self._drop, lambda: self._house.want("drops"), self.when_ready)
+        self._channel: Channel = Channel(
+            connection, self._on_message, self._on_close, lambda: self._house.want("flush")
+        )
+        self.reader: Reader = Reader(self)
 
     def start(self, hello: m.Hello) -> None:
         """Say who we are, and begin to read."""
@@ -123,20 +125,21 @@ class Client:
         try:
             self._channel.send(message, soon=soon)
         except ConnectionError as error:
-            raise self._dead() from error
+            raise self.dead() from error
 
     def _drop(self, drops: list[tuple[bytes, int]]) -> None:
         with contextlib.suppress(RaySystemError):
             self.send(m.Drop(drops))
 
-    def _dead(self) -> RaySystemError:
+    def dead(self) -> RaySystemError:
+        """Return the error that says how the session ended."""
         reason = self._death or ("it was shut down" if self._closing else "the connection is closed")
         return RaySystemError(f"The session has ended: {reason}. {_REMEDY}")
 
     def check_alive(self) -> None:
         """Raise a RaySystemError if the session has ended."""
         if self._channel.closed:
-            raise self._dead()
+            raise self.dead()
 
     @property
     def alive(self) -> bool:
@@ -154,7 +157,7 @@ class Client:
 
     # --- requests ---
 
-    def _ask(self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool) -> Response:
+    def ask(self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool) -> Response:
         """Send a request and wait for its answer. `blocks` tells that the running task lends its CPUs meanwhile."""
         task = current_task() if blocks else None
         blocking = self.blocking if task is not None else None
@@ -175,7 +178,7 @@ class Client:
             if blocking is not None:
                 blocking.end()
         if slot.response is None:
-            raise self._dead()
+            raise self.dead()
         self.events.settle()
         return slot.response
 
@@ -189,9 +192,10 @@ class Client:
             ):  # The reader is about to; and we may have had the lock already when the interrupt came.
                 slot.lock.acquire(timeout=0.01)
             if isinstance(slot.response, m.Reply):
-                self._discard(slot.response)
+                self.discard(slot.response)
 
-    def _discard(self, reply: m.Reply) -> None:
+    def discard(self, reply: m.Reply) -> None:
+        """Let go of what an answer granted."""
         for payload in reply.values:
             if payload.contained:
                 self.references.let_go(payload.contained)
@@ -208,7 +212,7 @@ class Client:
 
     def request(self, make: Callable[[int], m.ClientMessage]) -> Any:
         """Send a request that is answered by an `Answer`, and return its value."""
-        answer = self._ask(lambda number, task: make(number), blocks=False)
+        answer = self.ask(lambda number, task: make(number), blocks=False)
         assert isinstance(answer, m.Answer)
         if answer.error:
             kind = getattr(exceptions, answer.error, None) or getattr(builtins, answer.error, None)
@@ -229,109 +233,33 @@ class Client:
         BaseException
             The first error among the values.
         """
-        payloads = self.references.payloads
-        found: dict[bytes, m.Payload] = {}
-        missing: list[bytes] = []
-        for object_id in ids:
-            payload = payloads.get(object_id)
-            if payload is not None:
-                found[object_id] = payload
-                if payload.is_error:
-                    raise unpack_error(payload, self.store)
-            elif object_id not in found:
-                missing.append(object_id)
-        if not missing:
-            try:
-                return [unpack(found[object_id], self.store) for object_id in ids]
-            except FileNotFoundError:  # It was moved out of memory. The runtime brings it back.
-                for object_id in found:
-                    self.references.forget(object_id)
-                return self.get(ids, timeout)
-        if len(missing) > 1:
-            missing = list(dict.fromkeys(missing))
-        reply = self._ask(
-            lambda number, task: m.Get(number, missing, timeout, task),
-            blocks=timeout is None or timeout > 0,
-        )
-        assert isinstance(reply, m.Reply)
-        try:
-            for object_id, payload in zip(reply.ready, reply.values, strict=True):
-                found[object_id] = payload
-                self.references.remember(object_id, payload)
-                if payload.is_error:
-                    raise unpack_error(payload, self.store)
-            if not reply.complete or any(object_id not in found for object_id in missing):
-                late = sum(object_id not in found for object_id in missing)
-                raise GetTimeoutError(
-                    f"Get timed out: {late} of {len(missing)} objects were not ready within {timeout} seconds."
-                )
-            return [unpack(found[object_id], self.store) for object_id in ids]
-        finally:
-            self._discard(reply)
+        return self.reader.get(ids, timeout)
 
     def wait(self, ids: Sequence[bytes], count: int, timeout: float | None) -> list[bytes]:
         """Wait until `count` objects are ready, or for `timeout` seconds; return ready ones, at most `count`."""
-        known = self.references.ready
-        payloads = self.references.payloads
-        ready = [object_id for object_id in ids if object_id in known or object_id in payloads]
-        if len(ready) < count:
-            reply = self._ask(
-                lambda number, task: m.Wait(number, list(ids), count, timeout, task),
-                blocks=timeout is None or timeout > 0,
-            )
-            assert isinstance(reply, m.Reply)
-            ready = reply.ready
-            self.references.are_ready(ready)
-        return ready[:count]
+        return self.reader.wait(ids, count, timeout)
 
     def when_ready(self, object_id: bytes, callback: Callable[[Any, BaseException | None], None]) -> None:
         """Call `callback(value, error)` once the object is ready, from the callback thread."""
-        payload = self.references.payloads.get(object_id)
-        if payload is not None:
-            here = payload
-            self._callbacks.run(lambda: self._call_back(callback, here))
-            return
-        self.references.hold(object_id)
+        self.reader.when_ready(object_id, callback)
 
-        def answered(response: Response | None) -> None:
-            self._callbacks.run(lambda: self._deliver(object_id, callback, response))
-
-        number = self._requests.open(Slot(answered))
+    def ask_later(
+        self, make: Callable[[int], m.ClientMessage], answered: Callable[[Response | None], None]
+    ) -> RaySystemError | None:
+        """Send a request; `answered` is called in the callback thread. Return why it could not be sent, if so."""
+        number = self._requests.open(Slot(lambda response: self.run_callback(lambda: answered(response))))
         try:
-            self.send(m.Get(number, [object_id]))
+            self.send(make(number))
         except RaySystemError as error:
             if self._requests.take(number) is not None:
-                self.references.let_go((object_id,))
-                callback(None, error)
+                return error
         if self._channel.closed:
             self._requests.fail_all()
+        return None
 
-    def _deliver(
-        self, object_id: bytes, callback: Callable[[Any, BaseException | None], None], response: Response | None
-    ) -> None:
-        try:
-            if not isinstance(response, m.Reply) or not response.values:
-                callback(None, self._dead())
-                return
-            self.references.remember(object_id, response.values[0])
-            self._call_back(callback, response.values[0])
-        finally:
-            if isinstance(response, m.Reply):
-                self._discard(response)
-            self.references.let_go((object_id,))
-
-    def _call_back(self, callback: Callable[[Any, BaseException | None], None], payload: m.Payload) -> None:
-        value: Any = None
-        error: BaseException | None = None
-        try:
-            if payload.is_error:
-                error = unpack_error(payload, self.store)
-            else:
-                value = unpack(payload, self.store)
-        except Exception as found:
-            error = RaySystemError(f"A value came that cannot be unpickled here: {one_line(found)}")
-            error.__cause__ = found
-        callback(value, error)
+    def run_callback(self, callback: Callable[[], None]) -> None:
+        """Call something in the callback thread."""
+        self._callbacks.run(callback)
 
     # --- actors, streams, events ---
 
@@ -339,7 +267,7 @@ class Client:
         """Count a call of `actor`; now and then wait until it is not too far behind."""
         calls = self._calls.get(actor, 0) + 1
         if calls >= _ROOM:
-            self._ask(lambda number, task: m.AwaitRoom(number, actor, task), blocks=True)
+            self.ask(lambda number, task: m.AwaitRoom(number, actor, task), blocks=True)
             calls = 0
         self._calls[actor] = calls
 
@@ -384,7 +312,7 @@ class Client:
         if slot is not None:
             slot.fill(reply)
         else:
-            self._discard(reply)
+            self.discard(reply)
 
     def _on_answer(self, answer: m.Answer) -> None:
         slot = self._requests.take(answer.request)

@@ -132,6 +132,12 @@ class References:
                     self._cached -= payload.size
                 self._released.extend(payload.contained)
 
+    def doubt(self, object_id: bytes) -> None:
+        """Drop what is known of a value that turned out to be lost."""
+        with self._lock:
+            self.forget(object_id)
+            self.ready.discard(object_id)
+
     def are_ready(self, object_ids: Iterable[bytes]) -> None:
         """Note that objects are ready, so that `wait` need not ask again."""
         with self._lock:

@@ -240,6 +240,7 @@ class LocalEngine:
             bundle=bundle,
             actor=actor,
             concurrency_group=concurrency_group,
+            segment_size=arguments.size if arguments is not None and arguments.segment else 0,
         )
 
     def _send(self, spec: m.TaskSpec, plan: Plan, backpressure: int) -> Returned:

@@ -63,6 +63,10 @@ class Payload(Message, frozen=True):
     contained: list[bytes] = []
 
 
+ABSENT = Payload(size=-1)
+"""Stands for the value of an argument that was lost, or failed, after its task had been made ready."""
+
+
 class Body(Message, frozen=True):
     """What a worker needs in order to run a task, beside its dependencies' values.
 
@@ -111,6 +115,7 @@ class TaskSpec(Message, frozen=True):
     bundle: int = -1
     actor: bytes | None = None
     concurrency_group: str = ""
+    segment_size: int = 0
 
 
 class ActorSpec(Message, frozen=True):
@@ -354,6 +359,17 @@ class Consumed(Message, frozen=True, tag=21):
     index: int
 
 
+class Lost(Message, frozen=True, tag=25):
+    """The sender cannot read `segments`, for `reason`; it asks for the objects again after this.
+
+    `task` has not begun because of that, and is given back: it begins again when its arguments are there.
+    """
+
+    segments: list[str]
+    reason: str
+    task: bytes | None = None
+
+
 ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Hello,
     Bind,
@@ -379,6 +395,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     CreateGroup,
     RemoveGroup,
     AwaitSpace,
+    Lost,
 ]
 
 
@@ -449,6 +466,8 @@ class Execute(Message, frozen=True, tag=42):
     spec: ActorSpec | None = None
     """For a constructor: the actor to become."""
     restarts: int = 0
+    dependencies: list[bytes] = []
+    """The ids of the objects whose `values` stand beside them; empty if all values are in the message."""
 
 
 class Interrupt(Message, frozen=True, tag=43):

@@ -12,9 +12,16 @@ from collections.abc import Iterable
 from jupyter_ray.events import HandleDropped, HandlePassed, HolderKind, ObjectFreed, ObjectSealed
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import Payload
-from jupyter_ray.local.scheduler import memory, unseen
+from jupyter_ray.local.scheduler import lineage, memory, unseen
 from jupyter_ray.local.scheduler.commands import DiscardSegment
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.records import (
+    ActorRecord,
+    ClientRecord,
+    ObjectRecord,
+    RequestRecord,
+    TaskRecord,
+    TaskState,
+)
 from jupyter_ray.local.scheduler.step import Step
 
 
@@ -127,12 +134,45 @@ def free_if_unused(step: Step, record: ObjectRecord) -> None:
 
 
 def discard(step: Step, payload: Payload, object_id: bytes) -> None:
-    """Let a value go."""
+    """Let a value go for good."""
     if payload.segment:
-        memory.freed(step, object_id)
-        step.commands.append(DiscardSegment(payload.segment, payload.size))
+        _leave_segment(step, payload, object_id)
+        unpin(step, lineage.freed(step, object_id))
     if payload.contained:
         unpin(step, payload.contained, object_id.hex())
+
+
+def _leave_segment(step: Step, payload: Payload, object_id: bytes) -> None:
+    owners = step.state.segments[payload.segment]
+    del owners[object_id]
+    counted = object_id in step.state.memory.objects
+    memory.freed(step, object_id)
+    if not owners:
+        del step.state.segments[payload.segment]
+        step.commands.append(DiscardSegment(payload.segment, payload.size))
+    elif counted:
+        memory.stored(step, next(iter(owners)), payload)
+
+
+def lose(step: Step, record: ObjectRecord) -> None:
+    """An object's value is gone, and another is to come: who waits for others too waits for this one again."""
+    payload = record.payload
+    assert payload is not None
+    record.payload = None
+    record.pending = True
+    for client in step.state.clients.values():
+        for request in client.requests.values():
+            if not request.done and record.id in request.pinned:
+                request.remaining += 1
+                record.waiters[request] = None
+    for task in step.state.tasks.values():
+        if task.state is TaskState.WAITING:
+            named = task.spec.dependencies.count(record.id)
+            task.missing += named
+            record.dependents += [task] * named
+    _leave_segment(step, payload, record.id)
+    if payload.contained:
+        unpin(step, payload.contained, record.id.hex())
 
 
 def seal(step: Step, object_id: bytes, payload: Payload) -> None:
@@ -144,13 +184,16 @@ def seal(step: Step, object_id: bytes, payload: Payload) -> None:
     if record is None:
         record = step.state.objects[object_id] = ObjectRecord(object_id)
     if record.payload is not None:
-        if payload.segment:
+        if payload.segment and payload.segment not in step.state.segments:
             step.commands.append(DiscardSegment(payload.segment, payload.size))
         return
     record.payload = payload
     record.pending = False
     if payload.segment:
-        memory.stored(step, object_id, payload)
+        owners = step.state.segments.setdefault(payload.segment, {})
+        if not owners:
+            memory.stored(step, object_id, payload)
+        owners[object_id] = None
     if payload.contained:
         pin(step, payload.contained, object_id.hex())
     step.events.append(

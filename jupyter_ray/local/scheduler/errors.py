@@ -10,6 +10,7 @@ from jupyter_ray.exceptions import (
     ActorUnavailableError,
     ActorUnschedulableError,
     ObjectLostError,
+    ObjectReconstructionFailedError,
     OutOfMemoryError,
     RayError,
     ResourceDeadlockError,
@@ -71,6 +72,43 @@ def lost(object_id: bytes) -> Payload:
         ObjectLostError(
             f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference "
             "was made by hand or belongs to an earlier session. Make it again."
+        )
+    )
+
+
+_MADE_BY = {
+    "": "It was made by put(), and only results of tasks are computed again. Put it again",
+    "error": "It was the error that {name} had raised. Call {name} again",
+    "stream": "It was an item of the streaming task {name}, and streams are not run again. Call {name} again",
+    "once": "{name}, which made it, has max_retries=0: it is not run again. Call it again, or give it max_retries",
+    "method": "{name}, which made it, is a method, and methods are run again only with max_task_retries. Call it again",
+    "evicted": "{name} made it, and how to run that again was forgotten: what is kept for it is bounded. Call it again",
+}
+_CAREFUL = "Nothing but the runtime may remove files of a session from shared memory or the temporary folder."
+
+
+def lost_for_good(object_id: bytes, reason: str, name: str, fate: str) -> Payload:
+    """Return the value of an object whose bytes were lost and that nobody computes again."""
+    kind = ObjectReconstructionFailedError if fate in ("stream", "evicted") else ObjectLostError
+    made_by = _MADE_BY[fate].format(name=name or "a task")
+    return stored(kind(f"The value of the object {object_id.hex()} was lost: {reason}. {made_by}. {_CAREFUL}"))
+
+
+def not_recomputed(object_id: bytes, reason: str, name: str, obstacle: str) -> Payload:
+    """Return the value of an object whose bytes were lost and whose task cannot run again."""
+    return stored(
+        ObjectReconstructionFailedError(
+            f"The value of the object {object_id.hex()}, a result of {name}, was lost: {reason}. It cannot be computed "
+            f"again: {obstacle}. Call {name} again. {_CAREFUL}"
+        )
+    )
+
+
+def unreadable(name: str, reason: str) -> Payload:
+    """Return the result of a task whose workers cannot read an argument that the runtime finds intact."""
+    return stored(
+        ObjectLostError(
+            f"{name} could not begin: its worker could not read an argument, although the value is there: {reason}."
         )
     )
 

@@ -11,6 +11,7 @@ from jupyter_ray.local.scheduler import (
     dependencies,
     memory,
     placement,
+    recovery,
     requests,
     streams,
     transitions,
@@ -26,6 +27,7 @@ from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
     RequestExpired,
+    SegmentsLost,
     Spilled,
     Tick,
     WorkerJoined,
@@ -130,7 +132,11 @@ def _request_expired(step: Step, stimulus: RequestExpired) -> None:
 
 
 def _spilled(step: Step, stimulus: Spilled) -> None:
-    memory.spilled(step, stimulus.object, failed=stimulus.failed)
+    memory.spilled(step, stimulus.object, stimulus.segment, failed=stimulus.failed)
+
+
+def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
+    recovery.lose(step, stimulus.segments)
 
 
 def _tick(step: Step, stimulus: Tick) -> None:
@@ -143,5 +149,6 @@ HAPPENED: dict[type, Callable[[Step, Any], None]] = {
     WorkerLost: _worker_lost,
     RequestExpired: _request_expired,
     Spilled: _spilled,
+    SegmentsLost: _segments_lost,
     Tick: _tick,
 }

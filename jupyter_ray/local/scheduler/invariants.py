@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from jupyter_ray.ids import ACTOR_ID_SIZE
+from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.scheduler.ledger import Ledger
 from jupyter_ray.local.scheduler.records import ActorState, State, TaskState, WorkerState
 from jupyter_ray.local.scheduler.transitions import ENDED
@@ -26,6 +26,7 @@ def validate(state: State) -> None:
     _references(state)
     _requests(state)
     _memory(state)
+    _lineage(state)
 
 
 def _resources(state: State) -> None:
@@ -128,6 +129,8 @@ def _references(state: State) -> None:
     for client in state.clients.values():
         for request in client.requests.values():
             pins.update(request.pinned)
+    for kept in state.lineage.values():
+        pins.update(kept.pins)
     for function in state.functions.values():
         pins.update(function.contained)
     for record in state.objects.values():
@@ -148,6 +151,31 @@ def _memory(state: State) -> None:
     assert memory.moving_bytes == sum(payload.size for payload in memory.moving.values()), f"{memory!r} miscounts"
     for object_id in memory.objects:
         assert object_id in state.objects, f"{object_id.hex()} is in memory, and freed"
+
+
+def _lineage(state: State) -> None:
+    named: dict[str, set[bytes]] = {}
+    for record in state.objects.values():
+        if record.payload is not None and record.payload.segment:
+            named.setdefault(record.payload.segment, set()).add(record.id)
+    assert {name: set(owners) for name, owners in state.segments.items()} == named, "the index of segments is wrong"
+    users: Counter[bytes] = Counter()
+    for kept in state.lineage.values():
+        users.update(parent.spec.task for parent in kept.parents if state.lineage.get(parent.spec.task) is parent)
+    for task, kept in state.lineage.items():
+        assert kept.spec.task == task
+        assert kept.users == users[task], f"{kept!r} is named by {users[task]}"
+        assert kept.live or kept.users, f"{kept!r} is kept for nothing"
+        for object_id in kept.live:
+            assert object_id in state.objects, f"{kept!r} is kept for {object_id.hex()}, which is freed"
+            record = state.objects[object_id]
+            lost = record.payload is None and record.pending and task in state.tasks
+            assert lost or (record.payload is not None and record.payload.segment), f"{kept!r}: {record!r} is safe"
+    for record in state.objects.values():
+        if record.payload is None and record.pending:
+            assert task_of(record.id) in state.tasks, f"nothing makes {record!r}"
+    assert state.lineage_bytes == sum(kept.size for kept in state.lineage.values()), "lineage is miscounted"
+    assert state.recovering <= set(state.tasks), "a task is being run again, and is over"
 
 
 def _requests(state: State) -> None:

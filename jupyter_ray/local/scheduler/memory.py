@@ -33,7 +33,7 @@ def used(state: State, object_id: bytes) -> None:
 
 
 def freed(step: Step, object_id: bytes) -> None:
-    """A value is not needed any more."""
+    """A value is not needed any more, or was lost."""
     memory = step.state.memory
     payload = memory.objects.pop(object_id, None)
     if payload is not None:
@@ -55,18 +55,19 @@ def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
     _answer(step)
 
 
-def spilled(step: Step, object_id: bytes, *, failed: str) -> None:
+def spilled(step: Step, object_id: bytes, segment: str, *, failed: str) -> None:
     """A value is on disk now, or could not be moved there (`failed` says why)."""
     state, memory = step.state, step.state.memory
-    payload = memory.moving.pop(object_id, None)
+    payload = memory.moving.pop(segment, None)
     if payload is None:
         return
     memory.moving_bytes -= payload.size
+    record = state.objects.get(object_id)
     if not failed:
         memory.failure = ""
         event = ObjectSpilled(seq=step.number(), at=step.now, object=object_id.hex(), size=payload.size)
         step.events.append(event)
-    elif object_id in state.objects:
+    elif record is not None and record.payload is payload:
         memory.failure = failed
         memory.objects = {object_id: payload, **memory.objects}
         memory.used += payload.size
@@ -81,7 +82,7 @@ def _make_room(step: Step, wanted: int) -> None:
         object_id = next(iter(memory.objects))
         payload = memory.objects.pop(object_id)
         memory.used -= payload.size
-        memory.moving[object_id] = payload
+        memory.moving[payload.segment] = payload
         memory.moving_bytes += payload.size
         step.commands.append(SpillSegment(object_id, payload.segment))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from jupyter_ray.config import IDLE_WORKER_SECONDS
 from jupyter_ray.events import TaskStarted
-from jupyter_ray.local.protocol.messages import Execute, Function, Payload, Recall
+from jupyter_ray.local.protocol.messages import ABSENT, Execute, Function, Payload, Recall
 from jupyter_ray.local.scheduler import groups, memory
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
 from jupyter_ray.local.scheduler.dependencies import grant
@@ -199,11 +199,15 @@ def execute(step: Step, task: TaskRecord) -> None:
     if spec.definition and spec.kind != "method":
         _attach(step, worker, spec.definition, functions)
     values: list[Payload] = []
+    elsewhere = False
     for dependency in spec.dependencies:
         payload = state.objects[dependency].payload
-        assert payload is not None
+        if payload is None or payload.is_error:  # It was lost after it had been there: the worker asks for it.
+            payload = ABSENT
+            elsewhere = True
         values.append(payload)
         if payload.segment:
+            elsewhere = True
             memory.used(state, dependency)
         for counted in payload.contained:
             grant(step, client, counted, task)
@@ -236,6 +240,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             retries_left=spec.max_retries < 0 or task.attempt < spec.max_retries,
             spec=actor.spec if creating and actor is not None else None,
             restarts=actor.restarts if actor is not None else 0,
+            dependencies=spec.dependencies if elsewhere else [],
         ),
     )
 

@@ -204,10 +204,35 @@ class ObjectRecord:
     dependents: list[TaskRecord] = dataclasses.field(default_factory=list)
     pending: bool = False
     """A task is to make it."""
+    fate: Literal["", "error", "stream", "once", "method", "evicted"] = ""
+    """Why it could not be computed again, if it lives in a file and its task's lineage is not kept."""
 
     def __repr__(self) -> str:
         state = "ready" if self.payload is not None else "pending"
         return f"<Object {self.id.hex()[-12:]}: {state}, {self.holders} held, {self.pins} pinned>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class LineageRecord:
+    """How to run a task again that has ended: kept while a result of it lives in a file that might get lost."""
+
+    spec: TaskSpec
+    client: ClientRecord
+    depth: int
+    attempt: int
+    size: int
+    """Bytes that this keeps: the submission, its arguments, and what `pins` names."""
+    live: set[bytes]
+    """Results that live in files."""
+    parents: list[LineageRecord] = dataclasses.field(default_factory=list)
+    """Of arguments that may be freed meanwhile, since they can be computed again."""
+    pins: list[bytes] = dataclasses.field(default_factory=list)
+    """Small arguments, whose values are kept."""
+    users: int = 0
+    """Lineages that name this one as a parent."""
+
+    def __repr__(self) -> str:
+        return f"<Lineage of {self.spec.name}: {len(self.live)} live, {self.users} users, {self.size:,} bytes>"
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -334,8 +359,8 @@ class Memory:
     used: int = 0
     objects: dict[bytes, Payload] = dataclasses.field(default_factory=dict)
     """Values in memory; the least recently used comes first."""
-    moving: dict[bytes, Payload] = dataclasses.field(default_factory=dict)
-    """Values on their way to disk."""
+    moving: dict[str, Payload] = dataclasses.field(default_factory=dict)
+    """Values on their way to disk, by segment."""
     moving_bytes: int = 0
     failure: str = ""
     """Why the last move to disk failed, if it did."""
@@ -374,6 +399,14 @@ class State:
     actors: dict[bytes, ActorRecord] = dataclasses.field(default_factory=dict)
     names: dict[tuple[str, str], bytes] = dataclasses.field(default_factory=dict)
     objects: dict[bytes, ObjectRecord] = dataclasses.field(default_factory=dict)
+    segments: dict[str, dict[bytes, None]] = dataclasses.field(default_factory=dict)
+    """The objects whose value is in a file; an error may be the value of several."""
+    lineage: dict[bytes, LineageRecord] = dataclasses.field(default_factory=dict)
+    """By task; the oldest comes first."""
+    lineage_bytes: int = 0
+    lineage_limit: int = 0
+    recovering: set[bytes] = dataclasses.field(default_factory=set)
+    """Tasks that are run again for results that were lost."""
     groups: dict[str, GroupRecord] = dataclasses.field(default_factory=dict)
     """Placement groups, removed ones included, for the table."""
     pending_groups: list[GroupRecord] = dataclasses.field(default_factory=list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jupyter_ray.config import LINEAGE_LIMIT
 from jupyter_ray.events import LogLines, RuntimeReady
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol import messages as m
@@ -49,6 +50,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state.tells_unseen = message.environ.get("RAY_IGNORE_UNHANDLED_ERRORS") != "1"
     state.bound = True
     state.memory.limit = message.store_limit
+    state.lineage_limit = min(LINEAGE_LIMIT, message.store_limit // 4) if message.store_limit else LINEAGE_LIMIT
     for _ in range(min(PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
         placement.start_worker(step, message.env)
     step.events.append(
@@ -161,6 +163,14 @@ def _await_space(step: Step, client: ClientRecord, message: m.AwaitSpace) -> Non
     memory.ask(step, client, message)
 
 
+def _lost(step: Step, client: ClientRecord, message: m.Lost) -> None:
+    """The server has looked at the segments before; what is still known is there for everybody but the sender."""
+    task = step.state.tasks.get(message.task) if message.task is not None else None
+    if task is not None and task.worker is not None and task.worker.id == client.id:
+        intact = any(segment in step.state.segments for segment in message.segments)
+        step.agenda.append((task, "unread", message.reason if intact else ""))
+
+
 def _create_group(step: Step, client: ClientRecord, message: m.CreateGroup) -> None:
     group = GroupRecord(message.group, message.name, message.strategy, message.bundles, client, message.detached)
     groups.create(step, group)
@@ -268,6 +278,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Shutdown: _ignored,
     m.Consumed: _consumed,
     m.AwaitSpace: _await_space,
+    m.Lost: _lost,
     m.CreateGroup: _create_group,
     m.RemoveGroup: _remove_group,
 }

@@ -50,11 +50,18 @@ class Spilled(msgspec.Struct, frozen=True):
     """A shared-memory file was moved to disk, or could not be: `failed` says why."""
 
     object: bytes
+    segment: str
     failed: str = ""
+
+
+class SegmentsLost(msgspec.Struct, frozen=True):
+    """Files of values are gone or damaged: their names, and what was found."""
+
+    segments: dict[str, str]
 
 
 class Tick(msgspec.Struct, frozen=True):
     """Some time went by; see `Scheduler.wants_tick`."""
 
 
-Stimulus = Said | ClientJoined | WorkerJoined | WorkerLost | RequestExpired | Spilled | Tick
+Stimulus = Said | ClientJoined | WorkerJoined | WorkerLost | RequestExpired | Spilled | SegmentsLost | Tick

@@ -43,7 +43,8 @@ def item(step: Step, task: TaskRecord, message: Item) -> None:
         return
     task.items = message.index
     object_id = return_id(task.id, message.index + 1)
-    expect(step, object_id)
+    record = expect(step, object_id)
+    record.fate = "stream"
     if task.stream_open and task.client.connected:
         grant(step, task.client, object_id)
     seal(step, object_id, message.payload)

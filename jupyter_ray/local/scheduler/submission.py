@@ -41,19 +41,16 @@ def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
             site=spec.site,
         )
     )
+    enter(step, task)
+    return task
+
+
+def enter(step: Step, task: TaskRecord) -> None:
+    """Let a task wait for its arguments, and put it on the agenda if it has nothing to wait for."""
+    state, spec, actor = step.state, task.spec, task.actor
     pin(step, spec.dependencies)
     pin(step, spec.contained)
-    failed: Payload | None = None
-    for dependency in spec.dependencies:
-        record = state.objects[dependency]
-        if record.payload is None and not record.pending:
-            failed = failed or errors.lost(dependency)
-        elif record.payload is None:
-            task.missing += 1
-            record.dependents.append(task)
-        elif record.payload.is_error:
-            failed = failed or record.payload
-            unseen.seen(step, dependency)
+    failed = await_arguments(step, task)
     if spec.kind == "method":
         failed = _join_actor(step, task) or failed
     elif spec.group is not None:
@@ -65,7 +62,23 @@ def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
         step.agenda.append((task, "argument_failed", failed))
     elif task.missing == 0:
         step.agenda.append((task, "arguments_ready", None))
-    return task
+
+
+def await_arguments(step: Step, task: TaskRecord) -> Payload | None:
+    """Count the arguments that are not there, and have them tell when they are; return the error of one that failed."""
+    failed: Payload | None = None
+    task.missing = 0
+    for dependency in task.spec.dependencies:
+        record = step.state.objects[dependency]
+        if record.payload is None and not record.pending:
+            failed = failed or errors.lost(dependency)
+        elif record.payload is None:
+            task.missing += 1
+            record.dependents.append(task)
+        elif record.payload.is_error:
+            failed = failed or record.payload
+            unseen.seen(step, dependency)
+    return failed
 
 
 def _outside_group(state: State, spec: TaskSpec, actor: ActorRecord | None) -> Payload | None:

@@ -14,13 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.events import (
-    TaskBlocked,
     TaskCancelled,
     TaskFailed,
     TaskFinished,
     TaskQueued,
     TaskRetried,
-    TaskUnblocked,
 )
 from jupyter_ray.local.protocol.messages import (
     STREAMING,
@@ -28,25 +26,33 @@ from jupyter_ray.local.protocol.messages import (
     Interrupt,
     Payload,
 )
-from jupyter_ray.local.scheduler import actors, errors, history, placement, requests, streams, unseen
+from jupyter_ray.local.scheduler import (
+    actors,
+    blocking,
+    errors,
+    history,
+    lineage,
+    placement,
+    streams,
+    submission,
+    unseen,
+)
 from jupyter_ray.local.scheduler.commands import DiscardSegment
 from jupyter_ray.local.scheduler.dependencies import seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
 from jupyter_ray.local.scheduler.records import (
     ActorRecord,
-    RequestRecord,
     TaskRecord,
     TaskState,
     WorkerState,
 )
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
-from jupyter_ray.resources import CPU, GPU, amounts
+from jupyter_ray.resources import GPU
 
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
 RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
 ENDED = (TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED)
-WAITS_SHOWN = 100
 
 
 class InvalidTransition(Exception):
@@ -96,7 +102,7 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
     spec = task.spec
     _learn(step, task, message.seconds)
     if message.failed and message.retry and not task.cancel_asked and _may_retry(task):
-        streams.discard_values(step, message.returns[:-1])
+        streams.discard_values(step, message.returns)
         _retry(step, task, message.error, exiting=message.exiting)
         return
     if message.cancelled:
@@ -116,7 +122,8 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
         )
     else:
         streams.seal_values(step, task, message.returns)
-        _end(step, task, TaskState.FINISHED, None, exiting=message.exiting, seconds=message.seconds)
+        large = any(each.segment for each in message.returns)
+        _end(step, task, TaskState.FINISHED, None, exiting=message.exiting, seconds=message.seconds, large=large)
 
 
 def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
@@ -131,11 +138,7 @@ def _may_retry(task: TaskRecord) -> bool:
 
 def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False) -> None:
     task.attempt += 1
-    task.retry_reason = reason
-    task.since = step.now
-    step.events.append(
-        TaskRetried(seq=step.number(), at=step.now, task=task.id.hex(), attempt=task.attempt, reason=reason)
-    )
+    _again(step, task, reason)
     if task.spec.kind == "method" and task.actor is not None:
         actors.call_off(step, task.actor, task)
     else:
@@ -143,6 +146,37 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False) 
     task.worker = None
     task.state = READY
     _queue(step, task, front=task.spec.kind == "method")
+
+
+def _again(step: Step, task: TaskRecord, reason: str) -> None:
+    task.retry_reason = reason
+    task.since = step.now
+    step.events.append(
+        TaskRetried(seq=step.number(), at=step.now, task=task.id.hex(), attempt=task.attempt, reason=reason)
+    )
+
+
+def _unread(step: Step, task: TaskRecord, reason: str) -> None:
+    """The worker could not read an argument, and the task has not begun: it waits again.
+
+    With a `reason` only that worker could not, and it counts as an attempt.
+    """
+    if task.cancel_asked:
+        _cancel_now(step, task, False)
+    elif reason and not _may_retry(task):
+        _fail(step, task, errors.unreadable(task.spec.name, reason), reason)
+    elif reason:
+        _retry(step, task, reason)
+    else:
+        _again(step, task, "an argument was lost")
+        _leave_worker(step, task)
+        task.worker = None
+        task.state = WAITING
+        failed = submission.await_arguments(step, task)
+        if failed is not None:
+            step.agenda.append((task, "argument_failed", failed))
+        elif not task.missing:
+            step.agenda.append((task, "arguments_ready", None))
 
 
 def _fail(step: Step, task: TaskRecord, payload: Payload, error: str) -> None:
@@ -158,8 +192,12 @@ def _end(
     *,
     exiting: bool = False,
     seconds: float | None = None,
+    large: bool = False,
 ) -> None:
-    """End a task; `payload` is the error that its return values become, None if they are sealed."""
+    """End a task; `payload` is the error that its return values become, None if they are sealed.
+
+    `large`: a return value lives in a file.
+    """
     state, spec = step.state, task.spec
     if final is TaskState.FAILED:
         unseen.failed(step, task, payload)
@@ -168,6 +206,12 @@ def _end(
     elif payload is not None:
         for object_id in returns(spec):
             seal(step, object_id, payload)
+    if payload is not None and payload.segment and payload.segment not in state.segments:
+        step.commands.append(DiscardSegment(payload.segment, payload.size))  # It makes nothing that could own it.
+    if large or (payload is not None and payload.segment) or task.id in state.lineage:
+        unpin(step, lineage.ended(step, task, returns(spec)))
+    if state.recovering:
+        state.recovering.discard(task.id)
     # Before what it frees is taken by the next one: the log must never show more held than there is.
     if final is TaskState.FINISHED:
         step.events.append(TaskFinished(seq=step.number(), at=step.now, task=task.id.hex()))
@@ -182,8 +226,8 @@ def _end(
                 actors.leave(step, task.actor, error if error else "it left by exit_actor()")
     elif spec.kind == "task":
         _leave_worker(step, task, exiting=exiting)
-        if spec.segment:
-            step.commands.append(DiscardSegment(spec.segment, 0))
+    if spec.segment and spec.kind != "actor" and spec.task not in state.lineage:
+        step.commands.append(DiscardSegment(spec.segment, 0))
     task.state = final
     del state.tasks[task.id]
     history.remember(step, task, error, raised=seconds is not None)
@@ -308,72 +352,9 @@ def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
         return
     if begun:
         task.attempt += 1
-        task.retry_reason = "the actor was lost"
-        step.events.append(
-            TaskRetried(
-                seq=step.number(), at=step.now, task=task.id.hex(), attempt=task.attempt, reason="the actor was lost"
-            )
-        )
+        _again(step, task, "the actor was lost")
     task.state = READY
     _queue(step, task, front=True)
-
-
-def _blocked(step: Step, task: TaskRecord, request: RequestRecord) -> None:
-    """A plain task, or a constructor, lends its CPUs while it waits; GPUs and all else stay. So says Ray."""
-    task.state = BLOCKED
-    task.since = step.now
-    task.blocking += 1
-    allocation = task.allocation
-    if allocation is not None and not task.lent and (cpus := allocation.held.get(CPU)):
-        task.lent = {CPU: cpus}
-        allocation.lend(task.lent)
-        step.place = True
-    kept = task.actor.allocation if task.actor is not None else allocation
-    if kept is not None and kept.held:
-        step.suspect = True
-    step.events.append(
-        TaskBlocked(
-            seq=step.number(),
-            at=step.now,
-            task=task.id.hex(),
-            waits_for=[each.hex() for each in request.ids[:WAITS_SHOWN]],
-            lent=amounts(task.lent),
-        )
-    )
-
-
-def _blocked_again(step: Step, task: TaskRecord, request: RequestRecord) -> None:
-    task.blocking += 1
-
-
-def _satisfied(step: Step, task: TaskRecord, request: RequestRecord) -> None:
-    if task.lent:
-        task.state = RESUMING
-        task.since = step.now
-        step.state.resuming.append(request)
-        step.place = True
-    else:
-        _resumed(step, task, request)
-
-
-def _resumed(step: Step, task: TaskRecord, request: RequestRecord) -> None:
-    task.blocking -= 1
-    if task.state is not RUNNING:
-        task.state = RUNNING
-        task.since = step.now
-        step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.id.hex()))
-    requests.reply(step, request)
-
-
-def _abandoned(step: Step, task: TaskRecord, request: RequestRecord) -> None:
-    """The task stopped waiting by itself: it was interrupted, and its thread runs already."""
-    task.blocking -= 1
-    if task.blocking > 0 or task.state is RUNNING:
-        return
-    if task.lent and task.allocation is not None and task.allocation.reclaim(task.lent):
-        task.lent = {}
-    task.state = RUNNING
-    step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.id.hex()))
 
 
 def lose_group(step: Step, task: TaskRecord, payload: Payload) -> None:
@@ -430,17 +411,18 @@ TABLE: dict[tuple[TaskState, str], Transition] = {
     (ASSIGNED, "returned"): _returned,
     (ASSIGNED, "worker_lost"): _worker_lost_before,
     (ASSIGNED, "done"): _done,
-    (RUNNING, "blocked"): _blocked,
-    (BLOCKED, "blocked"): _blocked_again,
-    (RESUMING, "blocked"): _blocked_again,
-    (RUNNING, "satisfied"): _resumed,
-    (BLOCKED, "satisfied"): _satisfied,
-    (RESUMING, "satisfied"): _satisfied,
-    **{(state, "resumed"): _resumed for state in _STARTED},
-    **{(state, "abandoned"): _abandoned for state in _STARTED},
+    (RUNNING, "blocked"): blocking.blocked,
+    (BLOCKED, "blocked"): blocking.blocked_again,
+    (RESUMING, "blocked"): blocking.blocked_again,
+    (RUNNING, "satisfied"): blocking.resumed,
+    (BLOCKED, "satisfied"): blocking.satisfied,
+    (RESUMING, "satisfied"): blocking.satisfied,
+    **{(state, "resumed"): blocking.resumed for state in _STARTED},
+    **{(state, "abandoned"): blocking.abandoned for state in _STARTED},
     **{(state, "done"): _done for state in _STARTED},
     **{(state, "cancelled"): _cancel_running for state in _STARTED},
     **{(state, "worker_lost"): _worker_lost for state in _STARTED},
+    **{(state, "unread"): _unread for state in (ASSIGNED, *_STARTED)},
     **{(state, "actor_lost"): _actor_lost for state in (ASSIGNED, *_STARTED)},
     **{(state, "actor_died"): _actor_died for state in (WAITING, READY, ASSIGNED, *_STARTED)},
 }

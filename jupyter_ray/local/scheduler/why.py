@@ -55,7 +55,9 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
         yield f"And that closes the circle: {name} waits for itself."
         return
     seen.add(task.id)
-    if task.attempt:
+    if task.id in state.recovering:
+        yield f"{name} runs again, as attempt {task.attempt + 1}, since {task.retry_reason}."
+    elif task.attempt:
         yield f"{name} is at attempt {task.attempt + 1}, after: {task.retry_reason}."
     if task.cancel_asked:
         yield f"A cancel of {name} was asked for."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
     RequestExpired,
     Said,
+    SegmentsLost,
     Spilled,
     Stimulus,
     Tick,
@@ -31,6 +33,7 @@ from jupyter_ray.local.scheduler.stimuli import (
     WorkerLost,
 )
 from jupyter_ray.local.server.connection import Connection
+from jupyter_ray.local.server.damage import found_lost, found_missing
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
 from jupyter_ray.local.server.processes import Processes
 from jupyter_ray.local.server.spill import spill
@@ -146,7 +149,13 @@ class Server:
             self._bind = message  # type: ignore[assignment]
             limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")  # type: ignore[union-attr]
             self._guard.limit = int(limit) if limit.isdigit() else 0
+        if kind is m.Lost:
+            self._lose(found_lost(self.scheduler.state, (self._shm, self._disk), message.segments))  # type: ignore[union-attr]
         self.happen(Said(client, message))
+
+    def _lose(self, lost: dict[str, str]) -> None:
+        if lost:
+            self.happen(SegmentsLost(lost))
 
     def left(self, connection: Connection) -> None:
         """A connection is closed."""
@@ -183,6 +192,8 @@ class Server:
     def _lost(self, worker: bytes) -> None:
         exit_reason = self._exits.pop(worker)
         memory = self._exhausted.pop(worker, None)
+        if signal.SIGBUS.name in exit_reason:  # What it had mapped may have been cut short.
+            self._lose(found_missing(self.scheduler.state, (self._shm, self._disk)))
         self.happen(WorkerLost(worker, memory or exit_reason, out_of_memory=memory is not None))
         self._remove_unsealed(worker)
         self.flush()
@@ -245,7 +256,9 @@ class Server:
         if command.segment in self._unwanted:
             self._unwanted.discard(command.segment)
             self._discard(command.segment)
-        self._later(Spilled(command.object, "" if error is None else str(error)))
+        if isinstance(error, FileNotFoundError):
+            self._lose(found_lost(self.scheduler.state, (self._shm, self._disk), [command.segment]))
+        self._later(Spilled(command.object, command.segment, "" if error is None else str(error)))
 
     def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
         if self.connections.get(worker) is connection:
@@ -299,6 +312,7 @@ class Server:
         state = self.scheduler.state
         known = {record.payload.segment for record in state.objects.values() if record.payload is not None}
         known |= {task.spec.segment for task in state.tasks.values()}
+        known |= {kept.spec.segment for kept in state.lineage.values()}
         known |= {actor.spec.creation.segment for actor in state.actors.values()}
         for name in names:
             if name not in known:

@@ -8,7 +8,7 @@ from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.serialization import errors, values
 from jupyter_ray.local.serialization.values import Serialized
-from jupyter_ray.local.store.segments import SegmentStore
+from jupyter_ray.local.store.segments import SegmentStore, Unreadable
 
 _NONE = Payload(data=b"\x80\x05N.", size=4)
 
@@ -42,11 +42,11 @@ def unpack(payload: Payload, store: SegmentStore) -> Any:
 
     Raises
     ------
-    FileNotFoundError
-        The segment is gone.
+    Unreadable
+        The segment is gone, or damaged.
     """
     if payload.segment:
-        data, buffers = _mapped(payload, store)
+        data, buffers = mapped(payload, store)
         return values.loads(data, buffers)
     if payload.buffers:
         return values.loads(payload.data, payload.buffers)
@@ -54,15 +54,36 @@ def unpack(payload: Payload, store: SegmentStore) -> Any:
 
 
 def unpack_error(payload: Payload, store: SegmentStore) -> BaseException:
-    """Return the exception of a payload that is an error."""
+    """Return the exception of a payload that is an error.
+
+    Raises
+    ------
+    Unreadable
+        The segment is gone, or damaged.
+    """
     if payload.segment:
-        data, buffers = _mapped(payload, store)
+        data, buffers = mapped(payload, store)
         return errors.load_error(data, buffers)
     return errors.load_error(payload.data, payload.buffers)
 
 
-def _mapped(payload: Payload, store: SegmentStore) -> tuple[memoryview, list[memoryview]]:
-    whole = store.open(payload.segment)
+def is_stream(ends: bytes) -> bool:
+    """Tell whether a pickle stream begins and ends with these two bytes; freed blocks of a file are zeros."""
+    return ends == b"\x80."
+
+
+def mapped(payload: Payload, store: SegmentStore) -> tuple[memoryview, list[memoryview]]:
+    """Return the stream and the buffers of a payload that lives in a segment.
+
+    Raises
+    ------
+    Unreadable
+        The segment is gone, or damaged.
+    """
+    whole = store.open(payload.segment, payload.size)
     layout = payload.layout
+    start, length = layout[:2]
+    if not is_stream(bytes((whole[start], whole[start + length - 1]))):
+        raise Unreadable(payload.segment, "it was overwritten")
     parts = [whole[start : start + length] for start, length in zip(layout[::2], layout[1::2], strict=True)]
     return parts[0], parts[1:]

@@ -27,6 +27,15 @@ ALIGNMENT = 64
 """Bytes: the start of every buffer, so that vector instructions find their arrays as NumPy would have placed them."""
 
 
+class Unreadable(Exception):
+    """A segment cannot be read here: it is gone, damaged, or this process lacks what it takes."""
+
+    def __init__(self, segment: str, reason: str) -> None:
+        super().__init__(f"The segment {segment} cannot be read: {reason}")
+        self.segment = segment
+        self.reason = reason
+
+
 def prefix(client: bytes) -> str:
     """Return what the names of all segments of a client begin with."""
     return client.hex() + "-"
@@ -121,25 +130,34 @@ class SegmentStore:
         finally:
             os.close(descriptor)
 
-    def open(self, name: str) -> memoryview:
+    def open(self, name: str, size: int = 1) -> memoryview:
         """Return a read-only view of a segment; while one lives, all reads in this process share its addresses.
 
         Raises
         ------
-        FileNotFoundError
-            There is no such segment (any more).
+        Unreadable
+            There is no such segment (any more), it has fewer bytes than `size`, or it cannot be mapped.
         """
         mapping = self._mappings.get(name)
         if mapping is None:
             if "/" in name:
                 raise ValueError(f"{name!r} is no name of a segment")
-            descriptor = self._find(name)
             try:
-                mapping = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
-            finally:
-                os.close(descriptor)
+                mapping = self._map(name, size)
+            except OSError as error:
+                raise Unreadable(name, str(error)) from error
             mapping = self._mappings.setdefault(name, mapping)
         return memoryview(mapping)
+
+    def _map(self, name: str, size: int) -> mmap.mmap:
+        descriptor = self._find(name)
+        try:
+            there = os.fstat(descriptor).st_size
+            if there < max(size, 1):  # To read past its end would end the process.
+                raise Unreadable(name, f"it has {there:,} of {size:,} bytes")
+            return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+        finally:
+            os.close(descriptor)
 
     def _find(self, name: str) -> int:
         try:

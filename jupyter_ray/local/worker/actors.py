@@ -220,7 +220,9 @@ class _Lane:
         runner = self._runner
         try:
             function = find(execute, body)
-            args, kwargs, inout = calling.prepare(execute, body, function, runner.client.store)
+            there = await runner.fetch_async(execute) if execute.dependencies else {}
+            args, kwargs, inout = calling.prepare(execute, body, function, runner.client.store, there)
+            del there
             value = function(*args, **kwargs)
             del args, kwargs
             if execute.num_returns == STREAMING:

@@ -9,11 +9,11 @@ import inspect
 import itertools
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef
-from jupyter_ray.exceptions import RayTaskError
+from jupyter_ray.exceptions import ObjectLostError, RayTaskError
 from jupyter_ray.local.protocol.messages import DYNAMIC, Body, Execute, Payload
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.arguments import Parcel, fill
@@ -21,7 +21,7 @@ from jupyter_ray.local.serialization.errors import dump_error, without_traceback
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import none, unpack
-from jupyter_ray.local.store.segments import SegmentStore
+from jupyter_ray.local.store.segments import SegmentStore, Unreadable
 
 
 class Store(Protocol):
@@ -48,15 +48,26 @@ _READ_ONLY = re.compile(
 
 
 def prepare(
-    execute: Execute, body: Body, function: Any, store: SegmentStore
+    execute: Execute, body: Body, function: Any, store: SegmentStore, there: Mapping[int, Any]
 ) -> tuple[list[Any], dict[str, Any], list[Any]]:
-    """Return positional arguments, keyword arguments, and the buffers that `inout` returns."""
+    """Return positional arguments, keyword arguments, and the buffers that `inout` returns.
+
+    `there` has the values of dependencies that were fetched already, by number.
+    """
     if body.args is None:
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
     else:
-        laid_out = unpack(body.args, store)
-        dependencies = [unpack(payload, store) for payload in execute.values]
+        try:
+            laid_out = unpack(body.args, store)
+        except Unreadable as error:
+            raise ObjectLostError(
+                f"The arguments of {execute.name} ({body.args.size:,} bytes) were lost: {error.reason}. They are "
+                "nowhere else: call it again. Large values that several calls share are better given to put()."
+            ) from error
+        dependencies = [
+            there[index] if index in there else unpack(payload, store) for index, payload in enumerate(execute.values)
+        ]
         args, kwargs = fill(laid_out, dependencies)
     returned: list[Any] = []
     if body.writable or body.inout:

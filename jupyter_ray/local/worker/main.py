@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import gc
 import inspect
 import os
@@ -173,8 +174,14 @@ class Worker:
             self._threaded.drain()
 
     def _run_task(self, execute: m.Execute) -> None:
+        opened, lost = self.runner.look(execute) if execute.dependencies else ([], None)
+        if lost is not None:
+            process.title(self._setup.idle_title)
+            self.backlog.end_task(functools.partial(self.runner.give_back, execute, lost))
+            return
         self.devices.give(execute.held, execute.gpus)
         done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
+        del opened
         process.title(self._setup.idle_title)
         if self._is_last_call(execute) and not done.exiting:
             done = _exiting(done)

@@ -6,6 +6,9 @@ dictionaries that find them are written by the thread that runs the call, and re
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import functools
 import threading
 import time
 import traceback
@@ -18,9 +21,11 @@ from jupyter_ray.exceptions import ActorDiedError, TaskCancelledError, WorkerCra
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
-from jupyter_ray.local.protocol.messages import STREAMING, Body, Done, Execute, Item, Payload
+from jupyter_ray.local.protocol.messages import STREAMING, Body, Done, Execute, Item, Lost, Payload
 from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.serialization.values import Serialized
+from jupyter_ray.local.store.payloads import mapped, unpack
+from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
@@ -128,6 +133,62 @@ class Runner:
             self.producers[execute.task] = Producer(body.backpressure)
         return context
 
+    # --- arguments that are not where they should be ---
+
+    def look(self, execute: Execute) -> tuple[list[object], Lost | None]:
+        """Map the arguments of a plain task; return what keeps them mapped, and what to send if one is not there."""
+        opened: list[object] = []
+        lost: list[str] = []
+        reason = ""
+        absent = False
+        for payload in execute.values:
+            if payload.segment:
+                try:
+                    opened.append(mapped(payload, self.client.store))
+                except Unreadable as error:
+                    lost.append(error.segment)
+                    reason = error.reason
+            absent = absent or payload.size < 0
+        return opened, Lost(lost, reason, execute.task) if lost or absent else None
+
+    def give_back(self, execute: Execute, lost: Lost) -> None:
+        """Send a plain task back that cannot begin: so it holds nothing while its arguments are computed again."""
+        self.client.send(lost, soon=False)
+        self.let_go(execute)
+
+    def fetch(self, execute: Execute) -> dict[int, Any]:
+        """Return the values of those arguments that are in files; wait for those that are not there.
+
+        An actor waits with the call in hand: to give it back would let later calls overtake it.
+        """
+        return {
+            index: self.client.get([execute.dependencies[index]], None)[0] if missing else unpacked
+            for index, unpacked, missing in self._arguments(execute)
+        }
+
+    async def fetch_async(self, execute: Execute) -> dict[int, Any]:
+        """As `fetch`, without blocking the event loop."""
+        there: dict[int, Any] = {}
+        for index, unpacked, missing in self._arguments(execute):
+            if missing:
+                coming: concurrent.futures.Future[Any] = concurrent.futures.Future()
+                self.client.when_ready(execute.dependencies[index], functools.partial(_settle, coming))
+                unpacked = await asyncio.wrap_future(coming)
+            there[index] = unpacked
+        return there
+
+    def _arguments(self, execute: Execute) -> Iterator[tuple[int, Any, bool]]:
+        """Yield number and value of each argument in a file, and whether it is missing."""
+        for index, payload in enumerate(execute.values):
+            if payload.segment:
+                try:
+                    yield index, unpack(payload, self.client.store), False
+                except Unreadable as error:
+                    self.client.reader.report(execute.dependencies[index], error)
+                    yield index, None, True
+            elif payload.size < 0:
+                yield index, None, True
+
     # --- synchronous calls ---
 
     def run(
@@ -158,7 +219,9 @@ class Runner:
         try:
             try:
                 function = find(execute, body)
-                args, kwargs, inout = calling.prepare(execute, body, function, self.client.store)
+                there = self.fetch(execute) if execute.dependencies and execute.kind != "task" else {}
+                args, kwargs, inout = calling.prepare(execute, body, function, self.client.store, there)
+                del there
                 if interruptible:
                     self._interrupts.enter(execute.task)
                 value = function(*args, **kwargs)
@@ -322,6 +385,15 @@ class Runner:
         except Exception:
             text = f"<{self.class_name}>"
         return f"{actor.hex()}, repr={text:.200}"
+
+
+def _settle(future: concurrent.futures.Future[Any], value: Any, error: BaseException | None) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
 
 
 async def close_async(iterator: AsyncIterator[Any]) -> None:

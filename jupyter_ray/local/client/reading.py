@@ -1,0 +1,201 @@
+"""Values: asking for them, and reading them where they are.
+
+A value in a segment may be gone, or be unreadable here. Whoever finds that tells the runtime (`Lost`), which looks for
+itself, and asks again: the answer comes when the value has been computed again, or is the error that says why not.
+What is told twice of the same segment is this process's own trouble, and is raised.
+
+Owner: any thread; callbacks run in the callback thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemError
+from jupyter_ray.local.client.references import References
+from jupyter_ray.local.client.requests import Response
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.serialization.errors import one_line
+from jupyter_ray.local.store.payloads import unpack, unpack_error
+from jupyter_ray.local.store.segments import SegmentStore, Unreadable
+
+Callback = Callable[[Any, BaseException | None], None]
+_NONE: frozenset[str] = frozenset()
+
+
+class Asker(Protocol):
+    """What reading needs of its client."""
+
+    references: References
+    store: SegmentStore
+
+    def send(self, message: m.ClientMessage, *, soon: bool = True) -> None:
+        """Send a message that has no answer."""
+
+    def ask(self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool) -> Response:
+        """Send a request and wait for its answer."""
+
+    def ask_later(
+        self, make: Callable[[int], m.ClientMessage], answered: Callable[[Response | None], None]
+    ) -> RaySystemError | None:
+        """Send a request; `answered` is called in the callback thread. Return why it could not be sent."""
+
+    def run_callback(self, callback: Callable[[], None]) -> None:
+        """Call something in the callback thread."""
+
+    def discard(self, reply: m.Reply) -> None:
+        """Let go of what an answer granted."""
+
+    def dead(self) -> RaySystemError:
+        """Return the error that says how the session ended."""
+
+
+class Reader:
+    """`get` and its like, for one process."""
+
+    def __init__(self, client: Asker) -> None:
+        self._client = client
+
+    def get(self, ids: Sequence[bytes], timeout: float | None) -> list[Any]:
+        """Return the values of objects, in order; see `Client.get`."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        references, store = self._client.references, self._client.store
+        payloads = references.payloads
+        values: dict[bytes, Any] = {}
+        blamed: frozenset[str] = _NONE
+        while True:
+            found: dict[bytes, m.Payload] = {}
+            missing: list[bytes] = []
+            reply: m.Reply | None = None
+            object_id = b""
+            try:
+                for object_id in ids:
+                    payload = payloads.get(object_id)
+                    if object_id in values:
+                        continue
+                    if payload is None:
+                        missing.append(object_id)
+                    else:
+                        found[object_id] = payload
+                        if payload.is_error:
+                            raise unpack_error(payload, store)
+                if missing:
+                    rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
+                    reply = self._ask(list(dict.fromkeys(missing)), rest)
+                    for object_id, payload in zip(reply.ready, reply.values, strict=True):
+                        found[object_id] = payload
+                        references.remember(object_id, payload)
+                        if payload.is_error:
+                            raise unpack_error(payload, store)
+                    late = sum(object_id not in found for object_id in missing)
+                    if not reply.complete:
+                        raise GetTimeoutError(
+                            f"Get timed out: {late} of {len(missing)} objects were not ready within {timeout} seconds."
+                        )
+                    if late:  # They were there, and were lost before the last one came.
+                        continue
+                for object_id, payload in found.items():
+                    values[object_id] = unpack(payload, store)
+                return [values[object_id] for object_id in ids]
+            except Unreadable as error:
+                blamed = self.report(object_id, error, blamed)
+            finally:
+                if reply is not None:
+                    self._client.discard(reply)
+
+    def _ask(self, ids: list[bytes], timeout: float | None) -> m.Reply:
+        reply = self._client.ask(
+            lambda number, task: m.Get(number, ids, timeout, task), blocks=timeout is None or timeout > 0
+        )
+        assert isinstance(reply, m.Reply)
+        return reply
+
+    def report(self, object_id: bytes, error: Unreadable, blamed: frozenset[str] = _NONE) -> frozenset[str]:
+        """Tell the runtime what cannot be read; return `blamed`, the segments that were told, with this one.
+
+        Raises
+        ------
+        ObjectLostError
+            It was told before.
+        """
+        if error.segment in blamed:
+            raise ObjectLostError(
+                f"The value of the object {object_id.hex()} is there, but this process cannot read it: {error.reason}."
+            ) from error
+        self._client.references.doubt(object_id)
+        self._client.send(m.Lost([error.segment], error.reason), soon=False)
+        return blamed | {error.segment}
+
+    def wait(self, ids: Sequence[bytes], count: int, timeout: float | None) -> list[bytes]:
+        """Wait until `count` objects are ready; see `Client.wait`."""
+        references = self._client.references
+        known, payloads = references.ready, references.payloads
+        deadline = None if timeout is None else time.monotonic() + timeout
+        ready = [object_id for object_id in ids if object_id in known or object_id in payloads]
+        while len(ready) < count:
+            rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
+            reply = self._client.ask(
+                lambda number, task, rest=rest: m.Wait(number, list(ids), count, rest, task),  # type: ignore[misc]
+                blocks=rest is None or rest > 0,
+            )
+            assert isinstance(reply, m.Reply)
+            ready = reply.ready
+            references.are_ready(ready)
+            if not reply.complete:
+                break
+        return ready[:count]
+
+    def when_ready(self, object_id: bytes, callback: Callback, blamed: frozenset[str] = _NONE) -> None:
+        """Call `callback(value, error)` once the object is ready, from the callback thread."""
+        references = self._client.references
+        payload = references.payloads.get(object_id)
+        if payload is not None:
+            here = payload
+            self._client.run_callback(lambda: self._call_back(object_id, callback, here, blamed))
+            return
+        references.hold(object_id)
+        error = self._client.ask_later(
+            lambda number: m.Get(number, [object_id]),
+            lambda response: self._deliver(object_id, callback, response, blamed),
+        )
+        if error is not None:
+            references.let_go((object_id,))
+            callback(None, error)
+
+    def _deliver(self, object_id: bytes, callback: Callback, response: Response | None, blamed: frozenset[str]) -> None:
+        references = self._client.references
+        try:
+            if not isinstance(response, m.Reply) or not response.values:
+                callback(None, self._client.dead())
+                return
+            references.remember(object_id, response.values[0])
+            self._call_back(object_id, callback, response.values[0], blamed)
+        finally:
+            if isinstance(response, m.Reply):
+                self._client.discard(response)
+            references.let_go((object_id,))
+
+    def _call_back(self, object_id: bytes, callback: Callback, payload: m.Payload, blamed: frozenset[str]) -> None:
+        value: Any = None
+        error: BaseException | None = None
+        try:
+            if payload.is_error:
+                error = unpack_error(payload, self._client.store)
+            else:
+                value = unpack(payload, self._client.store)
+        except Unreadable as unreadable:
+            with contextlib.suppress(RaySystemError):  # The next request says it.
+                try:
+                    blamed = self.report(object_id, unreadable, blamed)
+                except ObjectLostError as lost:
+                    callback(None, lost)
+                    return
+            self.when_ready(object_id, callback, blamed)
+            return
+        except Exception as found:
+            error = RaySystemError(f"A value came that cannot be unpickled here: {one_line(found)}")
+            error.__cause__ = found
+        callback(value, error)
