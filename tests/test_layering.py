@@ -62,7 +62,8 @@ LAYERS = (
 LOCAL_ORDER = (
     ("local.protocol",),
     ("local.serialization", "local.scheduler"),
-    ("local.transport", "local.store", "local.definitions"),
+    ("local.store", "local.definitions", "local.turns"),
+    ("local.transport",),
     ("local.client", "local.launcher"),
     ("local.engine",),
     ("local.worker",),

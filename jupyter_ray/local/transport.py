@@ -1,29 +1,34 @@
 """One connection to the runtime: a blocking Unix socket that carries frames both ways.
 
-Who owns what. Any thread may send: `_lock` guards the outgoing buffer and the socket's writing side. One reader
-thread (a daemon) reads, decodes and calls `on_message` for each message in order; then, once, `on_close`. Nobody else
-reads.
+Who owns what. Any thread may send: `_lock` guards the outgoing buffer and the socket's writing side. One thread at a
+time reads, decodes and calls `on_message` for each message in order: one that waits for something, or else the reader
+thread, a daemon (`turns` says who). The reader thread calls `on_close`, once.
 
 Sending. A message that must go now is written at once, in one system call, together with whatever waits. A message
-that may wait a moment (a call without its `get`) goes at once too if none went in the last `_QUIET` seconds; else it
-is kept, so that a burst shares system calls and wakes the runtime once for many. What is kept goes with the next
-message, at `_FULL` bytes, after `_QUIET` seconds at the next message, or from the tick that `on_kept` asks for.
+that may wait a moment (a call without its `get`) is kept if another went in the last `_QUIET` seconds, so that a burst
+shares system calls and wakes the runtime once for many. Otherwise it goes at once, unless the last such one was
+followed by one that had to go anyway: a program that calls and gets by turns needs one system call for both. What is
+kept goes with the next message, at `_FULL` bytes, after `_QUIET` seconds at the next message, or from the tick that
+`on_kept` asks for.
 """
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol.messages import ClientMessage, ServerMessage
+from jupyter_ray.local.turns import Sleep, Turns
 
 _QUIET = 0.0005
 _FULL = 32 * 1024
-_READ = 256 * 1024
+_READ = 64 * 1024  # Below what malloc maps anew each time.
 
 
 class Channel:
@@ -34,11 +39,13 @@ class Channel:
     connection
         A connected blocking socket; the channel closes it.
     on_message
-        Called in the reader thread.
+        Called in the thread that reads.
     on_close
         Called once, in the reader thread, when no more messages will come; with the reason.
     on_kept
         Called when a message begins to wait: `flush` must be called soon. Must not block.
+    busy
+        Tells whether somebody waits for a message without `attend`.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class Channel:
         on_message: Callable[[ServerMessage], None],
         on_close: Callable[[str], None],
         on_kept: Callable[[], None] = lambda: None,
+        busy: Callable[[], bool] = lambda: True,
     ) -> None:
         self._socket = connection
         self._on_message = on_message
@@ -56,7 +64,19 @@ class Channel:
         self._buffer = bytearray()
         self._writing = False
         self._sent_at = 0.0
+        self._alone = False
+        """The last message that might have waited went at once, and nothing has gone since."""
+        self._followed = False
+        """One that had to go at once came right after one that might have waited."""
         self._closed = False
+        self._came = framing.FrameReader()
+        self._frames: deque[memoryview] = deque()
+        self._reason = "the connection was closed"
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+        self._turns = Turns(self._take_in, busy)
+        self.attend = self._turns.attend
+        self.attention = self._turns.attention
         self._reader = threading.Thread(target=self._read, name="jupyter_ray reader", daemon=True)
 
     def start(self) -> None:
@@ -86,16 +106,21 @@ class Channel:
             buffer = self._buffer
             if soon:
                 now = monotonic()
-                if now - self._sent_at < _QUIET and len(buffer) + len(frame) < _FULL:
+                recent = now - self._sent_at < _QUIET
+                if (recent or (self._followed and not buffer)) and len(buffer) + len(frame) < _FULL:
                     kept = not buffer
                     buffer += frame
                 else:
                     buffer += frame
+                    self._alone = not recent
                     self._sent_at = now
                     self._write()
             else:
+                now = monotonic()
+                self._followed = bool(buffer) or (self._alone and now - self._sent_at < _QUIET)
+                self._alone = False
                 buffer += frame
-                self._sent_at = monotonic()
+                self._sent_at = now
                 self._write()
         if kept:
             self._on_kept()
@@ -105,6 +130,7 @@ class Channel:
         if self._buffer:
             with self._lock:
                 if not self._closed:
+                    self._followed = False
                     self._sent_at = monotonic()
                     self._write()
 
@@ -144,25 +170,34 @@ class Channel:
         finally:
             self._writing = False
 
-    def _read(self) -> None:
-        reason = "the connection was closed"
-        frames = framing.FrameReader()
-        receive = self._socket.recv
-        decode = codec.decode_server
-        on_message = self._on_message
+    def _take_in(self, sleep: Sleep | None) -> bool:
+        """Read once and handle what came; False at the end. A message may make its handler read in turn (`Turns`)."""
+        frames = self._frames
         try:
-            while data := receive(_READ):
-                for frame in frames.feed(data):
-                    on_message(decode(frame))
+            if not frames:
+                if sleep is not None:
+                    sleep(self._poll.poll)
+                data = self._socket.recv(_READ)
+                if not data:
+                    return False
+                frames.extend(self._came.feed(data))
+            while frames:
+                self._on_message(codec.decode_server(frames.popleft()))
         except OSError as error:
-            reason = f"the connection broke: {error}"
+            self._reason = f"the connection broke: {error}"
+            return False
         except (framing.FrameError, codec.ProtocolError) as error:
-            reason = str(error)
+            self._reason = str(error)
+            return False
+        return True
+
+    def _read(self) -> None:
+        self._turns.serve()
         with self._lock:
             self._closed = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._on_close(reason)
+        self._on_close(self._reason)
 
     def close(self) -> None:
         """Close the connection; `on_close` follows in the reader thread."""

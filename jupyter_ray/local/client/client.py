@@ -102,7 +102,7 @@ class Client:
         )
         self.references: References = References(self._drop, lambda: self._house.want("drops"), self.when_ready)
         self._channel: Channel = Channel(
-            connection, self._on_message, self._on_close, lambda: self._house.want("flush")
+            connection, self._on_message, self._on_close, lambda: self._house.want("flush"), self._busy
         )
         self.reader: Reader = Reader(self)
 
@@ -151,6 +151,10 @@ class Client:
         with contextlib.suppress(ConnectionError):
             self._channel.flush()
 
+    def read_until(self, done: Callable[[], bool]) -> bool:
+        """Read in this thread until `done()`, if nobody else reads; for a thread that interrupts do nothing to."""
+        return self._channel.attend(done, shielded=False)
+
     def want(self, chore: str) -> None:
         """Ask for one of the `chores`. Safe in finalizers."""
         self._house.want(chore)
@@ -170,7 +174,8 @@ class Client:
                 self.send(make(number, None if task is None else task.task), soon=False)
                 if self._channel.closed:
                     self._requests.fail_all()  # The reader may have been here before our request.
-                slot.lock.acquire()
+                if not self._channel.attend(lambda: slot.filled):
+                    slot.lock.acquire()
             except BaseException:  # An interrupt, in most cases. A late answer must not be lost: it carries grants.
                 self._give_up(number, slot)
                 raise
@@ -253,6 +258,7 @@ class Client:
         except RaySystemError as error:
             if self._requests.take(number) is not None:
                 return error
+        self._channel.attention()
         if self._channel.closed:
             self._requests.fail_all()
         return None
@@ -274,6 +280,7 @@ class Client:
     def open_stream(self, task: bytes) -> StreamState:
         """Follow a streaming task that is about to be submitted."""
         state = self._streams[task] = StreamState(task)
+        self._channel.attention()
         return state
 
     def consumed(self, task: bytes, index: int) -> None:
@@ -298,6 +305,9 @@ class Client:
                 self.consumed(state.task, -1)
 
     # --- the reader thread ---
+
+    def _busy(self) -> bool:
+        return len(self._requests) > 0 or bool(self._streams)
 
     def _on_message(self, message: m.ServerMessage) -> None:
         handler = self._handlers.get(type(message))

@@ -213,12 +213,6 @@ class Server:
         events = scheduler.take_events()
         if events:
             self._record(events)
-        if not self._guarding and scheduler.busy:
-            self._guarding = True
-            self.loop.call_later(LOOK_SECONDS, self._look)
-        if not self._ticking and scheduler.wants_tick:
-            self._ticking = True
-            self.loop.call_later(TICK_SECONDS, self._tick)
 
     def _do(self, command: c.Command) -> None:
         if isinstance(command, c.DiscardSegment):
@@ -377,6 +371,12 @@ class Server:
         dirty, self._dirty = self._dirty, {}
         for connection in dirty:
             connection.write()
+        if not self._guarding and self.scheduler.busy:
+            self._guarding = True
+            self.loop.call_later(LOOK_SECONDS, self._look)
+        if not self._ticking and self.scheduler.wants_tick:
+            self._ticking = True
+            self.loop.call_later(TICK_SECONDS, self._tick)
 
     def _publish_before_results(self) -> None:
         held = {connection: connection.out for connection in self._subscribers if connection.out}

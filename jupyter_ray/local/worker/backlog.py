@@ -1,6 +1,6 @@
 """Tasks that the runtime has handed over and that have not begun.
 
-Owner: the reader thread puts in; the main thread takes out; both give back. Plain tasks are given back whenever the
+Owner: the thread that reads puts in; the main thread takes out; both give back. Plain tasks are given back whenever the
 main thread is about to wait for something, since they might be what it waits for; while it waits, new ones bounce.
 Calls of an actor stay: their order is a promise.
 
@@ -28,11 +28,19 @@ class Backlog:
         Tells the runtime of tasks that it gets back.
     forget
         Called with each of them.
+    read_until
+        Reads messages in the thread that calls it until its argument is true; False: another thread does.
     """
 
-    def __init__(self, give_back: Callable[[list[bytes]], None], forget: Callable[[Execute], None]) -> None:
+    def __init__(
+        self,
+        give_back: Callable[[list[bytes]], None],
+        forget: Callable[[Execute], None],
+        read_until: Callable[[Callable[[], bool]], bool] = lambda done: False,
+    ) -> None:
         self._give_back = give_back
         self._forget = forget
+        self._read_until = read_until
         self._lock = threading.RLock()  # A finalizer may wait for a value in the midst of anything.
         self._queue: deque[Execute | None] = deque()
         self._reserved: Execute | None = None
@@ -48,7 +56,7 @@ class Backlog:
         self._waiting = 0
         self._closed = False
 
-    # --- the reader thread ---
+    # --- the thread that reads ---
 
     def put(self, execute: Execute) -> None:
         """Add a task, or give it back at once."""
@@ -103,9 +111,11 @@ class Backlog:
 
     # --- the main thread ---
 
-    def get(self) -> Execute | None:
-        """Wait for the next task; None: leave."""
+    def get(self, *, read: bool = True) -> Execute | None:
+        """Wait for the next task, and read meanwhile unless told not to; None: leave."""
         while True:
+            if read and self._wakes.empty():
+                self._read_until(self._woken)
             self._wakes.get()
             with self._lock:
                 if self._reserved is not None:
@@ -114,6 +124,9 @@ class Backlog:
                 if self._queue:
                     self._busy = True
                     return self._queue.popleft()
+
+    def _woken(self) -> bool:
+        return not self._wakes.empty()
 
     def end_task(self, report: Callable[[], None]) -> None:
         """Report the end of a task, and reserve the next one, as one step."""

@@ -1,10 +1,11 @@
 """The worker process.
 
- reader thread ── Execute ──► Backlog ──► main thread: runs tasks in order, or an actor's calls
-        │                                  (a threaded actor: pools; an async one: the event loop)
-        └─ Interrupt, Recall, Exit, Consume: acted on in the reader thread
+ thread that reads ── Execute ──► Backlog ──► main thread: runs tasks in order, or an actor's calls
+        │                                      (a threaded actor: pools; an async one: the event loop)
+        └─ Interrupt, Recall, Exit, Consume: acted on there
 
-The main thread owns user code. When it is about to wait for a value, what has not begun is given back to the runtime,
+The main thread reads while it has nothing to run or waits for a value, the reader thread while it runs. The main thread
+owns user code. When it is about to wait for a value, what has not begun is given back to the runtime,
 since it may be just what it waits for.
 """
 
@@ -84,7 +85,9 @@ class Worker:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.connect(setup.socket)
         self.backlog = Backlog(
-            lambda tasks: self.client.send(m.Returned(tasks), soon=False), lambda execute: self.runner.let_go(execute)
+            lambda tasks: self.client.send(m.Returned(tasks), soon=False),
+            lambda execute: self.runner.let_go(execute),
+            lambda done: self.client.read_until(done),
         )
         self.interrupts = Interrupts()
         self.client = Client(
@@ -151,7 +154,7 @@ class Worker:
 
     def serve(self) -> None:
         """Run what comes until it is time to leave."""
-        while (execute := self.backlog.get()) is not None:
+        while (execute := self.backlog.get(read=self._threaded is None)) is not None:
             if self._threaded is not None:
                 self._threaded.submit(execute)
                 continue
@@ -278,7 +281,7 @@ class Worker:
         self.client.flush()
         os._exit(code)
 
-    # --- the reader thread ---
+    # --- the thread that reads ---
 
     def _on_execute(self, execute: m.Execute) -> None:
         references = self.client.references

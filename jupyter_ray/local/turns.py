@@ -1,0 +1,177 @@
+"""Who reads a connection: the thread that waits for an answer, or else the reader thread.
+
+Waking another thread costs more than reading a socket, so a thread that waits reads by itself, and hands what is not
+its own to whom it belongs. There is one turn to read:
+
+- A thread that waits takes the turn if it is free (`attend`); if not, whoever has it brings the answer.
+- The reader thread (`serve`) has the turn while nobody attends. Nothing calls it away from the socket; so when it hears
+  that a thread would have liked to read, it lets go of the turn after the next messages, and rests.
+- It takes the turn back when nobody has attended for `REST` seconds, and at once when somebody waits who does not
+  read.
+
+Signals. Python runs signal handlers in the main thread, between any two instructions, and what they raise would tear
+the handling of a message apart. While the main thread attends, SIGINT is therefore heard where it sleeps; one that
+comes while it works is delivered when it sleeps or leaves.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+
+# `signal`'s own wrappers make enumerations, and take twenty times as long.
+from _signal import getsignal  # type: ignore[import-not-found]
+from _signal import signal as set_signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+REST = 0.002
+_SIGINT = int(signal.SIGINT)
+
+Sleep = Callable[[Callable[[], object]], object]
+"""Calls its argument, which sleeps until there is something to read."""
+
+
+class Turns:
+    """Takes turns reading one connection.
+
+    Parameters
+    ----------
+    take_in
+        Reads what came and handles it; False: the connection has ended. Waits by its argument, or else as it likes.
+    busy
+        Tells whether somebody waits who does not read.
+    rest
+        Seconds without anybody attending after which the reader thread reads again.
+    """
+
+    def __init__(self, take_in: Callable[[Sleep | None], bool], busy: Callable[[], bool], rest: float = REST) -> None:
+        self._take_in = take_in
+        self._busy = busy
+        self._rest_seconds = rest
+        self._turn = threading.RLock()  # A finalizer may wait for a value while its thread handles a message.
+        self._attending = 0
+        self._attended = 0
+        """How often anybody attended: by this the reader thread sees that the program goes on doing so."""
+        self._wanted = False
+        self._ended = False
+        self._resting = False
+        self._dozing = False
+        """The reader thread rests until it is woken, since another thread attends for long."""
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def attend(self, done: Callable[[], bool], *, shielded: bool = True) -> bool:
+        """Read in this thread until `done()`.
+
+        Parameters
+        ----------
+        done
+            Is true once what this thread waits for has been handled.
+        shielded
+            Keep SIGINT from interrupting anything but the sleep; not needed where its handler raises nothing.
+
+        Returns
+        -------
+        bool
+            False: somebody else reads, or nothing will come any more.
+        """
+        handler = getsignal(_SIGINT) if shielded and threading.current_thread() is threading.main_thread() else None
+        if not callable(handler):
+            return self._attend(done, None)
+        shield = _Shield(handler)
+        set_signal(_SIGINT, shield.hear)
+        try:
+            return self._attend(done, shield.sleep)
+        finally:
+            set_signal(_SIGINT, handler)
+            if shield.heard:
+                signal.raise_signal(_SIGINT)
+
+    def _attend(self, done: Callable[[], bool], sleep: Sleep | None) -> bool:
+        if not self._turn.acquire(blocking=False):
+            self._wanted = True
+            return False
+        self._attending += 1
+        try:
+            while not done():
+                if self._ended or not self._take_in(sleep):
+                    self._ended = True
+                    return False
+            return True
+        finally:
+            self._attending -= 1
+            self._attended += 1
+            self._turn.release()
+            if self._dozing or self._ended or self._busy():
+                self._wakes.put(None)
+
+    def attention(self) -> None:
+        """Tell that somebody waits now who does not read."""
+        if self._resting and not self._attending:
+            self._wakes.put(None)
+
+    def serve(self) -> None:
+        """Read whenever nobody attends, until the connection ends: the reader thread's work."""
+        while not self._ended:
+            if self._turn.acquire(blocking=False):
+                try:
+                    while not self._ended and (not self._wanted or self._busy()):
+                        self._ended = not self._take_in(None)
+                    self._wanted = False
+                finally:
+                    self._turn.release()
+            self._resting = True
+            self._rest()
+            self._resting = False
+
+    def _rest(self) -> None:
+        """Return when it is time for the reader thread to read."""
+        while not self._ended:
+            attended = self._attended
+            if not self._attending and self._busy():
+                return
+            try:
+                self._wakes.get(timeout=self._rest_seconds)
+                continue
+            except queue.Empty:
+                pass
+            if attended != self._attended:
+                continue
+            if not self._attending:
+                return
+            self._dozing = True
+            if self._attending and attended == self._attended:
+                self._wakes.get()
+            self._dozing = False
+
+    def __repr__(self) -> str:
+        return f"<Turns: {'attended' if self._attending else 'read in the background'}>"
+
+
+class _Shield:
+    """A SIGINT handler that passes the signal on while its thread sleeps, and notes it otherwise."""
+
+    def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
+        self._handler = handler
+        self._asleep = False
+        self.heard = False
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal."""
+        if self._asleep:
+            self._handler(number, frame)
+        else:
+            self.heard = True
+
+    def sleep(self, poll: Callable[[], object]) -> None:
+        """Sleep, and let SIGINT end it."""
+        try:
+            self._asleep = True
+            if self.heard:
+                self.heard = False
+                self._handler(_SIGINT, None)
+            poll()
+        finally:
+            self._asleep = False
