@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -43,7 +44,7 @@ def dress(setup: WorkerSetup) -> dict[str, Any]:
     env = environment.decode(setup.env)
     os.environ.clear()
     os.environ.update(setup.environ)
-    os.environ.update(env.get("env_vars", {}))
+    os.environ.update({name: _expand(text, setup.environ) for name, text in env.get("env_vars", {}).items()})
     path = list(setup.sys_path)
     path[:0] = env.get("py_modules", [])
     folder = env.get("working_dir")
@@ -57,6 +58,11 @@ def dress(setup: WorkerSetup) -> dict[str, Any]:
         os.dup2(nothing.fileno(), 0)
     sys.stdin = open(os.devnull)  # noqa: SIM115 - it stays open
     return env
+
+
+def _expand(text: str, environ: Mapping[str, str]) -> str:
+    """Replace ``${NAME}`` by the driver's variable, or by nothing if there is none (as in Ray)."""
+    return re.sub(r"\$\{(\w+)\}", lambda found: environ.get(found[1], ""), text)
 
 
 def title(text: str) -> None:
