@@ -64,7 +64,7 @@ def by_kind(resources: Iterable[State]) -> dict[str, dict[str, float]]:
     kinds: dict[str, dict[str, float]] = {}
     for row in resources:
         name = row["kind"] if row["kind"] in ("CPU", "GPU") else row["id"]
-        if str(name).startswith("node:"):
+        if str(name).startswith(("node:", "accelerator_type:")):
             continue
         total = kinds.setdefault(name, {"used": 0.0, "total": 0.0, "lent": 0.0})
         total["used"] += row["used"]
