@@ -168,7 +168,7 @@ def _unread(step: Step, task: TaskRecord, reason: str) -> None:
     if task.cancel_asked:
         _cancel_now(step, task, False)
     elif reason and not _may_retry(task):
-        _fail(step, task, errors.unreadable(task.spec.name, reason), reason, "DEPENDENCY_RESOLUTION_FAILED")
+        _fail(step, task, errors.unreadable(task.spec.name, reason), reason, "OBJECT_LOST")
     elif reason:
         _retry(step, task, reason)
     else:
