@@ -193,9 +193,31 @@ def _strategy(name: str, value: Any) -> str | None:
     return None
 
 
+RUNTIME_ENV_HONOURED = ("env_vars", "working_dir", "py_modules", "excludes", "config")
+"""Fields of a runtime environment that every engine takes."""
+
+RUNTIME_ENV_CLUSTER = (
+    "pip", "conda", "uv", "container", "image_uri", "py_executable", "worker_process_setup_hook", "java_jars",
+    "nsight", "rocprof-sys", "mpi",
+)  # fmt: skip
+"""Fields that only a Ray cluster takes: an engine that forks its workers from this process refuses them."""
+
+
 def check_runtime_env(name: str, value: Any) -> str | None:
-    """Return None, or raise the TypeError of a runtime environment whose fields have the wrong types."""
+    """Return what is wrong with a runtime environment, or None.
+
+    Raises
+    ------
+    TypeError
+        A field is of the wrong type.
+    """
     fields: dict[str, Any] = value or {}
+    for field in fields:
+        if not (field in RUNTIME_ENV_HONOURED or field in RUNTIME_ENV_CLUSTER or str(field).startswith("_")):
+            return (
+                f"{name} has no field {field!r}. Valid ones are {list(RUNTIME_ENV_HONOURED)}, "
+                f"and on a Ray cluster also {list(RUNTIME_ENV_CLUSTER)}."
+            )
     variables = fields.get("env_vars")
     pairs = variables.items() if isinstance(variables, dict) else [(variables, variables)] if variables else []
     if not all(isinstance(text, str) for pair in pairs for text in pair):
@@ -203,9 +225,10 @@ def check_runtime_env(name: str, value: Any) -> str | None:
     folder = fields.get("working_dir")
     if folder is not None and not isinstance(folder, str | os.PathLike):
         raise TypeError(f"{name}['working_dir'] must be a path, got {type(folder)}.")
-    modules = fields.get("py_modules")
-    if modules is not None and not isinstance(modules, list | tuple):
-        raise TypeError(f"{name}['py_modules'] must be a list, got {type(modules)}.")
+    for field in ("py_modules", "excludes"):
+        listed = fields.get(field)
+        if listed is not None and not isinstance(listed, list | tuple):
+            raise TypeError(f"{name}[{field!r}] must be a list, got {type(listed)}.")
     return None
 
 

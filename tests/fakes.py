@@ -277,6 +277,9 @@ class FakeEngine:
     def alive(self) -> bool:
         return self._alive
 
+    def definition(self, key: str) -> Any:
+        return self.definitions.get(key)
+
     # --- inside ---
 
     def _check(self) -> None:

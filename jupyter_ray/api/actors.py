@@ -39,11 +39,10 @@ class ActorClass:
         self._written = dict(written)
         self._options = tables.actor_options(self._written)
         value = definition.value
-        if value is not None:
-            self.__doc__ = value.__doc__
-            self.__module__ = value.__module__
-            self.__name__ = value.__name__
-            self.__qualname__ = value.__qualname__
+        self.__doc__ = value.__doc__ if value is not None else None
+        self.__module__ = definition.module
+        self.__name__ = definition.name.rpartition(".")[2]
+        self.__qualname__ = value.__qualname__ if value is not None else definition.name
 
     @classmethod
     def make(cls, value: type, written: Mapping[str, Any]) -> ActorClass:
@@ -65,7 +64,17 @@ class ActorClass:
     @property
     def __ray_metadata__(self) -> types.SimpleNamespace:
         """What Ray keeps here: `modified_class` is the user's class, `class_name` its name."""
-        return types.SimpleNamespace(modified_class=self._definition.value, class_name=self._definition.name)
+        return types.SimpleNamespace(modified_class=self._class(), class_name=self._definition.name)
+
+    def _class(self) -> Any:
+        """Return the user's class; where only its id is known (its own name in its methods), the engine has it."""
+        value = self._definition.value
+        if value is None:
+            value = self.__dict__.get("_fetched")
+        if value is None:
+            engine = registry.current()
+            value = self._fetched = engine.definition(self._definition.id) if engine is not None else None
+        return value
 
     def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle:
         """Start an actor.
@@ -135,10 +144,9 @@ class ActorClass:
         raise TypeError(_NO_SUBCLASS)
 
     def __getattr__(self, name: str) -> Any:
-        definition = self.__dict__.get("_definition")
-        if definition is None or definition.value is None or name.startswith("__"):
+        if "_definition" not in self.__dict__ or name.startswith("__") or (value := self._class()) is None:
             raise AttributeError(f"The actor class has no attribute {name!r}.")
-        return getattr(definition.value, name)
+        return getattr(value, name)
 
     def __repr__(self) -> str:
         return f"ActorClass({self._definition.name})"

@@ -155,8 +155,13 @@ class ActorMethod:
                 f"The actor {table.class_name!r} has no concurrency group {options.concurrency_group!r}. "
                 f"Its groups are {list(table.groups)}."
             )
-        if options.max_task_retries is None:
-            options = dataclasses.replace(options, max_task_retries=self._options.max_task_retries)
+        options = dataclasses.replace(
+            options,
+            name=options.name or self._options.name,
+            max_task_retries=self._options.max_task_retries
+            if options.max_task_retries is None
+            else options.max_task_retries,
+        )
         return ActorMethod(self._handle, method, options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:

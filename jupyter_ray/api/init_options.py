@@ -94,5 +94,6 @@ def _logging(config: Any) -> str | None:
 def _environment(runtime_env: Any) -> dict[str, Any] | None:
     if runtime_env is not None and not isinstance(runtime_env, dict):
         raise TypeError(f"runtime_env must be a dict, got {type(runtime_env)}.")
-    check_runtime_env("runtime_env", runtime_env)
+    if wrong := check_runtime_env("runtime_env", runtime_env):
+        raise ValueError(wrong)
     return dict(runtime_env) if runtime_env else None

@@ -111,9 +111,11 @@ def read_table(cls: type, options: ActorOptions) -> Table:
     ValueError
         A method joins a concurrency group that the class does not have, or streams without yielding.
     """
-    methods = {name: _read_method(name, found, options) for name, found in _methods_of(cls)}
+    label = cls.__qualname__.rpartition("<locals>.")[2]
+    methods = {name: _read_method(label, name, found, options) for name, found in _methods_of(cls)}
     for name, parameters in _EXTRA.items():
-        methods.setdefault(name, Method(name, parameters, _complete(MethodOptions(num_returns=1), options), False, {}))
+        complete = _complete(MethodOptions(num_returns=1, name=f"{label}.{name}"), options)
+        methods.setdefault(name, Method(name, parameters, complete, False, {}))
     groups = tuple(options.concurrency_groups or ())
     for each in methods.values():
         group = each.options.concurrency_group
@@ -163,11 +165,12 @@ def _methods_of(cls: type) -> Iterator[tuple[str, Any]]:
             yield name, found
 
 
-def _read_method(name: str, function: Any, actor: ActorOptions) -> Method:
+def _read_method(label: str, name: str, function: Any, actor: ActorOptions) -> Method:
     written: dict[str, Any] = dict(getattr(function, _MARK, {}))
     parameters = read(function, drop_first=True)
     is_generator = _yields(function)
     options = _complete(tables.method_options(written, is_generator=is_generator), actor)
+    options = dataclasses.replace(options, name=f"{label}.{name}")  # What its tasks are called (as in Ray).
     parameters.check_buffers(name, (options.writable, options.inout))
     return Method(
         name, parameters, options, is_generator, written, getattr(function, "__ray_invocation_decorator__", None)

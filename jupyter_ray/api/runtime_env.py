@@ -37,7 +37,8 @@ class RuntimeEnv(dict[str, Any]):
     ) -> None:
         fields = {"env_vars": env_vars, "working_dir": working_dir, "py_modules": py_modules, **others}
         super().__init__({name: value for name, value in fields.items() if value is not None})
-        check_runtime_env("runtime_env", self)
+        if wrong := check_runtime_env("runtime_env", self):
+            raise ValueError(wrong)
 
     def env_vars(self) -> dict[str, str]:
         """Return the environment variables."""

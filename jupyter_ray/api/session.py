@@ -318,6 +318,7 @@ def _end_printing() -> None:
         with contextlib.suppress(RaySystemError, OSError):
             _stop_printing()
         _stop_printing = None
+        logs.print_rest()
 
 
 def _at_exit() -> None:

@@ -181,6 +181,9 @@ class Engine(Protocol):
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""
 
+    def definition(self, key: str) -> Any:
+        """Return a function or class that was shipped, by its definition's id; None if it is not known."""
+
     def table(
         self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None
     ) -> tuple[list[dict[str, Any]], bool]:

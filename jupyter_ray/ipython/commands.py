@@ -42,7 +42,7 @@ _RAY = Parser(
     "  start            start the runtime, or bind it to resources\n"
     "  stop             end the runtime and all its tasks and actors\n"
     "  logs [WHAT]      what tasks printed, page by page\n"
-    "  why [TASK]       why tasks wait\n\n"
+    "  why [WHAT]       why tasks wait\n\n"
     "`%ray COMMAND --help` tells more.",
 )
 
@@ -59,7 +59,12 @@ _LOGS.add_argument("--lines", type=positive, default=100, metavar="N", help="lin
 _LOGS.add_argument("--grep", metavar="TEXT", help="only lines that contain TEXT")
 _LOGS.add_argument("--save", metavar="FILE", help="write all of it to FILE instead")
 _WHY = Parser("%ray why", "Say why tasks wait, and for what.")
-_WHY.add_argument("what", nargs="?", metavar="TASK", help="a task's name or id; without it: all that wait")
+_WHY.add_argument(
+    "what",
+    nargs="?",
+    metavar="WHAT",
+    help="a variable that holds a reference or an actor, or a name or id; without it: all tasks that wait",
+)
 
 
 class Commands:
@@ -191,10 +196,11 @@ class Commands:
 
     def _why(self, tokens: Sequence[str]) -> None:
         options = _WHY.read(tokens)
-        from jupyter_ray.ipython import reports
+        from jupyter_ray.ipython import explanations
 
         self._notebook.settle()
-        print("\n".join(reports.why(self._notebook.hub.snapshot(), options.what)))
+        snapshot = self._notebook.hub.snapshot()
+        print("\n".join(explanations.why(snapshot, registry.current(), options.what, self.shell.user_ns)))
 
 
 def _is_used(frame: FrameType | None) -> bool:

@@ -326,6 +326,9 @@ class Library:
                 self._blobs[function.definition] = function.blob
                 self._values.pop(function.definition, None)
 
+    def __contains__(self, definition: str) -> bool:
+        return definition in self._blobs
+
     def resolve(self, definition: str) -> Any:
         """Return the function or class.
 

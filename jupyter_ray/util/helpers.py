@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -103,6 +104,11 @@ def _deserialize(deserializer: Callable[[Any], Any], state: Any) -> Any:
 def get_node_ip_address() -> str:
     """Return the address of this machine. Nothing listens on it: the local engine uses Unix sockets."""
     return "127.0.0.1"
+
+
+def get_node_instance_id() -> str:
+    """Return the cloud's id of this machine, which ``RAY_CLOUD_INSTANCE_ID`` tells; "" without it (as in Ray)."""
+    return os.environ.get("RAY_CLOUD_INSTANCE_ID", "")
 
 
 _logged: dict[str, float] = {}

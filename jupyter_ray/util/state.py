@@ -10,7 +10,6 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from jupyter_ray.api.session import session_engine
@@ -25,6 +24,7 @@ from jupyter_ray.util.state_rows import (
     TaskState,
     WorkerState,
 )
+from jupyter_ray.util.state_signatures import Filters, gets, lists, summarizes
 
 __all__ = [
     "ActorState",
@@ -53,8 +53,6 @@ __all__ = [
     "summarize_tasks",
 ]
 
-Filters = Sequence[tuple[str, str, Any]]
-DEFAULT_LIMIT = 100
 _MIB = 1 << 20
 _log = logging.getLogger("jupyter_ray")
 
@@ -62,15 +60,8 @@ _log = logging.getLogger("jupyter_ray")
 # --- lists -------------------------------------------------------------------------------------------------------
 
 
-def list_tasks(
-    address: str | None = None,
-    filters: Filters | None = None,
-    limit: int = DEFAULT_LIMIT,
-    timeout: int = 30,
-    detail: bool = False,
-    raise_on_missing_output: bool = True,
-    _explain: bool = False,
-) -> list[TaskState]:
+@lists
+def list_tasks(filters: Filters | None, limit: int, detail: bool) -> list[TaskState]:
     """Return the tasks of the session: those that have not ended, then those that have, the newest first.
 
     Parameters
@@ -103,56 +94,28 @@ def list_tasks(
     return _list(TaskState, "tasks", filters, limit, detail)
 
 
-def list_actors(
-    address: str | None = None,
-    filters: Filters | None = None,
-    limit: int = DEFAULT_LIMIT,
-    timeout: int = 30,
-    detail: bool = False,
-    raise_on_missing_output: bool = True,
-    _explain: bool = False,
-) -> list[ActorState]:
+@lists
+def list_actors(filters: Filters | None, limit: int, detail: bool) -> list[ActorState]:
     """Return the actors of the session, dead ones that are still referred to included; as `list_tasks`."""
     return _list(ActorState, "actors", filters, limit, detail)
 
 
-def list_objects(
-    address: str | None = None,
-    filters: Filters | None = None,
-    limit: int = DEFAULT_LIMIT,
-    timeout: int = 30,
-    detail: bool = False,
-    raise_on_missing_output: bool = True,
-    _explain: bool = False,
-) -> list[ObjectState]:
+@lists
+def list_objects(filters: Filters | None, limit: int, detail: bool) -> list[ObjectState]:
     """Return the objects that somebody may still ask for; as `list_tasks`."""
     return _list(ObjectState, "objects", filters, limit, detail)
 
 
-def list_workers(
-    address: str | None = None,
-    filters: Filters | None = None,
-    limit: int = DEFAULT_LIMIT,
-    timeout: int = 30,
-    detail: bool = False,
-    raise_on_missing_output: bool = True,
-    _explain: bool = False,
-) -> list[WorkerState]:
-    """Return the processes of the session: the driver, and the workers that have not ended; as `list_tasks`."""
+@lists
+def list_workers(filters: Filters | None, limit: int, detail: bool) -> list[WorkerState]:
+    """Return the processes of the session: the driver, the workers, and the last 1,000 that ended; as `list_tasks`."""
     found = _list(WorkerState, "workers", filters, limit, detail)
     here = os.getpid() if session_engine().process.is_driver else 0
     return [dataclasses.replace(row, pid=here) if row.worker_type == "DRIVER" else row for row in found]
 
 
-def list_nodes(
-    address: str | None = None,
-    filters: Filters | None = None,
-    limit: int = DEFAULT_LIMIT,
-    timeout: int = 30,
-    detail: bool = False,
-    raise_on_missing_output: bool = True,
-    _explain: bool = False,
-) -> list[NodeState]:
+@lists
+def list_nodes(filters: Filters | None, limit: int, detail: bool) -> list[NodeState]:
     """Return the machines of the session; as `list_tasks`."""
     rows = [
         {
@@ -170,15 +133,8 @@ def list_nodes(
     return _pick(NodeState, rows, filters, limit, detail)
 
 
-def list_jobs(
-    address: str | None = None,
-    filters: Filters | None = None,
-    limit: int = DEFAULT_LIMIT,
-    timeout: int = 30,
-    detail: bool = False,
-    raise_on_missing_output: bool = True,
-    _explain: bool = False,
-) -> list[JobState]:
+@lists
+def list_jobs(filters: Filters | None, limit: int, detail: bool) -> list[JobState]:
     """Return the session as the one job that it is; as `list_tasks`."""
     process = session_engine().process
     row = {
@@ -193,15 +149,8 @@ def list_jobs(
     return _pick(JobState, [row], filters, limit, detail)
 
 
-def list_placement_groups(
-    address: str | None = None,
-    filters: Filters | None = None,
-    limit: int = DEFAULT_LIMIT,
-    timeout: int = 30,
-    detail: bool = False,
-    raise_on_missing_output: bool = True,
-    _explain: bool = False,
-) -> list[PlacementGroupState]:
+@lists
+def list_placement_groups(filters: Filters | None, limit: int, detail: bool) -> list[PlacementGroupState]:
     """Return the placement groups, removed ones included; as `list_tasks`."""
     engine = session_engine()
     rows = [
@@ -221,7 +170,8 @@ def list_placement_groups(
 # --- one row -----------------------------------------------------------------------------------------------------
 
 
-def get_task(id: Any, address: str | None = None, timeout: int = 30, _explain: bool = False) -> TaskState | None:
+@gets
+def get_task(id: Any) -> TaskState | None:
     """Return the task with this id (hex), or that makes this reference; None if it is not known (any more).
 
     Notes
@@ -231,35 +181,39 @@ def get_task(id: Any, address: str | None = None, timeout: int = 30, _explain: b
     return _one(TaskState, "tasks", id if isinstance(id, str) else id.task_id().hex())
 
 
-def get_actor(id: str, address: str | None = None, timeout: int = 30, _explain: bool = False) -> ActorState | None:
+@gets
+def get_actor(id: str) -> ActorState | None:
     """Return the actor with this id (hex), or None."""
     return _one(ActorState, "actors", id)
 
 
-def get_objects(id: str, address: str | None = None, timeout: int = 30, _explain: bool = False) -> list[ObjectState]:
+@gets
+def get_objects(id: str) -> list[ObjectState]:
     """Return the object with this id (hex), in a list, as in Ray."""
     found = _one(ObjectState, "objects", id)
     return [] if found is None else [found]
 
 
-def get_worker(id: str, address: str | None = None, timeout: int = 30, _explain: bool = False) -> WorkerState | None:
+@gets
+def get_worker(id: str) -> WorkerState | None:
     """Return the process with this id (hex), or None."""
     return _one(WorkerState, "workers", id)
 
 
-def get_node(id: str, address: str | None = None, timeout: int = 30, _explain: bool = False) -> NodeState | None:
+@gets
+def get_node(id: str) -> NodeState | None:
     """Return the machine with this id (hex), or None."""
     return next(iter(list_nodes(filters=[("node_id", "=", id)], detail=True)), None)
 
 
-def get_job(id: str, address: str | None = None, timeout: int = 30, _explain: bool = False) -> JobState | None:
+@gets
+def get_job(id: str) -> JobState | None:
     """Return the job with this id (hex), or None."""
     return next(iter(list_jobs(filters=[("job_id", "=", id)], detail=True)), None)
 
 
-def get_placement_group(
-    id: str, address: str | None = None, timeout: int = 30, _explain: bool = False
-) -> PlacementGroupState | None:
+@gets
+def get_placement_group(id: str) -> PlacementGroupState | None:
     """Return the placement group with this id (hex), or None."""
     return next(iter(list_placement_groups(filters=[("placement_group_id", "=", id)], detail=True)), None)
 
@@ -267,9 +221,8 @@ def get_placement_group(
 # --- summaries ---------------------------------------------------------------------------------------------------
 
 
-def summarize_tasks(
-    address: str | None = None, timeout: int = 30, raise_on_missing_output: bool = True, _explain: bool = False
-) -> dict[str, Any]:
+@summarizes
+def summarize_tasks() -> dict[str, Any]:
     """Return how many tasks of each function are in which state.
 
     Returns
@@ -296,9 +249,8 @@ def summarize_tasks(
     )
 
 
-def summarize_actors(
-    address: str | None = None, timeout: int = 30, raise_on_missing_output: bool = True, _explain: bool = False
-) -> dict[str, Any]:
+@summarizes
+def summarize_actors() -> dict[str, Any]:
     """Return how many actors of each class are in which state; as `summarize_tasks`."""
     classes: dict[str, Any] = {}
     total = 0
@@ -308,9 +260,8 @@ def summarize_actors(
     return _cluster(classes, "class", total_actors=total)
 
 
-def summarize_objects(
-    address: str | None = None, timeout: int = 30, raise_on_missing_output: bool = True, _explain: bool = False
-) -> dict[str, Any]:
+@summarizes
+def summarize_objects() -> dict[str, Any]:
     """Return number and size of the objects that each line of the program made; as `summarize_tasks`."""
     sites: dict[str, Any] = {}
     total = size_of_all = 0

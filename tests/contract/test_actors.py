@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import time
 from collections.abc import Iterator
@@ -234,6 +235,13 @@ def test_a_constructor_that_raises() -> None:
         with pytest.raises(exceptions.RayActorError, match="no luck") as caught:
             ray.get(broken.m.remote(), timeout=30)
         assert caught.value.actor_init_failed
+
+
+def test_wrong_arguments_of_a_constructor_in_c() -> None:
+    """No signature can be read, so that the constructor itself finds out; its words are in the error."""
+    actor = ray.remote(datetime.timezone).remote("not a difference")
+    with pytest.raises(exceptions.ActorDiedError, match=r"(?s)creation task.*TypeError: timezone\(\) argument 1"):
+        ray.get(actor.utcoffset.remote(None))
 
 
 def test_errors_of_methods_name_the_actor() -> None:

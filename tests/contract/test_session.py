@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,6 +93,34 @@ def test_the_job_has_an_environment(start: Callable[..., Any]) -> None:
 
     assert ray.get(read.remote()) == ["job", "task", "task"]
     assert ray.get_runtime_context().runtime_env["env_vars"]["CONTRACT_JOB"] == "job"
+
+
+def test_environments_merge(start: Callable[..., Any], tmp_path: Path) -> None:
+    """A field of the task replaces the job's; variables are merged by name, and refer to the driver's."""
+    for name in ("job", "task", "library"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"contract_{name}.py").write_text(f"NAME = {name!r}")
+    (tmp_path / "job" / "large.bin").write_bytes(b"x")
+    start(
+        num_cpus=1,
+        runtime_env={
+            "working_dir": str(tmp_path / "job"),
+            "excludes": ["*.bin"],
+            "py_modules": [str(tmp_path / "library")],
+            "env_vars": {"CONTRACT_PATH": "${PATH}:more${CONTRACT_NOT_THERE}"},
+        },
+    )
+
+    @ray.remote
+    def look() -> tuple[list[str], str, str]:
+        import library.contract_library as found  # type: ignore[import-not-found]
+
+        return sorted(os.listdir()), found.NAME, os.environ["CONTRACT_PATH"]
+
+    path = f"{os.environ['PATH']}:more"
+    assert ray.get(look.remote()) == (["contract_job.py"], "library", path)
+    other = look.options(runtime_env={"working_dir": str(tmp_path / "task")})
+    assert ray.get(other.remote()) == (["contract_task.py"], "library", path)
 
 
 def test_a_timeline(start: Callable[..., Any]) -> None:

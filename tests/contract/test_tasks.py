@@ -333,6 +333,25 @@ def test_wrong_calls_are_told_at_once() -> None:
         f.options(cpus=1)
 
 
+@pytest.mark.parametrize(
+    ("stop", "error", "words"),
+    [
+        (lambda: breakpoint(), RuntimeError, r"no terminal.*_function.*PYTHONBREAKPOINT"),
+        (ray.util.pdb.set_trace, RuntimeError, r"no terminal.*_function.*PYTHONBREAKPOINT"),
+        (lambda: input("name? "), EOFError, "no terminal to read from.*argument"),
+    ],
+    ids=["breakpoint", "ray.util.pdb", "input"],
+)
+def test_a_task_has_no_terminal(stop: Callable[[], Any], error: type[Exception], words: str) -> None:
+    @ray.remote
+    def task() -> str:
+        stop()
+        return "not here"
+
+    with pytest.raises(error, match=words):
+        ray.get(task.remote(), timeout=60)
+
+
 def test_environment_variables(tmp_path: Path) -> None:
     @ray.remote
     def read(name: str) -> str | None:

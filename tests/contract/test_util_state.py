@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import time
@@ -196,6 +197,81 @@ def test_processes_machines_and_jobs() -> None:
     assert state.get_node(node.node_id) == node
     (job,) = state.list_jobs()
     assert (job.job_id, job.status) == (context.get_job_id(), "RUNNING")
+
+
+def test_processes_that_ended_say_why() -> None:
+    @ray.remote(max_retries=0)
+    def crash() -> None:
+        os._exit(3)
+
+    @ray.remote
+    class Leaver:
+        def where(self) -> str:
+            return ray.get_runtime_context().get_worker_id()
+
+        def leave(self) -> None:
+            ray.actor.exit_actor()
+
+    def ended(worker: str | None) -> tuple[str | None, str]:
+        def gone() -> Any:
+            found = state.get_worker(str(worker))
+            return found if found is not None and not found.is_alive else None
+
+        found = eventually(gone)
+        return found.exit_type, found.exit_detail
+
+    ref = crash.remote()
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(ref)
+    crashed = state.get_task(ref)
+    assert crashed is not None
+    kind, detail = ended(crashed.worker_id)
+    assert kind == "SYSTEM_ERROR"
+    assert "3" in detail
+    killed, leaver = Leaver.remote(), Leaver.remote()  # type: ignore[attr-defined]
+    first, second = ray.get([killed.where.remote(), leaver.where.remote()])
+    ray.kill(killed)
+    leaver.leave.remote()
+    assert ended(first) == ("INTENDED_SYSTEM_EXIT", "it was ended by kill()")
+    assert ended(second)[0] == "INTENDED_USER_EXIT"
+    assert first in [row.worker_id for row in state.list_workers(filters=[("is_alive", "=", False)], limit=1000)]
+
+
+def test_why_calls_of_actors_failed() -> None:
+    @ray.remote
+    class Doomed:
+        def die(self) -> None:
+            os._exit(1)
+
+        def fail(self) -> None:
+            raise ValueError
+
+    actor = Doomed.remote()  # type: ignore[attr-defined]
+    failed, named = actor.fail.remote(), actor.fail.options(name="its own name").remote()
+    lost, late = actor.die.remote(), actor.fail.remote()
+    for ref in (failed, named, lost, late):
+        with pytest.raises((ValueError, ray.exceptions.RayActorError)):
+            ray.get(ref)
+    later = actor.fail.remote()
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(later)
+    found = [state.get_task(ref) for ref in (failed, named, lost, late, later)]
+    rows = [(row.name, row.error_type) for row in found if row is not None]
+    assert rows == [
+        ("Doomed.fail", "TASK_EXECUTION_EXCEPTION"),
+        ("its own name", "TASK_EXECUTION_EXCEPTION"),
+        ("Doomed.die", "ACTOR_DIED"),
+        ("Doomed.fail", "ACTOR_DIED"),
+        ("Doomed.fail", "ACTOR_DIED"),
+    ]
+
+
+def test_the_signatures_are_those_of_ray() -> None:
+    assert list(inspect.signature(state.list_tasks).parameters)[:5] == [
+        "address", "filters", "limit", "timeout", "detail",
+    ]  # fmt: skip
+    assert state.list_nodes(None, [("node_id", "=", "none")], 5, 30, True) == []
+    assert str(state.list_actors.__doc__).startswith("Return the actors")
 
 
 def test_placement_groups_are_listed() -> None:

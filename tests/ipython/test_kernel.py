@@ -202,11 +202,15 @@ def test_a_traceback_shows_both_ends(kernel: Kernel) -> None:
 
 
 def test_status_and_why(kernel: Kernel) -> None:
-    kernel.run("waiting = [sleep.remote(4) for _ in range(3)]")
+    kernel.run("@ray.remote\ndef nap():\n    time.sleep(4)\n\nwaiting = [nap.remote() for _ in range(3)]")
     says(kernel, "%ray status", "CPU                  2 of 2 used")
     says(kernel, "%ray status", "ready, local engine")
-    says(kernel, "%ray why", "is pending: it needs 1 CPU, and 0 of 2 is free (held by 2 × sleep).")
+    says(kernel, "%ray why", "waits for CPU: 1 since")
+    says(kernel, "%ray why nap", "(running since")
+    kernel.run("last = waiting[-1]")
+    says(kernel, "%ray why last", "Of CPU: 2, nap (")
     kernel.run("ray.get(waiting)")
+    says(kernel, "%ray why nap", "is finished.")
     says(kernel, "%ray why", "Nothing waits.\n")
 
 

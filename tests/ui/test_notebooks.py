@@ -33,7 +33,7 @@ WATCH = """() => {
 TASKS = {
     "01-nested-tasks": {"square", "f", "g", "h", "area", "add", "hits", "greet", "divide"},
     "02-resources": {"train", "infer", "solve", "f", "g", "depth", "merge_sort", "inner", "outer", "patient"},
-    "03-actor-handles": {"inc", "add_ten", "f", "worker", "push"},
+    "03-actor-handles": {"Counter.inc", "add_ten", "f", "worker", "ParameterServer.push"},
 }
 ACTORS = {"03-actor-handles": {"Counter", "Clicker", "ParameterServer"}}
 

@@ -161,7 +161,7 @@ refs = [add.remote(counter) for _ in range(2)] + [counter.inc.remote()]
     wait(ui, queued)
     ui.screenshot("actor-queue", of=ui.panel)
     gates.open("inc")
-    wait(ui, lambda picture: picture.actors[0].queue == 0 and picture.states("inc") == {"finished": 3})
+    wait(ui, lambda picture: picture.actors[0].queue == 0 and picture.states("Counter.inc") == {"finished": 3})
     # The tasks have their answers and hold their handles until they end.
     assert look(ui).actors[0].holders[("task", "add")] == 2
     gates.open("add")

@@ -92,6 +92,7 @@ def test_an_anonymous_namespace_is_fresh() -> None:
         ({"namespace": ""}, ValueError, "namespace"),
         ({"namespace": 1}, TypeError, "namespace"),
         ({"runtime_env": 1}, TypeError, "runtime_env"),
+        ({"runtime_env": {"envvars": {}}}, ValueError, "no field 'envvars'"),
         ({"object_store_memory": 10}, ValueError, "MiB"),
         ({"address": "ray://host:1"}, ConnectionError, "Ray Client"),
         ({"address": "auto"}, ConnectionError, "Could not find any running Ray instance"),
@@ -299,6 +300,8 @@ def test_a_runtime_env_is_a_dict() -> None:
     assert env.to_dict() == dict(env)
     ray.init(runtime_env=env)
     assert current().init_options.runtime_env == env
+    with pytest.raises(ValueError, match="no field 'env'"):
+        ray.runtime_env.RuntimeEnv(env={})
 
 
 def test_a_timeline_has_a_row_per_attempt(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

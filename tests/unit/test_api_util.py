@@ -177,3 +177,17 @@ def test_log_once(monkeypatch: pytest.MonkeyPatch) -> None:
     util.disable_log_once_globally()
     assert not util.log_once("new")
     assert all(getattr(util, name) is not None for name in util.__all__)
+
+
+def test_the_clouds_id_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_CLOUD_INSTANCE_ID", raising=False)
+    assert ray.util.get_node_instance_id() == ""
+    monkeypatch.setenv("RAY_CLOUD_INSTANCE_ID", "i-1234")
+    assert ray.util.get_node_instance_id() == "i-1234"
+
+
+def test_the_debugger_stops_at_the_line_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    stops: list[str] = []
+    monkeypatch.setattr("pdb.Pdb.set_trace", lambda self, frame=None, **more: stops.append(frame.f_code.co_name))
+    ray.util.pdb.set_trace()
+    assert stops == ["test_the_debugger_stops_at_the_line_of_the_call"]

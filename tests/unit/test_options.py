@@ -38,6 +38,8 @@ from jupyter_ray.resources import PARTS
         ({"runtime_env": {"env_vars": ["A"]}}, TypeError, "env_vars"),
         ({"runtime_env": {"working_dir": 1}}, TypeError, "working_dir"),
         ({"runtime_env": {"py_modules": "x"}}, TypeError, "py_modules"),
+        ({"runtime_env": {"excludes": "x"}}, TypeError, "excludes"),
+        ({"runtime_env": {"env_var": {}}}, ValueError, "no field 'env_var'. Valid ones are .*'env_vars'.*'pip'"),
         ({"scheduling_strategy": "FASTEST"}, ValueError, "FASTEST"),
         ({"_generator_backpressure_num_objects": 0}, ValueError, "at least 1"),
         ({"name": 3}, TypeError, "name"),
@@ -85,7 +87,7 @@ def test_a_wrong_actor_option_is_an_error(written: dict[str, Any], error: type[E
         {"writable": True},
         {"writable": ["a", 0]},
         {"inout": ["result"]},
-        {"runtime_env": {"env_vars": {"A": "1"}, "working_dir": "/tmp", "py_modules": []}},
+        {"runtime_env": {"env_vars": {"A": "1"}, "working_dir": "/tmp", "py_modules": [], "pip": ["on a cluster"]}},
         {"enable_task_events": False},
     ],
 )

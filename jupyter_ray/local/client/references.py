@@ -78,6 +78,11 @@ class References:
 
     # --- for the client ---
 
+    def granted_all(self, counted: Iterable[bytes]) -> None:
+        """As `granted`, for all that a definition contains."""
+        for each in counted:
+            self.granted(each)
+
     def granted(self, counted: bytes) -> None:
         """The runtime counts one more reference for us."""
         with self._lock:

@@ -6,16 +6,18 @@ so that a change of the original does not change what runs. Source: Ray's ``runt
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jupyter_ray.exceptions import RuntimeEnvSetupError
+from jupyter_ray.options import RUNTIME_ENV_CLUSTER
 
 _IGNORED_FOLDERS = (".git", "__pycache__", ".ipynb_checkpoints", "node_modules", ".venv")
 _UPLOAD_LIMIT = 512 * 1024**2
@@ -44,14 +46,15 @@ def encode(environment: Mapping[str, Any], folder: Path) -> str:
     Raises
     ------
     RuntimeEnvSetupError
-        A folder does not exist or is too large.
+        A field asks for what a forked worker cannot have; a folder does not exist or is too large.
     """
+    _refuse(environment)
     kept: dict[str, Any] = {}
     variables = environment.get("env_vars")
     if variables:
         kept["env_vars"] = {str(name): str(value) for name, value in variables.items()}
     if environment.get("working_dir"):
-        kept["working_dir"] = _copy(environment["working_dir"], folder)
+        kept["working_dir"] = _copy(environment["working_dir"], folder, tuple(environment.get("excludes") or ()))
     if environment.get("py_modules"):
         kept["py_modules"] = [_module(each, folder) for each in environment["py_modules"]]
     return json.dumps(kept, sort_keys=True, separators=(",", ":")) if kept else ""
@@ -63,13 +66,30 @@ def decode(text: str) -> dict[str, Any]:
     return decoded
 
 
-def _copy(source: Any, folder: Path) -> str:
+def _refuse(environment: Mapping[str, Any]) -> None:
+    """Raise for the first field that this engine cannot honour: a worker is a fork of what this kernel runs on."""
+    for field in RUNTIME_ENV_CLUSTER:
+        if environment.get(field):
+            install = f": %{field} install ..." if field in ("pip", "conda", "uv") else ""
+            raise RuntimeEnvSetupError(
+                f"runtime_env[{field!r}] cannot be honoured here: the workers are forked from this kernel's own "
+                f"environment. Install what the tasks need into that environment{install}, or join a Ray cluster with "
+                f"init(address=...), which honours {field!r}."
+            )
+
+
+def _copy(source: Any, folder: Path, excludes: tuple[str, ...] = ()) -> str:
+    if "://" in str(source):
+        raise RuntimeEnvSetupError(
+            f"The runtime environment names {str(source)!r}: only folders and zip files of this machine are taken. "
+            "Fetch it first, and give its path."
+        )
     path = Path(os.path.abspath(os.path.expanduser(os.fspath(source))))
     if path.is_relative_to(folder):
         return str(path)  # Copied already: it was inherited.
     if not path.exists():
         raise RuntimeEnvSetupError(f"The runtime environment names {str(source)!r}, which does not exist.")
-    copy = folder / "environments" / _fingerprint(path)
+    copy = folder / "environments" / _fingerprint(path, excludes)
     if not copy.exists():
         partial = copy.with_name(f"{copy.name}.{os.getpid()}.part")
         partial.parent.mkdir(mode=0o700, exist_ok=True)
@@ -77,7 +97,7 @@ def _copy(source: Any, folder: Path) -> str:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(partial)
         elif path.is_dir():
-            shutil.copytree(path, partial, symlinks=True, ignore=shutil.ignore_patterns(*_IGNORED_FOLDERS))
+            shutil.copytree(path, partial, symlinks=True, ignore=_ignore(path, excludes))
         else:
             partial.mkdir(parents=True)
             shutil.copy2(path, partial)
@@ -106,12 +126,35 @@ def _module(source: Any, folder: Path) -> str:
     return str(copy)
 
 
-def _fingerprint(path: Path) -> str:
+def _ignore(root: Path, excludes: tuple[str, ...]) -> Callable[[str, list[str]], list[str]]:
+    """Return what `shutil.copytree` asks: the names in a folder that are left out."""
+
+    def ignored(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if _is_excluded(Path(folder, name).relative_to(root), excludes)]
+
+    return ignored
+
+
+def _is_excluded(path: Path, excludes: tuple[str, ...]) -> bool:
+    """Tell whether a path inside the folder is left out: it, or a folder that it is in, fits a pattern."""
+    if not set(path.parts).isdisjoint(_IGNORED_FOLDERS):
+        return True
+    inside = [path, *path.parents][:-1]
+    for pattern in excludes:
+        plain = pattern.strip("/")
+        rooted = "/" in pattern.rstrip("/")
+        if any(fnmatch.fnmatch(str(each) if rooted else each.name, plain) for each in inside):
+            return True
+    return False
+
+
+def _fingerprint(path: Path, excludes: tuple[str, ...]) -> str:
     digest = hashlib.blake2b(os.fsencode(path), digest_size=12)
+    digest.update("\0".join(excludes).encode())
     total = 0
     files = [path] if path.is_file() else sorted(path.rglob("*"))
     for file in files:
-        if any(part in _IGNORED_FOLDERS for part in file.parts) or not file.is_file():
+        if (file != path and _is_excluded(file.relative_to(path), excludes)) or not file.is_file():
             continue
         status = file.stat()
         total += status.st_size
@@ -119,6 +162,6 @@ def _fingerprint(path: Path) -> str:
     if total > _UPLOAD_LIMIT:
         raise RuntimeEnvSetupError(
             f"{path} holds {total / 1024**2:.0f} MiB, more than the {_UPLOAD_LIMIT // 1024**2} MiB that a runtime "
-            "environment may copy. Point working_dir to a smaller folder."
+            "environment may copy. Point working_dir to a smaller folder, or name what to leave out in excludes."
         )
     return digest.hexdigest()

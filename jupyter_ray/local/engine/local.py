@@ -16,7 +16,7 @@ from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
-from jupyter_ray.local.definitions import Exporter
+from jupyter_ray.local.definitions import Exporter, Library
 from jupyter_ray.local.engine import environment, machine
 from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible
 from jupyter_ray.local.protocol import messages as m
@@ -54,6 +54,8 @@ class LocalEngine:
         self._end_lock = threading.Lock()
         self._ids = IdSource()
         self._exporter = Exporter(lambda export: client.send(export))
+        self.library = Library(client.references.granted_all)
+        self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process.node.hex())
         self._total: Mapping[str, int] | None = None
         refs_module.set_counter(client.references, process.job)
@@ -383,6 +385,16 @@ class LocalEngine:
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""
         return str(self.client.query("why", id=counted))
+
+    def definition(self, key: str) -> Any:
+        """Return a function or class that was shipped; see `Engine.definition`."""
+        with self._fetching:  # The runtime counts what the definition contains at each answer: ask once.
+            if key not in self.library:
+                found = self.client.query("definition", definition=key)
+                if found is None:
+                    return None
+                self.library.install([m.Function(key, found["version"], found["blob"])])
+        return self.library.resolve(key)
 
     def table(
         self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None

@@ -6,6 +6,7 @@ import contextlib
 import glob
 import math
 import os
+import re
 import socket
 from typing import Any
 
@@ -39,29 +40,48 @@ def memory() -> int:
     return total
 
 
-def gpus() -> list[str]:
-    """Return the ids of the GPUs: those that ``CUDA_VISIBLE_DEVICES`` names, else those that NVML finds."""
+def gpus(found: list[str]) -> list[str]:
+    """Return the ids of the GPUs: those that ``CUDA_VISIBLE_DEVICES`` names, else all that NVML found."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = _count_gpus()
     if visible is None:
-        return [str(index) for index in range(count)]
+        return [str(index) for index in range(len(found))]
     named = [each.strip() for each in visible.split(",") if each.strip() and each.strip() not in ("NoDevFiles", "-1")]
-    return named[:count]
+    return named[: len(found)]
 
 
-def _count_gpus() -> int:
+def _gpu_models() -> list[str]:
+    """Return the product name of each GPU that NVML finds."""
     if not (glob.glob("/dev/nvidia[0-9]*") or os.path.exists("/dev/dxg")):
-        return 0  # No driver: do not even import the binding.
+        return []  # No driver: do not even import the binding.
     try:
         import pynvml
 
         pynvml.nvmlInit()
         try:
-            return int(pynvml.nvmlDeviceGetCount())
+            names = [
+                pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index))
+                for index in range(pynvml.nvmlDeviceGetCount())
+            ]
         finally:
             pynvml.nvmlShutdown()
     except Exception:  # The binding or the driver is absent or broken: a machine without GPUs.
-        return 0
+        return []
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+def accelerator_types(model: str) -> list[str]:
+    """Return the names for ``accelerator_type=`` that a GPU's product name stands for.
+
+    Those of the constants in ``util.accelerators``: ``"Tesla V100-SXM2-16GB"`` is a V100, and
+    ``"NVIDIA A100-SXM4-80GB"`` an A100 and an A100-80G.
+    """
+    plain = re.sub(r"^(NVIDIA|Tesla)\s+", "", model.strip())
+    found = re.search(r"\b[A-Z]{1,2}\d{1,4}[A-Z]{0,2}\b", plain)
+    if found is None:
+        return [re.sub(r"\s+", "-", plain)] if plain else []
+    kind = found[0]
+    size = re.search(r"\b(40|80)GB\b", plain) if kind == "A100" else None
+    return [kind, f"{kind}-{size[1]}G"] if size else [kind]
 
 
 def _declared_gpus(count: float) -> list[str]:
@@ -87,7 +107,11 @@ def _declared_gpus(count: float) -> list[str]:
 
 def resources(options: InitOptions) -> tuple[Demand, list[str], int]:
     """Return what the runtime is bound to: resources in parts, the ids of the GPUs, and the store's limit in bytes."""
-    devices = gpus() if options.num_gpus is None else _declared_gpus(options.num_gpus)
+    models = [] if options.num_gpus == 0 else _gpu_models()
+    devices = gpus(models) if options.num_gpus is None else _declared_gpus(options.num_gpus)
+    used = [models[int(each)] for each in devices if each.isdigit() and int(each) < len(models)]
+    if not used and devices:  # CUDA_VISIBLE_DEVICES names them by UUID.
+        used = models
     total = memory()
     store = options.object_store_memory or int(total * _STORE_SHARE)
     amounts: dict[str, float] = {
@@ -96,6 +120,7 @@ def resources(options: InitOptions) -> tuple[Demand, list[str], int]:
         MEMORY: options.memory or max(total - store, 0),
         OBJECT_STORE: store,
         f"node:{NODE_ADDRESS}": 1.0,
+        **{f"accelerator_type:{kind}": 1.0 for model in used for kind in accelerator_types(model)},
         **(options.resources or {}),
     }
     return {name: to_parts(amount) for name, amount in amounts.items() if amount}, devices, store

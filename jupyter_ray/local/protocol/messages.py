@@ -492,12 +492,6 @@ class Events(Message, frozen=True, tag=46):
     events: list[AnyEvent]
 
 
-class Define(Message, frozen=True, tag=47):
-    """A definition that this client asked for with the query ``"definition"``."""
-
-    function: Function
-
-
 class StreamState(Message, frozen=True, tag=48):
     """What a stream's holder must know: items up to `items` exist; `ended` tells that there will be no more."""
 
@@ -513,4 +507,4 @@ class Consume(Message, frozen=True, tag=49):
     index: int
 
 
-ServerMessage = Reply | Answer | Execute | Interrupt | Recall | Exit | Events | Define | StreamState | Consume
+ServerMessage = Reply | Answer | Execute | Interrupt | Recall | Exit | Events | StreamState | Consume

@@ -9,6 +9,7 @@ from jupyter_ray.events import WorkerDied, WorkerStarted
 from jupyter_ray.local.scheduler import (
     actors,
     dependencies,
+    history,
     memory,
     placement,
     recovery,
@@ -66,6 +67,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
     placement.worker_gone(step, worker)
     worker.state = WorkerState.DEAD
     reason = worker.doomed or stimulus.reason
+    history.remember_worker(step, worker, reason, out_of_memory=stimulus.out_of_memory)
     step.events.append(
         WorkerDied(seq=step.number(), at=step.now, worker=worker.id.hex(), reason=reason, expected=bool(worker.doomed))
     )

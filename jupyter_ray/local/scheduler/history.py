@@ -1,26 +1,28 @@
-"""What is remembered of tasks that have ended, for those who ask afterwards."""
+"""What is remembered of tasks and workers that have ended, for those who ask afterwards."""
 
 from __future__ import annotations
 
-from jupyter_ray.local.scheduler.records import TaskDigest, TaskRecord, TaskState
+from jupyter_ray.local.scheduler.records import TaskDigest, TaskRecord, TaskState, WorkerDigest, WorkerRecord
 from jupyter_ray.local.scheduler.step import Step
 
 KEPT = 10_000
 """So many ended tasks are remembered; the oldest go first."""
 
+WORKERS_KEPT = 1_000
 
-def remember(step: Step, task: TaskRecord, error: str, *, raised: bool) -> None:
+
+def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     """Note a task that has come into its last state.
 
     Parameters
     ----------
     error
         One line, if it failed.
-    raised
-        Its code ran to an end; else it was ended.
+    kind
+        Ray's word for what ended it; empty: its code ran to an end, or an argument was an error.
     """
     kept = step.state.history
-    kept[task.id] = digest(task, step.now, error, _error_type(task, raised))
+    kept[task.id] = digest(task, step.now, error, _error_type(task, kind))
     if len(kept) > KEPT:
         kept.popitem(last=False)
 
@@ -32,7 +34,6 @@ def digest(task: TaskRecord, ended: float = 0.0, error: str = "", error_type: st
         spec.task,
         spec.kind,
         spec.name,
-        task.actor.spec.class_name if task.actor is not None else "",
         spec.definition,
         spec.actor,
         spec.parent,
@@ -51,12 +52,25 @@ def digest(task: TaskRecord, ended: float = 0.0, error: str = "", error_type: st
     )
 
 
-def _error_type(task: TaskRecord, raised: bool) -> str:
+def remember_worker(step: Step, worker: WorkerRecord, reason: str, *, out_of_memory: bool) -> None:
+    """Note a process that has ended."""
+    kept = step.state.gone_workers
+    actor = worker.actor
+    if worker.doomed:
+        kind = "INTENDED_SYSTEM_EXIT"
+    elif actor is not None and actor.leaving:
+        kind, reason = "INTENDED_USER_EXIT", actor.leaving
+    else:
+        kind = "NODE_OUT_OF_MEMORY" if out_of_memory else "SYSTEM_ERROR"
+    kept[worker.id] = WorkerDigest(worker.id, worker.pid, None if actor is None else actor.id, kind, reason)
+    if len(kept) > WORKERS_KEPT:
+        kept.popitem(last=False)
+
+
+def _error_type(task: TaskRecord, kind: str) -> str:
     """Return Ray's word for why a task failed; empty if it did not."""
     if task.state is TaskState.FINISHED:
         return ""
     if task.state is TaskState.CANCELLED:
         return "TASK_CANCELLED"
-    if raised or not task.begun:  # An argument that is an error counts as the task's own, as in Ray.
-        return "TASK_EXECUTION_EXCEPTION"
-    return "WORKER_DIED" if task.spec.kind == "task" else "ACTOR_DIED"
+    return kind or "TASK_EXECUTION_EXCEPTION"  # An argument that is an error counts as the task's own, as in Ray.

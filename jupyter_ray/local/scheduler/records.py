@@ -268,7 +268,6 @@ class TaskDigest:
     id: bytes
     kind: str
     name: str
-    class_name: str
     definition: str
     actor: bytes | None
     parent: bytes | None
@@ -285,6 +284,18 @@ class TaskDigest:
     pid: int
     error: str
     error_type: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkerDigest:
+    """What is remembered of a process that has ended."""
+
+    id: bytes
+    pid: int
+    actor: bytes | None
+    exit_type: str
+    """Ray's word for why."""
+    reason: str
 
 
 class GroupState(enum.Enum):
@@ -422,6 +433,8 @@ class State:
     ended: dict[str, int] = dataclasses.field(default_factory=lambda: {"finished": 0, "failed": 0, "cancelled": 0})
     history: OrderedDict[bytes, TaskDigest] = dataclasses.field(default_factory=OrderedDict)
     """The tasks that ended last, the newest at the end; bounded, see `history`."""
+    gone_workers: OrderedDict[bytes, WorkerDigest] = dataclasses.field(default_factory=OrderedDict)
+    """As `history`, of workers."""
     next_worker: int = 0
     unseen: dict[bytes, UnseenError] = dataclasses.field(default_factory=dict)
     """What tasks raised and nobody has got yet, by task."""

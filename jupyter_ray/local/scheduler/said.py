@@ -200,7 +200,21 @@ def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
         known = ", ".join(sorted(queries.QUERIES))
         step.send(client, m.Answer(message.request, f"No query {message.what!r}; there are {known}.", "ValueError"))
     else:
+        if message.what == "definition":
+            _handed(step, client, message.arguments["definition"])
         step.send(client, m.Answer(message.request, answer(step.state, {**message.arguments, "now": step.now})))
+
+
+def _handed(step: Step, client: ClientRecord, definition: str) -> None:
+    """A client is about to get a definition: it holds what is in it, and a worker need not be sent it again."""
+    record = step.state.functions.get(definition)
+    if record is None:
+        return
+    for counted in record.contained:
+        dependencies.grant(step, client, counted)
+    worker = step.state.workers.get(client.id)
+    if worker is not None:
+        worker.functions[definition] = record.version
 
 
 def _done(step: Step, client: ClientRecord, message: m.Done) -> None:

@@ -22,6 +22,7 @@ from jupyter_ray.local.scheduler.records import (
     TaskDigest,
     TaskRecord,
     TaskState,
+    WorkerDigest,
     WorkerRecord,
     WorkerState,
 )
@@ -94,13 +95,9 @@ def _tasks(state: State, one: bytes | None) -> Iterable[TaskDigest]:
     return [state.history[one]] if one in state.history else []
 
 
-def _name(state: State, task: TaskDigest) -> str:
-    return f"{task.class_name}.{task.name}" if task.kind == "method" and task.class_name else task.name
-
-
 def _function(state: State, task: TaskDigest) -> str:
     shipped = state.functions.get(task.definition) if task.kind == "task" else None
-    return shipped.name if shipped is not None else _name(state, task)
+    return shipped.name if shipped is not None else task.name
 
 
 def _task_state(state: State, task: TaskDigest) -> str:
@@ -130,7 +127,7 @@ _TASK_TYPES = {"task": "NORMAL_TASK", "method": "ACTOR_TASK", "actor": "ACTOR_CR
 _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "task_id": lambda state, task: task.id.hex(),
     "attempt_number": lambda state, task: task.attempt,
-    "name": _name,
+    "name": lambda state, task: task.name,
     "state": _task_state,
     "actor_id": lambda state, task: _hex(task.actor),
     "type": lambda state, task: _TASK_TYPES[task.kind],
@@ -241,39 +238,50 @@ _OBJECT: dict[str, Callable[[State, ObjectRecord], Any]] = {
 }
 
 
-# --- processes: the driver, and the workers that run or are being started -------------------------------------------
+# --- processes: the driver, the workers that run or are being started, and those that ended, newest first -----------
 
-_Process = ClientRecord | WorkerRecord
+_Process = ClientRecord | WorkerRecord | WorkerDigest
 
 
 def _processes(state: State, one: bytes | None) -> Iterable[_Process]:
     found: list[_Process] = [client for client in state.clients.values() if client.is_driver]
     found += state.workers.values()
+    found += reversed(state.gone_workers.values())
     return found if one is None else [each for each in found if each.id == one[:_CLIENT_ID_SIZE]]
 
 
 def _status(state: State, process: _Process) -> str:
     if isinstance(process, WorkerRecord):
         return process.state.value.upper()
-    return "ALIVE" if process.connected else "DEAD"
+    return "ALIVE" if _is_alive(state, process) else "DEAD"
 
 
 def _is_alive(state: State, process: _Process) -> bool:
-    return process.state is not WorkerState.DEAD if isinstance(process, WorkerRecord) else process.connected
+    if isinstance(process, WorkerRecord):
+        return process.state is not WorkerState.DEAD
+    return isinstance(process, ClientRecord) and process.connected
 
 
 def _actor_of(state: State, process: _Process) -> str | None:
+    if isinstance(process, WorkerDigest):
+        return _hex(process.actor)
     actor = process.actor if isinstance(process, WorkerRecord) else None
     return None if actor is None else actor.id.hex()
+
+
+def _exit_detail(state: State, process: _Process) -> str | None:
+    if isinstance(process, WorkerDigest):
+        return process.reason
+    return (process.doomed or None) if isinstance(process, WorkerRecord) else None
 
 
 _PROCESS: dict[str, Callable[[State, _Process], Any]] = {
     "worker_id": lambda state, process: _worker_id(process.id),
     "is_alive": _is_alive,
-    "worker_type": lambda state, process: "WORKER" if isinstance(process, WorkerRecord) else "DRIVER",
-    "exit_type": lambda state, process: None,
-    "pid": lambda state, process: process.pid if isinstance(process, WorkerRecord) else 0,
-    "exit_detail": lambda state, process: (isinstance(process, WorkerRecord) and process.doomed) or None,
+    "worker_type": lambda state, process: "DRIVER" if isinstance(process, ClientRecord) else "WORKER",
+    "exit_type": lambda state, process: process.exit_type if isinstance(process, WorkerDigest) else None,
+    "pid": lambda state, process: 0 if isinstance(process, ClientRecord) else process.pid,
+    "exit_detail": _exit_detail,
     "status": _status,
     "actor_id": _actor_of,
 }

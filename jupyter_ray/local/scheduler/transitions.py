@@ -93,8 +93,12 @@ def _queue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
 
 
 def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
-    if task.spec.kind == "actor" and task.actor is not None and errors.is_raised(payload):
-        payload = errors.bad_argument(task.actor.id, task.actor.spec.class_name, payload)
+    actor = task.actor
+    if task.spec.kind == "method" and actor is not None and (actor.leaving or actor.death is payload):
+        _fail(step, task, payload, f"the actor is dead: {actor.leaving or actor.death_reason}", "ACTOR_DIED")
+        return
+    if task.spec.kind == "actor" and actor is not None and errors.is_raised(payload):
+        payload = errors.bad_argument(actor.id, actor.spec.class_name, payload)
     _fail(step, task, payload, "an argument failed")
 
 
@@ -164,7 +168,7 @@ def _unread(step: Step, task: TaskRecord, reason: str) -> None:
     if task.cancel_asked:
         _cancel_now(step, task, False)
     elif reason and not _may_retry(task):
-        _fail(step, task, errors.unreadable(task.spec.name, reason), reason)
+        _fail(step, task, errors.unreadable(task.spec.name, reason), reason, "OBJECT_LOST")
     elif reason:
         _retry(step, task, reason)
     else:
@@ -179,8 +183,9 @@ def _unread(step: Step, task: TaskRecord, reason: str) -> None:
             step.agenda.append((task, "arguments_ready", None))
 
 
-def _fail(step: Step, task: TaskRecord, payload: Payload, error: str) -> None:
-    _end(step, task, TaskState.FAILED, payload, error)
+def _fail(step: Step, task: TaskRecord, payload: Payload, error: str, kind: str = "") -> None:
+    """Fail a task; `kind` is Ray's word for what did it, where it was not its own code."""
+    _end(step, task, TaskState.FAILED, payload, error, kind=kind)
 
 
 def _end(
@@ -190,6 +195,7 @@ def _end(
     payload: Payload | None,
     error: str = "",
     *,
+    kind: str = "",
     exiting: bool = False,
     seconds: float | None = None,
     large: bool = False,
@@ -230,7 +236,7 @@ def _end(
         step.commands.append(DiscardSegment(spec.segment, 0))
     task.state = final
     del state.tasks[task.id]
-    history.remember(step, task, error, raised=seconds is not None)
+    history.remember(step, task, error, kind)
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
     if parent is not None:
         parent.children.discard(task.id)
@@ -324,9 +330,9 @@ def _worker_lost(step: Step, task: TaskRecord, detail: tuple[str, bool]) -> None
     elif _may_retry(task):
         _retry(step, task, reason)
     elif out_of_memory:
-        _end(step, task, TaskState.FAILED, errors.out_of_memory(spec.name, reason), reason)
+        _fail(step, task, errors.out_of_memory(spec.name, reason), reason, "OUT_OF_MEMORY")
     else:
-        _end(step, task, TaskState.FAILED, errors.crashed(spec.name, reason, task.attempt + 1), reason)
+        _fail(step, task, errors.crashed(spec.name, reason, task.attempt + 1), reason, "WORKER_DIED")
 
 
 def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
@@ -337,10 +343,10 @@ def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
         step.state.tasks.pop(task.id, None)
         _leave_worker(step, task)
         task.state = TaskState.FAILED
-        history.remember(step, task, reason, raised=False)
+        history.remember(step, task, reason, "ACTOR_DIED")
         step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=reason))
     else:
-        _end(step, task, TaskState.FAILED, payload, f"the actor is dead: {reason}")
+        _fail(step, task, payload, f"the actor is dead: {reason}", "ACTOR_DIED")
 
 
 def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
@@ -348,7 +354,7 @@ def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
     begun = task.state is not ASSIGNED
     task.worker = None
     if begun and not _may_retry(task):
-        _end(step, task, TaskState.FAILED, payload, "the actor was lost")
+        _fail(step, task, payload, "the actor was lost", "ACTOR_UNAVAILABLE")
         return
     if begun:
         task.attempt += 1
@@ -361,7 +367,7 @@ def lose_group(step: Step, task: TaskRecord, payload: Payload) -> None:
     """End a task whose placement group is being removed, at once, with its process if it has one."""
     if task.worker is not None:
         placement.stop_worker(step, task.worker, kill=True, reason="the placement group of its task was removed")
-    _end(step, task, TaskState.FAILED, payload, "its placement group was removed")
+    _fail(step, task, payload, "its placement group was removed", "TASK_PLACEMENT_GROUP_REMOVED")
 
 
 def cancel(step: Step, task: TaskRecord, *, force: bool, recursive: bool) -> None:

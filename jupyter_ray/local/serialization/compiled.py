@@ -1,8 +1,12 @@
-"""Functions and classes that Cython compiled: they travel by name, as machine code has no other way.
+"""Functions and classes that travel by name though pickle would not find them.
 
+What Cython compiled has no other way, as it is machine code.
 Pickling by name fails for two of them. A decorator inside the ``.pyx`` puts the remote function in the place of the
 function that it wraps: the name then leads to the wrapper, and one step further. And the module that ``%%cython``
 makes in a notebook is in no folder that is imported from: its file goes along.
+
+And a class of an importable module under ``@remote``: by value it would be a second class beside the module's own,
+whose methods, found by name, belong to the first, so that ``super()`` in them fails.
 """
 
 from __future__ import annotations
@@ -16,13 +20,15 @@ import pickle
 import sys
 from typing import Any
 
+from cloudpickle import cloudpickle
+
 from jupyter_ray.engine.base import Definition
 
 _FUNCTIONS = frozenset({"cython_function_or_method", "fused_cython_function"})
 
 
 def reduce(value: Any) -> tuple[Any, ...] | None:
-    """Return how a compiled function or class is found again; None: as pickle does it.
+    """Return how a compiled function, or a class, is found again; None: as cloudpickle does it.
 
     Raises
     ------
@@ -35,7 +41,7 @@ def reduce(value: Any) -> tuple[Any, ...] | None:
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", value.__name__)
     file = _extension(module)
     if file is None or module is None:
-        return None
+        return None if is_function else _decorated(value, module, name)
     found, through = _look_up(module, name)
     if found is value:
         by_file = None if _can_import(module) else file
@@ -46,6 +52,15 @@ def reduce(value: Any) -> tuple[Any, ...] | None:
         f"the Cython function {name} cannot be found by its name in {module}, and compiled code has no other way to "
         "travel: define it at the top level of the .pyx"
     )
+
+
+def _decorated(kind: type, module: str | None, name: str) -> tuple[Any, ...] | None:
+    if module is None or module == "__main__" or module not in sys.modules or "<locals>" in name:
+        return None
+    if cloudpickle._is_registered_pickle_by_value(sys.modules[module]):
+        return None
+    found, through = _look_up(module, name)
+    return (find, (module, name, None)) if through and found is kind else None
 
 
 def find(module: str, name: str, file: str | None = None) -> Any:

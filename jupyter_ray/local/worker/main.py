@@ -27,7 +27,6 @@ from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.exceptions import RaySystemError, TaskCancelledError
 from jupyter_ray.local.client.client import Client
-from jupyter_ray.local.definitions import Library
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
@@ -99,7 +98,6 @@ class Worker:
                 m.Recall: self._on_recall,
                 m.Exit: self._on_exit,
                 m.Consume: self._on_consume,
-                m.Define: self._on_define,
             },
             on_death=lambda reason: process.end_with_runtime(setup.session),
             chores={"logs": (LOG_INTERVAL, lambda: self.output.flush())},
@@ -118,7 +116,7 @@ class Worker:
             preset_gpus="CUDA_VISIBLE_DEVICES" in setup.environ,
         )
         self.engine = LocalEngine(self.client, self.process)
-        self.library = Library(self._granted)
+        self.library = self.engine.library
         self.runner = Runner(self.client, self.engine, self.output, self.interrupts)
         self.devices = process.Devices()
         self._calls: dict[str, int] = {}
@@ -138,10 +136,6 @@ class Worker:
         process.title(self._setup.idle_title)
         gc.enable()
         self.client.start(m.Hello("worker", self._setup.worker, os.getpid()))
-
-    def _granted(self, contained: list[bytes]) -> None:
-        for counted in contained:
-            self.client.references.granted(counted)
 
     def _main_context(self) -> Any:
         running = self._main
@@ -318,9 +312,6 @@ class Worker:
         producer = self.runner.producers.get(message.task)
         if producer is not None:
             producer.consumed(message.index)
-
-    def _on_define(self, message: m.Define) -> None:
-        self.library.install([message.function])
 
     def __repr__(self) -> str:
         return f"<Worker {self._setup.worker.hex()}: {len(self.backlog)} waiting, {self.client!r}>"

@@ -9,13 +9,15 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import io
 import math
 import os
+import re
 import shutil
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from jupyter_ray.config import session_folder, shared_memory_folder
 from jupyter_ray.local.engine import environment
@@ -43,7 +45,7 @@ def dress(setup: WorkerSetup) -> dict[str, Any]:
     env = environment.decode(setup.env)
     os.environ.clear()
     os.environ.update(setup.environ)
-    os.environ.update(env.get("env_vars", {}))
+    os.environ.update({name: _expand(text, setup.environ) for name, text in env.get("env_vars", {}).items()})
     path = list(setup.sys_path)
     path[:0] = env.get("py_modules", [])
     folder = env.get("working_dir")
@@ -55,8 +57,32 @@ def dress(setup: WorkerSetup) -> dict[str, Any]:
     sys.argv = ["ray::worker"]
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
-    sys.stdin = open(os.devnull)  # noqa: SIM115 - it stays open
+    sys.stdin = _NoTerminal(open(os.devnull, "rb"))  # noqa: SIM115 - it stays open
+    if "PYTHONBREAKPOINT" not in os.environ:  # Else the user has a debugger that needs no terminal.
+        sys.breakpointhook = _no_debugger
     return env
+
+
+class _NoTerminal(io.TextIOWrapper):
+    """The standard input of a worker: at its end, and ``input()`` is told why."""
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        raise EOFError(
+            "A task has no terminal to read from: it runs in a worker process. Pass what it needs as an argument."
+        )
+
+
+def _no_debugger(*args: Any, **kwargs: Any) -> NoReturn:
+    raise RuntimeError(
+        "breakpoint() cannot stop here: a task runs in a worker process, which has no terminal. Call the plain "
+        "function where there is one (`f._function(...)` of a remote function f), or set the environment variable "
+        "PYTHONBREAKPOINT to a debugger that is reached over the network."
+    )
+
+
+def _expand(text: str, environ: Mapping[str, str]) -> str:
+    """Replace ``${NAME}`` by the driver's variable, or by nothing if there is none (as in Ray)."""
+    return re.sub(r"\$\{(\w+)\}", lambda found: environ.get(found[1], ""), text)
 
 
 def title(text: str) -> None:

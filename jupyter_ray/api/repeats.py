@@ -1,0 +1,86 @@
+"""Lines that several workers print alike are shown once, and counted: ``[repeated 3x across cluster]``.
+
+Decisions only: no clock, no thread, no stream. The first of equal lines is never withheld, and lines of one process
+are not counted against each other: a loop that prints the same again and again is shown as it is. Source: Ray's
+``RAY_DEDUP_LOGS``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from typing import NamedTuple
+
+WINDOW = 5.0
+"""Seconds for which lines are compared, from the first one on (Ray's figure)."""
+
+_HINT = " (RAY_DEDUP_LOGS=0 shows all of them)"
+
+
+class Shown(NamedTuple):
+    """A line to print, without its end."""
+
+    stream: str
+    text: str
+
+
+@dataclasses.dataclass(slots=True)
+class _Seen:
+    since: float
+    first: int
+    is_shared: bool = False
+    withheld: int = 0
+    last: str = ""
+    """The origin of the last one."""
+
+
+class Repeats:
+    """The lines of the last seconds. All times are seconds of one monotonic clock."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[str, str], _Seen] = OrderedDict()
+        self._hinted = False
+
+    def take(self, stream: str, line: str, origin: str, pid: int, now: float) -> list[Shown]:
+        """Take in a line of the process `pid`; return what to print now: it, nothing, or counts that have become due.
+
+        Parameters
+        ----------
+        origin
+            What stands before the line.
+        """
+        due = self.due(now)
+        seen = self._seen.get((stream, line)) if line.strip() else None
+        if seen is None:
+            if line.strip():
+                self._seen[stream, line] = _Seen(now, pid)
+            return [*due, Shown(stream, origin + line)]
+        seen.is_shared = seen.is_shared or pid != seen.first
+        if not seen.is_shared:
+            return [*due, Shown(stream, origin + line)]
+        seen.withheld += 1
+        seen.last = origin
+        return due
+
+    def due(self, now: float | None = None) -> list[Shown]:
+        """Return the counts of lines that have been compared long enough; of all of them without `now`."""
+        counts: list[Shown] = []
+        while self._seen:
+            (stream, line), seen = next(iter(self._seen.items()))
+            if now is not None and now - seen.since < WINDOW:
+                break
+            del self._seen[stream, line]
+            if seen.withheld == 1:
+                counts.append(Shown(stream, f"{seen.last}{line}"))
+            elif seen.withheld:
+                hint, self._hinted = "" if self._hinted else _HINT, True
+                counts.append(Shown(stream, f"{seen.last}{line} [repeated {seen.withheld}x across cluster]{hint}"))
+        return counts
+
+    def wait(self, now: float) -> float | None:
+        """Return the seconds until `due` has a count to tell; None if nothing is withheld."""
+        ends = [seen.since + WINDOW - now for seen in self._seen.values() if seen.withheld]
+        return max(0.0, min(ends)) if ends else None
+
+    def __repr__(self) -> str:
+        return f"<Repeats: {len(self._seen)} lines, {sum(each.withheld for each in self._seen.values())} withheld>"

@@ -1,0 +1,161 @@
+"""What ``%ray why`` says: the engine's own explanation; after its end, what the monitor's model still knows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jupyter_ray.api import calls
+from jupyter_ray.api.handles import ActorHandle
+from jupyter_ray.engine.base import Engine
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.exceptions import RayError
+from jupyter_ray.ids import return_id
+from jupyter_ray.ipython.markup import count
+from jupyter_ray.ipython.reports import State, by_kind
+
+_LIMIT = 20
+_ENDED = ("finished", "failed", "cancelled")
+_STATE = [("state", "!=", each) for each in ("FINISHED", "FAILED", "RUNNING")]
+
+
+def why(state: State, engine: Engine | None, what: str | None, names: Mapping[str, Any]) -> list[str]:
+    """Return why tasks wait, or what actors do, a line for each.
+
+    Parameters
+    ----------
+    state
+        The monitor's snapshot.
+    engine
+        What runs now, if anything does.
+    what
+        A variable that holds a reference or a handle; the name of a task or an actor; the beginning or end of an id.
+        None: all tasks that wait.
+    names
+        The notebook's variables.
+    """
+    if engine is not None and engine.alive:
+        value = names.get(what or "")
+        try:
+            if isinstance(value, ObjectRef | ObjectRefGenerator | ActorHandle):
+                return [calls.why(value)]
+            return _by_engine(state, engine, what)
+        except (RayError, OSError):  # It ended meanwhile.
+            pass
+    return _by_model(state, what)
+
+
+def _by_engine(state: State, engine: Engine, what: str | None) -> list[str]:
+    if what is None:
+        rows, more = engine.table("tasks", limit=_LIMIT, filters=_STATE)
+        return _explained(engine, [_object_of(row["task_id"]) for row in rows], more) or ["Nothing waits."]
+    found, more = engine.table("tasks", limit=_LIMIT, filters=[("name", "=", what)])
+    ids = [_object_of(row["task_id"]) for row in found if row["state"] not in ("FINISHED", "FAILED")]
+    actors = [
+        row
+        for key in ("name", "class_name")
+        for row in engine.table("actors", limit=_LIMIT, filters=[(key, "=", what)])[0]
+    ]
+    ids += dict.fromkeys(bytes.fromhex(row["actor_id"]) for row in actors)
+    shown = [each for each in state["tasks"] if _means(each, what) and each["state"] not in _ENDED]
+    ids += [key for each in shown if (key := _object_of(each["id"])) not in ids]
+    ids += [key for each in state["actors"] if _has_id(each, what) and (key := bytes.fromhex(each["id"])) not in ids]
+    return _explained(engine, ids, more) or _by_model(state, what)
+
+
+def _object_of(task: str) -> bytes:
+    return return_id(bytes.fromhex(task), 1)
+
+
+def _explained(engine: Engine, ids: list[bytes], more: bool) -> list[str]:
+    lines = [engine.why(each) for each in ids[:_LIMIT]]
+    if more or len(ids) > _LIMIT:
+        lines.append("... and more")
+    return lines
+
+
+# What the model knows
+
+
+def _by_model(state: State, what: str | None) -> list[str]:
+    tasks = {task["id"]: task for task in state["tasks"]}
+    if what is None:
+        chosen = [task for task in tasks.values() if task["state"] in ("waiting", "pending", "blocked")]
+        nothing = "Nothing waits."
+    else:
+        chosen = [task for task in tasks.values() if _means(task, what)]
+        nothing = f"There is no task, actor or reference {what!r}, or it ended long ago."
+    lines = [_reason(task, tasks, state) for task in chosen[:_LIMIT]]
+    if len(chosen) > _LIMIT:
+        lines.append(f"... and {len(chosen) - _LIMIT:,} more")
+    return lines or [nothing]
+
+
+def _means(task: State, what: str) -> bool:
+    """Tell whether a person who says `what` means the task; a method may be named without its class."""
+    return what in (task["name"], task["name"].rpartition(".")[2]) or _has_id(task, what)
+
+
+def _has_id(task: State, what: str) -> bool:
+    return len(what) >= 4 and (task["id"].startswith(what) or task["id"].endswith(what))
+
+
+def _label(task: State) -> str:
+    return f"{task['name']} ({task['id'][-4:]})"
+
+
+def _reason(task: State, tasks: Mapping[str, State], state: State) -> str:
+    head = f"{_label(task)} is {task['state']}"
+    if task["state"] == "waiting":
+        return (
+            f"{head}: an argument is not there yet: {_names(task['deps'], tasks) or 'its maker is not shown any more'}."
+        )
+    if task["state"] == "blocked":
+        lent = ", ".join(f"{count(amount)} {kind}" for kind, amount in task["lent"].items())
+        lends = f", and lends {lent}" if lent else ""
+        return f"{head}: it waits for {_names(task['waits_for'], tasks) or 'objects'}{lends}."
+    if task["state"] == "pending":
+        return f"{head}: {_pending(task, state)}"
+    if task["state"] == "running":
+        held = ", ".join(f"{count(amount)} {kind}" for kind, amount in task["held"].items())
+        return f"{head}{f' on {held}' if held else ''}: it waits for nothing."
+    return f"{head}{': ' + task['error'] if task['error'] else ''}."
+
+
+def _names(ids: Iterable[str], tasks: Mapping[str, State]) -> str:
+    open_tasks = [tasks[key] for key in ids if key in tasks and tasks[key]["state"] not in _ENDED]
+    shown = [f"{_label(task)}, {task['state']}" for task in open_tasks[:4]]
+    if len(open_tasks) > 4:
+        shown.append(f"{len(open_tasks) - 4} more")
+    return "; ".join(shown)
+
+
+def _pending(task: State, state: State) -> str:
+    if task["kind"] == "method":
+        actor = next((row for row in state["actors"] if row["id"] == task["actor"]), None)
+        if actor is None:
+            return "it is in the queue of its actor."
+        name = actor["name"] or actor["class_name"]
+        facts = f"which is {actor['state']} and has {actor['queue']:,} calls waiting"
+        return f"it is in the queue of the actor {name}, {facts}."
+    kinds = by_kind(state["resources"])
+    short = []
+    for kind, wanted in task["demand"].items():
+        row = kinds.get(kind, {"used": 0.0, "total": 0.0})
+        free = row["total"] - row["used"]
+        if wanted > free + 1e-9:
+            holders = Counter(
+                holder["label"]
+                for each in state["resources"]
+                if kind in (each["kind"], each["id"])
+                for holder in each["holders"]
+            )
+            held_by = ", ".join(
+                f"{number} × {label}" if number > 1 else label for label, number in holders.most_common(4)
+            )
+            short.append(
+                f"it needs {count(wanted)} {kind}, and {count(free)} of {count(row['total'])} is free"
+                + (f" (held by {held_by})" if held_by else "")
+            )
+    return "; ".join(short) + "." if short else "what it needs is free: it is about to start."

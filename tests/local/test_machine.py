@@ -1,0 +1,85 @@
+"""What the machine is found to have, with a driver that the test makes up."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.engine.base import InitOptions
+from jupyter_ray.local.engine import machine
+from jupyter_ray.util import accelerators
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> list[str | bytes]:
+    """The product names of the GPUs that NVML tells of."""
+    models: list[str | bytes] = []
+    nvml = types.SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetCount=lambda: len(models),
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetName=lambda index: models[index],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr("glob.glob", lambda pattern: ["/dev/nvidia0"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return models
+
+
+def kinds(**options: object) -> list[str]:
+    found, _, _ = machine.resources(InitOptions(**options))  # type: ignore[arg-type]
+    return sorted(name for name in found if name.startswith("accelerator_type:"))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("Tesla V100-SXM2-16GB", [accelerators.NVIDIA_TESLA_V100]),
+        ("NVIDIA A100-SXM4-80GB", [accelerators.NVIDIA_A100, accelerators.NVIDIA_A100_80G]),
+        ("NVIDIA A100-PCIE-40GB", [accelerators.NVIDIA_A100, accelerators.NVIDIA_A100_40G]),
+        ("NVIDIA H100 80GB HBM3", [accelerators.NVIDIA_H100]),
+        ("NVIDIA H200", [accelerators.NVIDIA_H200]),
+        ("NVIDIA A10G", [accelerators.NVIDIA_TESLA_A10G]),
+        ("NVIDIA L40S", [accelerators.NVIDIA_L40S]),
+        ("Tesla T4", [accelerators.NVIDIA_TESLA_T4]),
+        ("NVIDIA GeForce RTX 4090", ["GeForce-RTX-4090"]),
+        ("", []),
+    ],
+)
+def test_product_names(model: str, expected: list[str]) -> None:
+    assert machine.accelerator_types(model) == expected
+
+
+def test_the_kinds_of_the_gpus_in_use_are_resources(driver: list[str | bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    driver += ["NVIDIA H100 80GB HBM3", b"Tesla T4"]
+    assert kinds() == ["accelerator_type:H100", "accelerator_type:T4"]
+    assert kinds(num_gpus=1) == ["accelerator_type:H100"]
+    assert kinds(num_gpus=0) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert kinds() == ["accelerator_type:T4"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8a1b")
+    assert kinds() == ["accelerator_type:H100", "accelerator_type:T4"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert kinds() == []
+
+
+def test_a_task_asks_for_a_kind(driver: list[str | bytes]) -> None:
+    driver.append("Tesla T4")
+
+    @ray.remote(num_gpus=1, accelerator_type=accelerators.NVIDIA_TESLA_T4)
+    def task() -> list[Any]:
+        return ray.get_gpu_ids()
+
+    ray.init(num_cpus=1, log_to_driver=False)
+    try:
+        assert ray.cluster_resources()["accelerator_type:T4"] == 1.0
+        assert ray.get(task.remote()) == [0]
+        with pytest.raises(ray.exceptions.TaskUnschedulableError, match="accelerator_type:H100"):
+            task.options(accelerator_type=accelerators.NVIDIA_H100).remote()
+    finally:
+        ray.shutdown()

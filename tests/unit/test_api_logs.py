@@ -1,0 +1,85 @@
+"""Output of tasks in a script: lines that several workers print alike are shown once and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from jupyter_ray.api import logs
+from jupyter_ray.api.repeats import WINDOW, Repeats, Shown
+from jupyter_ray.events import LogLines
+from tests.contract.helpers import eventually
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(logs, "_repeats", Repeats())
+    monkeypatch.delenv("RAY_DEDUP_LOGS", raising=False)
+    yield
+    logs.print_rest()
+
+
+def log(text: str, pid: int) -> LogLines:
+    return LogLines(stream="stdout", text=text, name="f", pid=pid)
+
+
+def test_equal_lines_of_several_processes_are_counted() -> None:
+    repeats = Repeats()
+    shown = [repeats.take("stdout", "loading", f"(f pid={pid}) ", pid, 0.1 * pid) for pid in range(5)]
+    assert shown == [[Shown("stdout", "(f pid=0) loading")], [], [], [], []]
+    assert repeats.wait(1.0) == pytest.approx(WINDOW - 1.0)
+    assert repeats.due(WINDOW - 0.1) == []
+    (count,) = repeats.due(WINDOW)
+    assert count.text.startswith("(f pid=4) loading [repeated 4x across cluster]")
+    assert "RAY_DEDUP_LOGS=0" in count.text
+    assert repeats.wait(WINDOW) is None
+    assert repeats.take("stdout", "loading", "", 7, WINDOW) == [Shown("stdout", "loading")], "after that it is new"
+
+
+def test_a_process_may_repeat_itself() -> None:
+    repeats = Repeats()
+    assert [len(repeats.take("stdout", "again", "", 1, 0.0)) for _ in range(3)] == [1, 1, 1]
+    assert repeats.due() == []
+
+
+def test_what_differs_is_shown() -> None:
+    repeats = Repeats()
+    lines = [("stdout", "a"), ("stderr", "a"), ("stdout", "b"), ("stdout", ""), ("stdout", "")]
+    assert [len(repeats.take(stream, line, "", pid, 0.0)) for pid, (stream, line) in enumerate(lines)] == [1] * 5
+
+
+def test_one_withheld_line_is_printed_rather_than_counted() -> None:
+    repeats = Repeats()
+    repeats.take("stdout", "a", "(f pid=1) ", 1, 0.0)
+    repeats.take("stdout", "a", "(f pid=2) ", 2, 0.0)
+    assert repeats.due() == [Shown("stdout", "(f pid=2) a")]
+
+
+def test_counts_are_printed_with_later_lines_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.print_lines([log("same\n", pid) for pid in (1, 2, 3)] + [log("other\n", 1)])
+    assert capsys.readouterr().out == "(f pid=1) same\n(f pid=1) other\n"
+    logs.print_rest()
+    assert capsys.readouterr().out.startswith("(f pid=3) same [repeated 2x across cluster]")
+    logs.print_rest()
+    assert capsys.readouterr().out == ""
+
+
+def test_counts_are_printed_when_nothing_else_comes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_ray.api.repeats.WINDOW", 0.05)
+    logs.print_lines([log("same\n", pid) for pid in (1, 2, 3)])
+    found: list[str] = []
+
+    def counted() -> bool:
+        found.append(capsys.readouterr().out)
+        return "[repeated 2x across cluster]" in "".join(found)
+
+    eventually(counted)
+
+
+def test_it_can_be_switched_off(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
+    logs.print_lines([log("same\n", pid) for pid in (1, 2)])
+    assert capsys.readouterr().out == "(f pid=1) same\n(f pid=2) same\n"
