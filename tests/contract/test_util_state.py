@@ -232,7 +232,7 @@ def test_processes_that_ended_say_why() -> None:
     first, second = ray.get([killed.where.remote(), leaver.where.remote()])
     ray.kill(killed)
     leaver.leave.remote()
-    assert ended(first) == ("INTENDED_SYSTEM_EXIT", "it was ended by kill()")
+    assert ended(first) == ("INTENDED_SYSTEM_EXIT", "it was killed by ray.kill()")
     assert ended(second)[0] == "INTENDED_USER_EXIT"
     assert first in [row.worker_id for row in state.list_workers(filters=[("is_alive", "=", False)], limit=1000)]
 
