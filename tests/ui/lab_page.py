@@ -96,7 +96,10 @@ class LabPage:
 
     def set_theme(self, name: str) -> None:
         """Switch to a theme: "JupyterLab Dark" or "JupyterLab Light"."""
+        # JupyterLab shows its splash meanwhile, and fails to take it away twice if it is still fading from the start.
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
         self.command("apputils:change-theme", theme=name)
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
         light = "false" if name.endswith("Dark") else "true"
         self.page.wait_for_selector(
             f"body[data-jp-theme-light='{light}'][data-jp-theme-name='{name}']", state="attached"

@@ -136,8 +136,12 @@ def test_a_finalizer_may_wait_while_a_message_is_handled(pipe: Pipe) -> None:
 
 
 def test_sigint_ends_the_sleep(pipe: Pipe) -> None:
+    def interrupt() -> None:
+        eventually(lambda: pipe.turns._attending)
+        os.kill(os.getpid(), signal.SIGINT)
+
     for _ in range(20):
-        stop = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+        stop = threading.Thread(target=interrupt)
         stop.start()
         with pytest.raises(KeyboardInterrupt):
             pipe.turns.attend(pipe.has(9))

@@ -47,7 +47,8 @@ export function joinShares(parts: readonly Part[]): Share[] {
 
 /** What every machine has and few programs ask for is shown only while somebody holds some. */
 export function isIdleBackground({ id, used, holders }: Resource): boolean {
-  const background = id === 'memory' || id === 'object_store_memory' || /^(node|accelerator_type):/.test(id);
+  const background =
+    id === 'memory' || id === 'object_store_memory' || /^(node|accelerator_type):/.test(id);
   return background && used === 0 && holders.length === 0;
 }
 

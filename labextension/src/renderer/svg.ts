@@ -32,6 +32,7 @@ interface Mark {
 }
 
 export class SvgRenderer implements GraphRenderer {
+  private _pressed: Element | null = null;
   readonly node: HTMLElement;
 
   constructor(
@@ -48,6 +49,8 @@ export class SvgRenderer implements GraphRenderer {
     this._svg.append(arrows(uid), this._edges, this._nodes);
     this.node.append(this._svg);
     this.node.addEventListener('scroll', this._onScroll, { passive: true });
+    this._svg.addEventListener('pointerdown', this._onPress);
+    this._svg.addEventListener('pointerup', this._onRelease);
     this._svg.addEventListener('click', this._onClick);
     this._svg.addEventListener('keydown', this._onKey);
     this._resizes.observe(this.node);
@@ -281,9 +284,24 @@ export class SvgRenderer implements GraphRenderer {
     return mark;
   }
 
-  private readonly _onClick = (event: Event): void => {
-    const node = (event.target as Element).closest('.jr-Node');
-    if (node !== null) {
+  // A running task is drawn anew ten times a second. The browser makes no click when what was pressed is gone at the
+  // release, so a press and a release on one node are a click; the browser's own count where no pointer made them.
+
+  private readonly _onPress = (event: PointerEvent): void => {
+    this._pressed = event.button === 0 ? nodeAt(event) : null;
+  };
+
+  private readonly _onRelease = (event: PointerEvent): void => {
+    const node = nodeAt(event);
+    if (node !== null && node === this._pressed) {
+      this._activate(node);
+    }
+    this._pressed = null;
+  };
+
+  private readonly _onClick = (event: MouseEvent): void => {
+    const node = nodeAt(event);
+    if (node !== null && event.detail === 0) {
       this._activate(node);
     }
   };
@@ -397,4 +415,9 @@ function arrows(uid: string): SVGElement {
   data.append(make('path', { class: 'jr-Arrow jr-mod-data', d: 'M2 1.5L9 5L2 8.5' }));
   defs.append(call, data);
   return defs;
+}
+
+/** The node under an event. */
+function nodeAt(event: Event): Element | null {
+  return (event.target as Element).closest('.jr-Node');
 }
