@@ -339,7 +339,7 @@ def test_results_of_methods_need_max_task_retries(cluster: Any) -> None:
     assert int(ray.get(refs[1])[0]) == 2
     ray.kill(again)
     remove(files())
-    with pytest.raises(ObjectReconstructionFailedError, match=r"the actor of _Keeper\.make is gone"):
+    with pytest.raises(ObjectReconstructionFailedError, match=r"the actor of _Keeper.make is gone"):
         ray.get(refs[1])
 
 

@@ -132,9 +132,36 @@ def test_definitions_outlive_the_task_that_brought_them(worker: Worker) -> None:
     worker.backlog.put(execute("4", "task", "h"))
     cancelled = worker.backlog.remove(b"4")
     assert cancelled is not None
-    later = execute("5", "task", "i")
-    worker.backlog.put(later)
-    assert [each.definition for each in later.functions] == ["f", "g", "h", "i"]
-    last = execute("6")
-    worker.backlog.put(last)
-    assert last.functions == []
+    worker.backlog.put(execute("5", "task", "i"))
+    worker.backlog.put(execute("6"))
+    assert taken(worker) == ["f", "g", "h", "i"]
+    assert taken(worker) == []
+
+
+def taken(worker: Worker) -> list[str]:
+    """End the task that runs, and return the definitions that come with the next one."""
+    worker.backlog.end_task(lambda: None)
+    found = worker.backlog.get()
+    assert found is not None
+    return [each.definition for each in found.functions]
+
+
+def test_a_task_that_is_queued_already_gets_the_definitions_of_a_cancelled_one(worker: Worker) -> None:
+    for each in (execute("1"), execute("2", "task", "f"), execute("3")):
+        worker.backlog.put(each)
+    assert worker.take() == "1"
+    assert worker.backlog.remove(b"2") is not None
+    assert taken(worker) == ["f"]
+
+
+def test_the_newest_version_of_a_definition_comes_last(worker: Worker) -> None:
+    newer = execute("3")
+    newer.functions.append(Function("f", 2, b""))
+    for each in (execute("1"), execute("2", "task", "f"), newer):
+        worker.backlog.put(each)
+    assert worker.take() == "1"
+    assert worker.backlog.remove(b"3") is not None
+    worker.backlog.end_task(lambda: None)
+    found = worker.backlog.get()
+    assert found is not None
+    assert [each.version for each in found.functions] == [1, 2]

@@ -66,9 +66,6 @@ class Backlog:
                 self._owed.append(execute.task)
                 self._settle()
                 return
-            if self._undelivered and execute.kind != "method":
-                execute.functions[:0] = self._undelivered
-                self._undelivered.clear()
             if self._elsewhere is not None:
                 self._elsewhere(execute)
                 return
@@ -120,10 +117,20 @@ class Backlog:
             with self._lock:
                 if self._reserved is not None:
                     execute, self._reserved = self._reserved, None
-                    return execute
+                    return self._handed(execute)
                 if self._queue:
                     self._busy = True
-                    return self._queue.popleft()
+                    return self._handed(self._queue.popleft())
+
+    def _handed(self, execute: Execute | None) -> Execute | None:
+        """Give the next task what came with those taken out, the newest version last.
+
+        At the last moment, since the next one to run may have been queued already when they were taken out.
+        """
+        if self._undelivered and execute is not None and execute.kind != "method":
+            execute.functions[:] = sorted([*self._undelivered, *execute.functions], key=lambda each: each.version)
+            self._undelivered.clear()
+        return execute
 
     def _woken(self) -> bool:
         return not self._wakes.empty()
