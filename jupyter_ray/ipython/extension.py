@@ -36,11 +36,12 @@ class Extension(threading.Thread):
         self._commands: Commands | None = None
         self._notebook: Notebook | None = None
         self._error: BaseException | None = None
-        self._cell_source = context.set_cell_source(self._current_cell)
         self._undo_interrupts = interrupts.install(getattr(shell, "kernel", None))  # Only the main thread may.
         shell.register_magics(RayMagics(shell, self.commands))
         shell.input_transformers_cleanup.append(_help_without_a_cell)
         shell.events.register("pre_run_cell", self._wait_once)
+        self.start()
+        self._cell_source = context.set_cell_source(self._current_cell)  # Who asks it waits for the thread.
 
     def run(self) -> None:
         """Import and open the rest."""
@@ -98,9 +99,7 @@ class Extension(threading.Thread):
 def load_ipython_extension(shell: Any) -> None:
     """Add the magics, the output, the errors and the panel's end to an IPython shell; again: nothing happens."""
     if getattr(shell, _ATTRIBUTE, None) is None:
-        extension = Extension(shell)
-        setattr(shell, _ATTRIBUTE, extension)
-        extension.start()
+        setattr(shell, _ATTRIBUTE, Extension(shell))
 
 
 def unload_ipython_extension(shell: Any) -> None:

@@ -15,6 +15,7 @@ kept goes with the next message, at `_FULL` bytes, after `_QUIET` seconds at the
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import socket
 import threading
@@ -25,6 +26,8 @@ from time import monotonic
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol.messages import ClientMessage, ServerMessage
 from jupyter_ray.local.turns import Sleep, Turns
+
+_log = logging.getLogger("jupyter_ray")
 
 _QUIET = 0.0005
 _FULL = 32 * 1024
@@ -173,23 +176,35 @@ class Channel:
     def _take_in(self, sleep: Sleep | None) -> bool:
         """Read once and handle what came; False at the end. A message may make its handler read in turn (`Turns`)."""
         frames = self._frames
+        if not frames:
+            if sleep is not None:
+                sleep(self._poll.poll)
+            if not self._receive():
+                return False
+        while frames:
+            try:
+                message = codec.decode_server(frames.popleft())
+                self._on_message(message)
+            except codec.ProtocolError as error:
+                self._reason = str(error)
+                return False
+            except Exception as error:  # Whoever waits for what this message brings must not wait for ever.
+                _log.exception("A message of the runtime could not be handled.")
+                self._reason = f"a {type(message).__name__} could not be handled: {error!r}"
+                return False
+        return True
+
+    def _receive(self) -> bool:
         try:
-            if not frames:
-                if sleep is not None:
-                    sleep(self._poll.poll)
-                data = self._socket.recv(_READ)
-                if not data:
-                    return False
-                frames.extend(self._came.feed(data))
-            while frames:
-                self._on_message(codec.decode_server(frames.popleft()))
+            data = self._socket.recv(_READ)
+            self._frames.extend(self._came.feed(data))
         except OSError as error:
             self._reason = f"the connection broke: {error}"
             return False
-        except (framing.FrameError, codec.ProtocolError) as error:
+        except framing.FrameError as error:
             self._reason = str(error)
             return False
-        return True
+        return bool(data)
 
     def _read(self) -> None:
         self._turns.serve()

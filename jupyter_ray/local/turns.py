@@ -9,9 +9,9 @@ its own to whom it belongs. There is one turn to read:
 - It takes the turn back when nobody has attended for `REST` seconds, and at once when somebody waits who does not
   read.
 
-Signals. Python runs signal handlers in the main thread, between any two instructions, and what they raise would tear
-the handling of a message apart. While the main thread attends, SIGINT is therefore heard where it sleeps; one that
-comes while it works is delivered when it sleeps or leaves.
+Signals. Python runs signal handlers in the main thread, between any two instructions, and what they raise (an
+interrupt, a program's own time limit by SIGALRM) would tear the handling of a message apart. While the main thread
+attends, they are therefore heard where it sleeps; one that comes while it works is delivered when it sleeps or leaves.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ from _signal import getsignal  # type: ignore[import-not-found]
 from _signal import signal as set_signal
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 REST = 0.002
-_SIGINT = int(signal.SIGINT)
+_SIGNALS = tuple(
+    int(getattr(signal, name))
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2")
+)
+"""Those whose handlers programs raise from."""
 
 Sleep = Callable[[Callable[[], object]], object]
 """Calls its argument, which sleeps until there is something to read."""
@@ -70,24 +73,17 @@ class Turns:
         done
             Is true once what this thread waits for has been handled.
         shielded
-            Keep SIGINT from interrupting anything but the sleep; not needed where its handler raises nothing.
+            Keep signals from interrupting anything but the sleep; not needed where their handlers raise nothing.
 
         Returns
         -------
         bool
             False: somebody else reads, or nothing will come any more.
         """
-        handler = getsignal(_SIGINT) if shielded and threading.current_thread() is threading.main_thread() else None
-        if not callable(handler):
+        if not shielded or threading.current_thread() is not threading.main_thread():
             return self._attend(done, None)
-        shield = _Shield(handler)
-        set_signal(_SIGINT, shield.hear)
-        try:
+        with _Shield() as shield:
             return self._attend(done, shield.sleep)
-        finally:
-            set_signal(_SIGINT, handler)
-            if shield.heard:
-                signal.raise_signal(_SIGINT)
 
     def _attend(self, done: Callable[[], bool], sleep: Sleep | None) -> bool:
         if not self._turn.acquire(blocking=False):
@@ -151,27 +147,43 @@ class Turns:
 
 
 class _Shield:
-    """A SIGINT handler that passes the signal on while its thread sleeps, and notes it otherwise."""
+    """Stands before the signal handlers of the main thread: passes signals on while it sleeps, and else notes them."""
 
-    def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
-        self._handler = handler
-        self._asleep = False
-        self.heard = False
+    def __init__(self) -> None:
+        self._handlers = {number: handler for number in _SIGNALS if callable(handler := getsignal(number))}
+        self._heard: list[int] = []
+        self._passes = False
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        """Handle the signal."""
-        if self._asleep:
-            self._handler(number, frame)
+    def __enter__(self) -> _Shield:
+        try:
+            for number in self._handlers:
+                set_signal(number, self._hear)
+        except BaseException:  # Of a handler that still stood alone.
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._passes = True  # Whatever of this is left, if a handler raises in the midst of the following.
+        for number, handler in self._handlers.items():
+            if getsignal(number) == self._hear:  # Else a handler has put another in its place.
+                set_signal(number, handler)
+        for number in self._heard:
+            signal.raise_signal(number)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._passes:
+            self._handlers[number](number, frame)
         else:
-            self.heard = True
+            self._heard.append(number)
 
     def sleep(self, poll: Callable[[], object]) -> None:
-        """Sleep, and let SIGINT end it."""
+        """Sleep, and let signals end it."""
         try:
-            self._asleep = True
-            if self.heard:
-                self.heard = False
-                self._handler(_SIGINT, None)
+            self._passes = True
+            while self._heard:
+                number = self._heard.pop(0)
+                self._handlers[number](number, None)
             poll()
         finally:
-            self._asleep = False
+            self._passes = False

@@ -28,7 +28,10 @@ AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 SECONDS = 1000  # Playwright counts in milliseconds
 
 # JupyterLab's own noise, none of it ours. Each pattern is searched in "type: text".
-HARMLESS: list[str] = []
+HARMLESS: list[str] = [
+    # JupyterLab asks each new kernel for its debugger, and gives up when the kernel is restarted meanwhile.
+    r"Could not restore the debugger state: Canceled future for debug_request",
+]
 
 # `current` is the notebook panel in front, with `content.widgets` its cells and `sessionContext` its kernel.
 _JS = """

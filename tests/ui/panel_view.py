@@ -147,7 +147,7 @@ def wait(ui: LabPage, check: Callable[[Picture], object], timeout: float = 20) -
         picture = look(ui)
         try:
             return picture if check(picture) in (None, True) else None
-        except LookupError as error:
+        except (LookupError, ValueError) as error:  # ValueError: `[actor] = picture.actors`, and there is none yet.
             raise AssertionError(f"not there: {error!r}") from None
 
     try:

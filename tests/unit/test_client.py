@@ -22,13 +22,16 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import AnyEvent, LogLines, TaskFinished
 from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemError, TaskUnschedulableError
 from jupyter_ray.ids import return_id
+from jupyter_ray.local.client import events
 from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.client.threads import CallbackThread
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import errors
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.options import MethodOptions, TaskOptions
+from tests.contract.helpers import eventually
 from tests.fake_runtime import FakeRuntime, value_of
 
 A, B = b"a" * 28, b"b" * 28
@@ -394,3 +397,39 @@ def test_what_a_task_printed_is_seen_before_its_result(session: Session) -> None
     line = LogLines(seq=1, stream="stdout", text="hello", name="f", pid=1)
     session.runtime.say(m.Events([line]), m.Reply(asked.request, [A], [value_of(1)]))
     assert result.get(timeout=5) == ([1], ["hello"])
+
+
+def test_a_stuck_listener_is_waited_for_once(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_PATIENCE_SECONDS", 0.1)
+    stuck = threading.Event()
+    waits: list[int] = []
+    settle = CallbackThread.settle
+
+    def count(thread: CallbackThread, job: int, limit: float) -> bool:
+        waits.append(job)
+        return settle(thread, job, limit)
+
+    monkeypatch.setattr(CallbackThread, "settle", count)
+
+    def listen(batch: Any) -> None:
+        assert stuck.wait(30)
+
+    session.engine.subscribe(listen)
+    session.runtime.expect(m.Subscribe)
+    ref = session.held(A)
+
+    def ask(seq: int) -> None:
+        session.client.references.forget(A)
+        result = session.in_thread(lambda: session.engine.get([ref], None))
+        asked = session.runtime.expect(m.Get)
+        line = LogLines(seq=seq, stream="stdout", text="hello", name="f", pid=1)
+        session.runtime.say(m.Events([line]), m.Reply(asked.request, [A], [value_of(1)]))
+        assert result.get(timeout=30) == [1]
+
+    ask(1)
+    ask(2)
+    assert len(waits) == 1, "nobody waits again for a listener that is stuck"
+    stuck.set()
+    eventually(lambda: session.client.events._thread.done >= 3)
+    ask(3)
+    assert len(waits) == 2

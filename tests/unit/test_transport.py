@@ -131,3 +131,18 @@ def test_an_interrupt_while_the_socket_is_full_loses_nothing() -> None:
     channel.close()
     channel.join(5)
     runtime.close()
+
+
+def test_a_message_that_cannot_be_handled_ends_the_connection(runtime: FakeRuntime) -> None:
+    closed: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def handle(message: Any) -> None:
+        raise KeyError("a bug")
+
+    channel = Channel(runtime.connection, handle, closed.put)
+    channel.start()
+    runtime.say(m.Reply(1))
+    assert closed.get(timeout=30) == "a Reply could not be handled: KeyError('a bug')"
+    with pytest.raises(ConnectionError):
+        channel.send(m.Abandon(0))
+    channel.join(5)

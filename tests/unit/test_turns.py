@@ -168,3 +168,39 @@ def test_sigint_does_not_tear_the_handling_of_a_message(pipe: Pipe) -> None:
         pipe.turns.attend(pipe.has(9))
     assert handled == [1, 2]
     pipe.handle = lambda byte: None
+
+
+def test_other_signals_are_shielded_too(pipe: Pipe) -> None:
+    def too_slow(number: int, frame: object) -> None:
+        raise TimeoutError("too slow")
+
+    before = signal.signal(signal.SIGALRM, too_slow)
+    try:
+        pipe.handle = lambda byte: signal.raise_signal(signal.SIGALRM)
+        pipe.say(1)
+        with pytest.raises(TimeoutError, match="too slow"):
+            pipe.turns.attend(pipe.has(1))
+        assert pipe.has(1)()
+        assert signal.getsignal(signal.SIGALRM) is too_slow
+        pipe.handle = lambda byte: None
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(TimeoutError, match="too slow"):
+            pipe.turns.attend(pipe.has(9))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    pipe.say(9)
+    assert pipe.turns.attend(pipe.has(9)), "the connection lives"
+
+
+def test_a_handler_may_put_another_in_its_place(pipe: Pipe) -> None:
+    def first(number: int, frame: object) -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        pipe.say(1)
+
+    before = signal.signal(signal.SIGUSR1, first)
+    try:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        assert pipe.turns.attend(pipe.has(1))
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -40,6 +40,8 @@ class EventStream:
         self._seq = -1
         self._log_job = 0
         """The last job that prints lines."""
+        self._late = 0
+        """A job that somebody waited for in vain: nobody waits again before it is done."""
 
     def add(self, listener: Listener, logs_only: bool = False) -> Callable[[], None]:
         """Send all events to `listener`, or at least those that tasks print; return the undo."""
@@ -89,8 +91,9 @@ class EventStream:
     def settle(self) -> None:
         """Wait until lines that came have been shown: a result must not overtake them."""
         if self._log_job:
-            self._thread.settle(self._log_job, _PATIENCE_SECONDS)
-            self._log_job = 0
+            job, self._log_job = self._log_job, 0
+            if self._thread.done >= self._late and not self._thread.settle(job, _PATIENCE_SECONDS):
+                self._late = job
 
     def drain(self) -> None:
         """Wait until the listeners have had what came."""

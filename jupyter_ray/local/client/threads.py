@@ -58,14 +58,22 @@ class CallbackThread:
         """How many jobs were ever queued."""
         return self._queued
 
-    def settle(self, number: int, timeout: float) -> None:
-        """Wait until the job with that number, from 1, is done, or for `timeout` seconds; not in this thread itself."""
+    @property
+    def done(self) -> int:
+        """How many jobs were done."""
+        return self._done
+
+    def settle(self, number: int, timeout: float) -> bool:
+        """Wait until the job with that number, from 1, is done, or for `timeout` seconds; not in this thread itself.
+
+        Return whether it is done, as far as can be.
+        """
         if self._done >= number or threading.current_thread() is self._thread:
-            return
+            return True
         done = threading.Event()
         self._jobs.put(done.set)
         self._queued += 1
-        done.wait(timeout)
+        return done.wait(timeout)
 
     def stop(self) -> None:
         """End the thread after what is queued; wait for it unless this is it."""

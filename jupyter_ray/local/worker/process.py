@@ -19,6 +19,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from setproctitle import setproctitle
+
 from jupyter_ray.config import session_folder, shared_memory_folder
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.worker.setup import WorkerSetup
@@ -27,11 +29,6 @@ from jupyter_ray.resources import CPU, PARTS
 _PR_SET_PDEATHSIG = 1
 _THREADS = "OMP_NUM_THREADS"
 _DEVICES = "CUDA_VISIBLE_DEVICES"
-
-try:
-    from setproctitle import setproctitle as _set_title  # type: ignore[import-not-found, unused-ignore]
-except ImportError:
-    _set_title = None
 
 
 def die_with_parent() -> None:
@@ -86,9 +83,8 @@ def _expand(text: str, environ: Mapping[str, str]) -> str:
 
 
 def title(text: str) -> None:
-    """Set the process's title, if `setproctitle` is installed."""
-    if _set_title is not None:
-        _set_title(text)
+    """Set the title that `ps` and `top` show for this process (as in Ray)."""
+    setproctitle(text)
 
 
 class Devices:
