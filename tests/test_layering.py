@@ -70,7 +70,7 @@ LOCAL_ORDER = (
     ("local.server",),
 )
 SCHEDULER_ORDER = (
-    ("local.scheduler.ledger",),  # pure accounting; a record holds its allocation
+    ("local.scheduler.states", "local.scheduler.ledger"),  # pure accounting; a record holds its allocation
     (
         "local.scheduler.stimuli",
         "local.scheduler.commands",
@@ -100,6 +100,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.recovery",
         "local.scheduler.submission",
         "local.scheduler.transitions",
+        "local.scheduler.direct",
     ),
     ("local.scheduler.said", "local.scheduler.happened"),
     ("local.scheduler.core", "local.scheduler.invariants"),
