@@ -246,7 +246,7 @@ class Server:
             self._unwanted.add(segment)
             return
         for folder in (self._shm, self._disk):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # It is not there, or somebody put a file in the folder's place.
                 os.unlink(folder / segment)
                 return
 
