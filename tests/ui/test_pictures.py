@@ -54,7 +54,7 @@ def _rich_session(ui: LabPage) -> None:
         assert picture.states("train") == {"running": 3, "pending": 2}
         assert picture.states("search") == {"blocked": 1}
         assert picture.actors[0].state == "alive"
-        assert [group["name"] for group in picture.groups] == ["report"]
+        assert [group["name"] for group in picture.groups] == ["Scoreboard.report"]
 
     wait(ui, at_work)
 
