@@ -70,7 +70,11 @@ LOCAL_ORDER = (
     ("local.server",),
 )
 SCHEDULER_ORDER = (
-    ("local.scheduler.states", "local.scheduler.ledger"),  # pure accounting; a record holds its allocation
+    (
+        "local.scheduler.states",
+        "local.scheduler.ledger",
+        "local.scheduler.room",
+    ),  # pure; a record holds its allocation
     (
         "local.scheduler.stimuli",
         "local.scheduler.commands",

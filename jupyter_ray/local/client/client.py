@@ -22,6 +22,7 @@ from jupyter_ray import exceptions
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.local.client import room
 from jupyter_ray.local.client.direct import Direct
 from jupyter_ray.local.client.events import EventStream
 from jupyter_ray.local.client.reading import Reader
@@ -77,7 +78,6 @@ class Client:
         folder: Path | None = None,
     ) -> None:
         self.store = store
-        store.reserve = lambda size: self.request(lambda number: m.AwaitSpace(number, size))
         self.blocking: Blocking | None = None
         self.before_call: Callable[[], None] = lambda: None
         """In a worker: sends what the task printed, which must come before what the call prints."""
@@ -99,6 +99,7 @@ class Client:
             m.StreamState: self._on_stream,
             m.Route: lambda message: self.direct.offered(message),
             m.Unroute: lambda message: self.direct.withdrawn(message),
+            **room.connect(self, store),
             **(handlers or {}),
         }
         self._house = Housekeeper(
@@ -109,6 +110,7 @@ class Client:
                 "reports": (0.005, lambda: self._channel.flush()),
                 "deferred": (0.001, lambda: self.direct.look()),
                 "routes": (0.005, lambda: self.direct.tidy()),
+                "spares": (0.001, store.spares.prepare),
                 **(chores or {}),
             }
         )

@@ -352,10 +352,14 @@ class RemoveGroup(Message, frozen=True, tag=23):
 
 
 class AwaitSpace(Message, frozen=True, tag=24):
-    """The sender wants to write `size` bytes into shared memory; answered by `Answer` when there is room."""
+    """The sender wants to write `size` bytes of `segment`; answered by `Answer` when there is room.
+
+    Its value tells where: True is shared memory, ``"disk"`` the folder of spilled values.
+    """
 
     request: int
     size: int
+    segment: str = ""
 
 
 class Consumed(Message, frozen=True, tag=21):
@@ -376,7 +380,7 @@ class Lost(Message, frozen=True, tag=25):
     task: bytes | None = None
 
 
-class Ran(Message, frozen=True, tag=26):
+class Ran(Message, frozen=True, tag=28):
     """The sender brought a call to `worker` itself, and `done` came back: the whole life of a quick task."""
 
     spec: TaskSpec
@@ -384,16 +388,33 @@ class Ran(Message, frozen=True, tag=26):
     done: Done
 
 
-class Report(Message, frozen=True, tag=27):
+class Report(Message, frozen=True, tag=29):
     """The end of a call that the sender has brought itself, and has told the runtime of before that."""
 
     done: Done
 
 
-class Unlease(Message, frozen=True, tag=28):
+class Unlease(Message, frozen=True, tag=30):
     """The sender needs `worker` no more, which was leased to it (`Route`)."""
 
     worker: bytes
+
+
+class Claimed(Message, frozen=True, tag=26):
+    """The sender has renamed the spare file `spare` to `segment`, and writes `size` bytes into it.
+
+    With `segment` "", there was no such file any more.
+    """
+
+    spare: str
+    segment: str
+    size: int
+
+
+class Unwritten(Message, frozen=True, tag=27):
+    """The sender could not write `segment`, for which there was room."""
+
+    segment: str
 
 
 ClientMessage = Union[  # noqa: UP007 - one name a line reads better
@@ -425,6 +446,8 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Ran,
     Report,
     Unlease,
+    Claimed,
+    Unwritten,
 ]
 
 
@@ -536,7 +559,7 @@ class Consume(Message, frozen=True, tag=49):
     index: int
 
 
-class Route(Message, frozen=True, tag=50):
+class Route(Message, frozen=True, tag=52):
     """A way to call without the runtime: `worker` takes calls at its own socket.
 
     It is the actor's, if `actor` is set; valid if `after` is the last call of it that the client has sent the usual
@@ -550,10 +573,40 @@ class Route(Message, frozen=True, tag=50):
     demand: dict[str, int] = {}
 
 
-class Unroute(Message, frozen=True, tag=51):
+class Unroute(Message, frozen=True, tag=53):
     """Somebody else needs the resources of `worker`, which was leased: give it back (`Unlease`)."""
 
     worker: bytes
+
+
+class Spare(Message, frozen=True, tag=50):
+    """To the process that wrote `segment`, which was freed: its file may be written into again."""
+
+    segment: str
+    size: int
+
+
+class Forget(Message, frozen=True, tag=51):
+    """To the process that wrote `segments`: their files are not in memory any more."""
+
+    segments: list[str]
+
+
+ServerMessage = Union[  # noqa: UP007
+    Reply,
+    Answer,
+    Execute,
+    Interrupt,
+    Recall,
+    Exit,
+    Events,
+    StreamState,
+    Consume,
+    Spare,
+    Forget,
+    Route,
+    Unroute,
+]
 
 
 # --- caller and worker, without the runtime ----------------------------------------------------------------------
@@ -574,4 +627,3 @@ class Elsewhere(Message, frozen=True, tag=61):
 
 DirectMessage = Hello | Call
 DirectReply = Done | Elsewhere
-ServerMessage = Reply | Answer | Execute | Interrupt | Recall | Exit | Events | StreamState | Consume | Route | Unroute
