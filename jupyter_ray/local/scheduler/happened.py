@@ -83,7 +83,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         if actor.worker is worker and actors.process_lost(step, actor, reason):
             _make_again(step, creation or TaskRecord(actor.spec.creation, actor.creator, actor=actor), actor.restarts)
     else:
-        for task in tasks:
+        for task in reversed(tasks):  # What had not begun goes to the front of the queue, one by one.
             step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
     if client is not None:
         direct.end_leases(step, client)
