@@ -43,11 +43,19 @@ class LocalEngine:
         What this process is.
     end
         Ends the session; None in a worker, whose session is not its own to end.
+    total
+        All resources, in parts, if they are known already.
     """
 
     name = "local"
 
-    def __init__(self, client: Client, process: ProcessContext, end: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        process: ProcessContext,
+        end: Callable[[], None] | None = None,
+        total: Mapping[str, int] | None = None,
+    ) -> None:
         self.client = client
         self.process = process
         self._end = end
@@ -57,7 +65,7 @@ class LocalEngine:
         self.library = Library(client.references.granted_all)
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process.node.hex())
-        self._total: Mapping[str, int] | None = None
+        self._total = total
         refs_module.set_counter(client.references, process.job)
 
     def new_epoch(self) -> None:
