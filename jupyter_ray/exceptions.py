@@ -73,7 +73,7 @@ class RayTaskError(RayError):
 
     def __str__(self) -> str:
         where = f"{self.function_name}() (pid={self.pid}, ip={self.ip}"
-        where += f", actor={self.actor})" if self.actor else ")"
+        where += f", actor_id={self.actor})" if self.actor else ")"
         return f"ray::{where}\n{self.traceback_str.rstrip()}"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -231,6 +231,16 @@ class RayActorError(RayError):
 
 class ActorDiedError(RayActorError):
     """The actor is dead for good."""
+
+    @classmethod
+    def because(cls, reason: str, label: str, actor: str | None, *, init_failed: bool = False) -> ActorDiedError:
+        """Return the error of a call of the dead actor `label` (its class) with the id `actor`.
+
+        `reason` goes on from "The actor is dead because".
+        """
+        whom = f"{label} ({actor})" if actor else label
+        message = f"The actor died before it finished this call: {whom}. The actor is dead because {reason}."
+        return cls(message, actor, init_failed)
 
 
 class ActorUnavailableError(RayActorError):
