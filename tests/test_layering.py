@@ -70,7 +70,7 @@ LOCAL_ORDER = (
     ("local.server",),
 )
 SCHEDULER_ORDER = (
-    ("local.scheduler.ledger",),  # pure accounting; a record holds its allocation
+    ("local.scheduler.ledger", "local.scheduler.room"),  # pure accounting; a record holds its allocation
     (
         "local.scheduler.stimuli",
         "local.scheduler.commands",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +18,7 @@ from jupyter_ray.local.scheduler.core import Scheduler
 from jupyter_ray.local.scheduler.invariants import validate
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
+    MemoryShort,
     RequestExpired,
     Said,
     SegmentsLost,
@@ -30,8 +31,8 @@ from jupyter_ray.local.scheduler.stimuli import (
 
 DRIVER = b"driver----------"
 VALUE = m.Payload(data=b"N.", size=2)
-LARGE = 4_000
-"""Bytes of a value in a file: three fill the store, two lineages its quarter."""
+LARGE = 4 * 1024**2
+"""Bytes of a value in a file: three fill the small store, two lineages its quarter."""
 ERROR = m.Payload(data=b"error", size=5, is_error=True)
 DEMANDS = [{"CPU": 10_000}, {"CPU": 20_000}, {"CPU": 5_000}, {"CPU": 10_000, "GPU": 10_000}, {"GPU": 5_000}, {}]
 
@@ -67,6 +68,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.files: set[str] = set()
         """Segments that were written, and are neither discarded nor lost."""
         self.spilling: list[c.SpillSegment] = []
+        self.spares: set[str] = set()
+        """Files that hold no value."""
+        self.offered: dict[str, bytes] = {}
+        """To whom those were offered."""
+        self.asked: dict[int, tuple[bytes, str]] = {}
+        """Who waits for room, and for which segment."""
+        self.writing: list[tuple[bytes, str]] = []
 
     # --- the outside world ------------------------------------------------------------------------------------
 
@@ -86,6 +94,13 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.workers[command.worker].leaving = True
             elif isinstance(command, c.DiscardSegment):
                 self.files.discard(command.segment)
+            elif isinstance(command, c.KeepSpare):
+                assert command.segment in self.files
+                self.files.discard(command.segment)
+                self.spares.add(command.segment)
+            elif isinstance(command, c.DropSpare):
+                self.spares.remove(command.segment)
+                self.offered.pop(command.segment, None)
             elif isinstance(command, c.SpillSegment):
                 self.spilling.append(command)
             elif isinstance(command, c.Send):
@@ -98,6 +113,15 @@ class SchedulerMachine(RuleBasedStateMachine):
             return  # It was killed while this was on its way.
         grants = self.driver_grants if client == DRIVER else self.workers[client].grants
         counted: list[bytes] = []
+        if isinstance(message, m.Answer) and message.request in self.asked:
+            waiting = self.asked.pop(message.request)
+            if not message.error:
+                self.writing.append(waiting)
+        elif isinstance(message, m.Spare):
+            self.offered[message.segment] = client
+        elif isinstance(message, m.Forget):
+            for segment in message.segments:
+                self.offered.pop(segment, None)
         if isinstance(message, m.Reply):
             counted = [each for value in message.values for each in value.contained]
             if client == DRIVER:
@@ -139,10 +163,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.happen(Said(client, message))
 
     def large(self, contained: list[bytes] | None = None, *, is_error: bool = False) -> m.Payload:
-        self.serial += 1
-        name = f"segment {self.serial}"
+        name = self.new_name([DRIVER, *self.workers][self.serial % (1 + len(self.workers))])
         self.files.add(name)
         return m.Payload(segment=name, layout=[0, LARGE], size=LARGE, contained=contained or [], is_error=is_error)
+
+    def new_name(self, writer: bytes) -> str:
+        self.serial += 1
+        return f"{writer.hex()}-{self.serial}"
 
     def end(self, worker: FakeWorker, done: m.Done) -> None:
         """A worker ends its first task, or gives it back if an argument is not there."""
@@ -167,7 +194,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # --- rules ------------------------------------------------------------------------------------------------
 
-    @initialize(cpus=st.integers(1, 3), gpus=st.integers(0, 2), limit=st.sampled_from([0, 3 * LARGE]))
+    @initialize(cpus=st.integers(1, 3), gpus=st.integers(0, 2), limit=st.sampled_from([0, 3 * LARGE, 16 * LARGE]))
     def bind(self, cpus: int, gpus: int, limit: int) -> None:
         self.happen(ClientJoined(DRIVER))
         resources = {"CPU": cpus * 10_000, **({"GPU": gpus * 10_000} if gpus else {})}
@@ -193,7 +220,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             "max_retries": retries,
             "num_returns": num_returns,
             "segment": self.large().segment if large else "",
-            "segment_size": LARGE // 8 if large else 0,
+            "segment_size": 3 * LARGE // 8 if large else 0,
         }
         self.new_task(DRIVER, spec)
 
@@ -225,10 +252,54 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.say(worker.id, m.Lost(segments, "too many open files", worker.tasks.popleft().task))
 
     @precondition(lambda self: self.spilling)
-    @rule(data=st.data(), failed=st.sampled_from(["", "the disk is full"]))
-    def spilled(self, data: st.DataObject, failed: str) -> None:
-        command = self.spilling.pop(data.draw(st.integers(0, len(self.spilling) - 1)))
-        self.happen(Spilled(command.object, command.segment, failed))
+    @rule(data=st.data(), outcome=st.sampled_from(["moved", "read", "failed", "gone"]))
+    def spilled(self, data: st.DataObject, outcome: Literal["moved", "read", "failed", "gone"]) -> None:
+        segment = self.spilling.pop(data.draw(st.integers(0, len(self.spilling) - 1))).segment
+        if outcome == "gone":
+            if segment not in self.scheduler.state.segments:
+                return self.happen(Spilled(segment, "moved"))
+            self.files.discard(segment)
+            self.happen(SegmentsLost({segment: "it is gone"}))
+        self.happen(Spilled(segment, outcome, "the disk is full"))
+
+    @rule(data=st.data(), size=st.sampled_from([LARGE, 3 * LARGE, 20 * LARGE]))
+    def ask_for_room(self, data: st.DataObject, size: int) -> None:
+        client = data.draw(st.sampled_from([DRIVER, *self.workers]))
+        self.request += 1
+        self.asked[self.request] = (client, self.new_name(client))
+        self.say(client, m.AwaitSpace(self.request, size, self.asked[self.request][1]))
+
+    @precondition(lambda self: self.offered)
+    @rule(data=st.data(), gone=st.booleans())
+    def claim(self, data: st.DataObject, gone: bool) -> None:
+        spare = data.draw(st.sampled_from(sorted(self.offered)))
+        client = self.offered.pop(spare)
+        self.spares.remove(spare)
+        name = "" if gone else self.new_name(client)
+        if name:
+            self.writing.append((client, name))
+        self.say(client, m.Claimed(spare, name, LARGE if name else 0))
+
+    @precondition(lambda self: self.writing)
+    @rule(data=st.data(), fails=st.booleans())
+    def write(self, data: st.DataObject, fails: bool) -> None:
+        client, name = self.writing.pop(data.draw(st.integers(0, len(self.writing) - 1)))
+        if client != DRIVER and client not in self.workers:
+            return
+        if fails:
+            self.say(client, m.Unwritten(name))
+        else:
+            self.files.add(name)
+            self.serial += 1
+            object_id = b"put-------------" + self.serial.to_bytes(8, "big") + b"\0\0\0\0"
+            grants = self.driver_grants if client == DRIVER else self.workers[client].grants
+            grants[object_id] = 1
+            self.say(client, m.Put(object_id, m.Payload(segment=name, layout=[0, LARGE], size=LARGE)))
+
+    @rule()
+    def memory_is_short(self) -> None:
+        self.happen(MemoryShort())
+        assert not self.spares
 
     @rule(restarts=st.integers(0, 1), concurrency=st.integers(1, 2), cpus=st.sampled_from([0, 10_000]))
     def create_actor(self, restarts: int, concurrency: int, cpus: int) -> None:
@@ -399,6 +470,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         state = self.scheduler.state
         specs = [*(task.spec for task in state.tasks.values()), *(kept.spec for kept in state.lineage.values())]
         assert self.files == {*state.segments, *(spec.segment for spec in specs if spec.segment)}
+
+    @invariant()
+    def spares_are_offered(self) -> None:
+        assert self.spares == set(self.scheduler.state.memory.spares) == set(self.offered)
+
+    @invariant()
+    def who_waits_for_room_has_a_reason(self) -> None:
+        """Something moves to disk, or somebody is about to write."""
+        memory = self.scheduler.state.memory
+        assert not memory.waiting or memory.moving or memory.promised
 
     def teardown(self) -> None:
         """Everything that can end does; only what an actor or a blocked GPU task keeps may be waited for."""

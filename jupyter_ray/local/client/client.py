@@ -21,6 +21,7 @@ from jupyter_ray import exceptions
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.local.client import room
 from jupyter_ray.local.client.events import EventStream
 from jupyter_ray.local.client.reading import Reader
 from jupyter_ray.local.client.references import References
@@ -72,7 +73,6 @@ class Client:
         chores: dict[str, tuple[float, Callable[[], None]]] | None = None,
     ) -> None:
         self.store = store
-        store.reserve = lambda size: self.request(lambda number: m.AwaitSpace(number, size))
         self.blocking: Blocking | None = None
         self.before_call: Callable[[], None] = lambda: None
         """In a worker: sends what the task printed, which must come before what the call prints."""
@@ -90,6 +90,7 @@ class Client:
             m.Answer: self._on_answer,
             m.Events: self._on_events,
             m.StreamState: self._on_stream,
+            **room.connect(self, store),
             **(handlers or {}),
         }
         self._house = Housekeeper(
@@ -97,6 +98,7 @@ class Client:
                 "flush": (0.001, lambda: self._channel.flush()),
                 "drops": (0.008, lambda: self.references.flush()),
                 "streams": (0.05, self._close_streams),
+                "spares": (0.001, store.spares.prepare),
                 **(chores or {}),
             }
         )

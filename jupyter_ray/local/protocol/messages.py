@@ -346,10 +346,14 @@ class RemoveGroup(Message, frozen=True, tag=23):
 
 
 class AwaitSpace(Message, frozen=True, tag=24):
-    """The sender wants to write `size` bytes into shared memory; answered by `Answer` when there is room."""
+    """The sender wants to write `size` bytes of `segment`; answered by `Answer` when there is room.
+
+    Its value tells where: True is shared memory, ``"disk"`` the folder of spilled values.
+    """
 
     request: int
     size: int
+    segment: str = ""
 
 
 class Consumed(Message, frozen=True, tag=21):
@@ -374,6 +378,23 @@ class Lost(Message, frozen=True, tag=25):
     segments: list[str]
     reason: str
     task: bytes | None = None
+
+
+class Claimed(Message, frozen=True, tag=26):
+    """The sender has renamed the spare file `spare` to `segment`, and writes `size` bytes into it.
+
+    With `segment` "", there was no such file any more.
+    """
+
+    spare: str
+    segment: str
+    size: int
+
+
+class Unwritten(Message, frozen=True, tag=27):
+    """The sender could not write `segment`, for which there was room."""
+
+    segment: str
 
 
 ClientMessage = Union[  # noqa: UP007 - one name a line reads better
@@ -403,6 +424,8 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     AwaitSpace,
     Leave,
     Lost,
+    Claimed,
+    Unwritten,
 ]
 
 
@@ -514,4 +537,17 @@ class Consume(Message, frozen=True, tag=49):
     index: int
 
 
-ServerMessage = Reply | Answer | Execute | Interrupt | Recall | Exit | Events | StreamState | Consume
+class Spare(Message, frozen=True, tag=50):
+    """To the process that wrote `segment`, which was freed: its file may be written into again."""
+
+    segment: str
+    size: int
+
+
+class Forget(Message, frozen=True, tag=51):
+    """To the process that wrote `segments`: their files are not in memory any more."""
+
+    segments: list[str]
+
+
+ServerMessage = Reply | Answer | Execute | Interrupt | Recall | Exit | Events | StreamState | Consume | Spare | Forget

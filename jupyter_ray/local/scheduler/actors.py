@@ -11,8 +11,7 @@ from collections import deque
 
 from jupyter_ray.events import ActorAlive, ActorCreated, ActorDied, ActorRestarted
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload
-from jupyter_ray.local.scheduler import errors
-from jupyter_ray.local.scheduler.commands import DiscardSegment
+from jupyter_ray.local.scheduler import errors, memory
 from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
 from jupyter_ray.local.scheduler.placement import AHEAD_LIMIT, AHEAD_SECONDS, begin, execute, stop_worker
 from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, TaskRecord, TaskState
@@ -241,7 +240,7 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     unpin(step, creation.dependencies)
     unpin(step, creation.contained)
     if creation.segment:
-        step.commands.append(DiscardSegment(creation.segment, 0))
+        memory.discard(step, creation.segment)
     room_made(step, actor)
     actor.creator.created_actors.discard(actor.id)
     step.events.append(ActorDied(seq=step.number(), at=step.now, actor=actor.id.hex(), reason=reason))

@@ -12,6 +12,7 @@ from jupyter_ray.events import AnyEvent
 from jupyter_ray.local.scheduler import (
     actors,
     deadlock,
+    memory,
     placement,
     requests,
     transitions,
@@ -67,7 +68,7 @@ class Scheduler:
         """Whether something may become due without a stimulus: give `Tick` some ten times a second while it is so."""
         state = self.state
         keep = max(1, state.ledger.total.get(CPU, 0) // PARTS)
-        if sum(map(len, state.idle.values())) > keep:
+        if sum(map(len, state.idle.values())) > keep or memory.due(state):
             return True
         return any(len(worker.tasks) > 1 for queue in state.order for worker in queue.workers)
 

@@ -27,6 +27,7 @@ from jupyter_ray.local.scheduler.records import (
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
+    MemoryShort,
     RequestExpired,
     SegmentsLost,
     Spilled,
@@ -76,6 +77,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         client.connected = False
         for request in list(client.requests):
             requests.abandon(step, client, request)
+        memory.client_gone(step, client.id)
     tasks = list(worker.tasks.values())
     actor = worker.actor
     if actor is not None:
@@ -136,7 +138,11 @@ def _request_expired(step: Step, stimulus: RequestExpired) -> None:
 
 
 def _spilled(step: Step, stimulus: Spilled) -> None:
-    memory.spilled(step, stimulus.object, stimulus.segment, failed=stimulus.failed)
+    memory.spilled(step, stimulus)
+
+
+def _memory_short(step: Step, stimulus: MemoryShort) -> None:
+    memory.short(step)
 
 
 def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
@@ -145,6 +151,7 @@ def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
 
 def _tick(step: Step, stimulus: Tick) -> None:
     placement.tick(step)
+    memory.tick(step)
 
 
 HAPPENED: dict[type, Callable[[Step, Any], None]] = {
@@ -154,5 +161,6 @@ HAPPENED: dict[type, Callable[[Step, Any], None]] = {
     RequestExpired: _request_expired,
     Spilled: _spilled,
     SegmentsLost: _segments_lost,
+    MemoryShort: _memory_short,
     Tick: _tick,
 }

@@ -147,10 +147,19 @@ def _references(state: State) -> None:
 
 def _memory(state: State) -> None:
     memory = state.memory
-    assert memory.used == sum(payload.size for payload in memory.objects.values()), f"{memory!r} miscounts"
-    assert memory.moving_bytes == sum(payload.size for payload in memory.moving.values()), f"{memory!r} miscounts"
-    for object_id in memory.objects:
-        assert object_id in state.objects, f"{object_id.hex()} is in memory, and freed"
+    assert memory.used == sum(memory.here.values()), f"{memory!r} miscounts"
+    assert memory.moving_bytes == sum(memory.moving.values()), f"{memory!r} miscounts"
+    assert memory.spare_bytes == sum(room.size for room in memory.spares.values()), f"{memory!r} miscounts spares"
+    assert memory.promised_bytes == sum(room.size for room in memory.promised.values()), f"{memory!r} miscounts"
+    arguments = {task.spec.segment for task in state.tasks.values()} | {
+        kept.spec.segment for kept in state.lineage.values()
+    }
+    arguments |= {actor.spec.creation.segment for actor in state.actors.values() if actor.state is not ActorState.DEAD}
+    for segment in memory.here:
+        assert segment in state.segments or segment in arguments, f"{segment} is in memory, and freed"
+    for rooms in (memory.spares, memory.promised):
+        for segment, room in rooms.items():
+            assert room.client in state.clients, f"{segment} is kept for {room.client.hex()}, which is gone"
 
 
 def _lineage(state: State) -> None:

@@ -208,7 +208,7 @@ def execute(step: Step, task: TaskRecord) -> None:
         values.append(payload)
         if payload.segment:
             elsewhere = True
-            memory.used(state, dependency)
+            memory.used(state, payload.segment)
         for counted in payload.contained:
             grant(step, client, counted, task)
     for counted in spec.contained:

@@ -12,8 +12,9 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Literal
 
-from jupyter_ray.local.protocol.messages import ActorSpec, AwaitSpace, Payload, TaskSpec
+from jupyter_ray.local.protocol.messages import ActorSpec, Payload, TaskSpec
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
+from jupyter_ray.local.scheduler.room import Memory
 from jupyter_ray.resources import Demand
 
 
@@ -360,26 +361,6 @@ class ReadyClass:
 
     def __repr__(self) -> str:
         return f"<Class depth {-self.rank[0]}, {self.demand}: {len(self.tasks)} ready, on {len(self.workers)} workers>"
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Memory:
-    """What is in shared memory. Bytes; `limit` 0 means none."""
-
-    limit: int = 0
-    used: int = 0
-    objects: dict[bytes, Payload] = dataclasses.field(default_factory=dict)
-    """Values in memory; the least recently used comes first."""
-    moving: dict[str, Payload] = dataclasses.field(default_factory=dict)
-    """Values on their way to disk, by segment."""
-    moving_bytes: int = 0
-    failure: str = ""
-    """Why the last move to disk failed, if it did."""
-    waiting: deque[tuple[ClientRecord, AwaitSpace]] = dataclasses.field(default_factory=deque)
-    """Processes that want to write."""
-
-    def __repr__(self) -> str:
-        return f"<Memory: {self.used:,} of {self.limit:,} bytes, {len(self.waiting)} wait>"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

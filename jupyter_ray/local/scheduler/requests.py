@@ -167,7 +167,7 @@ def reply(step: Step, request: RequestRecord) -> None:
             if payload.is_error:
                 unseen.seen(step, object_id)
             if payload.segment:
-                memory.used(step.state, object_id)
+                memory.used(step.state, payload.segment)
             for counted in payload.contained:
                 grant(step, client, counted, request.task)
     step.send(client, Reply(request.id, ready, values, request.complete))

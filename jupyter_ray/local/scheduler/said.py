@@ -22,7 +22,6 @@ from jupyter_ray.local.scheduler import (
     submission,
     transitions,
 )
-from jupyter_ray.local.scheduler.commands import DiscardSegment
 from jupyter_ray.local.scheduler.ledger import Ledger
 from jupyter_ray.local.scheduler.records import (
     ActorState,
@@ -86,6 +85,8 @@ def _submit(step: Step, client: ClientRecord, message: m.Submit) -> None:
 def _create_actor(step: Step, client: ClientRecord, message: m.CreateActor) -> None:
     spec = message.spec
     existing = actors.find(step, spec.name, spec.namespace) if spec.name else None
+    if existing is not None and spec.creation.segment:
+        memory.discard(step, spec.creation.segment)
     if existing is not None and not spec.get_if_exists:
         text = (
             f"The name {spec.name!r} (namespace={spec.namespace!r}) is already taken by a living actor. Please use a "
@@ -173,6 +174,15 @@ def _await_space(step: Step, client: ClientRecord, message: m.AwaitSpace) -> Non
     memory.ask(step, client, message)
 
 
+def _claimed(step: Step, client: ClientRecord, message: m.Claimed) -> None:
+    memory.claimed(step, client, message)
+
+
+def _unwritten(step: Step, client: ClientRecord, message: m.Unwritten) -> None:
+    if message.segment not in step.state.segments:
+        memory.discard(step, message.segment)
+
+
 def _lost(step: Step, client: ClientRecord, message: m.Lost) -> None:
     """The server has looked at the segments before; what is still known is there for everybody but the sender."""
     task = step.state.tasks.get(message.task) if message.task is not None else None
@@ -232,7 +242,7 @@ def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
     if task is None or task.worker is None or task.worker.id != client.id:
         for payload in message.returns:  # It ended otherwise meanwhile: by `kill`, say.
             if payload.segment:
-                step.commands.append(DiscardSegment(payload.segment, payload.size))
+                memory.discard(step, payload.segment)
         return
     step.agenda.append((task, "done", message))
 
@@ -242,7 +252,7 @@ def _item(step: Step, client: ClientRecord, message: m.Item) -> None:
     if task is not None and task.worker is not None and task.worker.id == client.id:
         streams.item(step, task, message)
     elif message.payload.segment:
-        step.commands.append(DiscardSegment(message.payload.segment, message.payload.size))
+        memory.discard(step, message.payload.segment)
 
 
 def _gave_back(step: Step, client: ClientRecord, message: m.Returned) -> None:
@@ -304,6 +314,8 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Consumed: _consumed,
     m.AwaitSpace: _await_space,
     m.Lost: _lost,
+    m.Claimed: _claimed,
+    m.Unwritten: _unwritten,
     m.CreateGroup: _create_group,
     m.RemoveGroup: _remove_group,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jupyter_ray.events import TaskSubmitted
 from jupyter_ray.local.protocol.messages import Payload, TaskSpec
-from jupyter_ray.local.scheduler import actors, errors, unseen
+from jupyter_ray.local.scheduler import actors, errors, memory, unseen
 from jupyter_ray.local.scheduler.dependencies import expect, grant, pin
 from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, GroupState, State, TaskRecord
 from jupyter_ray.local.scheduler.step import Step
@@ -21,6 +21,8 @@ def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
         task.depth = parent.depth + 1
         parent.children.add(spec.task)
     state.tasks[spec.task] = task
+    if spec.segment:
+        memory.stored(step, spec.segment, spec.segment_size)
     results = returns(spec)
     for object_id in results:
         expect(step, object_id)

@@ -32,12 +32,12 @@ from jupyter_ray.local.scheduler import (
     errors,
     history,
     lineage,
+    memory,
     placement,
     streams,
     submission,
     unseen,
 )
-from jupyter_ray.local.scheduler.commands import DiscardSegment
 from jupyter_ray.local.scheduler.dependencies import seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
 from jupyter_ray.local.scheduler.records import (
@@ -216,7 +216,7 @@ def _end(
         for object_id in returns(spec):
             seal(step, object_id, payload)
     if payload is not None and payload.segment and payload.segment not in state.segments:
-        step.commands.append(DiscardSegment(payload.segment, payload.size))  # It makes nothing that could own it.
+        memory.discard(step, payload.segment)  # It makes nothing that could own it.
     if large or (payload is not None and payload.segment) or task.id in state.lineage:
         unpin(step, lineage.ended(step, task, returns(spec)))
     if state.recovering:
@@ -234,7 +234,7 @@ def _end(
     elif spec.kind == "task":
         _leave_worker(step, task, exiting=exiting)
     if spec.segment and spec.kind != "actor" and spec.task not in state.lineage:
-        step.commands.append(DiscardSegment(spec.segment, 0))
+        memory.discard(step, spec.segment)
     task.state = final
     del state.tasks[task.id]
     history.remember(step, task, error, kind)
