@@ -363,7 +363,7 @@ class Consumed(Message, frozen=True, tag=21):
     index: int
 
 
-class Leave(Message, frozen=True, tag=26):
+class Leave(Message, frozen=True, tag=29):
     """The actor that says this ends by itself when the calls that run have ended: it wants no more."""
 
     reason: str
