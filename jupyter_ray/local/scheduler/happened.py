@@ -89,7 +89,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
             creation.retry_reason = reason
             _make_again(step, creation, actor.restarts)
     else:
-        for task in tasks:
+        for task in reversed(tasks):  # What had not begun goes to the front of the queue, one by one.
             step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
     if client is not None:
         dependencies.drop_all(step, client)

@@ -44,11 +44,12 @@ def named_actors(state: State, _: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def task(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:
-    """Return kind, state and whether a cancel was asked, of a task that has not ended; else None."""
+    """Return kind and state of a task, and whether a cancel was asked; None if it is not remembered."""
     record = state.tasks.get(arguments["task"])
-    if record is None:
-        return None
-    return {"kind": record.spec.kind, "state": record.state.value, "cancelled": record.cancel_asked}
+    if record is not None:
+        return {"kind": record.spec.kind, "state": record.state.value, "cancelled": record.cancel_asked}
+    ended = state.history.get(arguments["task"])
+    return None if ended is None else {"kind": ended.kind, "state": ended.state.value, "cancelled": False}
 
 
 def definition(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:

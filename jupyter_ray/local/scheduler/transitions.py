@@ -294,7 +294,7 @@ def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> Non
     if worker.state is not WorkerState.BUSY:
         return
     if exiting or used_gpu:
-        for other in list(worker.tasks.values()):
+        for other in reversed(list(worker.tasks.values())):
             step.agenda.append((other, "returned", None))
         placement.stop_worker(step, worker, kill=False, reason="it used a GPU" if used_gpu else "its task asked for it")
     else:

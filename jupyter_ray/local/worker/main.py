@@ -30,6 +30,7 @@ from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
+from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.worker import calling, process
 from jupyter_ray.local.worker.actors import AsyncActor, ThreadedActor, method_of
@@ -190,8 +191,17 @@ class Worker:
         self._calls[execute.definition] = self._calls.get(execute.definition, 0) + 1
         if body.max_calls and self._calls[execute.definition] >= body.max_calls:
             self._calls[""] = 1
-        function: Function = self.library.resolve(execute.definition)
+        function: Function = self._load(execute.definition, "The remote function")
         return function
+
+    def _load(self, definition: str, what: str) -> Any:
+        try:
+            return self.library.resolve(definition)
+        except Exception as error:
+            raise RuntimeError(
+                f"{what} failed to import on the worker: {one_line(error)}. A module that it uses may be missing, or "
+                "was found in a folder that is not on sys.path any more."
+            ) from error
 
     def _is_last_call(self, execute: m.Execute) -> bool:
         return "" in self._calls
@@ -232,7 +242,7 @@ class Worker:
 
     def _find_class(self, execute: m.Execute, body: m.Body) -> Function:
         self.library.install(execute.functions)
-        kind = self.library.resolve(execute.definition)
+        kind = self._load(execute.definition, f"The actor with name {self.runner.class_name}")
 
         def construct(*args: Any, **kwargs: Any) -> Any:
             if inspect.iscoroutinefunction(kind.__init__):

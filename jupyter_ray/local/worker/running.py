@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import os
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 
 from jupyter_ray.engine.context import TaskContext, enter_task, leave_task
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.exceptions import ActorDiedError, TaskCancelledError, WorkerCrashedError
+from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
@@ -324,13 +325,17 @@ class Runner:
         if context.cancelled and (execute.kind == "method" or not isinstance(error, Exception)):
             return self._cancelled(execute, context, seconds)
         if isinstance(error, SystemExit):
-            crashed = WorkerCrashedError(f"{context.name} ended its worker: it called sys.exit({error.code!r}).")
-            payload = calling.failure(crashed, context.function, self.store)
-            return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=one_line(crashed))
+            # To end one's process is to crash it, however politely: the runtime may try again (as in Ray).
+            reason = f"it called sys.exit({error.code!r})"
+            payload = calling.plain_failure(WorkerCrashedError.because(context.name, reason))
+            return Done(execute.task, [*values, payload], True, retry=True, exiting=True, seconds=seconds, error=reason)
         line = one_line(error)
         if execute.kind == "actor":
-            text = f"The actor died because of an error raised in its creation task, {context.function}():\n"
-            return self._dead(execute, text + format_remote(error), seconds, line=line, init_failed=True)
+            raised = RayTaskError(
+                f"{self.class_name}.__init__", format_remote(error), pid=os.getpid(), actor=self.describe()
+            )
+            text = f"The actor died because of an error raised in its creation task, {raised}"
+            return self._dead(execute, text, seconds, line=line, init_failed=True)
         try:
             payload = calling.failure(error, context.function, self.store, self.describe())
         except Exception as other:  # The error's own __reduce__ or __str__ fails.
@@ -402,10 +407,10 @@ class Runner:
         actor = self._engine.process.actor
         if actor is None:
             return None
-        try:
-            text = repr(self.instance)
-        except Exception:
-            text = f"<{self.class_name}>"
+        text = f"<{self.class_name}>"
+        if self.instance is not None:
+            with contextlib.suppress(Exception):
+                text = repr(self.instance)
         return f"{actor.hex()}, repr={text:.200}"
 
 
