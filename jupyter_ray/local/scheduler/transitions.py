@@ -40,12 +40,8 @@ from jupyter_ray.local.scheduler import (
 )
 from jupyter_ray.local.scheduler.dependencies import seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
-from jupyter_ray.local.scheduler.records import (
-    ActorRecord,
-    TaskRecord,
-    TaskState,
-    WorkerState,
-)
+from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
+from jupyter_ray.local.scheduler.states import TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import GPU
@@ -136,7 +132,7 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
 def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
     function = step.state.functions.get(task.spec.definition)
     if function is not None and task.spec.kind == "task":
-        function.seconds = seconds if function.seconds is None else 0.8 * function.seconds + 0.2 * seconds
+        function.learn(seconds)
 
 
 def _may_retry(task: TaskRecord) -> bool:

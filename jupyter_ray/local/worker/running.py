@@ -83,9 +83,19 @@ class Runner:
         What is printed.
     interrupts
         Soft cancels, for the main thread.
+    answer
+        Sends the end of a call; with its second argument True, it may wait for others.
     """
 
-    def __init__(self, client: Client, engine: LocalEngine, output: Output, interrupts: Interrupts) -> None:
+    def __init__(
+        self,
+        client: Client,
+        engine: LocalEngine,
+        output: Output,
+        interrupts: Interrupts,
+        answer: Callable[[Done, bool], None],
+    ) -> None:
+        self._answer = answer
         self.client = client
         self._engine = engine
         self._output = output
@@ -388,7 +398,7 @@ class Runner:
         self.contexts.pop(execute.task, None)
         if execute.num_returns == STREAMING:
             self.producers.pop(execute.task, None)
-        self.client.send(done, soon=soon)
+        self._answer(done, soon)
         for payload in done.returns:
             if payload.contained:
                 self.client.references.let_go(payload.contained)
