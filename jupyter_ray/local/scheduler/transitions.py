@@ -282,7 +282,8 @@ def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> Non
             allocation = allocation.ledger.acquire(successor.spec.demand) or Allocation(allocation.ledger, {})
         successor.allocation = allocation
         placement.begin(step, successor)
-        step.place = True
+        if lent or placement.wants_more(worker):
+            step.place = True
         return
     if allocation is not None:
         allocation.release()
