@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines
+from jupyter_ray.local.client.direct import door_of
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import ProtocolError, append
 from jupyter_ray.local.scheduler import commands as c
@@ -211,9 +212,6 @@ class Server:
                     self._dirty[connection] = None
             else:
                 self._do(command)
-        events = scheduler.take_events()
-        if events:
-            self._record(events)
 
     def _do(self, command: c.Command) -> None:
         if isinstance(command, c.DiscardSegment):
@@ -308,6 +306,7 @@ class Server:
 
     def _remove_unsealed(self, worker: bytes) -> None:
         """Remove what a dead worker had begun to write."""
+        door_of(config.session_folder(self.session), worker).unlink(missing_ok=True)
         prefix = worker.hex()
         begun = [
             folder / name
@@ -329,10 +328,12 @@ class Server:
 
     # --- the log of events -----------------------------------------------------------------------------------
 
-    def _record(self, events: list[AnyEvent]) -> None:
+    def _record(self) -> None:
+        """Take what the scheduler has told into the log."""
+        events = self.scheduler.take_events()
         self._log.extend(events)
         self._logged += len(events)
-        if self._subscribers:
+        if events and self._subscribers:
             if not self._log_lines_pending and any(type(event) is LogLines for event in events):
                 self._log_lines_pending = True
             news = self._log_lines_pending or len(self._logs_only) < len(self._subscribers)
@@ -345,6 +346,7 @@ class Server:
         if message.on:
             if message.logs_only:
                 self._logs_only.add(connection)
+            self._record()
             self._subscribers[connection] = self._logged - len(self._log)
             self._publish()
         else:
@@ -357,6 +359,7 @@ class Server:
 
     def _publish(self) -> None:
         """Send each subscriber what it has not had, unless it is behind with reading."""
+        self._record()
         self._log_lines_pending = False
         oldest = self._logged - len(self._log)
         for connection, sent in self._subscribers.items():
@@ -379,6 +382,7 @@ class Server:
 
     def flush(self) -> None:
         """Write what was collected."""
+        self._record()
         if self._log_lines_pending:
             # What a task printed must not arrive after its result.
             self._publish_before_results()
