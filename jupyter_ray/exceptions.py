@@ -250,6 +250,16 @@ class RayActorError(RayError):
 class ActorDiedError(RayActorError):
     """The actor is dead for good."""
 
+    @classmethod
+    def because(cls, reason: str, label: str, actor: str | None, *, init_failed: bool = False) -> ActorDiedError:
+        """Return the error of a call of the dead actor `label` (its class) with the id `actor`.
+
+        `reason` goes on from "The actor is dead because".
+        """
+        whom = f"{label} ({actor})" if actor else label
+        message = f"The actor died before it finished this call: {whom}. The actor is dead because {reason}."
+        return cls(message, actor, init_failed)
+
 
 class ActorUnavailableError(RayActorError):
     """The actor cannot answer now; it is being restarted."""

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequen
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from jupyter_ray.exceptions import GetTimeoutError
-from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, task_of
+from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, current_job, set_job, task_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,14 +47,13 @@ class _Local(threading.local):
 
 _local = _Local()
 _default_counter: Counter | None = None
-_job = JobID.nil()
 
 
 def set_counter(counter: Counter | None, job: bytes | None = None) -> None:
     """Make `counter` the one that references made in this process report to; `job` is the id of its session."""
-    global _default_counter, _job
+    global _default_counter
     _default_counter = counter
-    _job = JobID.nil() if job is None else JobID(job)
+    set_job(job)
 
 
 class Collected:
@@ -176,7 +175,7 @@ class ObjectRef(Generic[T]):
 
     def job_id(self) -> JobID:
         """Return the id of the session that this process is in; nil outside of one."""
-        return _job
+        return current_job()
 
     def future(self) -> concurrent.futures.Future[T]:
         """Return a future of the value. Cancelling it does not cancel the task (as in Ray).
