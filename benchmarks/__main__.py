@@ -1,5 +1,5 @@
-"""``python -m benchmarks``. The functions are elsewhere: other processes must be able to import them."""
+"""``python -m benchmarks``."""
 
-from benchmarks.suite import main
+from benchmarks.cli import main
 
 main()

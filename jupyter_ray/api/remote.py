@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from jupyter_ray import options as tables
-from jupyter_ray.api.actors import ActorClass
+from jupyter_ray.api.actors import ActorClass, make_actor_class
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
@@ -215,7 +215,7 @@ def _make(target: Any, written: Mapping[str, Any]) -> Any:
             f"{target!r} is remote already: apply @ray.remote once, and use .options(...) for other options."
         )
     if inspect.isclass(target):
-        return ActorClass.make(target, written)
+        return make_actor_class(target, written)
     if not callable(target):
         raise TypeError("The @ray.remote decorator must be applied to either a function or a class.")
     inner = _unwrapped(target)

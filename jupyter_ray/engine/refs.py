@@ -11,6 +11,7 @@ from __future__ import annotations
 import abc
 import concurrent.futures
 import contextlib
+import operator
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -220,6 +221,11 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
     def __reduce__(self) -> tuple[Any, ...]:
         _note(self._binary, self._counter)
         return ObjectRef, (self._binary,)
+
+
+binary_of = operator.attrgetter("_binary")
+counter_of = operator.attrgetter("_counter")
+"""For `map`: what the method or attribute of many references is, at the speed of C."""
 
 
 class ActorRef:

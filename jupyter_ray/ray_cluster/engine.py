@@ -323,6 +323,7 @@ class RayEngine:
         process.held = dict(call.terms.held)
         process.gpus = [str(gpu) for gpu in ray.get_gpu_ids()]
         process.actor_handle = call.header.handle
+        process.leave = lambda reason: ray._private.worker.global_worker.core_worker.set_current_actor_should_exit()
         process.group = call.context.group
         process.capture = call.context.capture
 

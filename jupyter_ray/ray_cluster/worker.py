@@ -37,7 +37,7 @@ WORKER = "worker"
 """The address that stands for the connection which a worker has already."""
 
 _binding = threading.Lock()
-_END: Any = object()
+_RAYS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 
 def engine() -> Any:
@@ -142,6 +142,8 @@ class Call:
 
     def returned(self, value: Any) -> Any:
         """Return a value as Ray wants it for `num_returns`."""
+        if self.context.exiting:  # The method caught what exit_actor() raised: it leaves all the same.
+            raise ActorExit(0)
         value = calling.with_inout(value, self.inout)
         number = self.terms.num_returns
         if number in (0, 1):
@@ -162,15 +164,15 @@ class Call:
 
     def failed(self, error: BaseException) -> BaseException:
         """Return what to raise for what the call raised."""
-        if isinstance(error, ActorExit) and self.host is not None:
+        if self.host is not None and (isinstance(error, ActorExit) or self.context.exiting):
             self.engine.observer.flush()
             try:
                 ray.actor.exit_actor()
             except BaseException as leaving:
                 return leaving
         self.error = one_line(error)
-        if not isinstance(error, Exception):
-            return error  # An interrupt, or an exit: Ray knows what they mean.
+        if isinstance(error, _RAYS):
+            return error  # An interrupt, an exit, a cancel: Ray knows what they mean.
         ip = ray._private.worker.global_worker.node_ip_address
         hint = calling.hint_for(error)
         return exceptions.raised(error, self.terms.function, ip, self._describe(), hint)
@@ -268,7 +270,7 @@ def method_of(instance: Any, name: str) -> Callable[..., Any]:
 
 
 def _terminate() -> None:
-    raise ActorExit
+    raise ActorExit(0)
 
 
 class Host:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import Consume, Item, Payload, StreamState, TaskSpec
-from jupyter_ray.local.scheduler import errors
-from jupyter_ray.local.scheduler.commands import DiscardSegment
+from jupyter_ray.local.scheduler import errors, memory
 from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
 from jupyter_ray.local.scheduler.records import TaskRecord
 from jupyter_ray.local.scheduler.step import Step
@@ -32,14 +31,16 @@ def seal_values(step: Step, task: TaskRecord, values: list[Payload]) -> None:
 
 def discard_values(step: Step, values: list[Payload]) -> None:
     """Let the values of an attempt go that is followed by another one."""
-    step.commands += [DiscardSegment(payload.segment, payload.size) for payload in values if payload.segment]
+    for payload in values:
+        if payload.segment:
+            memory.discard(step, payload.segment)
 
 
 def item(step: Step, task: TaskRecord, message: Item) -> None:
     """A stream has one more item."""
     if message.index <= task.items:  # A repetition by another attempt.
         if message.payload.segment:
-            step.commands.append(DiscardSegment(message.payload.segment, message.payload.size))
+            memory.discard(step, message.payload.segment)
         return
     task.items = message.index
     object_id = return_id(task.id, message.index + 1)

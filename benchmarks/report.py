@@ -1,0 +1,135 @@
+"""Tables of results, for the terminal and for RESULTS.md: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.model import Cell, Results, Row, best, geometric_mean, limit_of, ratio
+
+OURS = "jupyter_ray"
+
+
+def number(value: float) -> str:
+    """Three significant digits, without exponents, and thousands apart."""
+    if value >= 100:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    if value >= 1:
+        return f"{value:.2f}"
+    return f"{value:.3g}" if value >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
+def figure(row: Row, cell: Cell | None, spread: bool = True) -> str:
+    """The median and, in brackets, the range; or why there is none."""
+    if cell is None:
+        return "–"
+    if not cell.samples:
+        return cell.problem if cell.problem == "not installed" else "failed"
+    values = cell.values
+    unit = "" if row.unit == "/s" else f" {row.unit}"
+    median = cell.median
+    assert median is not None
+    text = number(median) + unit
+    if spread and len(values) > 1:
+        text += f" ({number(min(values))}–{number(max(values))})"
+    return text
+
+
+def medians(cells: Mapping[str, Cell]) -> dict[str, float]:
+    return {key: cell.median for key, cell in cells.items() if cell.median is not None}
+
+
+def against(row: Row, cells: Mapping[str, Cell], other: str) -> float | None:
+    """Our ratio to another contender's median."""
+    found = medians(cells)
+    return ratio(row, found[OURS], found[other]) if OURS in found and other in found else None
+
+
+def best_peer(row: Row, cells: Mapping[str, Cell]) -> str | None:
+    """Who is the best of the others, the machine itself excepted."""
+    return best(row, {key: value for key, value in medians(cells).items() if key not in (OURS, "limit")})
+
+
+def times(value: float | None) -> str:
+    return "–" if value is None else f"{number(value)}×"
+
+
+def verdict(row: Row, cells: Mapping[str, Cell]) -> str:
+    """Our median as a share of the goal, with a mark."""
+    mine = medians(cells).get(OURS)
+    if row.goal is None or mine is None:
+        return "–"
+    share = ratio(row, mine, row.goal)
+    return f"{'✓' if share >= 1 else '✗'} {number(share)}×"
+
+
+def table(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> list[list[str]]:
+    """Return head and lines: the row, everyone's figure, the bound, our ratios, the goal and how far we are."""
+    keys = [key for key in names if key != "limit" and any(key in results[row.key] for row in rows)]
+    others = [key for key in keys if key != OURS]
+    head = ["row", *(names[key] for key in keys), "limit"]
+    head += ["to Ray", "to the best peer"] if others else []
+    head += ["goal", "reached"]
+    lines = [head]
+    for row in rows:
+        cells = results[row.key]
+        bound = limit_of(row, results)
+        line = [row.name, *(figure(row, cells.get(key)) for key in keys), "–" if bound is None else number(bound)]
+        if others:
+            peer = best_peer(row, cells)
+            to_peer = None if peer is None else against(row, cells, peer)
+            line += [times(against(row, cells, "ray")), "–" if peer is None else f"{times(to_peer)} {names[peer]}"]
+        lines.append([*line, "–" if row.goal is None else number(row.goal), verdict(row, cells)])
+    return lines
+
+
+def summary(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> list[str]:
+    """Sentences on the whole: the mean ratio to Ray, the rows below a goal, the rows where a peer is better."""
+    offered = [(row, results[row.key]) for row in rows]
+    to_ray = [value for row, cells in offered if (value := against(row, cells, "ray")) is not None]
+    mean = geometric_mean(to_ray)
+    said = []
+    if mean is not None:
+        few = sum(value >= 5 for value in to_ray)
+        said.append(
+            f"Geometric mean to Ray: {number(mean)}× over {len(to_ray)} rows; at least 5× in {few} of {len(to_ray)}."
+        )
+    behind = [
+        f"{row.name} ({names[peer]}, {times(value)})"
+        for row, cells in offered
+        if (peer := best_peer(row, cells)) and (value := against(row, cells, peer)) is not None and value < 1
+    ]
+    if any(best_peer(row, cells) for row, cells in offered):
+        said.append(f"Slower than a peer: {'; '.join(behind) or 'nowhere'}.")
+    short = [f"{row.name} ({verdict(row, cells)[2:]})" for row, cells in offered if verdict(row, cells).startswith("✗")]
+    said.append(f"Below the goal: {'; '.join(short) or 'none'}.")
+    return said
+
+
+def problems(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> list[str]:
+    """What failed, and how: a line per contender and problem."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for key, cell in results[row.key].items():
+            if cell.problem and cell.problem != "not installed":
+                found.setdefault((names[key], cell.problem), []).append(row.name)
+    return [f"{name}: {problem} ({'; '.join(where)})" for (name, problem), where in found.items()]
+
+
+def plain(lines: Sequence[Sequence[str]]) -> str:
+    """Lay a table out for the terminal."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in lines
+    )
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Lay a table out for Markdown."""
+    head, *body = ("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    rule = "|---|" + "---:|" * (len(lines[0]) - 1)
+    return "\n".join([head, rule, *body])

@@ -1,0 +1,147 @@
+"""Runs contenders in turn, each in a process of its own, and collects what they measured.
+
+One contender is alive at a time, so that none disturbs another; a round is every contender once, so that a noisy
+moment hits all alike. A contender that hangs is killed with all its processes and started again for the rows that are
+left; a row at which it failed is not tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import processes
+from benchmarks.child import work_of
+from benchmarks.contenders import Contender
+from benchmarks.model import Cell, Results, Row, Sample
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 90.0
+ROW_SECONDS = 25.0
+"""What a row may take beside its measuring time, before its contender counts as stuck."""
+
+Progress = Callable[[str], None]
+
+
+class Stuck(Exception):
+    """A contender did not answer in time, or ended."""
+
+
+class Child:
+    """A contender's process."""
+
+    def __init__(self, contender: Contender, workers: int) -> None:
+        self.mark = uuid.uuid4().hex
+        self._buffer = b""
+        requests, self._requests = os.pipe()
+        self._answers, answers = os.pipe()
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {processes.MARK: self.mark, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
+        command = [sys.executable, "-m", "benchmarks.child", contender.key, str(workers), str(requests), str(answers)]
+        try:
+            self._process = subprocess.Popen(
+                command, pass_fds=(requests, answers), env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr
+            )
+        finally:
+            os.close(requests)
+            os.close(answers)
+
+    def read(self, seconds: float) -> dict[str, Any]:
+        """Return the next answer."""
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
+                raise Stuck(f"no answer within {seconds:.0f} s")
+            data = os.read(self._answers, 65_536)
+            if not data:
+                raise Stuck("its process ended")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def ask(self, row: Row, seconds: float) -> dict[str, Any]:
+        """Let it measure a row."""
+        request = json.dumps({"row": row.key, "seconds": seconds}) + "\n"
+        try:
+            os.write(self._requests, request.encode())
+        except BrokenPipeError:
+            raise Stuck("its process ended") from None
+        return self.read(ROW_SECONDS + 5 * seconds)
+
+    def close(self, patience: float) -> None:
+        """End it, with whatever it started."""
+        os.close(self._requests)
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        processes.end(self.mark)
+        os.close(self._answers)
+
+
+def run(
+    rows: Sequence[Row],
+    contenders: Sequence[Contender],
+    *,
+    rounds: int,
+    seconds: float,
+    workers: int,
+    progress: Progress = lambda line: None,
+    detail: Progress = lambda line: None,
+) -> Results:
+    """Measure every row `rounds` times by every contender that is installed and offers it."""
+    results: Results = {row.key: {} for row in rows}
+    offered = {each.key: [row for row in rows if work_of(row, each)] for each in contenders}
+    for each in contenders:
+        for row in offered[each.key]:
+            results[row.key][each.key] = Cell(problem="" if each.version() is not None else "not installed")
+    for turn in range(rounds):
+        for each in contenders:
+            todo = [row for row in offered[each.key] if not results[row.key][each.key].problem]
+            if todo:
+                start = time.monotonic()
+                _round(each, todo, results, seconds, workers, detail)
+                progress(f"round {turn + 1} of {rounds}: {each.name}, {time.monotonic() - start:.0f} s")
+    return results
+
+
+def _round(
+    contender: Contender, rows: Sequence[Row], results: Results, seconds: float, workers: int, detail: Progress
+) -> None:
+    left = list(rows)
+    while left:
+        child = Child(contender, workers)
+        started = clean = False
+        try:
+            problem = child.read(START_SECONDS).get("problem")
+            if problem:
+                raise Stuck(f"it does not start: {problem}")
+            started = True
+            while left:
+                reply = child.ask(left[0], seconds)
+                detail(f"  {contender.name}: {left[0].key} {reply.get('problem') or reply['value']}")
+                cell = results[left.pop(0).key][contender.key]
+                if "problem" in reply:
+                    cell.problem = reply["problem"]
+                else:
+                    cell.samples.append(Sample(reply["value"], reply["cpu"]))
+            clean = True
+        except Stuck as stuck:
+            # The row is to blame and the next ones may work; but if it does not even start, nothing will.
+            blamed, left = (left[:1], left[1:]) if started else (left, [])
+            detail(f"  {contender.name}: {', '.join(row.key for row in blamed)}: {stuck}")
+            for row in blamed:
+                results[row.key][contender.key].problem = str(stuck)
+        finally:
+            child.close(patience=20.0 if clean else 0.0)
