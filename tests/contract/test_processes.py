@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -45,3 +46,19 @@ def test_nothing_listens_on_the_network(session: str) -> None:
 def test_the_folders_are_private(session: str) -> None:
     for folder in (config.session_folder(session), config.shared_memory_folder(session)):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_titles_of_processes_tell_what_runs(cluster: object) -> None:
+    @ray.remote
+    def title() -> str:
+        return psutil.Process().cmdline()[0]
+
+    @ray.remote
+    class Titled:
+        def title(self) -> str:
+            return psutil.Process().cmdline()[0]
+
+    titled: Any = Titled.remote()  # type: ignore[attr-defined]
+    assert ray.get(title.remote()).startswith("ray::")
+    assert ray.get(title.remote()).endswith("title")
+    assert ray.get(titled.title.remote()) == "ray::Titled.title"

@@ -367,6 +367,7 @@ def _preload() -> None:
 
 
 _preload()
+process.prepare_titles()
 if sys.platform == "linux":
     import ctypes
 

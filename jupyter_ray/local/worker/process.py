@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from setproctitle import setproctitle
+from setproctitle import getproctitle, setproctitle
 
 from jupyter_ray.config import session_folder, shared_memory_folder
 from jupyter_ray.local.engine import environment
@@ -82,6 +82,11 @@ def _no_debugger(*args: Any, **kwargs: Any) -> NoReturn:
 def _expand(text: str, environ: Mapping[str, str]) -> str:
     """Replace ``${NAME}`` by the driver's variable, or by nothing if there is none (as in Ray)."""
     return re.sub(r"\$\{(\w+)\}", lambda found: environ.get(found[1], ""), text)
+
+
+def prepare_titles() -> None:
+    """Find where the title is kept, in the template: it lies before the environment, which workers change."""
+    getproctitle()
 
 
 def title(text: str) -> None:
