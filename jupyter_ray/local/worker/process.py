@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from setproctitle import setproctitle
+from setproctitle import getproctitle, setproctitle
 
 from jupyter_ray.config import session_folder, shared_memory_folder
 from jupyter_ray.local.engine import environment
@@ -27,6 +27,7 @@ from jupyter_ray.local.worker.setup import WorkerSetup
 from jupyter_ray.resources import CPU, PARTS
 
 _PR_SET_PDEATHSIG = 1
+getproctitle()  # In the template: it finds the arguments by the environment, which a worker replaces.
 _THREADS = "OMP_NUM_THREADS"
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 
