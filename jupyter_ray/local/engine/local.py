@@ -347,7 +347,8 @@ class LocalEngine:
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return the row of this machine, with Ray's keys."""
-        return [machine.node_row(self.process.node, self.total_resources(), self.alive)]
+        found = self.client.query("resources")
+        return [machine.node_row(self.process.node, dict(found["total"]), self.alive, started=found["started"])]
 
     def is_cancelled(self, task: bytes) -> bool:
         """Tell whether a cancel was asked for the task."""
