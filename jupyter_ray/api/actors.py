@@ -15,7 +15,7 @@ from jupyter_ray.api.methods import Table, dump_table, load_table, read_table
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import note_definition
+from jupyter_ray.engine.refs import learn_definition, note_definition
 from jupyter_ray.options import ASYNC_CONCURRENCY, ActorOptions
 
 _WHAT = "actors"
@@ -150,9 +150,9 @@ class ActorClass:
 
     def __reduce__(self) -> tuple[Any, ...]:
         definition = self._definition
-        value = None if note_definition(definition) else definition.value
+        value = None if (noted := note_definition(definition)) else definition.value
         key = (definition.id, definition.name, definition.module)
-        return _rebuild, (*key, value, self._parameters, self._dumped, self._written)
+        return _rebuild, (*key, value, self._parameters, self._dumped, self._written, noted)
 
 
 def make_actor_class(value: type, written: Mapping[str, Any]) -> ActorClass:
@@ -179,8 +179,16 @@ _NO_SUBCLASS = (
 
 
 def _rebuild(
-    key: str, name: str, module: str, value: Any, parameters: Parameters, dumped: bytes, written: dict[str, Any]
+    key: str,
+    name: str,
+    module: str,
+    value: Any,
+    parameters: Parameters,
+    dumped: bytes,
+    written: dict[str, Any],
+    noted: int = 0,
 ) -> ActorClass:
+    learn_definition(key, noted)
     known = _known.get(key)
     if known is not None:
         if known._written == written:

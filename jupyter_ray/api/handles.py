@@ -15,7 +15,7 @@ from jupyter_ray import options as tables
 from jupyter_ray.api.methods import Method, Table, load_table
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import leave_actor
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, weak_actor
 from jupyter_ray.exceptions import PendingCallsLimitExceeded
 from jupyter_ray.ids import ActorID
 
@@ -74,7 +74,7 @@ class ActorHandle:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._ray_weak:  # A weak handle stays weak, and pins nothing.
-            return _rebuild_weak, (self._ray_ref.binary(), self._ray_dumped)
+            return _rebuild_weak, (self._ray_ref if self._ray_ref.travels else self._ray_ref.binary(), self._ray_dumped)
         return _rebuild, (self._ray_ref, self._ray_dumped)
 
 
@@ -227,7 +227,7 @@ class _Pending:
 
 def weak_handle(actor: bytes, dumped: bytes) -> ActorHandle:
     """Return a handle that does not keep its actor alive: what `get_actor` and `current_actor` give."""
-    return ActorHandle(ActorRef(actor, weak=True), load_table(dumped), dumped, weak=True)
+    return ActorHandle(weak_actor(actor), load_table(dumped), dumped, weak=True)
 
 
 def current_handle() -> ActorHandle:
@@ -271,7 +271,9 @@ def _rebuild(ref: ActorRef, dumped: bytes) -> ActorHandle:
     return ActorHandle(ref, load_table(dumped), dumped)
 
 
-def _rebuild_weak(actor: bytes, dumped: bytes) -> ActorHandle:
+def _rebuild_weak(actor: bytes | ActorRef, dumped: bytes) -> ActorHandle:
+    if isinstance(actor, ActorRef):
+        return ActorHandle(actor, load_table(dumped), dumped, weak=True)
     return weak_handle(actor, dumped)
 
 

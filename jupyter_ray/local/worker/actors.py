@@ -231,7 +231,7 @@ class _Lane:
     ) -> Done:
         runner = self._runner
         try:
-            function = find(execute, body)
+            context.called = function = find(execute, body)
             there = await runner.fetch_async(execute) if execute.dependencies else {}
             args, kwargs, inout = calling.prepare(execute, body, function, runner.client.store, there)
             del there
