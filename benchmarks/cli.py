@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import quick, report, rows, runner
+from benchmarks import growth, quick, report, rows, runner
 from benchmarks.bounded_by import BOUNDED_BY
 from benchmarks.contenders import CONTENDERS
 from benchmarks.model import Results, Row
@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if options.quick:
         quick.main(facts(), options.update_baseline)
+        return
+    if options.growth is not None:
+        growth.main(options.growth, options.workers, facts(), tell)
         return
     chosen = rows.select(options.rows)
     contenders = [CONTENDERS[key] for key in options.only or CONTENDERS]
@@ -79,6 +82,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a minute: this project against a loop in pure Python")
     parser.add_argument("--update-baseline", action="store_true", help="with --quick: store the ratios")
+    parser.add_argument(
+        "--growth",
+        nargs="*",
+        choices=list(growth.SERIES),
+        help="how cost grows: all series and their pictures, or some",
+    )
     parser.add_argument("--verbose", action="store_true", help="tell each figure when it is there")
     parser.add_argument("--list", action="store_true", help="show the rows and end")
     return parser.parse_args(arguments)

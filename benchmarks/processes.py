@@ -12,12 +12,20 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
 MARK = "JUPYTER_RAY_BENCHMARK"
-ENVIRONMENT = {"SPT_NOENV": "1"}
+ROOT = Path(__file__).resolve().parent.parent
+QUIET = {"SPT_NOENV": "1"}
 """Keeps `setproctitle` from writing titles over the environment."""
+
+
+def environment(mark: str) -> dict[str, str]:
+    """Return the environment of a process that is to be found by the mark, and that can import what is here."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return os.environ | {MARK: mark, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"} | QUIET
 
 
 def marked(mark: str) -> list[psutil.Process]:

@@ -171,17 +171,17 @@ def document(
         "\n".join(f"- {name}: {value}" for name, value in facts.items()),
         f"- versions: {', '.join(f'{names[key]} {version}' for key, version in versions.items())}\n- {how}",
         "## Row by row",
-        "Median of the rounds, and the range in brackets. Units a second where none is given. *limit*: what the machine "
-        "allows, measured in the same run. *to Ray*, *to the best peer*: how many times better this project is. "
-        "*reached*: our figure in that of the goal.",
+        "Median of the rounds, and the range in brackets. Units a second where none is given. *limit*: what the "
+        "machine allows, measured in the same run. *to Ray*, *to the best peer*: how many times better this project "
+        "is. *reached*: our figure in that of the goal.",
         markdown(table(rows, results, names)),
         "\n".join(f"- {line}" for line in summary(rows, results, names)),
         "\n".join(f"- Failed: {line}" for line in problems(rows, results, names)),
         "## What holds back the rows that fall short" if held_back else "",
         "\n".join(held_back),
         "## CPU time",
-        "Microseconds of CPU that a unit costs, of all processes of the contender together: what a busy machine disturbs "
-        "least.",
+        "Microseconds of CPU that a unit costs, of all processes of the contender together: what a busy machine "
+        "disturbs least.",
         markdown(cpu_table(rows, results, names)),
         "## The machine",
         markdown(bounds(rows, results)),

@@ -15,7 +15,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks import processes
@@ -23,7 +22,6 @@ from benchmarks.child import work_of
 from benchmarks.contenders import Contender
 from benchmarks.model import Cell, Results, Row, Sample
 
-ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 90.0
 ROW_SECONDS = 40.0
 """What a row may take beside its measuring time, before its contender counts as stuck."""
@@ -47,9 +45,7 @@ class Child:
         self._buffer = b""
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        environment = os.environ | processes.ENVIRONMENT
-        environment |= {processes.MARK: self.mark, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
+        environment = processes.environment(self.mark)
         command = [sys.executable, "-m", "benchmarks.child", contender.key, str(workers), str(requests), str(answers)]
         try:
             self._process = subprocess.Popen(
