@@ -168,8 +168,13 @@ def document(
     parts = [
         "# Results",
         "Written by `make bench`; [docs/performance.md](../docs/performance.md) says how to read it and how to run it.",
-        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-        f"- versions: {', '.join(f'{names[key]} {version}' for key, version in versions.items())}\n- {how}",
+        "\n".join(
+            [
+                *(f"- {name}: {value}" for name, value in facts.items()),
+                f"- versions: {', '.join(f'{names[key]} {version}' for key, version in versions.items())}",
+                f"- {how}",
+            ]
+        ),
         "## Row by row",
         "Median of the rounds, and the range in brackets. Units a second where none is given. *limit*: what the "
         "machine allows, measured in the same run. *to Ray*, *to the best peer*: how many times better this project "
