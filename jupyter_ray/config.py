@@ -10,7 +10,17 @@ INLINE_LIMIT = 100 * 1024
 """Bytes up to which a value travels in the message; larger ones go to shared memory (Ray's figure)."""
 
 RESERVE_FROM = 1024**2
-"""Bytes from which on a process asks for room before it writes a value: a message costs less than the copy."""
+"""Bytes from which on a process asks for room before it writes a value, and writes it into the file of a freed one if
+there is one: a message costs less than the copy."""
+
+SPARE_SHARE = 4
+"""Files of freed values may take one part in so many of the object store."""
+
+SPARE_SECONDS = 10.0
+"""Seconds after which such a file that nobody wanted is removed."""
+
+PROMISE_SECONDS = 10.0
+"""Seconds for which room is kept free for a process that was going to write: it may have been stopped."""
 
 LINEAGE_LIMIT = 256 * 1024**2
 """Bytes of submissions and their arguments that are kept so that large results can be computed again; of a small object

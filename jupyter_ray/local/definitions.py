@@ -191,15 +191,17 @@ def _by_value(value: Any) -> bool:
 
 
 class _Shipped:
-    __slots__ = ("digest", "epoch", "nested", "reach", "version", "watch")
+    __slots__ = ("digest", "epoch", "key", "nested", "reach", "table", "version", "watch")
 
-    def __init__(self, version: int, digest: bytes, watch: Watch, nested: list[Definition]) -> None:
+    def __init__(self, key: str, version: int, digest: bytes, watch: Watch, nested: list[Definition]) -> None:
+        self.key = key
         self.version = version
         self.digest = digest
         self.watch = watch
         self.nested = nested
         self.epoch: Any = None
         self.reach: list[_Shipped] = []
+        self.table: dict[str, int] = {}
 
 
 class Exporter:
@@ -238,10 +240,20 @@ class Exporter:
         with self._lock:
             self._refresh(definition, (_epoch, context.current_cell()), {})
 
+    def version(self, definition: str) -> int:
+        """Return the version in which this process has shipped a definition; 0 if it has not."""
+        shipped = self._shipped.get(definition)
+        return 0 if shipped is None else shipped.version
+
     def ensure_all(self, definitions: Iterable[Definition]) -> None:
         """As `ensure`, for definitions that a value contains."""
         for definition in definitions:
             self.ensure(definition)
+
+    def versions(self, key: str) -> dict[str, int]:
+        """Return the versions that were shipped last of a definition and of what it refers to; empty if none were."""
+        shipped = self._shipped.get(key)
+        return {} if shipped is None else shipped.table
 
     def _refresh(self, definition: Definition, epoch: Any, done: dict[str, _Shipped]) -> None:
         if definition.value is None or definition.id in done:
@@ -255,6 +267,7 @@ class Exporter:
         reach: dict[int, _Shipped] = {}
         self._reach(shipped, reach)
         shipped.reach = list(reach.values())
+        shipped.table = {each.key: each.version for each in shipped.reach}
         shipped.epoch = epoch
 
     def _reach(self, shipped: _Shipped, reach: dict[int, _Shipped]) -> None:
@@ -281,7 +294,7 @@ class Exporter:
         if old is None or digest != old.digest:
             version = 1 if old is None else old.version + 1
             self._send(Export(definition.id, version, definition.name, blob, serialized.contained))
-        shipped = _Shipped(version, digest, watch, serialized.definitions)
+        shipped = _Shipped(definition.id, version, digest, watch, serialized.definitions)
         self._shipped[definition.id] = shipped
         return shipped
 
@@ -318,16 +331,22 @@ class Library:
         self._lock = threading.RLock()
         self._blobs: dict[str, bytes] = {}
         self._values: dict[str, Any] = {}
+        self._versions: dict[str, int] = {}
 
     def install(self, functions: Iterable[Function]) -> None:
         """Take definitions; a newer version replaces an older one."""
         with self._lock:
             for function in functions:
                 self._blobs[function.definition] = function.blob
+                self._versions[function.definition] = function.version
                 self._values.pop(function.definition, None)
 
     def __contains__(self, definition: str) -> bool:
         return definition in self._blobs
+
+    def version(self, definition: str) -> int:
+        """Return the version of a definition that is here; 0 if none is."""
+        return self._versions.get(definition, 0)
 
     def resolve(self, definition: str) -> Any:
         """Return the function or class.

@@ -18,6 +18,7 @@ from jupyter_ray import config
 from jupyter_ray.engine import registry
 from jupyter_ray.events import TaskRetried
 from jupyter_ray.exceptions import ObjectLostError, ObjectReconstructionFailedError
+from jupyter_ray.local.protocol.names import is_spare
 from jupyter_ray.local.store.segments import SegmentStore
 from tests.contract.helpers import Log, eventually
 
@@ -33,7 +34,8 @@ def folders() -> tuple[Path, Path]:
 
 
 def files() -> list[Path]:
-    return [each for folder in folders() if folder.is_dir() for each in folder.iterdir()]
+    there = [each for folder in folders() if folder.is_dir() for each in folder.iterdir()]
+    return [each for each in there if not is_spare(each.name)]
 
 
 def remove(paths: list[Path]) -> None:

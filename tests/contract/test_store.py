@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import jupyter_ray as ray
 from jupyter_ray import config
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import ObjectStoreFullError
+from jupyter_ray.local.protocol.names import is_spare
 from tests.contract.helpers import eventually
 
 MIB = 1024**2
@@ -29,9 +31,11 @@ def folders() -> tuple[Path, Path]:
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes in a folder whose files may go at any moment."""
+    """Return the bytes of values in a folder whose files may go at any moment."""
     total = 0
     for each in folder.iterdir() if folder.is_dir() else ():
+        if is_spare(each.name):
+            continue
         with contextlib.suppress(FileNotFoundError):
             total += each.stat().st_size
     return total
@@ -75,6 +79,104 @@ def test_many_objects_go_through_a_small_store(start: Callable[..., Any]) -> Non
     del refs
     gc.collect()
     eventually(lambda: size_of(memory) == 0 and size_of(disk) == 0)
+
+
+def inodes(folder: Path) -> set[int]:
+    return {each.stat().st_ino for each in folder.iterdir()}
+
+
+def test_the_files_of_freed_values_are_written_into_again(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    memory, _ = folders()
+
+    @ray.remote
+    def make(fill: int) -> Any:
+        return np.full(4 * MIB, fill, dtype=np.uint8)
+
+    def put(fill: int) -> Any:
+        return ray.put(np.full(4 * MIB, fill, dtype=np.uint8))
+
+    for one in (put, make.remote):
+        seen: set[int] = set()
+        for fill in range(5):
+            ref = one(fill)
+            assert (ray.get(ref) == fill).all()
+            seen |= inodes(memory)
+            del ref
+            eventually(lambda: size_of(memory) == 0)
+        assert len(seen) == (1 if one is put else 2), "the driver's, and the worker's"
+
+
+def test_arguments_by_value_are_written_into_the_same_file(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    memory, _ = folders()
+
+    @ray.remote
+    def first(array: Any) -> int:
+        return int(array[0])
+
+    seen: set[int] = set()
+    for fill in range(5):
+        assert ray.get(first.remote(np.full(4 * MIB, fill, dtype=np.uint8))) == fill
+        seen |= inodes(memory)
+    assert len(seen) == 1
+
+
+def test_what_an_actor_still_reads_is_never_written_over(start: Callable[..., Any]) -> None:
+    start(num_cpus=2)
+
+    class Keeper:
+        def keep(self, array: Any) -> None:
+            self.array = array
+
+        def intact(self, fill: int) -> bool:
+            return bool((self.array == fill).all())
+
+    keeper: Any = ray.remote(Keeper).remote()
+    for fill in range(5):
+        array = np.full(4 * MIB, fill, dtype=np.uint8)
+        ray.get(keeper.keep.remote(array))  # The file is freed, and still read.
+        for other in range(100, 104):
+            assert ray.get(ray.put(np.full(4 * MIB, other, dtype=np.uint8)))[7] == other
+        assert ray.get(keeper.intact.remote(fill))
+    ref = ray.put(np.full(4 * MIB, 7, dtype=np.uint8))
+    mine = ray.get(ref)
+    del ref
+    for other in range(100, 104):
+        ray.get(ray.put(np.full(4 * MIB, other, dtype=np.uint8)))
+    assert (mine == 7).all()
+
+
+def test_what_is_read_stays_in_memory_and_the_rest_makes_room(start: Callable[..., Any]) -> None:
+    start(object_store_memory=64 * MIB)
+    memory, disk = folders()
+    refs = [ray.put(np.full(16 * MIB, number, dtype=np.uint8)) for number in range(3)]
+    held = [ray.get(ref) for ref in refs[:2]]
+    refs += [ray.put(np.full(16 * MIB, number, dtype=np.uint8)) for number in range(3, 6)]
+    in_use = {each.name for each in memory.iterdir()}
+    assert size_of(memory) <= 64 * MIB + 65_536
+    held += [ray.get(ref) for ref in refs[2:]]
+    assert [int(array[-1]) for array in held] == list(range(6))
+    refs.append(ray.put(np.full(60 * MIB, 6, dtype=np.uint8)))  # All of memory is being read: it goes to disk.
+    assert size_of(memory) <= 64 * MIB + 65_536
+    assert in_use & {each.name for each in memory.iterdir()}
+    assert int(ray.get(refs[-1])[-1]) == 6
+    assert [int(array[-1]) for array in held] == list(range(6))
+    del refs, held
+    gc.collect()
+    eventually(lambda: size_of(memory) == 0 and size_of(disk) == 0)
+
+
+def test_many_arrays_are_held_at_once(start: Callable[..., Any]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    start(num_cpus=1)
+    refs = [ray.put(np.full(200_000, number % 251, dtype=np.uint8)) for number in range(300)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 100, hard))
+    try:
+        arrays = ray.get(refs)
+        assert [int(array[0]) for array in arrays] == [number % 251 for number in range(300)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_what_can_never_fit_is_refused_with_what_holds_the_memory(start: Callable[..., Any]) -> None:

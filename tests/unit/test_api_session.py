@@ -132,7 +132,6 @@ FIRST_USES: list[Callable[[], object]] = [
     lambda: ray.get([]),
     lambda: ray.wait([]),
     ray.get_gpu_ids,
-    ray.get_runtime_context,
 ]
 
 
@@ -144,6 +143,16 @@ def test_the_first_use_starts_a_session(use: Callable[[], object], monkeypatch: 
     monkeypatch.delenv("RAY_ENABLE_AUTO_CONNECT")
     use()
     assert ray.is_initialized()
+
+
+def test_the_runtime_context_outside_of_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
+    context = ray.get_runtime_context()
+    with pytest.raises(AssertionError, match="Ray has not been initialized"):
+        context.get_job_id()
+    assert not ray.is_initialized()
+    monkeypatch.delenv("RAY_ENABLE_AUTO_CONNECT")
+    assert ray.get_runtime_context().get_job_id() == context.get_job_id()
 
 
 @pytest.mark.parametrize("use", [ray.nodes, ray.cluster_resources, ray.available_resources, ray.timeline])
@@ -333,11 +342,7 @@ def test_every_name_of_the_face_is_there() -> None:
 
 
 def test_importing_is_cheap() -> None:
-    program = (
-        "import sys, time; t = time.perf_counter(); import jupyter_ray; "
-        "print(time.perf_counter() - t, len([m for m in sys.modules if m.startswith('jupyter_ray')]))"
-    )
-    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout for _ in range(3)]
-    seconds = min(float(run.split()[0]) for run in runs)
-    assert seconds < 0.06, f"{seconds * 1000:.0f} ms"
-    assert int(runs[0].split()[1]) <= 2
+    """What it costs is measured by the benchmarks; here, that it imports next to nothing."""
+    program = "import sys, typing, __future__; before = set(sys.modules); import jupyter_ray; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["jupyter_ray", "jupyter_ray._version"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +18,7 @@ from jupyter_ray.local.scheduler.core import Scheduler
 from jupyter_ray.local.scheduler.invariants import validate
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
+    MemoryShort,
     RequestExpired,
     Said,
     SegmentsLost,
@@ -30,8 +31,8 @@ from jupyter_ray.local.scheduler.stimuli import (
 
 DRIVER = b"driver----------"
 VALUE = m.Payload(data=b"N.", size=2)
-LARGE = 4_000
-"""Bytes of a value in a file: three fill the store, two lineages its quarter."""
+LARGE = 4 * 1024**2
+"""Bytes of a value in a file: three fill the small store, two lineages its quarter."""
 ERROR = m.Payload(data=b"error", size=5, is_error=True)
 DEMANDS = [{"CPU": 10_000}, {"CPU": 20_000}, {"CPU": 5_000}, {"CPU": 10_000, "GPU": 10_000}, {"GPU": 5_000}, {}]
 
@@ -67,6 +68,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.files: set[str] = set()
         """Segments that were written, and are neither discarded nor lost."""
         self.spilling: list[c.SpillSegment] = []
+        self.routes: list[m.Route] = []
+        """That the driver may use."""
+        self.spares: set[str] = set()
+        """Files that hold no value."""
+        self.offered: dict[str, bytes] = {}
+        """To whom those were offered."""
+        self.asked: dict[int, tuple[bytes, str]] = {}
+        """Who waits for room, and for which segment."""
+        self.writing: list[tuple[bytes, str]] = []
 
     # --- the outside world ------------------------------------------------------------------------------------
 
@@ -86,6 +96,13 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.workers[command.worker].leaving = True
             elif isinstance(command, c.DiscardSegment):
                 self.files.discard(command.segment)
+            elif isinstance(command, c.KeepSpare):
+                assert command.segment in self.files
+                self.files.discard(command.segment)
+                self.spares.add(command.segment)
+            elif isinstance(command, c.DropSpare):
+                self.spares.remove(command.segment)
+                self.offered.pop(command.segment, None)
             elif isinstance(command, c.SpillSegment):
                 self.spilling.append(command)
             elif isinstance(command, c.Send):
@@ -98,6 +115,15 @@ class SchedulerMachine(RuleBasedStateMachine):
             return  # It was killed while this was on its way.
         grants = self.driver_grants if client == DRIVER else self.workers[client].grants
         counted: list[bytes] = []
+        if isinstance(message, m.Answer) and message.request in self.asked:
+            waiting = self.asked.pop(message.request)
+            if not message.error:
+                self.writing.append(waiting)
+        elif isinstance(message, m.Spare):
+            self.offered[message.segment] = client
+        elif isinstance(message, m.Forget):
+            for segment in message.segments:
+                self.offered.pop(segment, None)
         if isinstance(message, m.Reply):
             counted = [each for value in message.values for each in value.contained]
             if client == DRIVER:
@@ -108,6 +134,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 worker = self.workers[client]
                 if worker.blocked == message.request:  # Else it gave up waiting while the answer was on its way.
                     worker.blocked = None
+        elif isinstance(message, m.Route):
+            self.routes.append(message)
         elif isinstance(message, m.Execute):
             counted = [*message.contained, *(each for value in message.values for each in value.contained)]
             worker = self.workers[client]
@@ -139,10 +167,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.happen(Said(client, message))
 
     def large(self, contained: list[bytes] | None = None, *, is_error: bool = False) -> m.Payload:
-        self.serial += 1
-        name = f"segment {self.serial}"
+        name = self.new_name([DRIVER, *self.workers][self.serial % (1 + len(self.workers))])
         self.files.add(name)
         return m.Payload(segment=name, layout=[0, LARGE], size=LARGE, contained=contained or [], is_error=is_error)
+
+    def new_name(self, writer: bytes) -> str:
+        self.serial += 1
+        return f"{writer.hex()}-{self.serial}"
 
     def end(self, worker: FakeWorker, done: m.Done) -> None:
         """A worker ends its first task, or gives it back if an argument is not there."""
@@ -167,7 +198,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # --- rules ------------------------------------------------------------------------------------------------
 
-    @initialize(cpus=st.integers(1, 3), gpus=st.integers(0, 2), limit=st.sampled_from([0, 3 * LARGE]))
+    @initialize(cpus=st.integers(1, 3), gpus=st.integers(0, 2), limit=st.sampled_from([0, 3 * LARGE, 16 * LARGE]))
     def bind(self, cpus: int, gpus: int, limit: int) -> None:
         self.happen(ClientJoined(DRIVER))
         resources = {"CPU": cpus * 10_000, **({"GPU": gpus * 10_000} if gpus else {})}
@@ -193,7 +224,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             "max_retries": retries,
             "num_returns": num_returns,
             "segment": self.large().segment if large else "",
-            "segment_size": LARGE // 8 if large else 0,
+            "segment_size": 3 * LARGE // 8 if large else 0,
         }
         self.new_task(DRIVER, spec)
 
@@ -225,10 +256,54 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.say(worker.id, m.Lost(segments, "too many open files", worker.tasks.popleft().task))
 
     @precondition(lambda self: self.spilling)
-    @rule(data=st.data(), failed=st.sampled_from(["", "the disk is full"]))
-    def spilled(self, data: st.DataObject, failed: str) -> None:
-        command = self.spilling.pop(data.draw(st.integers(0, len(self.spilling) - 1)))
-        self.happen(Spilled(command.object, command.segment, failed))
+    @rule(data=st.data(), outcome=st.sampled_from(["moved", "read", "failed", "gone"]))
+    def spilled(self, data: st.DataObject, outcome: Literal["moved", "read", "failed", "gone"]) -> None:
+        segment = self.spilling.pop(data.draw(st.integers(0, len(self.spilling) - 1))).segment
+        if outcome == "gone":
+            if segment not in self.scheduler.state.segments:
+                return self.happen(Spilled(segment, "moved"))
+            self.files.discard(segment)
+            self.happen(SegmentsLost({segment: "it is gone"}))
+        self.happen(Spilled(segment, outcome, "the disk is full"))
+
+    @rule(data=st.data(), size=st.sampled_from([LARGE, 3 * LARGE, 20 * LARGE]))
+    def ask_for_room(self, data: st.DataObject, size: int) -> None:
+        client = data.draw(st.sampled_from([DRIVER, *self.workers]))
+        self.request += 1
+        self.asked[self.request] = (client, self.new_name(client))
+        self.say(client, m.AwaitSpace(self.request, size, self.asked[self.request][1]))
+
+    @precondition(lambda self: self.offered)
+    @rule(data=st.data(), gone=st.booleans())
+    def claim(self, data: st.DataObject, gone: bool) -> None:
+        spare = data.draw(st.sampled_from(sorted(self.offered)))
+        client = self.offered.pop(spare)
+        self.spares.remove(spare)
+        name = "" if gone else self.new_name(client)
+        if name:
+            self.writing.append((client, name))
+        self.say(client, m.Claimed(spare, name, LARGE if name else 0))
+
+    @precondition(lambda self: self.writing)
+    @rule(data=st.data(), fails=st.booleans())
+    def write(self, data: st.DataObject, fails: bool) -> None:
+        client, name = self.writing.pop(data.draw(st.integers(0, len(self.writing) - 1)))
+        if client != DRIVER and client not in self.workers:
+            return
+        if fails:
+            self.say(client, m.Unwritten(name))
+        else:
+            self.files.add(name)
+            self.serial += 1
+            object_id = b"put-------------" + self.serial.to_bytes(8, "big") + b"\0\0\0\0"
+            grants = self.driver_grants if client == DRIVER else self.workers[client].grants
+            grants[object_id] = 1
+            self.say(client, m.Put(object_id, m.Payload(segment=name, layout=[0, LARGE], size=LARGE)))
+
+    @rule()
+    def memory_is_short(self) -> None:
+        self.happen(MemoryShort())
+        assert not self.spares
 
     @rule(restarts=st.integers(0, 1), concurrency=st.integers(1, 2), cpus=st.sampled_from([0, 10_000]))
     def create_actor(self, restarts: int, concurrency: int, cpus: int) -> None:
@@ -257,7 +332,75 @@ class SchedulerMachine(RuleBasedStateMachine):
         held = [each for each in self.driver_grants if len(each) == 28]
         deps = data.draw(st.lists(st.sampled_from(held), max_size=1)) if held else []
         spec = {"kind": "method", "actor": actor, "dependencies": deps, "contained": [actor], "max_retries": retries}
+        self.forget_route(spec)
         self.new_task(DRIVER, spec)
+
+    @rule(demand=st.sampled_from([{"CPU": 10_000}, {}]), actor=st.booleans(), data=st.data())
+    def call_by_turns(self, demand: dict[str, int], actor: bool, data: st.DataObject) -> None:
+        """A program that waits for each call is shown the way to the worker."""
+        spec: dict[str, Any] = {"definition": "quick", "demand": demand}
+        if actor:
+            self.create_actor(data.draw(st.integers(0, 1)), 1, 0)
+            spec = {"kind": "method", "actor": self.actors[-1]}
+            self.workers_join(len(self.starting))
+            for worker in [w for w in self.workers.values() if w.tasks and w.tasks[0].actor == self.actors[-1]]:
+                self.end(worker, m.Done(worker.tasks[0].task, []))
+        self.say(DRIVER, m.Export("quick", 1, "quick", b""))
+        for _ in range(4):
+            self.forget_route(spec)
+            task = self.new_task(DRIVER, spec)
+            self.request += 1
+            self.driver_requests.add(self.request)
+            self.say(DRIVER, m.Get(self.request, [return_id(task, 1)]))
+            self.workers_join(len(self.starting))
+            holder = [w for w in self.workers.values() if w.tasks and w.tasks[0].task == task and w.blocked is None]
+            if not holder:
+                return
+            self.end(holder[0], m.Done(task, [VALUE], seconds=0.0001))
+
+    def forget_route(self, spec: dict[str, Any]) -> None:
+        """Who calls an actor the usual way may not overtake that."""
+        self.routes = [route for route in self.routes if route.actor is None or route.actor != spec.get("actor")]
+
+    @precondition(lambda self: self.routes)
+    @rule(data=st.data(), how=st.sampled_from(["quick", "quick", "lasts", "told first", "told later", "back"]))
+    def use_route(self, data: st.DataObject, how: str) -> None:
+        route = data.draw(st.sampled_from(self.routes))
+        if how == "back" and route.actor is None:
+            self.routes.remove(route)
+            self.say(DRIVER, m.Unlease(route.worker))
+            return
+        self.serial += 1
+        task = DRIVER + self.serial.to_bytes(8, "big")
+        self.driver_grants[return_id(task, 1)] = 1
+        self.objects.append(return_id(task, 1))
+        method = route.actor is not None
+        spec = m.TaskSpec(
+            task=task,
+            kind="method" if method else "task",
+            name="f",
+            body=b"",
+            definition="" if method else "quick",
+            demand={} if method else route.demand,
+            actor=route.actor,
+        )
+        if how in ("quick", "back"):
+            self.say(DRIVER, m.Ran(spec, route.worker, m.Done(task, [VALUE], seconds=0.0001)))
+            return
+        self.routes.remove(route)
+        worker = self.workers.get(route.worker)
+        if worker is not None:
+            worker.tasks.append(
+                m.Execute(task, spec.kind, "f", b"", spec.definition, [], 1, held=spec.demand, actor=spec.actor)
+            )
+        if worker is not None and how == "told first":
+            self.say(worker.id, m.Submit(spec, worker.id, DRIVER))
+        if how != "told later":
+            self.say(DRIVER, m.Submit(spec, route.worker))
+            return
+        self.say(DRIVER, m.Submit(spec, route.worker))
+        if route.worker in self.workers:
+            self.say(route.worker, m.Submit(spec, route.worker, DRIVER))
 
     @precondition(lambda self: self.driver_grants)
     @rule(data=st.data())
@@ -400,10 +543,23 @@ class SchedulerMachine(RuleBasedStateMachine):
         specs = [*(task.spec for task in state.tasks.values()), *(kept.spec for kept in state.lineage.values())]
         assert self.files == {*state.segments, *(spec.segment for spec in specs if spec.segment)}
 
+    @invariant()
+    def spares_are_offered(self) -> None:
+        assert self.spares == set(self.scheduler.state.memory.spares) == set(self.offered)
+
+    @invariant()
+    def who_waits_for_room_has_a_reason(self) -> None:
+        """Something moves to disk, or somebody is about to write."""
+        memory = self.scheduler.state.memory
+        assert not memory.waiting or memory.moving or memory.promised
+
     def teardown(self) -> None:
         """Everything that can end does; only what an actor or a blocked GPU task keeps may be waited for."""
         for counted in list(self.driver_grants):
             self.say(DRIVER, m.Drop([(counted, self.driver_grants.pop(counted))]))
+        for route in self.routes:
+            if route.actor is None:
+                self.say(DRIVER, m.Unlease(route.worker))
         for _ in range(400):
             self.workers_join(len(self.starting))
             ready = [w for w in self.workers.values() if w.blocked is None and (w.tasks or w.leaving)]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jupyter_ray.exceptions import ObjectStoreFullError
+from jupyter_ray.local.protocol import names
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.store import payloads, segments
 from jupyter_ray.local.store.segments import SegmentStore
@@ -26,7 +27,7 @@ def store(tmp_path: Path) -> SegmentStore:
 def test_parts_are_aligned_and_come_back(store: SegmentStore) -> None:
     parts = [b"a" * 10, b"b" * 100, b"", b"c" * 64]
     name, layout, size = store.write(parts)
-    assert name.startswith(segments.prefix(CLIENT))
+    assert name.startswith(names.prefix(CLIENT))
     assert all(start % segments.ALIGNMENT == 0 for start in layout[::2])
     view = store.open(name)
     assert view.readonly

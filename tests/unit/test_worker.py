@@ -168,9 +168,9 @@ def test_it_runs_tasks(worker: Worker) -> None:
     assert worker.done(worker.execute(lambda: None, num_returns=0)).returns == []
 
 
-@pytest.mark.parametrize("result", [(1,), (1, 2, 3), 5])
-def test_the_number_of_values_is_checked(worker: Worker, result: Any) -> None:
-    with pytest.raises(ValueError, match="num_returns=2"):
+@pytest.mark.parametrize(("result", "error"), [((1,), ValueError), ((1, 2, 3), ValueError), (5, TypeError)])
+def test_the_number_of_values_is_checked(worker: Worker, result: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="num_returns=2"):
         worker.value(lambda: result, num_returns=2)
 
 
@@ -463,7 +463,9 @@ def test_a_constructor_that_raises(worker: Worker) -> None:
 @pytest.mark.parametrize("method", ["leave", "__ray_terminate__"])
 def test_an_actor_leaves(worker: Worker, method: str) -> None:
     worker.become(Counter)
-    done = worker.done(worker.execute(method))
+    call = worker.execute(method)
+    assert worker.runtime.expect(m.Leave).reason
+    done = worker.done(call)
     assert done.exiting
     with pytest.raises(exceptions.ActorDiedError):
         worker.unpack(done)

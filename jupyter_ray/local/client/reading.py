@@ -10,6 +10,7 @@ Owner: any thread; callbacks run in the callback thread.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -18,7 +19,6 @@ from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemEr
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.requests import Response
 from jupyter_ray.local.protocol import messages as m
-from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.store.payloads import unpack, unpack_error
 from jupyter_ray.local.store.segments import SegmentStore, Unreadable
 
@@ -93,7 +93,7 @@ class Reader:
                     late = sum(object_id not in found for object_id in missing)
                     if not reply.complete:
                         raise GetTimeoutError(
-                            f"Get timed out: {late} of {len(missing)} objects were not ready within {timeout} seconds."
+                            f"Get timed out: some object(s) not ready ({late} of {len(missing)} within {timeout} s)."
                         )
                     if late:  # They were there, and were lost before the last one came.
                         continue
@@ -134,7 +134,7 @@ class Reader:
         references = self._client.references
         known, payloads = references.ready, references.payloads
         deadline = None if timeout is None else time.monotonic() + timeout
-        ready = [object_id for object_id in ids if object_id in known or object_id in payloads]
+        ready = list(itertools.islice((each for each in ids if each in known or each in payloads), count))
         while len(ready) < count:
             rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
             reply = self._client.ask(
@@ -195,7 +195,6 @@ class Reader:
                     return
             self.when_ready(object_id, callback, blamed)
             return
-        except Exception as found:
-            error = RaySystemError(f"A value came that cannot be unpickled here: {one_line(found)}")
-            error.__cause__ = found
+        except RaySystemError as found:
+            error = found
         callback(value, error)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from jupyter_ray.config import session_folder
 from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener, NamedActor
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, binary_of, counter_of
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
@@ -43,11 +43,19 @@ class LocalEngine:
         What this process is.
     end
         Ends the session; None in a worker, whose session is not its own to end.
+    total
+        All resources, in parts, if they are known already.
     """
 
     name = "local"
 
-    def __init__(self, client: Client, process: ProcessContext, end: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        process: ProcessContext,
+        end: Callable[[], None] | None = None,
+        total: Mapping[str, int] | None = None,
+    ) -> None:
         self.client = client
         self.process = process
         self._end = end
@@ -57,7 +65,7 @@ class LocalEngine:
         self.library = Library(client.references.granted_all)
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process.node.hex())
-        self._total: Mapping[str, int] | None = None
+        self._total = total
         refs_module.set_counter(client.references, process.job)
 
     def new_epoch(self) -> None:
@@ -91,7 +99,8 @@ class LocalEngine:
             capture=capture,
         )
         spec = self._spec("task", name, body, plan, dependencies, definition=definition.id, group=group, bundle=bundle)
-        return self._send(spec, plan, options.generator_backpressure)
+        version = self._exporter.version(definition.id) if group is None else 0
+        return self._send(spec, plan, options.generator_backpressure, plan.route_key if version else None, version)
 
     def call(
         self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
@@ -108,17 +117,19 @@ class LocalEngine:
             inout=options.inout,
             backpressure=options.generator_backpressure,
         )
-        self.client.brake(actor._binary)
+        key = actor._binary
+        if key not in self.client.direct:
+            self.client.brake(key)
         spec = self._spec(
             "method",
             name,
             body,
             plan,
             dependencies,
-            actor=actor._binary,
+            actor=key,
             concurrency_group=options.concurrency_group or "",
         )
-        return self._send(spec, plan, options.generator_backpressure)
+        return self._send(spec, plan, options.generator_backpressure, key)
 
     def create_actor(
         self,
@@ -245,7 +256,9 @@ class LocalEngine:
             segment_size=arguments.size if arguments is not None and arguments.segment else 0,
         )
 
-    def _send(self, spec: m.TaskSpec, plan: Plan, backpressure: int) -> Returned:
+    def _send(
+        self, spec: m.TaskSpec, plan: Plan, backpressure: int, route: Hashable = None, version: int = 0
+    ) -> Returned:
         client = self.client
         client.before_call()
         task, number = spec.task, plan.num_returns
@@ -253,9 +266,9 @@ class LocalEngine:
             state = client.open_stream(task)
             client.references.granted(return_id(task, 1))
             generator = ObjectRefGenerator(Stream(state, client, backpressure=backpressure > 0))
-            client.send(m.Submit(spec))
+            client.direct.submit(spec, None, 0)
             return generator
-        client.send(m.Submit(spec))
+        client.direct.submit(spec, route if number == 1 else None, version)
         refs: list[ObjectRef[Any]] = []
         for index in range(1, (1 if number == m.DYNAMIC else number) + 1):
             object_id = return_id(task, index)
@@ -295,12 +308,10 @@ class LocalEngine:
 
     def _ids_of(self, refs: Sequence[ObjectRef[Any]]) -> list[bytes]:
         counter = self.client.references
-        ids = []
-        for ref in refs:
-            if ref._counter is not counter and ref._counter is not None:
-                raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
-            ids.append(ref._binary)
-        return ids
+        if not {counter, None}.issuperset(map(counter_of, refs)):
+            ref = next(ref for ref in refs if ref._counter is not counter and ref._counter is not None)
+            raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
+        return list(map(binary_of, refs))
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel a task; see `Engine.cancel`."""
@@ -315,6 +326,7 @@ class LocalEngine:
     def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
         """End an actor at once; see `Engine.kill`."""
         self.client.send(m.Kill(actor._binary, no_restart), soon=False)
+        self.client.direct.forget(actor._binary)
 
     def get_actor(self, name: str, namespace: str | None) -> NamedActor | None:
         """Find a living actor by its name; see `Engine.get_actor`."""
@@ -390,11 +402,14 @@ class LocalEngine:
         """Return a function or class that was shipped; see `Engine.definition`."""
         with self._fetching:  # The runtime counts what the definition contains at each answer: ask once.
             if key not in self.library:
-                found = self.client.query("definition", definition=key)
-                if found is None:
-                    return None
-                self.library.install([m.Function(key, found["version"], found["blob"])])
-        return self.library.resolve(key)
+                self.fetch(key)
+        return self.library.resolve(key) if key in self.library else None
+
+    def fetch(self, key: str, version: int = 0) -> None:
+        """Get the newest version of a definition, if there is one; wait for `version`, which was shipped for sure."""
+        found = self.client.query("definition", definition=key, version=version)
+        if found is not None:
+            self.library.install([m.Function(key, found["version"], found["blob"])])
 
     def table(
         self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None

@@ -11,12 +11,12 @@ from collections import deque
 
 from jupyter_ray.events import ActorAlive, ActorCreated, ActorDied, ActorRestarted
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload
-from jupyter_ray.local.scheduler import errors
-from jupyter_ray.local.scheduler.commands import DiscardSegment
+from jupyter_ray.local.scheduler import errors, memory
 from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
 from jupyter_ray.local.scheduler.placement import AHEAD_LIMIT, AHEAD_SECONDS, begin, execute, stop_worker
-from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, TaskRecord, TaskState
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
 from jupyter_ray.local.scheduler.requests import room_made
+from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import Demand, amounts
 
@@ -55,6 +55,12 @@ def register(step: Step, client: ClientRecord, spec: ActorSpec) -> ActorRecord:
     return actor
 
 
+def count_call(actor: ActorRecord, task: TaskRecord) -> None:
+    """Note a call that has begun its life."""
+    actor.calls[task.id] = task
+    actor.unfinished[task.client.id] = actor.unfinished.get(task.client.id, 0) + 1
+
+
 def enqueue_call(step: Step, actor: ActorRecord, task: TaskRecord, *, front: bool = False) -> None:
     """Put a call into its caller's queue."""
     queue = actor.queues.get(task.client.id)
@@ -69,11 +75,6 @@ def enqueue_call(step: Step, actor: ActorRecord, task: TaskRecord, *, front: boo
     step.pump[actor] = None
 
 
-def _concurrency(actor: ActorRecord) -> int:
-    spec = actor.spec
-    return spec.max_concurrency + sum(spec.concurrency_groups.values())
-
-
 def _window(actor: ActorRecord) -> int:
     ahead = 0
     if actor.seconds is not None:
@@ -81,7 +82,7 @@ def _window(actor: ActorRecord) -> int:
     if actor.spec.concurrency_groups:
         # The groups fill one by one: a full one must not keep calls of another away.
         ahead = max(ahead, 1000)
-    return _concurrency(actor) + ahead
+    return actor.concurrency + ahead
 
 
 def pump(step: Step, actor: ActorRecord) -> None:
@@ -94,7 +95,7 @@ def pump(step: Step, actor: ActorRecord) -> None:
         return
     if actor.holders <= 0 and not actor.calls and not actor.spec.detached and not actor.leaving:
         if actor.state is ActorState.ALIVE and actor.worker is not None:
-            leave(step, actor, "its last handle is gone")
+            leave(step, actor, "all references to the actor were removed")
             stop_worker(step, actor.worker, kill=False, reason=actor.leaving)
         elif actor.state in (ActorState.PENDING, ActorState.RESTARTING):
             creation = step.state.tasks.get(actor.spec.creation.task)
@@ -116,7 +117,7 @@ def _free_name(step: Step, actor: ActorRecord) -> None:
 
 def _hand_over(step: Step, actor: ActorRecord) -> None:
     window = _window(actor)
-    concurrency = _concurrency(actor)
+    concurrency = actor.concurrency
     queues = actor.queues
     skipped = 0
     while queues and skipped < len(queues) and len(actor.handed) < window:
@@ -157,7 +158,7 @@ def call_ended(step: Step, actor: ActorRecord, task: TaskRecord, seconds: float 
     else:
         actor.unfinished.pop(caller, None)
     if seconds is not None:
-        actor.seconds = seconds if actor.seconds is None else 0.8 * actor.seconds + 0.2 * seconds
+        actor.learn(seconds)
     call_off(step, actor, task)
     if actor.room:
         room_made(step, actor)
@@ -170,7 +171,7 @@ def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
         del actor.handed[task.id]
         if task.worker is not None:
             task.worker.tasks.pop(task.id, None)
-        if was_running and len(actor.handed) >= _concurrency(actor):
+        if was_running and len(actor.handed) >= actor.concurrency:
             for candidate in actor.handed.values():
                 if candidate.state is TaskState.ASSIGNED:
                     begin(step, candidate)
@@ -241,7 +242,7 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     unpin(step, creation.dependencies)
     unpin(step, creation.contained)
     if creation.segment:
-        step.commands.append(DiscardSegment(creation.segment, 0))
+        memory.discard(step, creation.segment)
     room_made(step, actor)
     actor.creator.created_actors.discard(actor.id)
     step.events.append(ActorDied(seq=step.number(), at=step.now, actor=actor.id.hex(), reason=reason))
@@ -259,7 +260,7 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
         died(step, actor, actor.leaving)
         return False
     if spec.max_restarts >= 0 and actor.restarts >= spec.max_restarts:
-        died(step, actor, reason)
+        died(step, actor, f"its worker process has died: {reason}")
         return False
     actor.restarts += 1
     actor.state = ActorState.RESTARTING
@@ -272,6 +273,9 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
     unavailable = errors.actor_unavailable(actor.id, actor.label, reason)
     for task in reversed(list(actor.handed.values())):
         step.agenda.append((task, "actor_lost", unavailable))
+    for task in list(actor.calls.values()):
+        if task.state is TaskState.READY:
+            step.agenda.append((task, "actor_lost", unavailable))
     actor.handed.clear()
     if worker is not None:
         worker.tasks.clear()

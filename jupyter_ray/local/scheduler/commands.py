@@ -38,17 +38,27 @@ class SetTimer(msgspec.Struct, frozen=True):
 
 
 class DiscardSegment(msgspec.Struct, frozen=True):
-    """A shared-memory file is not needed any more."""
+    """The file of a segment is not needed any more, in memory or on disk."""
 
     segment: str
-    size: int
+
+
+class KeepSpare(msgspec.Struct, frozen=True):
+    """Give the file of a freed segment the name of a spare one."""
+
+    segment: str
+
+
+class DropSpare(msgspec.Struct, frozen=True):
+    """Remove a spare file."""
+
+    segment: str
 
 
 class SpillSegment(msgspec.Struct, frozen=True):
     """Move a shared-memory file to disk; `Spilled` follows."""
 
-    object: bytes
     segment: str
 
 
-Command = Send | StartWorker | StopWorker | SetTimer | DiscardSegment | SpillSegment
+Command = Send | StartWorker | StopWorker | SetTimer | DiscardSegment | KeepSpare | DropSpare | SpillSegment

@@ -12,6 +12,8 @@ from jupyter_ray.events import AnyEvent
 from jupyter_ray.local.scheduler import (
     actors,
     deadlock,
+    direct,
+    memory,
     placement,
     requests,
     transitions,
@@ -35,12 +37,14 @@ class Scheduler:
 
     def __init__(self, pid: int = 0) -> None:
         self.state = State(pid=pid)
-        self._seq = 0
-        self._events: list[AnyEvent] = []
+        self._step = Step(self.state)
+        """Used for all, since making one costs as much as a transition; what it leaves to be done is done each time."""
 
     def handle(self, stimulus: Stimulus, now: float) -> list[Command]:
         """Take one stimulus at the time `now` (Unix seconds) and return what is to be done, in order."""
-        step = Step(self.state, now, self._seq)
+        step = self._step
+        step.now = now
+        step.commands = []
         if type(stimulus) is Said:
             client = self.state.clients.get(stimulus.client)
             if client is not None:
@@ -48,13 +52,12 @@ class Scheduler:
         else:
             HAPPENED[type(stimulus)](step, stimulus)
         _settle(step)
-        self._seq = step.seq
-        self._events += step.events
         return step.commands
 
     def take_events(self) -> list[AnyEvent]:
         """Return the events since the last time, in order."""
-        events, self._events = self._events, []
+        step = self._step
+        events, step.events = step.events, []
         return events
 
     @property
@@ -67,7 +70,7 @@ class Scheduler:
         """Whether something may become due without a stimulus: give `Tick` some ten times a second while it is so."""
         state = self.state
         keep = max(1, state.ledger.total.get(CPU, 0) // PARTS)
-        if sum(map(len, state.idle.values())) > keep:
+        if sum(map(len, state.idle.values())) > keep or memory.due(state):
             return True
         return any(len(worker.tasks) > 1 for queue in state.order for worker in queue.workers)
 
@@ -82,6 +85,10 @@ def _settle(step: Step) -> None:
             transitions.apply(step, task, stimulus, detail)
         elif step.answers:
             requests.reply(step, step.answers.pop(0))
+        elif step.offers:
+            request = step.offers.pop()
+            assert request.call is not None
+            direct.offer(step, request.client, request.call)
         elif step.pump:
             actor = next(iter(step.pump))
             del step.pump[actor]
@@ -89,6 +96,8 @@ def _settle(step: Step) -> None:
         elif step.place:
             step.place = False
             placement.place(step)
+            if step.state.leases:
+                direct.recall(step)
         elif step.suspect:
             step.suspect = False
             refused = deadlock.break_deadlock(step.state)

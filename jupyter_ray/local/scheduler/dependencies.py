@@ -13,15 +13,8 @@ from jupyter_ray.events import HandleDropped, HandlePassed, HolderKind, ObjectFr
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import lineage, memory, unseen
-from jupyter_ray.local.scheduler.commands import DiscardSegment
-from jupyter_ray.local.scheduler.records import (
-    ActorRecord,
-    ClientRecord,
-    ObjectRecord,
-    RequestRecord,
-    TaskRecord,
-    TaskState,
-)
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
 
 
@@ -136,22 +129,18 @@ def free_if_unused(step: Step, record: ObjectRecord) -> None:
 def discard(step: Step, payload: Payload, object_id: bytes) -> None:
     """Let a value go for good."""
     if payload.segment:
-        _leave_segment(step, payload, object_id)
+        _leave_segment(step, payload.segment, object_id)
         unpin(step, lineage.freed(step, object_id))
     if payload.contained:
         unpin(step, payload.contained, object_id.hex())
 
 
-def _leave_segment(step: Step, payload: Payload, object_id: bytes) -> None:
-    owners = step.state.segments[payload.segment]
+def _leave_segment(step: Step, segment: str, object_id: bytes, *, damaged: bool = False) -> None:
+    owners = step.state.segments[segment]
     del owners[object_id]
-    counted = object_id in step.state.memory.objects
-    memory.freed(step, object_id)
     if not owners:
-        del step.state.segments[payload.segment]
-        step.commands.append(DiscardSegment(payload.segment, payload.size))
-    elif counted:
-        memory.stored(step, next(iter(owners)), payload)
+        del step.state.segments[segment]
+        memory.discard(step, segment, damaged=damaged)
 
 
 def lose(step: Step, record: ObjectRecord) -> None:
@@ -170,7 +159,7 @@ def lose(step: Step, record: ObjectRecord) -> None:
             named = task.spec.dependencies.count(record.id)
             task.missing += named
             record.dependents += [task] * named
-    _leave_segment(step, payload, record.id)
+    _leave_segment(step, payload.segment, record.id, damaged=True)
     if payload.contained:
         unpin(step, payload.contained, record.id.hex())
 
@@ -185,14 +174,14 @@ def seal(step: Step, object_id: bytes, payload: Payload) -> None:
         record = step.state.objects[object_id] = ObjectRecord(object_id)
     if record.payload is not None:
         if payload.segment and payload.segment not in step.state.segments:
-            step.commands.append(DiscardSegment(payload.segment, payload.size))
+            memory.discard(step, payload.segment)
         return
     record.payload = payload
     record.pending = False
     if payload.segment:
         owners = step.state.segments.setdefault(payload.segment, {})
         if not owners:
-            memory.stored(step, object_id, payload)
+            memory.stored(step, payload.segment, payload.size)
         owners[object_id] = None
     if payload.contained:
         pin(step, payload.contained, object_id.hex())

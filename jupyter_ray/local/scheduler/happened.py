@@ -9,6 +9,7 @@ from jupyter_ray.events import WorkerDied, WorkerStarted
 from jupyter_ray.local.scheduler import (
     actors,
     dependencies,
+    direct,
     history,
     memory,
     placement,
@@ -17,16 +18,12 @@ from jupyter_ray.local.scheduler import (
     streams,
     transitions,
 )
-from jupyter_ray.local.scheduler.records import (
-    ActorState,
-    ClientRecord,
-    TaskRecord,
-    TaskState,
-    WorkerState,
-)
+from jupyter_ray.local.scheduler.records import ClientRecord, TaskRecord
+from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
+    MemoryShort,
     RequestExpired,
     SegmentsLost,
     Spilled,
@@ -76,6 +73,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         client.connected = False
         for request in list(client.requests):
             requests.abandon(step, client, request)
+        memory.client_gone(step, client.id)
     tasks = list(worker.tasks.values())
     actor = worker.actor
     if actor is not None:
@@ -83,11 +81,14 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         if creation is not None and creation.worker is worker:
             worker.tasks.pop(creation.id, None)
         if actor.worker is worker and actors.process_lost(step, actor, reason):
-            _make_again(step, creation or TaskRecord(actor.spec.creation, actor.creator, actor=actor), actor.restarts)
+            creation = creation or TaskRecord(actor.spec.creation, actor.creator, actor=actor, since=step.now)
+            creation.retry_reason = reason
+            _make_again(step, creation, actor.restarts)
     else:
-        for task in tasks:
+        for task in reversed(tasks):  # What had not begun goes to the front of the queue, one by one.
             step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
     if client is not None:
+        direct.end_leases(step, client)
         dependencies.drop_all(step, client)
         if not worker.retired:
             _orphans(step, client)
@@ -120,7 +121,7 @@ def _orphans(step: Step, client: ClientRecord) -> None:
     for actor_id in list(client.created_actors):
         actor = state.actors.get(actor_id)
         if actor is not None and not actor.spec.detached and actor.state is not ActorState.DEAD:
-            reason = "the process that made it is gone"
+            reason = "its owner has died: the process that made it is gone"
             worker = actor.worker
             actors.died(step, actor, reason)
             if worker is not None:
@@ -134,7 +135,11 @@ def _request_expired(step: Step, stimulus: RequestExpired) -> None:
 
 
 def _spilled(step: Step, stimulus: Spilled) -> None:
-    memory.spilled(step, stimulus.object, stimulus.segment, failed=stimulus.failed)
+    memory.spilled(step, stimulus)
+
+
+def _memory_short(step: Step, stimulus: MemoryShort) -> None:
+    memory.short(step)
 
 
 def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
@@ -143,6 +148,7 @@ def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
 
 def _tick(step: Step, stimulus: Tick) -> None:
     placement.tick(step)
+    memory.tick(step)
 
 
 HAPPENED: dict[type, Callable[[Step, Any], None]] = {
@@ -152,5 +158,6 @@ HAPPENED: dict[type, Callable[[Step, Any], None]] = {
     RequestExpired: _request_expired,
     Spilled: _spilled,
     SegmentsLost: _segments_lost,
+    MemoryShort: _memory_short,
     Tick: _tick,
 }

@@ -6,7 +6,8 @@ from collections import Counter
 
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.scheduler.ledger import Ledger
-from jupyter_ray.local.scheduler.records import ActorState, State, TaskState, WorkerState
+from jupyter_ray.local.scheduler.records import State
+from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.transitions import ENDED
 from jupyter_ray.resources import CPU, PARTS
 
@@ -43,6 +44,7 @@ def _ledger(state: State, ledger: Ledger) -> None:
             *(task.allocation for task in state.tasks.values()),
             *(actor.allocation for actor in state.actors.values()),
             *(allocation for group in state.groups.values() for allocation in group.reserved),
+            *(lease.allocation for lease in state.leases.values()),
         ]
         if allocation is not None and allocation.ledger is ledger
     }
@@ -88,8 +90,10 @@ def _workers(state: State) -> None:
     for worker in state.workers.values():
         idle = worker in state.idle.get(worker.env, [])
         assert idle == (worker.state is WorkerState.IDLE), f"{worker!r}: idle list and state differ"
-        if worker.state is WorkerState.IDLE:
-            assert not worker.tasks, f"{worker!r} is idle and has tasks"
+        leased = worker.id in state.leases
+        assert leased == (worker.state is WorkerState.LEASED), f"{worker!r}: leases and state differ"
+        if worker.state is WorkerState.IDLE or leased:
+            assert not worker.tasks, f"{worker!r} is not at work and has tasks"
         if worker.actor is None:
             begun = [task for task in worker.tasks.values() if task.state is not TaskState.ASSIGNED]
             assert len(begun) <= 1, f"{worker!r} runs {len(begun)} tasks at once"
@@ -147,10 +151,19 @@ def _references(state: State) -> None:
 
 def _memory(state: State) -> None:
     memory = state.memory
-    assert memory.used == sum(payload.size for payload in memory.objects.values()), f"{memory!r} miscounts"
-    assert memory.moving_bytes == sum(payload.size for payload in memory.moving.values()), f"{memory!r} miscounts"
-    for object_id in memory.objects:
-        assert object_id in state.objects, f"{object_id.hex()} is in memory, and freed"
+    assert memory.used == sum(memory.here.values()), f"{memory!r} miscounts"
+    assert memory.moving_bytes == sum(memory.moving.values()), f"{memory!r} miscounts"
+    assert memory.spare_bytes == sum(room.size for room in memory.spares.values()), f"{memory!r} miscounts spares"
+    assert memory.promised_bytes == sum(room.size for room in memory.promised.values()), f"{memory!r} miscounts"
+    arguments = {task.spec.segment for task in state.tasks.values()} | {
+        kept.spec.segment for kept in state.lineage.values()
+    }
+    arguments |= {actor.spec.creation.segment for actor in state.actors.values() if actor.state is not ActorState.DEAD}
+    for segment in memory.here:
+        assert segment in state.segments or segment in arguments, f"{segment} is in memory, and freed"
+    for rooms in (memory.spares, memory.promised):
+        for segment, room in rooms.items():
+            assert room.client in state.clients, f"{segment} is kept for {room.client.hex()}, which is gone"
 
 
 def _lineage(state: State) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import STREAMING, TaskSpec
-from jupyter_ray.local.scheduler.commands import DiscardSegment
+from jupyter_ray.local.scheduler import memory
 from jupyter_ray.local.scheduler.records import LineageRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.step import Step
 
@@ -107,7 +107,7 @@ def _drop_unused(step: Step, candidates: list[LineageRecord], *, forced: bool = 
         state.lineage_bytes -= record.size
         unpinned += record.pins
         if record.spec.segment and task not in state.tasks:  # Else the task needs it, and discards it.
-            step.commands.append(DiscardSegment(record.spec.segment, record.spec.segment_size))
+            memory.discard(step, record.spec.segment)
         for parent in record.parents:
             parent.users -= 1
             candidates.append(parent)

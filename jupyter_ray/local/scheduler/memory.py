@@ -1,43 +1,76 @@
-"""Shared memory: what is in it, what goes to disk, and who waits for room.
+"""Shared memory: what is in it, what goes to disk, who waits for room, and which files are written into again.
 
-Rules. What was used least recently goes first; a value that is on disk is read from there, so nothing has to come
-back. A process asks for room before it writes a large value, and is answered when the values in memory, those that
-are just being moved included, leave it.
+Rules. What was used least recently goes first, and nothing that somebody reads: its memory would stay in use. A value
+that is on disk is read from there, so nothing has to come back. A process asks for room before it writes a large
+value, and is answered when there is; what it was promised counts until it has come. Where all values are being read,
+the new one goes to disk itself.
+
+A large file whose value was freed is kept as a spare, for the process that wrote it. Spares count as used, and are the
+first to go. What maps a file keeps its memory: the writer is told when a file that it may have mapped is gone.
 """
 
 from __future__ import annotations
 
+from jupyter_ray.config import PROMISE_SECONDS, RESERVE_FROM, SPARE_SECONDS, SPARE_SHARE
 from jupyter_ray.events import ObjectSpilled
-from jupyter_ray.local.protocol.messages import Answer, AwaitSpace, Payload
-from jupyter_ray.local.scheduler.commands import SpillSegment
+from jupyter_ray.ids import task_of
+from jupyter_ray.local.protocol.messages import Answer, AwaitSpace, Claimed, Forget, Spare
+from jupyter_ray.local.protocol.names import ON_DISK, writer
+from jupyter_ray.local.scheduler.commands import DiscardSegment, DropSpare, KeepSpare, SpillSegment
 from jupyter_ray.local.scheduler.records import ClientRecord, State
+from jupyter_ray.local.scheduler.room import Memory, Room
 from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.local.scheduler.stimuli import Spilled
 
 NAMED = 5
 """An error lists this many of the largest objects."""
+READ_SECONDS = 1.0
+"""A value that somebody was found to read is not looked at again for so long."""
+_SPARES_WITHOUT_LIMIT = 1024**3
 
 
-def stored(step: Step, object_id: bytes, payload: Payload) -> None:
-    """A value came into shared memory."""
+def stored(step: Step, segment: str, size: int) -> None:
+    """A value, or a call's arguments, came in a file."""
     memory = step.state.memory
-    memory.objects[object_id] = payload
-    memory.used += payload.size
-    _make_room(step, 0)
+    _break_promise(memory, segment)
+    if segment not in memory.on_disk:
+        memory.here[segment] = size
+        memory.used += size
+        _make_room(step, 0)
+    if memory.waiting:
+        _answer(step)
 
 
-def used(state: State, object_id: bytes) -> None:
+def used(state: State, segment: str) -> None:
     """A value was handed to somebody: it is the last one to go."""
-    payload = state.memory.objects.pop(object_id, None)
-    if payload is not None:
-        state.memory.objects[object_id] = payload
+    here = state.memory.here
+    size = here.pop(segment, None)
+    if size is not None:
+        here[segment] = size
 
 
-def freed(step: Step, object_id: bytes) -> None:
-    """A value is not needed any more, or was lost."""
+def discard(step: Step, segment: str, *, damaged: bool = False) -> None:
+    """A file is not needed any more, or `damaged`."""
     memory = step.state.memory
-    payload = memory.objects.pop(object_id, None)
-    if payload is not None:
-        memory.used -= payload.size
+    _break_promise(memory, segment)
+    memory.on_disk.discard(segment)
+    memory.read.pop(segment, None)
+    size = memory.here.pop(segment, None)
+    if size is not None:
+        memory.used -= size
+    if segment in memory.moving:
+        memory.unwanted.add(segment)
+    client = step.state.clients.get(writer(segment))
+    if size is not None and client is not None and not damaged and _spare_room(memory, size):
+        memory.mapped.discard(segment)
+        memory.spares[segment] = Room(client.id, size, step.now)
+        memory.spare_bytes += size
+        step.commands.append(KeepSpare(segment))
+        step.send(client, Spare(segment, size))
+    else:
+        step.commands.append(DiscardSegment(segment))
+        _forget(step, segment)
+    if memory.waiting:
         _answer(step)
 
 
@@ -50,69 +83,222 @@ def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
         )
         step.send(client, Answer(message.request, refusal + _remedy(step.state), "ObjectStoreFullError"))
         return
-    memory.waiting.append((client, message))
-    _make_room(step, message.size)
+    memory.waiting.append((client.id, message))
     _answer(step)
 
 
-def spilled(step: Step, object_id: bytes, segment: str, *, failed: str) -> None:
-    """A value is on disk now, or could not be moved there (`failed` says why)."""
-    state, memory = step.state, step.state.memory
-    payload = memory.moving.pop(segment, None)
-    if payload is None:
+def claimed(step: Step, client: ClientRecord, message: Claimed) -> None:
+    """A process writes into a spare file, whose bytes count for the new segment from now on."""
+    memory = step.state.memory
+    _take_spare(memory, message.spare)
+    if message.segment:
+        promise = memory.promised.get(message.segment)
+        _promise(step, client.id, message.segment, message.size - (promise.size if promise is not None else 0))
+        memory.mapped.add(message.segment)
+    if memory.waiting:
+        _answer(step)
+
+
+def spilled(step: Step, stimulus: Spilled) -> None:
+    """A file is on disk now, or could not be moved there."""
+    state, memory, segment = step.state, step.state.memory, stimulus.segment
+    size = memory.moving.pop(segment, None)
+    if size is None:
         return
-    memory.moving_bytes -= payload.size
-    record = state.objects.get(object_id)
-    if not failed:
+    memory.moving_bytes -= size
+    wanted = segment not in memory.unwanted
+    memory.unwanted.discard(segment)
+    if stimulus.outcome == "moved":
         memory.failure = ""
-        event = ObjectSpilled(seq=step.number(), at=step.now, object=object_id.hex(), size=payload.size)
-        step.events.append(event)
-    elif record is not None and record.payload is payload:
-        memory.failure = failed
-        memory.objects = {object_id: payload, **memory.objects}
-        memory.used += payload.size
+        owner = next(iter(state.segments.get(segment, ())), None)
+        if owner is not None:
+            step.events.append(ObjectSpilled(seq=step.number(), at=step.now, object=owner.hex(), size=size))
+        _forget(step, segment)
+    elif wanted and stimulus.outcome == "read":
+        memory.here[segment] = size
+        memory.used += size
+        memory.read[segment] = step.now
+    elif wanted and stimulus.outcome == "failed":
+        memory.failure = stimulus.reason
+        memory.here = {segment: size, **memory.here}
+        memory.used += size
+    if stimulus.outcome == "read":
+        _make_room(step, 0)
     _answer(step)
+
+
+def client_gone(step: Step, client: bytes) -> None:
+    """A process has ended, and with it what it was about to write, and might have written."""
+    memory = step.state.memory
+    for segment in [each for each, room in memory.promised.items() if room.client == client]:
+        _break_promise(memory, segment)
+    for segment in [each for each, room in memory.spares.items() if room.client == client]:
+        _drop_spare(step, segment)
+    _answer(step)
+
+
+def short(step: Step) -> None:
+    """The machine runs out of memory: give back what is kept for convenience."""
+    for segment in list(step.state.memory.spares):
+        _drop_spare(step, segment)
+
+
+def due(state: State) -> bool:
+    """Tell whether `tick` may have something to do."""
+    memory = state.memory
+    return bool(memory.spares or memory.promised or memory.waiting)
+
+
+def tick(step: Step) -> None:
+    """Remove spares that nobody wanted, and count no longer on who was going to write and did not."""
+    memory = step.state.memory
+    for segment in [each for each, room in memory.spares.items() if step.now - room.since > SPARE_SECONDS]:
+        _drop_spare(step, segment)
+    for segment in [each for each, room in memory.promised.items() if step.now - room.since > PROMISE_SECONDS]:
+        _break_promise(memory, segment)
+    if memory.waiting:
+        _answer(step)
+
+
+# --- room ----------------------------------------------------------------------------------------------------------
+
+
+def _excess(memory: Memory, wanted: int) -> int:
+    """Return the bytes that there are too many in memory, with `wanted` more."""
+    return memory.used + memory.moving_bytes + memory.spare_bytes + memory.promised_bytes + wanted - memory.limit
 
 
 def _make_room(step: Step, wanted: int) -> None:
+    """Remove spares, and begin to move values to disk, until `wanted` more bytes have room."""
     memory = step.state.memory
     if not memory.limit:
         return
-    while memory.used + wanted > memory.limit and len(memory.objects) > (0 if wanted else 1):
-        object_id = next(iter(memory.objects))
-        payload = memory.objects.pop(object_id)
-        memory.used -= payload.size
-        memory.moving[payload.segment] = payload
-        memory.moving_bytes += payload.size
-        step.commands.append(SpillSegment(object_id, payload.segment))
+    while memory.spares and _excess(memory, wanted) > 0:
+        _drop_spare(step, next(iter(memory.spares)))
+    excess = _excess(memory, wanted) - memory.moving_bytes
+    chosen: list[str] = []
+    if excess > 0:
+        for segment, size in memory.here.items():
+            if excess <= 0:
+                break
+            if step.now - memory.read.get(segment, 0.0) >= READ_SECONDS:
+                chosen.append(segment)
+                excess -= size
+    if not wanted and len(chosen) == len(memory.here):
+        del chosen[-1:]  # The one that just came.
+    for segment in chosen:
+        memory.read.pop(segment, None)
+        size = memory.here.pop(segment)
+        memory.used -= size
+        memory.moving[segment] = size
+        memory.moving_bytes += size
+        step.commands.append(SpillSegment(segment))
 
 
 def _answer(step: Step) -> None:
     """Answer those that have room now, in the order in which they asked; and all, if there will never be any."""
     memory = step.state.memory
     while memory.waiting:
-        client, message = memory.waiting[0]
-        if memory.limit and memory.used + memory.moving_bytes + message.size > memory.limit:
-            if memory.moving:
-                return
-            if memory.objects and not memory.failure:
-                _make_room(step, message.size)
-                return
-            text = f"The object store is full, and its values cannot be moved to disk: {memory.failure}."
-            answer = Answer(message.request, text + _remedy(step.state), "ObjectStoreFullError")
-            memory.failure = ""  # The next one tries again.
-        else:
-            answer = Answer(message.request, True)
+        asking, message = memory.waiting[0]
+        client = step.state.clients.get(asking)
+        if client is None:
+            memory.waiting.popleft()
+            continue
+        refused = _none_yet(step, message) if memory.limit and _excess(memory, message.size) > 0 else None
+        if refused is None and memory.limit and _excess(memory, message.size) > 0:
+            return
+        if refused is None:
+            _promise(step, asking, message.segment, message.size)
         memory.waiting.popleft()
-        if client.connected:
-            step.send(client, answer)
+        step.send(client, refused or Answer(message.request, True))
+
+
+def _none_yet(step: Step, message: AwaitSpace) -> Answer | None:
+    """Make room, and return None if there is some now or soon; else what the process is told."""
+    memory = step.state.memory
+    if memory.failure and not memory.moving:
+        text = f"The object store is full, and its values cannot be moved to disk: {memory.failure}."
+        memory.failure = ""  # The next one tries again.
+        return Answer(message.request, text + _remedy(step.state), "ObjectStoreFullError")
+    if not memory.failure:
+        _make_room(step, message.size)
+    if memory.moving or memory.promised or _excess(memory, message.size) <= 0:
+        return None  # What is promised comes, and can be moved then; or its time is up.
+    memory.on_disk.add(message.segment)
+    return Answer(message.request, ON_DISK)
+
+
+def _promise(step: Step, client: bytes, segment: str, size: int) -> None:
+    memory = step.state.memory
+    room = memory.promised.get(segment)
+    if room is None:
+        room = memory.promised[segment] = Room(client, 0, step.now)
+    size = max(size, -room.size)
+    room.size += size
+    room.since = step.now
+    memory.promised_bytes += size
+
+
+def _break_promise(memory: Memory, segment: str) -> None:
+    room = memory.promised.pop(segment, None)
+    if room is not None:
+        memory.promised_bytes -= room.size
+
+
+# --- spares --------------------------------------------------------------------------------------------------------
+
+
+def _spare_room(memory: Memory, size: int) -> bool:
+    most = memory.limit // SPARE_SHARE if memory.limit else _SPARES_WITHOUT_LIMIT
+    return size >= RESERVE_FROM and not memory.waiting and memory.spare_bytes + size <= most
+
+
+def _take_spare(memory: Memory, segment: str) -> None:
+    room = memory.spares.pop(segment, None)
+    if room is not None:
+        memory.spare_bytes -= room.size
+
+
+def _drop_spare(step: Step, segment: str) -> None:
+    memory = step.state.memory
+    client = step.state.clients.get(memory.spares[segment].client)
+    _take_spare(memory, segment)
+    step.commands.append(DropSpare(segment))
+    if client is not None:
+        step.send(client, Forget([segment]))
+
+
+def _forget(step: Step, segment: str) -> None:
+    memory = step.state.memory
+    if segment in memory.mapped:
+        memory.mapped.discard(segment)
+        client = step.state.clients.get(writer(segment))
+        if client is not None:
+            step.send(client, Forget([segment]))
+
+
+# --- what is told --------------------------------------------------------------------------------------------------
 
 
 def _remedy(state: State) -> str:
     memory = state.memory
-    largest = sorted(memory.objects.items(), key=lambda item: -item[1].size)[:NAMED]
-    holders = ", ".join(f"{object_id.hex()[-12:]} ({payload.size:,} bytes)" for object_id, payload in largest)
-    listed = f" In memory: {memory.used:,} bytes in {len(memory.objects)} objects" + (
+    largest = sorted(memory.here.items(), key=lambda item: -item[1])[:NAMED]
+    holders = "; ".join(f"{_holder(state, segment)} ({size:,} bytes)" for segment, size in largest)
+    count = len(memory.here)
+    listed = f" In memory: {memory.used:,} bytes in {count} object{'' if count == 1 else 's'}" + (
         f", the largest {holders}" if holders else ""
     )
     return f"{listed}. Drop references that are not needed, or give init() a larger object_store_memory."
+
+
+def _holder(state: State, segment: str) -> str:
+    """Return what people call the value in a file: an object and who made it, or the arguments of a task."""
+    owner = next(iter(state.segments.get(segment, ())), None)
+    if owner is None:
+        task = next((each for each in state.tasks.values() if each.spec.segment == segment), None)
+        return "arguments of a call" if task is None else f"arguments of {task.spec.name}"
+    task_id = task_of(owner)
+    maker = state.history.get(task_id)
+    running = state.tasks.get(task_id)
+    name = maker.name if maker is not None else running.spec.name if running is not None else "put()"
+    return f"{owner.hex()[-12:]} of {name}"

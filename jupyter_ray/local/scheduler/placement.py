@@ -16,16 +16,8 @@ from jupyter_ray.local.scheduler import groups, memory
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
 from jupyter_ray.local.scheduler.dependencies import grant
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
-from jupyter_ray.local.scheduler.records import (
-    ActorState,
-    GroupState,
-    ReadyClass,
-    State,
-    TaskRecord,
-    TaskState,
-    WorkerRecord,
-    WorkerState,
-)
+from jupyter_ray.local.scheduler.records import ReadyClass, State, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
@@ -49,9 +41,11 @@ def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
         bisect.insort(state.order, queue, key=lambda each: each.rank)
     if front:
         queue.tasks.appendleft(task)
+        step.place = True
     else:
+        # Behind one that could not be placed there is nothing to place.
+        step.place = step.place or not queue.tasks
         queue.tasks.append(task)
-    step.place = True
 
 
 def place(step: Step) -> None:
@@ -73,7 +67,7 @@ def place(step: Step) -> None:
             allocation = _acquire(state, queue)
             if allocation is None:
                 break
-            worker = _pick(step, queue.env)
+            worker = _pick(step, queue.env, task.depth)
             if worker is None:
                 allocation.release()
                 break
@@ -118,7 +112,8 @@ def _resume(step: Step) -> None:
             task.lent = {}
 
 
-def _pick(step: Step, env: str) -> WorkerRecord | None:
+def _pick(step: Step, env: str, depth: int) -> WorkerRecord | None:
+    """Return a worker for a task, a new one if need be; None: there are too many."""
     state = step.state
     idle = state.idle.get(env)
     if idle:
@@ -129,7 +124,10 @@ def _pick(step: Step, env: str) -> WorkerRecord | None:
     active = sum(1 for worker in state.workers.values() if _counts(worker))
     if active >= max(64, 8 * state.ledger.total.get(CPU, 0) // PARTS):
         return None
-    return start_worker(step, env)
+    worker = start_worker(step, env)
+    if depth:  # Its parent waits for it, and so may it for one deeper still: that will find its worker ready.
+        start_worker(step, env)
+    return worker
 
 
 def _counts(worker: WorkerRecord) -> bool:
@@ -208,7 +206,7 @@ def execute(step: Step, task: TaskRecord) -> None:
         values.append(payload)
         if payload.segment:
             elsewhere = True
-            memory.used(state, dependency)
+            memory.used(state, payload.segment)
         for counted in payload.contained:
             grant(step, client, counted, task)
     for counted in spec.contained:
@@ -264,13 +262,18 @@ def _window(step: Step, task: TaskRecord) -> int:
     return 1 + min(AHEAD_LIMIT, int(AHEAD_SECONDS / max(function.seconds, 1e-6)))
 
 
+def wants_more(worker: WorkerRecord) -> bool:
+    """Tell whether a worker has used up half of what it was handed in advance."""
+    return len(worker.tasks) <= AHEAD_LIMIT // 2
+
+
 def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
     tasks = queue.tasks
     for worker in queue.workers:
         if worker.state is not WorkerState.BUSY or worker.recalled or worker.doomed:
             continue
         first = next(iter(worker.tasks.values()), None)
-        if first is None or first.state is not TaskState.RUNNING or len(worker.tasks) > AHEAD_LIMIT // 2:
+        if first is None or first.state is not TaskState.RUNNING or not wants_more(worker):
             continue
         while tasks:
             task = tasks[0]
@@ -305,6 +308,9 @@ def worker_gone(step: Step, worker: WorkerRecord) -> None:
     idle = step.state.idle.get(worker.env)
     if idle and worker in idle:
         idle.remove(worker)
+    lease = step.state.leases.pop(worker.id, None)
+    if lease is not None:
+        lease.allocation.release()
     step.place = True
 
 

@@ -12,6 +12,7 @@ from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import (
     actors,
     dependencies,
+    direct,
     errors,
     groups,
     memory,
@@ -22,16 +23,9 @@ from jupyter_ray.local.scheduler import (
     submission,
     transitions,
 )
-from jupyter_ray.local.scheduler.commands import DiscardSegment
 from jupyter_ray.local.scheduler.ledger import Ledger
-from jupyter_ray.local.scheduler.records import (
-    ActorState,
-    ClientRecord,
-    FunctionRecord,
-    GroupRecord,
-    GroupState,
-    TaskState,
-)
+from jupyter_ray.local.scheduler.records import ClientRecord, FunctionRecord, GroupRecord
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, PARTS, amounts
 
@@ -75,10 +69,17 @@ def _export(step: Step, client: ClientRecord, message: m.Export) -> None:
     )
     if old is not None:
         dependencies.unpin(step, old.contained)
+    for asker, query in step.state.awaited.pop(message.definition, ()):
+        if asker.connected:
+            _query(step, asker, query)
 
 
 def _submit(step: Step, client: ClientRecord, message: m.Submit) -> None:
     spec = message.spec
+    if message.direct:
+        direct.adopt(step, client, message)
+        return
+    requests.called(client, spec.task)
     actor = step.state.actors.get(spec.actor) if spec.kind == "method" and spec.actor is not None else None
     submission.submit(step, client, spec, actor)
 
@@ -86,8 +87,13 @@ def _submit(step: Step, client: ClientRecord, message: m.Submit) -> None:
 def _create_actor(step: Step, client: ClientRecord, message: m.CreateActor) -> None:
     spec = message.spec
     existing = actors.find(step, spec.name, spec.namespace) if spec.name else None
+    if existing is not None and spec.creation.segment:
+        memory.discard(step, spec.creation.segment)
     if existing is not None and not spec.get_if_exists:
-        text = f"The name {spec.name!r} (namespace={spec.namespace!r}) is already taken by a living actor."
+        text = (
+            f"The name {spec.name!r} (namespace={spec.namespace!r}) is already taken by a living actor. Please use a "
+            "different name, or get the actor with get_actor(), or with get_if_exists=True."
+        )
         step.send(client, m.Answer(message.request, text, "ActorAlreadyExistsError"))
         return
     if existing is not None:
@@ -148,7 +154,7 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
     actor = step.state.actors.get(message.actor)
     if actor is None or actor.state is ActorState.DEAD:
         return
-    reason = "it was killed by ray.kill()"
+    reason = "it was killed by `ray.kill`"
     if message.no_restart:
         worker = actor.worker
         actors.leave(step, actor, reason)
@@ -156,11 +162,29 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
         if worker is not None:
             placement.stop_worker(step, worker, kill=True, reason=reason)
     elif actor.worker is not None:
+        if actor.state is ActorState.ALIVE:
+            actor.state = ActorState.RESTARTING  # Calls that come after this wait for the new process.
         placement.stop_worker(step, actor.worker, kill=True, reason=reason)
+
+
+def _leave(step: Step, client: ClientRecord, message: m.Leave) -> None:
+    worker = step.state.workers.get(client.id)
+    actor = None if worker is None else worker.actor
+    if actor is not None and actor.worker is worker and actor.state is not ActorState.DEAD and not actor.leaving:
+        actors.leave(step, actor, f"its process leaves on purpose (INTENDED_USER_EXIT): {message.reason}")
 
 
 def _await_space(step: Step, client: ClientRecord, message: m.AwaitSpace) -> None:
     memory.ask(step, client, message)
+
+
+def _claimed(step: Step, client: ClientRecord, message: m.Claimed) -> None:
+    memory.claimed(step, client, message)
+
+
+def _unwritten(step: Step, client: ClientRecord, message: m.Unwritten) -> None:
+    if message.segment not in step.state.segments:
+        memory.discard(step, message.segment)
 
 
 def _lost(step: Step, client: ClientRecord, message: m.Lost) -> None:
@@ -201,7 +225,12 @@ def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
         step.send(client, m.Answer(message.request, f"No query {message.what!r}; there are {known}.", "ValueError"))
     else:
         if message.what == "definition":
-            _handed(step, client, message.arguments["definition"])
+            wanted = message.arguments["definition"]
+            shipped = step.state.functions.get(wanted)
+            if (0 if shipped is None else shipped.version) < message.arguments.get("version", 0):
+                step.state.awaited.setdefault(wanted, []).append((client, message))
+                return
+            _handed(step, client, wanted)
         step.send(client, m.Answer(message.request, answer(step.state, {**message.arguments, "now": step.now})))
 
 
@@ -222,9 +251,13 @@ def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
     if task is None or task.worker is None or task.worker.id != client.id:
         for payload in message.returns:  # It ended otherwise meanwhile: by `kill`, say.
             if payload.segment:
-                step.commands.append(DiscardSegment(payload.segment, payload.size))
+                memory.discard(step, payload.segment)
         return
     step.agenda.append((task, "done", message))
+
+
+def _unlease(step: Step, client: ClientRecord, message: m.Unlease) -> None:
+    direct.end_lease(step, client, message.worker)
 
 
 def _item(step: Step, client: ClientRecord, message: m.Item) -> None:
@@ -232,7 +265,7 @@ def _item(step: Step, client: ClientRecord, message: m.Item) -> None:
     if task is not None and task.worker is not None and task.worker.id == client.id:
         streams.item(step, task, message)
     elif message.payload.segment:
-        step.commands.append(DiscardSegment(message.payload.segment, message.payload.size))
+        memory.discard(step, message.payload.segment)
 
 
 def _gave_back(step: Step, client: ClientRecord, message: m.Returned) -> None:
@@ -283,6 +316,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Drop: _drop,
     m.Cancel: _cancel,
     m.Kill: _kill,
+    m.Leave: _leave,
     m.Query: _query,
     m.Subscribe: _ignored,
     m.Done: _done,
@@ -293,6 +327,11 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Consumed: _consumed,
     m.AwaitSpace: _await_space,
     m.Lost: _lost,
+    m.Claimed: _claimed,
+    m.Unwritten: _unwritten,
     m.CreateGroup: _create_group,
     m.RemoveGroup: _remove_group,
+    m.Ran: direct.ran,
+    m.Report: direct.report,
+    m.Unlease: _unlease,
 }

@@ -6,6 +6,8 @@ the client's id. The others, about processes and time, are here.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from jupyter_ray.local.protocol.messages import ClientMessage
@@ -47,11 +49,18 @@ class RequestExpired(msgspec.Struct, frozen=True):
 
 
 class Spilled(msgspec.Struct, frozen=True):
-    """A shared-memory file was moved to disk, or could not be: `failed` says why."""
+    """What became of moving a shared-memory file to disk.
 
-    object: bytes
+    It was moved; or it stays in memory since somebody reads it, or since that failed, for `reason`; or it is gone.
+    """
+
     segment: str
-    failed: str = ""
+    outcome: Literal["moved", "read", "failed", "gone"] = "moved"
+    reason: str = ""
+
+
+class MemoryShort(msgspec.Struct, frozen=True):
+    """The machine is about to run out of memory."""
 
 
 class SegmentsLost(msgspec.Struct, frozen=True):
@@ -64,4 +73,6 @@ class Tick(msgspec.Struct, frozen=True):
     """Some time went by; see `Scheduler.wants_tick`."""
 
 
-Stimulus = Said | ClientJoined | WorkerJoined | WorkerLost | RequestExpired | Spilled | SegmentsLost | Tick
+Stimulus = (
+    Said | ClientJoined | WorkerJoined | WorkerLost | RequestExpired | Spilled | SegmentsLost | MemoryShort | Tick
+)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import Consume, Item, Payload, StreamState, TaskSpec
-from jupyter_ray.local.scheduler import errors
-from jupyter_ray.local.scheduler.commands import DiscardSegment
+from jupyter_ray.local.scheduler import errors, memory
 from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
 from jupyter_ray.local.scheduler.records import TaskRecord
 from jupyter_ray.local.scheduler.step import Step
@@ -20,7 +19,9 @@ NONE = Payload(data=b"N.", size=2)
 
 def returns(spec: TaskSpec) -> list[bytes]:
     """Return the ids of the objects that a task makes; for a stream, the one that tells its end."""
-    count = 1 if spec.num_returns < 0 else spec.num_returns
+    count = spec.num_returns
+    if count == 1 or count < 0:
+        return [return_id(spec.task, 1)]
     return [return_id(spec.task, index) for index in range(1, count + 1)]
 
 
@@ -32,14 +33,16 @@ def seal_values(step: Step, task: TaskRecord, values: list[Payload]) -> None:
 
 def discard_values(step: Step, values: list[Payload]) -> None:
     """Let the values of an attempt go that is followed by another one."""
-    step.commands += [DiscardSegment(payload.segment, payload.size) for payload in values if payload.segment]
+    for payload in values:
+        if payload.segment:
+            memory.discard(step, payload.segment)
 
 
 def item(step: Step, task: TaskRecord, message: Item) -> None:
     """A stream has one more item."""
     if message.index <= task.items:  # A repetition by another attempt.
         if message.payload.segment:
-            step.commands.append(DiscardSegment(message.payload.segment, message.payload.size))
+            memory.discard(step, message.payload.segment)
         return
     task.items = message.index
     object_id = return_id(task.id, message.index + 1)

@@ -15,17 +15,15 @@ from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler.history import digest
 from jupyter_ray.local.scheduler.records import (
     ActorRecord,
-    ActorState,
     ClientRecord,
     ObjectRecord,
     State,
     TaskDigest,
     TaskRecord,
-    TaskState,
     WorkerDigest,
     WorkerRecord,
-    WorkerState,
 )
+from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.resources import amounts
 
 Column = Callable[[State, Any], Any]
@@ -160,7 +158,8 @@ def _actor_state(state: State, actor: ActorRecord) -> str:
     creation = state.tasks.get(actor.spec.creation.task)
     if creation is not None and creation.state is TaskState.WAITING:
         return "DEPENDENCIES_UNREADY"
-    return _ACTOR_STATES[actor.state]
+    state_now = ActorState.RESTARTING if actor.restarts and actor.state is ActorState.STARTING else actor.state
+    return _ACTOR_STATES[state_now]
 
 
 _ACTOR_STATES = {

@@ -15,6 +15,8 @@ import psutil
 LOOK_SECONDS = 0.25
 USED_SHARE = 0.95
 """Ray's ``memory_usage_threshold``."""
+SHORT_SHARE = 0.85
+"""From here on, what is kept for convenience is given back."""
 
 
 class Guard:
@@ -23,6 +25,8 @@ class Guard:
     def __init__(self) -> None:
         self.limit = 0
         """Bytes that all workers together may have; 0: no such limit."""
+        self.is_short = False
+        """Memory was getting short at the last look."""
         self._container = _container_limit()
 
     def look(self, pids: Iterable[int]) -> tuple[int, str] | None:
@@ -34,6 +38,11 @@ class Guard:
             The workers that run something.
         """
         machine = psutil.virtual_memory()
+        used = machine.total - machine.available
+        total = machine.total
+        if self._container is not None and self._container[0] < total:
+            total, used = self._container[0], _number(self._container[1]) or 0
+        self.is_short = used > SHORT_SHARE * total
         sizes: dict[int, int] = {}
         for pid in pids:
             with contextlib.suppress(psutil.Error):
@@ -41,10 +50,6 @@ class Guard:
                 sizes[pid] = info.rss - getattr(info, "shared", 0)
         if not sizes:
             return None
-        used = machine.total - machine.available
-        total = machine.total
-        if self._container is not None and self._container[0] < total:
-            total, used = self._container[0], _number(self._container[1]) or 0
         ours = sum(sizes.values())
         largest = max(sizes, key=lambda pid: sizes[pid])
         if self.limit and ours > self.limit:

@@ -17,12 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines
+from jupyter_ray.local.client.direct import door_of
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import ProtocolError, append
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.core import Scheduler
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
+    MemoryShort,
     RequestExpired,
     Said,
     SegmentsLost,
@@ -36,7 +38,7 @@ from jupyter_ray.local.server.connection import Connection
 from jupyter_ray.local.server.damage import found_lost, found_missing
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
 from jupyter_ray.local.server.processes import Processes
-from jupyter_ray.local.server.spill import spill
+from jupyter_ray.local.server.spill import HALF, drop_spare, keep_spare, spill
 from jupyter_ray.local.worker.setup import WorkerSetup
 
 GRACE_SECONDS = 5.0
@@ -210,17 +212,18 @@ class Server:
                     self._dirty[connection] = None
             else:
                 self._do(command)
-        events = scheduler.take_events()
-        if events:
-            self._record(events)
 
     def _do(self, command: c.Command) -> None:
         if isinstance(command, c.DiscardSegment):
             self._discard(command.segment)
+        elif isinstance(command, c.KeepSpare):
+            keep_spare(self._shm, command.segment)
+        elif isinstance(command, c.DropSpare):
+            drop_spare(self._shm, command.segment)
         elif isinstance(command, c.SpillSegment):
             self._spilling.add(command.segment)
             moved = self.loop.run_in_executor(self._mover, spill, self._shm, self._disk, command.segment)
-            moved.add_done_callback(lambda done: self._spilled(command, done.exception()))
+            moved.add_done_callback(lambda done: self._spilled(command.segment, done))
         elif isinstance(command, c.SetTimer):
             self.loop.call_later(
                 command.seconds, self._later, RequestExpired(client=command.client, request=command.request)
@@ -241,18 +244,23 @@ class Server:
             self._unwanted.add(segment)
             return
         for folder in (self._shm, self._disk):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # It is not there, or somebody put a file in the folder's place.
                 os.unlink(folder / segment)
                 return
 
-    def _spilled(self, command: c.SpillSegment, error: BaseException | None) -> None:
-        self._spilling.discard(command.segment)
-        if command.segment in self._unwanted:
-            self._unwanted.discard(command.segment)
-            self._discard(command.segment)
+    def _spilled(self, segment: str, done: asyncio.Future[bool]) -> None:
+        self._spilling.discard(segment)
+        if segment in self._unwanted:
+            self._unwanted.discard(segment)
+            self._discard(segment)
+        error = done.exception()
         if isinstance(error, FileNotFoundError):
-            self._lose(found_lost(self.scheduler.state, (self._shm, self._disk), [command.segment]))
-        self._later(Spilled(command.object, command.segment, "" if error is None else str(error)))
+            self._lose(found_lost(self.scheduler.state, (self._shm, self._disk), [segment]))
+            self._later(Spilled(segment, "gone"))
+        elif error is not None:
+            self._later(Spilled(segment, "failed", str(error)))
+        else:
+            self._later(Spilled(segment, "moved" if done.result() else "read"))
 
     def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
         if self.connections.get(worker) is connection:
@@ -270,6 +278,8 @@ class Server:
         self.loop.call_later(LOOK_SECONDS, self._look)
         workers = {each.pid: each.id for each in self.scheduler.state.workers.values() if each.tasks and each.pid}
         found = self._guard.look(workers)
+        if self._guard.is_short and self.scheduler.state.memory.spares:
+            self._later(MemoryShort())
         if found is not None and workers[found[0]] not in self._exhausted:
             self._exhausted[workers[found[0]]] = found[1]
             self.processes.kill(workers[found[0]])
@@ -292,33 +302,39 @@ class Server:
             namespace=bind.namespace,
             job=bind.job,
             node=bind.node,
+            total=bind.resources,
         )
 
     def _remove_unsealed(self, worker: bytes) -> None:
         """Remove what a dead worker had begun to write."""
+        door_of(config.session_folder(self.session), worker).unlink(missing_ok=True)
         prefix = worker.hex()
-        try:
-            names = [name for name in os.listdir(self._shm) if name.startswith(prefix)]
-        except FileNotFoundError:
-            return
-        if not names:
+        begun = [
+            folder / name
+            for folder in (self._shm, self._disk)
+            if folder.is_dir()
+            for name in os.listdir(folder)
+            if name.startswith(prefix) and name not in self._spilling and not name.endswith(HALF)
+        ]
+        if not begun:
             return
         state = self.scheduler.state
         known = {record.payload.segment for record in state.objects.values() if record.payload is not None}
         known |= {task.spec.segment for task in state.tasks.values()}
         known |= {kept.spec.segment for kept in state.lineage.values()}
         known |= {actor.spec.creation.segment for actor in state.actors.values()}
-        for name in names:
-            if name not in known:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self._shm / name)
+        for path in begun:
+            if path.name not in known:
+                path.unlink(missing_ok=True)
 
     # --- the log of events -----------------------------------------------------------------------------------
 
-    def _record(self, events: list[AnyEvent]) -> None:
+    def _record(self) -> None:
+        """Take what the scheduler has told into the log."""
+        events = self.scheduler.take_events()
         self._log.extend(events)
         self._logged += len(events)
-        if self._subscribers:
+        if events and self._subscribers:
             if not self._log_lines_pending and any(type(event) is LogLines for event in events):
                 self._log_lines_pending = True
             news = self._log_lines_pending or len(self._logs_only) < len(self._subscribers)
@@ -331,6 +347,7 @@ class Server:
         if message.on:
             if message.logs_only:
                 self._logs_only.add(connection)
+            self._record()
             self._subscribers[connection] = self._logged - len(self._log)
             self._publish()
         else:
@@ -343,6 +360,7 @@ class Server:
 
     def _publish(self) -> None:
         """Send each subscriber what it has not had, unless it is behind with reading."""
+        self._record()
         self._log_lines_pending = False
         oldest = self._logged - len(self._log)
         for connection, sent in self._subscribers.items():
@@ -365,6 +383,7 @@ class Server:
 
     def flush(self) -> None:
         """Write what was collected."""
+        self._record()
         if self._log_lines_pending:
             # What a task printed must not arrive after its result.
             self._publish_before_results()

@@ -1,19 +1,24 @@
-"""Moving a segment from shared memory to disk, in a thread of its own.
+"""The runtime's hand on shared-memory files: moving one to disk, in a thread of its own; keeping and dropping spares.
 
 The copy is complete and has its name before the original goes: whoever looks for a segment in memory first, and then
-on disk, finds it at any moment.
+on disk, finds it at any moment. A reader holds a shared lock on what it has mapped (see `store.spares`): that stays.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 from pathlib import Path
 
+from jupyter_ray.local.protocol.names import spare_name
 
-def spill(memory: Path, disk: Path, segment: str) -> None:
-    """Move `segment` from one folder to the other.
+HALF = ".part"
+
+
+def spill(memory: Path, disk: Path, segment: str) -> bool:
+    """Move `segment` from one folder to the other; False: somebody reads it, and it stays.
 
     Raises
     ------
@@ -21,12 +26,54 @@ def spill(memory: Path, disk: Path, segment: str) -> None:
         The disk is full, say; the segment is still in memory, and nothing of it is on disk.
     """
     disk.mkdir(mode=0o700, exist_ok=True)
-    half = disk / f"{segment}.part"
+    half = disk / f"{segment}{HALF}"
+    with open(memory / segment, "rb") as file:
+        if not _lock(file.fileno()):
+            return False
+        fcntl.flock(file, fcntl.LOCK_UN)  # Readers may come while this copies.
+        try:
+            with open(half, "wb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+            if _lock(file.fileno()):
+                os.rename(half, disk / segment)
+                os.unlink(memory / segment)
+                return True
+        except OSError:
+            _remove(half)
+            raise
+    _remove(half)
+    return False
+
+
+def keep_spare(memory: Path, segment: str) -> None:
+    """Give the file of a freed segment the name of a spare one; if it is gone, whoever wants it will see."""
+    with contextlib.suppress(OSError):
+        os.rename(memory / segment, memory / spare_name(segment))
+
+
+def drop_spare(memory: Path, segment: str) -> None:
+    """Remove a spare file; its memory is free at once, unless somebody still reads what it held."""
+    path = memory / spare_name(segment)
     try:
-        shutil.copyfile(memory / segment, half)
-        os.rename(half, disk / segment)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(half)
-        raise
-    os.unlink(memory / segment)
+        return  # Its writer has just taken it.
+    try:
+        if _lock(descriptor):  # Its writer cannot take it now; and what it has mapped holds nothing any more.
+            os.ftruncate(descriptor, 0)
+    finally:
+        _remove(path)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -3,7 +3,7 @@
 A process writes only files that begin with its own prefix, and nobody reads one before the message that names it. So
 a process that is killed half-way leaves a file that no object names: the runtime, which knows all names, removes what
 bears a dead client's prefix. Removing is the runtime's alone; a mapping outlives its file, and closes when the last
-view of it dies.
+view of it dies. Files of freed values are written into again, but never one that somebody reads: see `spares`.
 
 Owner: `SegmentStore` is shared by all threads of its process. `_mappings` is a weak dictionary whose entries are only
 ever replaced by equal ones.
@@ -13,15 +13,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import itertools
 import mmap
 import os
+import resource
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jupyter_ray.config import RESERVE_FROM
 from jupyter_ray.exceptions import ObjectStoreFullError
+from jupyter_ray.local.protocol.names import ON_DISK, prefix
+from jupyter_ray.local.store import mapping
+from jupyter_ray.local.store.spares import Claim, Spares
 
 ALIGNMENT = 64
 """Bytes: the start of every buffer, so that vector instructions find their arrays as NumPy would have placed them."""
@@ -36,9 +42,10 @@ class Unreadable(Exception):
         self.reason = reason
 
 
-def prefix(client: bytes) -> str:
-    """Return what the names of all segments of a client begin with."""
-    return client.hex() + "-"
+_MANY_FILES = 65_536
+
+_PATIENCE = 5.0
+"""Seconds that a reader waits for whoever is just moving the file: it takes microseconds."""
 
 
 def remove_unnamed(folder: Path, client: bytes, named: set[str]) -> list[str]:
@@ -68,8 +75,11 @@ class SegmentStore:
     def __init__(self, folder: Path, client: bytes, disk: Path | None = None) -> None:
         self._folder = str(folder)
         self._disk = None if disk is None else str(disk)
-        self.reserve: Callable[[int], object] = lambda size: None
-        """Waits until there is room for so many bytes, before a large value is written."""
+        self.spares = Spares(self._folder)
+        self.reserve: Callable[[int, str], object] = lambda size, segment: None
+        """Waits until there is room for so many bytes of a segment; returns `ON_DISK` if they have to go there."""
+        self.unwritten: Callable[[str], object] = lambda segment: None
+        """Tells the runtime that a segment for which there was room will not come."""
         self._prefix = prefix(client)
         self._numbers = itertools.count(1)
         self._mappings: weakref.WeakValueDictionary[str, mmap.mmap] = weakref.WeakValueDictionary()
@@ -98,37 +108,92 @@ class SegmentStore:
             start = -(-end // ALIGNMENT) * ALIGNMENT
             layout += (start, len(part))
             end = start + len(part)
-        if end >= RESERVE_FROM:
-            self.reserve(end)
         name = self._prefix + str(next(self._numbers))
-        path = f"{self._folder}/{name}"
+        if end < RESERVE_FROM:
+            self._write_new(self._folder, name, parts, layout, end)
+            return name, layout, end
         try:
-            self._write(path, parts, layout, end)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT):
-                raise ObjectStoreFullError(
-                    f"There is no room for {end:,} bytes in the shared memory at {self._folder}. "
-                    "Drop references to large objects that are not needed any more, or free space there."
-                ) from error
+            self._write_large(name, parts, layout, end)
+        except BaseException:
+            self.unwritten(name)
             raise
         return name, layout, end
 
-    def _write(self, path: str, parts: Sequence[bytes | memoryview], layout: list[int], size: int) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    def _write_large(self, name: str, parts: Sequence[bytes | memoryview], layout: list[int], size: int) -> None:
+        claim = self.spares.take(size, name)
+        where: object = None
+        if claim is None:
+            where = self.reserve(size, name)
+            claim = None if where == ON_DISK else self.spares.take(size, name)  # It may have come with the answer.
+            if claim is None:
+                folder = self._disk if where == ON_DISK and self._disk is not None else self._folder
+                self._write_new(folder, name, parts, layout, size)
+                return
         try:
-            # `pwrite` fails with ENOSPC where a store through a mapping would be killed with SIGBUS.
-            for part, start in zip(parts, layout[::2], strict=True):
-                view = memoryview(part)
-                position = start
-                while view:
-                    written = os.pwrite(descriptor, view, position)
-                    view = view[written:]
-                    position += written
-            os.ftruncate(descriptor, max(size, 1))
+            if where is None and size - claim.size >= RESERVE_FROM:
+                self.reserve(size - claim.size, name)
+            self._write_again(name, claim, parts, layout, size)
+        except BaseException as error:
+            self._give_up(f"{self._folder}/{name}", size, error)
+            raise
         finally:
-            os.close(descriptor)
+            claim.release()
+
+    def _write_again(
+        self, name: str, claim: Claim, parts: Sequence[bytes | memoryview], layout: list[int], size: int
+    ) -> None:
+        warm = min(claim.size, size)
+        kept = claim.mapping or mapping.mapped(claim.descriptor, warm)
+        if kept is None:
+            warm = 0
+        else:
+            kept.size = warm = min(kept.size, warm)
+        for part, start in zip(parts, layout[::2], strict=True):
+            view = memoryview(part)
+            inside = max(0, min(len(view), warm - start))
+            if inside and kept is not None:
+                kept.write(view[:inside], start)
+            _pwrite(claim.descriptor, view[inside:], start + inside)
+        if claim.size != size:
+            os.ftruncate(claim.descriptor, size)
+        if kept is not None and kept.size == size:
+            self.spares.keep(name, kept)
+
+    def _write_new(
+        self, folder: str, name: str, parts: Sequence[bytes | memoryview], layout: list[int], size: int
+    ) -> None:
+        path = f"{folder}/{name}"
+        try:
+            if folder == self._disk:
+                os.makedirs(folder, 0o700, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                # `pwrite` fails with ENOSPC where a store through a mapping would be killed with SIGBUS.
+                for part, start in zip(parts, layout[::2], strict=True):
+                    _pwrite(descriptor, memoryview(part), start)
+                os.ftruncate(descriptor, max(size, 1))
+            finally:
+                os.close(descriptor)
+        except BaseException as error:
+            self._give_up(path, size, error)
+            raise
+
+    def _give_up(self, path: str, size: int, error: BaseException) -> None:
+        """Remove what was begun.
+
+        Raises
+        ------
+        ObjectStoreFullError
+            The error is that there is no room.
+        """
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT):
+            where = "shared memory" if path.startswith(self._folder + "/") else "temporary folder"
+            raise ObjectStoreFullError(
+                f"There is no room for {size:,} bytes in the {where} at {os.path.dirname(path)}. "
+                "Drop references to large objects that are not needed any more, or free space there."
+            ) from error
 
     def open(self, name: str, size: int = 1) -> memoryview:
         """Return a read-only view of a segment; while one lives, all reads in this process share its addresses.
@@ -143,34 +208,78 @@ class SegmentStore:
             if "/" in name:
                 raise ValueError(f"{name!r} is no name of a segment")
             try:
-                mapping = self._map(name, size)
+                mapping = self._mappings.setdefault(name, self._map_by_all_means(name, size))
             except OSError as error:
                 raise Unreadable(name, str(error)) from error
-            mapping = self._mappings.setdefault(name, mapping)
         return memoryview(mapping)
 
-    def _map(self, name: str, size: int) -> mmap.mmap:
-        descriptor = self._find(name)
+    def _map_by_all_means(self, name: str, size: int) -> mmap.mmap:
         try:
-            there = os.fstat(descriptor).st_size
-            if there < max(size, 1):  # To read past its end would end the process.
-                raise Unreadable(name, f"it has {there:,} of {size:,} bytes")
-            return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
-        finally:
-            os.close(descriptor)
+            return self._map(name, size)
+        except OSError as error:
+            if error.errno != errno.EMFILE or not _raise_limit():
+                raise
+        return self._map(name, size)
 
-    def _find(self, name: str) -> int:
+    def _map(self, name: str, size: int) -> mmap.mmap:
+        deadline = 0.0
+        while True:
+            path, descriptor = self._find(name)
+            try:
+                if _lock_shared(path, descriptor):
+                    there = os.fstat(descriptor).st_size
+                    if there < max(size, 1):  # To read past its end would end the process.
+                        raise Unreadable(name, f"it has {there:,} of {size:,} bytes")
+                    return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)  # Has a descriptor of its own, with the lock.
+            finally:
+                os.close(descriptor)
+            now = time.monotonic()
+            deadline = deadline or now + _PATIENCE
+            if now > deadline:
+                raise Unreadable(name, "it is locked")
+            time.sleep(0.0002)
+
+    def _find(self, name: str) -> tuple[str, int]:
+        path = f"{self._folder}/{name}"
         try:
-            return os.open(f"{self._folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            return path, _open(path)
         except FileNotFoundError:
             if self._disk is None:
                 raise
-        return os.open(f"{self._disk}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-
-    def unlink(self, name: str) -> None:
-        """Remove a segment that this process wrote and never told anybody about."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{self._folder}/{name}")
+        path = f"{self._disk}/{name}"
+        return path, _open(path)
 
     def __repr__(self) -> str:
-        return f"<SegmentStore {self._folder}: {len(self._mappings)} mapped>"
+        return f"<SegmentStore {self._folder}: {len(self._mappings)} mapped, {self.spares!r}>"
+
+
+def _pwrite(descriptor: int, view: memoryview, position: int) -> None:
+    while view:
+        written = os.pwrite(descriptor, view, position)
+        view = view[written:]
+        position += written
+
+
+def _lock_shared(path: str, descriptor: int) -> bool:
+    """Lock a file for reading; False if it is being moved, or has just lost this name."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        there, ours = os.stat(path), os.fstat(descriptor)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    return there.st_ino == ours.st_ino and there.st_dev == ours.st_dev
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _raise_limit() -> bool:
+    """Let this process open more files, where the system allows it: each array that is held needs one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
+    if 0 <= soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return True
+    return False

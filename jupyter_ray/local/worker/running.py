@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
+import os
+import sys
 import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Any
 
-from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.engine.context import TaskContext, enter_task, leave_task
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.exceptions import ActorDiedError, TaskCancelledError, WorkerCrashedError
+from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
@@ -80,9 +83,19 @@ class Runner:
         What is printed.
     interrupts
         Soft cancels, for the main thread.
+    answer
+        Sends the end of a call; with its second argument True, it may wait for others.
     """
 
-    def __init__(self, client: Client, engine: LocalEngine, output: Output, interrupts: Interrupts) -> None:
+    def __init__(
+        self,
+        client: Client,
+        engine: LocalEngine,
+        output: Output,
+        interrupts: Interrupts,
+        answer: Callable[[Done, bool], None],
+    ) -> None:
+        self._answer = answer
         self.client = client
         self._engine = engine
         self._output = output
@@ -93,6 +106,10 @@ class Runner:
         self.instance: Any = None
         """The actor, where this is one."""
         self.class_name = ""
+        self.farewell = ""
+        """Why the actor leaves on purpose, once it does."""
+        self.quit: Callable[[int], object] = os._exit
+        """Ends the process, its exit handlers run before."""
 
     def flush(self) -> None:
         """Send what was printed, before the process ends without its exit handlers."""
@@ -218,7 +235,7 @@ class Runner:
         started = time.perf_counter()
         try:
             try:
-                function = find(execute, body)
+                context.called = function = find(execute, body)
                 there = self.fetch(execute) if execute.dependencies and execute.kind != "task" else {}
                 args, kwargs, inout = calling.prepare(execute, body, function, self.client.store, there)
                 del there
@@ -298,6 +315,8 @@ class Runner:
 
     def succeeded(self, execute: Execute, context: TaskContext, returns: list[Payload], seconds: float) -> Done:
         """Return the report of a call that returned."""
+        if context.exiting:
+            return self._left(execute, seconds)
         if context.cancelled and execute.kind == "method":
             # A running method is only told of its cancel; whoever asked for its value learns of it (as in Ray).
             return self._cancelled(execute, context, seconds)
@@ -308,23 +327,25 @@ class Runner:
         values: list[Payload] = []
         if isinstance(error, calling.Partial):
             values, error = error.values, error.error
-        if context.cancelled and not isinstance(error, Exception | ActorExit):
+        if isinstance(error, SystemExit) and execute.kind != "task" and not context.exiting:
+            self._exit(error.code)
+            context.exiting = True
+        if context.exiting:
+            return self._left(execute, seconds)
+        if context.cancelled and (execute.kind == "method" or not isinstance(error, Exception)):
             return self._cancelled(execute, context, seconds)
-        if context.cancelled and execute.kind == "method":
-            return self._cancelled(execute, context, seconds)
-        if isinstance(error, ActorExit) or (isinstance(error, SystemExit) and execute.kind != "task"):
-            text = "it left by exit_actor()" if isinstance(error, ActorExit) else f"it called sys.exit({error.code!r})"
-            return self._dead(
-                execute, f"The actor {self.class_name} is dead: {text}.", seconds, line=text, exiting=True
-            )
         if isinstance(error, SystemExit):
-            crashed = WorkerCrashedError(f"{context.name} ended its worker: it called sys.exit({error.code!r}).")
-            payload = calling.failure(crashed, context.function, self.store)
-            return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=one_line(crashed))
+            # To end one's process is to crash it, however politely: the runtime may try again (as in Ray).
+            reason = f"it called sys.exit({error.code!r})"
+            payload = calling.plain_failure(WorkerCrashedError.because(context.name, reason))
+            return Done(execute.task, [*values, payload], True, retry=True, exiting=True, seconds=seconds, error=reason)
         line = one_line(error)
         if execute.kind == "actor":
-            text = f"The actor died because of an error raised in its creation task, {context.function}():\n"
-            return self._dead(execute, text + format_remote(error), seconds, line=line, init_failed=True)
+            raised = RayTaskError(
+                f"{self.class_name}.__init__", format_remote(error), pid=os.getpid(), actor=self.describe()
+            )
+            text = f"The actor died because of an error raised in its creation task, {raised}"
+            return self._dead(execute, text, seconds, line=line, init_failed=True)
         try:
             payload = calling.failure(error, context.function, self.store, self.describe())
         except Exception as other:  # The error's own __reduce__ or __str__ fails.
@@ -335,6 +356,23 @@ class Runner:
             )
         retry = calling.may_retry(error, body)
         return Done(execute.task, [*values, payload], True, retry=retry, seconds=seconds, error=line)
+
+    def _exit(self, code: Any) -> None:
+        """A method called ``sys.exit``: with 0 the actor leaves on purpose, else its process dies, as in Ray."""
+        if code not in (None, 0):
+            if not isinstance(code, int):
+                print(code, file=sys.stderr)
+            self.quit(code if isinstance(code, int) else 1)
+        leave = self._engine.process.leave
+        if leave is not None:
+            leave(f"sys.exit({'' if code is None else code}) was called, exit code 0")
+
+    def _left(self, execute: Execute, seconds: float) -> Done:
+        """Return the report of a call that ended its actor."""
+        actor = None if execute.actor is None else execute.actor.hex()
+        reason = f"its process leaves on purpose (INTENDED_USER_EXIT): {self.farewell}"
+        payload = calling.plain_failure(ActorDiedError.because(reason, self.class_name, actor))
+        return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=reason)
 
     def _cancelled(self, execute: Execute, context: TaskContext, seconds: float) -> Done:
         error = TaskCancelledError(execute.task.hex(), f"The task {context.name} ({execute.task.hex()}) was cancelled.")
@@ -349,11 +387,10 @@ class Runner:
         *,
         line: str,
         init_failed: bool = False,
-        exiting: bool = False,
     ) -> Done:
         actor = None if execute.actor is None else execute.actor.hex()
         payload = calling.plain_failure(ActorDiedError(text, actor, init_failed))
-        return Done(execute.task, [payload], True, exiting=exiting, seconds=seconds, error=line)
+        return Done(execute.task, [payload], True, seconds=seconds, error=line)
 
     def finish(self, execute: Execute, done: Done, *, soon: bool) -> None:
         """Send the report, after what was printed, and let go of what the call held."""
@@ -361,7 +398,7 @@ class Runner:
         self.contexts.pop(execute.task, None)
         if execute.num_returns == STREAMING:
             self.producers.pop(execute.task, None)
-        self.client.send(done, soon=soon)
+        self._answer(done, soon)
         for payload in done.returns:
             if payload.contained:
                 self.client.references.let_go(payload.contained)
@@ -380,10 +417,10 @@ class Runner:
         actor = self._engine.process.actor
         if actor is None:
             return None
-        try:
-            text = repr(self.instance)
-        except Exception:
-            text = f"<{self.class_name}>"
+        text = f"<{self.class_name}>"
+        if self.instance is not None:
+            with contextlib.suppress(Exception):
+                text = repr(self.instance)
         return f"{actor.hex()}, repr={text:.200}"
 
 
