@@ -258,10 +258,11 @@ def run(name: str, workers: int, progress: Callable[[str], None]) -> list[Point]
                 f"{(point.memory or 0) / 1e3:,.1f} kB"
             )
     finally:
+        # The end of its output is the end of the child; an interrupt here comes sooner.
         watchdog.cancel()
         process.stdout.close()
-        process.wait()
         processes.end(mark, patience=5.0)
+        process.wait()
     return points
 
 
