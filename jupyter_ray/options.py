@@ -315,15 +315,10 @@ METHOD: dict[str, Keyword] = {
 }
 
 _FIXED = {"max_calls": TASK, "concurrency_groups": ACTOR}
-_NONE_MEANS_DEFAULT = frozenset(
-    {
-        "max_restarts",
-        "max_task_retries",
-        "max_pending_calls",
-        "_generator_backpressure_num_objects",
-        "enable_task_events",
-    }
-)
+_NONE_MEANS_DEFAULT = frozenset({
+    "max_restarts", "max_task_retries", "max_pending_calls", "_generator_backpressure_num_objects",
+    "enable_task_events",
+})  # fmt: skip
 
 
 def check(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -> None:
