@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any
 
 import psutil
 import pytest
@@ -48,17 +47,16 @@ def test_the_folders_are_private(session: str) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_the_titles_of_processes_tell_what_runs(cluster: object) -> None:
+def test_ps_shows_what_a_process_runs(session: str) -> None:
     @ray.remote
     def title() -> str:
-        return psutil.Process().cmdline()[0]
+        return str(psutil.Process().cmdline()[0])
 
     @ray.remote
-    class Titled:
+    class Actor:
         def title(self) -> str:
-            return psutil.Process().cmdline()[0]
+            return str(title._function())
 
-    titled: Any = Titled.remote()  # type: ignore[attr-defined]
-    assert ray.get(title.remote()).startswith("ray::")
-    assert ray.get(title.remote()).endswith("title")
-    assert ray.get(titled.title.remote()) == "ray::Titled.title"
+    assert ray.get(title.remote()) == "ray::title"
+    assert ray.get(title.options(name="other").remote()) == "ray::other"
+    assert ray.get(Actor.remote().title.remote()) == "ray::Actor.title"  # type: ignore[attr-defined]

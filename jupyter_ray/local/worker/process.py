@@ -16,7 +16,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from setproctitle import getproctitle, setproctitle
@@ -27,6 +27,7 @@ from jupyter_ray.local.worker.setup import WorkerSetup
 from jupyter_ray.resources import CPU, PARTS
 
 _PR_SET_PDEATHSIG = 1
+getproctitle()  # In the template: it finds the arguments by the environment, which a worker replaces.
 _THREADS = "OMP_NUM_THREADS"
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 
@@ -84,11 +85,6 @@ def _expand(text: str, environ: Mapping[str, str]) -> str:
     return re.sub(r"\$\{(\w+)\}", lambda found: environ.get(found[1], ""), text)
 
 
-def prepare_titles() -> None:
-    """Find where the title is kept, in the template: it lies before the environment, which workers change."""
-    getproctitle()
-
-
 def title(text: str) -> None:
     """Set the title that `ps` and `top` show for this process (as in Ray)."""
     setproctitle(text)
@@ -126,6 +122,27 @@ def end_with_runtime(session: str) -> None:
     shutil.rmtree(shared_memory_folder(session), ignore_errors=True)
     shutil.rmtree(session_folder(session), ignore_errors=True)
     os._exit(1)
+
+
+def before_exit(flush: Callable[[], None]) -> None:
+    """Have `flush` called when user code ends the process by ``os._exit`` or a signal: its last lines say why."""
+    here, leave, kill = os.getpid(), os._exit, os.kill
+
+    def say() -> None:
+        if os.getpid() == here:  # Not in a process that user code forked.
+            with contextlib.suppress(Exception):  # The runtime may be gone already.
+                flush()
+
+    def _exit(status: int) -> NoReturn:
+        say()
+        leave(status)
+
+    def _kill(pid: int, signal: int, /) -> None:
+        if pid == here:
+            say()
+        kill(pid, signal)
+
+    os._exit, os.kill = _exit, _kill
 
 
 def run_exit_handlers() -> None:
