@@ -77,6 +77,8 @@ def discard(step: Step, segment: str, *, damaged: bool = False) -> None:
 def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
     """A process wants to write `message.size` bytes."""
     memory = step.state.memory
+    if message.size < 0:
+        raise ValueError(f"{message.size} bytes are no size.")
     if memory.limit and message.size > memory.limit:
         refusal = (
             f"{message.size:,} bytes do not fit into the object store at all: its limit is {memory.limit:,} bytes."
@@ -90,6 +92,8 @@ def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
 def claimed(step: Step, client: ClientRecord, message: Claimed) -> None:
     """A process writes into a spare file, whose bytes count for the new segment from now on."""
     memory = step.state.memory
+    if message.size < 0:
+        raise ValueError(f"{message.size} bytes are no size.")
     _take_spare(memory, message.spare)
     if message.segment:
         promise = memory.promised.get(message.segment)

@@ -32,6 +32,8 @@ from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 AHEAD_SECONDS = 0.004
 AHEAD_LIMIT = 64
 """A worker is handed at most this much work in advance, in expected seconds and in tasks."""
+STUCK_SECONDS = 0.05
+"""Nothing is handed over behind a task that has run for so long: it is no short one, or its process is stopped."""
 
 
 def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
@@ -271,6 +273,8 @@ def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
             continue
         first = next(iter(worker.tasks.values()), None)
         if first is None or first.state is not TaskState.RUNNING or len(worker.tasks) > AHEAD_LIMIT // 2:
+            continue
+        if step.now - first.begun > STUCK_SECONDS:
             continue
         while tasks:
             task = tasks[0]

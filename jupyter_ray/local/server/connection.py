@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import sys
+import traceback
 from typing import Protocol, cast
 
 from jupyter_ray.local.protocol import messages as m
@@ -40,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None
+        self._paused = False
         self.client: bytes | None = None
         self.out = bytearray()
 
@@ -67,6 +69,11 @@ class Connection(asyncio.Protocol):
         except (FrameError, ProtocolError) as error:
             print(f"jupyter_ray: a connection is closed: {error}", file=sys.stderr, flush=True)
             self.close()
+        except Exception:  # Well-formed nonsense is the peer's fault too, and nobody else's.
+            print("jupyter_ray: a connection is closed, since a message of it failed:", file=sys.stderr)
+            traceback.print_exc()
+            sys.stderr.flush()
+            self.close()
         server.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -84,6 +91,18 @@ class Connection(asyncio.Protocol):
         if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(out)
 
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
     def close(self) -> None:
         """Close the socket."""
         if self._transport is not None:
@@ -94,6 +113,9 @@ class Connection(asyncio.Protocol):
 
 
 def _peer_uid(peer: socket.socket) -> int | None:
+    if sys.platform == "darwin":
+        credentials = peer.getsockopt(0, 1, struct.calcsize("2I"))  # SOL_LOCAL, LOCAL_PEERCRED: version and uid.
+        return int(struct.unpack("2I", credentials)[1])
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
