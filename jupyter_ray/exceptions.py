@@ -7,6 +7,7 @@ An error raised in a task arrives as an instance of `RayTaskError` *and* of its 
 from __future__ import annotations
 
 import contextlib
+import re
 import types
 from typing import Any
 
@@ -18,6 +19,9 @@ class RayError(Exception):
     def error_message(self) -> str:
         """The message, under the name that Ray gives it."""
         return str(self)
+
+
+_TRACEBACK = re.compile(r"^Traceback \(most recent call last\):$", re.MULTILINE)
 
 
 class RayTaskError(RayError):
@@ -61,8 +65,8 @@ class RayTaskError(RayError):
     def as_instanceof_cause(self) -> RayTaskError:
         """Return an error that is a `RayTaskError` and an instance of the cause's class; `self` if that cannot be."""
         cause = self.cause
-        if not isinstance(cause, Exception) or isinstance(self, type(cause)):
-            return self  # An interrupt or an exit of the task must not look like one of this process.
+        if cause is None or isinstance(cause, _OF_THE_PROCESS) or isinstance(self, type(cause)):
+            return self
         try:
             error: RayTaskError = _dual_class(type(cause))(self, cause)
         except Exception:  # A class that cannot be subclassed or made this way: the plain error says it all.
@@ -72,9 +76,11 @@ class RayTaskError(RayError):
         return error
 
     def __str__(self) -> str:
-        where = f"{self.function_name}() (pid={self.pid}, ip={self.ip}"
-        where += f", actor={self.actor})" if self.actor else ")"
-        return f"ray::{where}\n{self.traceback_str.rstrip()}"
+        actor = f", actor_id={self.actor}" if self.actor else ""
+        where = f"ray::{self.function_name}() (pid={self.pid}, ip={self.ip}{actor})"
+        text = self.traceback_str.rstrip()
+        named = _TRACEBACK.sub(lambda _: where, text)
+        return f"{where}\n{text}" if named == text else named
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_task_error, (
@@ -93,6 +99,9 @@ def _rebuild_task_error(
     return RayTaskError(function_name, traceback_str, cause, pid=pid, ip=ip, actor=actor)
 
 
+_OF_THE_PROCESS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""An interrupt or an exit of the task must not look like one of this process."""
+
 _dual_classes: dict[type[BaseException], type[RayTaskError]] = {}
 
 
@@ -102,10 +111,10 @@ def _dual_class(kind: type[BaseException]) -> Any:
         return _dual_classes[kind]
 
     def __new__(cls: Any, error: RayTaskError, cause: BaseException) -> Any:
-        try:
-            return kind.__new__(cls, *cause.args)  # An ExceptionGroup, for one, insists on its arguments.
-        except TypeError:
-            return kind.__new__(cls)
+        for args in (cause.args, ()):  # An ExceptionGroup, for one, insists on its arguments.
+            with contextlib.suppress(TypeError):
+                return kind.__new__(cls, *args)
+        return Exception.__new__(cls)  # MemoryError's own gives out objects of one size only.
 
     def __init__(self: Any, error: RayTaskError, cause: BaseException) -> None:
         RayTaskError.__init__(
@@ -191,6 +200,15 @@ class NodeDiedError(RayError):
 
 class WorkerCrashedError(RayError):
     """The process that ran the task ended."""
+
+    @classmethod
+    def because(cls, name: str, reason: str, attempts: int = 1) -> WorkerCrashedError:
+        """Return the error of the task `name`."""
+        tried = f" It was tried {attempts} times." if attempts > 1 else ""
+        return cls(
+            f"The worker died unexpectedly while executing this task, {name}: {reason}.{tried} "
+            "Look at what the task printed last; max_retries=N lets it be tried again."
+        )
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else "The worker died unexpectedly while executing this task."

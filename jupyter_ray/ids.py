@@ -63,6 +63,11 @@ class BaseID:
         """Return the identifier that `hex` printed as `text`."""
         return cls(bytes.fromhex(text))
 
+    @classmethod
+    def from_binary(cls: type[Self], binary: bytes) -> Self:
+        """Return the identifier with these bytes."""
+        return cls(binary)
+
     def binary(self) -> bytes:
         """Return the identifier as bytes."""
         return self._binary

@@ -132,8 +132,8 @@ def _at_least(least: int, *, endless: bool = False) -> Check:
 
     def check(name: str, value: Any) -> str | None:
         ok = value is None or value >= least or (endless and value == -1)
-        hint = " (-1: endless)" if endless else ""
-        return None if ok else f"The keyword '{name}' only accepts {accepted}{hint}, got {value}."
+        hint = ", where -1 represents infinity" if endless else ""
+        return None if ok else f"The keyword '{name}' only accepts {accepted}{hint}. Got {value}."
 
     return check
 
@@ -167,8 +167,8 @@ def _num_returns(name: str, value: Any) -> str | None:
     if value is None or value in ("dynamic", "streaming") or (isinstance(value, int) and value >= 0):
         return None
     return (
-        f"The keyword '{name}' only accepts None, a non-negative integer, \"streaming\" (for generators), "
-        f'or "dynamic"; got {value!r}.'
+        f"The keyword '{name}' only accepts None, a non-negative integer, 'streaming' (for generators), "
+        f"or 'dynamic'. Got {value!r}."
     )
 
 
@@ -248,7 +248,7 @@ def _parameters(name: str, value: Any) -> str | None:
     return None
 
 
-_NUMBER: Types = (int, float, _NONE)
+_NUMBER: Types = (float, int, _NONE)
 _COUNT: Types = (int, _NONE)
 _TEXT: Types = (str, _NONE)
 _DICT: Types = (dict, _NONE)
@@ -337,8 +337,8 @@ def check(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -
         if keyword is None:
             raise ValueError(f"Invalid option keyword {name} for {what}. Valid ones are {list(table)}.")
         if keyword.types and not _is_a(value, keyword.types):
-            accepted = " or ".join("None" if kind is _NONE else kind.__name__ for kind in keyword.types)
-            raise TypeError(f"The type of keyword '{name}' must be {accepted}, but received type {type(value)}.")
+            accepted = keyword.types if len(keyword.types) > 1 else keyword.types[0]
+            raise TypeError(f"The type of keyword '{name}' must be {accepted}, but received type {type(value)}")
         if keyword.check is not None and (wrong := keyword.check(name, value)):
             raise ValueError(wrong)
     if "placement_group" in written and written["placement_group"] not in ("default", None):
@@ -437,7 +437,7 @@ def resolve_num_returns(num_returns: NumReturns | None, is_generator: bool | Non
         return "streaming" if is_generator else 1
     if isinstance(num_returns, str) and is_generator is False:
         raise ValueError(
-            f"num_returns='{num_returns}' is only for generator functions; this function does not yield. "
+            f"num_returns='{num_returns}' can only be used with generator functions, and this function does not yield. "
             "Use a number, or None."
         )
     return num_returns

@@ -70,7 +70,11 @@ LOCAL_ORDER = (
     ("local.server",),
 )
 SCHEDULER_ORDER = (
-    ("local.scheduler.ledger", "local.scheduler.room"),  # pure accounting; a record holds its allocation
+    (
+        "local.scheduler.states",
+        "local.scheduler.ledger",
+        "local.scheduler.room",
+    ),  # pure; a record holds its allocation
     (
         "local.scheduler.stimuli",
         "local.scheduler.commands",
@@ -100,6 +104,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.recovery",
         "local.scheduler.submission",
         "local.scheduler.transitions",
+        "local.scheduler.direct",
     ),
     ("local.scheduler.said", "local.scheduler.happened"),
     ("local.scheduler.core", "local.scheduler.invariants"),

@@ -238,6 +238,11 @@ class Exporter:
         with self._lock:
             self._refresh(definition, (_epoch, context.current_cell()), {})
 
+    def version(self, definition: str) -> int:
+        """Return the version in which this process has shipped a definition; 0 if it has not."""
+        shipped = self._shipped.get(definition)
+        return 0 if shipped is None else shipped.version
+
     def ensure_all(self, definitions: Iterable[Definition]) -> None:
         """As `ensure`, for definitions that a value contains."""
         for definition in definitions:
@@ -318,16 +323,22 @@ class Library:
         self._lock = threading.RLock()
         self._blobs: dict[str, bytes] = {}
         self._values: dict[str, Any] = {}
+        self._versions: dict[str, int] = {}
 
     def install(self, functions: Iterable[Function]) -> None:
         """Take definitions; a newer version replaces an older one."""
         with self._lock:
             for function in functions:
                 self._blobs[function.definition] = function.blob
+                self._versions[function.definition] = function.version
                 self._values.pop(function.definition, None)
 
     def __contains__(self, definition: str) -> bool:
         return definition in self._blobs
+
+    def version(self, definition: str) -> int:
+        """Return the version of a definition that is here; 0 if none is."""
+        return self._versions.get(definition, 0)
 
     def resolve(self, definition: str) -> Any:
         """Return the function or class.

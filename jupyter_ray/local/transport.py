@@ -18,6 +18,8 @@ import contextlib
 import logging
 import select
 import socket
+import struct
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -77,6 +79,8 @@ class Channel:
         self._reason = "the connection was closed"
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
+        self._beside: dict[int, Callable[[], None]] = {}
+        """What else is read in turn, by descriptor."""
         self._turns = Turns(self._take_in, busy)
         self.attend = self._turns.attend
         self.attention = self._turns.attention
@@ -85,6 +89,33 @@ class Channel:
     def start(self) -> None:
         """Begin to read."""
         self._reader.start()
+
+    def watch(self, descriptor: int, on_ready: Callable[[], None]) -> None:
+        """Have whoever reads call `on_ready` when `descriptor` can be read."""
+        self._beside[descriptor] = on_ready
+        self._poll.register(descriptor, select.POLLIN)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Undo `watch`; the descriptor must still be open."""
+        del self._beside[descriptor]
+        self._poll.unregister(descriptor)
+
+    def send_later(self, message: ClientMessage) -> bool:
+        """Keep a message until the next one goes, or a flush; return whether it is the first one that waits.
+
+        Raises
+        ------
+        ConnectionError
+            The connection is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise ConnectionError("The connection to the runtime is closed.")
+            first = not self._buffer
+            codec.append(message, self._buffer)
+            if len(self._buffer) >= _FULL:
+                self._write()
+            return first
 
     def send(self, message: ClientMessage, *, soon: bool = False) -> None:
         """Send a message.
@@ -177,8 +208,8 @@ class Channel:
         """Read once and handle what came; False at the end. A message may make its handler read in turn (`Turns`)."""
         frames = self._frames
         if not frames:
-            if sleep is not None:
-                sleep(self._poll.poll)
+            if (sleep is not None or self._beside) and not self._await_message(sleep):
+                return True
             if not self._receive():
                 return False
         while frames:
@@ -193,6 +224,29 @@ class Channel:
                 self._reason = f"a {type(message).__name__} could not be handled: {error!r}"
                 return False
         return True
+
+    def _await_message(self, sleep: Sleep | None) -> bool:
+        """Sleep until there is something to read; handle what came beside, and tell whether the runtime said something.
+
+        An end of the connection counts as something.
+        """
+        if not self._beside:
+            assert sleep is not None
+            sleep(self._poll.poll)
+            return True
+        ready: list[tuple[int, int]] = []
+        if sleep is not None:
+            sleep(lambda: ready.extend(self._poll.poll()))
+        else:
+            ready = self._poll.poll()
+        came = False
+        for descriptor, _ in ready:
+            on_ready = self._beside.get(descriptor)
+            if on_ready is not None:
+                on_ready()
+            else:
+                came = True
+        return came
 
     def _receive(self) -> bool:
         try:
@@ -248,3 +302,14 @@ class Channel:
 
     def __repr__(self) -> str:
         return f"<Channel: {'closed' if self._closed else 'open'}, {len(self._buffer)} bytes wait>"
+
+
+def peer_uid(peer: socket.socket) -> int | None:
+    """Return the user at the other end of a Unix socket, or None if the system does not tell."""
+    if sys.platform == "darwin":
+        credentials = peer.getsockopt(0, 1, struct.calcsize("2I"))  # SOL_LOCAL, LOCAL_PEERCRED: version and uid.
+        return int(struct.unpack("2I", credentials)[1])
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])

@@ -16,6 +16,7 @@ attends, they are therefore heard where it sleeps; one that comes while it works
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
@@ -32,6 +33,9 @@ _SIGNALS = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2")
 )
 """Those whose handlers programs raise from."""
+
+_main_thread = threading.main_thread().ident
+os.register_at_fork(after_in_child=lambda: globals().update(_main_thread=threading.get_ident()))
 
 Sleep = Callable[[Callable[[], object]], object]
 """Calls its argument, which sleeps until there is something to read."""
@@ -80,7 +84,7 @@ class Turns:
         bool
             False: somebody else reads, or nothing will come any more.
         """
-        if not shielded or threading.current_thread() is not threading.main_thread():
+        if not shielded or threading.get_ident() != _main_thread:
             return self._attend(done, None)
         with _Shield() as shield:
             return self._attend(done, shield.sleep)
@@ -144,6 +148,28 @@ class Turns:
 
     def __repr__(self) -> str:
         return f"<Turns: {'attended' if self._attending else 'read in the background'}>"
+
+
+class _Bare:
+    """Of a thread that no signal handler interrupts."""
+
+    def __enter__(self) -> _Bare:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def sleep(self, poll: Callable[[], object]) -> None:
+        """Sleep."""
+        poll()
+
+
+_BARE = _Bare()
+
+
+def shielded() -> _Shield | _Bare:
+    """Return a context in which nothing but its `sleep` is interrupted by a signal."""
+    return _Shield() if threading.get_ident() == _main_thread else _BARE
 
 
 class _Shield:

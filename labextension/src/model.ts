@@ -224,6 +224,9 @@ export class RayModel implements IRayMonitor, IDisposable {
       this._changed.emit();
       return;
     }
+    if (message.epoch === this._past) {
+      return; // the server kept it for us while the connection was renewed, and its process is gone
+    }
     if (Number.isFinite(sent)) {
       // The shortest way of a message tells most about the two clocks.
       this._clockLead = Math.min(this._clockLead ?? Infinity, Date.now() / 1000 - sent);
@@ -273,6 +276,7 @@ export class RayModel implements IRayMonitor, IDisposable {
     switch (kernel.status) {
       case 'restarting':
       case 'autorestarting':
+        this._past = this._state?.epoch ?? this._past;
         this._reset('asking');
         this._look();
         break;
@@ -333,6 +337,8 @@ export class RayModel implements IRayMonitor, IDisposable {
   private _lastHello = -Infinity;
   private _lastLook = -Infinity;
   private _link: Link = 'none';
+  /** The epoch of the process that the kernel was before its restart. */
+  private _past: string | null = null;
   private _patience: ReturnType<typeof setTimeout> | undefined;
   private _problem: string | null = null;
   /** Numbers the attempts, so that the answer to an abandoned one is not taken for the current one's. */

@@ -9,7 +9,8 @@ import random
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -114,6 +115,37 @@ def test_a_worker_that_talks_nonsense_ends_alone(address: str) -> None:
             ended += 1
     assert ended, "each seed has frames that are no messages"
     assert ray.get([ray.remote(abs).remote(-each) for each in range(20)], timeout=60) == list(range(20))
+
+
+def test_nonsense_at_the_door_of_a_worker(address: str) -> None:
+    """Workers take calls of their callers at sockets of their own."""
+
+    class Counter:
+        def __init__(self) -> None:
+            self.value = 0
+
+        def inc(self) -> int:
+            self.value += 1
+            return self.value
+
+    counter: Any = ray.remote(Counter).remote()
+    assert ray.get(counter.inc.remote()) == 1
+    doors = list(Path(address).parent.glob("w-*"))
+    assert doors
+    dice = random.Random(20261125)
+    hello = bytes(codec.encode(m.Hello("worker", b"\0" * 16, 1)))
+    for _ in range(200):
+        for door in doors:
+            with connect(str(door)) as peer, contextlib.suppress(ConnectionError):
+                if dice.random() < 0.7:
+                    peer.sendall(hello)
+                for _ in range(5):
+                    peer.sendall(random_frame(dice))
+    for said in (b"\xff" * 64, struct.pack("<I", 5) + b"hello"):
+        with connect(str(doors[0])) as peer:
+            peer.sendall(said)
+            assert is_closed(peer)
+    assert ray.get([counter.inc.remote() for _ in range(5)], timeout=60) == [2, 3, 4, 5, 6]
 
 
 def test_a_peer_that_belongs_to_somebody_else_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:

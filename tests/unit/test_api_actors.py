@@ -155,7 +155,7 @@ def test_options_of_methods(engine: FakeEngine) -> None:
         counter.inc.options(concurrency_group="io")
     with pytest.raises(ValueError, match="Valid ones are"):
         counter.inc.options(num_cpus=1)
-    with pytest.raises(ValueError, match="only for generator"):
+    with pytest.raises(ValueError, match="only be used with generator"):
         counter.inc.options(num_returns="streaming")
     assert ray.get(counter.inc._remote(args=[2], num_returns=1)) == 4
 

@@ -169,7 +169,7 @@ def test_a_generator_streams(engine: FakeEngine) -> None:
     @ray.remote
     def plain() -> None: ...
 
-    with pytest.raises(ValueError, match="only for generator functions"):
+    with pytest.raises(ValueError, match="only be used with generator functions"):
         plain.options(num_returns="streaming")
 
 

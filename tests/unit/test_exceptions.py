@@ -111,7 +111,7 @@ def test_the_chain_of_causes_is_kept() -> None:
 
 def test_the_actor_is_named() -> None:
     error = RayTaskError("A.m", "text", None, pid=7, actor="A(01), repr=<A>")
-    assert "actor=A(01), repr=<A>" in str(error)
+    assert "actor_id=A(01), repr=<A>" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from jupyter_ray.resources import PARTS
         ({"num_returns": -1}, ValueError, "non-negative"),
         ({"num_returns": "lots"}, ValueError, "streaming"),
         ({"num_returns": 1.5}, TypeError, "num_returns"),
-        ({"max_retries": -2}, ValueError, "endless"),
+        ({"max_retries": -2}, ValueError, "infinity"),
         ({"max_retries": "3"}, TypeError, "max_retries"),
         ({"max_calls": -1}, ValueError, "max_calls"),
         ({"retry_exceptions": [int]}, ValueError, "list of exceptions"),
@@ -108,7 +108,7 @@ def test_the_number_of_returns_follows_the_function() -> None:
     assert tables.task_options({}, is_generator=True).num_returns == "streaming"
     assert tables.task_options({"num_returns": 3}, is_generator=True).num_returns == 3
     assert tables.task_options({"num_returns": "streaming"}, is_generator=None).num_returns == "streaming"
-    with pytest.raises(ValueError, match="only for generator functions"):
+    with pytest.raises(ValueError, match="only be used with generator functions"):
         tables.task_options({"num_returns": "streaming"}, is_generator=False)
 
 

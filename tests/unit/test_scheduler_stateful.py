@@ -68,6 +68,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.files: set[str] = set()
         """Segments that were written, and are neither discarded nor lost."""
         self.spilling: list[c.SpillSegment] = []
+        self.routes: list[m.Route] = []
+        """That the driver may use."""
         self.spares: set[str] = set()
         """Files that hold no value."""
         self.offered: dict[str, bytes] = {}
@@ -132,6 +134,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 worker = self.workers[client]
                 if worker.blocked == message.request:  # Else it gave up waiting while the answer was on its way.
                     worker.blocked = None
+        elif isinstance(message, m.Route):
+            self.routes.append(message)
         elif isinstance(message, m.Execute):
             counted = [*message.contained, *(each for value in message.values for each in value.contained)]
             worker = self.workers[client]
@@ -328,7 +332,75 @@ class SchedulerMachine(RuleBasedStateMachine):
         held = [each for each in self.driver_grants if len(each) == 28]
         deps = data.draw(st.lists(st.sampled_from(held), max_size=1)) if held else []
         spec = {"kind": "method", "actor": actor, "dependencies": deps, "contained": [actor], "max_retries": retries}
+        self.forget_route(spec)
         self.new_task(DRIVER, spec)
+
+    @rule(demand=st.sampled_from([{"CPU": 10_000}, {}]), actor=st.booleans(), data=st.data())
+    def call_by_turns(self, demand: dict[str, int], actor: bool, data: st.DataObject) -> None:
+        """A program that waits for each call is shown the way to the worker."""
+        spec: dict[str, Any] = {"definition": "quick", "demand": demand}
+        if actor:
+            self.create_actor(data.draw(st.integers(0, 1)), 1, 0)
+            spec = {"kind": "method", "actor": self.actors[-1]}
+            self.workers_join(len(self.starting))
+            for worker in [w for w in self.workers.values() if w.tasks and w.tasks[0].actor == self.actors[-1]]:
+                self.end(worker, m.Done(worker.tasks[0].task, []))
+        self.say(DRIVER, m.Export("quick", 1, "quick", b""))
+        for _ in range(4):
+            self.forget_route(spec)
+            task = self.new_task(DRIVER, spec)
+            self.request += 1
+            self.driver_requests.add(self.request)
+            self.say(DRIVER, m.Get(self.request, [return_id(task, 1)]))
+            self.workers_join(len(self.starting))
+            holder = [w for w in self.workers.values() if w.tasks and w.tasks[0].task == task and w.blocked is None]
+            if not holder:
+                return
+            self.end(holder[0], m.Done(task, [VALUE], seconds=0.0001))
+
+    def forget_route(self, spec: dict[str, Any]) -> None:
+        """Who calls an actor the usual way may not overtake that."""
+        self.routes = [route for route in self.routes if route.actor is None or route.actor != spec.get("actor")]
+
+    @precondition(lambda self: self.routes)
+    @rule(data=st.data(), how=st.sampled_from(["quick", "quick", "lasts", "told first", "told later", "back"]))
+    def use_route(self, data: st.DataObject, how: str) -> None:
+        route = data.draw(st.sampled_from(self.routes))
+        if how == "back" and route.actor is None:
+            self.routes.remove(route)
+            self.say(DRIVER, m.Unlease(route.worker))
+            return
+        self.serial += 1
+        task = DRIVER + self.serial.to_bytes(8, "big")
+        self.driver_grants[return_id(task, 1)] = 1
+        self.objects.append(return_id(task, 1))
+        method = route.actor is not None
+        spec = m.TaskSpec(
+            task=task,
+            kind="method" if method else "task",
+            name="f",
+            body=b"",
+            definition="" if method else "quick",
+            demand={} if method else route.demand,
+            actor=route.actor,
+        )
+        if how in ("quick", "back"):
+            self.say(DRIVER, m.Ran(spec, route.worker, m.Done(task, [VALUE], seconds=0.0001)))
+            return
+        self.routes.remove(route)
+        worker = self.workers.get(route.worker)
+        if worker is not None:
+            worker.tasks.append(
+                m.Execute(task, spec.kind, "f", b"", spec.definition, [], 1, held=spec.demand, actor=spec.actor)
+            )
+        if worker is not None and how == "told first":
+            self.say(worker.id, m.Submit(spec, worker.id, DRIVER))
+        if how != "told later":
+            self.say(DRIVER, m.Submit(spec, route.worker))
+            return
+        self.say(DRIVER, m.Submit(spec, route.worker))
+        if route.worker in self.workers:
+            self.say(route.worker, m.Submit(spec, route.worker, DRIVER))
 
     @precondition(lambda self: self.driver_grants)
     @rule(data=st.data())
@@ -485,6 +557,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         """Everything that can end does; only what an actor or a blocked GPU task keeps may be waited for."""
         for counted in list(self.driver_grants):
             self.say(DRIVER, m.Drop([(counted, self.driver_grants.pop(counted))]))
+        for route in self.routes:
+            if route.actor is None:
+                self.say(DRIVER, m.Unlease(route.worker))
         for _ in range(400):
             self.workers_join(len(self.starting))
             ready = [w for w in self.workers.values() if w.blocked is None and (w.tasks or w.leaving)]

@@ -168,9 +168,9 @@ def test_it_runs_tasks(worker: Worker) -> None:
     assert worker.done(worker.execute(lambda: None, num_returns=0)).returns == []
 
 
-@pytest.mark.parametrize("result", [(1,), (1, 2, 3), 5])
-def test_the_number_of_values_is_checked(worker: Worker, result: Any) -> None:
-    with pytest.raises(ValueError, match="num_returns=2"):
+@pytest.mark.parametrize(("result", "error"), [((1,), ValueError), ((1, 2, 3), ValueError), (5, TypeError)])
+def test_the_number_of_values_is_checked(worker: Worker, result: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="num_returns=2"):
         worker.value(lambda: result, num_returns=2)
 
 

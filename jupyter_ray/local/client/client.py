@@ -15,6 +15,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from jupyter_ray import exceptions
@@ -22,6 +23,7 @@ from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client import room
+from jupyter_ray.local.client.direct import Direct
 from jupyter_ray.local.client.events import EventStream
 from jupyter_ray.local.client.reading import Reader
 from jupyter_ray.local.client.references import References
@@ -62,6 +64,8 @@ class Client:
         Called once, in the reader thread, when the connection has ended without `close`; with the reason.
     chores
         More for the housekeeper: name, seconds to wait, and what to do; `want` asks for one.
+    folder
+        The session's folder, where workers may be called directly.
     """
 
     def __init__(
@@ -71,11 +75,14 @@ class Client:
         handlers: dict[type, Callable[[Any], None]] | None = None,
         on_death: Callable[[str], None] = lambda reason: None,
         chores: dict[str, tuple[float, Callable[[], None]]] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.store = store
         self.blocking: Blocking | None = None
         self.before_call: Callable[[], None] = lambda: None
         """In a worker: sends what the task printed, which must come before what the call prints."""
+        self.before_message: Callable[[], None] | None = None
+        """In a worker: tells of the calls that it has got directly, which must come before what they say."""
         self._on_death = on_death
         self._requests = Requests()
         self._streams: dict[bytes, StreamState] = {}
@@ -92,6 +99,8 @@ class Client:
             m.Answer: self._on_answer,
             m.Events: self._on_events,
             m.StreamState: self._on_stream,
+            m.Route: lambda message: self.direct.offered(message),
+            m.Unroute: lambda message: self.direct.withdrawn(message),
             **room.connect(self, store),
             **(handlers or {}),
         }
@@ -100,6 +109,9 @@ class Client:
                 "flush": (0.001, lambda: self._channel.flush()),
                 "drops": (0.008, lambda: self.references.flush()),
                 "streams": (0.05, self._close_streams),
+                "reports": (0.005, lambda: self._channel.flush()),
+                "deferred": (0.001, lambda: self.direct.look()),
+                "routes": (0.005, lambda: self.direct.tidy()),
                 "spares": (0.001, store.spares.prepare),
                 **(chores or {}),
             }
@@ -109,9 +121,12 @@ class Client:
             connection, self._on_message, self._on_close, lambda: self._house.want("flush"), self._busy
         )
         self.reader: Reader = Reader(self)
+        self.direct: Direct = Direct(self, folder or Path())
+        self._deferred = self.direct._deferred
 
     def start(self, hello: m.Hello) -> None:
         """Say who we are, and begin to read."""
+        self.direct.introduce(hello)
         self._house.start()
         self._channel.send(hello)
         self._channel.start()
@@ -126,14 +141,28 @@ class Client:
         RaySystemError
             The session has ended.
         """
+        if self._deferred:
+            self.direct.release()
+        if self.before_message is not None and type(message) is not m.Done:
+            self.before_message()
         try:
             self._channel.send(message, soon=soon)
         except ConnectionError as error:
             raise self.dead() from error
 
+    def send_later(self, message: m.ClientMessage) -> None:
+        """Send a message with whatever goes next, or after some milliseconds."""
+        try:
+            if self._channel.send_later(message):
+                self._house.want("reports")
+        except ConnectionError as error:
+            raise self.dead() from error
+
     def _drop(self, drops: list[tuple[bytes, int]]) -> None:
-        with contextlib.suppress(RaySystemError):
-            self.send(m.Drop(drops))
+        if self._deferred:
+            self.direct.dropped(drops)
+        with contextlib.suppress(ConnectionError):
+            self._channel.send(m.Drop(drops), soon=True)
 
     def dead(self) -> RaySystemError:
         """Return the error that says how the session ended."""
@@ -152,8 +181,17 @@ class Client:
 
     def flush(self) -> None:
         """Send what waits now."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, RaySystemError):
+            self.direct.release()
             self._channel.flush()
+
+    def watch(self, descriptor: int, on_ready: Callable[[], None]) -> None:
+        """Have whoever reads call `on_ready` when `descriptor` can be read. Before `start`, or while reading."""
+        self._channel.watch(descriptor, on_ready)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Undo `watch`, in the thread that reads."""
+        self._channel.unwatch(descriptor)
 
     def read_until(self, done: Callable[[], bool]) -> bool:
         """Read in this thread until `done()`, if nobody else reads; for a thread that interrupts do nothing to."""
@@ -242,6 +280,8 @@ class Client:
         BaseException
             The first error among the values.
         """
+        if self._deferred and len(ids) == 1 and (timeout is None or timeout > 1):
+            self.direct.call(ids[0])
         return self.reader.get(ids, timeout)
 
     def wait(self, ids: Sequence[bytes], count: int, timeout: float | None) -> list[bytes]:
@@ -369,12 +409,14 @@ class Client:
     def abandon_in_fork(self) -> None:
         """Forget the connection in a forked child, whose threads are gone, without a word to the runtime."""
         self._closing = True
+        self.direct.close()
         self._channel.abandon()
 
     def close(self) -> None:
         """End the connection and the helper threads."""
         self._closing = True
         self._house.stop()
+        self.direct.close()
         self._channel.close()
         self._channel.join(2.0)
         self._requests.fail_all()

@@ -18,7 +18,6 @@ from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemEr
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.requests import Response
 from jupyter_ray.local.protocol import messages as m
-from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.store.payloads import unpack, unpack_error
 from jupyter_ray.local.store.segments import SegmentStore, Unreadable
 
@@ -93,7 +92,7 @@ class Reader:
                     late = sum(object_id not in found for object_id in missing)
                     if not reply.complete:
                         raise GetTimeoutError(
-                            f"Get timed out: {late} of {len(missing)} objects were not ready within {timeout} seconds."
+                            f"Get timed out: some object(s) not ready ({late} of {len(missing)} within {timeout} s)."
                         )
                     if late:  # They were there, and were lost before the last one came.
                         continue
@@ -195,7 +194,6 @@ class Reader:
                     return
             self.when_ready(object_id, callback, blamed)
             return
-        except Exception as found:
-            error = RaySystemError(f"A value came that cannot be unpickled here: {one_line(found)}")
-            error.__cause__ = found
+        except RaySystemError as found:
+            error = found
         callback(value, error)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
+from jupyter_ray.local.client.direct import route_key
 from jupyter_ray.local.engine.machine import node_labels
 from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING
 from jupyter_ray.local.serialization import values
@@ -36,6 +37,8 @@ class Plan:
     capture: bool = False
     anywhere: bool = True
     """No placement group was named: the one of the task that makes the call may be inherited."""
+    route_key: Hashable = None
+    """What tasks have in common that one lease may serve; None: none may."""
 
 
 class Plans:
@@ -95,6 +98,8 @@ class Plans:
             env=self._encode_env(options.runtime_env),
         )
         self._place(plan, options.scheduling_strategy)
+        if not plan.max_calls and GPU not in demand:
+            plan.route_key = route_key(plan.env, demand)
         return plan
 
     def _place(self, plan: Plan, strategy: Any) -> None:

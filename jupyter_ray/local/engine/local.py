@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from jupyter_ray.config import session_folder
@@ -91,7 +91,8 @@ class LocalEngine:
             capture=capture,
         )
         spec = self._spec("task", name, body, plan, dependencies, definition=definition.id, group=group, bundle=bundle)
-        return self._send(spec, plan, options.generator_backpressure)
+        version = self._exporter.version(definition.id) if group is None else 0
+        return self._send(spec, plan, options.generator_backpressure, plan.route_key if version else None, version)
 
     def call(
         self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
@@ -108,17 +109,19 @@ class LocalEngine:
             inout=options.inout,
             backpressure=options.generator_backpressure,
         )
-        self.client.brake(actor._binary)
+        key = actor._binary
+        if key not in self.client.direct:
+            self.client.brake(key)
         spec = self._spec(
             "method",
             name,
             body,
             plan,
             dependencies,
-            actor=actor._binary,
+            actor=key,
             concurrency_group=options.concurrency_group or "",
         )
-        return self._send(spec, plan, options.generator_backpressure)
+        return self._send(spec, plan, options.generator_backpressure, key)
 
     def create_actor(
         self,
@@ -245,7 +248,9 @@ class LocalEngine:
             segment_size=arguments.size if arguments is not None and arguments.segment else 0,
         )
 
-    def _send(self, spec: m.TaskSpec, plan: Plan, backpressure: int) -> Returned:
+    def _send(
+        self, spec: m.TaskSpec, plan: Plan, backpressure: int, route: Hashable = None, version: int = 0
+    ) -> Returned:
         client = self.client
         client.before_call()
         task, number = spec.task, plan.num_returns
@@ -253,9 +258,9 @@ class LocalEngine:
             state = client.open_stream(task)
             client.references.granted(return_id(task, 1))
             generator = ObjectRefGenerator(Stream(state, client, backpressure=backpressure > 0))
-            client.send(m.Submit(spec))
+            client.direct.submit(spec, None, 0)
             return generator
-        client.send(m.Submit(spec))
+        client.direct.submit(spec, route if number == 1 else None, version)
         refs: list[ObjectRef[Any]] = []
         for index in range(1, (1 if number == m.DYNAMIC else number) + 1):
             object_id = return_id(task, index)
@@ -315,6 +320,7 @@ class LocalEngine:
     def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
         """End an actor at once; see `Engine.kill`."""
         self.client.send(m.Kill(actor._binary, no_restart), soon=False)
+        self.client.direct.forget(actor._binary)
 
     def get_actor(self, name: str, namespace: str | None) -> NamedActor | None:
         """Find a living actor by its name; see `Engine.get_actor`."""
@@ -390,11 +396,14 @@ class LocalEngine:
         """Return a function or class that was shipped; see `Engine.definition`."""
         with self._fetching:  # The runtime counts what the definition contains at each answer: ask once.
             if key not in self.library:
-                found = self.client.query("definition", definition=key)
-                if found is None:
-                    return None
-                self.library.install([m.Function(key, found["version"], found["blob"])])
-        return self.library.resolve(key)
+                self.fetch(key)
+        return self.library.resolve(key) if key in self.library else None
+
+    def fetch(self, key: str, version: int = 0) -> None:
+        """Get the newest version of a definition, if there is one; wait for `version`, which was shipped for sure."""
+        found = self.client.query("definition", definition=key, version=version)
+        if found is not None:
+            self.library.install([m.Function(key, found["version"], found["blob"])])
 
     def table(
         self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None

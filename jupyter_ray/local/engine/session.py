@@ -29,7 +29,8 @@ class _Session:
         self._ended = False
         self.id = os.urandom(16)
         store = SegmentStore(runtime.shared_memory, self.id, spill_folder(runtime.session))
-        self.client = Client(runtime.connection, store, on_death=self._died)
+        folder = session_folder(runtime.session)
+        self.client = Client(runtime.connection, store, on_death=self._died, folder=folder)
 
     def _died(self, reason: str) -> None:
         """The runtime is gone without our doing; called in the reader thread."""

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import msgspec
 
-from jupyter_ray.local.protocol.messages import Body, ClientMessage, Message, ServerMessage
+from jupyter_ray.local.protocol.messages import (
+    Body,
+    ClientMessage,
+    DirectMessage,
+    DirectReply,
+    Message,
+    ServerMessage,
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _client = msgspec.msgpack.Decoder(ClientMessage)
 _server = msgspec.msgpack.Decoder(ServerMessage)
+_direct_message = msgspec.msgpack.Decoder(DirectMessage)
+_direct_reply = msgspec.msgpack.Decoder(DirectReply)
 _body = msgspec.msgpack.Decoder(Body)
 _HEADER = b"\0\0\0\0"
 
@@ -52,6 +61,24 @@ def decode_server(frame: memoryview) -> ServerMessage:
         return message
     except msgspec.DecodeError as error:
         raise ProtocolError(f"The runtime sent no valid message: {error}") from error
+
+
+def decode_direct(frame: memoryview) -> DirectMessage:
+    """Return the message that a caller sent to a worker."""
+    try:
+        message: DirectMessage = _direct_message.decode(frame)
+        return message
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"A caller sent no valid message: {error}") from error
+
+
+def decode_reply(frame: memoryview) -> DirectReply:
+    """Return the message that a worker sent to a caller."""
+    try:
+        message: DirectReply = _direct_reply.decode(frame)
+        return message
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"A worker sent no valid message: {error}") from error
 
 
 def encode_body(body: Body) -> bytes:

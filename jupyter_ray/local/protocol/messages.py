@@ -179,9 +179,15 @@ class Export(Message, frozen=True, tag=3):
 
 
 class Submit(Message, frozen=True, tag=4):
-    """Start a task or call a method. The sender holds the return values."""
+    """Start a task or call a method. The sender holds the return values.
+
+    With `direct` set, the sender has brought the call to that worker itself; or else the worker tells of it, since it
+    is about to speak of the task: then `caller` is who brought it. The runtime hears it from one of them, or from both.
+    """
 
     spec: TaskSpec
+    direct: bytes = b""
+    caller: bytes = b""
 
 
 class CreateActor(Message, frozen=True, tag=5):
@@ -374,6 +380,26 @@ class Lost(Message, frozen=True, tag=25):
     task: bytes | None = None
 
 
+class Ran(Message, frozen=True, tag=28):
+    """The sender brought a call to `worker` itself, and `done` came back: the whole life of a quick task."""
+
+    spec: TaskSpec
+    worker: bytes
+    done: Done
+
+
+class Report(Message, frozen=True, tag=29):
+    """The end of a call that the sender has brought itself, and has told the runtime of before that."""
+
+    done: Done
+
+
+class Unlease(Message, frozen=True, tag=30):
+    """The sender needs `worker` no more, which was leased to it (`Route`)."""
+
+    worker: bytes
+
+
 class Claimed(Message, frozen=True, tag=26):
     """The sender has renamed the spare file `spare` to `segment`, and writes `size` bytes into it.
 
@@ -385,7 +411,7 @@ class Claimed(Message, frozen=True, tag=26):
     size: int
 
 
-class Seen(Message, frozen=True, tag=28):
+class Seen(Message, frozen=True, tag=31):
     """The sender has shown so many characters of what tasks printed."""
 
     text: int
@@ -423,6 +449,9 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     RemoveGroup,
     AwaitSpace,
     Lost,
+    Ran,
+    Report,
+    Unlease,
     Claimed,
     Unwritten,
     Seen,
@@ -537,6 +566,26 @@ class Consume(Message, frozen=True, tag=49):
     index: int
 
 
+class Route(Message, frozen=True, tag=52):
+    """A way to call without the runtime: `worker` takes calls at its own socket.
+
+    It is the actor's, if `actor` is set; valid if `after` is the last call of it that the client has sent the usual
+    way. Else the worker is leased to the client, for plain tasks with this environment and demand.
+    """
+
+    worker: bytes
+    actor: bytes | None = None
+    after: bytes = b""
+    env: str = ""
+    demand: dict[str, int] = {}
+
+
+class Unroute(Message, frozen=True, tag=53):
+    """Somebody else needs the resources of `worker`, which was leased: give it back (`Unlease`)."""
+
+    worker: bytes
+
+
 class Spare(Message, frozen=True, tag=50):
     """To the process that wrote `segment`, which was freed: its file may be written into again."""
 
@@ -550,4 +599,38 @@ class Forget(Message, frozen=True, tag=51):
     segments: list[str]
 
 
-ServerMessage = Reply | Answer | Execute | Interrupt | Recall | Exit | Events | StreamState | Consume | Spare | Forget
+ServerMessage = Union[  # noqa: UP007
+    Reply,
+    Answer,
+    Execute,
+    Interrupt,
+    Recall,
+    Exit,
+    Events,
+    StreamState,
+    Consume,
+    Spare,
+    Forget,
+    Route,
+    Unroute,
+]
+
+
+# --- caller and worker, without the runtime ----------------------------------------------------------------------
+
+
+class Call(Message, frozen=True, tag=60):
+    """Run a task, whose arguments are all in it. `version` is that of its definition; 0 for a method."""
+
+    spec: TaskSpec
+    version: int = 0
+
+
+class Elsewhere(Message, frozen=True, tag=61):
+    """The runtime knows what became of the task: ask there. Otherwise `Done` answers a `Call`."""
+
+    task: bytes
+
+
+DirectMessage = Hello | Call
+DirectReply = Done | Elsewhere

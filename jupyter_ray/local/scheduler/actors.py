@@ -14,8 +14,9 @@ from jupyter_ray.local.protocol.messages import ActorSpec, Payload
 from jupyter_ray.local.scheduler import errors, memory
 from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
 from jupyter_ray.local.scheduler.placement import AHEAD_LIMIT, AHEAD_SECONDS, begin, execute, stop_worker
-from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, TaskRecord, TaskState
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
 from jupyter_ray.local.scheduler.requests import room_made
+from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import Demand, amounts
 
@@ -52,6 +53,12 @@ def register(step: Step, client: ClientRecord, spec: ActorSpec) -> ActorRecord:
     pin(step, creation.dependencies)
     pin(step, creation.contained)
     return actor
+
+
+def count_call(actor: ActorRecord, task: TaskRecord) -> None:
+    """Note a call that has begun its life."""
+    actor.calls[task.id] = task
+    actor.unfinished[task.client.id] = actor.unfinished.get(task.client.id, 0) + 1
 
 
 def enqueue_call(step: Step, actor: ActorRecord, task: TaskRecord, *, front: bool = False) -> None:
@@ -156,7 +163,7 @@ def call_ended(step: Step, actor: ActorRecord, task: TaskRecord, seconds: float 
     else:
         actor.unfinished.pop(caller, None)
     if seconds is not None:
-        actor.seconds = seconds if actor.seconds is None else 0.8 * actor.seconds + 0.2 * seconds
+        actor.learn(seconds)
     call_off(step, actor, task)
     if actor.room:
         room_made(step, actor)

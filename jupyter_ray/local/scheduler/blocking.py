@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from jupyter_ray.events import TaskBlocked, TaskUnblocked
 from jupyter_ray.local.scheduler import requests
-from jupyter_ray.local.scheduler.records import RequestRecord, TaskRecord, TaskState
+from jupyter_ray.local.scheduler.records import RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, amounts
 

@@ -12,6 +12,7 @@ from jupyter_ray.events import AnyEvent
 from jupyter_ray.local.scheduler import (
     actors,
     deadlock,
+    direct,
     memory,
     placement,
     requests,
@@ -83,6 +84,10 @@ def _settle(step: Step) -> None:
             transitions.apply(step, task, stimulus, detail)
         elif step.answers:
             requests.reply(step, step.answers.pop(0))
+        elif step.offers:
+            request = step.offers.pop()
+            assert request.call is not None
+            direct.offer(step, request.client, request.call)
         elif step.pump:
             actor = next(iter(step.pump))
             del step.pump[actor]
@@ -90,6 +95,8 @@ def _settle(step: Step) -> None:
         elif step.place:
             step.place = False
             placement.place(step)
+            if step.state.leases:
+                direct.recall(step)
         elif step.suspect:
             step.suspect = False
             refused = deadlock.break_deadlock(step.state)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import errors
-from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, RequestRecord, State, TaskRecord, TaskState
+from jupyter_ray.local.scheduler.records import ActorRecord, RequestRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.resources import Demand, describe
 
 CHECK_LIMIT = 20_000

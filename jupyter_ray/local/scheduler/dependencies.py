@@ -13,14 +13,8 @@ from jupyter_ray.events import HandleDropped, HandlePassed, HolderKind, ObjectFr
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import lineage, memory, unseen
-from jupyter_ray.local.scheduler.records import (
-    ActorRecord,
-    ClientRecord,
-    ObjectRecord,
-    RequestRecord,
-    TaskRecord,
-    TaskState,
-)
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
 
 

@@ -52,13 +52,7 @@ def cancelled(task: bytes, name: str) -> Payload:
 
 def crashed(name: str, reason: str, attempts: int) -> Payload:
     """Return the result of a task whose worker died."""
-    tried = f" It was tried {attempts} times." if attempts > 1 else ""
-    return stored(
-        WorkerCrashedError(
-            f"The worker that ran {name} died unexpectedly: {reason}.{tried} "
-            "Look at what the task printed last; max_retries=N lets it be tried again."
-        )
-    )
+    return stored(WorkerCrashedError.because(name, reason, attempts))
 
 
 def out_of_memory(name: str, reason: str) -> Payload:

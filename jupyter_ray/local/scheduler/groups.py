@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
-from jupyter_ray.local.scheduler.records import GroupRecord, GroupState, State
+from jupyter_ray.local.scheduler.records import GroupRecord, State
+from jupyter_ray.local.scheduler.states import GroupState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import amounts
 

@@ -9,6 +9,7 @@ from jupyter_ray.events import WorkerDied, WorkerStarted
 from jupyter_ray.local.scheduler import (
     actors,
     dependencies,
+    direct,
     history,
     memory,
     placement,
@@ -17,13 +18,8 @@ from jupyter_ray.local.scheduler import (
     streams,
     transitions,
 )
-from jupyter_ray.local.scheduler.records import (
-    ActorState,
-    ClientRecord,
-    TaskRecord,
-    TaskState,
-    WorkerState,
-)
+from jupyter_ray.local.scheduler.records import ClientRecord, TaskRecord
+from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
@@ -87,9 +83,10 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         if actor.worker is worker and actors.process_lost(step, actor, reason):
             _make_again(step, creation or TaskRecord(actor.spec.creation, actor.creator, actor=actor), actor.restarts)
     else:
-        for task in tasks:
+        for task in reversed(tasks):  # What had not begun goes to the front of the queue, one by one.
             step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
     if client is not None:
+        direct.end_leases(step, client)
         dependencies.drop_all(step, client)
         if not worker.retired:
             _orphans(step, client)

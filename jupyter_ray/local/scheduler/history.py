@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jupyter_ray.local.scheduler.records import TaskDigest, TaskRecord, TaskState, WorkerDigest, WorkerRecord
+from jupyter_ray.local.scheduler.records import TaskDigest, TaskRecord, WorkerDigest, WorkerRecord
+from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
 
 KEPT = 10_000

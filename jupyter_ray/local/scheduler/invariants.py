@@ -6,7 +6,8 @@ from collections import Counter
 
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.scheduler.ledger import Ledger
-from jupyter_ray.local.scheduler.records import ActorState, State, TaskState, WorkerState
+from jupyter_ray.local.scheduler.records import State
+from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.transitions import ENDED
 from jupyter_ray.resources import CPU, PARTS
 
@@ -43,6 +44,7 @@ def _ledger(state: State, ledger: Ledger) -> None:
             *(task.allocation for task in state.tasks.values()),
             *(actor.allocation for actor in state.actors.values()),
             *(allocation for group in state.groups.values() for allocation in group.reserved),
+            *(lease.allocation for lease in state.leases.values()),
         ]
         if allocation is not None and allocation.ledger is ledger
     }
@@ -88,8 +90,10 @@ def _workers(state: State) -> None:
     for worker in state.workers.values():
         idle = worker in state.idle.get(worker.env, [])
         assert idle == (worker.state is WorkerState.IDLE), f"{worker!r}: idle list and state differ"
-        if worker.state is WorkerState.IDLE:
-            assert not worker.tasks, f"{worker!r} is idle and has tasks"
+        leased = worker.id in state.leases
+        assert leased == (worker.state is WorkerState.LEASED), f"{worker!r}: leases and state differ"
+        if worker.state is WorkerState.IDLE or leased:
+            assert not worker.tasks, f"{worker!r} is not at work and has tasks"
         if worker.actor is None:
             begun = [task for task in worker.tasks.values() if task.state is not TaskState.ASSIGNED]
             assert len(begun) <= 1, f"{worker!r} runs {len(begun)} tasks at once"

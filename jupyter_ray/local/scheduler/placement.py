@@ -16,16 +16,8 @@ from jupyter_ray.local.scheduler import groups, memory
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
 from jupyter_ray.local.scheduler.dependencies import grant
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
-from jupyter_ray.local.scheduler.records import (
-    ActorState,
-    GroupState,
-    ReadyClass,
-    State,
-    TaskRecord,
-    TaskState,
-    WorkerRecord,
-    WorkerState,
-)
+from jupyter_ray.local.scheduler.records import ReadyClass, State, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
@@ -309,6 +301,9 @@ def worker_gone(step: Step, worker: WorkerRecord) -> None:
     idle = step.state.idle.get(worker.env)
     if idle and worker in idle:
         idle.remove(worker)
+    lease = step.state.leases.pop(worker.id, None)
+    if lease is not None:
+        lease.allocation.release()
     step.place = True
 
 

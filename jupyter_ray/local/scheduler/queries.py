@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.local.scheduler import groups
-from jupyter_ray.local.scheduler.records import ActorState, State
+from jupyter_ray.local.scheduler.records import State
+from jupyter_ray.local.scheduler.states import ActorState
 from jupyter_ray.local.scheduler.tables import summary, table
 from jupyter_ray.local.scheduler.why import why
 from jupyter_ray.resources import amounts
@@ -15,9 +16,13 @@ from jupyter_ray.resources import amounts
 def resources(state: State, _: dict[str, Any]) -> dict[str, Any]:
     """Return totals and what is free, in amounts, and the names of the GPUs."""
     ledger = state.ledger
+    free = dict(ledger.free)
+    for lease in state.leases.values():  # Whoever has it gives it back as soon as somebody wants it.
+        for name, parts in lease.allocation.held.items():
+            free[name] += parts
     return {
         "total": amounts(ledger.total),
-        "available": {name: parts for name, parts in amounts(ledger.free).items() if parts > 0},
+        "available": {name: parts for name, parts in amounts(free).items() if parts > 0},
         "parts": dict(ledger.total),
         "gpus": list(ledger.gpus),
         "namespace": state.namespace,
@@ -44,11 +49,12 @@ def named_actors(state: State, _: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def task(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:
-    """Return kind, state and whether a cancel was asked, of a task that has not ended; else None."""
+    """Return kind and state of a task, and whether a cancel was asked; None if it is not remembered."""
     record = state.tasks.get(arguments["task"])
-    if record is None:
-        return None
-    return {"kind": record.spec.kind, "state": record.state.value, "cancelled": record.cancel_asked}
+    if record is not None:
+        return {"kind": record.spec.kind, "state": record.state.value, "cancelled": record.cancel_asked}
+    ended = state.history.get(arguments["task"])
+    return None if ended is None else {"kind": ended.kind, "state": ended.state.value, "cancelled": False}
 
 
 def definition(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:

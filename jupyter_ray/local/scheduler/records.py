@@ -7,56 +7,15 @@ follows links and never searches. `State` owns them all by id.
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Literal
 
-from jupyter_ray.local.protocol.messages import ActorSpec, Payload, TaskSpec
+from jupyter_ray.local.protocol.messages import ActorSpec, Payload, Query, TaskSpec
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.room import Memory
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState, WorkerState
 from jupyter_ray.resources import Demand
-
-
-class TaskState(enum.Enum):
-    """Where a task stands. The three last are final: the record is gone right after."""
-
-    WAITING = "waiting"
-    """for its arguments"""
-    READY = "ready"
-    """for resources, or in its actor's queue"""
-    ASSIGNED = "assigned"
-    """handed to a worker in advance, not begun"""
-    RUNNING = "running"
-    BLOCKED = "blocked"
-    """in `get` or `wait`; its CPUs are lent"""
-    RESUMING = "resuming"
-    """what it waited for is there; it waits for its CPUs"""
-    FINISHED = "finished"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class WorkerState(enum.Enum):
-    """Where a worker process stands."""
-
-    STARTING = "starting"
-    IDLE = "idle"
-    BUSY = "busy"
-    ACTOR = "actor"
-    LEAVING = "leaving"
-    DEAD = "dead"
-
-
-class ActorState(enum.Enum):
-    """Where an actor stands."""
-
-    PENDING = "pending"
-    """its constructor waits for arguments or resources"""
-    STARTING = "starting"
-    ALIVE = "alive"
-    RESTARTING = "restarting"
-    DEAD = "dead"
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -113,6 +72,10 @@ class ClientRecord:
     requests: dict[int, RequestRecord] = dataclasses.field(default_factory=dict)
     created_actors: set[bytes] = dataclasses.field(default_factory=set)
     connected: bool = True
+    single: bytes = b""
+    """The call that it made last, if it has asked for nothing since."""
+    streak: int = 0
+    """How many calls in a row it waited for before it made the next."""
 
     def __repr__(self) -> str:
         return f"<Client {self.id.hex()[-8:]}: {len(self.holds)} holds, {len(self.requests)} requests>"
@@ -143,6 +106,20 @@ class WorkerRecord:
 
     def __repr__(self) -> str:
         return f"<Worker {self.id.hex()[-8:]} pid {self.pid}: {self.state.value}, {len(self.tasks)} tasks>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Lease:
+    """A pooled worker, and what its tasks hold, that a client uses as it likes."""
+
+    worker: WorkerRecord
+    client: ClientRecord
+    allocation: Allocation
+    recalled: bool = False
+    """The client was asked to give it back."""
+
+    def __repr__(self) -> str:
+        return f"<Lease of {self.worker!r} to {self.client!r}{', recalled' if self.recalled else ''}>"
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -181,6 +158,10 @@ class ActorRecord:
     def id(self) -> bytes:
         """The actor's id."""
         return self.spec.actor
+
+    def learn(self, seconds: float) -> None:
+        """Note how long a call took."""
+        self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds
 
     @property
     def label(self) -> str:
@@ -257,6 +238,8 @@ class RequestRecord:
     """What to answer for the first object that is not there, if that will never come."""
     done: bool = False
     """Satisfied, and perhaps waiting for its task's CPUs."""
+    call: TaskRecord | None = None
+    """The one call that its client waits for, which may be worth a route: see `direct`."""
 
     def __repr__(self) -> str:
         return f"<Request {self.kind} {self.id} of {self.client.id.hex()[-8:]}: {self.remaining} to come>"
@@ -299,14 +282,6 @@ class WorkerDigest:
     reason: str
 
 
-class GroupState(enum.Enum):
-    """Where a placement group stands."""
-
-    PENDING = "PENDING"
-    CREATED = "CREATED"
-    REMOVED = "REMOVED"
-
-
 @dataclasses.dataclass(slots=True, eq=False)
 class GroupRecord:
     """A placement group: bundles of resources that are reserved together."""
@@ -338,6 +313,10 @@ class FunctionRecord:
     contained: list[bytes]
     seconds: float | None = None
     """Smoothed duration of a task."""
+
+    def learn(self, seconds: float) -> None:
+        """Note how long a task took."""
+        self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -403,6 +382,8 @@ class State:
     """Placement groups, removed ones included, for the table."""
     pending_groups: list[GroupRecord] = dataclasses.field(default_factory=list)
     functions: dict[str, FunctionRecord] = dataclasses.field(default_factory=dict)
+    awaited: dict[str, list[tuple[ClientRecord, Query]]] = dataclasses.field(default_factory=dict)
+    """Who asked for definitions in versions that have not come: a direct call was quicker."""
     ready: dict[Hashable, ReadyClass] = dataclasses.field(default_factory=dict)
     """Tasks that wait for resources, by class."""
     order: list[ReadyClass] = dataclasses.field(default_factory=list)
@@ -417,6 +398,10 @@ class State:
     gone_workers: OrderedDict[bytes, WorkerDigest] = dataclasses.field(default_factory=OrderedDict)
     """As `history`, of workers."""
     next_worker: int = 0
+    leases: dict[bytes, Lease] = dataclasses.field(default_factory=dict)
+    """By worker."""
+    adopted: dict[bytes, bytes] = dataclasses.field(default_factory=dict)
+    """Direct calls that a worker told of and their caller did not yet: task to caller."""
     unseen: dict[bytes, UnseenError] = dataclasses.field(default_factory=dict)
     """What tasks raised and nobody has got yet, by task."""
     tells_unseen: bool = True

@@ -7,12 +7,34 @@ again, is in `transitions`.
 from __future__ import annotations
 
 from jupyter_ray.config import ACTOR_BACKLOG
+from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import AwaitRoom, Get, Payload, Reply, Wait
 from jupyter_ray.local.scheduler import errors, memory, unseen
 from jupyter_ray.local.scheduler.commands import SetTimer
 from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
-from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, ObjectRecord, RequestRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.states import ActorState
 from jupyter_ray.local.scheduler.step import Step
+
+STREAK = 3
+"""So often in a row must a client have waited for each call before it made the next, to be offered a direct route."""
+
+
+def called(client: ClientRecord, task: bytes) -> None:
+    """Note that a client has made a call."""
+    if client.single:
+        client.streak = 0
+    client.single = task
+
+
+def _only_call(step: Step, client: ClientRecord, ids: list[bytes]) -> TaskRecord | None:
+    """Return the one call that a client waits for, if it has been calling and waiting by turns."""
+    single, client.single = client.single, b""
+    if len(ids) != 1 or task_of(ids[0]) != single:
+        client.streak = 0
+        return None
+    client.streak += 1
+    return step.state.tasks.get(single) if client.streak >= STREAK else None
 
 
 def open_get(step: Step, client: ClientRecord, message: Get) -> None:
@@ -29,6 +51,7 @@ def open_get(step: Step, client: ClientRecord, message: Get) -> None:
         elif record.payload.is_error:
             failed = True
     request = RequestRecord(client, message.request, "get", message.ids, len(pending))
+    request.call = _only_call(step, client, message.ids)
     if failed or not pending:
         client.requests[request.id] = request
         reply(step, request)
@@ -171,6 +194,8 @@ def reply(step: Step, request: RequestRecord) -> None:
             for counted in payload.contained:
                 grant(step, client, counted, request.task)
     step.send(client, Reply(request.id, ready, values, request.complete))
+    if request.call is not None:
+        step.offers.append(request)
     _forget(step, request)
 
 

@@ -12,6 +12,7 @@ from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import (
     actors,
     dependencies,
+    direct,
     errors,
     groups,
     memory,
@@ -23,14 +24,8 @@ from jupyter_ray.local.scheduler import (
     transitions,
 )
 from jupyter_ray.local.scheduler.ledger import Ledger
-from jupyter_ray.local.scheduler.records import (
-    ActorState,
-    ClientRecord,
-    FunctionRecord,
-    GroupRecord,
-    GroupState,
-    TaskState,
-)
+from jupyter_ray.local.scheduler.records import ClientRecord, FunctionRecord, GroupRecord
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, PARTS, amounts
 
@@ -74,10 +69,17 @@ def _export(step: Step, client: ClientRecord, message: m.Export) -> None:
     )
     if old is not None:
         dependencies.unpin(step, old.contained)
+    for asker, query in step.state.awaited.pop(message.definition, ()):
+        if asker.connected:
+            _query(step, asker, query)
 
 
 def _submit(step: Step, client: ClientRecord, message: m.Submit) -> None:
     spec = message.spec
+    if message.direct:
+        direct.adopt(step, client, message)
+        return
+    requests.called(client, spec.task)
     actor = step.state.actors.get(spec.actor) if spec.kind == "method" and spec.actor is not None else None
     submission.submit(step, client, spec, actor)
 
@@ -157,6 +159,8 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
         if worker is not None:
             placement.stop_worker(step, worker, kill=True, reason=reason)
     elif actor.worker is not None:
+        if actor.state is ActorState.ALIVE:
+            actor.state = ActorState.RESTARTING  # Calls that come after this wait for the new process.
         placement.stop_worker(step, actor.worker, kill=True, reason=reason)
 
 
@@ -211,7 +215,12 @@ def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
         step.send(client, m.Answer(message.request, f"No query {message.what!r}; there are {known}.", "ValueError"))
     else:
         if message.what == "definition":
-            _handed(step, client, message.arguments["definition"])
+            wanted = message.arguments["definition"]
+            shipped = step.state.functions.get(wanted)
+            if (0 if shipped is None else shipped.version) < message.arguments.get("version", 0):
+                step.state.awaited.setdefault(wanted, []).append((client, message))
+                return
+            _handed(step, client, wanted)
         step.send(client, m.Answer(message.request, answer(step.state, {**message.arguments, "now": step.now})))
 
 
@@ -238,6 +247,10 @@ def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
     if len(message.returns) < (1 if message.failed else 0 if message.cancelled else wanted):
         raise ValueError(f"{task.spec.name} is done with {len(message.returns)} of {wanted} return values.")
     step.agenda.append((task, "done", message))
+
+
+def _unlease(step: Step, client: ClientRecord, message: m.Unlease) -> None:
+    direct.end_lease(step, client, message.worker)
 
 
 def _item(step: Step, client: ClientRecord, message: m.Item) -> None:
@@ -311,4 +324,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Unwritten: _unwritten,
     m.CreateGroup: _create_group,
     m.RemoveGroup: _remove_group,
+    m.Ran: direct.ran,
+    m.Report: direct.report,
+    m.Unlease: _unlease,
 }

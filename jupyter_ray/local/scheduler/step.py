@@ -29,6 +29,8 @@ class Step:
     """Task stimuli to apply: see `transitions.TABLE`."""
     answers: list[RequestRecord] = dataclasses.field(default_factory=list)
     """Requests to answer with what is ready."""
+    offers: list[RequestRecord] = dataclasses.field(default_factory=list)
+    """Answered requests whose clients may be shown a direct route."""
     pump: dict[ActorRecord, None] = dataclasses.field(default_factory=dict)
     """Actors whose queues may have something to hand over, or that may have become useless."""
     place: bool = False

@@ -6,7 +6,8 @@ from jupyter_ray.events import TaskSubmitted
 from jupyter_ray.local.protocol.messages import Payload, TaskSpec
 from jupyter_ray.local.scheduler import actors, errors, memory, unseen
 from jupyter_ray.local.scheduler.dependencies import expect, grant, pin
-from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, ClientRecord, GroupState, State, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.states import ActorState, GroupState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import amounts
@@ -14,6 +15,13 @@ from jupyter_ray.resources import amounts
 
 def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord | None = None) -> TaskRecord:
     """Take in a new task. `actor`: the one that a constructor is to make, or that a method belongs to."""
+    task = record(step, client, spec, actor)
+    enter(step, task)
+    return task
+
+
+def record(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord | None) -> TaskRecord:
+    """Make the record of a task, and those of its return values."""
     state = step.state
     task = TaskRecord(spec, client, actor=actor, since=step.now, made=step.now)
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
@@ -27,24 +35,26 @@ def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
     for object_id in results:
         expect(step, object_id)
         grant(step, client, object_id)
-    step.events.append(
-        TaskSubmitted(
-            seq=step.number(),
-            at=step.now,
-            task=spec.task.hex(),
-            name=spec.name,
-            kind=spec.kind,
-            parent=None if spec.parent is None else spec.parent.hex(),
-            dependencies=[each.hex() for each in spec.dependencies],
-            returns=[each.hex() for each in results],
-            demand=amounts(spec.demand),
-            actor=None if spec.actor is None else spec.actor.hex(),
-            cell=spec.cell,
-            site=spec.site,
-        )
-    )
-    enter(step, task)
+    step.events.append(submitted(step, spec, results, step.now))
     return task
+
+
+def submitted(step: Step, spec: TaskSpec, results: list[bytes], at: float) -> TaskSubmitted:
+    """Return the event that tells of a task which was submitted at the time `at`."""
+    return TaskSubmitted(
+        seq=step.number(),
+        at=at,
+        task=spec.task.hex(),
+        name=spec.name,
+        kind=spec.kind,
+        parent=None if spec.parent is None else spec.parent.hex(),
+        dependencies=[each.hex() for each in spec.dependencies],
+        returns=[each.hex() for each in results],
+        demand=amounts(spec.demand),
+        actor=None if spec.actor is None else spec.actor.hex(),
+        cell=spec.cell,
+        site=spec.site,
+    )
 
 
 def enter(step: Step, task: TaskRecord) -> None:
@@ -101,8 +111,7 @@ def _join_actor(step: Step, task: TaskRecord) -> Payload | None:
     if actor is None:
         missing = task.spec.actor or b""
         return errors.actor_died(missing, task.spec.name, "it does not belong to this session, or is long gone")
-    actor.calls[task.id] = task
-    actor.unfinished[task.client.id] = actor.unfinished.get(task.client.id, 0) + 1
+    actors.count_call(actor, task)
     if actor.state is ActorState.DEAD:
         return actor.death
     if actor.leaving:

@@ -15,17 +15,15 @@ from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler.history import digest
 from jupyter_ray.local.scheduler.records import (
     ActorRecord,
-    ActorState,
     ClientRecord,
     ObjectRecord,
     State,
     TaskDigest,
     TaskRecord,
-    TaskState,
     WorkerDigest,
     WorkerRecord,
-    WorkerState,
 )
+from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.resources import amounts
 
 Column = Callable[[State, Any], Any]

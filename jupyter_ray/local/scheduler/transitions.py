@@ -40,12 +40,8 @@ from jupyter_ray.local.scheduler import (
 )
 from jupyter_ray.local.scheduler.dependencies import seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
-from jupyter_ray.local.scheduler.records import (
-    ActorRecord,
-    TaskRecord,
-    TaskState,
-    WorkerState,
-)
+from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
+from jupyter_ray.local.scheduler.states import TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import GPU
@@ -133,7 +129,7 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
 def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
     function = step.state.functions.get(task.spec.definition)
     if function is not None and task.spec.kind == "task":
-        function.seconds = seconds if function.seconds is None else 0.8 * function.seconds + 0.2 * seconds
+        function.learn(seconds)
 
 
 def _may_retry(task: TaskRecord) -> bool:
@@ -291,7 +287,7 @@ def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> Non
     if worker.state is not WorkerState.BUSY:
         return
     if exiting or used_gpu:
-        for other in list(worker.tasks.values()):
+        for other in reversed(list(worker.tasks.values())):
             step.agenda.append((other, "returned", None))
         placement.stop_worker(step, worker, kill=False, reason="it used a GPU" if used_gpu else "its task asked for it")
     else:

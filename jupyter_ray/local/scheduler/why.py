@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
-from jupyter_ray.local.scheduler.records import ActorRecord, ActorState, State, TaskRecord, TaskState
+from jupyter_ray.local.scheduler.records import ActorRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.resources import Demand, describe
 
 LINKS = 12

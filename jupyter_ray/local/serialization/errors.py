@@ -24,20 +24,23 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 def format_remote(error: BaseException) -> str:
     """Return the traceback of `error` as text, with the user's frames only."""
     summary = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
-    _keep_user_frames(summary)
+    _keep_user_frames(summary, error)
     return "".join(summary.format())
 
 
-def _keep_user_frames(summary: traceback.TracebackException | None) -> None:
+def _keep_user_frames(summary: traceback.TracebackException, error: BaseException) -> None:
     seen: set[int] = set()
-    queue = [summary]
+    queue: list[tuple[traceback.TracebackException | None, BaseException | None]] = [(summary, error)]
     while queue:
-        each = queue.pop()
-        if each is None or id(each) in seen:
+        each, of = queue.pop()
+        if each is None or of is None or id(each) in seen:
             continue
         seen.add(id(each))
         each.stack[:] = [frame for frame in each.stack if not frame.filename.startswith(_PACKAGE)]
-        queue += [each.__cause__, each.__context__, *(getattr(each, "exceptions", None) or ())]
+        if isinstance(of, RayTaskError):
+            each.__cause__ = each.__context__ = None  # Its text tells of them.
+        queue += [(each.__cause__, of.__cause__), (each.__context__, of.__context__)]
+        queue += zip(getattr(each, "exceptions", None) or (), getattr(of, "exceptions", ()), strict=False)
 
 
 def one_line(error: BaseException) -> str:

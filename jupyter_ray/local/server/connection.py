@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import struct
 import sys
 import traceback
 from typing import Protocol, cast
@@ -13,6 +11,7 @@ from typing import Protocol, cast
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import ProtocolError, decode_client
 from jupyter_ray.local.protocol.framing import FrameError, FrameReader
+from jupyter_ray.local.transport import peer_uid
 
 
 class Host(Protocol):
@@ -49,7 +48,7 @@ class Connection(asyncio.Protocol):
         """Check who is there: only processes of this user are."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance.
         peer = transport.get_extra_info("socket")
-        if peer is not None and _peer_uid(peer) not in (None, os.getuid()):
+        if peer is not None and peer_uid(peer) not in (None, os.getuid()):
             self._transport.abort()
         else:
             self._server.met(self)
@@ -110,13 +109,3 @@ class Connection(asyncio.Protocol):
 
     def __repr__(self) -> str:
         return f"<Connection: {self.client.hex() if self.client else 'unknown'}>"
-
-
-def _peer_uid(peer: socket.socket) -> int | None:
-    if sys.platform == "darwin":
-        credentials = peer.getsockopt(0, 1, struct.calcsize("2I"))  # SOL_LOCAL, LOCAL_PEERCRED: version and uid.
-        return int(struct.unpack("2I", credentials)[1])
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])

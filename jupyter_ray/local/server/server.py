@@ -18,6 +18,7 @@ import msgspec
 
 from jupyter_ray import config
 from jupyter_ray.events import AnyEvent
+from jupyter_ray.local.client.direct import door_of
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import ProtocolError, append
 from jupyter_ray.local.scheduler import commands as c
@@ -333,6 +334,7 @@ class Server:
 
     def _remove_unsealed(self, worker: bytes) -> None:
         """Remove what a dead worker had begun to write."""
+        door_of(config.session_folder(self.session), worker).unlink(missing_ok=True)
         prefix = worker.hex()
         begun = [
             folder / name

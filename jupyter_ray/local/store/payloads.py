@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 from jupyter_ray.config import INLINE_LIMIT
+from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.serialization import errors, values
 from jupyter_ray.local.serialization.values import Serialized
@@ -44,13 +46,15 @@ def unpack(payload: Payload, store: SegmentStore) -> Any:
     ------
     Unreadable
         The segment is gone, or damaged.
+    RaySystemError
+        The value was made elsewhere and cannot be rebuilt here; the message holds why.
     """
-    if payload.segment:
-        data, buffers = mapped(payload, store)
+    data, buffers = mapped(payload, store) if payload.segment else (payload.data, payload.buffers)
+    try:
         return values.loads(data, buffers)
-    if payload.buffers:
-        return values.loads(payload.data, payload.buffers)
-    return values.loads(payload.data)
+    except Exception as error:
+        where = "".join(traceback.format_exception(error))
+        raise RaySystemError(f"System error: {errors.one_line(error)}\ntraceback: {where}") from error
 
 
 def unpack_error(payload: Payload, store: SegmentStore) -> BaseException:

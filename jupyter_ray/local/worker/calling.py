@@ -169,13 +169,13 @@ def results(
     Raises
     ------
     Partial
-        A generator raised, or yielded too few values, after some.
+        A generator raised, or yielded too few values, after some. One that has more is closed.
     ValueError
         There are more or fewer values than `num_returns` says.
     TypeError
         A value cannot be pickled; the message names it.
     """
-    if number == 1:
+    if number == 1 and not isinstance(value, Generator):
         return [none() if value is None else payload_of(value, f"the return value of {name}", store)]
     if number == 0:
         return []
@@ -197,10 +197,10 @@ def results(
     elif hasattr(value, "__len__") and isinstance(value, Iterable):
         items = list(value)
     else:
-        raise ValueError(f"{name} returned a {type(value).__name__}, and num_returns={number} wants {number} values.")
+        raise TypeError(f"{name} returned a {type(value).__name__}, and num_returns={number} wants {number} values.")
     if len(items) != number:
         count = f"more than {number}" if len(items) > number and isinstance(value, Iterator) else str(len(items))
-        raise ValueError(f"{name} returned {count} values, and num_returns={number} wants {number}.")
+        raise ValueError(f"Task returned {count} objects, but num_returns={number}: {name}.")
     return [payload_of(item, f"return value {index} of {name}", store) for index, item in enumerate(items, 1)]
 
 
@@ -210,10 +210,11 @@ def _generated(generator: Generator[Any, Any, Any], number: int, name: str, stor
         for index in range(1, number + 1):
             item = next(generator, _END)
             if item is _END:
-                raise ValueError(f"{name} yielded {len(made)} values, and num_returns={number} wants {number}.")
-            if index == number and next(generator, _END) is not _END:  # Before the last value is stored.
-                generator.close()
-                raise ValueError(f"{name} yielded more than {number} values, and num_returns={number} wants {number}.")
+                raise ValueError(
+                    f"Task returned {len(made)} objects, but num_returns={number}: {name} yielded no more."
+                )
+            if index == number:  # Before the last value is stored: what still runs may raise.
+                _finish(generator, number, name)
             made.append(payload_of(item, f"return value {index} of {name}", store))
             del item
     except Exception as error:
@@ -221,6 +222,13 @@ def _generated(generator: Generator[Any, Any, Any], number: int, name: str, stor
             raise
         raise Partial(made, error) from error
     return made
+
+
+def _finish(generator: Generator[Any, Any, Any], number: int, name: str) -> None:
+    """Run a generator to its end, if it ends where it should; else leave it there and say so (as in Ray)."""
+    if next(generator, _END) is not _END:
+        generator.close()
+        print(f"{name} yields more values than its num_returns={number}: the rest was not made.", file=sys.stderr)
 
 
 def payload_of(value: Any, what: str, store: Store) -> Payload:

@@ -22,18 +22,21 @@ import sys
 import threading
 from typing import Any
 
-from jupyter_ray.config import LOG_INTERVAL, shared_memory_folder, spill_folder
+from jupyter_ray.config import LOG_INTERVAL, session_folder, shared_memory_folder, spill_folder
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.exceptions import RaySystemError, TaskCancelledError
 from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.client.direct import door_of
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
+from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.worker import calling, process
 from jupyter_ray.local.worker.actors import AsyncActor, ThreadedActor, method_of
 from jupyter_ray.local.worker.backlog import Backlog
+from jupyter_ray.local.worker.door import Door
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
 from jupyter_ray.local.worker.running import Function, Runner
@@ -101,6 +104,10 @@ class Worker:
             },
             on_death=lambda reason: process.end_with_runtime(setup.session),
             chores={"logs": (LOG_INTERVAL, lambda: self.output.flush())},
+            folder=session_folder(setup.session),
+        )
+        self.door = Door(
+            door_of(session_folder(setup.session), setup.worker), setup.worker, self.client, self.backlog.put
         )
         self.output = Output(self.client.send, lambda: self.client.want("logs"))
         self.client.blocking = _Waiting(self.backlog, self.output)
@@ -117,7 +124,7 @@ class Worker:
         )
         self.engine = LocalEngine(self.client, self.process)
         self.library = self.engine.library
-        self.runner = Runner(self.client, self.engine, self.output, self.interrupts)
+        self.runner = Runner(self.client, self.engine, self.output, self.interrupts, self._answer)
         self.devices = process.Devices()
         self._calls: dict[str, int] = {}
         self._main: m.Execute | None = None
@@ -135,6 +142,7 @@ class Worker:
             log_format.apply(log_settings)
         process.title(self._setup.idle_title)
         gc.enable()
+        self.door.open()
         self.client.start(m.Hello("worker", self._setup.worker, os.getpid()))
 
     def _main_context(self) -> Any:
@@ -186,11 +194,23 @@ class Worker:
 
     def _find_function(self, execute: m.Execute, body: m.Body) -> Function:
         self.library.install(execute.functions)
+        version = self.door.version(execute.task)
+        if self.library.version(execute.definition) < version:
+            self.engine.fetch(execute.definition, version)
         self._calls[execute.definition] = self._calls.get(execute.definition, 0) + 1
         if body.max_calls and self._calls[execute.definition] >= body.max_calls:
             self._calls[""] = 1
-        function: Function = self.library.resolve(execute.definition)
+        function: Function = self._load(execute.definition, "The remote function")
         return function
+
+    def _load(self, definition: str, what: str) -> Any:
+        try:
+            return self.library.resolve(definition)
+        except Exception as error:
+            raise RuntimeError(
+                f"{what} failed to import on the worker: {one_line(error)}. A module that it uses may be missing, or "
+                "was found in a folder that is not on sys.path any more."
+            ) from error
 
     def _is_last_call(self, execute: m.Execute) -> bool:
         return "" in self._calls
@@ -231,7 +251,7 @@ class Worker:
 
     def _find_class(self, execute: m.Execute, body: m.Body) -> Function:
         self.library.install(execute.functions)
-        kind = self.library.resolve(execute.definition)
+        kind = self._load(execute.definition, f"The actor with name {self.runner.class_name}")
 
         def construct(*args: Any, **kwargs: Any) -> Any:
             if inspect.iscoroutinefunction(kind.__init__):
@@ -261,6 +281,13 @@ class Worker:
         if done.exiting:
             self.leave(0)
 
+    def _answer(self, done: m.Done, soon: bool) -> None:
+        """Send the end of a call to where the call came from."""
+        if done.task in self.door:
+            self.door.answer(done)
+        else:
+            self.client.send(done, soon=soon)
+
     def leave(self, code: int) -> None:
         """End the process: the actor's own farewell, exit handlers, then what was printed. Does not return."""
         if not self._leaving.acquire(blocking=False):
@@ -273,6 +300,7 @@ class Worker:
             self.output.end_task(b"")
             self.output.flush()
         self.client.flush()
+        self.door.close()
         os._exit(code)
 
     # --- the thread that reads ---
@@ -293,7 +321,7 @@ class Worker:
         waiting = self.backlog.remove(message.task)
         if waiting is not None:
             error = TaskCancelledError(message.task.hex(), f"The task {waiting.name} was cancelled before it began.")
-            self.client.send(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), soon=False)
+            self._answer(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), False)
             self.runner.let_go(waiting)
             return
         if self._async is not None:

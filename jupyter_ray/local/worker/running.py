@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
+import os
 import threading
 import time
 import traceback
@@ -17,7 +19,7 @@ from typing import Any
 
 from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.exceptions import ActorDiedError, TaskCancelledError, WorkerCrashedError
+from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
@@ -80,9 +82,19 @@ class Runner:
         What is printed.
     interrupts
         Soft cancels, for the main thread.
+    answer
+        Sends the end of a call; with its second argument True, it may wait for others.
     """
 
-    def __init__(self, client: Client, engine: LocalEngine, output: Output, interrupts: Interrupts) -> None:
+    def __init__(
+        self,
+        client: Client,
+        engine: LocalEngine,
+        output: Output,
+        interrupts: Interrupts,
+        answer: Callable[[Done, bool], None],
+    ) -> None:
+        self._answer = answer
         self.client = client
         self._engine = engine
         self._output = output
@@ -318,13 +330,17 @@ class Runner:
                 execute, f"The actor {self.class_name} is dead: {text}.", seconds, line=text, exiting=True
             )
         if isinstance(error, SystemExit):
-            crashed = WorkerCrashedError(f"{context.name} ended its worker: it called sys.exit({error.code!r}).")
-            payload = calling.failure(crashed, context.function, self.store)
-            return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=one_line(crashed))
+            # To end one's process is to crash it, however politely: the runtime may try again (as in Ray).
+            reason = f"it called sys.exit({error.code!r})"
+            payload = calling.plain_failure(WorkerCrashedError.because(context.name, reason))
+            return Done(execute.task, [*values, payload], True, retry=True, exiting=True, seconds=seconds, error=reason)
         line = one_line(error)
         if execute.kind == "actor":
-            text = f"The actor died because of an error raised in its creation task, {context.function}():\n"
-            return self._dead(execute, text + format_remote(error), seconds, line=line, init_failed=True)
+            raised = RayTaskError(
+                f"{self.class_name}.__init__", format_remote(error), pid=os.getpid(), actor=self.describe()
+            )
+            text = f"The actor died because of an error raised in its creation task, {raised}"
+            return self._dead(execute, text, seconds, line=line, init_failed=True)
         try:
             payload = calling.failure(error, context.function, self.store, self.describe())
         except Exception as other:  # The error's own __reduce__ or __str__ fails.
@@ -361,7 +377,7 @@ class Runner:
         self.contexts.pop(execute.task, None)
         if execute.num_returns == STREAMING:
             self.producers.pop(execute.task, None)
-        self.client.send(done, soon=soon)
+        self._answer(done, soon)
         for payload in done.returns:
             if payload.contained:
                 self.client.references.let_go(payload.contained)
@@ -380,10 +396,10 @@ class Runner:
         actor = self._engine.process.actor
         if actor is None:
             return None
-        try:
-            text = repr(self.instance)
-        except Exception:
-            text = f"<{self.class_name}>"
+        text = f"<{self.class_name}>"
+        if self.instance is not None:
+            with contextlib.suppress(Exception):
+                text = repr(self.instance)
         return f"{actor.hex()}, repr={text:.200}"
 
 

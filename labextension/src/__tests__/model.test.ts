@@ -246,8 +246,9 @@ describe('mishaps', () => {
     expect(model.state).toBeNull();
     await pass(2000);
     expect(model.link).toBe('absent');
-    // Left over from the old process: nobody is greeted for it.
+    // Left over from the old process, however late: nobody is greeted for it.
     kernel.push(delta(2));
+    kernel.push(snapshot(3));
     await pass(1000);
     expect(model.state).toBeNull();
     expect(kernel.types()).toEqual([]);

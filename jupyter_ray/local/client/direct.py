@@ -1,0 +1,365 @@
+"""The short way of a call: from the thread that waits for it straight to the worker, and back.
+
+A program that calls and waits by turns is shown routes by the runtime. A call that may take one is not sent at once:
+it is *deferred* until the program says what it does next. If that is to wait for it, the waiting thread brings the call
+to the worker, reads the answer from the same socket, and the runtime is told later (`Ran`). If it is anything else, or
+nothing for a moment, the call goes the usual way, before whatever comes after it.
+
+Where the short way fails, the usual one takes over: after `PATIENCE_SECONDS` without an answer, at an interrupt, or
+when the worker's socket closes, the runtime is told that the worker has the call, and is asked for the value.
+
+Owner: any thread. A deferred call is taken out of `_deferred` by whoever pops it. `Route.busy` is held by the thread
+that uses the route; a thread of its own reads the answer of a call that lasts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Protocol
+
+from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.ids import OBJECT_ID_SIZE, return_id, task_of
+from jupyter_ray.local.client.references import References
+from jupyter_ray.local.protocol import codec, framing
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.turns import shielded
+
+PATIENCE_SECONDS = 0.003
+"""How long a call is waited for before the runtime hears of it."""
+
+IDLE_TICKS = 3
+"""A lease that has not been used for so many looks is given back."""
+
+_READ = 64 * 1024
+_ROUTES = 64
+"""Sockets that are kept open."""
+
+
+class Asker(Protocol):
+    """What the short way needs of its client."""
+
+    references: References
+
+    def send(self, message: m.ClientMessage, *, soon: bool = True) -> None:
+        """Send a message, after a call that is deferred."""
+
+    def send_later(self, message: m.ClientMessage) -> None:
+        """Send a message with whatever goes next, or after some milliseconds."""
+
+    def flush(self) -> None:
+        """Send what waits now."""
+
+    def want(self, chore: str) -> None:
+        """Ask the housekeeper for a chore."""
+
+
+class Route:
+    """A worker that takes calls at its socket."""
+
+    __slots__ = ("busy", "connection", "frames", "key", "poll", "used", "versions", "withdrawn", "worker")
+
+    def __init__(self, worker: bytes, key: Hashable) -> None:
+        self.worker = worker
+        self.key = key
+        self.busy = threading.Lock()
+        self.connection: socket.socket | None = None
+        self.frames = framing.FrameReader()
+        self.poll = select.poll()
+        self.used = 0
+        """Looks since the last use."""
+        self.withdrawn = False
+        self.versions: dict[str, int] = {}
+        """Of the definitions that were used there."""
+
+    @property
+    def leased(self) -> bool:
+        """Whether it leads to a pooled worker, which nobody else uses meanwhile."""
+        return not isinstance(self.key, bytes)
+
+    def connect(self, folder: Path, hello: m.Hello) -> socket.socket:
+        """Connect and say who we are; OSError if the worker is not there."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(door_of(folder, self.worker)))
+            connection.sendall(codec.encode(hello))
+        except OSError:
+            connection.close()
+            raise
+        self.poll.register(connection, select.POLLIN)
+        self.connection = connection
+        return connection
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self.connection is not None:
+            self.connection.close()
+
+    def __repr__(self) -> str:
+        return f"<Route to {self.worker.hex()[-8:]}: {'busy' if self.busy.locked() else 'free'}>"
+
+
+def door_of(folder: Path, worker: bytes) -> Path:
+    """Return the socket at which a worker takes calls."""
+    return folder / f"w-{worker.hex()}"
+
+
+class Direct:
+    """The routes of one process, and the call that is deferred.
+
+    Parameters
+    ----------
+    client
+        The connection to the runtime.
+    folder
+        The session's folder, with the workers' sockets.
+    """
+
+    def __init__(self, client: Asker, folder: Path) -> None:
+        self._client = client
+        self._folder = folder
+        self._hello = m.Hello("worker", b"", os.getpid())
+        self._routes: dict[Hashable, Route] = {}
+        """Those that may be used now."""
+        self._ways: dict[bytes, Route] = {}
+        """All whose sockets are kept, by worker."""
+        self._deferred: deque[tuple[m.TaskSpec, int, Route, int]] = deque()
+        """At most one: with the version of its definition, and the thread that made it."""
+        self._seen: object = None
+        """The deferred call that was there at the last look."""
+        self._last: dict[bytes, bytes] = {}
+        """The last call of each actor that went the usual way."""
+        self._closed = False
+
+    def introduce(self, hello: m.Hello) -> None:
+        """Set who we are."""
+        self._hello = hello
+
+    # --- calls ---
+
+    def submit(self, spec: m.TaskSpec, key: Hashable, version: int) -> None:
+        """Start a task: defer it if there is a route for its `key`, else send it."""
+        route = self._routes.get(key)
+        if (
+            route is None
+            or self._deferred
+            or route.busy.locked()
+            or spec.dependencies
+            or spec.contained
+            or spec.segment
+        ):
+            self._submit(spec)
+        else:
+            self._deferred.append((spec, version, route, threading.get_ident()))
+            self._client.want("deferred")
+
+    def _submit(self, spec: m.TaskSpec) -> None:
+        if spec.kind == "method":
+            assert spec.actor is not None
+            self._last[spec.actor] = spec.task
+            self._routes.pop(spec.actor, None)  # Till nothing of ours is under way there, and the runtime says so.
+        self._client.send(m.Submit(spec))
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Tell whether there is a route for `key`."""
+        return key in self._routes
+
+    def release(self) -> None:
+        """Send the call that is deferred, if one is, the usual way."""
+        with contextlib.suppress(IndexError):
+            self._submit(self._deferred.popleft()[0])
+
+    def dropped(self, drops: list[tuple[bytes, int]]) -> None:
+        """References are about to be given up: send the deferred call first, if its value is among them."""
+        for spec, _, _, _ in tuple(self._deferred):
+            if any(task_of(counted) == spec.task for counted, _ in drops if len(counted) == OBJECT_ID_SIZE):
+                self.release()
+
+    def forget(self, actor: bytes) -> None:
+        """Something happens to an actor that later calls must not overtake."""
+        self._last[actor] = b""
+        self._routes.pop(actor, None)
+
+    def look(self) -> None:
+        """Send a call that has been deferred since the last look: a chore."""
+        deferred = next(iter(tuple(self._deferred)), None)
+        if deferred is not None and deferred is self._seen:
+            self.release()
+            deferred = None
+        self._seen = deferred
+        if deferred is not None:
+            self._client.want("deferred")
+
+    def call(self, object_id: bytes) -> None:
+        """Bring the deferred call to its worker and wait for the answer, if it makes `object_id`.
+
+        Afterwards the value is remembered, or the runtime can be asked for it.
+        """
+        try:
+            spec, version, route, thread = self._deferred.popleft()
+        except IndexError:
+            return
+        if thread != threading.get_ident() or task_of(object_id) != spec.task or not route.busy.acquire(blocking=False):
+            self._submit(spec)
+        elif self._routes.get(route.key) is not route:  # It was given back meanwhile.
+            route.busy.release()
+            self._submit(spec)
+        else:
+            with shielded() as shield:
+                self._exchange(spec, version, route, shield.sleep)
+
+    def _exchange(
+        self, spec: m.TaskSpec, version: int, route: Route, sleep: Callable[[Callable[[], object]], object]
+    ) -> None:
+        if version and route.versions.get(spec.definition) != version:
+            self._client.flush()  # The worker may have to ask for the definition.
+        try:
+            connection = route.connection or route.connect(self._folder, self._hello)
+            connection.sendall(codec.encode(m.Call(spec, version)))
+        except OSError:  # The worker has not got it.
+            self._drop(route)
+            if route.leased:
+                self._client.send(m.Unlease(route.worker))
+            self._submit(spec)
+            return
+        try:
+            ready: list[object] = []
+            sleep(lambda: ready.extend(route.poll.poll(PATIENCE_SECONDS * 1000)))
+            reply = self._read(route, connection) if ready else None
+        except (OSError, codec.ProtocolError, framing.FrameError):
+            self._tell(spec, route)
+            self._drop(route)
+        except BaseException:  # What a signal handler raised.
+            self._wait_elsewhere(spec, route)
+            raise
+        else:
+            if reply is None:
+                self._wait_elsewhere(spec, route)
+            elif type(reply) is m.Done:
+                self._client.references.remember(return_id(spec.task, 1), reply.returns[0])
+                self._client.send_later(m.Ran(spec, route.worker, reply))
+                route.used = 0
+                if version:
+                    route.versions[spec.definition] = version
+                self._free(route)
+            else:
+                self._tell(spec, route)
+                self._drop(route)
+
+    @staticmethod
+    def _read(route: Route, connection: socket.socket) -> m.DirectReply:
+        while True:
+            data = connection.recv(_READ)
+            if not data:
+                raise ConnectionError("The worker has closed its socket.")
+            for frame in route.frames.feed(data):
+                return codec.decode_reply(frame)
+
+    def _tell(self, spec: m.TaskSpec, route: Route) -> None:
+        """Tell the runtime that the worker has had the call."""
+        if spec.actor is not None:
+            self._last[spec.actor] = spec.task
+        self._client.send(m.Submit(spec, route.worker))
+
+    def _wait_elsewhere(self, spec: m.TaskSpec, route: Route) -> None:
+        """The answer takes its time: the runtime hears of the call, and a thread waits for the answer."""
+        self._ways.pop(route.worker, None)
+        self._routes.pop(route.key, None)
+        try:
+            self._tell(spec, route)
+        finally:
+            threading.Thread(target=self._forward, args=(route,), name="jupyter_ray answer", daemon=True).start()
+
+    def _forward(self, route: Route) -> None:
+        assert route.connection is not None
+        with contextlib.suppress(OSError, codec.ProtocolError, framing.FrameError, RaySystemError):
+            reply = self._read(route, route.connection)
+            if isinstance(reply, m.Done):
+                self._client.send(m.Report(reply), soon=False)
+        route.close()
+
+    # --- routes ---
+
+    def offered(self, message: m.Route) -> None:
+        """The runtime shows a route."""
+        key: Hashable = message.actor
+        if message.actor is None:
+            key = route_key(message.env, message.demand)
+        elif self._last.get(message.actor) != message.after:
+            return  # We have called it again meanwhile.
+        route = self._ways.get(message.worker)
+        if route is None and self._has_room():
+            route = self._ways[message.worker] = Route(message.worker, key)
+        if self._closed or route is None or key in self._routes:
+            if message.actor is None:
+                self._client.send(m.Unlease(message.worker))
+            return
+        self._routes[key] = route
+        if message.actor is None:
+            self._client.want("routes")
+
+    def _has_room(self) -> bool:
+        """Close a socket that is of no use now, if there are too many."""
+        if len(self._ways) < _ROUTES:
+            return True
+        for route in list(self._ways.values()):
+            if self._routes.get(route.key) is not route and route.busy.acquire(blocking=False):
+                self._drop(route)
+                return True
+        return False
+
+    def withdrawn(self, message: m.Unroute) -> None:
+        """The runtime wants a lease back."""
+        for route in list(self._routes.values()):
+            if route.worker == message.worker:
+                route.withdrawn = True
+                if route.busy.acquire(blocking=False):
+                    self._free(route)
+
+    def tidy(self) -> None:
+        """Give leases back that nobody uses: a chore."""
+        leased = [route for route in list(self._routes.values()) if route.leased]
+        for route in leased:
+            route.used += 1
+            if route.used > IDLE_TICKS and route.busy.acquire(blocking=False):
+                route.withdrawn = True
+                self._free(route)
+        if leased:
+            self._client.want("routes")
+
+    def _free(self, route: Route) -> None:
+        """Let go of a route; give it back if the runtime wants it."""
+        if route.withdrawn:
+            self._drop(route)
+            self._client.send(m.Unlease(route.worker), soon=False)
+        route.busy.release()
+        if route.withdrawn and self._routes.get(route.key) is route and route.busy.acquire(blocking=False):
+            self._free(route)  # It was withdrawn just now.
+
+    def _drop(self, route: Route) -> None:
+        self._ways.pop(route.worker, None)
+        if self._routes.get(route.key) is route:
+            del self._routes[route.key]
+        route.close()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._closed = True
+        for route in list(self._ways.values()):
+            route.close()
+        self._ways.clear()
+        self._routes.clear()
+
+    def __repr__(self) -> str:
+        return f"<Direct: {len(self._routes)} routes>"
+
+
+def route_key(env: str, demand: dict[str, int]) -> Hashable:
+    """Return what tasks have in common that may use the same lease."""
+    return (env, *sorted(demand.items()))

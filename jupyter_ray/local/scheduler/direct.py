@@ -1,0 +1,204 @@
+"""Direct calls: those that a caller brings to a worker itself, and tells the runtime of afterwards.
+
+A program that calls and waits by turns is shown the way (`Route`): to an actor's worker, or to a pooled worker that is
+leased to it. What it does there comes in one of two forms. A quick call is told when it is over (`Ran`): its record
+never exists, its events do. A call that lasts, that speaks to the runtime itself, or whose worker died, is told before
+(`Submit.direct`): it gets the record that it would have had, running, and everything else is as for any other.
+
+Rules. A route is offered when the caller has nothing else under way there, so its calls stay in order. A lease holds
+the resources that its tasks ask for, so no more is held than there is; it ends as soon as anybody else waits for them,
+and when a task gets a record, which takes them over.
+"""
+
+from __future__ import annotations
+
+from jupyter_ray.events import TaskFinished, TaskStarted, TaskSubmitted
+from jupyter_ray.ids import return_id
+from jupyter_ray.local.protocol.messages import Ran, Report, Route, Submit, TaskSpec, Unroute
+from jupyter_ray.local.scheduler import actors, errors, history, placement, submission
+from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Lease, TaskRecord
+from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
+from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.resources import CPU, amounts
+
+QUICK_SECONDS = 0.001
+"""What lasts longer gains nothing from a shorter way."""
+
+
+def offer(step: Step, client: ClientRecord, task: TaskRecord) -> None:
+    """Show a client the way to where `task`, which it waited for, has run."""
+    spec = task.spec
+    if task.state is not TaskState.FINISHED or spec.num_returns != 1:
+        return
+    if spec.dependencies or spec.contained or spec.segment:
+        return
+    actor = task.actor
+    if actor is None:
+        _lease(step, client, spec)
+    elif (
+        actor.state is ActorState.ALIVE
+        and not actor.leaving
+        and actor.worker is not None
+        and client.id not in actor.unfinished
+        and actor.seconds is not None
+        and actor.seconds < QUICK_SECONDS
+    ):
+        step.send(client, Route(actor.worker.id, actor.id, task.id))
+
+
+def _lease(step: Step, client: ClientRecord, spec: TaskSpec) -> None:
+    state = step.state
+    function = state.functions.get(spec.definition)
+    idle = state.idle.get(spec.env or state.env)
+    if (
+        not idle
+        or function is None
+        or function.seconds is None
+        or function.seconds >= QUICK_SECONDS
+        or spec.group is not None
+        or spec.max_calls
+        or any(name != CPU for name in spec.demand)
+        or _is_wanted(step)
+        or any(lease.client is client for lease in state.leases.values())
+    ):
+        return
+    allocation = state.ledger.acquire(spec.demand)
+    if allocation is None:
+        return
+    worker = idle.pop()
+    worker.state = WorkerState.LEASED
+    state.leases[worker.id] = Lease(worker, client, allocation)
+    step.send(client, Route(worker.id, env=spec.env, demand=spec.demand))
+
+
+def _is_wanted(step: Step) -> bool:
+    """Whether somebody waits for resources."""
+    state = step.state
+    return bool(state.resuming or state.pending_groups) or any(queue.tasks for queue in state.order)
+
+
+def recall(step: Step) -> None:
+    """Ask for what is leased, if somebody waits for resources."""
+    if _is_wanted(step):
+        for lease in step.state.leases.values():
+            if not lease.recalled:
+                lease.recalled = True
+                step.send(lease.client, Unroute(lease.worker.id))
+
+
+def end_lease(step: Step, client: ClientRecord, worker: bytes) -> None:
+    """`client` needs the worker no more."""
+    lease = step.state.leases.get(worker)
+    if lease is None or lease.client is not client:
+        return
+    del step.state.leases[worker]
+    lease.allocation.release()
+    step.place = True
+    if lease.worker.state is WorkerState.LEASED:
+        placement.worker_free(step, lease.worker)
+
+
+def end_leases(step: Step, client: ClientRecord) -> None:
+    """`client` is gone."""
+    state = step.state
+    for lease in list(state.leases.values()):
+        if lease.client is client:
+            end_lease(step, client, lease.worker.id)
+    for task in [task for task, caller in state.adopted.items() if caller == client.id]:
+        del state.adopted[task]
+
+
+def ran(step: Step, client: ClientRecord, message: Ran) -> None:
+    """A call is over that nobody has told of before: write down its life."""
+    state, spec, done = step.state, message.spec, message.done
+    actor = state.actors.get(spec.actor) if spec.actor is not None else None
+    began = step.now - done.seconds
+    task = TaskRecord(spec, client, since=step.now, made=began, begun=began, actor=actor)
+    task.worker = state.workers.get(message.worker)
+    task.state = TaskState.FINISHED
+    name = spec.task.hex()
+    step.events.append(_submitted(step, spec, began))
+    step.events.append(
+        TaskStarted(
+            seq=step.number(),
+            at=began,
+            task=name,
+            worker=message.worker.hex(),
+            held=amounts(spec.demand) if actor is None else {},
+        )
+    )
+    object_id = return_id(spec.task, 1)
+    expect(step, object_id)
+    grant(step, client, object_id)
+    seal(step, object_id, done.returns[0])
+    step.events.append(TaskFinished(seq=step.number(), at=step.now, task=name))
+    history.remember(step, task, "", "")
+    state.ended["finished"] += 1
+    if actor is not None:
+        actor.learn(done.seconds)
+    elif (function := state.functions.get(spec.definition)) is not None:
+        function.learn(done.seconds)
+
+
+def _submitted(step: Step, spec: TaskSpec, at: float) -> TaskSubmitted:
+    return submission.submitted(step, spec, [return_id(spec.task, 1)], at)
+
+
+def adopt(step: Step, client: ClientRecord, message: Submit) -> None:
+    """A call is told of that a worker has already: from now on it is as any other."""
+    state, spec = step.state, message.spec
+    caller: ClientRecord | None = client
+    if message.caller:
+        caller = state.clients.get(message.caller)
+        if caller is None or spec.task in state.tasks:
+            return
+        state.adopted[spec.task] = message.caller
+    elif state.adopted.pop(spec.task, None) is not None:
+        return
+    assert caller is not None
+    actor = state.actors.get(spec.actor) if spec.actor is not None else None
+    task = submission.record(step, caller, spec, actor)
+    task.state = TaskState.RUNNING
+    task.since = task.begun = step.now
+    if spec.kind == "method":
+        _adopt_method(step, task, actor, message.direct)
+    else:
+        _adopt_task(step, task, message.direct)
+
+
+def _adopt_method(step: Step, task: TaskRecord, actor: ActorRecord | None, worker: bytes) -> None:
+    if actor is None:
+        lost = errors.actor_died(task.spec.actor or b"", task.spec.name, "it is long gone")
+        step.agenda.append((task, "actor_died", lost))
+        return
+    actors.count_call(actor, task)
+    if actor.state is ActorState.DEAD:
+        step.agenda.append((task, "actor_died", actor.death))
+    elif actor.worker is None or actor.worker.id != worker:
+        reason = "its process ended"
+        step.agenda.append((task, "actor_lost", errors.actor_unavailable(actor.id, actor.label, reason)))
+    else:
+        task.worker = actor.worker
+        actor.worker.tasks[task.id] = task
+        actor.handed[task.id] = task
+        placement.begin(step, task)
+
+
+def _adopt_task(step: Step, task: TaskRecord, worker: bytes) -> None:
+    lease = step.state.leases.pop(worker, None)
+    if lease is None or lease.worker.state is not WorkerState.LEASED:
+        step.agenda.append((task, "worker_lost", ("its worker died", False)))
+        return
+    task.worker = lease.worker
+    task.allocation = lease.allocation
+    lease.worker.tasks[task.id] = task
+    lease.worker.state = WorkerState.BUSY
+    placement.begin(step, task)
+
+
+def report(step: Step, client: ClientRecord, message: Report) -> None:
+    """A caller forwards what came back from a call that has a record."""
+    task = step.state.tasks.get(message.done.task)
+    if task is not None and task.client is client:
+        step.agenda.append((task, "done", message.done))

@@ -1,0 +1,56 @@
+"""Where a task, a worker, an actor and a placement group may stand."""
+
+from __future__ import annotations
+
+import enum
+
+
+class TaskState(enum.Enum):
+    """Where a task stands. The three last are final: the record is gone right after."""
+
+    WAITING = "waiting"
+    """for its arguments"""
+    READY = "ready"
+    """for resources, or in its actor's queue"""
+    ASSIGNED = "assigned"
+    """handed to a worker in advance, not begun"""
+    RUNNING = "running"
+    BLOCKED = "blocked"
+    """in `get` or `wait`; its CPUs are lent"""
+    RESUMING = "resuming"
+    """what it waited for is there; it waits for its CPUs"""
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class WorkerState(enum.Enum):
+    """Where a worker process stands."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    LEASED = "leased"
+    """to a client, which brings it tasks itself"""
+    ACTOR = "actor"
+    LEAVING = "leaving"
+    DEAD = "dead"
+
+
+class ActorState(enum.Enum):
+    """Where an actor stands."""
+
+    PENDING = "pending"
+    """its constructor waits for arguments or resources"""
+    STARTING = "starting"
+    ALIVE = "alive"
+    RESTARTING = "restarting"
+    DEAD = "dead"
+
+
+class GroupState(enum.Enum):
+    """Where a placement group stands."""
+
+    PENDING = "PENDING"
+    CREATED = "CREATED"
+    REMOVED = "REMOVED"

@@ -1,0 +1,301 @@
+"""Programs that call and wait by turns, whose calls take the short way: nothing else may differ."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import exceptions
+from jupyter_ray.engine import registry
+from jupyter_ray.events import TaskFinished, TaskStarted, TaskSubmitted
+from jupyter_ray.local.engine.local import LocalEngine
+from tests.contract.helpers import Log, eventually, is_running
+
+
+@ray.remote
+def identity(value: Any) -> Any:
+    return value
+
+
+@ray.remote
+class Counter:
+    def __init__(self) -> None:
+        self.value = 0
+
+    def inc(self, wait: float = 0.0) -> int:
+        time.sleep(wait)
+        self.value += 1
+        return self.value
+
+    def nested(self, other: Any) -> int:
+        return int(ray.get(other.inc.remote()))
+
+    def make(self) -> Any:
+        return ray.put(self.value)
+
+    def fail(self) -> None:
+        raise KeyError("no")
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def leave(self) -> None:
+        ray.actor.exit_actor()
+
+
+def engine() -> LocalEngine:
+    current = registry.current()
+    assert isinstance(current, LocalEngine)
+    return current
+
+
+def open_route(actor: Any) -> None:
+    """Call by turns until the runtime has shown the way."""
+    eventually(lambda: ray.get(actor.inc.remote()) and actor._ray_actor_id.binary() in engine().client.direct)
+
+
+def open_lease() -> None:
+    eventually(lambda: ray.get(identity.remote(1)) and any(route.leased for route in routes()))
+
+
+def routes() -> list[Any]:
+    return list(engine().client.direct._routes.values())
+
+
+@pytest.mark.usefixtures("cluster")
+class TestShared:
+    def test_values_and_order(self) -> None:
+        counter = Counter.remote()
+        open_route(counter)
+        first = ray.get(counter.inc.remote())
+        got = [ray.get(counter.inc.remote()) for _ in range(50)]
+        burst = [counter.inc.remote() for _ in range(50)]
+        alone = ray.get(counter.inc.remote())
+        assert got == list(range(first + 1, first + 51))
+        assert ray.get(burst) == list(range(first + 51, first + 101))
+        assert alone == first + 101
+
+    def test_a_call_that_is_not_waited_for_goes_out(self, tmp_path: Path) -> None:
+        @ray.remote
+        class Writer:
+            def inc(self) -> int:
+                return 1
+
+            def write(self) -> None:
+                (tmp_path / "written").touch()
+
+        writer = Writer.remote()
+        open_route(writer)
+        ref = writer.write.remote()
+        eventually((tmp_path / "written").exists)
+        del ref
+
+    def test_a_dropped_call_runs_and_leaves_nothing(self) -> None:
+        counter = Counter.remote()
+        open_route(counter)
+        before = ray.get(counter.inc.remote())
+        for _ in range(20):
+            counter.inc.remote()
+        assert ray.get(counter.inc.remote()) == before + 21
+        eventually(lambda: engine().statistics()["objects"] == 0)
+
+    def test_events_are_told(self) -> None:
+        counter = Counter.remote()
+        with Log() as log:
+            open_route(counter)
+            ref = counter.inc.remote()
+            ray.get(ref)
+            task = ref.task_id().hex()
+            for kind in (TaskSubmitted, TaskStarted, TaskFinished):
+                assert len(eventually(lambda kind=kind: log.find(kind, task=task))) == 1  # type: ignore[misc]
+
+    def test_the_reference_can_be_handed_on(self) -> None:
+        counter = Counter.remote()
+        open_route(counter)
+        ref = counter.inc.remote()
+        value = ray.get(ref)
+        assert ray.get(identity.remote(ref)) == value
+        assert ray.get(ray.get(identity.remote([ref]))[0]) == value
+
+    def test_calls_that_last_are_seen_and_can_be_waited_for(self) -> None:
+        counter = Counter.remote()
+        open_route(counter)
+        ref = counter.inc.remote(0.5)
+        got = threading.Thread(target=ray.get, args=(ref,))
+        got.start()
+        assert ray.wait([ref], timeout=0)[0] == []
+        assert ray.get(ref) == ray.get(counter.inc.remote()) - 1
+        got.join()
+
+    def test_a_method_that_calls_others(self) -> None:
+        inner, outer = Counter.remote(), Counter.remote()
+        open_route(outer)
+        numbers = [ray.get(outer.nested.remote(inner)) for _ in range(20)]
+        assert numbers == list(range(1, 21))
+
+    def test_values_that_hold_references(self) -> None:
+        counter = Counter.remote()
+        open_route(counter)
+        value = ray.get(counter.inc.remote())
+        assert [ray.get(ray.get(counter.make.remote())) for _ in range(5)] == [value] * 5
+
+    def test_errors(self) -> None:
+        counter = Counter.remote()
+        open_route(counter)
+        for _ in range(5):
+            with pytest.raises(KeyError, match="no"):
+                ray.get(counter.fail.remote())
+        assert ray.get(counter.inc.remote()) > 0
+
+    def test_an_actor_that_dies_in_a_call(self) -> None:
+        counter = Counter.remote()
+        open_route(counter)
+        with pytest.raises(exceptions.ActorDiedError):
+            ray.get(counter.die.remote())
+        with pytest.raises(exceptions.ActorDiedError):
+            ray.get(counter.inc.remote())
+
+    def test_an_actor_that_leaves_in_a_call(self) -> None:
+        counter = Counter.remote()
+        open_route(counter)
+        with pytest.raises(exceptions.ActorDiedError):
+            ray.get(counter.leave.remote())
+
+    def test_an_actor_that_is_killed_is_made_again_for_the_next_call(self) -> None:
+        counter = Counter.options(max_restarts=1).remote()
+        open_route(counter)
+        pid = ray.get(counter.pid.remote())
+        ray.kill(counter, no_restart=False)
+        assert ray.get(counter.inc.remote()) == 1
+        assert not is_running(pid)
+
+    def test_a_call_is_tried_again_after_the_process_died(self) -> None:
+        counter = Counter.options(max_restarts=-1, max_task_retries=-1).remote()
+        open_route(counter)
+        os.kill(ray.get(counter.pid.remote()), signal.SIGKILL)
+        assert ray.get(counter.inc.remote()) == 1
+
+    def test_an_interrupt_while_waiting_loses_nothing(self) -> None:
+        counter = Counter.remote()
+        open_route(counter)
+        ref = counter.inc.remote(1.0)
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            ray.get(ref)
+        assert ray.get(ref) == ray.get(counter.inc.remote()) - 1
+
+    def test_a_cancel_reaches_a_call_that_runs(self) -> None:
+        open_lease()
+
+        @ray.remote
+        def sleeper() -> None:
+            time.sleep(60)
+
+        ref = sleeper.remote()
+        timer = threading.Timer(0.3, ray.cancel, (ref,))
+        timer.start()
+        with pytest.raises(exceptions.TaskCancelledError):
+            ray.get(ref)
+
+    def test_tasks_see_a_new_definition(self) -> None:
+        def answer() -> int:
+            return 1
+
+        @ray.remote
+        def ask() -> int:
+            return helper()  # type: ignore[name-defined]  # noqa: F821
+
+        ask._function.__globals__["helper"] = answer
+        assert [ray.get(ask.remote()) for _ in range(20)] == [1] * 20
+        ask._function.__globals__["helper"] = lambda: 2
+        assert [ray.get(ask.remote()) for _ in range(20)] == [2] * 20
+        del ask._function.__globals__["helper"]
+
+    def test_what_is_leased_is_free_for_others(self) -> None:
+        open_lease()
+        assert ray.available_resources()["CPU"] == 4.0
+        started = time.monotonic()
+        assert ray.get(identity.options(num_cpus=4).remote(5), timeout=30) == 5
+        assert time.monotonic() - started < 30
+        open_lease()
+        eventually(lambda: not any(route.leased for route in routes()))
+
+    def test_a_task_on_a_leased_worker_that_dies_is_tried_again(self, tmp_path: Path) -> None:
+        open_lease()
+
+        @ray.remote
+        def once() -> str:
+            if not (tmp_path / "died").exists():
+                (tmp_path / "died").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return "again"
+
+        assert ray.get(once.remote()) == "again"
+
+    def test_nested_tasks_on_a_leased_worker(self) -> None:
+        @ray.remote
+        def outer(depth: int) -> int:
+            return depth if depth == 0 else 1 + int(ray.get(outer.remote(depth - 1)))
+
+        open_lease()
+        assert [ray.get(outer.remote(8)) for _ in range(5)] == [8] * 5
+
+    def test_what_it_prints_comes_before_the_value(self) -> None:
+        seen: list[str] = []
+
+        @ray.remote
+        def speak(number: int) -> int:
+            print(f"number {number}")
+            return number
+
+        undo = engine().subscribe(lambda batch: seen.extend(getattr(each, "text", "") for each in batch))
+        open_lease()
+        for number in range(20):
+            assert ray.get(speak.remote(number)) == number
+        eventually(lambda: sum(text.count("number") for text in seen) == 20)
+        undo()
+
+    def test_an_async_and_a_threaded_actor(self) -> None:
+        @ray.remote
+        class Async:
+            async def inc(self) -> int:
+                return 7
+
+        quick: Any = Async.remote()
+        threaded: Any = Counter.options(max_concurrency=4).remote()
+        open_route(quick)
+        open_route(threaded)
+        assert [ray.get(quick.inc.remote()) for _ in range(20)] == [7] * 20
+        first = ray.get(threaded.inc.remote())
+        assert [ray.get(threaded.inc.remote()) for _ in range(20)] == list(range(first + 1, first + 21))
+
+    def test_threads_that_call_by_turns(self) -> None:
+        counters = [Counter.remote() for _ in range(3)]
+        for counter in counters:
+            open_route(counter)
+        results: dict[int, list[int]] = {}
+
+        def work(number: int) -> None:
+            results[number] = [ray.get(counters[number].inc.remote()) for _ in range(200)]
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for numbers in results.values():
+            assert numbers == list(range(numbers[0], numbers[0] + 200))

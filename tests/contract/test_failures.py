@@ -1,0 +1,198 @@
+"""What a task may do to itself, to its values and to the queue, and what whoever waits for it sees."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.exceptions import (
+    GetTimeoutError,
+    RayActorError,
+    RaySystemError,
+    RayTaskError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
+from tests.contract.helpers import PATIENCE
+
+shared = pytest.mark.usefixtures("cluster")
+
+
+@shared
+@pytest.mark.parametrize("leave", [sys.exit, os._exit])
+def test_a_task_that_ends_its_process_is_tried_again(tmp_path: Path, leave: Callable[[int], Any]) -> None:
+    @ray.remote(max_retries=2)
+    def attempt(until: int) -> int:
+        count = len(list(tmp_path.iterdir()))
+        (tmp_path / str(count)).touch()
+        if count < until:
+            leave(1)
+        return count
+
+    assert ray.get(attempt.remote(2), timeout=PATIENCE) == 2
+    with pytest.raises(WorkerCrashedError, match="died unexpectedly while executing this task") as found:
+        ray.get(attempt.remote(9), timeout=PATIENCE)
+    assert not isinstance(found.value, RayTaskError)
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+@shared
+def test_a_stream_whose_process_ends_has_a_last_item_that_raises_and_does_not_complete() -> None:
+    @ray.remote(max_retries=0)
+    def numbers() -> Any:
+        yield 1
+        sys.exit(3)
+
+    stream = numbers.remote()
+    assert ray.get(next(stream), timeout=PATIENCE) == 1
+    for ref in (next(stream), stream.completed()):
+        with pytest.raises(WorkerCrashedError):
+            ray.get(ref, timeout=PATIENCE)
+    assert list(stream) == []
+
+
+@shared
+@pytest.mark.parametrize("base", [BaseException, MemoryError])
+def test_the_error_is_of_the_class_that_was_raised(base: Any) -> None:
+    kind = type("Raised", (base,), {}) if base is BaseException else base
+
+    @ray.remote
+    def fail() -> None:
+        raise kind("what happened")
+
+    with pytest.raises(kind, match="what happened") as found:
+        ray.get(fail.remote())
+    assert isinstance(found.value, RayTaskError)
+
+
+@shared
+def test_a_value_that_cannot_be_rebuilt_is_a_system_error() -> None:
+    class Stubborn:
+        def __reduce__(self) -> Any:
+            return int, ("no number",)
+
+    @ray.remote
+    def take(value: Any) -> None: ...
+
+    @ray.remote
+    def make() -> Any:
+        return Stubborn()
+
+    for ref in (ray.put(Stubborn()), make.remote(), take.remote(Stubborn())):
+        with pytest.raises(RaySystemError, match="no number"):
+            ray.get(ref)
+    with pytest.raises(RaySystemError, match="no number"):
+        make.remote().future().result(PATIENCE)
+
+
+@shared
+def test_a_module_that_the_worker_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "gone_before_use.py"
+    module.write_text("value = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import gone_before_use  # type: ignore[import-not-found]
+
+    module.unlink()
+
+    @ray.remote
+    def read() -> Any:
+        return gone_before_use.value
+
+    @ray.remote
+    class Reader:
+        def read(self) -> Any:
+            return gone_before_use.value
+
+    with pytest.raises(RuntimeError, match=r"(?s)No module named 'gone_before_use'.*failed to import on the worker"):
+        ray.get(read.remote())
+    with pytest.raises(RayActorError, match=r"(?s)The actor with name Reader failed to import on the worker"):
+        ray.get(Reader.remote().read.remote())
+
+
+@shared
+def test_the_text_of_an_error_names_the_task_in_the_place_of_pythons_heading() -> None:
+    @ray.remote
+    def inner() -> float:
+        return 1 / 0
+
+    @ray.remote
+    def outer() -> Any:
+        return ray.get(inner.remote())
+
+    @ray.remote
+    class Maker:
+        def __init__(self) -> None:
+            raise KeyError("the part")
+
+        def ping(self) -> None: ...
+
+    with pytest.raises(ZeroDivisionError) as found:
+        ray.get(outer.remote())
+    text = str(found.value)
+    assert text.startswith("ray::outer() (pid=")
+    assert text.count("ray::") == 2
+    assert "Traceback" not in text
+    assert text.endswith("ZeroDivisionError: division by zero")
+    with pytest.raises(
+        RayActorError, match=r"raised in its creation task, ray::Maker.__init__\(\) \(pid=.*, actor_id="
+    ):
+        ray.get(Maker.remote().ping.remote())
+
+
+@shared
+def test_what_is_late_is_counted() -> None:
+    @ray.remote
+    def sleep() -> None:
+        time.sleep(PATIENCE)
+
+    late = sleep.remote()
+    with pytest.raises(GetTimeoutError, match=r"some object\(s\) not ready \(1 of 1 within 0.1 s\)"):
+        ray.get([ray.put(1), late], timeout=0.1)
+    ray.cancel(late, force=True)
+
+
+@shared
+def test_a_call_of_a_method_is_not_cancelled_by_force_even_when_it_has_ended() -> None:
+    @ray.remote
+    class Counter:
+        def count(self) -> int:
+            return 1
+
+    ref = Counter.remote().count.remote()
+    assert ray.get(ref) == 1
+    with pytest.raises(ValueError, match="force=True is not supported for actor tasks"):
+        ray.cancel(ref, force=True)
+
+
+def test_tasks_that_come_back_from_a_killed_worker_keep_their_turn(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=1)
+    log = tmp_path / "log"
+
+    @ray.remote
+    def note(number: int) -> None:
+        with log.open("a") as file:
+            file.write(f"{number}\n")
+
+    @ray.remote
+    def sleep() -> None:
+        time.sleep(PATIENCE)
+
+    ray.get([note.remote(0) for _ in range(20)])  # It is known to be quick: several are handed on at once.
+    log.unlink()
+    first = sleep.remote()
+    rest = [note.remote(number) for number in range(40)]
+    ray.cancel(first, force=True)
+    with pytest.raises(TaskCancelledError):
+        ray.get(first, timeout=PATIENCE)
+    ray.get(rest, timeout=PATIENCE)
+    assert log.read_text().split() == [str(number) for number in range(40)]
