@@ -122,8 +122,9 @@ def spilled(step: Step, stimulus: Spilled) -> None:
         memory.here[segment] = size
         memory.used += size
         memory.read[segment] = step.now
-    elif wanted and stimulus.outcome == "failed":
+    elif wanted and stimulus.outcome in ("failed", "full"):
         memory.failure = stimulus.reason
+        memory.disk_full = stimulus.outcome == "full"
         memory.here = {segment: size, **memory.here}
         memory.used += size
     if stimulus.outcome == "read":
@@ -223,7 +224,8 @@ def _none_yet(step: Step, message: AwaitSpace) -> Answer | None:
     if memory.failure and not memory.moving:
         text = f"The object store is full, and its values cannot be moved to disk: {memory.failure}."
         memory.failure = ""  # The next one tries again.
-        return Answer(message.request, text + _remedy(step.state), "ObjectStoreFullError")
+        kind = "OutOfDiskError" if memory.disk_full else "ObjectStoreFullError"
+        return Answer(message.request, text + _remedy(step.state), kind)
     if not memory.failure:
         _make_room(step, message.size)
     if memory.moving or memory.promised or _excess(memory, message.size) <= 0:

@@ -44,6 +44,8 @@ class Memory:
     """Segments in files that were used before: their writers keep them mapped."""
     failure: str = ""
     """Why the last move to disk failed, if it did."""
+    disk_full: bool = False
+    """That was since the disk is full."""
     waiting: deque[tuple[bytes, AwaitSpace]] = dataclasses.field(default_factory=deque)
     """Processes that want to write."""
 

@@ -40,7 +40,7 @@ from jupyter_ray.local.server.damage import found_lost, found_missing
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
 from jupyter_ray.local.server.log import EventLog
 from jupyter_ray.local.server.processes import Processes
-from jupyter_ray.local.server.spill import HALF, drop_spare, keep_spare, spill
+from jupyter_ray.local.server.spill import HALF, drop_spare, is_full, keep_spare, spill
 from jupyter_ray.local.server.stopped import Stopped, stopped
 from jupyter_ray.local.worker.setup import WorkerSetup
 
@@ -270,7 +270,7 @@ class Server:
             self._lose(found_lost(self.scheduler.state, (self._shm, self._disk), [segment]))
             self._later(Spilled(segment, "gone"))
         elif error is not None:
-            self._later(Spilled(segment, "failed", str(error)))
+            self._later(Spilled(segment, "full" if is_full(error) else "failed", str(error)))
         else:
             self._later(Spilled(segment, "moved" if done.result() else "read"))
 
