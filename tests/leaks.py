@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -113,12 +114,21 @@ def _folders() -> list[Path]:
     return [path for place in places for path in place.glob(PATTERN)]
 
 
+def _leads_to_a_session(descriptor: int) -> bool:
+    """Tell the connections of a client from the pairs of sockets that event loops have for themselves."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            return "/jupyter_ray-" in str(connection.getpeername())
+    except OSError:
+        return True  # Its peer is gone, and nobody has closed it.
+
+
 def _kept() -> dict[str, str]:
     """What this process has open, by a key that tells a later one apart; only where there is a /proc."""
     kept: dict[str, str] = {}
     if not os.path.isdir("/proc/self/fd"):
         return kept
-    sockets = {each.fd for each in psutil.Process().net_connections(kind="unix")}
+    sockets = {each.fd for each in psutil.Process().net_connections(kind="unix") if _leads_to_a_session(each.fd)}
     for name in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{name}")

@@ -120,7 +120,6 @@ class EventLog:
 
         With `everything`, nothing is: something follows that must not come before it.
         """
-        self.has_lines = False
         held_back = False
         for connection, each in self._subscribers.items():
             while each.sent < self._logged:
@@ -133,6 +132,7 @@ class EventLog:
                     self._send(connection, m.Events(batch))
             else:
                 each.unsent = 0
+        self.has_lines = any(each.unsent for each in self._subscribers.values())
         self._release()
         return held_back
 
