@@ -61,6 +61,8 @@ class RayTaskError(RayError):
         self.pid = pid
         self.ip = ip
         self.actor = actor
+        self._chain: tuple[BaseException, ...] = ()
+        """What the cause was raised from, and so on: pickling an exception drops that, so its sender notes it here."""
 
     def as_instanceof_cause(self) -> RayTaskError:
         """Return an error that is a `RayTaskError` and an instance of the cause's class; `self` if that cannot be."""
@@ -90,13 +92,27 @@ class RayTaskError(RayError):
             self.pid,
             self.ip,
             self.actor,
+            self._chain,
         )
 
 
 def _rebuild_task_error(
-    function_name: str, traceback_str: str, cause: BaseException | None, pid: int, ip: str, actor: str | None
+    function_name: str,
+    traceback_str: str,
+    cause: BaseException | None,
+    pid: int,
+    ip: str,
+    actor: str | None,
+    chain: tuple[BaseException, ...] = (),
 ) -> RayTaskError:
-    return RayTaskError(function_name, traceback_str, cause, pid=pid, ip=ip, actor=actor)
+    last = cause
+    for each in chain:
+        if last is not None:
+            last.__cause__ = each
+        last = each
+    error = RayTaskError(function_name, traceback_str, cause, pid=pid, ip=ip, actor=actor)
+    error._chain = chain
+    return error
 
 
 _OF_THE_PROCESS = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -110,7 +126,8 @@ def _dual_class(kind: type[BaseException]) -> Any:
     if kind in _dual_classes:
         return _dual_classes[kind]
 
-    def __new__(cls: Any, error: RayTaskError, cause: BaseException) -> Any:
+    def __new__(cls: Any, *given: BaseException) -> Any:
+        cause = given[-1]  # Given alone where Ray itself makes an error that is an instance of this class.
         for args in (cause.args, ()):  # An ExceptionGroup, for one, insists on its arguments.
             with contextlib.suppress(TypeError):
                 return kind.__new__(cls, *args)
@@ -120,6 +137,7 @@ def _dual_class(kind: type[BaseException]) -> Any:
         RayTaskError.__init__(
             self, error.function_name, error.traceback_str, cause, pid=error.pid, ip=error.ip, actor=error.actor
         )
+        self._chain = error._chain
         native: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
         with contextlib.suppress(Exception):
             native.__init__(self, *cause.args)
@@ -245,6 +263,16 @@ class RayActorError(RayError):
 
 class ActorDiedError(RayActorError):
     """The actor is dead for good."""
+
+    @classmethod
+    def because(cls, reason: str, label: str, actor: str | None, *, init_failed: bool = False) -> ActorDiedError:
+        """Return the error of a call of the dead actor `label` (its class) with the id `actor`.
+
+        `reason` goes on from "The actor is dead because".
+        """
+        whom = f"{label} ({actor})" if actor else label
+        message = f"The actor died before it finished this call: {whom}. The actor is dead because {reason}."
+        return cls(message, actor, init_failed)
 
 
 class ActorUnavailableError(RayActorError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import types
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
@@ -229,6 +230,9 @@ def check_runtime_env(name: str, value: Any) -> str | None:
         listed = fields.get(field)
         if listed is not None and not isinstance(listed, list | tuple):
             raise TypeError(f"{name}[{field!r}] must be a list, got {type(listed)}.")
+    for module in fields.get("py_modules") or ():
+        if not isinstance(module, str | os.PathLike | types.ModuleType):
+            raise TypeError(f"{name}['py_modules'] holds paths and modules, got {type(module)}.")
     return None
 
 

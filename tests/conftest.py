@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster.nodes import Cluster, running_cluster
 from tests.leaks import Watch
 
 PATIENCE = 8.0
@@ -23,6 +24,15 @@ def leak_watch() -> Iterator[Watch]:
     watch = Watch()
     yield watch
     _check(watch, "the test session")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(leak_watch: Watch) -> Iterator[Cluster]:
+    """A small Ray cluster, started when the first test needs it and ended with the test session."""
+    with running_cluster() as cluster:
+        leak_watch.tolerated = cluster.pids()
+        yield cluster
+        leak_watch.tolerated = set()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -39,6 +39,8 @@ class Watch:
         self._mark = f"{self.owner}-{time.time_ns()}"
         self._folders = set(_folders())
         self._kept = set(_kept())
+        self.tolerated: set[int] = set()
+        """Processes that may stay, with all that they start: the nodes of a cluster that modules share."""
         os.environ[MARK] = self._mark
 
     def __repr__(self) -> str:
@@ -49,6 +51,9 @@ class Watch:
         ours = {process.pid: process for process in psutil.Process(self.owner).children(recursive=True)}
         ours |= {process.pid: process for process in psutil.process_iter() if self._is_ours(process)}
         ours.pop(self.owner, None)
+        for root in self.tolerated & ours.keys():
+            for each in (ours[root], *ours[root].children(recursive=True)):
+                ours.pop(each.pid, None)
         lines = {pid: _describe(process) for pid, process in sorted(ours.items())}
         return {pid: line for pid, line in lines.items() if line is not None}
 

@@ -10,15 +10,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from jupyter_ray import options as tables
-from jupyter_ray.api.handles import ActorHandle, weak_handle
+from jupyter_ray.api.handles import NO_GRAPHS, ActorHandle, weak_handle
 from jupyter_ray.api.methods import Table, dump_table, load_table, read_table
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import note_definition
+from jupyter_ray.engine.refs import learn_definition, note_definition
 from jupyter_ray.options import ASYNC_CONCURRENCY, ActorOptions
 
 _WHAT = "actors"
+
+
+class ActorClassInheritanceException(TypeError):
+    """A class inherits from an actor class. Source: Ray's exception of this name."""
+
+
 _known: weakref.WeakValueDictionary[str, ActorClass] = weakref.WeakValueDictionary()
 
 
@@ -32,7 +38,7 @@ class ActorClass:
         self, definition: Definition, parameters: Parameters, dumped: bytes, written: Mapping[str, Any]
     ) -> None:
         if not isinstance(definition, Definition):  # `class B(A)` calls the type of A with a name, bases and a body.
-            raise TypeError(_NO_SUBCLASS)
+            raise ActorClassInheritanceException(_NO_SUBCLASS)
         self._definition = definition
         self._parameters = parameters
         self._dumped = dumped
@@ -43,23 +49,6 @@ class ActorClass:
         self.__module__ = definition.module
         self.__name__ = definition.name.rpartition(".")[2]
         self.__qualname__ = value.__qualname__ if value is not None else definition.name
-
-    @classmethod
-    def make(cls, value: type, written: Mapping[str, Any]) -> ActorClass:
-        """Return the actor class of a user's class; what `remote` calls."""
-        if any(isinstance(base, ActorClass) for base in getattr(value, "__orig_bases__", ())):
-            raise TypeError(_NO_SUBCLASS)
-        tables.check(tables.ACTOR, _WHAT, written)
-        table = read_table(value, tables.actor_options(written))
-        definition = Definition(
-            value=value,
-            name=value.__qualname__.rpartition("<locals>.")[2],
-            module=value.__module__,
-            is_class=True,
-        )
-        made = cls(definition, read(value), dump_table(table), written)
-        _known[definition.id] = made
-        return made
 
     @property
     def __ray_metadata__(self) -> types.SimpleNamespace:
@@ -140,8 +129,16 @@ class ActorClass:
         name = self._definition.name
         raise TypeError(f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'.")
 
+    def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise a NotImplementedError: lazily built graphs are not offered."""
+        raise NotImplementedError(NO_GRAPHS)
+
     def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
-        raise TypeError(_NO_SUBCLASS)
+        raise ActorClassInheritanceException(_NO_SUBCLASS)
+
+    def __dir__(self) -> list[str]:
+        value = self._class()
+        return sorted({*(() if value is None else dir(value)), *vars(self), "bind", "options", "remote"})
 
     def __getattr__(self, name: str) -> Any:
         if "_definition" not in self.__dict__ or name.startswith("__") or (value := self._class()) is None:
@@ -153,20 +150,45 @@ class ActorClass:
 
     def __reduce__(self) -> tuple[Any, ...]:
         definition = self._definition
-        value = None if note_definition(definition) else definition.value
+        value = None if (noted := note_definition(definition)) else definition.value
         key = (definition.id, definition.name, definition.module)
-        return _rebuild, (*key, value, self._parameters, self._dumped, self._written)
+        return _rebuild, (*key, value, self._parameters, self._dumped, self._written, noted)
+
+
+def make_actor_class(value: type, written: Mapping[str, Any]) -> ActorClass:
+    """Return the actor class of a user's class; what `remote` calls."""
+    if any(isinstance(base, ActorClass) for base in getattr(value, "__orig_bases__", ())):
+        raise ActorClassInheritanceException(_NO_SUBCLASS)
+    tables.check(tables.ACTOR, _WHAT, written)
+    table = read_table(value, tables.actor_options(written))
+    definition = Definition(
+        value=value,
+        name=value.__qualname__.rpartition("<locals>.")[2],
+        module=value.__module__,
+        is_class=True,
+    )
+    made = ActorClass(definition, read(value), dump_table(table), written)
+    _known[definition.id] = made
+    return made
 
 
 _NO_SUBCLASS = (
-    "Inheriting from actor classes is not supported: the base is an ActorClass. Give the plain base class a name of "
-    "its own, inherit from that, and apply @ray.remote to the result."
+    "Inheriting from actor classes is not currently supported. The base is an ActorClass: give the plain base class a "
+    "name of its own, inherit from that, and apply @ray.remote to the result."
 )
 
 
 def _rebuild(
-    key: str, name: str, module: str, value: Any, parameters: Parameters, dumped: bytes, written: dict[str, Any]
+    key: str,
+    name: str,
+    module: str,
+    value: Any,
+    parameters: Parameters,
+    dumped: bytes,
+    written: dict[str, Any],
+    noted: int = 0,
 ) -> ActorClass:
+    learn_definition(key, noted)
     known = _known.get(key)
     if known is not None:
         if known._written == written:

@@ -12,7 +12,7 @@ from jupyter_ray.api.handles import ActorHandle, weak_handle
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import current_task
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, binary_of
 from jupyter_ray.ids import return_id
 
 T = TypeVar("T")
@@ -21,6 +21,8 @@ Waitable = ObjectRef[Any] | ObjectRefGenerator
 _log = logging.getLogger("jupyter_ray")
 
 _STREAM_POLL = 0.01
+_FEW = 8
+"""So many references are looked for in a list one by one."""
 """Seconds between two looks at a stream in `wait`: its next item has no reference yet that could be waited for."""
 
 
@@ -149,16 +151,16 @@ def wait(
         raise TypeError(f"{wanted}, got {type(ray_waitables)}")
     if timeout is not None:
         timeout = _checked(timeout)
-    streams = False
-    for item in ray_waitables:
-        if isinstance(item, ObjectRefGenerator):
-            streams = True
-        elif not isinstance(item, ObjectRef):
-            raise TypeError(f"{wanted}, got list containing {type(item)}")
+    kinds = set(map(type, ray_waitables))
+    for kind in kinds:
+        if not issubclass(kind, ObjectRef | ObjectRefGenerator):
+            raise TypeError(f"{wanted}, got list containing {kind}")
+    streams = any(issubclass(kind, ObjectRefGenerator) for kind in kinds)
     engine = registry.current() or registry.required()
     if not ray_waitables:
         return [], []
-    if len(set(ray_waitables)) != len(ray_waitables):
+    ids = [] if streams else list(map(binary_of, ray_waitables))
+    if len(set(ids or ray_waitables)) != len(ray_waitables):
         raise ValueError("Wait requires a list of unique ray_waitables.")
     num_returns = int(num_returns)
     if num_returns <= 0:
@@ -169,11 +171,19 @@ def wait(
         _warn_if_in_event_loop("wait", "`await` asyncio.wait(...)")
     if streams:
         return _wait_with_streams(engine, ray_waitables, num_returns, timeout, fetch_local)
-    ready = set(engine.wait(ray_waitables, num_returns, timeout, fetch_local))
-    return (
-        [ref for ref in ray_waitables if ref.binary() in ready],
-        [ref for ref in ray_waitables if ref.binary() not in ready],
-    )
+    return _split(ray_waitables, ids, engine.wait(ray_waitables, num_returns, timeout, fetch_local))
+
+
+def _split(refs: list[Any], ids: list[bytes], ready: list[bytes]) -> tuple[list[Any], list[Any]]:
+    """Return those of `refs` that are ready, and the rest, each in order."""
+    if len(ready) > _FEW:
+        those = set(ready)
+        return [ref for ref in refs if ref.binary() in those], [ref for ref in refs if ref.binary() not in those]
+    positions = sorted(map(ids.index, ready))
+    rest = refs.copy()
+    for position in reversed(positions):
+        del rest[position]
+    return [refs[position] for position in positions], rest
 
 
 def _wait_with_streams(

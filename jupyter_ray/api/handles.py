@@ -13,11 +13,13 @@ from typing import Any, NoReturn
 
 from jupyter_ray import options as tables
 from jupyter_ray.api.methods import Method, Table, load_table
-from jupyter_ray.engine import context, registry
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.context import leave_actor
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, weak_actor
 from jupyter_ray.exceptions import PendingCallsLimitExceeded
 from jupyter_ray.ids import ActorID
 
+NO_GRAPHS = "bind() builds a graph to be run later, and graphs are not offered here: call .remote() instead."
 _OVERRIDES = {**tables.METHOD, "name": tables.COMMON["name"]}
 
 
@@ -52,11 +54,14 @@ class ActorHandle:
             raise AttributeError(name)
         method = self._ray_table.methods.get(name)
         if method is None:
-            raise AttributeError(f"The actor {self._ray_table.class_name!r} has no method {name!r}.")
+            raise AttributeError(
+                f"'ActorHandle' object has no attribute {name!r}: the actor's class, {self._ray_table.class_name}, "
+                "has no method of this name."
+            )
         return ActorMethod(self, method, method.options)
 
     def __dir__(self) -> list[str]:
-        return list(self._ray_table.methods)
+        return ["__init__", *(name for name in self._ray_table.methods if name != "__init__")]
 
     def __repr__(self) -> str:
         return f"Actor({self._ray_table.class_name}, {self._ray_ref.binary().hex()})"
@@ -69,7 +74,7 @@ class ActorHandle:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._ray_weak:  # A weak handle stays weak, and pins nothing.
-            return _rebuild_weak, (self._ray_ref.binary(), self._ray_dumped)
+            return _rebuild_weak, (self._ray_ref if self._ray_ref.travels else self._ray_ref.binary(), self._ray_dumped)
         return _rebuild, (self._ray_ref, self._ray_dumped)
 
 
@@ -99,11 +104,11 @@ class ActorMethod:
             As many calls of this handle wait as the actor's `max_pending_calls` allows.
         """
         method = self._method
+        if method.decorator is not None:
+            return method.decorator(self._call)(args, kwargs)
         parameters = method.parameters
         if kwargs or not parameters.least <= len(args) <= parameters.most:
             parameters.check(f"{self._handle._ray_table.class_name}.{method.name}", args, kwargs)
-        if method.decorator is not None:
-            return method.decorator(self._call)(args, kwargs)
         handle = self._handle
         if handle._ray_pending is not None:
             return self._call(args, kwargs)
@@ -112,7 +117,8 @@ class ActorMethod:
         return returned[0] if type(returned) is list and len(returned) == 1 else returned or None
 
     def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        handle = self._handle
+        handle, method = self._handle, self._method
+        method.parameters.check(f"{handle._ray_table.class_name}.{method.name}", args, kwargs)
         engine = registry.current() or registry.required()
         pending = handle._ray_pending
         if pending is not None:
@@ -164,6 +170,13 @@ class ActorMethod:
         )
         return ActorMethod(self._handle, method, options)
 
+    def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise a NotImplementedError: lazily built graphs are not offered."""
+        raise NotImplementedError(NO_GRAPHS)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_") or name.startswith("__")]
+
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raise a TypeError: methods are called with `.remote()`."""
         name = self._method.name
@@ -214,7 +227,7 @@ class _Pending:
 
 def weak_handle(actor: bytes, dumped: bytes) -> ActorHandle:
     """Return a handle that does not keep its actor alive: what `get_actor` and `current_actor` give."""
-    return ActorHandle(ActorRef(actor, weak=True), load_table(dumped), dumped, weak=True)
+    return ActorHandle(weak_actor(actor), load_table(dumped), dumped, weak=True)
 
 
 def current_handle() -> ActorHandle:
@@ -234,10 +247,13 @@ def current_handle() -> ActorHandle:
 def exit_actor() -> NoReturn:
     """End the actor that runs this code, after this call; it is not restarted.
 
-    The caller of the method sees a `RayActorError`. Exit handlers run.
+    Calls that run besides it are finished, those that wait are not begun. The caller of the method sees a
+    `RayActorError`. Exit handlers run.
 
     Raises
     ------
+    SystemExit
+        In the method, to end it; in an event loop an `AsyncioActorExit` instead. To catch it does not keep the actor.
     TypeError
         This is not an actor.
 
@@ -247,15 +263,17 @@ def exit_actor() -> NoReturn:
     """
     engine = registry.current()
     if engine is None or engine.process.actor is None:
-        raise TypeError("exit_actor() was called outside of an actor: only a method of an actor may call it.")
-    raise context.ActorExit
+        raise TypeError("exit_actor API is called on a non-actor worker: only a method of an actor may call it.")
+    leave_actor(engine.process)
 
 
 def _rebuild(ref: ActorRef, dumped: bytes) -> ActorHandle:
     return ActorHandle(ref, load_table(dumped), dumped)
 
 
-def _rebuild_weak(actor: bytes, dumped: bytes) -> ActorHandle:
+def _rebuild_weak(actor: bytes | ActorRef, dumped: bytes) -> ActorHandle:
+    if isinstance(actor, ActorRef):
+        return ActorHandle(actor, load_table(dumped), dumped, weak=True)
     return weak_handle(actor, dumped)
 
 

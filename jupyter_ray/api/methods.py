@@ -83,7 +83,7 @@ def method(*args: Any, **options: Any) -> Any:
     if len(args) == 1 and callable(args[0]) and not options:
         return _mark(args[0], {})
     valid = list(tables.METHOD)
-    if args or not options:
+    if args:
         raise AssertionError(
             "The @ray.method decorator must be applied using no arguments or at least one of the arguments in the list "
             f"{valid}, for example '@ray.method(num_returns=2)'."
@@ -112,7 +112,7 @@ def read_table(cls: type, options: ActorOptions) -> Table:
         A method joins a concurrency group that the class does not have, or streams without yielding.
     """
     label = cls.__qualname__.rpartition("<locals>.")[2]
-    methods = {name: _read_method(label, name, found, options) for name, found in _methods_of(cls)}
+    methods = {name: _read_method(label, name, found, cls, options) for name, found in _methods_of(cls)}
     for name, parameters in _EXTRA.items():
         complete = _complete(MethodOptions(num_returns=1, name=f"{label}.{name}"), options)
         methods.setdefault(name, Method(name, parameters, complete, False, {}))
@@ -151,23 +151,21 @@ def load_table(dumped: bytes) -> Table:
 
 
 def _methods_of(cls: type) -> Iterator[tuple[str, Any]]:
-    """Yield name and function of what a handle can call: methods and class methods, not static ones. Source: Ray."""
+    """Yield name and function of what a handle can call, class and static methods included. Source: Ray."""
     for name in dir(cls):
         try:
             static = inspect.getattr_static(cls, name)
         except AttributeError:
             continue
-        if isinstance(static, staticmethod):
-            continue
-        found = static.__func__ if isinstance(static, classmethod) else static
+        found = static.__func__ if isinstance(static, classmethod | staticmethod) else static
         if inspect.isfunction(found) or (not name.startswith("__") and inspect.isroutine(found)):
             # `isroutine` covers Cython's functions and the methods of its cdef classes.
             yield name, found
 
 
-def _read_method(label: str, name: str, function: Any, actor: ActorOptions) -> Method:
+def _read_method(label: str, name: str, function: Any, cls: type, actor: ActorOptions) -> Method:
     written: dict[str, Any] = dict(getattr(function, _MARK, {}))
-    parameters = read(function, drop_first=True)
+    parameters = read(function, drop_first=not isinstance(inspect.getattr_static(cls, name), staticmethod))
     is_generator = _yields(function)
     options = _complete(tables.method_options(written, is_generator=is_generator), actor)
     options = dataclasses.replace(options, name=f"{label}.{name}")  # What its tasks are called (as in Ray).

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from jupyter_ray import options as tables
-from jupyter_ray.api.actors import ActorClass
+from jupyter_ray.api.actors import ActorClass, make_actor_class
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, note_definition
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, learn_definition, note_definition
 
 R = TypeVar("R")
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
@@ -129,7 +129,7 @@ class RemoteFunction(Generic[R]):
     def __reduce__(self) -> tuple[Any, ...]:
         definition = self._definition
         # Inside an engine's pickling the function travels by its id; by hand (a user's cloudpickle) with its code.
-        value = None if note_definition(definition) else definition.value
+        value = None if (noted := note_definition(definition)) else definition.value
         return _rebuild, (
             definition.id,
             definition.name,
@@ -139,6 +139,7 @@ class RemoteFunction(Generic[R]):
             self._is_generator,
             self._written,
             self._decorator,
+            noted,
         )
 
 
@@ -160,7 +161,9 @@ def _rebuild(
     is_generator: bool | None,
     written: dict[str, Any],
     decorator: Callable[..., Any] | None,
+    noted: int = 0,
 ) -> RemoteFunction[Any]:
+    learn_definition(key, noted)
     known = _known.get(key)
     if known is not None:
         if known._written == written:
@@ -212,7 +215,7 @@ def _make(target: Any, written: Mapping[str, Any]) -> Any:
             f"{target!r} is remote already: apply @ray.remote once, and use .options(...) for other options."
         )
     if inspect.isclass(target):
-        return ActorClass.make(target, written)
+        return make_actor_class(target, written)
     if not callable(target):
         raise TypeError("The @ray.remote decorator must be applied to either a function or a class.")
     inner = _unwrapped(target)

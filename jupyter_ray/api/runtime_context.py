@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import warnings
@@ -13,8 +14,9 @@ from jupyter_ray.api.handles import ActorHandle, current_handle
 from jupyter_ray.api.runtime_env import RuntimeEnv
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
-from jupyter_ray.engine.context import ProcessContext, TaskContext, current_task
-from jupyter_ray.ids import ActorID, JobID, NodeID, TaskID
+from jupyter_ray.engine.context import ProcessContext, TaskContext, current_task, in_event_loop
+from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
 
 _log = logging.getLogger("jupyter_ray")
 _Ids = dict[str, list[str]]
@@ -23,18 +25,27 @@ _Ids = dict[str, list[str]]
 def get_runtime_context() -> RuntimeContext:
     """Return what this code runs in: ids, names, resources. Starts a session if none runs.
 
+    Where sessions are not started by themselves (``RAY_ENABLE_AUTO_CONNECT=0``) the context can be had all the same;
+    what it is asked then raises an AssertionError.
+
     Notes
     -----
     Source: Ray's ``ray.get_runtime_context``.
     """
-    return RuntimeContext(registry.current() or registry.required())
+    with contextlib.suppress(RaySystemError):
+        registry.required()
+    return RuntimeContext()
 
 
 class RuntimeContext:
     """Facts about the running task, actor and process. Source: Ray's ``RuntimeContext``."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    @property
+    def _engine(self) -> Engine:
+        engine = registry.current()
+        if engine is None:
+            raise AssertionError("Not available because Ray has not been initialized: call init() first.")
+        return engine
 
     @property
     def _process(self) -> ProcessContext:
@@ -69,9 +80,12 @@ class RuntimeContext:
         return None if task is None else task.name
 
     def get_task_function_name(self) -> str | None:
-        """Return the name of the function that the task runs; None in the driver."""
+        """Return module and qualified name of the function that the task runs; None in the driver."""
         task = self._task("get_task_function_name")
-        return None if task is None else task.function
+        if task is None:
+            return None
+        name = getattr(task.called, "__qualname__", task.function)
+        return f"{getattr(task.called, '__module__', None) or '__main__'}.{name}"
 
     def get_actor_id(self) -> str | None:
         """Return the id of the actor that runs this, as hexadecimal digits; None outside of one."""
@@ -124,7 +138,7 @@ class RuntimeContext:
         task = current_task()
         if task is None:
             raise RuntimeError("is_canceled() is only available in a task or in a method of an actor.")
-        if _in_event_loop():
+        if in_event_loop():
             raise RuntimeError(
                 "is_canceled() is not available in an async actor: asyncio.CancelledError is raised there."
             )
@@ -133,6 +147,10 @@ class RuntimeContext:
     def get_session_name(self) -> str:
         """Return the name of the session."""
         return self._process.session
+
+    def get_dashboard_url(self) -> str:
+        """Return an empty text: the panel needs no server."""
+        return ""
 
     def get_temp_dir(self) -> str:
         """Return the session's folder."""
@@ -191,6 +209,18 @@ class RuntimeContext:
         actor = self._process.actor
         return None if actor is None else ActorID(actor)
 
+    @property
+    def current_placement_group_id(self) -> PlacementGroupID | None:
+        """Deprecated: use `get_placement_group_id`."""
+        _deprecated("placement_group_id", "current_placement_group_id")
+        group = self.get_placement_group_id()
+        return None if group is None else PlacementGroupID.from_hex(group)
+
+    def get_resource_ids(self) -> _Ids:
+        """Deprecated: use `get_accelerator_ids`."""
+        _deprecated("accelerator_ids", "get_resource_ids()")
+        return self.get_accelerator_ids()
+
     def get(self) -> dict[str, Any]:
         """Return the ids in a dict. Deprecated: use the methods."""
         context: dict[str, Any] = {
@@ -211,11 +241,5 @@ class RuntimeContext:
         return f"<RuntimeContext {where}, namespace {self.namespace!r}>"
 
 
-def _in_event_loop() -> bool:
-    import asyncio
-
-    return asyncio._get_running_loop() is not None
-
-
-def _deprecated(name: str) -> None:
-    warnings.warn(f"Use get_{name}() instead of {name}.", DeprecationWarning, stacklevel=3)
+def _deprecated(name: str, old: str = "") -> None:
+    warnings.warn(f"Use get_{name}() instead of {old or name}.", DeprecationWarning, stacklevel=3)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
+
+from jupyter_ray.exceptions import AsyncioActorExit
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -24,11 +27,15 @@ class TaskContext:
     actor: bytes | None = None
     parent: bytes | None = None
     cell: str | None = None
+    called: Any = None
+    """What it calls: a function or a bound method; None while that is not known."""
     held: dict[str, float] = dataclasses.field(default_factory=dict)
     gpus: list[str] = dataclasses.field(default_factory=list)
     attempt: int = 0
     thread: int = dataclasses.field(default_factory=threading.get_ident)
     cancelled: bool = False
+    exiting: bool = False
+    """It has called `exit_actor`: whatever it does afterwards, its caller learns that the actor is gone."""
     runtime_env: dict[str, Any] | None = None
     group: str = ""
     """The placement group (hex) that it runs in, "" for none."""
@@ -56,6 +63,8 @@ class ProcessContext:
     group: str = ""
     """The placement group (hex) of the actor that this process is."""
     capture: bool = False
+    leave: Callable[[str], None] | None = None
+    """Of an actor: have the process end after the calls that run, for the reason given."""
     preset_gpus: bool = False
     """The driver had ``CUDA_VISIBLE_DEVICES`` set: ids of GPUs are its words, not numbers."""
 
@@ -86,6 +95,24 @@ def leave_task(token: contextvars.Token[TaskContext | None], *, main: bool) -> N
     _task.reset(token)
 
 
+def leave_actor(process: ProcessContext) -> NoReturn:
+    """End the running call, and with it the actor that this process is: what `exit_actor` does."""
+    task = current_task()
+    if task is not None:
+        task.exiting = True
+    if process.leave is not None:
+        process.leave("exit_actor() was called")
+    if in_event_loop():
+        raise AsyncioActorExit("The actor is about to leave: exit_actor() was called.")
+    raise ActorExit(0)
+
+
+def in_event_loop() -> bool:
+    """Tell whether an event loop of asyncio runs in this thread."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
 def set_cell_source(source: Callable[[], str | None]) -> Callable[[], str | None]:
     """Say who knows which notebook cell runs now; return who knew it before."""
     global _cell_source
@@ -99,5 +126,5 @@ def current_cell() -> str | None:
     return _cell_source() if task is None else task.cell
 
 
-class ActorExit(BaseException):
-    """Raised by `exit_actor` in a method: the actor's process leaves after this call. Not an error of the user's."""
+class ActorExit(SystemExit):
+    """Raised by `exit_actor`: ends the call that made it. The process leaves even where somebody catches it."""

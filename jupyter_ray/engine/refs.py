@@ -8,14 +8,20 @@ pickles by hand) the reference is pinned for ever, as in Ray.
 
 from __future__ import annotations
 
+import abc
 import concurrent.futures
 import contextlib
-import threading
+import operator
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from jupyter_ray.engine import travel
+from jupyter_ray.engine.travel import Collected as Collected
+from jupyter_ray.engine.travel import collecting as collecting
+from jupyter_ray.engine.travel import learn_definition as learn_definition
+from jupyter_ray.engine.travel import note_definition as note_definition
 from jupyter_ray.exceptions import GetTimeoutError
-from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, task_of
+from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, current_job, set_job, task_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,62 +45,30 @@ class Counter(Protocol):
         """Call `callback(value, error)` from any thread once the object has its value."""
 
 
-class _Local(threading.local):
-    collected: list[bytes] | None = None
-    definitions: list[Any] | None = None
-
-
-_local = _Local()
 _default_counter: Counter | None = None
-_job = JobID.nil()
 
 
 def set_counter(counter: Counter | None, job: bytes | None = None) -> None:
     """Make `counter` the one that references made in this process report to; `job` is the id of its session."""
-    global _default_counter, _job
+    global _default_counter
     _default_counter = counter
-    _job = JobID.nil() if job is None else JobID(job)
+    set_job(job)
 
 
-class Collected:
-    """What one pickling handed on: `ids` of objects and actors, and the definitions of remote functions and classes."""
-
-    __slots__ = ("definitions", "ids")
-
-    def __init__(self) -> None:
-        self.ids: list[bytes] = []
-        self.definitions: list[Any] = []
-
-
-@contextlib.contextmanager
-def collecting() -> Iterator[Collected]:
-    """Collect the references that are pickled inside the block, in this thread."""
-    outer = _local.collected, _local.definitions
-    collected = Collected()
-    _local.collected, _local.definitions = collected.ids, collected.definitions
-    try:
-        yield collected
-    finally:
-        _local.collected, _local.definitions = outer
-
-
-def note_definition(definition: Any) -> bool:
-    """Record that a remote function or class is being pickled; False outside of a `collecting` block."""
-    if _local.definitions is None:
-        return False
-    _local.definitions.append(definition)
-    return True
+def weak_actor(binary: bytes) -> ActorRef:
+    """Return a reference that does not keep its actor alive (`get_actor`, `current_actor`)."""
+    return travel.hooks().weak_actor(binary) or ActorRef(binary, weak=True)
 
 
 def _note(counted: bytes, counter: Counter | None) -> None:
-    if _local.collected is not None:
-        _local.collected.append(counted)
-    elif counter is not None:
+    if not travel.collect(counted) and counter is not None:
         counter.pinned(counted)
 
 
-class ObjectRef(Generic[T]):
+class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
     """A reference to the value that a task returns or that `put` stored.
+
+    An engine whose references are another library's registers their class as a virtual subclass.
 
     Parameters
     ----------
@@ -175,7 +149,7 @@ class ObjectRef(Generic[T]):
 
     def job_id(self) -> JobID:
         """Return the id of the session that this process is in; nil outside of one."""
-        return _job
+        return current_job()
 
     def future(self) -> concurrent.futures.Future[T]:
         """Return a future of the value. Cancelling it does not cancel the task (as in Ray).
@@ -235,7 +209,7 @@ class ObjectRef(Generic[T]):
         self._counter.when_ready(self._binary, callback)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ObjectRef) and other._binary == self._binary
+        return isinstance(other, ObjectRef) and other.binary() == self._binary
 
     def __hash__(self) -> int:
         return hash(self._binary)
@@ -246,6 +220,11 @@ class ObjectRef(Generic[T]):
     def __reduce__(self) -> tuple[Any, ...]:
         _note(self._binary, self._counter)
         return ObjectRef, (self._binary,)
+
+
+binary_of = operator.attrgetter("_binary")
+counter_of = operator.attrgetter("_counter")
+"""For `map`: what the method or attribute of many references is, at the speed of C."""
 
 
 class ActorRef:
@@ -260,6 +239,9 @@ class ActorRef:
     """
 
     __slots__ = ("__weakref__", "_binary", "_counter")
+
+    travels = False
+    """A weak reference is pickled as it is: its id alone would not do in another process."""
 
     def __init__(self, binary: bytes, weak: bool = False) -> None:
         self._binary = binary

@@ -191,15 +191,17 @@ def _by_value(value: Any) -> bool:
 
 
 class _Shipped:
-    __slots__ = ("digest", "epoch", "nested", "reach", "version", "watch")
+    __slots__ = ("digest", "epoch", "key", "nested", "reach", "table", "version", "watch")
 
-    def __init__(self, version: int, digest: bytes, watch: Watch, nested: list[Definition]) -> None:
+    def __init__(self, key: str, version: int, digest: bytes, watch: Watch, nested: list[Definition]) -> None:
+        self.key = key
         self.version = version
         self.digest = digest
         self.watch = watch
         self.nested = nested
         self.epoch: Any = None
         self.reach: list[_Shipped] = []
+        self.table: dict[str, int] = {}
 
 
 class Exporter:
@@ -248,6 +250,11 @@ class Exporter:
         for definition in definitions:
             self.ensure(definition)
 
+    def versions(self, key: str) -> dict[str, int]:
+        """Return the versions that were shipped last of a definition and of what it refers to; empty if none were."""
+        shipped = self._shipped.get(key)
+        return {} if shipped is None else shipped.table
+
     def _refresh(self, definition: Definition, epoch: Any, done: dict[str, _Shipped]) -> None:
         if definition.value is None or definition.id in done:
             return
@@ -260,6 +267,7 @@ class Exporter:
         reach: dict[int, _Shipped] = {}
         self._reach(shipped, reach)
         shipped.reach = list(reach.values())
+        shipped.table = {each.key: each.version for each in shipped.reach}
         shipped.epoch = epoch
 
     def _reach(self, shipped: _Shipped, reach: dict[int, _Shipped]) -> None:
@@ -286,7 +294,7 @@ class Exporter:
         if old is None or digest != old.digest:
             version = 1 if old is None else old.version + 1
             self._send(Export(definition.id, version, definition.name, blob, serialized.contained))
-        shipped = _Shipped(version, digest, watch, serialized.definitions)
+        shipped = _Shipped(definition.id, version, digest, watch, serialized.definitions)
         self._shipped[definition.id] = shipped
         return shipped
 

@@ -64,14 +64,17 @@ def task():
 def module(
     request: pytest.FixtureRequest, engine_name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Any]]:
-    assert engine_name == "local"
     name = "contract_class_names"
     folder = tmp_path_factory.mktemp("modules")
     # Without its lock, which cannot be pickled: a module's own globals need not travel, a notebook's do.
     (folder / f"{name}.py").write_text(SOURCE)
     sys.path.insert(0, str(folder))
     try:
-        ray.init(num_cpus=2, log_to_driver=False)
+        if engine_name == "local":
+            ray.init(num_cpus=2, log_to_driver=False)
+        else:  # What is imported from a folder of the driver's must be shipped: a cluster's workers see other folders.
+            address = request.getfixturevalue("ray_cluster").address
+            ray.init(address=address, log_to_driver=False, runtime_env={"working_dir": str(folder)})
         if request.param == "by import":
             yield vars(importlib.import_module(name))
         else:

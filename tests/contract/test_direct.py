@@ -179,7 +179,9 @@ class TestShared:
         open_route(counter)
         pid = ray.get(counter.pid.remote())
         ray.kill(counter, no_restart=False)
-        assert ray.get(counter.inc.remote()) == 1
+        with pytest.raises(exceptions.ActorUnavailableError):
+            ray.get(counter.inc.remote())
+        assert ray.get(counter.inc.options(max_task_retries=1).remote()) == 1
         assert not is_running(pid)
 
     def test_a_call_is_tried_again_after_the_process_died(self) -> None:

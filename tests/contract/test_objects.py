@@ -158,6 +158,7 @@ def test_references_in_containers_keep_their_objects() -> None:
     assert ray.get(ray.get(echo.remote([ray.put(5)]))[0]) == 5
 
 
+@pytest.mark.local_only("an object of Ray's ends with the process that made it (its owner)")
 def test_a_returned_reference_outlives_its_maker() -> None:
     @ray.remote
     class Maker:
@@ -171,6 +172,7 @@ def test_a_returned_reference_outlives_its_maker() -> None:
     assert ray.get(task) == "task"
 
 
+@pytest.mark.local_only("Ray tells of no object's life: there are no such events")
 def test_an_object_is_freed_with_its_last_reference() -> None:
     with Log() as log:
         ref = ray.put(np.zeros(100_000))

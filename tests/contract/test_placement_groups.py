@@ -27,6 +27,9 @@ from tests.contract.helpers import eventually
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
+ONE_MACHINE = pytest.mark.local_only("bundles are placed on several machines, or want one that is large enough")
+
+
 @ray.remote
 def hold(gate: str) -> int:
     while not os.path.exists(gate):
@@ -38,7 +41,7 @@ def available() -> float:
     return ray.available_resources().get("CPU", 0.0)
 
 
-@pytest.mark.parametrize("strategy", ["PACK", "SPREAD", "STRICT_PACK"])
+@pytest.mark.parametrize("strategy", ["PACK", "SPREAD", pytest.param("STRICT_PACK", marks=ONE_MACHINE)])
 def test_a_group_reserves_and_gives_back(strategy: str) -> None:
     eventually(lambda: available() == 4)
     group = placement_group([{"CPU": 1}, {"CPU": 2}], strategy=strategy)
@@ -52,6 +55,7 @@ def test_a_group_reserves_and_gives_back(strategy: str) -> None:
     assert placement_group_table(group)["state"] == "REMOVED"
 
 
+@ONE_MACHINE
 def test_strict_spread_stays_pending() -> None:
     group = placement_group([{"CPU": 1}, {"CPU": 1}], strategy="STRICT_SPREAD")
     assert not group.wait(0.1)
@@ -118,7 +122,7 @@ def test_bad_groups_say_so_at_once() -> None:
     big = hold.options(num_cpus=3, scheduling_strategy=PlacementGroupSchedulingStrategy(group))
     assert group.wait(30)
     row = placement_group_table(group)
-    assert row["bundles_to_node_id"] == {0: ray.nodes()[0]["NodeID"]}
+    assert row["bundles_to_node_id"][0] in [node["NodeID"] for node in ray.nodes()]
     with pytest.raises(ValueError, match="cannot fit"):
         big.remote("x")
     for index in (-2, 1):

@@ -43,7 +43,7 @@ def test_any_name_may_be_a_keyword() -> None:
 def test_a_dead_actor_says_why() -> None:
     killed, left = ray.remote(_Plain).remote(), ray.remote(_Plain).remote()
     ray.kill(killed)
-    with pytest.raises(ActorDiedError, match=r"ray\.kill\(\)") as error:
+    with pytest.raises(ActorDiedError, match=r"ray\.kill") as error:
         ray.get(killed.names.remote())
     assert error.value.actor_id == killed._actor_id.hex()
     for call in (left.leave, left.names):
@@ -225,3 +225,30 @@ def test_attributes_of_an_error_hide_the_defaults_of_its_class() -> None:
         ray.get(fail.remote())
     assert isinstance(found.value, RayTaskError)
     assert found.value.code == 7
+
+
+def test_what_a_handle_and_its_class_list() -> None:
+    class Listed:
+        @staticmethod
+        def double(x: int) -> int:
+            return 2 * x
+
+        @classmethod
+        def make(cls, x: int) -> str:
+            return f"{cls.__name__} {x}"
+
+        def namespace(self) -> str:
+            return ray.get_runtime_context().namespace
+
+    kind = ray.remote(Listed)
+    actor: Any = kind.options(namespace="elsewhere", name="listed").remote()
+    methods = ["double", "make", "namespace"]
+    assert [name for name in dir(kind) if not name.startswith("_")] == sorted([*methods, "bind", "options", "remote"])
+    assert set(dir(actor)) == {*methods, "__init__", "__ray_call__", "__ray_ready__", "__ray_terminate__"}
+    assert [name for name in dir(actor.double) if not name.startswith("_")] == ["bind", "options", "remote"]
+    assert (kind.double(2), kind.make(3)) == (4, "Listed 3")
+    assert ray.get([actor.double.remote(2), actor.make.remote(3)]) == [4, "Listed 3"]
+    # Its name is in another namespace; what it asks for is looked for in the session's, as everywhere.
+    assert ray.get(actor.namespace.remote()) == "contract"
+    with pytest.raises(NotImplementedError, match="graph"):
+        actor.double.bind(2)

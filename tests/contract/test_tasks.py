@@ -22,6 +22,8 @@ from tests.contract.helpers import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
+DEBUGGER = pytest.mark.local_only("breakpoint() in a task waits for Ray's own debugger: run `ray debug`")
+
 
 def test_arguments_and_defaults() -> None:
     @ray.remote
@@ -336,8 +338,8 @@ def test_wrong_calls_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("stop", "error", "words"),
     [
-        (lambda: breakpoint(), RuntimeError, r"no terminal.*_function.*PYTHONBREAKPOINT"),
-        (ray.util.pdb.set_trace, RuntimeError, r"no terminal.*_function.*PYTHONBREAKPOINT"),
+        pytest.param(lambda: breakpoint(), RuntimeError, r"no terminal.*_function.*PYTHONBREAKPOINT", marks=DEBUGGER),
+        pytest.param(ray.util.pdb.set_trace, RuntimeError, r"no terminal.*_function.*PYTHONBREAKPOINT", marks=DEBUGGER),
         (lambda: input("name? "), EOFError, "no terminal to read from.*argument"),
     ],
     ids=["breakpoint", "ray.util.pdb", "input"],

@@ -156,7 +156,7 @@ def test_actors(gate: Path) -> None:
 
     def dead() -> bool:
         found = state.get_actor(row.actor_id)
-        return found is not None and found.state == "DEAD" and "kill()" in str(found.death_cause)
+        return found is not None and found.state == "DEAD" and "ray.kill" in str(found.death_cause)
 
     eventually(dead)
     assert state.summarize_actors()["cluster"]["summary"]["Counter"]["state_counts"]["DEAD"] >= 1
@@ -232,7 +232,7 @@ def test_processes_that_ended_say_why() -> None:
     first, second = ray.get([killed.where.remote(), leaver.where.remote()])
     ray.kill(killed)
     leaver.leave.remote()
-    assert ended(first) == ("INTENDED_SYSTEM_EXIT", "it was killed by ray.kill()")
+    assert ended(first) == ("INTENDED_SYSTEM_EXIT", "it was killed by `ray.kill`")
     assert ended(second)[0] == "INTENDED_USER_EXIT"
     assert first in [row.worker_id for row in state.list_workers(filters=[("is_alive", "=", False)], limit=1000)]
 

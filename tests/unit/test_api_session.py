@@ -132,7 +132,6 @@ FIRST_USES: list[Callable[[], object]] = [
     lambda: ray.get([]),
     lambda: ray.wait([]),
     ray.get_gpu_ids,
-    ray.get_runtime_context,
 ]
 
 
@@ -144,6 +143,16 @@ def test_the_first_use_starts_a_session(use: Callable[[], object], monkeypatch: 
     monkeypatch.delenv("RAY_ENABLE_AUTO_CONNECT")
     use()
     assert ray.is_initialized()
+
+
+def test_the_runtime_context_outside_of_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
+    context = ray.get_runtime_context()
+    with pytest.raises(AssertionError, match="Ray has not been initialized"):
+        context.get_job_id()
+    assert not ray.is_initialized()
+    monkeypatch.delenv("RAY_ENABLE_AUTO_CONNECT")
+    assert ray.get_runtime_context().get_job_id() == context.get_job_id()
 
 
 @pytest.mark.parametrize("use", [ray.nodes, ray.cluster_resources, ray.available_resources, ray.timeline])

@@ -260,7 +260,7 @@ def test_calls_of_a_dead_actor_fail_with_the_reason() -> None:
         session.get(task, request)
         error = session.error_of(request)
         assert isinstance(error, ActorDiedError)
-        assert "kill()" in str(error)
+        assert "`ray.kill`" in str(error)
     assert not session.scheduler.state.names
 
 

@@ -463,7 +463,9 @@ def test_a_constructor_that_raises(worker: Worker) -> None:
 @pytest.mark.parametrize("method", ["leave", "__ray_terminate__"])
 def test_an_actor_leaves(worker: Worker, method: str) -> None:
     worker.become(Counter)
-    done = worker.done(worker.execute(method))
+    call = worker.execute(method)
+    assert worker.runtime.expect(m.Leave).reason
+    done = worker.done(call)
     assert done.exiting
     with pytest.raises(exceptions.ActorDiedError):
         worker.unpack(done)

@@ -10,6 +10,7 @@ Owner: any thread; callbacks run in the callback thread.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -133,7 +134,7 @@ class Reader:
         references = self._client.references
         known, payloads = references.ready, references.payloads
         deadline = None if timeout is None else time.monotonic() + timeout
-        ready = [object_id for object_id in ids if object_id in known or object_id in payloads]
+        ready = list(itertools.islice((each for each in ids if each in known or each in payloads), count))
         while len(ready) < count:
             rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
             reply = self._client.ask(

@@ -11,7 +11,7 @@ from jupyter_ray.config import session_folder
 from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener, NamedActor
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, binary_of, counter_of
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
@@ -300,12 +300,10 @@ class LocalEngine:
 
     def _ids_of(self, refs: Sequence[ObjectRef[Any]]) -> list[bytes]:
         counter = self.client.references
-        ids = []
-        for ref in refs:
-            if ref._counter is not counter and ref._counter is not None:
-                raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
-            ids.append(ref._binary)
-        return ids
+        if not {counter, None}.issuperset(map(counter_of, refs)):
+            ref = next(ref for ref in refs if ref._counter is not counter and ref._counter is not None)
+            raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
+        return list(map(binary_of, refs))
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel a task; see `Engine.cancel`."""

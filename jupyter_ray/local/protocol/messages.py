@@ -369,6 +369,12 @@ class Consumed(Message, frozen=True, tag=21):
     index: int
 
 
+class Leave(Message, frozen=True, tag=33):
+    """The actor that says this ends by itself when the calls that run have ended: it wants no more."""
+
+    reason: str
+
+
 class Lost(Message, frozen=True, tag=25):
     """The sender cannot read `segments`, for `reason`; it asks for the objects again after this.
 
@@ -448,6 +454,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     CreateGroup,
     RemoveGroup,
     AwaitSpace,
+    Leave,
     Lost,
     Ran,
     Report,

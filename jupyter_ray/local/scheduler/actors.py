@@ -100,7 +100,7 @@ def pump(step: Step, actor: ActorRecord) -> None:
         return
     if actor.holders <= 0 and not actor.calls and not actor.spec.detached and not actor.leaving:
         if actor.state is ActorState.ALIVE and actor.worker is not None:
-            leave(step, actor, "its last handle is gone")
+            leave(step, actor, "all references to the actor were removed")
             stop_worker(step, actor.worker, kill=False, reason=actor.leaving)
         elif actor.state in (ActorState.PENDING, ActorState.RESTARTING):
             creation = step.state.tasks.get(actor.spec.creation.task)
@@ -265,7 +265,7 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
         died(step, actor, actor.leaving)
         return False
     if spec.max_restarts >= 0 and actor.restarts >= spec.max_restarts:
-        died(step, actor, reason)
+        died(step, actor, f"its worker process has died: {reason}")
         return False
     actor.restarts += 1
     actor.state = ActorState.RESTARTING
@@ -278,6 +278,9 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
     unavailable = errors.actor_unavailable(actor.id, actor.label, reason)
     for task in reversed(list(actor.handed.values())):
         step.agenda.append((task, "actor_lost", unavailable))
+    for task in list(actor.calls.values()):
+        if task.state is TaskState.READY:
+            step.agenda.append((task, "actor_lost", unavailable))
     actor.handed.clear()
     if worker is not None:
         worker.tasks.clear()

@@ -37,12 +37,14 @@ class Scheduler:
 
     def __init__(self, pid: int = 0) -> None:
         self.state = State(pid=pid)
-        self._seq = 0
-        self._events: list[AnyEvent] = []
+        self._step = Step(self.state)
+        """Used for all, since making one costs as much as a transition; what it leaves to be done is done each time."""
 
     def handle(self, stimulus: Stimulus, now: float) -> list[Command]:
         """Take one stimulus at the time `now` (Unix seconds) and return what is to be done, in order."""
-        step = Step(self.state, now, self._seq)
+        step = self._step
+        step.now = now
+        step.commands = []
         if type(stimulus) is Said:
             client = self.state.clients.get(stimulus.client)
             if client is not None:
@@ -50,13 +52,12 @@ class Scheduler:
         else:
             HAPPENED[type(stimulus)](step, stimulus)
         _settle(step)
-        self._seq = step.seq
-        self._events += step.events
         return step.commands
 
     def take_events(self) -> list[AnyEvent]:
         """Return the events since the last time, in order."""
-        events, self._events = self._events, []
+        step = self._step
+        events, step.events = step.events, []
         return events
 
     @property

@@ -41,7 +41,7 @@ def text_of(payload: Payload) -> str:
     if payload.segment:
         return ""
     _, function, text, _, pid, actor = pickle.loads(payload.data)
-    where = f"pid={pid}, actor={actor}" if actor else f"pid={pid}"
+    where = f"pid={pid}, actor_id={actor}" if actor else f"pid={pid}"
     return f"ray::{function}() ({where})\n{text.rstrip()}"
 
 
@@ -109,8 +109,7 @@ def unreadable(name: str, reason: str) -> Payload:
 
 def actor_died(actor: bytes, label: str, reason: str, *, init_failed: bool = False) -> Payload:
     """Return the result of a call of a dead actor."""
-    message = f"The actor {label} ({actor.hex()}) is dead: {reason}."
-    return stored(ActorDiedError(message, actor.hex(), init_failed))
+    return stored(ActorDiedError.because(reason, label, actor.hex(), init_failed=init_failed))
 
 
 def bad_argument(actor: bytes, label: str, payload: Payload) -> Payload:
@@ -125,6 +124,17 @@ def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:
         ActorUnavailableError(
             f"The actor {label} ({actor.hex()}) was lost while it worked on this call: {reason}. "
             "It is being restarted; call again, or set max_task_retries.",
+            actor.hex(),
+        )
+    )
+
+
+def actor_restarting(actor: bytes, label: str) -> Payload:
+    """Return the result of a call that was made while the actor was being restarted."""
+    return stored(
+        ActorUnavailableError(
+            f"The actor {label} ({actor.hex()}) is unavailable. The actor is restarting: call again in a moment, "
+            "or set max_task_retries, and the call waits.",
             actor.hex(),
         )
     )

@@ -81,7 +81,9 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         if creation is not None and creation.worker is worker:
             worker.tasks.pop(creation.id, None)
         if actor.worker is worker and actors.process_lost(step, actor, reason):
-            _make_again(step, creation or TaskRecord(actor.spec.creation, actor.creator, actor=actor), actor.restarts)
+            creation = creation or TaskRecord(actor.spec.creation, actor.creator, actor=actor, since=step.now)
+            creation.retry_reason = reason
+            _make_again(step, creation, actor.restarts)
     else:
         for task in reversed(tasks):  # What had not begun goes to the front of the queue, one by one.
             step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
@@ -119,7 +121,7 @@ def _orphans(step: Step, client: ClientRecord) -> None:
     for actor_id in list(client.created_actors):
         actor = state.actors.get(actor_id)
         if actor is not None and not actor.spec.detached and actor.state is not ActorState.DEAD:
-            reason = "the process that made it is gone"
+            reason = "its owner has died: the process that made it is gone"
             worker = actor.worker
             actors.died(step, actor, reason)
             if worker is not None:

@@ -43,9 +43,11 @@ def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
         bisect.insort(state.order, queue, key=lambda each: each.rank)
     if front:
         queue.tasks.appendleft(task)
+        step.place = True
     else:
+        # Behind one that could not be placed there is nothing to place.
+        step.place = step.place or not queue.tasks
         queue.tasks.append(task)
-    step.place = True
 
 
 def place(step: Step) -> None:
@@ -258,13 +260,18 @@ def _window(step: Step, task: TaskRecord) -> int:
     return 1 + min(AHEAD_LIMIT, int(AHEAD_SECONDS / max(function.seconds, 1e-6)))
 
 
+def wants_more(worker: WorkerRecord) -> bool:
+    """Tell whether a worker has used up half of what it was handed in advance."""
+    return len(worker.tasks) <= AHEAD_LIMIT // 2
+
+
 def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
     tasks = queue.tasks
     for worker in queue.workers:
         if worker.state is not WorkerState.BUSY or worker.recalled or worker.doomed:
             continue
         first = next(iter(worker.tasks.values()), None)
-        if first is None or first.state is not TaskState.RUNNING or len(worker.tasks) > AHEAD_LIMIT // 2:
+        if first is None or first.state is not TaskState.RUNNING or not wants_more(worker):
             continue
         if step.now - first.begun > STUCK_SECONDS:
             continue

@@ -90,7 +90,10 @@ def _create_actor(step: Step, client: ClientRecord, message: m.CreateActor) -> N
     if existing is not None and spec.creation.segment:
         memory.discard(step, spec.creation.segment)
     if existing is not None and not spec.get_if_exists:
-        text = f"The name {spec.name!r} (namespace={spec.namespace!r}) is already taken by a living actor."
+        text = (
+            f"The name {spec.name!r} (namespace={spec.namespace!r}) is already taken by a living actor. Please use a "
+            "different name, or get the actor with get_actor(), or with get_if_exists=True."
+        )
         step.send(client, m.Answer(message.request, text, "ActorAlreadyExistsError"))
         return
     if existing is not None:
@@ -151,7 +154,7 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
     actor = step.state.actors.get(message.actor)
     if actor is None or actor.state is ActorState.DEAD:
         return
-    reason = "it was killed by ray.kill()"
+    reason = "it was killed by `ray.kill`"
     if message.no_restart:
         worker = actor.worker
         actors.leave(step, actor, reason)
@@ -162,6 +165,13 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
         if actor.state is ActorState.ALIVE:
             actor.state = ActorState.RESTARTING  # Calls that come after this wait for the new process.
         placement.stop_worker(step, actor.worker, kill=True, reason=reason)
+
+
+def _leave(step: Step, client: ClientRecord, message: m.Leave) -> None:
+    worker = step.state.workers.get(client.id)
+    actor = None if worker is None else worker.actor
+    if actor is not None and actor.worker is worker and actor.state is not ActorState.DEAD and not actor.leaving:
+        actors.leave(step, actor, f"its process leaves on purpose (INTENDED_USER_EXIT): {message.reason}")
 
 
 def _await_space(step: Step, client: ClientRecord, message: m.AwaitSpace) -> None:
@@ -309,6 +319,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Drop: _drop,
     m.Cancel: _cancel,
     m.Kill: _kill,
+    m.Leave: _leave,
     m.Query: _query,
     m.Subscribe: _ignored,
     m.Done: _done,

@@ -158,7 +158,8 @@ def _actor_state(state: State, actor: ActorRecord) -> str:
     creation = state.tasks.get(actor.spec.creation.task)
     if creation is not None and creation.state is TaskState.WAITING:
         return "DEPENDENCIES_UNREADY"
-    return _ACTOR_STATES[actor.state]
+    state_now = ActorState.RESTARTING if actor.restarts and actor.state is ActorState.STARTING else actor.state
+    return _ACTOR_STATES[state_now]
 
 
 _ACTOR_STATES = {

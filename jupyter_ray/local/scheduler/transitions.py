@@ -108,6 +108,9 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
     if message.cancelled:
         payload = message.returns[0] if message.returns else errors.cancelled(spec.task, spec.name)
         _end(step, task, TaskState.CANCELLED, payload, exiting=message.exiting, seconds=message.seconds)
+    elif message.failed and message.exiting and spec.kind == "method":
+        # It did what it was to do, and its actor with it: not a failure (as in Ray).
+        _end(step, task, TaskState.FINISHED, message.returns[-1], seconds=message.seconds)
     elif message.failed:
         error = message.error or "it raised an error"
         streams.seal_values(step, task, message.returns[:-1])
@@ -224,8 +227,6 @@ def _end(
     if spec.kind == "method":
         if task.actor is not None:
             actors.call_ended(step, task.actor, task, seconds)
-            if exiting:
-                actors.leave(step, task.actor, error if error else "it left by exit_actor()")
     elif spec.kind == "task":
         _leave_worker(step, task, exiting=exiting)
     if spec.segment and spec.kind != "actor" and spec.task not in state.lineage:
@@ -240,10 +241,12 @@ def _end(
     unpin(step, spec.contained)
     state.ended[final.value] += 1
     if spec.kind == "actor" and task.actor is not None:
-        _constructed(step, task, task.actor, payload, error)
+        _constructed(step, task, task.actor, payload, error, exiting=exiting)
 
 
-def _constructed(step: Step, task: TaskRecord, actor: ActorRecord, payload: Payload | None, error: str) -> None:
+def _constructed(
+    step: Step, task: TaskRecord, actor: ActorRecord, payload: Payload | None, error: str, *, exiting: bool
+) -> None:
     if task.worker is not None:
         task.worker.tasks.pop(task.id, None)
     if payload is None:
@@ -251,8 +254,8 @@ def _constructed(step: Step, task: TaskRecord, actor: ActorRecord, payload: Payl
         return
     worker = actor.worker
     reason = f"its constructor failed: {error}" if error else "it was cancelled before it was made"
-    actors.died(step, actor, reason, payload if error else None)
-    if worker is not None and worker.state is not WorkerState.DEAD:
+    actors.died(step, actor, actor.leaving or reason, payload if error else None)
+    if worker is not None and worker.state is not WorkerState.DEAD and not exiting:
         placement.stop_worker(step, worker, kill=True, reason=reason)
 
 
@@ -279,7 +282,8 @@ def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> Non
             allocation = allocation.ledger.acquire(successor.spec.demand) or Allocation(allocation.ledger, {})
         successor.allocation = allocation
         placement.begin(step, successor)
-        step.place = True
+        if lent or placement.wants_more(worker):
+            step.place = True
         return
     if allocation is not None:
         allocation.release()
@@ -346,10 +350,14 @@ def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
 
 
 def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
-    """The actor is being restarted, and the call was with it."""
+    """The actor is being restarted, and the call was with it, or about to be."""
+    if task.state is READY:
+        if not task.spec.max_retries:
+            _fail(step, task, payload, "the actor was lost", "ACTOR_UNAVAILABLE")
+        return
     begun = task.state is not ASSIGNED
     task.worker = None
-    if begun and not _may_retry(task):
+    if not (_may_retry(task) if begun else task.spec.max_retries):
         _fail(step, task, payload, "the actor was lost", "ACTOR_UNAVAILABLE")
         return
     if begun:
@@ -357,6 +365,11 @@ def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
         _again(step, task, "the actor was lost")
     task.state = READY
     _queue(step, task, front=True)
+
+
+def _restarting(step: Step, task: TaskRecord, payload: Payload) -> None:
+    """The call was made while the actor was being restarted, and may not be tried again."""
+    _fail(step, task, payload, "the actor is being restarted", "ACTOR_UNAVAILABLE")
 
 
 def lose_group(step: Step, task: TaskRecord, payload: Payload) -> None:
@@ -407,6 +420,7 @@ TABLE: dict[tuple[TaskState, str], Transition] = {
     (WAITING, "arguments_ready"): _ready,
     (WAITING, "argument_failed"): _argument_failed,
     (READY, "argument_failed"): _argument_failed,
+    (WAITING, "restarting"): _restarting,
     (WAITING, "cancelled"): _cancel_now,
     (READY, "cancelled"): _cancel_now,
     (ASSIGNED, "cancelled"): _cancel_assigned,
@@ -425,6 +439,6 @@ TABLE: dict[tuple[TaskState, str], Transition] = {
     **{(state, "cancelled"): _cancel_running for state in _STARTED},
     **{(state, "worker_lost"): _worker_lost for state in _STARTED},
     **{(state, "unread"): _unread for state in (ASSIGNED, *_STARTED)},
-    **{(state, "actor_lost"): _actor_lost for state in (ASSIGNED, *_STARTED)},
+    **{(state, "actor_lost"): _actor_lost for state in (READY, ASSIGNED, *_STARTED)},
     **{(state, "actor_died"): _actor_died for state in (WAITING, READY, ASSIGNED, *_STARTED)},
 }

@@ -122,7 +122,7 @@ def pack_call(
     try:
         return _dump_pair(pair), dependencies
     except Exception as error:
-        raise _explain(error, args, kwargs, who(), name) from error
+        raise explain(error, args, kwargs, who(), name) from error
 
 
 def _dump_pair(pair: tuple[tuple[Any, ...], dict[str, Any]]) -> Serialized:
@@ -154,7 +154,8 @@ def _buffer(value: Any, kind: type) -> Any:
     return value if code is None else Parcel(code, memoryview(value).cast("B"))
 
 
-def _explain(error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any, name: str) -> Exception:
+def explain(error: Exception, args: Sequence[Any], kwargs: Mapping[str, Any], function: Any, name: str) -> Exception:
+    """Return the error to raise for arguments that do not pickle: it names the one, and the path in it."""
     names = _parameter_names(function, len(args))
     for label, value in [*zip(names, args, strict=False), *kwargs.items()]:
         if isinstance(value, ObjectRef):

@@ -140,6 +140,8 @@ def describe_exit(code: int | None) -> str:
     if code is None:
         return "its process ended"
     if code < 0:
+        if -code == signal.SIGKILL:
+            return "its process was ended by SIGKILL (sent by somebody, or by the kernel's OOM killer)"
         with contextlib.suppress(ValueError):
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process was ended by signal {-code}"

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from jupyter_ray import config
-from jupyter_ray.events import AnyEvent
 from jupyter_ray.local.client.direct import door_of
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import ProtocolError, append
@@ -66,6 +65,8 @@ class Server:
         self._ended: asyncio.Future[None] = loop.create_future()
         self._ticking = False
         self._log = EventLog(self._collect)
+        self._printed: set[Connection] = set()
+        """Workers that printed something in this batch."""
         self._flush_planned = False
         self._guard = Guard()
         self._guarding = False
@@ -136,6 +137,7 @@ class Server:
         assert client is not None
         kind = type(message)
         if kind is m.Subscribe:
+            self._record()
             self._log.subscribe(connection, message)  # type: ignore[arg-type]
             return
         if kind is m.Seen:
@@ -162,7 +164,7 @@ class Server:
             self._lose(found_lost(self.scheduler.state, (self._shm, self._disk), message.segments))  # type: ignore[union-attr]
         self.happen(Said(client, message))
         if kind is m.Log:
-            self._log.printed(connection)
+            self._printed.add(connection)
 
     def _lose(self, lost: dict[str, str]) -> None:
         if lost:
@@ -220,9 +222,6 @@ class Server:
                     self._collect(connection, command.message)  # type: ignore[union-attr]
             else:
                 self._do(command)
-        events = scheduler.take_events()
-        if events:
-            self._record(events)
 
     def _do(self, command: c.Command) -> None:
         if "/" in getattr(command, "segment", ""):
@@ -360,8 +359,10 @@ class Server:
         append(message, connection.out)
         self._dirty[connection] = None
 
-    def _record(self, events: list[AnyEvent]) -> None:
-        if self._log.record(events):
+    def _record(self) -> None:
+        """Take what the scheduler has told into the log."""
+        events = self.scheduler.take_events()
+        if events and self._log.record(events):
             self._publish_soon()
 
     def _publish_soon(self) -> None:
@@ -375,11 +376,15 @@ class Server:
         self.flush()
 
     def _publish(self, *, everything: bool = False) -> None:
+        self._record()
         if self._log.publish(everything=everything):
             self._publish_soon()
 
     def flush(self) -> None:
         """Write what was collected."""
+        self._record()
+        while self._printed:
+            self._log.printed(self._printed.pop())
         if self._log.has_lines:
             # What a task printed must not arrive after its result.
             self._publish_before_results()

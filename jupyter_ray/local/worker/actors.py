@@ -19,7 +19,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.engine import registry
+from jupyter_ray.engine.context import TaskContext, enter_task, leave_actor, leave_task
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
@@ -42,7 +43,7 @@ def method_of(instance: Any, name: str) -> Function:
 
 
 def _terminate() -> None:
-    raise ActorExit
+    leave_actor(registry.required().process)
 
 
 class ThreadedActor:
@@ -74,10 +75,10 @@ class ThreadedActor:
     def _find(self, execute: Execute, body: Body) -> Function:
         return method_of(self._runner.instance, body.method)
 
-    def drain(self) -> None:
-        """Wait for the calls that run and that are queued."""
+    def drain(self, *, queued: bool) -> None:
+        """Wait for the calls that run, and for those that are queued or drop them."""
         for pool in self._pools.values():
-            pool.shutdown(wait=True)
+            pool.shutdown(wait=True, cancel_futures=not queued)
 
 
 class AsyncActor:
@@ -101,7 +102,9 @@ class AsyncActor:
 
     def construct(self, execute: Execute, find: Callable[[Execute, Body], Function]) -> Done:
         """Run the constructor inside the main loop; it may be ``async def`` itself."""
-        return self._main.loop.run_until_complete(self._main.run(execute, find))
+        done = self._main.loop.run_until_complete(self._main.run(execute, find))
+        assert done is not None, "nobody can have closed it"
+        return done
 
     def put(self, execute: Execute | None) -> None:
         """Take a call from the reader thread; None: leave after those that run."""
@@ -109,6 +112,12 @@ class AsyncActor:
             asyncio.run_coroutine_threadsafe(self._drain(), self._main.loop)
         else:
             self._groups.get(execute.concurrency_group, self._main).put(execute)
+
+    def close(self) -> None:
+        """Begin no more calls, and leave after those that run."""
+        for lane in (self._main, *self._groups.values()):
+            lane.closed = True
+        self.put(None)
 
     def run(self) -> None:
         """Serve calls until it is time to leave."""
@@ -144,6 +153,8 @@ class _Lane:
         self._incoming: deque[Execute] = deque()
         self._planned = False
         self.tasks: dict[bytes, asyncio.Task[None]] = {}
+        self.closed = False
+        """Calls that have not begun do not begin any more."""
         self._unwanted: set[bytes] = set()
         """Calls that were cancelled before they began."""
 
@@ -184,14 +195,15 @@ class _Lane:
 
     async def _serve(self, execute: Execute) -> None:
         done = await self.run(execute, self._find)
-        self._finish(execute, done)
+        if done is not None:
+            self._finish(execute, done)
         self.tasks.pop(execute.task, None)
 
     def _find(self, execute: Execute, body: Body) -> Function:
         return method_of(self._runner.instance, body.method)
 
-    async def run(self, execute: Execute, find: Callable[[Execute, Body], Function]) -> Done:
-        """Run a call when it is its turn; `find` returns what to call."""
+    async def run(self, execute: Execute, find: Callable[[Execute, Body], Function]) -> Done | None:
+        """Run a call when it is its turn, unless the lane is closed by then; `find` returns what to call."""
         body = decode_body(execute.body)
         context = self._runner.begin(execute, body)
         token = enter_task(context, main=False)
@@ -203,7 +215,7 @@ class _Lane:
                 raise asyncio.CancelledError
             async with self._slots:
                 started = time.perf_counter()
-                done = await self._call(execute, body, context, started, find)
+                done = None if self.closed else await self._call(execute, body, context, started, find)
         except BaseException as error:  # Cancelled while it waited for its turn.
             done = self._runner.failed(execute, body, context, error, time.perf_counter() - started)
         leave_task(token, main=False)
@@ -219,7 +231,7 @@ class _Lane:
     ) -> Done:
         runner = self._runner
         try:
-            function = find(execute, body)
+            context.called = function = find(execute, body)
             there = await runner.fetch_async(execute) if execute.dependencies else {}
             args, kwargs, inout = calling.prepare(execute, body, function, runner.client.store, there)
             del there

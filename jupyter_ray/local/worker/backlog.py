@@ -55,12 +55,15 @@ class Backlog:
         self._elsewhere: Callable[[Execute | None], None] | None = None
         self._waiting = 0
         self._closed = False
+        self._ended = False
 
     # --- the thread that reads ---
 
     def put(self, execute: Execute) -> None:
         """Add a task, or give it back at once."""
         with self._lock:
+            if self._ended:
+                return
             if (self._waiting or self._closed) and self._busy and execute.kind == "task":
                 self._set_aside(execute)
                 self._owed.append(execute.task)
@@ -82,6 +85,15 @@ class Backlog:
             if self._elsewhere is not None:
                 self._elsewhere(None)
                 return
+            self._queue.append(None)
+        self._wakes.put(None)
+
+    def end_now(self) -> None:
+        """Have `get` return None at once: what is queued does not begin, and nothing more comes."""
+        with self._lock:
+            self._ended = True
+            self._reserved = None
+            self._queue.clear()
             self._queue.append(None)
         self._wakes.put(None)
 
@@ -139,7 +151,7 @@ class Backlog:
         """Report the end of a task, and reserve the next one, as one step."""
         with self._lock:
             report()
-            if self._reserved is None:
+            if self._reserved is None and not self._ended:
                 self._reserve_next()
 
     def redirect(self, elsewhere: Callable[[Execute | None], None]) -> None:

@@ -71,7 +71,7 @@ def prepare(
         args, kwargs = fill(laid_out, dependencies)
     returned: list[Any] = []
     if body.writable or body.inout:
-        returned = _make_writable(args, kwargs, body, function)
+        returned = make_writable(args, kwargs, body, function)
     for index, value in enumerate(args):
         if type(value) is Parcel:
             args[index] = value.read_only()
@@ -81,7 +81,8 @@ def prepare(
     return args, kwargs, returned
 
 
-def _make_writable(args: list[Any], kwargs: dict[str, Any], body: Body, function: Any) -> list[Any]:
+def make_writable(args: list[Any], kwargs: dict[str, Any], body: Body, function: Any) -> list[Any]:
+    """Put private copies in the place of the buffers that `body` names; return those that `inout` returns."""
     names = _names(function)
 
     def copy_at(which: str | int) -> Any:
@@ -240,11 +241,14 @@ def payload_of(value: Any, what: str, store: Store) -> Payload:
     return store(serialized)
 
 
+def hint_for(error: BaseException) -> str:
+    """Return the remedy for an error that has one: writing where it is not allowed."""
+    return _READ_ONLY_HINT if _READ_ONLY.search(str(error)) else ""
+
+
 def failure(error: BaseException, name: str, store: Store, actor: str | None = None) -> Payload:
     """Return the payload of what a task raised."""
-    text = str(error)
-    hint = _READ_ONLY_HINT if _READ_ONLY.search(text) else ""
-    payload = store(dump_error(error, name, actor, hint), is_error=True)
+    payload = store(dump_error(error, name, actor, hint_for(error)), is_error=True)
     without_traceback(error)
     return payload
 

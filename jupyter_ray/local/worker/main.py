@@ -125,6 +125,7 @@ class Worker:
         self.engine = LocalEngine(self.client, self.process)
         self.library = self.engine.library
         self.runner = Runner(self.client, self.engine, self.output, self.interrupts, self._answer)
+        self.runner.quit = self.leave
         self.devices = process.Devices()
         self._calls: dict[str, int] = {}
         self._main: m.Execute | None = None
@@ -176,7 +177,7 @@ class Worker:
             self._main = None
             del execute
         if self._threaded is not None:
-            self._threaded.drain()
+            self._threaded.drain(queued=not self.runner.farewell)
 
     def _run_task(self, execute: m.Execute) -> None:
         opened, lost = self.runner.look(execute) if execute.dependencies else ([], None)
@@ -223,11 +224,11 @@ class Worker:
         assert spec is not None
         self.devices.give(execute.held, execute.gpus)
         self.process.actor = spec.actor
+        self.process.leave = self.leave_soon
         body = decode_body(execute.body)
         self.process.group, self.process.capture = body.group, body.capture
         self.process.actor_name = spec.name or None
         self.process.actor_handle = spec.handle
-        self.process.namespace = spec.namespace or self.process.namespace
         self.process.restarts = execute.restarts
         self.process.held = amounts(execute.held)
         self.process.gpus = execute.gpus
@@ -273,13 +274,23 @@ class Worker:
                 self.output.label = repr(self.runner.instance)[:100]
 
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
-        if done.exiting:
+        if done.exiting and execute.kind == "task":
             self.backlog.close()
         busy = len(self.backlog) > 0 or (self._async is not None and self._async.busy)
         soon = busy and not done.exiting
         self.backlog.end_task(lambda: self.runner.finish(execute, done, soon=soon))
-        if done.exiting:
+        if done.exiting and execute.kind != "method":
             self.leave(0)
+
+    def leave_soon(self, reason: str) -> None:
+        """Leave for good after the calls that run. Any thread."""
+        if self.runner.farewell:
+            return
+        self.runner.farewell = reason
+        self.client.send(m.Leave(reason), soon=False)
+        self.backlog.end_now()
+        if self._async is not None:
+            self._async.close()
 
     def _answer(self, done: m.Done, soon: bool) -> None:
         """Send the end of a call to where the call came from."""

@@ -44,6 +44,8 @@ def dress(setup: WorkerSetup) -> dict[str, Any]:
     os.environ.update(setup.environ)
     os.environ.update({name: _expand(text, setup.environ) for name, text in env.get("env_vars", {}).items()})
     path = list(setup.sys_path)
+    if "PYTHONPATH" in env.get("env_vars", {}):  # Python reads it when it starts, and a fork has started already.
+        path[:0] = filter(None, os.environ["PYTHONPATH"].split(os.pathsep))
     path[:0] = env.get("py_modules", [])
     folder = env.get("working_dir")
     if folder:

@@ -11,13 +11,14 @@ import concurrent.futures
 import contextlib
 import functools
 import os
+import sys
 import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Any
 
-from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.engine.context import TaskContext, enter_task, leave_task
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
 from jupyter_ray.local.client.client import Client
@@ -105,6 +106,10 @@ class Runner:
         self.instance: Any = None
         """The actor, where this is one."""
         self.class_name = ""
+        self.farewell = ""
+        """Why the actor leaves on purpose, once it does."""
+        self.quit: Callable[[int], object] = os._exit
+        """Ends the process, its exit handlers run before."""
 
     def flush(self) -> None:
         """Send what was printed, before the process ends without its exit handlers."""
@@ -230,7 +235,7 @@ class Runner:
         started = time.perf_counter()
         try:
             try:
-                function = find(execute, body)
+                context.called = function = find(execute, body)
                 there = self.fetch(execute) if execute.dependencies and execute.kind != "task" else {}
                 args, kwargs, inout = calling.prepare(execute, body, function, self.client.store, there)
                 del there
@@ -310,6 +315,8 @@ class Runner:
 
     def succeeded(self, execute: Execute, context: TaskContext, returns: list[Payload], seconds: float) -> Done:
         """Return the report of a call that returned."""
+        if context.exiting:
+            return self._left(execute, seconds)
         if context.cancelled and execute.kind == "method":
             # A running method is only told of its cancel; whoever asked for its value learns of it (as in Ray).
             return self._cancelled(execute, context, seconds)
@@ -320,15 +327,13 @@ class Runner:
         values: list[Payload] = []
         if isinstance(error, calling.Partial):
             values, error = error.values, error.error
-        if context.cancelled and not isinstance(error, Exception | ActorExit):
+        if isinstance(error, SystemExit) and execute.kind != "task" and not context.exiting:
+            self._exit(error.code)
+            context.exiting = True
+        if context.exiting:
+            return self._left(execute, seconds)
+        if context.cancelled and (execute.kind == "method" or not isinstance(error, Exception)):
             return self._cancelled(execute, context, seconds)
-        if context.cancelled and execute.kind == "method":
-            return self._cancelled(execute, context, seconds)
-        if isinstance(error, ActorExit) or (isinstance(error, SystemExit) and execute.kind != "task"):
-            text = "it left by exit_actor()" if isinstance(error, ActorExit) else f"it called sys.exit({error.code!r})"
-            return self._dead(
-                execute, f"The actor {self.class_name} is dead: {text}.", seconds, line=text, exiting=True
-            )
         if isinstance(error, SystemExit):
             # To end one's process is to crash it, however politely: the runtime may try again (as in Ray).
             reason = f"it called sys.exit({error.code!r})"
@@ -352,6 +357,23 @@ class Runner:
         retry = calling.may_retry(error, body)
         return Done(execute.task, [*values, payload], True, retry=retry, seconds=seconds, error=line)
 
+    def _exit(self, code: Any) -> None:
+        """A method called ``sys.exit``: with 0 the actor leaves on purpose, else its process dies, as in Ray."""
+        if code not in (None, 0):
+            if not isinstance(code, int):
+                print(code, file=sys.stderr)
+            self.quit(code if isinstance(code, int) else 1)
+        leave = self._engine.process.leave
+        if leave is not None:
+            leave(f"sys.exit({'' if code is None else code}) was called, exit code 0")
+
+    def _left(self, execute: Execute, seconds: float) -> Done:
+        """Return the report of a call that ended its actor."""
+        actor = None if execute.actor is None else execute.actor.hex()
+        reason = f"its process leaves on purpose (INTENDED_USER_EXIT): {self.farewell}"
+        payload = calling.plain_failure(ActorDiedError.because(reason, self.class_name, actor))
+        return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=reason)
+
     def _cancelled(self, execute: Execute, context: TaskContext, seconds: float) -> Done:
         error = TaskCancelledError(execute.task.hex(), f"The task {context.name} ({execute.task.hex()}) was cancelled.")
         payload = calling.failure(error, context.function, self.store)
@@ -365,11 +387,10 @@ class Runner:
         *,
         line: str,
         init_failed: bool = False,
-        exiting: bool = False,
     ) -> Done:
         actor = None if execute.actor is None else execute.actor.hex()
         payload = calling.plain_failure(ActorDiedError(text, actor, init_failed))
-        return Done(execute.task, [payload], True, exiting=exiting, seconds=seconds, error=line)
+        return Done(execute.task, [payload], True, seconds=seconds, error=line)
 
     def finish(self, execute: Execute, done: Done, *, soon: bool) -> None:
         """Send the report, after what was printed, and let go of what the call held."""

@@ -1,0 +1,350 @@
+"""A call on its way to a worker: Ray's options for it, and the one argument that says what to run.
+
+A call travels as ``run(header, *values)``. The header is bytes: which definition, in which version, who asks, and the
+arguments where they are plain. What is not plain travels beside it through Ray's own serializer, so that references
+and handles inside are counted; references at top level are Ray's dependencies, whose values take their places.
+"""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+import pickle
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import (
+    NodeAffinitySchedulingStrategy,
+    NodeLabelSchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
+
+from jupyter_ray.config import INLINE_LIMIT
+from jupyter_ray.local.serialization import compiled, values
+from jupyter_ray.local.serialization.arguments import Argument, Parcel
+from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
+from jupyter_ray.resources import amounts
+
+PROTOCOL = 5
+NOTHING, LOGS, EVERYTHING = range(3)
+_PLANS = 4096
+_ATOMS = frozenset({int, float, bool, complex, type(None)})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a worker needs to know of a call's options; the same for all calls with one options record."""
+
+    function: str = ""
+    method: str = ""
+    name: str = ""
+    held: dict[str, float] = dataclasses.field(default_factory=dict)
+    writable: bool | list[str | int] | None = None
+    inout: list[str | int] | None = None
+    num_returns: int | str = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """One call, as its worker reads it."""
+
+    definition: str
+    versions: dict[str, int]
+    terms: bytes
+    parent: bytes | None
+    cell: str | None
+    layout: tuple[Sequence[Any], Mapping[str, Any]] | None
+    """None: the first value is the layout."""
+    observe: int
+    """What the worker shall report: one of `NOTHING`, `LOGS`, `EVERYTHING`."""
+    handle: bytes
+    """For an actor's constructor: what `current_actor` needs beside Ray's own handle."""
+
+
+def dump_header(
+    definition: str,
+    versions: dict[str, int],
+    terms: bytes,
+    parent: bytes | None,
+    cell: str | None,
+    layout: tuple[Sequence[Any], Mapping[str, Any]] | None,
+    observe: int,
+    handle: bytes = b"",
+) -> bytes:
+    """Return the header as bytes; the fields are those of `Header`."""
+    return pickle.dumps((definition, versions, terms, parent, cell, layout, observe, handle), PROTOCOL)
+
+
+def load_header(header: bytes) -> Header:
+    """Return what `dump_header` dumped."""
+    definition, versions, terms, parent, cell, layout, observe, handle = pickle.loads(header)
+    return Header(
+        definition=definition,
+        versions=versions,
+        terms=terms,
+        parent=parent,
+        cell=cell,
+        layout=layout,
+        observe=observe,
+        handle=handle,
+    )
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Plan:
+    """What one options record comes to, for one definition or method. `options` keeps the record, its key, alive."""
+
+    options: TaskOptions | ActorOptions | MethodOptions
+    terms: bytes
+    native: dict[str, Any]
+    """Ray's keyword arguments."""
+    num_returns: int | str = 1
+    held: dict[str, float] = dataclasses.field(default_factory=dict)
+    name: str = ""
+    bound: Any = None
+    """What Ray made of the options, where it can be used again."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether the call makes a generator's references."""
+        return self.num_returns in ("streaming", "dynamic")
+
+
+class Plans:
+    """The plans of one process."""
+
+    def __init__(self) -> None:
+        self._plans: dict[tuple[int, str], Plan] = {}
+
+    def of(self, options: Any, key: str, make: Callable[[], Plan]) -> Plan:
+        """Return the plan of an options record for the definition or method `key`."""
+        plan = self._plans.get((id(options), key))
+        if plan is None:
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()
+            plan = self._plans[id(options), key] = make()
+        return plan
+
+
+def task_plan(options: TaskOptions, name: str) -> Plan:
+    """Return the plan of a task; `name` is the function's."""
+    held = amounts(options.demand())
+    terms = Terms(
+        function=name,
+        name=options.name or name,
+        held=held,
+        writable=options.writable,
+        inout=options.inout,
+        num_returns=1 if options.num_returns is None else options.num_returns,
+    )
+    native: dict[str, Any] = {**_resources(options), "name": terms.name, "num_returns": terms.num_returns}
+    if options.max_retries is not None:
+        native["max_retries"] = options.max_retries
+    if options.retry_exceptions:
+        native["retry_exceptions"] = options.retry_exceptions
+    if options.runtime_env:
+        native["runtime_env"] = dict(options.runtime_env)
+    if options.generator_backpressure > 0:
+        native["_generator_backpressure_num_objects"] = options.generator_backpressure
+    native["enable_task_events"] = options.enable_task_events
+    native["scheduling_strategy"] = strategy(options.scheduling_strategy)
+    return Plan(
+        options=options,
+        terms=pickle.dumps(terms, PROTOCOL),
+        native=native,
+        num_returns=terms.num_returns,
+        held=held,
+        name=terms.name,
+    )
+
+
+def method_plan(options: MethodOptions, name: str, method: str) -> Plan:
+    """Return the plan of a method's calls; `name` is the method's, with its class."""
+    number = 1 if options.num_returns is None else options.num_returns
+    terms = Terms(
+        function=name,
+        method=method,
+        name=options.name or method,
+        writable=options.writable,
+        inout=options.inout,
+        num_returns=number,
+    )
+    native: dict[str, Any] = {"name": terms.name, "num_returns": number}
+    if options.max_task_retries:
+        native["max_task_retries"] = options.max_task_retries
+    if options.retry_exceptions:
+        native["retry_exceptions"] = options.retry_exceptions
+    if options.concurrency_group:
+        native["concurrency_group"] = options.concurrency_group
+    if options.generator_backpressure > 0:
+        native["_generator_backpressure_num_objects"] = options.generator_backpressure
+    native["enable_task_events"] = options.enable_task_events is not False
+    return Plan(
+        options=options, terms=pickle.dumps(terms, PROTOCOL), native=native, num_returns=number, name=terms.name
+    )
+
+
+def actor_plan(options: ActorOptions, name: str) -> Plan:
+    """Return the plan of an actor; `name` is the class's."""
+    held = amounts(options.demand())
+    terms = Terms(function=f"{name}.__init__", name=f"{name}.__init__", held=held)
+    native: dict[str, Any] = _resources(options)
+    for field in ("name", "namespace", "lifetime", "max_concurrency", "allow_out_of_order_execution"):
+        value = getattr(options, field)
+        if value is not None:
+            native[field] = value
+    native["get_if_exists"] = options.get_if_exists
+    native["max_restarts"] = options.max_restarts
+    native["max_task_retries"] = options.max_task_retries
+    if options.runtime_env:
+        native["runtime_env"] = dict(options.runtime_env)
+    native["enable_task_events"] = options.enable_task_events
+    native["scheduling_strategy"] = strategy(options.scheduling_strategy)
+    return Plan(options=options, terms=pickle.dumps(terms, PROTOCOL), native=native, held=held, name=terms.name)
+
+
+def _resources(options: TaskOptions | ActorOptions) -> dict[str, Any]:
+    named = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus, "memory": options.memory}
+    found: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    if options.resources:
+        found["resources"] = dict(options.resources)
+    return found
+
+
+def group_of(hexadecimal: str, bundles: list[dict[str, float]] | None = None) -> Any:
+    """Return Ray's placement group of that id."""
+    from ray.util.placement_group import PlacementGroup
+
+    return PlacementGroup(ray.PlacementGroupID(bytes.fromhex(hexadecimal)), bundles)
+
+
+def strategy(asked: Any) -> Any:
+    """Return a scheduling strategy as Ray's; the classes are the API's, so they are read by their attributes."""
+    if asked is None or isinstance(asked, str):
+        return asked
+    group = getattr(asked, "placement_group", None)
+    if group is not None:
+        native = group_of(group.id.hex(), list(group.bundle_specs) or None) if not group.is_empty else None
+        if native is None:
+            from ray.util.placement_group import PlacementGroup
+
+            native = PlacementGroup.empty()
+        return PlacementGroupSchedulingStrategy(
+            native, asked.placement_group_bundle_index, asked.placement_group_capture_child_tasks
+        )
+    if hasattr(asked, "node_id"):
+        return NodeAffinitySchedulingStrategy(
+            asked.node_id,
+            asked.soft,
+            _spill_on_unavailable=getattr(asked, "_spill_on_unavailable", False),
+            _fail_on_unavailable=getattr(asked, "_fail_on_unavailable", False),
+        )
+    return NodeLabelSchedulingStrategy(_labels(asked.hard) or {}, soft=_labels(asked.soft))
+
+
+def _labels(conditions: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not conditions:
+        return None
+    from ray.util import scheduling_strategies as native
+
+    return {
+        name: getattr(native, type(condition).__name__)(*condition.values) for name, condition in conditions.items()
+    }
+
+
+# --- arguments ---------------------------------------------------------------------------------------------------
+
+Layout = tuple[list[Any], dict[str, Any]]
+
+
+def lay_out(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Layout, list[Any], bool]:
+    """Lay out the arguments of a call.
+
+    Returns
+    -------
+    (layout, list, bool)
+        The arguments with `Argument` in the places of references at top level; those references; and whether the
+        layout is plain, so that it can be part of the header.
+    """
+    dependencies: list[Any] = []
+    plain = True
+    laid_out: list[Any] = []
+    for value in args:
+        kind = type(value)
+        if kind in _ATOMS:
+            laid_out.append(value)
+        else:
+            value, is_plain = _place(value, kind, dependencies)
+            plain = plain and is_plain
+            laid_out.append(value)
+    named: dict[str, Any] = {}
+    for key, value in kwargs.items():
+        kind = type(value)
+        if kind not in _ATOMS:
+            value, is_plain = _place(value, kind, dependencies)
+            plain = plain and is_plain
+        named[key] = value
+    return (laid_out, named), dependencies, plain
+
+
+def _place(value: Any, kind: type, dependencies: list[Any]) -> tuple[Any, bool]:
+    if kind is str:
+        return value, len(value) < INLINE_LIMIT
+    if isinstance(value, ray.ObjectRef):
+        for index, each in enumerate(dependencies):
+            if each == value:
+                return Argument(index), True
+        dependencies.append(value)
+        return Argument(len(dependencies) - 1), True
+    if kind is bytes:
+        small = len(value) <= INLINE_LIMIT
+        return (value, True) if small else (values._LargeBytes(value), False)
+    if kind is bytearray:
+        return Parcel("bytearray", value), False
+    if kind is array.array:
+        code = values.array_format(value)
+        return (value if code is None else Parcel(code, memoryview(value).cast("B"))), False
+    if values.is_array(kind) or kind is memoryview:
+        register_reducers()
+    elif kind.__name__ in compiled._FUNCTIONS:
+        ray.cloudpickle.CloudPickler.dispatch[kind] = _reduce_compiled
+    return value, False
+
+
+def share_classes() -> None:
+    """Let Ray's copy of cloudpickle and cloudpickle itself know the same classes.
+
+    Definitions are pickled by the one, values by the other: a class that went to a worker in a definition must be the
+    same class when an instance of it comes back.
+    """
+    from cloudpickle import cloudpickle as ours
+    from ray.cloudpickle import cloudpickle as rays
+
+    if rays._DYNAMIC_CLASS_TRACKER_BY_CLASS is ours._DYNAMIC_CLASS_TRACKER_BY_CLASS:
+        return
+    with ours._DYNAMIC_CLASS_TRACKER_LOCK:
+        for kind, name in list(rays._DYNAMIC_CLASS_TRACKER_BY_CLASS.items()):
+            ours._DYNAMIC_CLASS_TRACKER_BY_CLASS.setdefault(kind, name)
+        for name, kind in list(rays._DYNAMIC_CLASS_TRACKER_BY_ID.items()):
+            ours._DYNAMIC_CLASS_TRACKER_BY_ID.setdefault(name, kind)
+        rays._DYNAMIC_CLASS_TRACKER_BY_CLASS = ours._DYNAMIC_CLASS_TRACKER_BY_CLASS
+        rays._DYNAMIC_CLASS_TRACKER_BY_ID = ours._DYNAMIC_CLASS_TRACKER_BY_ID
+        rays._DYNAMIC_CLASS_TRACKER_LOCK = ours._DYNAMIC_CLASS_TRACKER_LOCK
+
+
+share_classes()  # Before the first value is unpickled here.
+
+
+def register_reducers() -> None:
+    """Teach Ray's pickler what this package's own can: memoryviews, and arrays with gaps (read-only on arrival)."""
+    dispatch = ray.cloudpickle.CloudPickler.dispatch
+    dispatch[memoryview] = values._reduce_memoryview
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and hasattr(numpy, "ndarray"):
+        dispatch[numpy.ndarray] = values._reduce_array
+
+
+def _reduce_compiled(value: Any) -> Any:
+    return compiled.reduce(value) or value.__reduce_ex__(PROTOCOL)

@@ -1,0 +1,378 @@
+"""`RayEngine`: the port of `engine.base`, on a real Ray cluster. The driver and every worker have one."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+
+from jupyter_ray import events as ev
+from jupyter_ray.engine import travel
+from jupyter_ray.engine.base import Definition, EventListener, InitOptions, NamedActor
+from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
+from jupyter_ray.local.definitions import new_epoch
+from jupyter_ray.local.serialization.inspection import unpicklable
+from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
+from jupyter_ray.ray_cluster import calls, joining, refs, worker
+from jupyter_ray.ray_cluster.definitions import Definitions
+from jupyter_ray.ray_cluster.events import EventLog
+from jupyter_ray.ray_cluster.exceptions import translated
+from jupyter_ray.ray_cluster.observer import Observer
+from jupyter_ray.ray_cluster.reports import Reports
+from jupyter_ray.ray_cluster.state import State
+from jupyter_ray.ray_cluster.submission import Submitter, native_of
+
+Returned = list[ObjectRef[Any]] | ObjectRefGenerator
+
+
+class RayEngine:
+    """One session on a cluster, seen from one process.
+
+    Parameters
+    ----------
+    process
+        What this process is.
+    log
+        The driver's event log; None in a worker.
+    observer
+        A worker's reports; None in the driver.
+    owned
+        Whether `shutdown` ends the connection to the cluster.
+    """
+
+    name = "ray"
+
+    def __init__(
+        self,
+        process: ProcessContext,
+        log: EventLog | None = None,
+        observer: Observer | None = None,
+        *,
+        owned: bool = False,
+    ) -> None:
+        self.process = process
+        self.log = log
+        self.observer: Any = observer
+        self.definitions = Definitions(process.job.hex())
+        self.state = State(self)
+        self.reports = Reports(self, log, observer)
+        self._owned = owned
+        self._alive = True
+        self._end_lock = threading.Lock()
+        self._submitter = Submitter(self)
+        refs.begin(self)
+        travel.set_hooks(self.definitions)
+        calls.register_reducers()
+
+    def new_epoch(self) -> None:
+        """A notebook cell begins: what definitions refer to may have been changed in place."""
+        new_epoch()
+
+    # --- calls ---
+
+    def submit(
+        self, definition: Definition, args: Sequence[Any], kwargs: dict[str, Any], options: TaskOptions
+    ) -> Returned:
+        """Start a task; see `Engine.submit`."""
+        return self._submitter.submit(definition, args, kwargs, options)
+
+    def call(
+        self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
+    ) -> Returned:
+        """Call a method; see `Engine.call`."""
+        return self._submitter.call(actor, method, args, kwargs, options)
+
+    def create_actor(
+        self,
+        definition: Definition,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        options: ActorOptions,
+        *,
+        is_async: bool,
+        handle: bytes,
+    ) -> tuple[ActorRef, bool]:
+        """Start an actor; see `Engine.create_actor`."""
+        return self._submitter.create_actor(definition, args, kwargs, options, is_async=is_async, handle=handle)
+
+    # --- objects ---
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
+        """Return values; see `Engine.get`."""
+        self._check(refs)
+        try:
+            with self.reports.blocked(refs):
+                found = ray.get(list(refs), timeout=timeout)
+        except ray.exceptions.GetTimeoutError:
+            raise GetTimeoutError(
+                f"Not all of the {len(refs)} value(s) were there after {timeout} s. The tasks go on; ask again, or "
+                "see why with ray.why(ref)."
+            ) from None
+        except ray.exceptions.RayError as error:
+            raise translated(error) from None
+        except Exception as error:
+            if not self.alive:
+                raise self.dead() from error
+            raise
+        return [converted(value) for value in found]
+
+    def _check(self, asked: Sequence[ObjectRef[Any]]) -> None:
+        if not self.alive:
+            raise self.dead()
+        for ref in asked:
+            if type(ref) is refs.RayObjectRef:
+                if ref.session is not self:
+                    raise RaySystemError(
+                        f"{ref!r} belongs to a session that has ended: its value is gone. Make it again."
+                    )
+            elif type(ref) is ObjectRef:
+                raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
+
+    def dead(self) -> RaySystemError:
+        """Return the error that says how the session ended."""
+        return RaySystemError(
+            "The session has ended: the connection to the cluster is closed. Call ray.init(address=...) (in a "
+            "notebook: %ray start --address ...) to join again."
+        )
+
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """Store a snapshot of `value`; see `Engine.put`."""
+        try:
+            ref: Any = refs.RayObjectRef.adopt(ray.put(value))
+            return ref  # type: ignore[no-any-return]
+        except ray.exceptions.RayError as error:
+            raise translated(error) from None
+        except Exception as error:
+            if not self.alive:
+                raise self.dead() from error
+            if isinstance(error, TypeError):
+                raise unpicklable(value, error, "the value given to put()", "value") from error
+            raise
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
+    ) -> list[bytes]:
+        """Wait for some of `refs`; see `Engine.wait`."""
+        self._check(refs)
+        try:
+            ready, _ = ray.wait(list(refs), num_returns=num_returns, timeout=timeout, fetch_local=fetch_local)
+        except ray.exceptions.RayError as error:
+            raise translated(error) from None
+        return [ref.binary() for ref in ready]
+
+    def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
+        """Cancel a task; see `Engine.cancel`."""
+        ref = refs.living(object_id)
+        try:
+            ray.cancel(ref, force=force, recursive=recursive)
+        except ray.exceptions.RayError as error:
+            raise translated(error) from None
+
+    # --- actors ---
+
+    def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
+        """End an actor at once; see `Engine.kill`."""
+        try:
+            ray.kill(native_of(actor), no_restart=no_restart)
+        except ray.exceptions.RayError as error:
+            raise translated(error) from None
+
+    def get_actor(self, name: str, namespace: str | None) -> NamedActor | None:
+        """Find a living actor by its name; see `Engine.get_actor`."""
+        try:
+            native = ray.get_actor(name, namespace=namespace or self.process.namespace)
+        except ValueError:
+            return None
+        actor = refs.remember_weak(native)
+        handle = self.definitions.handle_of(actor)
+        if handle is None:
+            raise ValueError(
+                f"The actor {name!r} was not made through jupyter_ray: get it with the package `ray` itself, which may "
+                "be used beside this one."
+            )
+        return NamedActor(actor=actor, handle=handle)
+
+    def list_named_actors(self, all_namespaces: bool) -> list[tuple[str, str]]:
+        """Return (namespace, name) of the living named actors."""
+        found = ray.util.list_named_actors(all_namespaces=True)
+        named = [(each["namespace"], each["name"]) for each in found]
+        return [each for each in named if all_namespaces or each[0] == self.process.namespace]
+
+    # --- the session ---
+
+    def total_resources(self) -> dict[str, float]:
+        """Return all resources, in amounts."""
+        return dict(ray.cluster_resources())
+
+    def available_resources(self) -> dict[str, float]:
+        """Return what is free, in amounts."""
+        return {name: amount for name, amount in ray.available_resources().items() if amount}
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return the rows of the machines, with Ray's keys; this one first."""
+        here = self.process.node.hex()
+        return sorted(ray.nodes(), key=lambda row: row["NodeID"] != here)
+
+    def is_cancelled(self, task: bytes) -> bool:
+        """Tell whether a cancel was asked for the running task."""
+        return bool(ray.get_runtime_context().is_canceled())
+
+    def subscribe(self, listener: EventListener, *, logs_only: bool = False) -> Callable[[], None]:
+        """Send every event to `listener`; see `Engine.subscribe`."""
+        if self.log is None:
+            raise RaySystemError("Events are sent to the driver, not to a task.")
+        return self.log.subscribe(listener, logs_only)
+
+    def flush_events(self) -> None:
+        """Return when the listeners have had every event so far."""
+        if self.log is not None:
+            self.log.flush()
+
+    def create_placement_group(
+        self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
+    ) -> str:
+        """Ask for a placement group; see `Engine.create_placement_group`."""
+        group = ray.util.placement_group(
+            bundles, strategy=strategy, name=name, lifetime="detached" if detached else None
+        )
+        return str(group.id.hex())
+
+    def remove_placement_group(self, group: str) -> None:
+        """Give a placement group back; see `Engine.remove_placement_group`."""
+        ray.util.remove_placement_group(calls.group_of(group))
+
+    def placement_groups(self) -> list[dict[str, Any]]:
+        """Return a row for each placement group."""
+        rows = list(ray.util.placement_group_table().values())
+        return [{**row, "bundles": dict(row["bundles"])} for row in rows]
+
+    def why(self, counted: bytes) -> str:
+        """Explain in plain sentences why an object is not ready, or what an actor is doing."""
+        return self.state.why(counted)
+
+    def definition(self, key: str) -> Any:
+        """Return a function or class that was shipped; see `Engine.definition`."""
+        return self.definitions.find(key)
+
+    def table(
+        self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Return rows of a table of the state; see `Engine.table`."""
+        return self.state.table(what, limit, filters, id)
+
+    def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
+        """Return how many rows of a table agree; see `Engine.summary`."""
+        return self.state.summary(what, by)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counts of the session: tasks, actors, objects, workers, bytes."""
+        return self.state.statistics()
+
+    def shutdown(self) -> None:
+        """End the session; idempotent. The cluster goes on, and with it detached actors."""
+        with self._end_lock:
+            if not self._owned or not self._alive:
+                return
+            if self.log is not None:
+                self.reports.close()
+                self.log.close()
+            self._alive = False
+            if not self._submitter.detached:
+                with contextlib.suppress(Exception):  # The cluster is gone already.
+                    self.definitions.forget_all()
+            refs.begin(None)
+            travel.set_hooks(None)
+            joining.leave()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session can still be used."""
+        return self._alive and bool(ray.is_initialized())
+
+    # --- in a worker ---
+
+    def capture_output(self) -> None:
+        """Have what tasks print reported to the driver."""
+        if self.observer is not None:
+            self.observer.capture()
+
+    def learn(self, versions: dict[str, int]) -> None:
+        """Take the versions of definitions that a call came with."""
+        self.definitions.learn_all(versions)
+
+    def resolve(self, key: str, version: int | None) -> Any:
+        """Return the function or class of a call."""
+        return self.definitions.resolve(key, version)
+
+    def become_actor(self, call: worker.Call) -> None:
+        """This process is an actor from now on."""
+        context, process = ray.get_runtime_context(), self.process
+        process.actor = bytes(ray._private.worker.global_worker.actor_id.binary())
+        process.actor_name = context.get_actor_name() or None
+        process.namespace = context.namespace
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray's own code uses what it calls deprecated.
+            process.restarts = int(context.was_current_actor_reconstructed)
+        process.held = dict(call.terms.held)
+        process.gpus = [str(gpu) for gpu in ray.get_gpu_ids()]
+        process.actor_handle = call.header.handle
+        process.leave = lambda reason: ray._private.worker.global_worker.core_worker.set_current_actor_should_exit()
+        process.group = call.context.group
+        process.capture = call.context.capture
+
+    def __repr__(self) -> str:
+        role = "driver" if self.process.is_driver else "worker"
+        return f"<RayEngine: {role} of job {self.process.job.hex()} on {joining.address()}>"
+
+
+converted = refs.converted
+
+
+def start(options: InitOptions, address: str | None) -> RayEngine:
+    """Join the cluster at `address`. What `registry.start` calls."""
+    if address == worker.WORKER:
+        return _worker_engine()
+    joining.join(options, str(address))
+    context = ray.get_runtime_context()
+    process = ProcessContext(
+        job=bytes.fromhex(context.get_job_id()),
+        node=bytes.fromhex(context.get_node_id()),
+        worker=bytes.fromhex(context.get_worker_id()),
+        is_driver=True,
+        namespace=context.namespace,
+        session=context.get_session_name(),
+        runtime_env=dict(options.runtime_env) if options.runtime_env else None,
+    )
+    ready = ev.RuntimeReady(at=time.time(), pid=0, engine="ray", resources=dict(ray.cluster_resources()), gpus=[])
+    return RayEngine(process, EventLog(process.job.hex(), ready), owned=True)
+
+
+def _worker_engine() -> RayEngine:
+    """Return the engine of a worker, on the connection that Ray gave it."""
+    context = ray.get_runtime_context()
+    environment = {key: value for key, value in context.runtime_env.items() if key != "_ray_commit"}
+    process = ProcessContext(
+        job=bytes.fromhex(context.get_job_id()),
+        node=bytes.fromhex(context.get_node_id()),
+        worker=bytes.fromhex(context.get_worker_id()),
+        is_driver=False,
+        namespace=context.namespace,
+        session=context.get_session_name(),
+        runtime_env=environment or None,
+    )
+    return RayEngine(process, observer=Observer(process.job.hex(), process.worker.hex()))
+
+
+def warm() -> None:
+    """There is nothing to start ahead: the cluster runs."""
+
+
+def cool() -> None:
+    """There is nothing to end."""

@@ -1,0 +1,145 @@
+"""Ray's errors as those of `jupyter_ray.exceptions`, and what a task raised on its way there.
+
+In the worker, `raised` makes of a user's exception the error that `get` will raise: a `RayTaskError` that is an
+instance of the exception's own class too, with the user's frames only. Ray wraps that once more; `translated` takes it
+out again. Whoever reads the reference with Ray itself gets an error that is an instance of the user's class as well.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from typing import Any
+
+import ray
+
+from jupyter_ray import exceptions as ours
+from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableException
+from jupyter_ray.local.serialization.errors import format_remote, one_line
+
+_CHAIN = 20
+_FRAME = re.compile(r'^\s+File "(?P<file>[^"]*)", line \d+, in ')
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_MADE = re.compile(
+    r"(?:ray::)?(?P<function>[^\n]+?)\(\)(?:\x1b\[39m)? \(pid=(?P<pid>\d+), ip=(?P<ip>[^,)]*)"
+    r"(?:, actor_id=(?P<actor>[^)]*))?"
+)
+"""How Ray begins the text of a task's error."""
+
+_INTERNAL = ("ray/_raylet.pyx", "ray/_private/", "ray/actor.py", "ray/util/tracing", _OURS)
+
+
+def raised(error: BaseException, function: str, ip: str, actor: str | None, hint: str = "") -> BaseException:
+    """Return what a task raises in the place of the user's `error`.
+
+    Parameters
+    ----------
+    error
+        The exception.
+    function
+        The task's name.
+    ip
+        The machine.
+    actor
+        For a method: id and ``repr`` of the instance.
+    hint
+        What to add to the text: the remedy.
+    """
+    text = format_remote(error) + hint
+    cause = error.cause if isinstance(error, RayTaskError) and error.cause is not None else error
+    whole = RayTaskError(function, text, cause, pid=os.getpid(), ip=ip, actor=actor)
+    whole._chain = _chain_of(cause)
+    found = whole.as_instanceof_cause()
+    try:
+        dumped = ray.cloudpickle.dumps(found)
+    except Exception:  # The exception holds something that cannot travel: its text does.
+        return RayTaskError(function, text, None, pid=os.getpid(), ip=ip, actor=actor)
+    try:
+        pickle.loads(dumped)
+    except Exception as broken:
+        return UnserializableException(
+            f"{whole}\n\n(The exception's own class could not be rebuilt: {one_line(broken)}. "
+            "Give it a __reduce__, or pass all arguments of its __init__ to super().__init__.)"
+        )
+    found.__cause__ = None  # Ray would print it once more.
+    return found
+
+
+def _chain_of(error: BaseException) -> tuple[BaseException, ...]:
+    chain: list[BaseException] = []
+    each = error.__cause__
+    while each is not None and len(chain) < _CHAIN:
+        try:
+            pickle.loads(ray.cloudpickle.dumps(each))
+        except Exception:
+            break
+        chain.append(each)
+        each = each.__cause__
+    return tuple(chain)
+
+
+def translated(error: BaseException) -> BaseException:
+    """Return one of Ray's errors as one of ours; anything else is returned as it is."""
+    native = ray.exceptions
+    if not isinstance(error, native.RayError):
+        return error
+    if isinstance(error, native.RayTaskError):
+        return _of_task(error)
+    if isinstance(error, native.TaskCancelledError):
+        task = None if error.task_id is None else error.task_id.hex()
+        name = f"The task {task} was cancelled." if task else None
+        return ours.TaskCancelledError(task, " ".join(filter(None, (name, error.error_message))) or None)
+    if isinstance(error, native.RayActorError):
+        kind = getattr(ours, type(error).__name__, ours.RayActorError)
+        text = _actor_text(error)
+        return kind(text, error.actor_id, error.actor_init_failed)
+    known = getattr(ours, type(error).__name__, None)
+    if not (isinstance(known, type) and issubclass(known, RayError)):
+        known = next(found for kind in type(error).__mro__ if (found := getattr(ours, kind.__name__, None)))
+    if known is UnserializableException:
+        return UnserializableException(getattr(error, "_original_stack_trace", str(error)))
+    return known(str(error))
+
+
+def _of_task(error: Any) -> BaseException:
+    cause = error.cause
+    while isinstance(cause, ray.exceptions.RayTaskError):  # An error that came with an argument.
+        cause = cause.cause
+    if isinstance(cause, RayError):
+        return cause
+    if isinstance(cause, ray.exceptions.RayError):
+        cause = translated(cause)
+        if isinstance(cause, ours.RayActorError | ours.WorkerCrashedError | ours.ObjectLostError):
+            return cause
+    made = _MADE.search(str(error))
+    function = made["function"] if made else "task"
+    whole = RayTaskError(
+        function,
+        user_frames(str(error)),
+        cause,
+        pid=int(made["pid"]) if made else 0,
+        ip=made["ip"] if made else "?",
+        actor=made["actor"] if made else None,
+    )
+    return whole.as_instanceof_cause()
+
+
+def _actor_text(error: Any) -> str:
+    text = str(error)
+    return user_frames(text) if error.actor_init_failed else text
+
+
+def user_frames(text: str) -> str:
+    """Return a traceback without the frames of Ray's and of this package's machinery."""
+    kept: list[str] = []
+    hidden = False
+    for line in text.splitlines():
+        frame = _FRAME.match(line)
+        if frame is not None:
+            hidden = any(part in frame["file"] for part in _INTERNAL)
+        elif hidden and not line.startswith("    "):
+            hidden = False
+        if not hidden:
+            kept.append(line)
+    return "\n".join(kept)

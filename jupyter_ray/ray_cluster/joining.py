@@ -1,0 +1,145 @@
+"""Joining a cluster: quick and plain answers where that fails, and what would differ there, said at once."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+
+import grpc
+import ray
+from ray._private.gcs_utils import create_gcs_channel
+from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+
+from jupyter_ray.engine import log_format
+from jupyter_ray.engine.base import InitOptions
+
+_KNOCK_SECONDS = 2.0
+"""How long a machine has to accept a connection, and the head node to answer: with both, less than five seconds."""
+
+_START = "Start one with `ray start --head`, or leave the address out for a runtime on this machine."
+
+
+def join(options: InitOptions, address: str) -> None:
+    """Connect this process to the cluster at `address`.
+
+    Raises
+    ------
+    ConnectionError
+        No cluster answers there, this machine is no part of it, or it wants a token; the message says what helps.
+    ValueError
+        Resources were asked for: those of a cluster are given.
+    RuntimeError
+        Python or Ray is of another version there.
+    """
+    for name in ("num_cpus", "num_gpus", "resources", "object_store_memory", "memory"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"init(address={address!r}) joins a cluster, whose resources were given when its nodes were started: "
+                f"leave {name}= out."
+            )
+    if ray.is_initialized():
+        raise RuntimeError(
+            "This process has joined a cluster with the package `ray` already. Call `ray.shutdown()` of that package "
+            "first; the one session serves both."
+        )
+    target = _find(address)
+    _knock(target, address)
+    environment = dict(options.runtime_env or {})
+    if options.logging is not None:
+        environment["env_vars"] = {**environment.get("env_vars", {}), log_format.VARIABLE: options.logging}
+    try:
+        ray.init(
+            address=target,
+            namespace=options.namespace,
+            runtime_env=environment or None,
+            log_to_driver=False,
+            configure_logging=False,
+            logging_level=logging.WARNING,
+        )
+    except Exception as error:
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        raise _explained(error, address, target) from error
+
+
+def leave() -> None:
+    """Disconnect this process."""
+    ray.shutdown()
+
+
+def address() -> str:
+    """Return where the head node answers."""
+    with contextlib.suppress(Exception):
+        return str(ray._private.worker.global_worker.gcs_client.address)
+    return "no cluster"
+
+
+def _find(address: str) -> str:
+    """Return host and port of the head node."""
+    if address == "auto":
+        found = None
+        with contextlib.suppress(Exception):
+            found = ray._private.services.canonicalize_bootstrap_address("auto")
+        if not found:
+            raise ConnectionError(f"No Ray cluster runs on this machine, so address='auto' finds none. {_START}")
+        return str(found)
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConnectionError(
+            f"{address!r} is no address of a cluster: write 'auto', 'host:6379' (the head node), or 'ray://host:10001'."
+        )
+    with contextlib.suppress(Exception):
+        return str(ray._private.services.canonicalize_bootstrap_address(address))
+    return address
+
+
+def _knock(target: str, address: str) -> None:
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"No Ray cluster answers at {address!r} ({error.strerror or error}). Check the address and that the port "
+            f"is open from here. {_START}"
+        ) from None
+    channel = create_gcs_channel(target)
+    try:
+        stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
+        stub.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=_KNOCK_SECONDS)
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+            raise _wants_token(address) from None
+        raise ConnectionError(
+            f"Something answers at {address!r}, but it is not the head node of a Ray cluster (its port is 6379 unless "
+            f"`ray start --head --port=...` said otherwise). {_START}"
+        ) from None
+    finally:
+        channel.close()
+
+
+def _wants_token(address: str) -> ConnectionError:
+    return ConnectionError(
+        f"The cluster at {address!r} wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH=<file> (or "
+        "RAY_AUTH_TOKEN) in the environment of this process, and restart it."
+    )
+
+
+def _explained(error: Exception, address: str, target: str) -> Exception:
+    text = str(error)
+    lower = text.lower()
+    if isinstance(error, ray.exceptions.AuthenticationError) or ("auth" in lower and "token" in lower):
+        return _wants_token(address)
+    if "version mismatch" in lower:
+        return RuntimeError(
+            f"Versions differ between this process and the cluster at {address!r}: here Python "
+            f"{sys.version.split()[0]} and Ray {ray.__version__}. {text.strip()} Use an environment with the cluster's."
+        )
+    if "can't find a node" in lower or "no node" in lower or "not found on" in lower or "raylet" in lower:
+        host = target.rpartition(":")[0]
+        return ConnectionError(
+            f"This machine is no node of the cluster at {address!r}, and a driver must be on one: run "
+            f"`ray start --address={target} --num-cpus=0` here first, or join through ray://{host}:10001."
+        )
+    return ConnectionError(f"The cluster at {address!r} could not be joined: {text.strip()[:500]}")

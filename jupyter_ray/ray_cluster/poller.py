@@ -1,0 +1,186 @@
+"""Ray's state, looked at once a second while somebody watches, as events of what has changed since.
+
+It completes what workers report: tasks that libraries start with Ray itself, what becomes of calls whose worker died,
+and actors. Finished tasks are not asked for, so that ten thousand of them cost nothing; a look that took long is
+followed by a pause ten times as long. What Ray leaves out of an answer is said once.
+
+Owner: the state thread has all of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from typing import Any
+
+from jupyter_ray import events as ev
+
+INTERVAL = 1.0
+"""Seconds between two looks, at least."""
+
+LIMIT = 2_000
+"""Unfinished tasks that one look shows; there is no room for more in a panel."""
+
+_log = logging.getLogger("jupyter_ray")
+_RUNNING = frozenset({"RUNNING", "RUNNING_IN_RAY_GET", "RUNNING_IN_RAY_WAIT"})
+_ENDED = frozenset({"FINISHED", "FAILED"})
+
+
+class Poller:
+    """Looks at the state of one session.
+
+    Parameters
+    ----------
+    engine
+        Whose state.
+    log
+        Where the events go; it is asked what is known already.
+    """
+
+    def __init__(self, engine: Any, log: Any) -> None:
+        self._engine = engine
+        self._events = log
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._ours: dict[str, str] = {}
+        """Tasks that only Ray's state told of: what was said of them last."""
+        self._actors: dict[str, tuple[str, int]] = {}
+        self._truncated = False
+        self.looks = 0
+
+    def start(self) -> None:
+        """Begin to look; idempotent."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="jupyter_ray state", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._closed.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(2.0)
+
+    def _run(self) -> None:
+        pause = INTERVAL
+        while not self._closed.wait(pause):
+            if not self._events.watched:
+                pause = INTERVAL
+                continue
+            began = time.monotonic()
+            try:
+                self.look()
+            except Exception as error:  # The head node does not answer: the engine will say so when it is used.
+                _log.debug("Ray's state could not be read: %r", error)
+            pause = max(INTERVAL, 10 * (time.monotonic() - began))
+
+    def look(self) -> None:
+        """Look once."""
+        self.looks += 1
+        tasks, left_out = self._engine.state.tasks(limit=LIMIT, states=[("!=", "FINISHED")])
+        happened: list[ev.AnyEvent] = []
+        self._see_actors(happened)
+        self._see_tasks(tasks, happened)
+        self._events.add(*happened)
+        if left_out and not self._truncated:
+            self._truncated = True
+            text = f"jupyter_ray: Ray's state left out {left_out} tasks; the panel shows the others.\n"
+            self._events.add(ev.LogLines(stream="stderr", text=text, name="jupyter_ray", pid=0))
+
+    # --- tasks ---
+
+    def _see_tasks(self, rows: list[dict[str, Any]], happened: list[ev.AnyEvent]) -> None:
+        seen = set()
+        for row in rows:
+            task, state = row["task_id"], row["state"]
+            seen.add(task)
+            if row["type"] == "ACTOR_CREATION_TASK":
+                continue
+            known = self._events.state_of(task)
+            if known == "ended":
+                continue
+            if known is None:
+                if state in _ENDED:
+                    continue
+                self._introduce(row, happened)
+            if state in _RUNNING and self._ours.get(task) == "submitted":
+                self._ours[task] = "started"
+                happened.append(
+                    ev.TaskStarted(
+                        task=task,
+                        worker=row["worker_id"] or "",
+                        held={key: value for key, value in row["required_resources"].items() if value},
+                        attempt=row["attempt_number"],
+                    )
+                )
+            elif state == "FAILED":
+                self._ours.pop(task, None)
+                happened.append(self._failure(row))
+        for task in [task for task in self._ours if task not in seen]:
+            del self._ours[task]
+            happened.append(ev.TaskFinished(task=task))
+
+    def _introduce(self, row: dict[str, Any], happened: list[ev.AnyEvent]) -> None:
+        self._ours[row["task_id"]] = "submitted"
+        parent = row["parent_task_id"]
+        happened.append(
+            ev.TaskSubmitted(
+                task=row["task_id"],
+                name=row["name"],
+                kind="method" if row["type"] == "ACTOR_TASK" else "task",
+                parent=parent if parent and self._events.state_of(parent) else None,
+                dependencies=[],
+                returns=[],
+                demand={key: value for key, value in row["required_resources"].items() if value},
+                actor=row["actor_id"] if row["type"] == "ACTOR_TASK" else None,
+                site=row["call_site"],
+            )
+        )
+
+    @staticmethod
+    def _failure(row: dict[str, Any]) -> ev.AnyEvent:
+        if row["error_type"] == "TASK_CANCELLED":
+            return ev.TaskCancelled(task=row["task_id"])
+        lines = (row["error_message"] or row["error_type"] or "it failed").strip().splitlines()
+        return ev.TaskFailed(task=row["task_id"], error=lines[-1][:300] if lines else "it failed")
+
+    # --- actors ---
+
+    def _see_actors(self, happened: list[ev.AnyEvent]) -> None:
+        for row in self._engine.state.actors():
+            actor, state, restarts = row["actor_id"], row["state"], row["num_restarts"]
+            before = self._actors.get(actor)
+            if before == (state, restarts):
+                continue
+            self._actors[actor] = (state, restarts)
+            if before is None and not self._events.knows_actor(actor):
+                if state == "DEAD":
+                    continue
+                task = "ff" * 8 + actor
+                happened.append(
+                    ev.ActorCreated(
+                        actor=actor, class_name=row["class_name"], name=row["name"] or None, task=task, parent=None
+                    )
+                )
+            reason = (row["death_cause"] or {}).get("error_message") or ""
+            if state == "ALIVE":
+                if before is not None and restarts > before[1]:
+                    happened.append(ev.ActorRestarted(actor=actor, restarts=restarts, reason=reason))
+                happened.append(
+                    ev.ActorAlive(
+                        actor=actor,
+                        worker=row["worker_id"] or "",
+                        pid=row["pid"],
+                        held={key: value for key, value in row["required_resources"].items() if value},
+                    )
+                )
+            elif state == "RESTARTING":
+                happened.append(ev.ActorRestarted(actor=actor, restarts=restarts, reason=reason))
+            elif state == "DEAD":
+                happened.append(ev.ActorDied(actor=actor, reason=reason.splitlines()[0] if reason else "it ended"))
+
+    def __repr__(self) -> str:
+        with contextlib.suppress(RuntimeError):
+            return f"<Poller: {self.looks} looks, {len(self._ours)} tasks of others>"
+        return "<Poller>"

@@ -1,0 +1,205 @@
+"""What a process notes of its own calls: for the event log, for the panel, and for `why`.
+
+In the driver the events go into its log at once; in a worker they go to the driver with what the worker observes. The
+little that `why` needs is kept in any case: what the arguments of a call wait for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray
+
+from jupyter_ray import events as ev
+from jupyter_ray.engine.context import current_cell, current_task
+from jupyter_ray.engine.refs import ObjectRefGenerator
+from jupyter_ray.local.engine.calls import call_site
+from jupyter_ray.ray_cluster import refs
+from jupyter_ray.ray_cluster.calls import EVERYTHING, NOTHING, Plan
+from jupyter_ray.ray_cluster.poller import Poller
+
+_KEPT = 10_000
+
+
+class Reports:
+    """The reports of one process's calls.
+
+    Parameters
+    ----------
+    engine
+        Whose calls.
+    log, observer
+        Where the events go: a driver has a log, a worker an observer.
+    """
+
+    def __init__(self, engine: Any, log: Any, observer: Any) -> None:
+        self._engine = engine
+        self._log = log
+        self._observer = observer
+        self._dependencies: OrderedDict[bytes, list[bytes]] = OrderedDict()
+        self._names: OrderedDict[bytes, str] = OrderedDict()
+        self._lock = threading.Lock()
+        self.poller: Poller | None = None
+        if log is not None:
+            self.poller = Poller(engine, log)
+            log.on_watch = self.poller.start
+
+    def level(self) -> int:
+        """Return what shall be reported of a call that is made now."""
+        if self._log is not None:
+            return int(self._log.observe)
+        return NOTHING if self._observer is None else self._observer.level(current_task())
+
+    @contextlib.contextmanager
+    def passing(self) -> Iterator[list[bytes]]:
+        """Collect the ids of the actors whose handles are pickled inside the block, in this thread."""
+        before, refs.passing.actors = getattr(refs.passing, "actors", None), []
+        try:
+            yield refs.passing.actors
+        finally:
+            refs.passing.actors = before
+
+    def _add(self, *happened: ev.AnyEvent) -> None:
+        if self._log is not None:
+            self._log.add(*happened)
+        elif self._observer is not None:
+            for event in happened:
+                self._observer.add(event)
+
+    # --- calls ---
+
+    def note(self, returned: Any, name: str, dependencies: list[Any]) -> None:
+        """Keep what `why` needs of a call that has dependencies."""
+        task = _task_of(returned)
+        if task is None:
+            return
+        with self._lock:
+            self._dependencies[task] = [ref.binary() for ref in dependencies]
+            self._names[task] = name
+            while len(self._dependencies) > _KEPT:
+                self._dependencies.popitem(last=False)
+                self._names.popitem(last=False)
+
+    def submitted(self, plan: Plan, returned: Any, dependencies: list[Any], passed: list[bytes], actor: Any) -> None:
+        """A call was made."""
+        task = _task_of(returned)
+        if task is None:
+            return
+        context = current_task()
+        now = time.time()
+        ids = [] if isinstance(returned, ObjectRefGenerator) else [ref.hex() for ref in returned]
+        happened: list[ev.AnyEvent] = [
+            ev.TaskSubmitted(
+                at=now,
+                task=task.hex(),
+                name=plan.name,
+                kind="task" if actor is None else "method",
+                parent=None if context is None else context.task.hex(),
+                dependencies=[ref.hex() for ref in dependencies],
+                returns=ids,
+                demand=plan.held,
+                actor=None if actor is None else actor.binary().hex(),
+                cell=current_cell(),
+                site=call_site(),
+            )
+        ]
+        holder = task.hex() if actor is None else actor.binary().hex()
+        happened += [
+            ev.HandlePassed(
+                at=now,
+                actor=each.hex(),
+                holder=holder,
+                holder_kind="task" if actor is None else "actor",
+                label=plan.name,
+            )
+            for each in dict.fromkeys(passed)
+        ]
+        self._add(*happened)
+
+    def actor_created(self, ref: Any, class_name: str, options: Any, plan: Plan, passed: list[bytes]) -> None:
+        """An actor was asked for."""
+        if self.level() < EVERYTHING:
+            return
+        context = current_task()
+        now = time.time()
+        actor = ref.binary().hex()
+        # Ray's id of a constructor's task: that of an actor's tasks, with no number of their own.
+        task = (b"\xff" * 8 + ref.binary()).hex()
+        parent = None if context is None else context.task.hex()
+        here = context.actor.hex() if context is not None and context.actor else parent
+        self._add(
+            ev.TaskSubmitted(
+                at=now,
+                task=task,
+                name=f"{class_name}.__init__",
+                kind="actor",
+                parent=parent,
+                dependencies=[],
+                returns=[],
+                demand=plan.held,
+                actor=actor,
+                cell=current_cell(),
+                site=call_site(),
+            ),
+            ev.ActorCreated(at=now, actor=actor, class_name=class_name, name=options.name, task=task, parent=parent),
+            *(
+                [
+                    ev.HandlePassed(
+                        at=now,
+                        actor=actor,
+                        holder=here,
+                        holder_kind="actor" if context is not None and context.actor else "task",
+                        label=getattr(context, "name", ""),
+                    )
+                ]
+                if here is not None
+                else []  # The driver's own are counted where they come and go.
+            ),
+            *(
+                ev.HandlePassed(at=now, actor=each.hex(), holder=actor, holder_kind="actor", label=class_name)
+                for each in dict.fromkeys(passed)
+            ),
+        )
+
+    @contextlib.contextmanager
+    def blocked(self, awaited: Sequence[Any]) -> Iterator[None]:
+        """Report a wait of a task, if it lasts."""
+        task = current_task()
+        if self._observer is None or task is None:
+            yield
+            return
+        self._observer.wait_begins(task, awaited)
+        try:
+            yield
+        finally:
+            self._observer.wait_ends(task)
+
+    # --- for `why` ---
+
+    def name_of(self, task: bytes) -> str:
+        """Return the name of a task that this process submitted, "" if it is not known."""
+        return self._names.get(task, "")
+
+    def dependencies_of(self, task: bytes) -> list[bytes]:
+        """Return the ids of the references that a call was given."""
+        return list(self._dependencies.get(task, ()))
+
+    def waits_of(self, task: bytes) -> list[bytes]:
+        """Return the ids of the references that a running task waits for, as far as workers told."""
+        return [] if self._log is None else list(self._log.waits_of(task.hex()))
+
+    def close(self) -> None:
+        """End the state thread."""
+        if self.poller is not None:
+            self.poller.close()
+
+
+def _task_of(returned: Any) -> bytes | None:
+    if isinstance(returned, ObjectRefGenerator):
+        return returned.task_id().binary()
+    return bytes(ray.ObjectRef.task_id(returned[0]).binary()) if returned else None

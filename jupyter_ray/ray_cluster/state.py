@@ -1,0 +1,260 @@
+"""What Ray itself knows of a session's tasks, actors, workers and objects, as the rows of the port's tables.
+
+Asked of the head node directly, where Ray's state API asks too: no dashboard need run. Task events reach the head node
+about a second after they happened; what a filter can leave out is left out there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+from ray._private.gcs_utils import create_gcs_channel
+from ray.core.generated import common_pb2, gcs_pb2, gcs_service_pb2, gcs_service_pb2_grpc
+
+from jupyter_ray.ray_cluster import why
+
+Row = dict[str, Any]
+
+_LIMIT = 10_000
+"""Rows that are asked for at most: Ray's own limit."""
+_TIMEOUT_SECONDS = 10.0
+_MS = 1_000_000
+
+_TASK_STATES = list(common_pb2.TaskStatus.items())
+_EQUAL = {"=": gcs_service_pb2.FilterPredicate.EQUAL, "!=": gcs_service_pb2.FilterPredicate.NOT_EQUAL}
+
+
+class State:
+    """The state of one session.
+
+    Parameters
+    ----------
+    engine
+        Whose session.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._tasks: Any = None
+        self._actors: Any = None
+        self._workers: Any = None
+
+    def _connect(self) -> None:
+        if self._tasks is None:
+            channel = create_gcs_channel(ray._private.worker.global_worker.gcs_client.address)
+            self._actors = gcs_service_pb2_grpc.ActorInfoGcsServiceStub(channel)
+            self._workers = gcs_service_pb2_grpc.WorkerInfoGcsServiceStub(channel)
+            self._tasks = gcs_service_pb2_grpc.TaskInfoGcsServiceStub(channel)
+
+    # --- tasks ---
+
+    def tasks(
+        self, *, limit: int = _LIMIT, task: bytes | None = None, states: Sequence[tuple[str, str]] = ()
+    ) -> tuple[list[Row], int]:
+        """Return the tasks of this job, and how many more there are that Ray left out.
+
+        Parameters
+        ----------
+        limit
+            At most so many.
+        task
+            Only this one.
+        states
+            ``("=" or "!=", state)``, which must all hold.
+        """
+        self._connect()
+        filters = gcs_service_pb2.GetTaskEventsRequest.Filters(exclude_driver=True)
+        filters.job_filters.add(job_id=self._engine.process.job, predicate=_EQUAL["="])
+        if task is not None:
+            filters.task_filters.add(task_id=task, predicate=_EQUAL["="])
+        for predicate, state in states:
+            filters.state_filters.add(state=state, predicate=_EQUAL[predicate])
+        request = gcs_service_pb2.GetTaskEventsRequest(limit=limit, filters=filters)
+        reply = self._tasks.GetTaskEvents(request, timeout=_TIMEOUT_SECONDS)
+        rows = [row for event in reply.events_by_task if (row := _task_row(event)) is not None]
+        return rows, int(reply.num_truncated) + int(reply.num_status_task_events_dropped)
+
+    def actors(self) -> list[Row]:
+        """Return the actors of this job, dead ones included."""
+        self._connect()
+        filters = gcs_service_pb2.GetAllActorInfoRequest.Filters(job_id=self._engine.process.job)
+        request = gcs_service_pb2.GetAllActorInfoRequest(show_dead_jobs=False, limit=_LIMIT, filters=filters)
+        reply = self._actors.GetAllActorInfo(request, timeout=_TIMEOUT_SECONDS)
+        return [_actor_row(actor) for actor in reply.actor_table_data]
+
+    def workers(self) -> list[Row]:
+        """Return the worker processes of the cluster."""
+        self._connect()
+        reply = self._workers.GetAllWorkerInfo(
+            gcs_service_pb2.GetAllWorkerInfoRequest(limit=_LIMIT), timeout=_TIMEOUT_SECONDS
+        )
+        job = self._engine.process.job
+        return [_worker_row(row) for row in reply.worker_table_data if row.job_id in (job, b"")]
+
+    def objects(self) -> list[Row]:
+        """Return the objects that this process refers to."""
+        core = ray._private.worker.global_worker.core_worker
+        ids = [bytes.fromhex(each) for each in core.get_all_reference_counts() if len(each) == 56]
+        sizes = ray.experimental.get_local_object_locations([ray.ObjectRef(each) for each in ids]) if ids else {}
+        rows = []
+        for ref, found in sizes.items():
+            size = found.get("object_size") or 0
+            rows.append(
+                {
+                    "object_id": ref.hex(),
+                    "object_size": size,
+                    "task_status": "FINISHED" if size else "NIL",
+                    "attempt_number": 0,
+                    "reference_type": "LOCAL_REFERENCE",
+                    "call_site": None,
+                    "ip": ray._private.worker.global_worker.node_ip_address,
+                    "in_shared_memory": bool(found.get("node_ids")),
+                    "holders": None,
+                }
+            )
+        return rows
+
+    # --- the port ---
+
+    def table(
+        self, what: str, limit: int, filters: Sequence[tuple[str, str, Any]], id: str | None
+    ) -> tuple[list[Row], bool]:
+        """Return rows; see `Engine.table`."""
+        makers: dict[str, Callable[[], list[Row]]] = {
+            "actors": self.actors,
+            "workers": self.workers,
+            "objects": self.objects,
+        }
+        more = 0
+        if what == "tasks":
+            states = [(predicate, str(value).upper()) for key, predicate, value in filters if key == "state"]
+            rows, more = self.tasks(task=None if id is None else bytes.fromhex(id), states=states)
+            rows.sort(key=lambda row: (row["end_time_ms"] is not None, -(row["creation_time_ms"] or 0)))
+        else:
+            rows = makers[what]()
+        if id is not None:
+            key = {"tasks": "task_id", "actors": "actor_id", "workers": "worker_id", "objects": "object_id"}[what]
+            rows = [row for row in rows if row[key] == id]
+        for column, predicate, value in filters:
+            text = _comparable(value)
+            rows = [row for row in rows if (_comparable(row.get(column)) == text) == (predicate == "=")]
+        return rows[:limit], len(rows) > limit or more > 0
+
+    def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
+        """Return how many rows agree; see `Engine.summary`."""
+        rows, _ = self.table(what, _LIMIT, (), None)
+        counts: Counter[tuple[str, ...]] = Counter()
+        sizes: Counter[tuple[str, ...]] = Counter()
+        for row in rows:
+            key = tuple("" if row.get(column) is None else str(row.get(column)) for column in by)
+            counts[key] += 1
+            sizes[key] += int(row.get("object_size") or 0)
+        return [(list(key), count, sizes[key]) for key, count in counts.items()]
+
+    def why(self, counted: bytes) -> str:
+        """Explain an object or an actor; see `Engine.why`."""
+        return why.Explanation(self, self._engine).of(counted)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counts of the session."""
+        rows, more = self.tasks()
+        states = Counter(row["state"] for row in rows)
+        ended = states.get("FINISHED", 0) + states.get("FAILED", 0)
+        return {
+            "tasks": {"alive": len(rows) - ended, "ended": ended, **states},
+            "actors": dict(Counter(row["state"] for row in self.actors())),
+            "workers": sum(row["is_alive"] for row in self.workers()),
+            "nodes": sum(bool(row["Alive"]) for row in ray.nodes()),
+            "left_out": more,
+        }
+
+
+def _comparable(value: Any) -> str:
+    return str(value).lower()
+
+
+def _hex(value: bytes) -> str | None:
+    return value.hex() if value and value.strip(b"\xff") else None
+
+
+def _task_row(event: gcs_pb2.TaskEvents) -> Row | None:
+    info, updates = event.task_info, event.state_updates
+    times = {state: updates.state_ts_ns[number] for state, number in _TASK_STATES if number in updates.state_ts_ns}
+    if not times:
+        return None
+    state = list(times)[-1]
+    failed = state == "FAILED"
+    return {
+        "task_id": event.task_id.hex(),
+        "attempt_number": event.attempt_number,
+        "name": info.name or info.func_or_class_name,
+        "state": state,
+        "job_id": event.job_id.hex(),
+        "actor_id": _hex(info.actor_id),
+        "type": common_pb2.TaskType.Name(info.type),
+        "func_or_class_name": info.func_or_class_name,
+        "parent_task_id": _hex(info.parent_task_id),
+        "node_id": _hex(updates.node_id),
+        "worker_id": _hex(updates.worker_id),
+        "worker_pid": updates.worker_pid or None,
+        "error_type": common_pb2.ErrorType.Name(updates.error_info.error_type) if failed else None,
+        "language": "PYTHON",
+        "required_resources": dict(info.required_resources),
+        "placement_group_id": _hex(info.placement_group_id),
+        "creation_time_ms": _ms(times.get("PENDING_ARGS_AVAIL")),
+        "start_time_ms": _ms(times.get("RUNNING")),
+        "end_time_ms": _ms(times.get(state)) if state in ("FINISHED", "FAILED") else None,
+        "error_message": updates.error_info.error_message if failed else None,
+        "call_site": info.call_site or None,
+        "times": times,
+    }
+
+
+def _ms(nanoseconds: int | None) -> int | None:
+    return None if nanoseconds is None else nanoseconds // _MS
+
+
+def _actor_row(actor: gcs_pb2.ActorTableData) -> Row:
+    state = gcs_pb2.ActorTableData.ActorState.Name(actor.state)
+    cause = actor.death_cause
+    which = cause.WhichOneof("context")
+    reason = getattr(getattr(cause, which), "error_message", "") if which else ""
+    if which == "creation_task_failure_context":
+        reason = "its constructor raised an error"
+    return {
+        "actor_id": actor.actor_id.hex(),
+        "class_name": actor.class_name,
+        "state": state,
+        "job_id": actor.job_id.hex(),
+        "name": actor.name,
+        "node_id": _hex(actor.node_id),
+        "pid": actor.pid,
+        "ray_namespace": actor.ray_namespace,
+        "required_resources": dict(actor.required_resources),
+        "death_cause": {"error_message": reason} if which else None,
+        "is_detached": actor.is_detached,
+        "placement_group_id": _hex(actor.placement_group_id),
+        "num_restarts": actor.num_restarts,
+        "call_site": actor.call_site or None,
+        "pending_calls": None,
+        "worker_id": _hex(actor.address.worker_id),
+    }
+
+
+def _worker_row(worker: gcs_pb2.WorkerTableData) -> Row:
+    exited = not worker.is_alive
+    return {
+        "worker_id": worker.worker_address.worker_id.hex(),
+        "is_alive": worker.is_alive,
+        "worker_type": common_pb2.WorkerType.Name(worker.worker_type),
+        "exit_type": common_pb2.WorkerExitType.Name(worker.exit_type) if exited else None,
+        "node_id": worker.worker_address.node_id.hex(),
+        "ip": worker.worker_address.ip_address,
+        "pid": worker.pid,
+        "exit_detail": worker.exit_detail or None,
+        "status": None,
+        "actor_id": None,
+    }

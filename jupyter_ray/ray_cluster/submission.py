@@ -1,0 +1,204 @@
+"""From the port's calls to Ray's: tasks, methods and actors, and what is noted of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+
+from jupyter_ray.engine.base import Definition
+from jupyter_ray.engine.context import current_cell, current_task
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.exceptions import ActorAlreadyExistsError, RaySystemError
+from jupyter_ray.local.serialization.arguments import explain
+from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
+from jupyter_ray.ray_cluster import calls, refs, worker
+from jupyter_ray.ray_cluster.calls import EVERYTHING, Plan, Plans
+from jupyter_ray.ray_cluster.exceptions import translated
+
+Returned = list[ObjectRef[Any]] | ObjectRefGenerator
+
+
+def native_of(actor: ActorRef) -> Any:
+    """Return Ray's own handle of an actor.
+
+    Raises
+    ------
+    RaySystemError
+        It is not known in this process.
+    """
+    if isinstance(actor, refs.RayActorRef):
+        return actor.native
+    found = refs.weak_actor(actor.binary())
+    if not isinstance(found, refs.RayActorRef):
+        raise RaySystemError(f"{actor!r} belongs to another session, or its actor is not known here.")
+    return found.native
+
+
+class Submitter:
+    """Makes the calls of one process.
+
+    Parameters
+    ----------
+    engine
+        Whose calls.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._plans = Plans()
+        self.detached = False
+        """Whether actors were made that outlive the session."""
+        self._functions: dict[bool, Any] = {
+            False: ray.remote(worker.run_task),
+            True: ray.remote(worker.stream_task),
+        }
+        self._classes: dict[tuple[str, bool, tuple[tuple[str, int], ...]], Any] = {}
+
+    def submit(
+        self, definition: Definition, args: Sequence[Any], kwargs: dict[str, Any], options: TaskOptions
+    ) -> Returned:
+        """Start a task; see `Engine.submit`."""
+        plan = self._plans.of(options, definition.id, lambda: calls.task_plan(options, definition.name))
+        if plan.bound is None:
+            function = self._functions[plan.streams]
+            if options.max_calls:  # Which Ray takes from the decorator alone.
+                function = ray.remote(max_calls=options.max_calls)(function._function)
+            plan.bound = function.options(**plan.native)
+        return self._call(plan, plan.bound.remote, args, kwargs, definition, None)
+
+    def call(
+        self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
+    ) -> Returned:
+        """Call a method; see `Engine.call`."""
+        native = native_of(actor)
+        plan = self._plans.of(options, method, lambda: calls.method_plan(options, options.name or method, method))
+        bound = actor._bound.get(id(plan)) if isinstance(actor, refs.RayActorRef) else None
+        if bound is None:
+            called = native.stream if plan.streams else native.run
+            bound = called.options(**plan.native)
+            if isinstance(actor, refs.RayActorRef):
+                actor._bound[id(plan)] = bound
+        return self._call(plan, bound.remote, args, kwargs, None, actor)
+
+    def create_actor(
+        self,
+        definition: Definition,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        options: ActorOptions,
+        *,
+        is_async: bool,
+        handle: bytes,
+    ) -> tuple[ActorRef, bool]:
+        """Start an actor; see `Engine.create_actor`."""
+        plan = self._plans.of(options, definition.id, lambda: calls.actor_plan(options, definition.name))
+        if options.get_if_exists and options.name:
+            found = self._engine.get_actor(options.name, options.namespace)
+            if found is not None:
+                return refs.weak_actor(found.actor), False
+        native_options = dict(plan.native)
+        if options.name and "namespace" not in native_options:
+            native_options["namespace"] = self._engine.process.namespace
+        made = self._class(definition, options, is_async).options(**native_options)
+        layout, dependencies, plain = calls.lay_out(args, kwargs)
+        header, values = self._header(definition, plan, layout, dependencies, plain, handle)
+        try:
+            with self._engine.reports.passing() as passed:
+                native = made.remote(header, *values)
+        except ValueError as error:
+            if options.name and "already" in str(error):
+                raise ActorAlreadyExistsError(str(error)) from None
+            raise
+        except Exception as error:
+            raise self._explained(error, args, kwargs, definition, definition.name) from error
+        ref = refs.RayActorRef(native)
+        if options.lifetime == "detached":
+            self.detached = True
+        if options.name:
+            self._engine.definitions.keep_handle(ref.binary(), handle)
+        self._engine.reports.actor_created(ref, definition.name, options, plan, passed)
+        return ref, True
+
+    def _class(self, definition: Definition, options: ActorOptions, is_async: bool) -> Any:
+        groups = tuple(sorted((options.concurrency_groups or {}).items()))
+        key = (definition.id, is_async, groups)
+        made = self._classes.get(key)
+        if made is None:
+            host = worker.host_class(definition.name, definition.module, is_async)
+            made = ray.remote(concurrency_groups=dict(groups))(host) if groups else ray.remote(host)
+            self._classes[key] = made
+        return made
+
+    def _call(
+        self,
+        plan: Plan,
+        remote: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        definition: Definition | None,
+        actor: ActorRef | None,
+    ) -> Returned:
+        layout, dependencies, plain = calls.lay_out(args, kwargs)
+        header, values = self._header(definition, plan, layout, dependencies, plain)
+        try:
+            if self._engine.reports.level() == EVERYTHING:
+                with self._engine.reports.passing() as passed:
+                    found = remote(header, *values)
+            else:
+                passed, found = None, remote(header, *values)
+        except Exception as error:
+            raise self._explained(error, args, kwargs, definition, plan.name) from error
+        adopt = refs.RayObjectRef.adopt
+        returned: Returned
+        if isinstance(found, ray.ObjectRef):
+            returned = [adopt(found)]
+        elif found is None:
+            returned = []
+        elif isinstance(found, list):
+            returned = [adopt(each) for each in found]
+        else:
+            returned = refs.RayGenerator(found)
+        if dependencies:
+            self._engine.reports.note(returned, plan.name, dependencies)
+        if passed is not None:
+            self._engine.reports.submitted(plan, returned, dependencies, passed, actor)
+        return returned
+
+    def _header(
+        self,
+        definition: Definition | None,
+        plan: Plan,
+        layout: calls.Layout,
+        dependencies: list[Any],
+        plain: bool,
+        handle: bytes = b"",
+    ) -> tuple[bytes, list[Any]]:
+        task = current_task()
+        inherited = worker.versions_here.get({}) if task is not None else {}
+        key, versions = "", inherited
+        if definition is not None:
+            self._engine.definitions.ensure(definition)
+            key, versions = definition.id, self._engine.definitions.versions(definition, inherited)
+        parent = None if task is None else task.task
+        observe = self._engine.reports.level()
+        values = dependencies
+        if plain:
+            header = calls.dump_header(key, versions, plan.terms, parent, current_cell(), layout, observe, handle)
+        else:
+            header = calls.dump_header(key, versions, plan.terms, parent, current_cell(), None, observe, handle)
+            values = [layout, *dependencies]
+        return header, values
+
+    def _explained(
+        self, error: Exception, args: Sequence[Any], kwargs: dict[str, Any], definition: Definition | None, name: str
+    ) -> BaseException:
+        if isinstance(error, ray.exceptions.RayError):
+            return translated(error)
+        if not self._engine.alive:
+            dead: BaseException = self._engine.dead()
+            return dead
+        if isinstance(error, TypeError):
+            return explain(error, args, kwargs, None if definition is None else definition.value, name)
+        return error

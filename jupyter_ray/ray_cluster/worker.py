@@ -1,0 +1,383 @@
+"""What Ray runs in its workers for this package: tasks, and the hosts of actors.
+
+Ray's process, Ray's threads: the main thread runs tasks and the methods of plain actors, pools run those of threaded
+actors, and an event loop those of async ones. Each call enters its `TaskContext`, so that the whole interface works in
+it, and leaves with the user's own value or with the error that `get` will raise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import inspect
+import os
+import pickle
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any
+
+import ray
+
+from jupyter_ray.engine import log_format, registry
+from jupyter_ray.engine.base import InitOptions
+from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.local.serialization.arguments import Parcel, fill
+from jupyter_ray.local.serialization.errors import one_line
+from jupyter_ray.local.worker import calling
+from jupyter_ray.ray_cluster import exceptions
+from jupyter_ray.ray_cluster.calls import Header, Terms, load_header
+
+versions_here: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("jupyter_ray_versions")
+"""The versions of the definitions that the running call may refer to: what it starts is told them too."""
+
+WORKER = "worker"
+"""The address that stands for the connection which a worker has already."""
+
+_binding = threading.Lock()
+_RAYS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+
+
+def engine() -> Any:
+    """Return the engine of this worker, bound to Ray's own connection at the first call."""
+    found: Any = registry.current()
+    if found is not None:
+        return found
+    with _binding:
+        found = registry.current()
+        if found is None:
+            found = registry.start("ray", InitOptions(), WORKER)
+            registry.set_current(found)
+            ignored = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None)
+            if ignored and threading.current_thread() is threading.main_thread():
+                # Nodes that were started to ignore interrupts hand that on, and cancels would do nothing.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            found.capture_output()
+            if settings := os.environ.get(log_format.VARIABLE):
+                log_format.apply(settings)
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _terms(blob: bytes) -> Terms:
+    terms: Terms = pickle.loads(blob)
+    return terms
+
+
+class Call:
+    """One call in this worker: its context, its arguments, its outcome."""
+
+    def __init__(self, header: bytes, values: Sequence[Any], host: Host | None = None) -> None:
+        self.engine = engine()
+        self.header: Header = load_header(header)
+        self.terms = _terms(self.header.terms)
+        self.host = host
+        self.context = self._context()
+        self._values = values
+        self._versions = self.header.versions
+        self._tokens: list[Any] = []
+        self._main = False
+        self.inout: list[Any] = []
+        self.error: str | None = None
+        """What the call raised, in one line."""
+
+    def _context(self) -> TaskContext:
+        header, terms, process = self.header, self.terms, self.engine.process
+        worker = ray._private.worker.global_worker
+        group = worker.placement_group_id
+        is_method = self.host is not None
+        return TaskContext(
+            task=worker.current_task_id.binary(),
+            name=terms.name,
+            function=terms.function,
+            actor=process.actor if is_method else None,
+            parent=header.parent,
+            cell=header.cell,
+            held=terms.held or dict(process.held),
+            gpus=[str(gpu) for gpu in ray.get_gpu_ids()] if "GPU" in terms.held else list(process.gpus),
+            attempt=worker.core_worker.get_current_task_attempt_number(),
+            runtime_env=process.runtime_env,
+            group="" if group.is_nil() else group.hex(),
+            capture=bool(worker.should_capture_child_tasks_in_placement_group),
+        )
+
+    def __enter__(self) -> Call:
+        self._main = threading.current_thread() is threading.main_thread() and not _in_event_loop()
+        self._tokens = [versions_here.set(self._versions), enter_task(self.context, main=self._main)]
+        self.engine.learn(self._versions)
+        self.engine.observer.began(self)
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.engine.observer.ended(self, error)
+        with contextlib.suppress(ValueError):  # An async generator may be closed in another context.
+            leave_task(self._tokens[1], main=self._main)
+            versions_here.reset(self._tokens[0])
+
+    def prepare(self, function: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments; buffers are read-only, or private copies where the options say so."""
+        values, layout = self._values, self.header.layout
+        if layout is None:
+            layout, values = values[0], values[1:]
+        self._values = ()
+        args, kwargs = fill(layout, values)
+        if self.terms.writable or self.terms.inout:
+            body: Any = self.terms
+            self.inout = calling.make_writable(args, kwargs, body, function)
+        for index, value in enumerate(args):
+            if type(value) is Parcel:
+                args[index] = value.read_only()
+        for key, value in kwargs.items():
+            if type(value) is Parcel:
+                kwargs[key] = value.read_only()
+        return args, kwargs
+
+    def function(self) -> Any:
+        """Return what to call."""
+        if self.host is not None and self.terms.method:
+            return method_of(self.host.instance, self.terms.method)
+        return self.engine.resolve(self.header.definition, self._versions.get(self.header.definition))
+
+    def returned(self, value: Any) -> Any:
+        """Return a value as Ray wants it for `num_returns`."""
+        if self.context.exiting:  # The method caught what exit_actor() raised: it leaves all the same.
+            raise ActorExit(0)
+        value = calling.with_inout(value, self.inout)
+        number = self.terms.num_returns
+        if number in (0, 1):
+            return value if number else None
+        name = self.terms.function
+        if isinstance(value, Iterator) and not isinstance(value, Generator):
+            value = list(value)
+        if isinstance(value, Generator):
+            return _counted(value, int(number), name)
+        if not (hasattr(value, "__len__") and isinstance(value, Iterable)):
+            raise ValueError(
+                f"{name} returned a {type(value).__name__}, and num_returns={number} wants {number} values."
+            )
+        items = list(value)
+        if len(items) != number:
+            raise ValueError(f"{name} returned {len(items)} values, and num_returns={number} wants {number}.")
+        return items
+
+    def failed(self, error: BaseException) -> BaseException:
+        """Return what to raise for what the call raised."""
+        if self.host is not None and (isinstance(error, ActorExit) or self.context.exiting):
+            self.engine.observer.flush()
+            try:
+                ray.actor.exit_actor()
+            except BaseException as leaving:
+                return leaving
+        self.error = one_line(error)
+        if isinstance(error, _RAYS):
+            return error  # An interrupt, an exit, a cancel: Ray knows what they mean.
+        ip = ray._private.worker.global_worker.node_ip_address
+        hint = calling.hint_for(error)
+        return exceptions.raised(error, self.terms.function, ip, self._describe(), hint)
+
+    def _describe(self) -> str | None:
+        if self.host is None or self.context.actor is None:
+            return None
+        try:
+            text = repr(self.host.instance)
+        except Exception:
+            text = "<its repr fails>"
+        return f"{self.context.actor.hex()}, repr={text:.200}"
+
+
+def _counted(generator: Generator[Any, Any, Any], number: int, name: str) -> Iterator[Any]:
+    made = 0
+    for made, item in enumerate(generator, 1):
+        if made > number:
+            generator.close()
+            raise ValueError(f"{name} yielded more than {number} values, and num_returns={number} wants {number}.")
+        yield item
+    if made < number:
+        raise ValueError(f"{name} yielded {made} values, and num_returns={number} wants {number}.")
+
+
+def _in_event_loop() -> bool:
+    return asyncio._get_running_loop() is not None
+
+
+def _run(header: bytes, values: Sequence[Any], host: Host | None = None) -> Any:
+    with Call(header, values, host) as call:
+        del values
+        try:
+            function = call.function()
+            args, kwargs = call.prepare(function)
+            value = function(*args, **kwargs)
+            del args, kwargs
+            value = call.returned(value)
+            return list(value) if isinstance(value, Generator) else value
+        except BaseException as error:
+            failure = call.failed(error)
+    raise failure
+
+
+def _stream(header: bytes, values: Sequence[Any], host: Host | None = None) -> Iterator[Any]:
+    call = Call(header, values, host)
+    del values
+    failure: BaseException | None = None
+    with call:
+        try:
+            function = call.function()
+            args, kwargs = call.prepare(function)
+            value = function(*args, **kwargs)
+            del args, kwargs
+            if not isinstance(value, Iterable):
+                raise ValueError(
+                    f"num_returns={call.terms.num_returns!r} wants a generator, and {call.terms.function} returned a "
+                    f"{type(value).__name__}."
+                )
+            for item in (
+                value
+            ):  # Not `yield from`: Ray sends into generators, and what the user yields from need not take that.
+                yield item
+                del item
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            failure = call.failed(error)
+    if failure is not None:
+        raise failure
+
+
+def run_task(header: bytes, *values: Any) -> Any:
+    """Run a task. What Ray calls."""
+    return _run(header, values)
+
+
+def stream_task(header: bytes, *values: Any) -> Iterator[Any]:
+    """Run a task that yields. What Ray calls."""
+    for item in _stream(header, values):
+        yield item
+        del item
+
+
+def method_of(instance: Any, name: str) -> Callable[..., Any]:
+    """Return what a handle's method name calls, the extra methods of every actor included."""
+    if name == "__ray_call__":
+        return lambda function, /, *args, **kwargs: function(instance, *args, **kwargs)
+    if name == "__ray_ready__":
+        return lambda: True
+    if name == "__ray_terminate__":
+        return _terminate
+    method: Callable[..., Any] = getattr(instance, name)
+    return method
+
+
+def _terminate() -> None:
+    raise ActorExit(0)
+
+
+class Host:
+    """What Ray holds of an actor: the user's instance, and the one method that calls its methods.
+
+    Each class of the user's has a subclass of its own, with its name: that is what Ray's tools show.
+    """
+
+    def __init__(self, header: bytes, *values: Any) -> None:
+        self.instance: Any = None
+        self._coming: Any = None
+        call = Call(header, values, self)
+        call.engine.become_actor(call)
+        call.context.actor = call.engine.process.actor
+        failure: BaseException | None = None
+        with call:
+            try:
+                kind = call.function()
+                args, kwargs = call.prepare(kind)
+                if inspect.iscoroutinefunction(kind.__init__):
+                    self.instance = kind.__new__(kind, *args, **kwargs)
+                    self._coming = self.instance.__init__(*args, **kwargs)
+                else:
+                    self.instance = kind(*args, **kwargs)
+            except BaseException as error:
+                failure = call.failed(error)
+        if failure is not None:
+            raise failure
+        call.engine.observer.label_actor(self.instance)
+
+    def run(self, header: bytes, *values: Any) -> Any:
+        """Call a method."""
+        return _run(header, values, self)
+
+    def stream(self, header: bytes, *values: Any) -> Iterator[Any]:
+        """Call a method that yields."""
+        for item in _stream(header, values, self):
+            yield item
+            del item
+
+    def __repr__(self) -> str:
+        return repr(self.instance)
+
+    def __ray_shutdown__(self) -> None:
+        """Let the user's instance take its leave. Source: Ray."""
+        farewell = getattr(type(self.instance), "__ray_shutdown__", None)
+        if farewell is not None:
+            farewell(self.instance)
+        engine().observer.flush()
+
+
+class AsyncHost(Host):
+    """As `Host`, for a class with coroutines: all its methods run in the event loop (as in Ray)."""
+
+    async def _ready(self) -> None:
+        if self._coming is not None:
+            coming, self._coming = self._coming, None
+            await coming
+
+    async def run(self, header: bytes, *values: Any) -> Any:
+        """Call a method."""
+        with Call(header, values, self) as call:
+            del values
+            try:
+                await self._ready()
+                function = call.function()
+                args, kwargs = call.prepare(function)
+                value = function(*args, **kwargs)
+                del args, kwargs
+                if inspect.isawaitable(value):
+                    value = await value
+                elif isinstance(value, AsyncIterator):
+                    value = [item async for item in value]
+                value = call.returned(value)
+                return list(value) if isinstance(value, Generator) else value
+            except BaseException as error:
+                failure = call.failed(error)
+        raise failure
+
+    async def stream(self, header: bytes, *values: Any) -> Any:
+        """Call a method that yields."""
+        call = Call(header, values, self)
+        del values
+        failure: BaseException | None = None
+        with call:
+            try:
+                await self._ready()
+                function = call.function()
+                args, kwargs = call.prepare(function)
+                value = function(*args, **kwargs)
+                if inspect.iscoroutine(value):
+                    value = await value
+                if isinstance(value, AsyncIterator):
+                    async for item in value:
+                        yield item
+                else:
+                    for item in value:
+                        yield item
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                failure = call.failed(error)
+        if failure is not None:
+            raise failure
+
+
+def host_class(name: str, module: str, is_async: bool) -> type:
+    """Return the host of a user's class."""
+    base = AsyncHost if is_async else Host
+    return type(name.rpartition(".")[2], (base,), {"__module__": module, "__qualname__": name})

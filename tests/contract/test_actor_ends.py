@@ -1,0 +1,235 @@
+"""How actors end and are made again: by their own will, by a signal, with their owner; what their callers are told."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.actor import exit_actor
+from jupyter_ray.exceptions import ActorDiedError, ActorUnavailableError, AsyncioActorExit
+from tests.contract.helpers import PATIENCE, eventually, is_running
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@ray.remote(num_cpus=0)
+class Gate:
+    """Those who await `opened` go on when somebody opens it."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._waiting = 0
+
+    async def opened(self) -> None:
+        self._waiting += 1
+        await self._open.wait()
+        self._waiting -= 1
+
+    def open(self, *, close: bool = False) -> None:
+        self._open.set()
+        if close:
+            self._open.clear()
+
+    def waiting(self) -> int:
+        return self._waiting
+
+
+@ray.remote(num_cpus=0)
+class Counter:
+    def __init__(self, gate: Any = None) -> None:
+        if gate is not None:
+            ray.get(gate.opened.remote())
+        self._count = 0
+
+    def increment(self) -> int:
+        self._count += 1
+        return self._count
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def leave(self, code: object) -> None:
+        sys.exit(code)  # type: ignore[arg-type]
+
+    def make(self) -> Any:
+        self._child = Counter.remote()  # type: ignore[attr-defined]
+        return [self._child]
+
+
+def end(actor: Any) -> None:
+    pid = ray.get(actor.pid.remote())
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not is_running(pid))
+
+
+def test_the_error_says_who_died_and_why() -> None:
+    killed: Any = Counter.remote()  # type: ignore[attr-defined]
+    ray.kill(killed)
+    crashed: Any = Counter.remote()  # type: ignore[attr-defined]
+    end(crashed)
+    owner: Any = Counter.remote()  # type: ignore[attr-defined]
+    orphan = ray.get(owner.make.remote())[0]
+    ray.get(orphan.pid.remote())
+    end(owner)
+    eventually(lambda: ray.util.state.get_actor(orphan._actor_id.hex()).state == "DEAD")  # type: ignore[union-attr]
+    for actor, reason in (
+        (killed, "it was killed by `ray.kill`"),
+        (crashed, "its worker process has died"),
+        (orphan, "its owner has died"),
+    ):
+        with pytest.raises(ActorDiedError, match=f"The actor is dead because {reason}") as caught:
+            ray.get(actor.increment.remote())
+        assert caught.value.actor_id == actor._actor_id.hex()
+
+
+def test_sys_exit_with_a_code_is_a_crash() -> None:
+    peaceful: Any = Counter.options(max_restarts=1).remote()  # type: ignore[attr-defined]
+    with pytest.raises(ActorDiedError, match="exit code 0"):
+        ray.get(peaceful.leave.remote(0))
+    with pytest.raises(ActorDiedError, match="exit code 0"):
+        ray.get(peaceful.increment.remote())
+    failing: Any = Counter.options(max_restarts=1).remote()  # type: ignore[attr-defined]
+    with pytest.raises(ActorUnavailableError, match="exit code 4"):
+        ray.get(failing.leave.remote(4))
+    assert ray.get(failing.increment.options(max_task_retries=-1).remote()) == 1
+    with pytest.raises(ActorDiedError, match="exit code 4"):
+        ray.get(failing.leave.remote(4))
+
+
+def test_calls_while_the_actor_is_made_again() -> None:
+    gate: Any = Gate.remote()  # type: ignore[attr-defined]
+    actor: Any = Counter.options(max_restarts=1).remote(gate)  # type: ignore[attr-defined]
+    early = actor.increment.remote()  # The first constructor is waited for, whatever the call's retries.
+    eventually(lambda: ray.get(gate.waiting.remote()) == 1)
+    ray.get(gate.open.remote(close=True))
+    assert ray.get(early) == 1
+    end(actor)
+    with pytest.raises(ActorUnavailableError):
+        ray.get(actor.increment.remote(), timeout=PATIENCE)
+    eventually(lambda: ray.get(gate.waiting.remote()) == 1)
+    with pytest.raises(ActorUnavailableError, match="The actor is restarting"):
+        ray.get(actor.increment.remote(), timeout=PATIENCE)
+    patient = actor.increment.options(max_task_retries=1).remote()
+    ray.get(gate.open.remote())
+    assert ray.get(patient, timeout=PATIENCE) == 1
+    end(actor)
+    with pytest.raises(ActorDiedError):
+        ray.get(actor.increment.remote(), timeout=PATIENCE)
+
+
+class _Leaver:
+    """Writes into its folder what of it runs."""
+
+    def __init__(self, folder: Path, where: str = "") -> None:
+        self._folder = folder
+        atexit.register(self._mark, "handler")
+        if where == "constructor":
+            exit_actor()
+        if where == "task of the constructor":
+            self._task = asyncio.create_task(self._exit_later())
+
+    def _mark(self, name: str) -> None:
+        (self._folder / name).touch()
+
+    async def _exit_later(self) -> None:
+        await self.exit()
+
+    async def exit(self) -> None:
+        leave: Callable[[], object] = exit_actor
+        leave()
+        self._mark("after")
+
+    async def exit_in_a_task(self) -> None:
+        self._task = asyncio.create_task(self._exit_later())
+
+    async def catch(self) -> str:
+        try:
+            exit_actor()
+        except AsyncioActorExit:
+            return "still here"
+
+    async def slow(self, gate: Any) -> int:
+        await gate.opened.remote()
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("where", "method"),
+    [("constructor", ""), ("task of the constructor", ""), ("", "exit"), ("", "exit_in_a_task"), ("", "catch")],
+)
+def test_an_async_actor_exits_from_anywhere(where: str, method: str, tmp_path: Path) -> None:
+    actor: Any = ray.remote(_Leaver).options(max_restarts=-1).remote(tmp_path, where)
+    if method:
+        call = getattr(actor, method).remote()
+        if method == "exit_in_a_task":
+            ray.wait([call])
+        else:
+            with pytest.raises(ActorDiedError, match=r"INTENDED_USER_EXIT.*exit_actor\(\)"):
+                ray.get(call)
+    eventually((tmp_path / "handler").exists)
+    with pytest.raises(ActorDiedError, match=r"exit_actor\(\)"):
+        ray.get(actor.slow.remote(None))
+    assert not (tmp_path / "after").exists()
+
+
+def test_calls_that_run_are_finished_and_others_not_begun(tmp_path: Path) -> None:
+    gate: Any = Gate.remote()  # type: ignore[attr-defined]
+    actor: Any = ray.remote(_Leaver).options(max_concurrency=2).remote(tmp_path)
+    running = actor.slow.remote(gate)
+    eventually(lambda: ray.get(gate.waiting.remote()) == 1)
+    leaving = actor.exit.remote()
+    waiting = [actor.slow.remote(gate) for _ in range(5)]
+    with pytest.raises(ActorDiedError):
+        ray.get(leaving)
+    ray.get(gate.open.remote())
+    assert ray.get(running) == 1
+    for call in waiting:
+        with pytest.raises(ActorDiedError, match=r"exit_actor\(\)"):
+            ray.get(call)
+
+
+def test_to_catch_the_exit_does_not_keep_a_plain_actor() -> None:
+    class Stubborn:
+        def exit(self) -> str:
+            try:
+                exit_actor()
+            except SystemExit:
+                return "still here"
+
+        def again(self) -> None: ...
+
+    actor: Any = ray.remote(Stubborn).remote()
+    for call in (actor.exit.remote(), actor.again.remote()):
+        with pytest.raises(ActorDiedError, match=r"exit_actor\(\)"):
+            ray.get(call)
+
+
+def test_a_decorated_method() -> None:
+    def doubled(function: Any) -> Any:
+        def run(self: object, left: int, right: int) -> int:
+            return int(function(self, left + right))
+
+        def invoke(call: Any) -> Any:
+            return lambda args, kwargs: (call([args[0], args[0]], {}), kwargs)
+
+        run.__ray_invocation_decorator__ = invoke  # type: ignore[attr-defined]
+        return run
+
+    class Adder:
+        @doubled
+        def add_one(self, number: int) -> int:
+            return number + 1
+
+    actor: Any = ray.remote(Adder).remote()
+    ref, kwargs = actor.add_one.remote(3, told=True)
+    assert ray.get(ref) == 7
+    assert kwargs == {"told": True}
