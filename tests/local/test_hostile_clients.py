@@ -39,8 +39,8 @@ def address() -> Iterator[str]:
 
 def connect(address: str) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX)
+    peer.connect(address)  # Waits where too many wait already.
     peer.settimeout(20)
-    peer.connect(address)
     return peer
 
 
