@@ -75,11 +75,6 @@ def enqueue_call(step: Step, actor: ActorRecord, task: TaskRecord, *, front: boo
     step.pump[actor] = None
 
 
-def _concurrency(actor: ActorRecord) -> int:
-    spec = actor.spec
-    return spec.max_concurrency + sum(spec.concurrency_groups.values())
-
-
 def _window(actor: ActorRecord) -> int:
     ahead = 0
     if actor.seconds is not None:
@@ -87,7 +82,7 @@ def _window(actor: ActorRecord) -> int:
     if actor.spec.concurrency_groups:
         # The groups fill one by one: a full one must not keep calls of another away.
         ahead = max(ahead, 1000)
-    return _concurrency(actor) + ahead
+    return actor.concurrency + ahead
 
 
 def pump(step: Step, actor: ActorRecord) -> None:
@@ -122,7 +117,7 @@ def _free_name(step: Step, actor: ActorRecord) -> None:
 
 def _hand_over(step: Step, actor: ActorRecord) -> None:
     window = _window(actor)
-    concurrency = _concurrency(actor)
+    concurrency = actor.concurrency
     queues = actor.queues
     skipped = 0
     while queues and skipped < len(queues) and len(actor.handed) < window:
@@ -176,7 +171,7 @@ def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
         del actor.handed[task.id]
         if task.worker is not None:
             task.worker.tasks.pop(task.id, None)
-        if was_running and len(actor.handed) >= _concurrency(actor):
+        if was_running and len(actor.handed) >= actor.concurrency:
             for candidate in actor.handed.values():
                 if candidate.state is TaskState.ASSIGNED:
                     begin(step, candidate)

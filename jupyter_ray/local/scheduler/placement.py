@@ -69,7 +69,7 @@ def place(step: Step) -> None:
             allocation = _acquire(state, queue)
             if allocation is None:
                 break
-            worker = _pick(step, queue.env)
+            worker = _pick(step, queue.env, task.depth)
             if worker is None:
                 allocation.release()
                 break
@@ -114,7 +114,8 @@ def _resume(step: Step) -> None:
             task.lent = {}
 
 
-def _pick(step: Step, env: str) -> WorkerRecord | None:
+def _pick(step: Step, env: str, depth: int) -> WorkerRecord | None:
+    """Return a worker for a task, a new one if need be; None: there are too many."""
     state = step.state
     idle = state.idle.get(env)
     if idle:
@@ -125,7 +126,10 @@ def _pick(step: Step, env: str) -> WorkerRecord | None:
     active = sum(1 for worker in state.workers.values() if _counts(worker))
     if active >= max(64, 8 * state.ledger.total.get(CPU, 0) // PARTS):
         return None
-    return start_worker(step, env)
+    worker = start_worker(step, env)
+    if depth:  # Its parent waits for it, and so may it for one deeper still: that will find its worker ready.
+        start_worker(step, env)
+    return worker
 
 
 def _counts(worker: WorkerRecord) -> bool:

@@ -153,6 +153,12 @@ class ActorRecord:
     death_reason: str = ""
     shown: dict[str, tuple[bytes | None, str]] = dataclasses.field(default_factory=dict)
     """Who the events say holds a handle: holder to (client, None for an object; kind)."""
+    concurrency: int = 1
+    """Calls that it can run at once."""
+
+    def __post_init__(self) -> None:
+        """Work out what follows from the specification."""
+        self.concurrency = self.spec.max_concurrency + sum(self.spec.concurrency_groups.values())
 
     @property
     def id(self) -> bytes:

@@ -74,7 +74,8 @@ def apply(step: Step, task: TaskRecord, stimulus: str, detail: Any) -> None:
 def _ready(step: Step, task: TaskRecord, _: None) -> None:
     task.state = READY
     task.since = step.now
-    step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
+    if task.spec.dependencies:  # Who waits for nothing is queued by being submitted.
+        step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
     _queue(step, task)
 
 

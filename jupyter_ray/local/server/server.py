@@ -329,6 +329,7 @@ class Server:
             namespace=bind.namespace,
             job=bind.job,
             node=bind.node,
+            total=bind.resources,
         )
 
     def _remove_unsealed(self, worker: bytes) -> None:

@@ -122,7 +122,7 @@ class Worker:
             runtime_env=env or None,
             preset_gpus="CUDA_VISIBLE_DEVICES" in setup.environ,
         )
-        self.engine = LocalEngine(self.client, self.process)
+        self.engine = LocalEngine(self.client, self.process, total=setup.total)
         self.library = self.engine.library
         self.runner = Runner(self.client, self.engine, self.output, self.interrupts, self._answer)
         self.runner.quit = self.leave
