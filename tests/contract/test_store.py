@@ -221,3 +221,33 @@ def test_a_full_disk_is_said_and_nothing_is_lost(start: Callable[..., Any]) -> N
     os.unlink(disk)
     refs.append(ray.put(np.full(40 * MIB, 9, dtype=np.uint8)))
     assert int(ray.get(refs[-1])[0]) == 9
+
+
+def test_references_that_only_garbage_holds_go_when_memory_gets_short(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, object_store_memory=100 * 1024**2)
+
+    @ray.remote
+    class Hoarder:
+        def __init__(self) -> None:
+            gc.disable()
+            self.collections = 0
+            gc.callbacks.append(self.count)
+
+        def count(self, phase: str, info: dict[str, int]) -> None:
+            self.collections += phase == "start"
+
+        def leave_a_cycle(self) -> None:
+            cycle: list[Any] = [ray.put(b"0" * 10**7), ray.put(b"1" * 10**7)]
+            cycle.append(cycle)
+
+        def collected(self) -> int:
+            return self.collections
+
+    hoarder = Hoarder.remote()  # type: ignore[attr-defined]
+    for _ in range(3):
+        ray.get(hoarder.leave_a_cycle.remote())
+    assert ray.get(hoarder.collected.remote()) == 0
+    ray.get(hoarder.leave_a_cycle.remote())
+    eventually(lambda: ray.get(hoarder.collected.remote()) > 0)
+    # What was garbage is gone; a value that came just then may be on disk.
+    eventually(lambda: sum(row["object_size"] for row in ray.util.state.list_objects(limit=1000)) < 30 * 10**6)

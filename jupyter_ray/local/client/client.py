@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import gc
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -113,6 +114,7 @@ class Client:
                 "deferred": (0.001, lambda: self.direct.look()),
                 "routes": (0.005, lambda: self.direct.tidy()),
                 "spares": (0.001, store.spares.prepare),
+                "garbage": (0.001, _collect_garbage),
                 **(chores or {}),
             }
         )
@@ -426,3 +428,7 @@ class Client:
     def __repr__(self) -> str:
         state = "alive" if self.alive else self._death or "closed"
         return f"<Client: {state}, {len(self._requests)} requests, {len(self.references)} references>"
+
+
+def _collect_garbage() -> None:
+    gc.collect()

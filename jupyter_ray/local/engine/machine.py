@@ -135,8 +135,8 @@ def resources(options: InitOptions) -> tuple[Demand, list[str], int]:
     return {name: to_parts(amount) for name, amount in amounts.items() if amount}, devices, store
 
 
-def node_row(node: bytes, amounts: dict[str, float], alive: bool) -> dict[str, Any]:
-    """Return the row of this machine for ``nodes()``, with Ray's keys."""
+def node_row(node: bytes, amounts: dict[str, float], alive: bool, *, started: float) -> dict[str, Any]:
+    """Return the row of this machine for ``nodes()``, with Ray's keys, and with when the session began there."""
     return {
         "NodeID": node.hex(),
         "Alive": alive,
@@ -154,6 +154,7 @@ def node_row(node: bytes, amounts: dict[str, float], alive: bool) -> dict[str, A
         "alive": alive,
         "Resources": amounts,
         "Labels": node_labels(node.hex()),
+        "StartTimeMs": int(started * 1000),
     }
 
 

@@ -606,6 +606,10 @@ class Forget(Message, frozen=True, tag=51):
     segments: list[str]
 
 
+class Collect(Message, frozen=True, tag=54):
+    """Shared memory gets short: collect garbage, since cycles of Python objects may hold references."""
+
+
 ServerMessage = Union[  # noqa: UP007
     Reply,
     Answer,
@@ -618,6 +622,7 @@ ServerMessage = Union[  # noqa: UP007
     Consume,
     Spare,
     Forget,
+    Collect,
     Route,
     Unroute,
 ]

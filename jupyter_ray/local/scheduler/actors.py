@@ -189,6 +189,7 @@ def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
 def alive(step: Step, actor: ActorRecord) -> None:
     """The constructor returned: the actor keeps what it holds while it lives, and takes calls."""
     actor.state = ActorState.ALIVE
+    actor.lived = True
     allocation = actor.allocation
     held: Demand = {}
     gpus: list[str] = []
@@ -274,7 +275,7 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
     for task in reversed(list(actor.handed.values())):
         step.agenda.append((task, "actor_lost", unavailable))
     for task in list(actor.calls.values()):
-        if task.state is TaskState.READY:
+        if task.state is TaskState.READY and actor.lived:
             step.agenda.append((task, "actor_lost", unavailable))
     actor.handed.clear()
     if worker is not None:

@@ -11,10 +11,10 @@ first to go. What maps a file keeps its memory: the writer is told when a file t
 
 from __future__ import annotations
 
-from jupyter_ray.config import PROMISE_SECONDS, RESERVE_FROM, SPARE_SECONDS, SPARE_SHARE
+from jupyter_ray.config import GARBAGE_SECONDS, GARBAGE_SHARE, PROMISE_SECONDS, RESERVE_FROM, SPARE_SECONDS, SPARE_SHARE
 from jupyter_ray.events import ObjectSpilled
 from jupyter_ray.ids import task_of
-from jupyter_ray.local.protocol.messages import Answer, AwaitSpace, Claimed, Forget, Spare
+from jupyter_ray.local.protocol.messages import Answer, AwaitSpace, Claimed, Collect, Forget, Spare
 from jupyter_ray.local.protocol.names import ON_DISK, writer
 from jupyter_ray.local.scheduler.commands import DiscardSegment, DropSpare, KeepSpare, SpillSegment
 from jupyter_ray.local.scheduler.records import ClientRecord, State
@@ -36,9 +36,20 @@ def stored(step: Step, segment: str, size: int) -> None:
     if segment not in memory.on_disk:
         memory.here[segment] = size
         memory.used += size
+        if memory.used > memory.limit * GARBAGE_SHARE > 0:
+            _collect(step)
         _make_room(step, 0)
     if memory.waiting:
         _answer(step)
+
+
+def _collect(step: Step) -> None:
+    """Have all processes look for references that only garbage holds, at intervals; what they drop need not move."""
+    memory = step.state.memory
+    if step.now - memory.collected >= GARBAGE_SECONDS:
+        memory.collected = step.now
+        for client in step.state.clients.values():
+            step.send(client, Collect())
 
 
 def used(state: State, segment: str) -> None:

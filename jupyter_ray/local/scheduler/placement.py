@@ -144,7 +144,7 @@ def start_worker(step: Step, env: str) -> WorkerRecord:
     """Ask for a new process."""
     state = step.state
     state.next_worker += 1
-    worker = WorkerRecord(b"worker--" + state.next_worker.to_bytes(8, "big"), env)
+    worker = WorkerRecord(b"worker--" + state.next_worker.to_bytes(8, "big"), env, started=step.now)
     state.workers[worker.id] = worker
     step.commands.append(StartWorker(worker.id, env))
     return worker
@@ -363,14 +363,15 @@ def tick(step: Step) -> None:
             if surplus > 0 and step.now - worker.idle_since >= IDLE_WORKER_SECONDS:
                 surplus -= 1
                 idle.remove(worker)
-                stop_worker(step, worker, kill=False, reason="it was not needed any more")
+                stop_worker(step, worker, kill=False, reason="it was idle, and not needed any more")
 
 
-def stop_worker(step: Step, worker: WorkerRecord, *, kill: bool, reason: str) -> None:
+def stop_worker(step: Step, worker: WorkerRecord, *, kill: bool, reason: str, exit_type: str = "") -> None:
     """End a process."""
     if worker.doomed and not kill:
         return
     worker.doomed = reason
+    worker.exit_type = exit_type
     worker.retired = not kill and worker.actor is None
     worker_gone(step, worker)
     if worker.state is not WorkerState.DEAD:

@@ -42,6 +42,8 @@ class Memory:
     spare_bytes: int = 0
     mapped: set[str] = dataclasses.field(default_factory=set)
     """Segments in files that were used before: their writers keep them mapped."""
+    collected: float = 0.0
+    """When all processes were last asked to collect their garbage, in Unix seconds."""
     failure: str = ""
     """Why the last move to disk failed, if it did."""
     disk_full: bool = False

@@ -40,6 +40,8 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
         return
     state.ledger = Ledger(message.resources, message.gpus)
     state.namespace = message.namespace
+    state.started = step.now
+    state.node = message.node.hex()
     state.env = message.env
     state.tells_unseen = message.environ.get("RAY_IGNORE_UNHANDLED_ERRORS") != "1"
     state.bound = True

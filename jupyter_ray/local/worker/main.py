@@ -137,7 +137,9 @@ class Worker:
         """Take over the process, and say hello."""
         self.interrupts.install()
         self.output.main_task = self._main_context
+        self.output.push = self.client.flush
         self.output.capture()
+        process.before_exit(self.runner.flush)
         registry.set_current(self.engine)
         if log_settings := os.environ.pop(log_format.VARIABLE, ""):
             log_format.apply(log_settings)
