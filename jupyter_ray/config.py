@@ -39,6 +39,9 @@ So that a flood is slowed at its source.
 EVENT_LOG = 20_000
 """Events that the runtime remembers."""
 
+EVENT_LOG_TEXT = 16 * 1024**2
+"""Characters of what tasks printed that the runtime remembers; of older lines it keeps only that there were some."""
+
 EVENT_INTERVAL = 0.04
 """Seconds between two batches of events: less than a screen needs, more than a burst takes."""
 

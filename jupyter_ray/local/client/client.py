@@ -92,7 +92,9 @@ class Client:
         self._death: str | None = None
         self._closing = False
         self._callbacks = CallbackThread("jupyter_ray callbacks")
-        self.events = EventStream(lambda on, logs_only: self.send(m.Subscribe(on, logs_only)))
+        self.events = EventStream(
+            lambda on, logs_only: self.send(m.Subscribe(on, logs_only)), lambda text: self.send(m.Seen(text))
+        )
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Reply: self._on_reply,
             m.Answer: self._on_answer,
@@ -393,6 +395,7 @@ class Client:
         for state in list(self._streams.values()):
             state.fail()
         self._requests.fail_all()
+        self.store.spares.close()
         if not self._closing:
             self._on_death(reason)
 

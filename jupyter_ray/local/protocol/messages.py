@@ -417,6 +417,12 @@ class Claimed(Message, frozen=True, tag=26):
     size: int
 
 
+class Seen(Message, frozen=True, tag=31):
+    """The sender has shown so many characters of what tasks printed."""
+
+    text: int
+
+
 class Unwritten(Message, frozen=True, tag=27):
     """The sender could not write `segment`, for which there was room."""
 
@@ -455,6 +461,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Unlease,
     Claimed,
     Unwritten,
+    Seen,
 ]
 
 

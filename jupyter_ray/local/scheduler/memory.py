@@ -88,6 +88,8 @@ def discard(step: Step, segment: str, *, damaged: bool = False) -> None:
 def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
     """A process wants to write `message.size` bytes."""
     memory = step.state.memory
+    if message.size < 0:
+        raise ValueError(f"{message.size} bytes are no size.")
     if memory.limit and message.size > memory.limit:
         refusal = (
             f"{message.size:,} bytes do not fit into the object store at all: its limit is {memory.limit:,} bytes."
@@ -101,6 +103,8 @@ def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
 def claimed(step: Step, client: ClientRecord, message: Claimed) -> None:
     """A process writes into a spare file, whose bytes count for the new segment from now on."""
     memory = step.state.memory
+    if message.size < 0:
+        raise ValueError(f"{message.size} bytes are no size.")
     _take_spare(memory, message.spare)
     if message.segment:
         promise = memory.promised.get(message.segment)
@@ -129,8 +133,9 @@ def spilled(step: Step, stimulus: Spilled) -> None:
         memory.here[segment] = size
         memory.used += size
         memory.read[segment] = step.now
-    elif wanted and stimulus.outcome == "failed":
+    elif wanted and stimulus.outcome in ("failed", "full"):
         memory.failure = stimulus.reason
+        memory.disk_full = stimulus.outcome == "full"
         memory.here = {segment: size, **memory.here}
         memory.used += size
     if stimulus.outcome == "read":
@@ -230,7 +235,8 @@ def _none_yet(step: Step, message: AwaitSpace) -> Answer | None:
     if memory.failure and not memory.moving:
         text = f"The object store is full, and its values cannot be moved to disk: {memory.failure}."
         memory.failure = ""  # The next one tries again.
-        return Answer(message.request, text + _remedy(step.state), "ObjectStoreFullError")
+        kind = "OutOfDiskError" if memory.disk_full else "ObjectStoreFullError"
+        return Answer(message.request, text + _remedy(step.state), kind)
     if not memory.failure:
         _make_room(step, message.size)
     if memory.moving or memory.promised or _excess(memory, message.size) <= 0:

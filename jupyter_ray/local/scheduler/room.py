@@ -46,6 +46,8 @@ class Memory:
     """When all processes were last asked to collect their garbage, in Unix seconds."""
     failure: str = ""
     """Why the last move to disk failed, if it did."""
+    disk_full: bool = False
+    """That was since the disk is full."""
     waiting: deque[tuple[bytes, AwaitSpace]] = dataclasses.field(default_factory=deque)
     """Processes that want to write."""
 
