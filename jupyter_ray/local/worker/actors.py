@@ -133,6 +133,9 @@ class AsyncActor:
 
     def cancel(self, task: bytes) -> None:
         """Cancel a call; called in the reader thread."""
+        context = self._main._runner.contexts.get(task)
+        if context is not None:
+            context.cancelled = True  # A plain generator looks at it between its items; it lets no loop turn.
         for lane in (self._main, *self._groups.values()):
             lane.loop.call_soon_threadsafe(lane.cancel, task)
 
@@ -283,3 +286,4 @@ class _Lane:
             if producer.unwanted:
                 await close_async(value)
                 return
+            await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.
