@@ -24,6 +24,8 @@ from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 AHEAD_SECONDS = 0.004
 AHEAD_LIMIT = 64
 """A worker is handed at most this much work in advance, in expected seconds and in tasks."""
+STUCK_SECONDS = 0.02
+"""Nothing is handed over behind a task that has run for so long, and longer than it should: it may be stopped."""
 
 
 def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
@@ -267,6 +269,14 @@ def wants_more(worker: WorkerRecord) -> bool:
     return len(worker.tasks) <= AHEAD_LIMIT // 2
 
 
+def _ends_soon(step: Step, task: TaskRecord) -> bool:
+    """Tell whether a task that runs is a short one, and has not run for much longer than it should."""
+    function = step.state.functions.get(task.spec.definition)
+    if function is None or function.seconds is None:
+        return False
+    return step.now - task.begun <= max(STUCK_SECONDS, 4 * function.seconds)
+
+
 def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
     tasks = queue.tasks
     for worker in queue.workers:
@@ -274,6 +284,8 @@ def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
             continue
         first = next(iter(worker.tasks.values()), None)
         if first is None or first.state is not TaskState.RUNNING or not wants_more(worker):
+            continue
+        if not _ends_soon(step, first):
             continue
         while tasks:
             task = tasks[0]

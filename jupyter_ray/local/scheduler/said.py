@@ -255,6 +255,9 @@ def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
             if payload.segment:
                 memory.discard(step, payload.segment)
         return
+    wanted = 0 if task.spec.num_returns == m.STREAMING else len(streams.returns(task.spec))
+    if len(message.returns) < (1 if message.failed else 0 if message.cancelled else wanted):
+        raise ValueError(f"{task.spec.name} is done with {len(message.returns)} of {wanted} return values.")
     step.agenda.append((task, "done", message))
 
 
@@ -326,6 +329,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Returned: _gave_back,
     m.Log: _log,
     m.Shutdown: _ignored,
+    m.Seen: _ignored,
     m.Consumed: _consumed,
     m.AwaitSpace: _await_space,
     m.Lost: _lost,
