@@ -81,7 +81,7 @@ def test_actors_and_their_queues(gate: Path) -> None:
     gate.touch()
     assert ray.get(refs) == [2, 2, 2]
     ray.kill(actor)
-    eventually(said(actor, "dead", "kill()"))
+    eventually(said(actor, "dead", "ray.kill"))
 
 
 def test_what_it_cannot_explain() -> None:

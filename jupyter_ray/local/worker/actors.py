@@ -119,14 +119,23 @@ class AsyncActor:
             lane.closed = True
         self.put(None)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the main thread."""
+        return self._main.loop
+
     def run(self) -> None:
         """Serve calls until it is time to leave."""
         for group, lane in self._groups.items():
             threading.Thread(target=lane.serve, name=f"actor {group}", daemon=True).start()
+        self._main.owner = threading.get_ident()
         self._main.loop.run_until_complete(self._ended)
 
     def cancel(self, task: bytes) -> None:
         """Cancel a call; called in the reader thread."""
+        context = self._main._runner.contexts.get(task)
+        if context is not None:
+            context.cancelled = True  # A plain generator looks at it between its items; it lets no loop turn.
         for lane in (self._main, *self._groups.values()):
             lane.loop.call_soon_threadsafe(lane.cancel, task)
 
@@ -153,6 +162,8 @@ class _Lane:
         self._incoming: deque[Execute] = deque()
         self._planned = False
         self.tasks: dict[bytes, asyncio.Task[None]] = {}
+        self.owner = 0
+        """The thread that runs the loop."""
         self.closed = False
         """Calls that have not begun do not begin any more."""
         self._unwanted: set[bytes] = set()
@@ -160,13 +171,16 @@ class _Lane:
 
     def serve(self) -> None:
         """Run the loop in this thread."""
+        self.owner = threading.get_ident()
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
     def put(self, execute: Execute) -> None:
-        """Take a call from the reader thread."""
+        """Take a call, from the thread that reads."""
         self._incoming.append(execute)
-        if not self._planned:
+        if threading.get_ident() == self.owner:
+            self._take()
+        elif not self._planned:
             self._planned = True
             self.loop.call_soon_threadsafe(self._take)
 
@@ -272,3 +286,4 @@ class _Lane:
             if producer.unwanted:
                 await close_async(value)
                 return
+            await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.
