@@ -21,6 +21,7 @@ from typing import Any
 
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import TaskContext, enter_task, leave_actor, leave_task
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
@@ -255,7 +256,7 @@ class _Lane:
                 await self._stream(execute, value)
                 returns = []
             else:
-                if inspect.isawaitable(value):
+                if inspect.isawaitable(value) and not isinstance(value, ObjectRef):  # A reference is the value itself.
                     value = await value
                 elif isinstance(value, AsyncIterator):
                     value = [item async for item in value]
