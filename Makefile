@@ -30,7 +30,7 @@ define run_pytest
 	$(BIN)/python -m pytest --junitxml=$(REPORTS)/$(1).xml $(2) $(ARGS) || [ $$? -eq 5 ]
 endef
 
-.PHONY: help lab test lint format types test-py test-ts test-nb test-ui images bench panel install clean distclean
+.PHONY: help lab test lint format types test-py test-cluster test-ts test-nb test-ui images bench panel install clean distclean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -40,6 +40,7 @@ help:
 	@echo ''
 	@echo 'make lint       ruff and mypy            make test-ts    TypeScript: lint and unit tests'
 	@echo 'make test-py    pytest, no browser       make test-nb    the tutorials, run and compared'
+	@echo 'make test-cluster  the same programs on a Ray cluster of three nodes on this machine'
 	@echo 'make test-ui    a real JupyterLab        make images     the pictures in docs/img, made anew'
 	@echo 'make format     format the sources       make bench      the benchmarks'
 	@echo 'make panel      build the panel          make install    into $(VENV), editable'
@@ -106,6 +107,7 @@ test:
 	@$(MAKE) lint
 	@$(MAKE) test-ts
 	@$(MAKE) test-py
+	@$(MAKE) test-cluster
 	@$(MAKE) test-nb
 	@$(MAKE) test-ui
 	@$(BIN)/python tools/tally.py $(REPORTS)
@@ -126,7 +128,12 @@ test-ts: build/panel.stamp
 	$(BIN)/jlpm run test --passWithNoTests --reporter=default --reporter=junit --outputFile.junit=$(REPORTS)/ts.xml
 
 test-py: $(STAMPS)/installed-test
-	$(call run_pytest,py,tests --ignore=tests/ui)
+	$(call run_pytest,py,tests --ignore=tests/ui --ignore=tests/cluster)
+
+# The contract suite once more, on a Ray cluster of three nodes that the tests start here, and what only a cluster has.
+test-cluster: export JUPYTER_RAY_TEST_ENGINES := ray
+test-cluster: $(STAMPS)/installed-test
+	$(call run_pytest,cluster,tests/contract tests/cluster)
 
 # A cell of a tutorial may take two minutes (nbval's own default is 2,000 s); a notebook is one pytest item per cell.
 # Without the user's own IPython profile, whose start-up files might print.

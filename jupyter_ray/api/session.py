@@ -19,6 +19,7 @@ from typing import Any
 from jupyter_ray import config
 from jupyter_ray._version import __version__
 from jupyter_ray.api import logs
+from jupyter_ray.api.addresses import check_reachable
 from jupyter_ray.api.init_options import init_options
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import Engine, InitOptions
@@ -102,8 +103,8 @@ def init(
     Parameters
     ----------
     address
-        None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster. The
-        environment variable ``RAY_ADDRESS`` stands in for None.
+        None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster, of which
+        this machine is a node. The environment variable ``RAY_ADDRESS`` stands in for None. See docs/engines.md.
     num_cpus, num_gpus
         How many to use; None: what is there. More GPUs than there are may be declared, for tests.
     resources
@@ -187,7 +188,8 @@ def _start(address: str | None, options: InitOptions) -> Engine:
     if address in (None, "local"):
         engine = registry.start("local", options)
     else:
-        engine = _join(str(address), options)
+        check_reachable(str(address))
+        engine = registry.start("ray", options, address)
     _warm = False  # Bound now, if it was warm.
     if _owner != os.getpid():
         _owner = os.getpid()
@@ -196,21 +198,6 @@ def _start(address: str | None, options: InitOptions) -> Engine:
     if options.log_to_driver:
         _start_printing(engine)
     return engine
-
-
-def _join(address: str, options: InitOptions) -> Engine:
-    if address.startswith("ray://"):
-        raise ConnectionError(
-            f"Ray Client addresses ({address}) are not supported. Run on a machine of the cluster, "
-            "with init(address='auto')."
-        )
-    try:
-        return registry.start("ray", options, address)
-    except ImportError as error:
-        raise ConnectionError(
-            f"Could not find any running Ray instance at {address!r}: that needs the package `ray`, which cannot be "
-            f"imported here ({error}). init() without an address starts a runtime on this machine."
-        ) from error
 
 
 def shutdown(_exiting_interpreter: bool = False) -> None:

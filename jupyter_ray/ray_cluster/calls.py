@@ -145,7 +145,7 @@ def task_plan(options: TaskOptions, name: str) -> Plan:
     if options.retry_exceptions:
         native["retry_exceptions"] = options.retry_exceptions
     if options.runtime_env:
-        native["runtime_env"] = dict(options.runtime_env)
+        native["runtime_env"] = shipped(options.runtime_env)
     if options.generator_backpressure > 0:
         native["_generator_backpressure_num_objects"] = options.generator_backpressure
     native["enable_task_events"] = options.enable_task_events
@@ -199,10 +199,22 @@ def actor_plan(options: ActorOptions, name: str) -> Plan:
     native["max_restarts"] = options.max_restarts
     native["max_task_retries"] = options.max_task_retries
     if options.runtime_env:
-        native["runtime_env"] = dict(options.runtime_env)
+        native["runtime_env"] = shipped(options.runtime_env)
     native["enable_task_events"] = options.enable_task_events
     native["scheduling_strategy"] = strategy(options.scheduling_strategy)
     return Plan(options=options, terms=pickle.dumps(terms, PROTOCOL), native=native, held=held, name=terms.name)
+
+
+def shipped(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's runtime environment with its folders uploaded to the cluster: Ray does that for a job's alone."""
+    from ray._private.runtime_env.py_modules import upload_py_modules_if_needed
+    from ray._private.runtime_env.working_dir import upload_working_dir_if_needed
+
+    found = dict(environment)
+    scratch = ray._private.worker.global_worker.node.get_runtime_env_dir_path()
+    for upload in (upload_py_modules_if_needed, upload_working_dir_if_needed):
+        found = upload(found, include_gitignore=True, scratch_dir=scratch)
+    return found
 
 
 def _resources(options: TaskOptions | ActorOptions) -> dict[str, Any]:

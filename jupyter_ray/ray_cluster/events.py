@@ -36,6 +36,7 @@ _decode = msgspec.json.Decoder(ev.AnyEvent).decode
 _MARK = '{"mark":'
 _PATIENCE_SECONDS = 2.0
 _HANDLES_SECONDS = 0.2
+_LAST_REPORTS_SECONDS = 0.5
 _OTHERS = frozenset({"autoscaler", "raylet", "gcs_server"})
 """Names under which Ray's own processes print."""
 
@@ -292,6 +293,10 @@ class EventLog:
         """End the threads; what has come is handed on."""
         if self._closed.is_set():
             return
+        if self.watched:  # Workers report what has ended a moment later.
+            end = time.monotonic() + _LAST_REPORTS_SECONDS
+            while "known" in self._states.values() and time.monotonic() < end:
+                time.sleep(0.01)
         self.flush()
         self._closed.set()
         if self._subscriber is not None:

@@ -201,6 +201,12 @@ class Observer:
             self._output.flush()
             self.flush()
 
+    def flush_printed(self) -> None:
+        """Send what was printed, if anything was."""
+        if self._output.waiting or self._printed:
+            self._output.flush()
+            self.flush()
+
     def flush(self) -> None:
         """Send what waits, now."""
         with self._sending:  # One after the other: the order of the lines is the order of the messages.

@@ -24,8 +24,9 @@ import ray
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.exceptions import ActorDiedError
 from jupyter_ray.local.serialization.arguments import Parcel, fill
-from jupyter_ray.local.serialization.errors import one_line
+from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.worker import calling
 from jupyter_ray.ray_cluster import exceptions
 from jupyter_ray.ray_cluster.calls import Header, Terms, load_header
@@ -80,6 +81,8 @@ class Call:
         self._tokens: list[Any] = []
         self._main = False
         self.inout: list[Any] = []
+        self.open = False
+        """The call goes on after its function has returned: its generator is read."""
         self.error: str | None = None
         """What the call raised, in one line."""
 
@@ -107,11 +110,13 @@ class Call:
         self._main = threading.current_thread() is threading.main_thread() and not _in_event_loop()
         self._tokens = [versions_here.set(self._versions), enter_task(self.context, main=self._main)]
         self.engine.learn(self._versions)
-        self.engine.observer.began(self)
+        if not self.open:
+            self.engine.observer.began(self)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self.engine.observer.ended(self, error)
+        if not self.open:
+            self.engine.observer.ended(self, error)
         with contextlib.suppress(ValueError):  # An async generator may be closed in another context.
             leave_task(self._tokens[1], main=self._main)
             versions_here.reset(self._tokens[0])
@@ -146,21 +151,43 @@ class Call:
             raise ActorExit(0)
         value = calling.with_inout(value, self.inout)
         number = self.terms.num_returns
-        if number in (0, 1):
-            return value if number else None
-        name = self.terms.function
-        if isinstance(value, Iterator) and not isinstance(value, Generator):
-            value = list(value)
+        if number == 0:
+            return None
         if isinstance(value, Generator):
-            return _counted(value, int(number), name)
+            return self._items(value)
+        if number == 1:
+            return value
+        name = self.terms.function
+        if isinstance(value, Iterator):
+            value = list(value)
         if not (hasattr(value, "__len__") and isinstance(value, Iterable)):
-            raise ValueError(
-                f"{name} returned a {type(value).__name__}, and num_returns={number} wants {number} values."
-            )
+            kind = type(value).__name__
+            raise ValueError(f"{name} returned a {kind}, and num_returns={number} wants {number} values.")
         items = list(value)
         if len(items) != number:
             raise ValueError(f"{name} returned {len(items)} values, and num_returns={number} wants {number}.")
         return items
+
+    def _items(self, generator: Generator[Any, Any, Any]) -> Iterator[Any]:
+        """Yield what a generator makes for a number of returns: Ray takes as many, after the function has returned."""
+        self.open = True
+
+        def items() -> Iterator[Any]:
+            failure: BaseException | None = None
+            with self:
+                self.open = False
+                try:
+                    for item in generator:
+                        yield item
+                        del item
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    failure = self.failed(error)
+            if failure is not None:
+                raise failure
+
+        return items()
 
     def failed(self, error: BaseException) -> BaseException:
         """Return what to raise for what the call raised."""
@@ -171,6 +198,8 @@ class Call:
             except BaseException as leaving:
                 return leaving
         self.error = one_line(error)
+        if isinstance(error, ActorDiedError) and self.host is not None and self.host.is_broken:
+            return error
         if isinstance(error, _RAYS):
             return error  # An interrupt, an exit, a cancel: Ray knows what they mean.
         ip = ray._private.worker.global_worker.node_ip_address
@@ -187,17 +216,6 @@ class Call:
         return f"{self.context.actor.hex()}, repr={text:.200}"
 
 
-def _counted(generator: Generator[Any, Any, Any], number: int, name: str) -> Iterator[Any]:
-    made = 0
-    for made, item in enumerate(generator, 1):
-        if made > number:
-            generator.close()
-            raise ValueError(f"{name} yielded more than {number} values, and num_returns={number} wants {number}.")
-        yield item
-    if made < number:
-        raise ValueError(f"{name} yielded {made} values, and num_returns={number} wants {number}.")
-
-
 def _in_event_loop() -> bool:
     return asyncio._get_running_loop() is not None
 
@@ -210,8 +228,7 @@ def _run(header: bytes, values: Sequence[Any], host: Host | None = None) -> Any:
             args, kwargs = call.prepare(function)
             value = function(*args, **kwargs)
             del args, kwargs
-            value = call.returned(value)
-            return list(value) if isinstance(value, Generator) else value
+            return call.returned(value)
         except BaseException as error:
             failure = call.failed(error)
     raise failure
@@ -279,9 +296,11 @@ class Host:
     Each class of the user's has a subclass of its own, with its name: that is what Ray's tools show.
     """
 
+    instance: Any = None  # Also where Ray never calls the constructor: its argument failed.
+
     def __init__(self, header: bytes, *values: Any) -> None:
-        self.instance: Any = None
         self._coming: Any = None
+        self._broken = ""
         call = Call(header, values, self)
         call.engine.become_actor(call)
         call.context.actor = call.engine.process.actor
@@ -300,6 +319,11 @@ class Host:
         if failure is not None:
             raise failure
         call.engine.observer.label_actor(self.instance)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether an ``async def __init__`` raised: it runs with the first call."""
+        return bool(self._broken)
 
     def run(self, header: bytes, *values: Any) -> Any:
         """Call a method."""
@@ -328,7 +352,15 @@ class AsyncHost(Host):
     async def _ready(self) -> None:
         if self._coming is not None:
             coming, self._coming = self._coming, None
-            await coming
+            try:
+                await coming
+            except Exception as error:
+                self._broken = (
+                    "The actor died because of an error raised in its creation task, "
+                    f"{type(self.instance).__name__}.__init__():\n{format_remote(error)}"
+                )
+        if self._broken:
+            raise ActorDiedError(self._broken, ray.get_runtime_context().get_actor_id(), True)
 
     async def run(self, header: bytes, *values: Any) -> Any:
         """Call a method."""
@@ -344,8 +376,7 @@ class AsyncHost(Host):
                     value = await value
                 elif isinstance(value, AsyncIterator):
                     value = [item async for item in value]
-                value = call.returned(value)
-                return list(value) if isinstance(value, Generator) else value
+                return call.returned(value)
             except BaseException as error:
                 failure = call.failed(error)
         raise failure

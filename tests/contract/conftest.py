@@ -9,6 +9,7 @@ engine joins the cluster that `ray_cluster` starts once: a head and two worker n
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -74,5 +75,6 @@ def _end(engine_name: str) -> None:
         import ray as native
 
         for actor in native.util.list_named_actors(all_namespaces=True):
-            native.kill(native.get_actor(actor["name"], namespace=actor["namespace"]))
+            with contextlib.suppress(ValueError):  # It was about to end.
+                native.kill(native.get_actor(actor["name"], namespace=actor["namespace"]))
     ray.shutdown()

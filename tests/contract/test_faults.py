@@ -97,6 +97,7 @@ def test_a_killed_actor(start: Callable[..., Any]) -> None:
             ray.get(each, timeout=30)
 
 
+@pytest.mark.local_only("there is no runtime process of this session's own")
 def test_a_killed_runtime(start: Callable[..., Any]) -> None:
     start(num_cpus=2)
 
@@ -268,6 +269,7 @@ def test_a_script_prints_what_tasks_print_and_leaves_in_peace() -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.local_only("a node's own memory monitor decides, by the node's memory")
 def test_a_task_that_exhausts_memory_is_ended_and_says_so(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

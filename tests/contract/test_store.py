@@ -20,6 +20,8 @@ from jupyter_ray.exceptions import ObjectStoreFullError
 from jupyter_ray.local.protocol.names import is_spare
 from tests.contract.helpers import eventually
 
+pytestmark = pytest.mark.local_only("the store is the nodes', and its size was given when they were started")
+
 MIB = 1024**2
 
 
