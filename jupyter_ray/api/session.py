@@ -180,7 +180,9 @@ def init(
             _configure_logging(logging_level, logging_format)
             if options.logging is not None:
                 log_format.apply(options.logging)
-        return _context(_start(address or os.environ.get("RAY_ADDRESS") or None, options))
+        if not address and (address := os.environ.get("RAY_ADDRESS")):
+            options = _without_resources(options, address)
+        return _context(_start(address or None, options))
 
 
 def _start(address: str | None, options: InitOptions) -> Engine:
@@ -198,6 +200,18 @@ def _start(address: str | None, options: InitOptions) -> Engine:
     if options.log_to_driver:
         _start_printing(engine)
     return engine
+
+
+def _without_resources(options: InitOptions, address: str) -> InitOptions:
+    """Return the options of a program for one machine that runs unchanged on the cluster in the environment."""
+    names = ("num_cpus", "num_gpus", "resources", "memory", "object_store_memory")
+    asked = [f"{name}={getattr(options, name)}" for name in names if getattr(options, name) is not None]
+    if not asked or address == "local":
+        return options
+    _log.info("RAY_ADDRESS=%s: %s is left out, since a cluster's resources are given.", address, ", ".join(asked))
+    return dataclasses.replace(
+        options, num_cpus=None, num_gpus=None, resources=None, memory=None, object_store_memory=None
+    )
 
 
 def shutdown(_exiting_interpreter: bool = False) -> None:

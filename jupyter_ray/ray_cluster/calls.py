@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import (
 )
 
 from jupyter_ray.config import INLINE_LIMIT
+from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
 from jupyter_ray.local.serialization import compiled, values
 from jupyter_ray.local.serialization.arguments import Argument, Parcel
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
@@ -103,6 +104,8 @@ class Plan:
     num_returns: int | str = 1
     held: dict[str, float] = dataclasses.field(default_factory=dict)
     name: str = ""
+    feasible: bool = False
+    """Some node has been seen to have what the call asks for."""
     bound: Any = None
     """What Ray made of the options, where it can be used again."""
 
@@ -110,6 +113,33 @@ class Plan:
     def streams(self) -> bool:
         """Whether the call makes a generator's references."""
         return self.num_returns in ("streaming", "dynamic")
+
+
+def check_feasible(plan: Plan, name: str) -> None:
+    """Raise if no node of the cluster could ever hold what a call asks for, and none will be started for it.
+
+    Raises
+    ------
+    TaskUnschedulableError, ActorUnschedulableError
+        The message says what was asked and what there is.
+    """
+    options = plan.options
+    if plan.feasible or isinstance(options, MethodOptions) or not isinstance(options.scheduling_strategy, str | None):
+        return
+    is_actor = isinstance(options, ActorOptions)
+    asked = amounts(options.placement_demand() if isinstance(options, ActorOptions) else options.demand())
+    nodes = list(ray._private.state.total_resources_per_node().values())
+    plan.feasible = any(all(node.get(kind, 0) >= amount for kind, amount in asked.items()) for node in nodes)
+    if plan.feasible or not nodes or ray._private.state.state.get_max_resources_from_cluster_config() is not None:
+        return  # With an autoscaler the node that fits may come.
+    kinds = [*asked, *(kind for kind in ("CPU", "GPU") if kind not in asked)]
+    there = "; ".join(", ".join(f"{kind}: {node.get(kind, 0):g}" for kind in kinds) for node in nodes)
+    wanted = ", ".join(f"{kind}: {amount:g}" for kind, amount in sorted(asked.items()))
+    error = ActorUnschedulableError if is_actor else TaskUnschedulableError
+    raise error(
+        f"{name} asks for {wanted}, and no node of the cluster has that (they have {there}): it could never start. Ask "
+        "for less, or start a node that has it."
+    )
 
 
 class Plans:

@@ -20,7 +20,7 @@ from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
-from jupyter_ray.ray_cluster import calls, joining, refs, worker
+from jupyter_ray.ray_cluster import calls, checks, joining, refs, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
@@ -340,6 +340,7 @@ def start(options: InitOptions, address: str | None) -> RayEngine:
     if address == worker.WORKER:
         return _worker_engine()
     joining.join(options, str(address))
+    checks.check()
     context = ray.get_runtime_context()
     process = ProcessContext(
         job=bytes.fromhex(context.get_job_id()),

@@ -77,6 +77,13 @@ def address() -> str:
 
 def _find(address: str) -> str:
     """Return host and port of the head node."""
+    if address.startswith("ray://"):
+        host = address.removeprefix("ray://").partition(":")[0]
+        raise ConnectionError(
+            f"Ray Client ({address}) is not offered: what tasks print and Ray's state do not reach a client. Run the "
+            f"notebook on a node of the cluster, or make this machine one, `ray start --address={host}:6379 "
+            "--num-cpus=0`, and use init(address='auto')."
+        )
     if address == "auto":
         found = None
         with contextlib.suppress(Exception):

@@ -71,6 +71,8 @@ class Submitter:
     ) -> Returned:
         """Start a task; see `Engine.submit`."""
         plan = self._plans.of(options, definition.id, lambda: calls.task_plan(options, definition.name))
+        if not plan.feasible:
+            calls.check_feasible(plan, definition.name)
         if plan.bound is None:
             function = self._functions[plan.streams]
             if options.max_calls:  # Which Ray takes from the decorator alone.
@@ -104,6 +106,8 @@ class Submitter:
     ) -> tuple[ActorRef, bool]:
         """Start an actor; see `Engine.create_actor`."""
         plan = self._plans.of(options, definition.id, lambda: calls.actor_plan(options, definition.name))
+        if not plan.feasible:
+            calls.check_feasible(plan, definition.name)
         if options.get_if_exists and options.name:
             found = self._engine.get_actor(options.name, options.namespace)
             if found is not None:

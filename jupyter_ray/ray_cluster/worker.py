@@ -15,6 +15,7 @@ import inspect
 import os
 import pickle
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
@@ -203,7 +204,7 @@ class Call:
         if isinstance(error, _RAYS):
             return error  # An interrupt, an exit, a cancel: Ray knows what they mean.
         ip = ray._private.worker.global_worker.node_ip_address
-        hint = calling.hint_for(error)
+        hint = calling.hint_for(error) or _hint_for(error)
         return exceptions.raised(error, self.terms.function, ip, self._describe(), hint)
 
     def _describe(self) -> str | None:
@@ -214,6 +215,22 @@ class Call:
         except Exception:
             text = "<its repr fails>"
         return f"{self.context.actor.hex()}, repr={text:.200}"
+
+
+def _hint_for(error: BaseException) -> str:
+    """Return the remedy for what a program meets that has moved over from one machine."""
+    host = socket.gethostname()
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"\n({error.name!r} cannot be imported on {host}. A module of your own is shipped with init(address=..., "
+            "runtime_env={'working_dir': '.'}), a package is installed there with runtime_env={'pip': [...]}.)"
+        )
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return (
+            f"\n({error.filename!r} was looked up on {host}. Use storage that all nodes share, or ship the folder with "
+            "init(address=..., runtime_env={'working_dir': ...}).)"
+        )
+    return ""
 
 
 def _in_event_loop() -> bool:

@@ -49,6 +49,7 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 
 def _start(engine_name: str, request: pytest.FixtureRequest, **options: Any) -> Any:
     if engine_name == "ray":
+        os.environ["JUPYTER_RAY_CHECKS"] = "0"  # A task at each of a hundred sessions; tests/cluster has them on.
         given = {name: value for name, value in options.items() if name not in _GIVEN}
         return ray.init(**{"address": request.getfixturevalue("ray_cluster").address, "log_to_driver": False, **given})
     return ray.init(**{"num_cpus": 4, "num_gpus": 0, "log_to_driver": False, **options})
