@@ -31,7 +31,8 @@ define run_pytest
 	$(BIN)/python -m pytest --junitxml=$(REPORTS)/$(1).xml $(2) $(ARGS) || [ $$? -eq 5 ]
 endef
 
-.PHONY: help lab test lint format types test-py test-cluster test-ts test-nb test-ui images bench panel install clean distclean
+.PHONY: help lab test lint format types test-py test-cluster test-ts test-nb test-ui quick images bench growth panel install \
+	clean distclean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -44,6 +45,7 @@ help:
 	@echo 'make test-cluster  the same programs on a Ray cluster of three nodes on this machine'
 	@echo 'make test-ui    a real JupyterLab        make images     the pictures in docs/img, made anew'
 	@echo 'make format     format the sources       make bench      the benchmarks'
+	@echo 'make quick      slower than before?      make growth    how cost grows, in pictures'
 	@echo 'make panel      build the panel          make install    into $(VENV), editable'
 	@echo 'make clean      what was built           make distclean  also $(VENV) and node_modules'
 	@echo ''
@@ -101,6 +103,9 @@ lab: $(STAMPS)/installed
 bench: $(STAMPS)/installed-bench
 	$(BIN)/python -m benchmarks $(ARGS)
 
+growth: $(STAMPS)/installed-bench
+	$(BIN)/python -m benchmarks --growth
+
 # -- checks ----------------------------------------------------------------------------------------------------------
 
 test:
@@ -111,6 +116,7 @@ test:
 	@$(MAKE) test-cluster
 	@$(MAKE) test-nb
 	@$(MAKE) test-ui
+	@$(MAKE) quick
 	@$(BIN)/python tools/tally.py $(REPORTS)
 
 lint: $(STAMPS)/installed-test
@@ -148,6 +154,10 @@ endif
 test-ui: $(STAMPS)/installed-test
 	$(BIN)/python tests/ui/chromium.py --install
 	$(call run_pytest,ui,tests/ui)
+
+# Calls against a loop in pure Python, compared with benchmarks/baseline.json. It warns: figures never fail a build.
+quick: $(STAMPS)/installed-test
+	-$(BIN)/python -m benchmarks --quick
 
 images: $(STAMPS)/installed-test
 	$(BIN)/python tests/ui/chromium.py --install

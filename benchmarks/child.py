@@ -34,8 +34,7 @@ def measure(row: Row, step: Step, seconds: float) -> Sample:
         while time.perf_counter() - start < seconds / 4:
             step()
     gc.collect()
-    everyone = [*processes.ours(), processes.this()]
-    cpu = processes.cpu_seconds(everyone)
+    cpu = processes.CpuMeter()
     own: list[float] = []
     count = 0
     start = now = time.perf_counter()
@@ -45,23 +44,11 @@ def measure(row: Row, step: Step, seconds: float) -> Sample:
             own.append(value)
         count += 1
         now = time.perf_counter()
-    used = processes.cpu_seconds(everyone) - cpu
+    used = cpu()
     units = count * row.units
     if own:
         return Sample(sorted(own)[len(own) // 2], used / units)
     return Sample(units / (now - start), used / units)
-
-
-def answer(row: Row, contender: Contender, session: Session, seconds: float) -> dict[str, Any]:
-    """Measure one row; an error is an answer too."""
-    work = work_of(row, contender)
-    assert work is not None
-    try:
-        with contextlib.contextmanager(work)(session) as step:
-            sample = measure(row, step, seconds)
-    except Exception as error:
-        return {"row": row.key, "problem": told(error)}
-    return {"row": row.key, "value": sample.value, "cpu": sample.cpu}
 
 
 def told(error: Exception) -> str:
@@ -70,27 +57,55 @@ def told(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
+class Server:
+    """Answers requests for one contender; its session starts with the first row that needs one."""
+
+    def __init__(self, contender: Contender, workers: int) -> None:
+        self.contender = contender
+        self.workers = workers
+        self.session: Session | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Start the session and wait for its first result."""
+        try:
+            self.session = self.contender.session(self.workers)
+            self.session.first()
+        except Exception as error:
+            return {"problem": told(error)}
+        return {"ready": os.getpid()}
+
+    def measure(self, row: Row, seconds: float) -> dict[str, Any]:
+        """Measure one row; an error is an answer too."""
+        work = work_of(row, self.contender)
+        assert work is not None
+        try:
+            given = self.contender if "bare" in row.work else self.session
+            with contextlib.contextmanager(work)(given) as step:
+                sample = measure(row, step, seconds)
+        except Exception as error:
+            return {"problem": told(error)}
+        return {"value": sample.value, "cpu": sample.cpu}
+
+    def close(self) -> None:
+        if self.session is not None:
+            self.session.close()
+
+
 def main(arguments: list[str]) -> None:
     """Serve the pipes named by their numbers."""
     key, workers, requests, answers = arguments
     from benchmarks.rows import BY_KEY
 
-    contender = CONTENDERS[key]
+    server = Server(CONTENDERS[key], int(workers))
     with os.fdopen(int(requests)) as incoming, os.fdopen(int(answers), "w", buffering=1) as outgoing:
         try:
-            session = contender.session(int(workers))
-            session.first()
-        except Exception as error:
-            print(json.dumps({"problem": told(error)}), file=outgoing)
-            return
-        try:
-            print(json.dumps({"ready": os.getpid()}), file=outgoing)
             for line in incoming:
                 request = json.loads(line)
-                reply = answer(BY_KEY[request["row"]], contender, session, request["seconds"])
-                print(json.dumps(reply), file=outgoing)
+                row = request.get("row")
+                answer = server.measure(BY_KEY[row], request["seconds"]) if row else server.start()
+                print(json.dumps(answer), file=outgoing)
         finally:
-            session.close()
+            server.close()
 
 
 if __name__ == "__main__":

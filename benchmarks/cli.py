@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import report, rows, runner
+from benchmarks import growth, quick, report, rows, runner
+from benchmarks.bounded_by import BOUNDED_BY
 from benchmarks.contenders import CONTENDERS
 from benchmarks.model import Results, Row
 
@@ -30,10 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for row in rows.ROWS:
             print(f"{row.key:20} {row.name}")
         return
+    if options.quick:
+        quick.main(facts(), options.update_baseline)
+        return
+    if options.growth is not None:
+        growth.main(options.growth, options.workers, facts(), tell)
+        return
     chosen = rows.select(options.rows)
     contenders = [CONTENDERS[key] for key in options.only or CONTENDERS]
     print(" · ".join(facts().values()), file=sys.stderr)
-    start = time.monotonic()
+    start, load_before = time.monotonic(), os.getloadavg()[0]
     results = runner.run(
         chosen,
         contenders,
@@ -45,7 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     took = time.monotonic() - start
     names = {each.key: each.name for each in CONTENDERS.values()}
-    print(report.plain(report.table(chosen, results, names)))
+    for lines in (report.table(chosen, results, names), report.bounds(chosen, results)):
+        if len(lines) > 1:
+            print(report.plain(lines), end="\n\n")
+    if not options.rows and not options.only:
+        versions = {each.key: version for each in contenders if (version := each.version())}
+        how = (
+            f"{options.rounds} rounds, each contender once in each, one at a time; {SECONDS * options.scale:g} s "
+            f"a row; {options.workers} workers; {took:.0f} s in all"
+        )
+        load = f"{load_before:.1f} before, {os.getloadavg()[0]:.1f} at the end"
+        text = report.document(chosen, results, names, facts() | {"load": load}, versions, how, BOUNDED_BY)
+        (HERE / "RESULTS.md").write_text(text)
     for line in [*report.summary(chosen, results, names), *report.problems(chosen, results, names)]:
         print(line)
     print(f"{took:.0f} s, {save(chosen, results, options, took)}", file=sys.stderr)
@@ -62,6 +80,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender has its turn")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies how long each row is measured")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="a minute: this project against a loop in pure Python")
+    parser.add_argument("--update-baseline", action="store_true", help="with --quick: store the ratios")
+    parser.add_argument(
+        "--growth",
+        nargs="*",
+        choices=list(growth.SERIES),
+        help="how cost grows: all series and their pictures, or some",
+    )
     parser.add_argument("--verbose", action="store_true", help="tell each figure when it is there")
     parser.add_argument("--list", action="store_true", help="show the rows and end")
     return parser.parse_args(arguments)

@@ -64,7 +64,7 @@ class RealRaySession(RaySession):
     def start(self) -> None:
         # Not the user's folder: what a benchmark leaves behind must be ours to remove.
         self.folder = tempfile.mkdtemp(prefix="jrb-", dir="/tmp")
-        self.ray.init(num_cpus=self.workers, _temp_dir=self.folder, logging_level=logging.ERROR)
+        self.ray.init("local", num_cpus=self.workers, _temp_dir=self.folder, logging_level=logging.ERROR)
 
     def close(self) -> None:
         super().close()
@@ -112,7 +112,10 @@ class DaskSession(PoolSession):
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
         distributed: Any = importlib.import_module("distributed")
-        self.cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")
+        self.folder = tempfile.mkdtemp(prefix="jrb-", dir="/tmp")
+        self.cluster = distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", local_directory=self.folder
+        )
         self.client = distributed.Client(self.cluster)
 
     def submit(self, function: Any, *arguments: Any) -> Any:
@@ -125,6 +128,7 @@ class DaskSession(PoolSession):
     def close(self) -> None:
         self.client.close()
         self.cluster.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class IpyparallelSession(PoolSession):
@@ -153,13 +157,30 @@ class LimitSession(Session):
 
 @dataclass(frozen=True)
 class Contender:
-    """Attributes: its key and name, the package that brings it, and the families whose rows it runs, best first."""
+    """One who is measured.
+
+    Attributes
+    ----------
+    key, name
+        What `--only` selects by, and what people read.
+    package
+        What brings it; None for what is always there.
+    families
+        Whose rows it runs, best first.
+    session
+        How it starts and ends.
+    imports, first, last
+        A user's program: its import, what it does until the first result of a task is there, and its end.
+    """
 
     key: str
     name: str
     package: str | None
     families: tuple[Family, ...]
     session: type[Session]
+    imports: str = ""
+    first: str = ""
+    last: str = ""
 
     def version(self) -> str | None:
         """Return the installed version, without importing it; None if it is not installed."""
@@ -175,15 +196,82 @@ OURS = "jupyter_ray"
 RAY = "ray"
 LIMIT = "limit"
 
+RAY_PROGRAM = """
+ray.init({arguments})
+@ray.remote
+def one():
+    return 1
+assert ray.get(one.remote()) == 1"""
+
 CONTENDERS = {
     each.key: each
     for each in (
-        Contender(OURS, "jupyter_ray", None, ("ray",), RaySession),
-        Contender(RAY, "Ray", "ray", ("ray",), RealRaySession),
-        Contender("futures", "concurrent.futures", None, ("pool",), FuturesSession),
-        Contender("loky", "loky", "loky", ("pool",), LokySession),
-        Contender("distributed", "distributed", "distributed", ("dask", "pool"), DaskSession),
-        Contender("ipyparallel", "ipyparallel", "ipyparallel", ("pool",), IpyparallelSession),
+        Contender(
+            OURS,
+            "jupyter_ray",
+            None,
+            ("own", "ray", "bare"),
+            RaySession,
+            "import jupyter_ray as ray",
+            RAY_PROGRAM.replace("{arguments}", "num_cpus=2"),
+            "ray.shutdown()",
+        ),
+        Contender(
+            RAY,
+            "Ray",
+            "ray",
+            ("ray", "bare"),
+            RealRaySession,
+            "import ray",
+            RAY_PROGRAM.replace(
+                "{arguments}", "address='local', num_cpus=2, _temp_dir='{folder}', logging_level='ERROR'"
+            ),
+            "ray.shutdown()",
+        ),
+        Contender(
+            "futures",
+            "concurrent.futures",
+            None,
+            ("pool", "bare"),
+            FuturesSession,
+            "from concurrent.futures import ProcessPoolExecutor",
+            "pool = ProcessPoolExecutor(2)\nassert pool.submit(len, 'a').result() == 1",
+            "pool.shutdown()",
+        ),
+        Contender(
+            "loky",
+            "loky",
+            "loky",
+            ("pool", "bare"),
+            LokySession,
+            "from loky import get_reusable_executor",
+            "pool = get_reusable_executor(max_workers=2)\nassert pool.submit(len, 'a').result() == 1",
+            "pool.shutdown(kill_workers=True)",
+        ),
+        Contender(
+            "distributed",
+            "distributed",
+            "distributed",
+            ("dask", "pool", "bare"),
+            DaskSession,
+            "from distributed import Client, LocalCluster",
+            "cluster = LocalCluster(n_workers=2, threads_per_worker=1, "
+            "dashboard_address=':0', local_directory='{folder}')\n"
+            "client = Client(cluster)\nassert client.submit(len, 'a').result() == 1",
+            "client.close(); cluster.close()",
+        ),
+        Contender(
+            "ipyparallel",
+            "ipyparallel",
+            "ipyparallel",
+            ("pool", "bare"),
+            IpyparallelSession,
+            "import ipyparallel",
+            "cluster = ipyparallel.Cluster(n=2, log_level=40)\n"
+            "client = cluster.start_and_connect_sync(activate=False)\n"
+            "assert client.load_balanced_view().apply_async(len, 'a').get() == 1",
+            "client.close(); cluster.stop_cluster_sync()",
+        ),
         Contender(LIMIT, "the machine", None, ("limit",), LimitSession),
     )
 }

@@ -11,23 +11,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Family = Literal["ray", "pool", "dask", "limit"]
+Family = Literal["bare", "own", "ray", "pool", "dask", "limit"]
 Better = Literal["higher", "lower"]
 
 Step = Callable[[], Any]
 """Does `Row.units` units of work. One that returns a float has measured by itself: that is the figure."""
 Work = Callable[[Any], Iterator[Step]]
-"""Given a session, makes ready, yields the step, and puts away what it made."""
-
-Reason = Literal["not installed", "failed", "too slow", "-"]
+"""Given a session, makes ready, yields the step, and puts away what it made. Of the family `bare`: given the contender,
+before it has a session."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What the machine itself allows: the figure of a physical row, times a factor."""
+    """What the machine itself allows: the figure of a physical row, or its inverse, times a factor."""
 
     row: str
     factor: float = 1.0
+    inverse: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ class Cell:
     samples: list[Sample] = field(default_factory=list)
     problem: str = ""
     """Why there are no more samples."""
+    last_problem: str = ""
+    """Why a round gave none, though the next may."""
 
     @property
     def values(self) -> list[float]:
@@ -87,6 +89,12 @@ class Cell:
     @property
     def median(self) -> float | None:
         return statistics.median(self.values) if self.samples else None
+
+    @property
+    def cpu(self) -> float | None:
+        """CPU seconds per unit; the median, too."""
+        known = [sample.cpu for sample in self.samples if sample.cpu is not None]
+        return statistics.median(known) if known else None
 
 
 Results = dict[str, dict[str, Cell]]
@@ -116,4 +124,6 @@ def limit_of(row: Row, results: Results) -> float | None:
     if row.limit is None:
         return None
     median = results.get(row.limit.row, {}).get("limit", Cell()).median
-    return None if median is None else median * row.limit.factor
+    if not median:
+        return None
+    return row.limit.factor * (1 / median if row.limit.inverse else median)

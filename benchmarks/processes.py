@@ -1,34 +1,61 @@
-"""The processes of a contender: found by a mark in their environment, measured, and ended.
+"""The processes of a contender: found, measured, and ended.
 
-Whoever starts a process with the mark finds all its descendants by it, also those that left for a session of their own
-and lost their parents, as runtimes and daemons do.
+Whoever starts a process with the mark in its environment finds its descendants by it, also those that left for a
+session of their own and lost their parents, as runtimes and daemons do. A process that changes its title may lose its
+environment over that; so children of those that were found count too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
 MARK = "JUPYTER_RAY_BENCHMARK"
+ROOT = Path(__file__).resolve().parent.parent
+QUIET = {"SPT_NOENV": "1"}
+"""Keeps `setproctitle` from writing titles over the environment."""
+
+
+def environment(mark: str) -> dict[str, str]:
+    """Return the environment of a process that is to be found by the mark, and that can import what is here."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return os.environ | {MARK: mark, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"} | QUIET
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """Return the living processes that carry the mark, without the caller."""
-    found = []
+    """Return the living processes that carry the mark, and their descendants, without the caller."""
+    parents: dict[int, psutil.Process] = {}
+    children: dict[int, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
-                found.append(process)
-    return found
+            children.setdefault(process.ppid(), []).append(process)
+            if process.environ().get(MARK) == mark:
+                parents[process.pid] = process
+    found: dict[int, psutil.Process] = {}
+    left = list(parents.values())
+    while left:
+        process = left.pop()
+        if process.pid not in found:
+            found[process.pid] = process
+            left += children.get(process.pid, [])
+    found.pop(os.getpid(), None)
+    return [process for process in found.values() if _lives(process)]
 
 
 def ours() -> list[psutil.Process]:
     """Return the other processes of the contender that this process belongs to."""
     return marked(os.environ[MARK])
+
+
+def this() -> psutil.Process:
+    """Return the calling process."""
+    return psutil.Process()
 
 
 def memory(processes: Iterable[psutil.Process]) -> float:
@@ -41,32 +68,62 @@ def memory(processes: Iterable[psutil.Process]) -> float:
     return total
 
 
-def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
-    """Return the CPU time that they have used, with that of their children that ended."""
-    total = 0.0
+def clocks(processes: Iterable[psutil.Process]) -> dict[int, float]:
+    """Return the CPU seconds that each has used so far, by pid."""
+    found = {}
     for process in processes:
         with contextlib.suppress(psutil.Error):
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
+            found[process.pid] = _clock(process)
+    return found
 
 
-def end(mark: str, patience: float = 3.0) -> int:
-    """Kill what still carries the mark after `patience` seconds; return how many that were."""
+def _clock(process: psutil.Process) -> float:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            # What clock_getcpuclockid(3) returns: to the nanosecond, with the threads that ended.
+            return time.clock_gettime(~process.pid << 3 | 2)
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+class CpuMeter:
+    """The CPU time that this process and the others of its contender use from now on."""
+
+    def __init__(self) -> None:
+        self._before = clocks([*ours(), this()])
+
+    def __call__(self) -> float:
+        """Return it in seconds. Processes that ended meanwhile are forgotten, those that came count."""
+        now = clocks([this()])  # before looking for the others, which takes time
+        now |= clocks(ours())
+        return sum(used - self._before.get(pid, 0.0) for pid, used in now.items())
+
+
+def end(mark: str, known: Iterable[psutil.Process] = (), patience: float = 3.0) -> int:
+    """Kill what still lives, of those known and those marked, after `patience` seconds; return how many that were."""
+    known = list(known)
     deadline = time.monotonic() + patience
-    while (left := marked(mark)) and time.monotonic() < deadline:
+    while (left := _left(mark, known)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    killed = set()
+    killed: set[int] = set()
     while left:
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
                 killed.add(process.pid)
         psutil.wait_procs(left, timeout=2)
-        left = [process for process in marked(mark) if process.status() != psutil.STATUS_ZOMBIE]
+        left = _left(mark, known)
     return len(killed)
 
 
-def this() -> psutil.Process:
-    """Return the calling process."""
-    return psutil.Process()
+def _left(mark: str, known: list[psutil.Process]) -> list[psutil.Process]:
+    every = {process.pid: process for process in [*(each for each in known if _lives(each)), *marked(mark)]}
+    return list(every.values())
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it is still the same process, and no zombie: those wait for their parents, not for us."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
-
 
 def small() -> bytes:
     """The task that costs only its call."""
@@ -17,7 +15,7 @@ def identity(value: Any) -> Any:
     return value
 
 
-def size(array: np.ndarray[Any, Any]) -> int:
+def size(array: Any) -> int:
     return int(array.nbytes)
 
 
@@ -68,7 +66,9 @@ class Client:
         return count
 
     def put_large(self, nbytes: int, count: int) -> int:
-        array = np.zeros(nbytes, dtype=np.uint8)
+        import numpy as np
+
+        array = np.ones(nbytes, dtype=np.uint8)
         for _ in range(count):
             self.ray.put(array)
         return count

@@ -64,8 +64,20 @@ def verdict(row: Row, cells: Mapping[str, Cell]) -> str:
     return f"{'✓' if share >= 1 else '✗'} {number(share)}×"
 
 
+def is_bound(row: Row) -> bool:
+    """Whether the row is the machine's, not a contender's."""
+    return set(row.work) == {"limit"}
+
+
+def bounds(rows: Sequence[Row], results: Results) -> list[list[str]]:
+    """Return head and lines of the machine's own rows."""
+    found = [(row, results[row.key].get("limit")) for row in rows if is_bound(row)]
+    return [["the machine", "figure"], *([row.name, figure(row, cell)] for row, cell in found if cell)]
+
+
 def table(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> list[list[str]]:
     """Return head and lines: the row, everyone's figure, the bound, our ratios, the goal and how far we are."""
+    rows = [row for row in rows if not is_bound(row)]
     keys = [key for key in names if key != "limit" and any(key in results[row.key] for row in rows)]
     others = [key for key in keys if key != OURS]
     head = ["row", *(names[key] for key in keys), "limit"]
@@ -84,6 +96,28 @@ def table(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> li
     return lines
 
 
+def cpu_table(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> list[list[str]]:
+    """Return head and lines: CPU microseconds per unit of all processes together, and the ratio of Ray to us."""
+    rows = [row for row in rows if row.unit == "/s" and not is_bound(row)]
+    keys = [key for key in names if key != "limit" and any(key in results[row.key] for row in rows)]
+    lines = [["row", *(names[key] for key in keys), "to Ray"]]
+    for row in rows:
+        used = {key: value for key, cell in results[row.key].items() if (value := cell.cpu) is not None}
+        cells = ["–" if key not in used else number(used[key] * 1e6) for key in keys]
+        both = used.get(OURS) and used.get("ray")
+        lines.append([row.name, *cells, times(used["ray"] / used[OURS] if both else None)])
+    return lines
+
+
+def enough(row: Row, cells: Mapping[str, Cell], bound: float | None) -> bool | None:
+    """Whether we are 5 times better than Ray, or, where that is beyond the physical limit, within 1.5 times of it."""
+    to_ray = against(row, cells, "ray")
+    if to_ray is None:
+        return None
+    near = bound is not None and ratio(row, medians(cells)[OURS], bound) >= 1 / 1.5
+    return to_ray >= 5 or near
+
+
 def summary(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> list[str]:
     """Sentences on the whole: the mean ratio to Ray, the rows below a goal, the rows where a peer is better."""
     offered = [(row, results[row.key]) for row in rows]
@@ -91,9 +125,14 @@ def summary(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> 
     mean = geometric_mean(to_ray)
     said = []
     if mean is not None:
-        few = sum(value >= 5 for value in to_ray)
+        said.append(f"Geometric mean to Ray: {number(mean)}× over {len(to_ray)} rows.")
+        few = [
+            f"{row.name} ({times(against(row, cells, 'ray'))})"
+            for row, cells in offered
+            if enough(row, cells, limit_of(row, results)) is False
+        ]
         said.append(
-            f"Geometric mean to Ray: {number(mean)}× over {len(to_ray)} rows; at least 5× in {few} of {len(to_ray)}."
+            f"Less than 5 times Ray, and not within 1.5 times of the physical limit either: {'; '.join(few) or 'none'}."
         )
     behind = [
         f"{row.name} ({names[peer]}, {times(value)})"
@@ -105,6 +144,54 @@ def summary(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> 
     short = [f"{row.name} ({verdict(row, cells)[2:]})" for row, cells in offered if verdict(row, cells).startswith("✗")]
     said.append(f"Below the goal: {'; '.join(short) or 'none'}.")
     return said
+
+
+def document(
+    rows: Sequence[Row],
+    results: Results,
+    names: Mapping[str, str],
+    facts: Mapping[str, str],
+    versions: Mapping[str, str],
+    how: str,
+    bounded_by: Mapping[str, str],
+) -> str:
+    """Return RESULTS.md."""
+    held_back = [
+        f"- **{row.name}**: {bounded_by[row.key]}"
+        for row in rows
+        if row.key in bounded_by
+        and (
+            verdict(row, results[row.key]).startswith("✗")
+            or enough(row, results[row.key], limit_of(row, results)) is False
+        )
+    ]
+    parts = [
+        "# Results",
+        "Written by `make bench`; [docs/performance.md](../docs/performance.md) says how to read it and how to run it.",
+        "\n".join(
+            [
+                *(f"- {name}: {value}" for name, value in facts.items()),
+                f"- versions: {', '.join(f'{names[key]} {version}' for key, version in versions.items())}",
+                f"- {how}",
+            ]
+        ),
+        "## Row by row",
+        "Median of the rounds, and the range in brackets. Units a second where none is given. *limit*: what the "
+        "machine allows, measured in the same run. *to Ray*, *to the best peer*: how many times better this project "
+        "is. *reached*: our figure in that of the goal.",
+        markdown(table(rows, results, names)),
+        "\n".join(f"- {line}" for line in summary(rows, results, names)),
+        "\n".join(f"- Failed: {line}" for line in problems(rows, results, names)),
+        "## What holds back the rows that fall short" if held_back else "",
+        "\n".join(held_back),
+        "## CPU time",
+        "Microseconds of CPU that a unit costs, of all processes of the contender together: what a busy machine "
+        "disturbs least.",
+        markdown(cpu_table(rows, results, names)),
+        "## The machine",
+        markdown(bounds(rows, results)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def problems(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> list[str]:

@@ -15,7 +15,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks import processes
@@ -23,9 +22,8 @@ from benchmarks.child import work_of
 from benchmarks.contenders import Contender
 from benchmarks.model import Cell, Results, Row, Sample
 
-ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 90.0
-ROW_SECONDS = 25.0
+ROW_SECONDS = 40.0
 """What a row may take beside its measuring time, before its contender counts as stuck."""
 
 Progress = Callable[[str], None]
@@ -33,6 +31,10 @@ Progress = Callable[[str], None]
 
 class Stuck(Exception):
     """A contender did not answer in time, or ended."""
+
+
+class NoStart(Stuck):
+    """A contender's session did not start."""
 
 
 class Child:
@@ -43,8 +45,7 @@ class Child:
         self._buffer = b""
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        environment = os.environ | {processes.MARK: self.mark, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
+        environment = processes.environment(self.mark)
         command = [sys.executable, "-m", "benchmarks.child", contender.key, str(workers), str(requests), str(answers)]
         try:
             self._process = subprocess.Popen(
@@ -54,13 +55,30 @@ class Child:
             os.close(requests)
             os.close(answers)
 
-    def read(self, seconds: float) -> dict[str, Any]:
-        """Return the next answer."""
-        deadline = time.monotonic() + seconds
+    def start(self) -> None:
+        """Let it start its session."""
+        try:
+            problem = self._ask({}, START_SECONDS).get("problem")
+        except Stuck as stuck:
+            raise NoStart(f"it does not start: {stuck}") from stuck
+        if problem:
+            raise NoStart(f"it does not start: {problem}")
+
+    def measure(self, row: Row, seconds: float) -> dict[str, Any]:
+        """Let it measure a row."""
+        patience = START_SECONDS if "bare" in row.work else ROW_SECONDS + 5 * seconds
+        return self._ask({"row": row.key, "seconds": seconds}, patience)
+
+    def _ask(self, request: dict[str, Any], patience: float) -> dict[str, Any]:
+        try:
+            os.write(self._requests, json.dumps(request).encode() + b"\n")
+        except BrokenPipeError:
+            raise Stuck("its process ended") from None
+        deadline = time.monotonic() + patience
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._answers], [], [], left)[0]:
-                raise Stuck(f"no answer within {seconds:.0f} s")
+                raise Stuck(f"no answer within {patience:.0f} s")
             data = os.read(self._answers, 65_536)
             if not data:
                 raise Stuck("its process ended")
@@ -69,24 +87,16 @@ class Child:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def ask(self, row: Row, seconds: float) -> dict[str, Any]:
-        """Let it measure a row."""
-        request = json.dumps({"row": row.key, "seconds": seconds}) + "\n"
-        try:
-            os.write(self._requests, request.encode())
-        except BrokenPipeError:
-            raise Stuck("its process ended") from None
-        return self.read(ROW_SECONDS + 5 * seconds)
-
     def close(self, patience: float) -> None:
         """End it, with whatever it started."""
+        known = processes.marked(self.mark)
         os.close(self._requests)
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        processes.end(self.mark)
+        processes.end(self.mark, known, patience=3.0 if patience else 0.0)
         os.close(self._answers)
 
 
@@ -113,35 +123,49 @@ def run(
                 start = time.monotonic()
                 _round(each, todo, results, seconds, workers, detail)
                 progress(f"round {turn + 1} of {rounds}: {each.name}, {time.monotonic() - start:.0f} s")
+    for cells in results.values():
+        for cell in cells.values():
+            if not cell.samples:
+                cell.problem = cell.problem or cell.last_problem
     return results
+
+
+def sample(reply: dict[str, Any]) -> Sample | None:
+    """Return what a contender measured; None if it failed."""
+    return None if "problem" in reply else Sample(reply["value"], reply["cpu"])
 
 
 def _round(
     contender: Contender, rows: Sequence[Row], results: Results, seconds: float, workers: int, detail: Progress
 ) -> None:
-    left = list(rows)
+    left, starts = list(rows), 2
     while left:
         child = Child(contender, workers)
         started = clean = False
         try:
-            problem = child.read(START_SECONDS).get("problem")
-            if problem:
-                raise Stuck(f"it does not start: {problem}")
-            started = True
             while left:
-                reply = child.ask(left[0], seconds)
+                if not started and "bare" not in left[0].work:
+                    child.start()
+                    started = True
+                reply = child.measure(left[0], seconds)
                 detail(f"  {contender.name}: {left[0].key} {reply.get('problem') or reply['value']}")
                 cell = results[left.pop(0).key][contender.key]
-                if "problem" in reply:
+                measured = sample(reply)
+                if measured is None:
                     cell.problem = reply["problem"]
                 else:
-                    cell.samples.append(Sample(reply["value"], reply["cpu"]))
+                    cell.samples.append(measured)
             clean = True
+        except NoStart as stuck:
+            detail(f"  {contender.name}: {stuck}")
+            starts -= 1
+            if not starts:  # perhaps in the next round
+                for row in left:
+                    results[row.key][contender.key].last_problem = str(stuck)
+                return
         except Stuck as stuck:
-            # The row is to blame and the next ones may work; but if it does not even start, nothing will.
-            blamed, left = (left[:1], left[1:]) if started else (left, [])
-            detail(f"  {contender.name}: {', '.join(row.key for row in blamed)}: {stuck}")
-            for row in blamed:
-                results[row.key][contender.key].problem = str(stuck)
+            row = left.pop(0)
+            detail(f"  {contender.name}: {row.key}: {stuck}")
+            results[row.key][contender.key].problem = str(stuck)
         finally:
             child.close(patience=20.0 if clean else 0.0)

@@ -22,6 +22,10 @@ SPARE_SECONDS = 10.0
 PROMISE_SECONDS = 10.0
 """Seconds for which room is kept free for a process that was going to write: it may have been stopped."""
 
+GARBAGE_SHARE = 0.7
+GARBAGE_SECONDS = 10.0
+"""Above this share of the object store all processes collect garbage, with so many seconds between (Ray's figures)."""
+
 LINEAGE_LIMIT = 256 * 1024**2
 """Bytes of submissions and their arguments that are kept so that large results can be computed again; of a small object
 store, a quarter at most, since large arguments are kept in shared memory. Past it the oldest are forgotten."""
@@ -34,6 +38,9 @@ So that a flood is slowed at its source.
 
 EVENT_LOG = 20_000
 """Events that the runtime remembers."""
+
+EVENT_LOG_TEXT = 16 * 1024**2
+"""Characters of what tasks printed that the runtime remembers; of older lines it keeps only that there were some."""
 
 EVENT_INTERVAL = 0.04
 """Seconds between two batches of events: less than a screen needs, more than a burst takes."""

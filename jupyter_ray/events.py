@@ -56,7 +56,7 @@ class TaskSubmitted(Event, frozen=True, kw_only=True, tag="task_submitted"):
 
 
 class TaskQueued(Event, frozen=True, kw_only=True, tag="task_queued"):
-    """All arguments are there; the task waits for resources, or in its actor's queue."""
+    """All arguments are there now; the task waits for resources, or in its actor's queue. Told if it had any."""
 
     task: str
 

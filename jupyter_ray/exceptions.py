@@ -236,10 +236,6 @@ class OutOfMemoryError(RayError):
     """The task's process was ended because memory ran out."""
 
 
-class OutOfDiskError(RayError):
-    """The disk is full."""
-
-
 class RayActorError(RayError):
     """An actor cannot answer: it is dead, or is being restarted.
 
@@ -317,6 +313,10 @@ class ReferenceCountingAssertionError(ObjectLostError, AssertionError):
 
 class ObjectStoreFullError(RayError):
     """Shared memory is full."""
+
+
+class OutOfDiskError(ObjectStoreFullError):
+    """Shared memory is full, and so is the disk to which values are moved from there."""
 
 
 class PendingCallsLimitExceeded(RayError):

@@ -106,12 +106,21 @@ class TaskID(BaseID):
     SIZE = TASK_ID_SIZE
     __slots__ = ()
 
+    def job_id(self) -> JobID:
+        """Return the id of the session that this process is in; nil outside of one."""
+        return _job
+
 
 class ActorID(BaseID):
     """Names an actor."""
 
     SIZE = ACTOR_ID_SIZE
     __slots__ = ()
+
+    @property
+    def job_id(self) -> JobID:
+        """The id of the session that this process is in; nil outside of one."""
+        return _job
 
 
 class JobID(BaseID):
@@ -128,6 +137,20 @@ class JobID(BaseID):
     def int(self) -> int:
         """Return the identifier as a number."""
         return int.from_bytes(self._binary, "little")
+
+
+_job = JobID.nil()
+
+
+def set_job(binary: bytes | None) -> None:
+    """Say which session this process is in."""
+    global _job
+    _job = JobID.nil() if binary is None else JobID(binary)
+
+
+def current_job() -> JobID:
+    """Return the id of the session that this process is in; nil outside of one."""
+    return _job
 
 
 class NodeID(UniqueID):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import types
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
@@ -229,6 +230,9 @@ def check_runtime_env(name: str, value: Any) -> str | None:
         listed = fields.get(field)
         if listed is not None and not isinstance(listed, list | tuple):
             raise TypeError(f"{name}[{field!r}] must be a list, got {type(listed)}.")
+    for module in fields.get("py_modules") or ():
+        if not isinstance(module, str | os.PathLike | types.ModuleType):
+            raise TypeError(f"{name}['py_modules'] holds paths and modules, got {type(module)}.")
     return None
 
 
@@ -311,15 +315,10 @@ METHOD: dict[str, Keyword] = {
 }
 
 _FIXED = {"max_calls": TASK, "concurrency_groups": ACTOR}
-_NONE_MEANS_DEFAULT = frozenset(
-    {
-        "max_restarts",
-        "max_task_retries",
-        "max_pending_calls",
-        "_generator_backpressure_num_objects",
-        "enable_task_events",
-    }
-)
+_NONE_MEANS_DEFAULT = frozenset({
+    "max_restarts", "max_task_retries", "max_pending_calls", "_generator_backpressure_num_objects",
+    "enable_task_events",
+})  # fmt: skip
 
 
 def check(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -> None:
@@ -341,17 +340,20 @@ def check(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -
             raise TypeError(f"The type of keyword '{name}' must be {accepted}, but received type {type(value)}")
         if keyword.check is not None and (wrong := keyword.check(name, value)):
             raise ValueError(wrong)
-    if "placement_group" in written and written["placement_group"] not in ("default", None):
+    group, index = written.get("placement_group"), written.get("placement_group_bundle_index", -1)
+    if group not in ("default", None):
+        instead = "use scheduling_strategy=PlacementGroupSchedulingStrategy(...)."
         if written.get("scheduling_strategy") is not None:
-            raise ValueError(
-                "Placement groups should be specified via the scheduling_strategy option. "
-                "The placement_group option is deprecated."
-            )
-        warnings.warn(
-            "The placement_group option is deprecated; use scheduling_strategy=PlacementGroupSchedulingStrategy(...).",
-            DeprecationWarning,
-            stacklevel=4,
-        )
+            raise ValueError(f"The placement_group option is deprecated, and there is a scheduling_strategy: {instead}")
+        _deprecated(f"The placement_group parameter is deprecated: {instead}")
+    elif group is None and index not in (None, -1):
+        raise ValueError(f"Without a placement group the placement group bundle index must be -1, got {index}.")
+    if table is ACTOR and written.get("object_store_memory"):
+        _deprecated("Setting 'object_store_memory' for actors is deprecated: it has no effect.")
+
+
+def _deprecated(text: str) -> None:
+    warnings.warn(text, DeprecationWarning, stacklevel=5)
 
 
 def _is_a(value: Any, types: Types) -> bool:
@@ -383,6 +385,8 @@ def _fields(table: Mapping[str, Keyword], written: Mapping[str, Any]) -> dict[st
     capture = fields.pop("placement_group_capture_child_tasks", None)
     if group not in (None, "default"):
         fields["scheduling_strategy"] = PlacementGroupOption(group, bundle, capture)
+    elif group is None and "placement_group" in written and fields.get("scheduling_strategy") is None:
+        fields["scheduling_strategy"] = "DEFAULT"  # Outside of the group that the caller is in.
     return fields
 
 

@@ -33,7 +33,7 @@ def demand(amounts: Mapping[str, float | None]) -> Demand:
 
 def amounts(parts: Mapping[str, int]) -> dict[str, float]:
     """Return a demand as amounts for people."""
-    return {name: value / PARTS for name, value in parts.items()}
+    return {name: value / PARTS for name, value in parts.items()} if parts else {}
 
 
 def describe(parts: Mapping[str, int]) -> str:

@@ -59,7 +59,9 @@ class FakeRuntime:
             assert message is not None, f"the client left while {kind.__name__} was expected"
             if isinstance(message, kind):
                 return message
-            assert isinstance(message, m.Drop | m.Hello | m.Log), f"{message!r} came, {kind.__name__} was expected"
+            assert isinstance(message, m.Drop | m.Hello | m.Log | m.Seen), (
+                f"{message!r} came, {kind.__name__} was expected"
+            )
 
     def expect_drop(self) -> list[tuple[bytes, int]]:
         """Return what the next drop says."""

@@ -1,4 +1,5 @@
-"""What a test run leaves behind: processes, shared memory and session folders of the runtimes that it started.
+"""What a test run leaves behind: processes, shared memory and session folders of the runtimes that it started, and what
+the test process itself keeps of them: sockets, open files, mapped memory.
 
 Who owns what: `Watch` sets an environment variable in the test process. Every process started from it inherits the
 variable, also one that has left for a session of its own and has lost its parents, as the runtime does by design. So
@@ -8,7 +9,9 @@ living process of somebody else names its session on the command line, as every 
 
 from __future__ import annotations
 
+import gc
 import os
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -35,6 +38,7 @@ class Watch:
         self.owner = os.getpid()
         self._mark = f"{self.owner}-{time.time_ns()}"
         self._folders = set(_folders())
+        self._kept = set(_kept())
         self.tolerated: set[int] = set()
         """Processes that may stay, with all that they start: the nodes of a cluster that modules share."""
         os.environ[MARK] = self._mark
@@ -59,15 +63,21 @@ class Watch:
         others = self._command_lines_of_others() if new else ""
         return [folder for folder in new if _session(folder) not in others]
 
+    def kept(self) -> dict[str, str]:
+        """Unix sockets, files of sessions, and mappings of them that this process has since, each with a line."""
+        return {key: line for key, line in _kept().items() if key not in self._kept}
+
     def leftovers(self, patience: float, processes: bool = True) -> list[str]:
         """What is still there after at most `patience` seconds; empty as soon as nothing is.
 
         Only what was there all the time counts: what appears while we wait is somebody else's.
         """
         deadline = time.monotonic() + patience
-        left: dict[int | Path, str] | None = None
+        left: dict[int | str | Path, str] | None = None
         while True:
-            now: dict[int | Path, str] = {path: str(path) for path in self.folders()}
+            gc.collect()
+            now: dict[int | str | Path, str] = {path: str(path) for path in self.folders()}
+            now.update(self.kept())
             if processes:
                 now |= {pid: f"process {line}" for pid, line in self.processes().items()}
             left = {key: line for key, line in now.items() if left is None or key in left}
@@ -83,6 +93,7 @@ class Watch:
             except psutil.NoSuchProcess:
                 continue
         self._folders.update(_folders())
+        self._kept.update(_kept())
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
@@ -106,6 +117,34 @@ def _folders() -> list[Path]:
     shared = Path("/dev/shm")
     places = [Path(tempfile.gettempdir()), *([shared] if shared.is_dir() else [])]
     return [path for place in places for path in place.glob(PATTERN)]
+
+
+def _leads_to_a_session(descriptor: int) -> bool:
+    """Tell the connections of a client from the pairs of sockets that event loops have for themselves."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            return "/jupyter_ray-" in str(connection.getpeername())
+    except OSError:
+        return True  # Its peer is gone, and nobody has closed it.
+
+
+def _kept() -> dict[str, str]:
+    """What this process has open, by a key that tells a later one apart; only where there is a /proc."""
+    kept: dict[str, str] = {}
+    if not os.path.isdir("/proc/self/fd"):
+        return kept
+    sockets = {each.fd for each in psutil.Process().net_connections(kind="unix") if _leads_to_a_session(each.fd)}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+        if int(name) in sockets or "/jupyter_ray-" in target:
+            kept[f"{name} {target}"] = f"file descriptor {name}: {target}"
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if "/jupyter_ray-" in line:
+            kept[line] = f"mapped memory: {line}"
+    return kept
 
 
 def _session(folder: Path) -> str:

@@ -56,15 +56,15 @@ def print_rest() -> None:
 
 
 def _print(shown: Iterable[Shown]) -> None:
-    texts: dict[str, str] = {}
+    texts: dict[str, list[str]] = {}
     for each in shown:
-        texts[each.stream] = f"{texts.get(each.stream, '')}{each.text}\n"
-    for name, text in texts.items():
+        texts.setdefault(each.stream, []).append(each.text)
+    for name, parts in texts.items():
         stream = sys.stderr if name == "stderr" else sys.stdout
         if stream is None:
             continue
         with contextlib.suppress(ValueError, OSError):  # The stream may be closed already, or its reader gone.
-            stream.write(text)
+            stream.write("\n".join([*parts, ""]))
             stream.flush()
 
 

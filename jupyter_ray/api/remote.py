@@ -58,8 +58,10 @@ class RemoteFunction(Generic[R]):
 
     @property
     def _function(self) -> Any:
-        """The function itself; None where only its name is known."""
-        return self._definition.value
+        """The function itself; where only its id is known (in a task), the engine has it."""
+        value = self._definition.value
+        engine = registry.current() if value is None else None
+        return value if engine is None else engine.definition(self._definition.id)
 
     @property
     def _function_name(self) -> str:

@@ -14,6 +14,9 @@ from typing import NamedTuple
 WINDOW = 5.0
 """Seconds for which lines are compared, from the first one on (Ray's figure)."""
 
+LINES = 10_000
+"""At most so many lines are compared: a flood of different ones must not fill memory."""
+
 _HINT = " (RAY_DEDUP_LOGS=0 shows all of them)"
 
 
@@ -40,6 +43,8 @@ class Repeats:
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[str, str], _Seen] = OrderedDict()
         self._hinted = False
+        self._withheld = 0
+        """How many of the lines have been withheld."""
 
     def take(self, stream: str, line: str, origin: str, pid: int, now: float) -> list[Shown]:
         """Take in a line of the process `pid`; return what to print now: it, nothing, or counts that have become due.
@@ -58,6 +63,7 @@ class Repeats:
         seen.is_shared = seen.is_shared or pid != seen.first
         if not seen.is_shared:
             return [*due, Shown(stream, origin + line)]
+        self._withheld += not seen.withheld
         seen.withheld += 1
         seen.last = origin
         return due
@@ -67,9 +73,10 @@ class Repeats:
         counts: list[Shown] = []
         while self._seen:
             (stream, line), seen = next(iter(self._seen.items()))
-            if now is not None and now - seen.since < WINDOW:
+            if now is not None and now - seen.since < WINDOW and len(self._seen) <= LINES:
                 break
             del self._seen[stream, line]
+            self._withheld -= bool(seen.withheld)
             if seen.withheld == 1:
                 counts.append(Shown(stream, f"{seen.last}{line}"))
             elif seen.withheld:
@@ -79,8 +86,10 @@ class Repeats:
 
     def wait(self, now: float) -> float | None:
         """Return the seconds until `due` has a count to tell; None if nothing is withheld."""
-        ends = [seen.since + WINDOW - now for seen in self._seen.values() if seen.withheld]
-        return max(0.0, min(ends)) if ends else None
+        if not self._withheld:
+            return None
+        first = next(seen for seen in self._seen.values() if seen.withheld)  # They are in the order of their times.
+        return max(0.0, first.since + WINDOW - now)
 
     def __repr__(self) -> str:
         return f"<Repeats: {len(self._seen)} lines, {sum(each.withheld for each in self._seen.values())} withheld>"

@@ -80,9 +80,12 @@ class RuntimeContext:
         return None if task is None else task.name
 
     def get_task_function_name(self) -> str | None:
-        """Return the name of the function that the task runs; None in the driver."""
+        """Return module and qualified name of the function that the task runs; None in the driver."""
         task = self._task("get_task_function_name")
-        return None if task is None else task.function
+        if task is None:
+            return None
+        name = getattr(task.called, "__qualname__", task.function)
+        return f"{getattr(task.called, '__module__', None) or '__main__'}.{name}"
 
     def get_actor_id(self) -> str | None:
         """Return the id of the actor that runs this, as hexadecimal digits; None outside of one."""
@@ -144,6 +147,10 @@ class RuntimeContext:
     def get_session_name(self) -> str:
         """Return the name of the session."""
         return self._process.session
+
+    def get_dashboard_url(self) -> str:
+        """Return an empty text: the panel needs no server."""
+        return ""
 
     def get_temp_dir(self) -> str:
         """Return the session's folder."""

@@ -27,6 +27,8 @@ class TaskContext:
     actor: bytes | None = None
     parent: bytes | None = None
     cell: str | None = None
+    called: Any = None
+    """What it calls: a function or a bound method; None while that is not known."""
     held: dict[str, float] = dataclasses.field(default_factory=dict)
     gpus: list[str] = dataclasses.field(default_factory=list)
     attempt: int = 0

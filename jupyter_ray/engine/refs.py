@@ -21,7 +21,7 @@ from jupyter_ray.engine.travel import collecting as collecting
 from jupyter_ray.engine.travel import learn_definition as learn_definition
 from jupyter_ray.engine.travel import note_definition as note_definition
 from jupyter_ray.exceptions import GetTimeoutError
-from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, task_of
+from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, current_job, set_job, task_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,14 +46,13 @@ class Counter(Protocol):
 
 
 _default_counter: Counter | None = None
-_job = JobID.nil()
 
 
 def set_counter(counter: Counter | None, job: bytes | None = None) -> None:
     """Make `counter` the one that references made in this process report to; `job` is the id of its session."""
-    global _default_counter, _job
+    global _default_counter
     _default_counter = counter
-    _job = JobID.nil() if job is None else JobID(job)
+    set_job(job)
 
 
 def weak_actor(binary: bytes) -> ActorRef:
@@ -150,7 +149,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
 
     def job_id(self) -> JobID:
         """Return the id of the session that this process is in; nil outside of one."""
-        return _job
+        return current_job()
 
     def future(self) -> concurrent.futures.Future[T]:
         """Return a future of the value. Cancelling it does not cancel the task (as in Ray).
@@ -226,6 +225,14 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
 binary_of = operator.attrgetter("_binary")
 counter_of = operator.attrgetter("_counter")
 """For `map`: what the method or attribute of many references is, at the speed of C."""
+
+
+def ids_of(refs: Sequence[Any]) -> list[bytes]:
+    """Return the ids of many references, also of those of another library's class."""
+    try:
+        return list(map(binary_of, refs))
+    except AttributeError:
+        return [ref.binary() for ref in refs]
 
 
 class ActorRef:

@@ -19,6 +19,7 @@ import logging
 import select
 import socket
 import struct
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -305,6 +306,9 @@ class Channel:
 
 def peer_uid(peer: socket.socket) -> int | None:
     """Return the user at the other end of a Unix socket, or None if the system does not tell."""
+    if sys.platform == "darwin":
+        credentials = peer.getsockopt(0, 1, struct.calcsize("2I"))  # SOL_LOCAL, LOCAL_PEERCRED: version and uid.
+        return int(struct.unpack("2I", credentials)[1])
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

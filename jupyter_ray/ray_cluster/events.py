@@ -75,6 +75,7 @@ class EventLog:
         self._actors: set[str] = set()
         self._held: dict[str, int] = {}
         self.add(begin)
+        self._start_threads()
 
     # --- taking ---
 
@@ -186,7 +187,6 @@ class EventLog:
         with self._lock:
             self._number += 1
             number = self._number
-            self._start_threads()
             had_watchers = self.observe == EVERYTHING
             self._run(lambda: self._welcome(number, listener, logs_only))
             self.observe = max(self.observe, LOGS if logs_only else EVERYTHING)
@@ -219,8 +219,6 @@ class EventLog:
         self._due.set()
 
     def _start_threads(self) -> None:
-        if self._handing is not None:
-            return
         self._handing = threading.Thread(target=self._serve, name="jupyter_ray events", daemon=True)
         self._handing.start()
         worker = ray._private.worker.global_worker

@@ -148,6 +148,8 @@ class Observer:
             # What is left of a failure is for Ray to say: it may run the call again.
             if not failed:
                 self.add(ev.TaskFinished(at=time.time(), task=task.hex()))
+            elif call.cancelled:
+                self.add(ev.TaskCancelled(at=time.time(), task=task.hex()))
             elif call.error is not None:
                 self.add(ev.TaskFailed(at=time.time(), task=task.hex(), error=call.error))
         if self._printed:

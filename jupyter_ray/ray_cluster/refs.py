@@ -43,7 +43,7 @@ def begin(new: object) -> None:
 class RayObjectRef(ray.ObjectRef):  # type: ignore[misc]
     """A ``ray.ObjectRef`` whose errors are those of `jupyter_ray.exceptions`."""
 
-    __slots__ = ("session",)
+    session: Any = None
 
     @classmethod
     def adopt(cls, ref: Any) -> RayObjectRef:

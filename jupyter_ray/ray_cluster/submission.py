@@ -30,7 +30,7 @@ def native_of(actor: ActorRef) -> Any:
         It is not known in this process.
     """
     if isinstance(actor, refs.RayActorRef):
-        if actor.session is not refs.session:
+        if refs.session is not None and actor.session not in (None, refs.session):
             raise RaySystemError(f"{actor!r} belongs to a session that has ended, and its actor with it.")
         return actor.native
     found = refs.weak_actor(actor.binary())

@@ -25,7 +25,7 @@ import ray
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
-from jupyter_ray.exceptions import ActorDiedError
+from jupyter_ray.exceptions import ActorDiedError, RaySystemError
 from jupyter_ray.local.serialization.arguments import Parcel, fill
 from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.worker import calling
@@ -84,6 +84,7 @@ class Call:
         self.inout: list[Any] = []
         self.open = False
         """The call goes on after its function has returned: its generator is read."""
+        self.cancelled = False
         self.error: str | None = None
         """What the call raised, in one line."""
 
@@ -144,7 +145,16 @@ class Call:
         """Return what to call."""
         if self.host is not None and self.terms.method:
             return method_of(self.host.instance, self.terms.method)
-        return self.engine.resolve(self.header.definition, self._versions.get(self.header.definition))
+        try:
+            return self.engine.resolve(self.header.definition, self._versions.get(self.header.definition))
+        except RaySystemError:
+            raise
+        except Exception as error:
+            what = "The remote function" if self.host is None else f"The actor with name {type(self.host).__name__}"
+            raise RuntimeError(
+                f"{what} failed to import on the worker: {one_line(error)}. A module that it uses may be missing on "
+                f"{socket.gethostname()}: ship your own with init(address=..., runtime_env={{'working_dir': '.'}})."
+            ) from error
 
     def returned(self, value: Any) -> Any:
         """Return a value as Ray wants it for `num_returns`."""
@@ -202,6 +212,7 @@ class Call:
         if isinstance(error, ActorDiedError) and self.host is not None and self.host.is_broken:
             return error
         if isinstance(error, _RAYS):
+            self.cancelled = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
             return error  # An interrupt, an exit, a cancel: Ray knows what they mean.
         ip = ray._private.worker.global_worker.node_ip_address
         hint = calling.hint_for(error) or _hint_for(error)

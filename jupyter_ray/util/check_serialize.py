@@ -11,11 +11,29 @@ import cloudpickle
 
 
 class FailureTuple(NamedTuple):
-    """Something that does not pickle. `name` is its variable, `parent` what refers to it."""
+    """Something that does not pickle.
+
+    Attributes
+    ----------
+    obj
+        The value.
+    path
+        The variables that lead to it; empty for the value that was asked about, unless it was given a name.
+    parent
+        What refers to it.
+    """
 
     obj: Any
-    name: str
+    path: tuple[str, ...]
     parent: Any
+
+    @property
+    def name(self) -> str:
+        """The variable itself."""
+        return self.path[-1] if self.path else type(self.obj).__name__
+
+    def __repr__(self) -> str:
+        return f"FailTuple({self.name} [path={' -> '.join(self.path)}, obj={self.obj}, parent={self.parent}])"
 
 
 def inspect_serializability(
@@ -45,16 +63,16 @@ def inspect_serializability(
     """
     file = print_file or sys.stdout
     failures: list[FailureTuple] = []
-    name = name or getattr(base_obj, "__qualname__", None) or repr(base_obj)[:80]
-    print(f"Checking whether {name} can be serialized", file=file)
+    what = name or getattr(base_obj, "__qualname__", None) or repr(base_obj)[:80]
+    print(f"Checking whether {what} can be serialized", file=file)
     error = _error(base_obj)
     if error is None:
         print("It can.", file=file)
         return True, set()
     print(f"It cannot: {error}", file=file)
-    _search(base_obj, name, None, depth, failures, set())
+    _search(base_obj, (name,) if name else (), None, depth, failures, set())
     for failure in failures:
-        print(f"  {failure.name} ({type(failure.obj).__name__}), in {failure.parent!r}, does not pickle", file=file)
+        print(f"  {' -> '.join(failure.path) or what}: {failure.obj!r} does not pickle", file=file)
     return False, set(failures)
 
 
@@ -66,15 +84,17 @@ def _error(value: Any) -> Exception | None:
     return None
 
 
-def _search(value: Any, name: str, parent: Any, depth: int, failures: list[FailureTuple], seen: set[int]) -> None:
+def _search(
+    value: Any, path: tuple[str, ...], parent: Any, depth: int, failures: list[FailureTuple], seen: set[int]
+) -> None:
     if id(value) in seen:
         return
     seen.add(id(value))
     inner = [(key, part) for key, part in _parts(value) if _error(part) is not None] if depth else []
     for key, part in inner:
-        _search(part, key, value, depth - 1, failures, seen)
+        _search(part, (*path, key), value, depth - 1, failures, seen)
     if not inner:
-        failures.append(_hashable(value, name, parent))
+        failures.append(_hashable(value, path, parent))
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
@@ -91,7 +111,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((key, part) for key, part in getattr(value, "__dict__", {}).items() if not key.startswith("__"))
 
 
-def _hashable(value: Any, name: str, parent: Any) -> FailureTuple:
+def _hashable(value: Any, path: tuple[str, ...], parent: Any) -> FailureTuple:
     def safe(each: Any) -> Any:
         try:
             hash(each)
@@ -99,4 +119,4 @@ def _hashable(value: Any, name: str, parent: Any) -> FailureTuple:
             return repr(each)
         return each
 
-    return FailureTuple(safe(value), name, safe(parent))
+    return FailureTuple(safe(value), path, safe(parent))

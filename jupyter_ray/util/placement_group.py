@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from jupyter_ray.api.calls import get as _get
 from jupyter_ray.api.calls import wait as _wait
 from jupyter_ray.api.remote import remote as _remote
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import PlacementGroupID
 from jupyter_ray.options import PlacementGroupOption
 
+_NODE = "ray.io/node-id"
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
 
@@ -57,14 +62,19 @@ class PlacementGroup:
     def ready(self) -> ObjectRef[PlacementGroup]:
         """Return a reference to this group that is ready when the group is reserved."""
         strategy = PlacementGroupOption(self, -1, False)
-        task = _remote(num_cpus=0, max_retries=0, name="placement_group.ready", scheduling_strategy=strategy)(_itself)
-        ref: ObjectRef[PlacementGroup] = task.remote(self)
+        ref: ObjectRef[PlacementGroup] = _ready().options(scheduling_strategy=strategy).remote(self)
         return ref
 
     def wait(self, timeout_seconds: float | int = 30) -> bool:
-        """Wait until the group is reserved, for at most `timeout_seconds`; tell whether it is."""
+        """Wait until the group is reserved, for at most `timeout_seconds`; tell whether it is.
+
+        Raises
+        ------
+        TaskPlacementGroupRemoved
+            It was removed.
+        """
         ready, _ = _wait([self.ready()], timeout=timeout_seconds)
-        return bool(ready)
+        return bool(ready) and _get(ready[0]) == self
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PlacementGroup) and other.id == self.id
@@ -80,13 +90,20 @@ def _itself(group: PlacementGroup) -> PlacementGroup:
     return group
 
 
+@functools.cache
+def _ready() -> Any:
+    """Return the task that runs in a group when there is one; one definition, shipped once."""
+    return _remote(num_cpus=0, max_retries=0, name="placement_group.ready")(_itself)
+
+
 def placement_group(
     bundles: Sequence[dict[str, float]],
-    strategy: str = "PACK",
+    strategy: str | None = None,
     name: str = "",
     lifetime: str | None = None,
     _soft_target_node_id: str | None = None,
     bundle_label_selector: list[dict[str, str]] | None = None,
+    topology_strategy: dict[str, str] | None = None,
 ) -> PlacementGroup:
     """Ask for a placement group; returns at once.
 
@@ -95,36 +112,76 @@ def placement_group(
     bundles
         Amounts by resource, one mapping per bundle.
     strategy
-        ``PACK``, ``SPREAD``, ``STRICT_PACK`` or ``STRICT_SPREAD``. On one machine the first three are the same; the
-        last one stays pending with more than one bundle.
+        ``PACK`` (None means that), ``SPREAD``, ``STRICT_PACK`` or ``STRICT_SPREAD``. On one machine the first three are
+        the same; the last one stays pending with more than one bundle.
     name
         For `get_placement_group`.
     lifetime
         ``"detached"`` or None.
+    bundle_label_selector
+        Labels of the machine, for each bundle: accepted, of no effect on one machine.
+    topology_strategy
+        Strategies by label; ``"ray.io/node-id"`` stands for `strategy`. Other labels have no effect on one machine.
 
     Raises
     ------
     ValueError
         A bundle is empty or no mapping of amounts, or the strategy or lifetime is not known.
+    RaySystemError
+        A group of this name is there.
     """
     if not isinstance(bundles, (list, tuple)) or not bundles:
         raise ValueError(f"The placement group `bundles` must be a list of at least one mapping, got {bundles!r}.")
     for bundle in bundles:
         if not isinstance(bundle, dict):
             raise ValueError(f"A bundle must be a dict of resources, got {bundle!r}.")
+        if not all(isinstance(name, str) and isinstance(amount, (int, float)) for name, amount in bundle.items()):
+            raise ValueError(f"A bundle maps names of resources to amounts, got {bundle!r}.")
         if not bundle or not any(amount > 0 for amount in bundle.values()):
             raise ValueError(f"Bundles cannot be an empty dictionary or resources with only 0 values: {bundle!r}.")
-        wrong = [resource for resource, amount in bundle.items() if not isinstance(resource, str) or amount < 0]
-        if wrong:
+        if any(amount < 0 for amount in bundle.values()):
             raise ValueError(f"The amounts of a bundle must not be negative: {bundle!r}.")
-    if strategy not in STRATEGIES:
-        raise ValueError(f"Invalid strategy {strategy!r}. Supported strategies are: {', '.join(STRATEGIES)}.")
+        if "bundle" in bundle:
+            raise ValueError(f"'bundle' cannot be the name of a resource of a placement group: {bundle!r}.")
+        if "object_store_memory" in bundle:
+            warnings.warn(
+                "Setting 'object_store_memory' for bundles is deprecated: it has no effect.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+    if bundle_label_selector is not None and len(bundle_label_selector) != len(bundles):
+        raise ValueError(
+            f"The length of `bundle_label_selector` must equal that of `bundles`: {bundle_label_selector!r}."
+        )
+    strategy = _strategy(strategy, topology_strategy)
     if lifetime not in (None, "detached"):
         raise ValueError(f"The placement group `lifetime` must be None or 'detached', got {lifetime!r}.")
     plain = [{resource: float(amount) for resource, amount in bundle.items()} for bundle in bundles]
     engine = registry.current() or registry.required()
+    if name and any(row["name"] == name and row["state"] != "REMOVED" for row in engine.placement_groups()):
+        raise RaySystemError(
+            f"A placement group with the name {name!r} is there already: remove it, or use another name."
+        )
     group = engine.create_placement_group(plain, strategy, name, detached=lifetime == "detached")
     return PlacementGroup(PlacementGroupID.from_hex(group), plain)
+
+
+def _strategy(strategy: str | None, topology: dict[str, str] | None) -> str:
+    """Return the strategy on the machine, after a check of what was written."""
+    if topology is not None and strategy is not None:
+        raise ValueError("`strategy` and `topology_strategy` cannot both be specified.")
+    if topology is not None and not isinstance(topology, dict):
+        raise ValueError(f"`topology_strategy` must be a dict, got {type(topology).__name__}.")
+    written = topology or {_NODE: "PACK" if strategy is None else strategy}
+    labels = [label for label in written if label != _NODE]
+    if len(labels) > 1 or "" in labels:
+        raise ValueError(f"`topology_strategy` takes {_NODE!r} and one more label, got {topology!r}.")
+    for label, each in written.items():
+        if each not in STRATEGIES:
+            raise ValueError(f"Invalid strategy {each!r}. Supported strategies are: {', '.join(STRATEGIES)}.")
+        if label in labels and each != "STRICT_PACK":
+            raise ValueError(f"Only 'STRICT_PACK' is supported for the label {label!r}, got {each!r}.")
+    return written.get(_NODE, "PACK")
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:

@@ -57,6 +57,9 @@ _MIB = 1 << 20
 _log = logging.getLogger("jupyter_ray")
 
 
+_ATTEMPTS = 1000
+"""So many attempts of one task are told."""
+
 # --- lists -------------------------------------------------------------------------------------------------------
 
 
@@ -127,6 +130,8 @@ def list_nodes(filters: Filters | None, limit: int, detail: bool) -> list[NodeSt
             "node_name": node.get("NodeName", ""),
             "resources_total": node.get("Resources", {}),
             "labels": node.get("Labels", {}),
+            "start_time_ms": node.get("StartTimeMs", 0),
+            "end_time_ms": 0,
         }
         for number, node in enumerate(session_engine().nodes())
     ]
@@ -145,6 +150,8 @@ def list_jobs(filters: Filters | None, limit: int, detail: bool) -> list[JobStat
         "runtime_env": process.runtime_env or {},
         "metadata": {},
         "driver_info": {"id": process.job.hex(), "node_ip_address": "127.0.0.1"},
+        "start_time": session_engine().nodes()[0].get("StartTimeMs", 0),
+        "end_time": 0,
     }
     return _pick(JobState, [row], filters, limit, detail)
 
@@ -171,14 +178,22 @@ def list_placement_groups(filters: Filters | None, limit: int, detail: bool) -> 
 
 
 @gets
-def get_task(id: Any) -> TaskState | None:
+def get_task(id: Any) -> Any:
     """Return the task with this id (hex), or that makes this reference; None if it is not known (any more).
+
+    A task that was tried again is a list of its attempts, the last one first.
 
     Notes
     -----
     Source: Ray's ``ray.util.state.get_task``.
     """
-    return _one(TaskState, "tasks", id if isinstance(id, str) else id.task_id().hex())
+    key = id if isinstance(id, str) else id.task_id().hex()
+    last = _one(TaskState, "tasks", key)
+    if last is None or not last.attempt_number:
+        return last
+    rows, _ = session_engine().table("tasks", limit=_ATTEMPTS, id=key)
+    attempts = [TaskState.make({**_constants(TaskState), **row}, True) for row in rows]
+    return attempts if len(attempts) > 1 else last
 
 
 @gets
@@ -298,7 +313,7 @@ def _cluster(summary: dict[str, Any], by: str, **totals: Any) -> dict[str, Any]:
 
 def _list(kind: type[Made], table: str, filters: Filters | None, limit: int, detail: bool) -> list[Made]:
     checked = _check(kind, filters, limit)
-    constants = _constants()
+    constants = _constants(kind)
     asked = [each for each in checked if each[0] not in constants]
     if any((str(constants[c]).casefold() == str(v).casefold()) != (p == "=") for c, p, v in checked if c in constants):
         return []
@@ -326,13 +341,16 @@ def _one(kind: type[Made], table: str, key: str) -> Made | None:
     except ValueError:
         return None
     rows, _ = session_engine().table(table, limit=1, id=key)
-    return kind.make({**_constants(), **rows[0]}, True) if rows else None
+    return kind.make({**_constants(kind), **rows[0]}, True) if rows else None
 
 
-def _constants() -> dict[str, Any]:
+def _constants(kind: type[Row]) -> dict[str, Any]:
     """Return the columns that are the same in every row: there is one job, on one machine."""
     process = session_engine().process
-    return {"job_id": process.job.hex(), "node_id": process.node.hex(), "ip": "127.0.0.1"}
+    found = {"job_id": process.job.hex(), "node_id": process.node.hex(), "ip": "127.0.0.1"}
+    if kind in (TaskState, ActorState):  # What has not been placed has none.
+        del found["node_id"]
+    return found
 
 
 def _check(kind: type[Row], filters: Filters | None, limit: int) -> list[tuple[str, str, Any]]:

@@ -110,7 +110,7 @@ class ObjectState(Row):
 
 @dataclasses.dataclass(frozen=True)
 class WorkerState(Row):
-    """A process: the driver, or a worker. `status` and `actor_id` are not in Ray."""
+    """A process: the driver, or a worker; `end_time_ms` is 0 while it runs. `status` and `actor_id` are not in Ray."""
 
     worker_id: str
     is_alive: bool
@@ -120,6 +120,8 @@ class WorkerState(Row):
     ip: str
     pid: int
     exit_detail: str | None = None
+    start_time_ms: int | None = None
+    end_time_ms: int | None = None
     status: str | None = None
     actor_id: str | None = None
 
@@ -136,6 +138,8 @@ class NodeState(Row):
     node_name: str
     resources_total: dict[str, float]
     labels: dict[str, str]
+    start_time_ms: int | None = None
+    end_time_ms: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +152,12 @@ class JobState(Row):
     status: str
     runtime_env: dict[str, Any]
     metadata: dict[str, str]
+    submission_id: str | None = None
+    message: str | None = None
+    error_type: str | None = None
     driver_info: dict[str, str] | None = None
+    start_time: int | None = None
+    end_time: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -126,6 +126,20 @@ def test_calls_while_the_actor_is_made_again() -> None:
         ray.get(actor.increment.remote(), timeout=PATIENCE)
 
 
+def test_calls_wait_for_a_constructor_that_crashes_at_first(tmp_path: Path) -> None:
+    class Fragile:
+        def __init__(self) -> None:
+            if not (tmp_path / "tried").exists():
+                (tmp_path / "tried").touch()
+                os._exit(1)
+
+        def answer(self) -> int:
+            return 42
+
+    actor: Any = ray.remote(Fragile).options(max_restarts=2).remote()
+    assert ray.get(actor.answer.remote()) == 42
+
+
 class _Leaver:
     """Writes into its folder what of it runs."""
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray.events import LogLines
 from jupyter_ray.exceptions import (
     GetTimeoutError,
     RayActorError,
@@ -23,7 +25,7 @@ from jupyter_ray.exceptions import (
     TaskCancelledError,
     WorkerCrashedError,
 )
-from tests.contract.helpers import PATIENCE
+from tests.contract.helpers import PATIENCE, Log, eventually
 
 shared = pytest.mark.usefixtures("cluster")
 
@@ -44,6 +46,34 @@ def test_a_task_that_ends_its_process_is_tried_again(tmp_path: Path, leave: Call
         ray.get(attempt.remote(9), timeout=PATIENCE)
     assert not isinstance(found.value, RayTaskError)
     assert len(list(tmp_path.iterdir())) == 6
+
+
+@shared
+@pytest.mark.parametrize("end", [lambda: os._exit(1), lambda: os.kill(os.getpid(), signal.SIGKILL)])
+def test_the_last_words_of_a_process_are_heard(end: Callable[[], Any]) -> None:
+    @ray.remote(max_retries=0)
+    def speak() -> None:
+        print("the last words")
+        end()
+
+    with Log() as log:
+        with pytest.raises(WorkerCrashedError):
+            ray.get(speak.remote(), timeout=PATIENCE)
+        eventually(lambda: any("the last words" in line.text for line in log.find(LogLines)))
+
+
+@shared
+def test_what_was_flushed_is_heard_at_once() -> None:
+    @ray.remote
+    def speak() -> None:
+        for _ in range(3):
+            print("word", flush=True)
+        time.sleep(PATIENCE)
+
+    with Log() as log:
+        ref = speak.remote()
+        eventually(lambda: "".join(line.text for line in log.find(LogLines)).count("word\n") == 3)
+    ray.cancel(ref, force=True)
 
 
 @shared

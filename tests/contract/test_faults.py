@@ -15,13 +15,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray import exceptions
+from jupyter_ray import config, exceptions
+from jupyter_ray.engine import registry
 from jupyter_ray.events import RuntimeReady
+from jupyter_ray.local.protocol.names import is_spare
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
+
+MIB = 1024**2
 
 
 def test_a_killed_worker_is_noticed(start: Callable[..., Any], tmp_path: Path) -> None:
@@ -97,6 +102,53 @@ def test_a_killed_actor(start: Callable[..., Any]) -> None:
             ray.get(each, timeout=30)
 
 
+@pytest.mark.local_only("the store is the nodes', and its size was given when they were started")
+@pytest.mark.parametrize("again", [False, True], ids=["a new file", "a file that is used again"])
+def test_a_worker_that_is_killed_while_it_writes_a_value(
+    start: Callable[..., Any], tmp_path: Path, again: bool
+) -> None:
+    start(num_cpus=1, object_store_memory=64 * MIB)
+    engine = registry.current()
+    assert engine is not None
+    memory = config.shared_memory_folder(engine.process.session)
+    once = tmp_path / "once"
+
+    @ray.remote(max_retries=1)
+    def make(dies: bool) -> Any:
+        value = np.full(16 * MIB, 7, dtype=np.uint8)
+        if dies and not once.exists():
+            from jupyter_ray.local.store.mapping import Mapping
+
+            write, copy = os.pwrite, Mapping.write
+
+            def die(begin: Callable[[], object]) -> None:
+                begin()
+                once.write_text(str(len([each for each in memory.iterdir() if each.stat().st_size])))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            def write_half(descriptor: int, view: memoryview, position: int) -> int:
+                if len(view) > MIB:
+                    die(lambda: write(descriptor, view[: len(view) // 2], position))
+                return write(descriptor, view, position)
+
+            def copy_half(self: Mapping, part: memoryview, start: int) -> None:
+                if len(part) > MIB:
+                    die(lambda: copy(self, part[: len(part) // 2], start))
+                copy(self, part, start)
+
+            os.pwrite = write_half  # type: ignore[assignment]
+            Mapping.write = copy_half  # type: ignore[assignment, method-assign]
+        return value
+
+    if again:
+        ray.get(make.remote(False))
+    assert int(ray.get(make.remote(True), timeout=PATIENCE)[-1]) == 7
+    assert once.read_text() == "1", "it was killed after the file had been begun"
+    eventually(lambda: not [each for each in memory.iterdir() if not is_spare(each.name)])
+    ref = ray.put(np.zeros(63 * MIB, dtype=np.uint8))  # The room that it had been promised is free.
+    assert ray.get(ref)[-1] == 0
+
+
 @pytest.mark.local_only("there is no runtime process of this session's own")
 def test_a_killed_runtime(start: Callable[..., Any]) -> None:
     start(num_cpus=2)
@@ -110,12 +162,19 @@ def test_a_killed_runtime(start: Callable[..., Any]) -> None:
         assert ready.pid > 1
         ref = sleep.remote()
         kept = ray.put(1)
+        family = [each.pid for each in psutil.Process(ready.pid).children(recursive=True)]
+        engine = registry.current()
+        assert engine is not None
+        session = engine.process.session
+        folders = [config.session_folder(session), config.shared_memory_folder(session)]
+        assert all(folder.exists() for folder in folders)
         os.kill(ready.pid, signal.SIGKILL)
         began = time.monotonic()
         with pytest.raises(exceptions.RaySystemError, match=r"init\(\)"):
             ray.get(ref, timeout=30)
         assert time.monotonic() - began < 5  # 1 on a machine of one's own.
-    eventually(lambda: not is_running(ready.pid))
+    eventually(lambda: not any(map(is_running, [ready.pid, *family])))
+    eventually(lambda: not any(folder.exists() for folder in folders))
     assert ray.get(kept) == 1  # It is in this process too.
     for use in (lambda: sleep.remote(), lambda: ray.put(2), lambda: ray.wait([ref])):
         with pytest.raises(exceptions.RaySystemError, match=r"init\(\)"):

@@ -155,3 +155,23 @@ def test_annotations() -> None:
         annotations.Deprecated(Developer)()
     with pytest.raises(ValueError, match="stability"):
         annotations.PublicAPI(stability="no")
+
+
+def test_identifiers_know_their_session_and_come_from_bytes(start: Callable[..., Any]) -> None:
+    start()
+
+    @ray.remote
+    class Actor:
+        def ping(self) -> None: ...
+
+    @ray.remote
+    def jobs() -> list[Any]:
+        context = ray.get_runtime_context()
+        actor = Actor.remote()  # type: ignore[attr-defined]
+        task = ray.TaskID.from_hex(str(context.get_task_id()))
+        return [ray.JobID.from_hex(context.get_job_id()), task.job_id(), actor._actor_id.job_id, ray.put(1).job_id()]
+
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    assert ray.get(jobs.remote()) == [job] * 4
+    for kind in (ray.TaskID, ray.JobID, ray.ActorID, ray.NodeID, ray.ObjectID):
+        assert kind.from_binary(kind.nil().binary()) == kind.nil()

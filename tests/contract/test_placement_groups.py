@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray.exceptions import RayActorError, TaskPlacementGroupRemoved
+from jupyter_ray.exceptions import RayActorError, RaySystemError, TaskPlacementGroupRemoved
 from jupyter_ray.util import (
     get_current_placement_group,
     get_placement_group,
@@ -22,7 +22,7 @@ from jupyter_ray.util import (
     remove_placement_group,
 )
 from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-from tests.contract.helpers import eventually
+from tests.contract.helpers import PATIENCE, eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -136,3 +136,44 @@ def test_bad_groups_say_so_at_once() -> None:
     with pytest.raises(ValueError, match="non-empty"):
         get_placement_group("")
     remove_placement_group(group)
+
+
+def test_one_group_of_a_name() -> None:
+    group = placement_group([{"CPU": 1}], name="only one")
+    assert group.wait(PATIENCE)
+    with pytest.raises(RaySystemError, match="only one"):
+        placement_group([{"CPU": 1}], name="only one")
+    remove_placement_group(group)
+    with pytest.raises(TaskPlacementGroupRemoved):
+        group.wait(PATIENCE)
+    again = placement_group([{"CPU": 1}], name="only one")
+    assert again.wait(PATIENCE)
+    remove_placement_group(again)
+
+
+def test_nothing_of_a_group_without_one() -> None:
+    with pytest.raises(ValueError, match="bundle index must be -1"):
+        ray.remote(int).options(placement_group_bundle_index=0).remote()
+    group = placement_group([{"CPU": 2}], topology_strategy={"ray.io/node-id": "STRICT_PACK"})
+
+    def current() -> bool:
+        return get_current_placement_group() is not None
+
+    def outer() -> list[bool]:
+        inner = ray.remote(current)
+        return ray.get([inner.remote(), inner.options(placement_group=None).remote()])
+
+    inside = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
+    assert ray.get(ray.remote(outer).options(scheduling_strategy=inside).remote()) == [True, False]
+    remove_placement_group(group)
+
+
+def test_what_is_deprecated_says_so() -> None:
+    group = placement_group([{"CPU": 1}])
+    with pytest.warns(DeprecationWarning, match="placement_group parameter is deprecated"):
+        ray.remote(int).options(placement_group=group)
+    remove_placement_group(group)
+    with pytest.warns(DeprecationWarning, match="'object_store_memory' for bundles is deprecated"):
+        remove_placement_group(placement_group([{"CPU": 1, "object_store_memory": 0}]))
+    with pytest.warns(DeprecationWarning, match="'object_store_memory' for actors is deprecated"):
+        ray.remote(object_store_memory=1)(type("Plain", (), {}))

@@ -45,3 +45,18 @@ def test_nothing_listens_on_the_network(session: str) -> None:
 def test_the_folders_are_private(session: str) -> None:
     for folder in (config.session_folder(session), config.shared_memory_folder(session)):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_ps_shows_what_a_process_runs(session: str) -> None:
+    @ray.remote
+    def title() -> str:
+        return str(psutil.Process().cmdline()[0])
+
+    @ray.remote
+    class Actor:
+        def title(self) -> str:
+            return str(title._function())
+
+    assert ray.get(title.remote()) == "ray::title"
+    assert ray.get(title.options(name="other").remote()) == "ray::other"
+    assert ray.get(Actor.remote().title.remote()) == "ray::Actor.title"  # type: ignore[attr-defined]

@@ -223,7 +223,8 @@ def test_the_runtime_context(start: Callable[..., Any]) -> None:
         assert each["worker"] != driver["worker"]
     assert (driver["task"], driver["name"], driver["actor"]) == (None, None, None)
     assert (task["task"], task["name"], task["actor"]) == (ref.task_id().hex(), "mine", None)
-    assert "describe" in task["function"]
+    here = f"{__name__}.test_the_runtime_context.<locals>"
+    assert (task["function"], method["function"]) == (f"{here}.describe", f"{here}.Actor.describe")
     assert method["task"] == method_ref.task_id().hex()
     assert (method["actor"], method["actor_name"]) == (actor._actor_id.hex(), "someone")
     assert ray.get(actor.me.remote()) == actor

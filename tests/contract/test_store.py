@@ -16,9 +16,10 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import config
 from jupyter_ray.engine import registry
-from jupyter_ray.exceptions import ObjectStoreFullError
+from jupyter_ray.events import RuntimeReady
+from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
 from jupyter_ray.local.protocol.names import is_spare
-from tests.contract.helpers import eventually
+from tests.contract.helpers import Log, eventually
 
 pytestmark = pytest.mark.local_only("the store is the nodes', and its size was given when they were started")
 
@@ -189,6 +190,28 @@ def test_what_can_never_fit_is_refused_with_what_holds_the_memory(start: Callabl
     assert ray.get(kept)[0] == 0
 
 
+def test_a_disk_that_becomes_full_in_the_midst_of_a_file(start: Callable[..., Any]) -> None:
+    """The runtime may write files of 8 MiB at most: what becomes of a longer one is what a full disk does to it."""
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("this system cannot limit another process's files")
+    start(object_store_memory=80 * MIB)
+    memory, disk = folders()
+    with Log() as log:
+        [ready] = eventually(lambda: log.find(RuntimeReady))
+    old = resource.prlimit(ready.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(ready.pid, resource.RLIMIT_FSIZE, (8 * MIB, old[1]))
+    refs = [ray.put(np.full(20 * MIB, number, dtype=np.uint8)) for number in range(3)]
+    held = refs[0].hex()[-12:]
+    with pytest.raises(OutOfDiskError, match=rf"(?s)cannot be moved to disk: .*{held} of put\(\)"):
+        ray.put(np.zeros(40 * MIB, dtype=np.uint8))
+    assert list(disk.iterdir()) == [], "nothing half-written is left"
+    assert size_of(memory) >= 60 * MIB
+    assert [int(ray.get(ref)[0]) for ref in refs] == [0, 1, 2]
+    resource.prlimit(ready.pid, resource.RLIMIT_FSIZE, old)
+    refs.append(ray.put(np.full(40 * MIB, 9, dtype=np.uint8)))
+    assert [int(ray.get(ref)[0]) for ref in refs] == [0, 1, 2, 9]
+
+
 def test_a_full_disk_is_said_and_nothing_is_lost(start: Callable[..., Any]) -> None:
     start(object_store_memory=80 * MIB)
     _, disk = folders()
@@ -200,3 +223,33 @@ def test_a_full_disk_is_said_and_nothing_is_lost(start: Callable[..., Any]) -> N
     os.unlink(disk)
     refs.append(ray.put(np.full(40 * MIB, 9, dtype=np.uint8)))
     assert int(ray.get(refs[-1])[0]) == 9
+
+
+def test_references_that_only_garbage_holds_go_when_memory_gets_short(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, object_store_memory=100 * 1024**2)
+
+    @ray.remote
+    class Hoarder:
+        def __init__(self) -> None:
+            gc.disable()
+            self.collections = 0
+            gc.callbacks.append(self.count)
+
+        def count(self, phase: str, info: dict[str, int]) -> None:
+            self.collections += phase == "start"
+
+        def leave_a_cycle(self) -> None:
+            cycle: list[Any] = [ray.put(b"0" * 10**7), ray.put(b"1" * 10**7)]
+            cycle.append(cycle)
+
+        def collected(self) -> int:
+            return self.collections
+
+    hoarder = Hoarder.remote()  # type: ignore[attr-defined]
+    for _ in range(3):
+        ray.get(hoarder.leave_a_cycle.remote())
+    assert ray.get(hoarder.collected.remote()) == 0
+    ray.get(hoarder.leave_a_cycle.remote())
+    eventually(lambda: ray.get(hoarder.collected.remote()) > 0)
+    # What was garbage is gone; a value that came just then may be on disk.
+    eventually(lambda: sum(row["object_size"] for row in ray.util.state.list_objects(limit=1000)) < 30 * 10**6)

@@ -361,3 +361,66 @@ def test_the_timeline(tmp_path: Path) -> None:
     file = tmp_path / "timeline.json"
     assert ray.timeline(str(file)) is None
     assert file.read_text().startswith("[")
+
+
+def test_every_attempt_of_a_task_is_told() -> None:
+    @ray.remote(retry_exceptions=True, max_retries=2)
+    def fails_thrice() -> None:
+        raise ValueError("again")
+
+    ref = fails_thrice.remote()
+    with pytest.raises(ValueError, match="again"):
+        ray.get(ref)
+    attempts = state.get_task(ref)
+    assert [(each.attempt_number, each.state) for each in attempts] == [(2, "FAILED"), (1, "FAILED"), (0, "FAILED")]
+    assert {each.task_id for each in attempts} == {ref.task_id().hex()}
+    assert len(state.list_tasks(filters=[("task_id", "=", ref.task_id().hex())])) == 3
+
+
+def test_when_and_where() -> None:
+    def called() -> Any:
+        return passes.remote(1)
+
+    row = state.get_task(called())
+    assert row.call_site.endswith(" in called")
+    worker = next(each for each in state.list_workers(detail=True) if each.worker_type == "WORKER" and each.is_alive)
+    assert worker.pid > 0
+    assert worker.start_time_ms
+    assert worker.end_time_ms == 0
+    ended = [each for each in state.list_workers(detail=True) if not each.is_alive and each.worker_type == "WORKER"]
+    assert all((each.end_time_ms or 0) >= (each.start_time_ms or 0) > 0 for each in ended)
+    node, job = state.list_nodes(detail=True)[0], state.list_jobs(detail=True)[0]
+    assert node.start_time_ms == job.start_time
+    assert job.start_time
+    assert job.end_time == 0
+
+
+def test_what_ended_a_process(tmp_path: Path) -> None:
+    @ray.remote
+    def forever(path: Path) -> None:
+        path.write_text(ray.get_runtime_context().get_worker_id())
+        while True:
+            time.sleep(0.01)
+
+    class Broken:
+        def __init__(self, path: Path) -> None:
+            path.write_text(ray.get_runtime_context().get_worker_id())
+            raise RuntimeError("broken from the start")
+
+    def ended(path: Path) -> Any:
+        found = state.get_worker(path.read_text())
+        return found if found is not None and found.exit_type else None
+
+    cancelled, broken = tmp_path / "cancelled", tmp_path / "broken"
+    ref = forever.remote(cancelled)
+    eventually(lambda: cancelled.exists() and cancelled.read_text())
+    ray.cancel(ref, force=True)
+    found = eventually(lambda: ended(cancelled))
+    assert found.exit_type == "INTENDED_USER_EXIT"
+    assert "ray.cancel" in found.exit_detail
+    actor: Any = ray.remote(Broken).remote(broken)
+    eventually(lambda: broken.exists() and broken.read_text())
+    found = eventually(lambda: ended(broken))
+    assert found.exit_type == "USER_ERROR"
+    assert "broken from the start" in found.exit_detail
+    del actor

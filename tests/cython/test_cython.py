@@ -277,6 +277,12 @@ def test_a_class_decorated_in_cython(decorated: Any) -> None:
     assert ray.get([tally.add.remote("a"), tally.add.remote("b", times=3)]) == [2, 3]
 
 
+def test_a_lambda_that_a_variable_of_the_module_holds(decorated: Any) -> None:
+    assert run(decorated.increment, 4) == 5
+    increment = decorated.increment
+    assert run(lambda x: increment(x), 5) == 6
+
+
 def test_a_function_inside_another_says_where_to_write_it(decorated: Any) -> None:
     with pytest.raises(TypeError, match=r"define it at the top level of the \.pyx"):
         decorated.make_local().remote(1)

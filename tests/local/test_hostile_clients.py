@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import random
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray import config
+from jupyter_ray import config, exceptions
 from jupyter_ray.engine import registry
 from jupyter_ray.local.protocol import codec
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.server.connection import Connection
 
 FRAMES = 10_000
 
@@ -35,8 +39,8 @@ def address() -> Iterator[str]:
 
 def connect(address: str) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX)
+    peer.connect(address)  # Waits where too many wait already.
     peer.settimeout(20)
-    peer.connect(address)
     return peer
 
 
@@ -89,7 +93,96 @@ def test_ten_thousand_random_frames(address: str) -> None:
         sent += 1
 
 
-def random_frame(dice: random.Random) -> bytes:
+@ray.remote(max_retries=0)
+def babble(seed: int, count: int) -> int:
+    """Say nonsense on the connection of a worker, which the runtime listens to."""
+    dice = random.Random(seed)
+    engine = registry.current()
+    assert engine is not None
+    connection = engine.client._channel._socket  # type: ignore[attr-defined]
+    mine = ray.get_runtime_context().get_task_id()
+    for _ in range(count):
+        connection.sendall(random_frame(dice, bytes.fromhex(mine or "")))
+    return count
+
+
+def test_a_worker_that_talks_nonsense_ends_alone(address: str) -> None:
+    sent = ended = 0
+    for seed in range(15):
+        try:
+            sent += ray.get(babble.remote(seed, 50), timeout=60)
+        except (exceptions.WorkerCrashedError, exceptions.TaskCancelledError):
+            ended += 1
+    assert ended, "each seed has frames that are no messages"
+    assert ray.get([ray.remote(abs).remote(-each) for each in range(20)], timeout=60) == list(range(20))
+
+
+def test_nonsense_at_the_door_of_a_worker(address: str) -> None:
+    """Workers take calls of their callers at sockets of their own."""
+
+    class Counter:
+        def __init__(self) -> None:
+            self.value = 0
+
+        def inc(self) -> int:
+            self.value += 1
+            return self.value
+
+    counter: Any = ray.remote(Counter).remote()
+    assert ray.get(counter.inc.remote()) == 1
+    doors = list(Path(address).parent.glob("w-*"))
+    assert doors
+    dice = random.Random(20261125)
+    hello = bytes(codec.encode(m.Hello("worker", b"\0" * 16, 1)))
+    for _ in range(200):
+        for door in doors:
+            with connect(str(door)) as peer, contextlib.suppress(ConnectionError):
+                if dice.random() < 0.7:
+                    peer.sendall(hello)
+                for _ in range(5):
+                    peer.sendall(random_frame(dice))
+    for said in (b"\xff" * 64, struct.pack("<I", 5) + b"hello"):
+        with connect(str(doors[0])) as peer:
+            peer.sendall(said)
+            assert is_closed(peer)
+    assert ray.get([counter.inc.remote() for _ in range(5)], timeout=60) == [2, 3, 4, 5, 6]
+
+
+def test_a_peer_that_belongs_to_somebody_else_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[Connection] = []
+
+    class Silent:
+        """A server that only notes whom it met."""
+
+        def met(self, connection: Connection) -> None:
+            met.append(connection)
+
+        def left(self, connection: Connection) -> None: ...
+
+        def flush(self) -> None: ...
+
+    async def connect_to_ours() -> bytes:
+        ours, theirs = socket.socketpair(socket.AF_UNIX)
+        theirs.setblocking(False)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(lambda: Connection(Silent()), sock=ours)  # type: ignore[arg-type]
+        try:
+            if met:
+                return b"met"
+            return await loop.sock_recv(theirs, 1)
+        finally:
+            transport.abort()
+            theirs.close()
+
+    assert asyncio.run(connect_to_ours()) == b"met"
+    met.clear()
+    user = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: user + 1)
+    assert asyncio.run(connect_to_ours()) == b"", "closed"
+    assert not met
+
+
+def random_frame(dice: random.Random, task: bytes = b"") -> bytes:
     """Return a frame of noise, or a valid message with bytes changed, cut off or added."""
     if dice.random() < 0.3:
         body = dice.randbytes(dice.randrange(200))
@@ -99,7 +192,16 @@ def random_frame(dice: random.Random) -> bytes:
             m.Wait(1, [dice.randbytes(28)], dice.randrange(-5, 5), -1.0),
             m.Put(dice.randbytes(28), m.Payload(data=b"N.", contained=[dice.randbytes(16)])),
             m.Drop([(dice.randbytes(28), dice.randrange(-3, 3))]),
-            m.Done(dice.randbytes(24), []),
+            m.Done(task or dice.randbytes(24), [], failed=dice.random() < 0.5),
+            m.Item(task or dice.randbytes(24), dice.randrange(-2, 5), m.Payload(data=b"N.", size=2)),
+            m.AwaitSpace(dice.randrange(100), dice.randrange(-(2**40), 2**40), dice.randbytes(5).hex()),
+            m.Claimed("a/../b", dice.randbytes(5).hex(), dice.randrange(-5, 2**30)),
+            m.Unwritten("../" + dice.randbytes(5).hex()),
+            m.Lost([dice.randbytes(5).hex(), "/"], "?", task or None),
+            m.Returned([task, dice.randbytes(24)]),
+            m.Bind(1, {"CPU": -1}, [], "", [], "/", {}),
+            m.Log("stdout", "nonsense\n", "babble", task or None),
+            m.Shutdown(),
             m.Cancel(dice.randbytes(28), True, True),
             m.Kill(dice.randbytes(16), True),
             m.Query(1, dice.choice(["task", "why", "resources", "nothing"]), {}),

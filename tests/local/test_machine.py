@@ -36,6 +36,17 @@ def kinds(**options: object) -> list[str]:
     return sorted(name for name in found if name.startswith("accelerator_type:"))
 
 
+def test_the_store_takes_a_third_of_memory_and_no_more_than_its_folder_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    total = machine.memory()
+    monkeypatch.setattr(machine, "_shared_memory", lambda: total)
+    assert machine.resources(InitOptions(num_gpus=0))[2] == int(total * 0.3)
+    monkeypatch.setattr(machine, "_shared_memory", lambda: 64 * 1024**2)
+    assert machine.resources(InitOptions(num_gpus=0))[2] == 64 * 1024**2
+    assert machine.resources(InitOptions(num_gpus=0, object_store_memory=1024**3))[2] == 1024**3
+    monkeypatch.undo()
+    assert 0 < machine._shared_memory() < 2**50
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [

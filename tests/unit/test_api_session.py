@@ -343,11 +343,8 @@ def test_every_name_of_the_face_is_there() -> None:
 
 
 def test_importing_is_cheap() -> None:
-    program = (
-        "import sys, time; t = time.perf_counter(); import jupyter_ray; "
-        "print(time.perf_counter() - t, len([m for m in sys.modules if m.startswith('jupyter_ray')]))"
-    )
-    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout for _ in range(3)]
-    seconds = min(float(run.split()[0]) for run in runs)
-    assert seconds < 0.06, f"{seconds * 1000:.0f} ms"
-    assert int(runs[0].split()[1]) <= 2
+    """What it costs is measured by the benchmarks; here, that it imports next to nothing."""
+    modules = "set(sys.modules)"
+    program = f"import sys, typing, __future__; old = {modules}; import jupyter_ray; print(*sorted({modules} - old))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["jupyter_ray", "jupyter_ray._version"]

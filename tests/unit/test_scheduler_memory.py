@@ -221,3 +221,6 @@ def test_a_refusal_says_what_holds_the_memory(session: Session) -> None:
     session.happen(Spilled(name, "failed", "No space left on device"))
     assert [each.error for each in session.messages] == ["ObjectStoreFullError"]
     assert "cannot be moved to disk: No space left on device." in str(session.answers()[0])
+    session.ask(14 * MIB)
+    session.happen(Spilled(name, "full", "No space left on device"))
+    assert [each.error for each in session.messages] == ["OutOfDiskError"]

@@ -256,8 +256,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.say(worker.id, m.Lost(segments, "too many open files", worker.tasks.popleft().task))
 
     @precondition(lambda self: self.spilling)
-    @rule(data=st.data(), outcome=st.sampled_from(["moved", "read", "failed", "gone"]))
-    def spilled(self, data: st.DataObject, outcome: Literal["moved", "read", "failed", "gone"]) -> None:
+    @rule(data=st.data(), outcome=st.sampled_from(["moved", "read", "full", "failed", "gone"]))
+    def spilled(self, data: st.DataObject, outcome: Literal["moved", "read", "full", "failed", "gone"]) -> None:
         segment = self.spilling.pop(data.draw(st.integers(0, len(self.spilling) - 1))).segment
         if outcome == "gone":
             if segment not in self.scheduler.state.segments:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import gc
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -91,7 +92,9 @@ class Client:
         self._death: str | None = None
         self._closing = False
         self._callbacks = CallbackThread("jupyter_ray callbacks")
-        self.events = EventStream(lambda on, logs_only: self.send(m.Subscribe(on, logs_only)))
+        self.events = EventStream(
+            lambda on, logs_only: self.send(m.Subscribe(on, logs_only)), lambda text: self.send(m.Seen(text))
+        )
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Reply: self._on_reply,
             m.Answer: self._on_answer,
@@ -111,6 +114,7 @@ class Client:
                 "deferred": (0.001, lambda: self.direct.look()),
                 "routes": (0.005, lambda: self.direct.tidy()),
                 "spares": (0.001, store.spares.prepare),
+                "garbage": (0.001, _collect_garbage),
                 **(chores or {}),
             }
         )
@@ -391,6 +395,7 @@ class Client:
         for state in list(self._streams.values()):
             state.fail()
         self._requests.fail_all()
+        self.store.spares.close()
         if not self._closing:
             self._on_death(reason)
 
@@ -423,3 +428,7 @@ class Client:
     def __repr__(self) -> str:
         state = "alive" if self.alive else self._death or "closed"
         return f"<Client: {state}, {len(self._requests)} requests, {len(self.references)} references>"
+
+
+def _collect_garbage() -> None:
+    gc.collect()

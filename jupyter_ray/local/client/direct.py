@@ -31,8 +31,8 @@ from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.turns import shielded
 
-PATIENCE_SECONDS = 0.003
-"""How long a call is waited for before the runtime hears of it."""
+PATIENCE_SECONDS = 0.01
+"""How long a call is waited for before the runtime hears of it: less than a screen needs, more than a wake-up takes."""
 
 IDLE_TICKS = 3
 """A lease that has not been used for so many looks is given back."""

@@ -29,10 +29,13 @@ class EventStream:
     ----------
     subscribe
         Asks the runtime for its log from the beginning and on (on, all of it or only what tasks print), or for no more.
+    seen
+        Tells it how many characters of what tasks print were handed on: it sends no more than a listener can take.
     """
 
-    def __init__(self, subscribe: Callable[[bool, bool], None]) -> None:
+    def __init__(self, subscribe: Callable[[bool, bool], None], seen: Callable[[int], None]) -> None:
         self._subscribe = subscribe
+        self._seen = seen
         self._thread = CallbackThread("jupyter_ray events")
         self._listeners: dict[Listener, int] = {}
         """With the number of the last event that each has had."""
@@ -65,9 +68,18 @@ class EventStream:
 
     def take(self, events: list[AnyEvent]) -> None:
         """Hand a batch over; called in the reader thread."""
-        self._thread.run(lambda: self._hand_on(events))
-        if any(type(event) is LogLines for event in events):
+        text = sum(len(event.text) for event in events if isinstance(event, LogLines))
+        self._thread.run(lambda: self._hand_on_all(events, text))
+        if text:
             self._log_job = self._thread.queued
+
+    def _hand_on_all(self, events: list[AnyEvent], text: int) -> None:
+        try:
+            self._hand_on(events)
+        finally:
+            if text:
+                with contextlib.suppress(RaySystemError):
+                    self._seen(text)
 
     def _hand_on(self, events: list[AnyEvent]) -> None:
         if not events:

@@ -46,4 +46,8 @@ def connect(client: Asker, store: SegmentStore) -> dict[type, Callable[[Any], No
     store.unwritten = lambda segment: say(m.Unwritten(segment))
     store.spares.claimed = lambda spare, segment, size: say(m.Claimed(spare, segment, size))
     store.spares.want = lambda: client.want("spares")
-    return {m.Spare: lambda message: store.spares.offer(message.segment, message.size), m.Forget: forget}
+    return {
+        m.Spare: lambda message: store.spares.offer(message.segment, message.size),
+        m.Forget: forget,
+        m.Collect: lambda message: client.want("garbage"),
+    }

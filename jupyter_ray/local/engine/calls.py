@@ -186,8 +186,8 @@ def check_feasible(name: str, demand: Demand, total: Mapping[str, int], *, is_ac
 
 
 def call_site() -> str:
-    """Return the line of the program that makes this call, outside of this package."""
+    """Return the line and the function of the program that makes this call, outside of this package."""
     frame = sys._getframe(2)
     while frame.f_globals.get("__name__", "").startswith(_PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"

@@ -46,7 +46,9 @@ def encode(environment: Mapping[str, Any], folder: Path) -> str:
     Raises
     ------
     RuntimeEnvSetupError
-        A field asks for what a forked worker cannot have; a folder does not exist or is too large.
+        A field asks for what a forked worker cannot have; a folder is too large.
+    ValueError
+        A folder does not exist.
     """
     _refuse(environment)
     kept: dict[str, Any] = {}
@@ -88,7 +90,7 @@ def _copy(source: Any, folder: Path, excludes: tuple[str, ...] = ()) -> str:
     if path.is_relative_to(folder):
         return str(path)  # Copied already: it was inherited.
     if not path.exists():
-        raise RuntimeEnvSetupError(f"The runtime environment names {str(source)!r}, which does not exist.")
+        raise ValueError(f"The runtime environment names {str(source)!r}, which does not exist.")
     copy = folder / "environments" / _fingerprint(path, excludes)
     if not copy.exists():
         partial = copy.with_name(f"{copy.name}.{os.getpid()}.part")

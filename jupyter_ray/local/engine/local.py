@@ -9,7 +9,7 @@ from typing import Any
 
 from jupyter_ray.config import session_folder
 from jupyter_ray.engine import refs as refs_module
-from jupyter_ray.engine.base import Definition, EventListener, NamedActor
+from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, binary_of, counter_of
 from jupyter_ray.exceptions import RaySystemError
@@ -17,8 +17,9 @@ from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
 from jupyter_ray.local.definitions import Exporter, Library
-from jupyter_ray.local.engine import environment, machine
+from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible
+from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import encode_body
 from jupyter_ray.local.serialization import values
@@ -32,7 +33,7 @@ from jupyter_ray.resources import demand
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
 
-class LocalEngine:
+class LocalEngine(Questions):
     """One session of the local engine, seen from one process.
 
     Parameters
@@ -43,11 +44,19 @@ class LocalEngine:
         What this process is.
     end
         Ends the session; None in a worker, whose session is not its own to end.
+    total
+        All resources, in parts, if they are known already.
     """
 
     name = "local"
 
-    def __init__(self, client: Client, process: ProcessContext, end: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        process: ProcessContext,
+        end: Callable[[], None] | None = None,
+        total: Mapping[str, int] | None = None,
+    ) -> None:
         self.client = client
         self.process = process
         self._end = end
@@ -57,7 +66,7 @@ class LocalEngine:
         self.library = Library(client.references.granted_all)
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process.node.hex())
-        self._total: Mapping[str, int] | None = None
+        self._total = total
         refs_module.set_counter(client.references, process.job)
 
     def new_epoch(self) -> None:
@@ -320,34 +329,12 @@ class LocalEngine:
         self.client.send(m.Kill(actor._binary, no_restart), soon=False)
         self.client.direct.forget(actor._binary)
 
-    def get_actor(self, name: str, namespace: str | None) -> NamedActor | None:
-        """Find a living actor by its name; see `Engine.get_actor`."""
-        found = self.client.query("actor_by_name", name=name, namespace=namespace or self.process.namespace)
-        return None if found is None else NamedActor(actor=bytes(found["actor"]), handle=bytes(found["handle"]))
-
-    def list_named_actors(self, all_namespaces: bool) -> list[tuple[str, str]]:
-        """Return (namespace, name) of the living named actors."""
-        found = [(str(namespace), str(name)) for namespace, name in self.client.query("named_actors")]
-        return [each for each in found if all_namespaces or each[0] == self.process.namespace]
-
     # --- the session ---
 
     def _totals(self) -> Mapping[str, int]:
         if self._total is None:
             self._total = self.client.query("resources")["parts"]
         return self._total
-
-    def total_resources(self) -> dict[str, float]:
-        """Return all resources, in amounts."""
-        return dict(self.client.query("resources")["total"])
-
-    def available_resources(self) -> dict[str, float]:
-        """Return what is free, in amounts."""
-        return dict(self.client.query("resources")["available"])
-
-    def nodes(self) -> list[dict[str, Any]]:
-        """Return the row of this machine, with Ray's keys."""
-        return [machine.node_row(self.process.node, self.total_resources(), self.alive)]
 
     def is_cancelled(self, task: bytes) -> bool:
         """Tell whether a cancel was asked for the task."""
@@ -378,18 +365,6 @@ class LocalEngine:
         """Give a placement group back; see `Engine.remove_placement_group`."""
         self.client.send(m.RemoveGroup(group))
 
-    def placement_groups(self) -> list[dict[str, Any]]:
-        """Return a row for each placement group; bundles that are reserved are all on this machine."""
-        rows = list(self.client.query("placement_groups"))
-        for row in rows:
-            node = self.process.node.hex() if row["state"] == "CREATED" else ""
-            row["bundles_to_node_id"] = dict.fromkeys(row["bundles"], node)
-        return rows
-
-    def why(self, counted: bytes) -> str:
-        """Explain in plain sentences why an object is not ready, or what an actor is doing."""
-        return str(self.client.query("why", id=counted))
-
     def definition(self, key: str) -> Any:
         """Return a function or class that was shipped; see `Engine.definition`."""
         with self._fetching:  # The runtime counts what the definition contains at each answer: ask once.
@@ -403,21 +378,6 @@ class LocalEngine:
         if found is not None:
             self.library.install([m.Function(key, found["version"], found["blob"])])
 
-    def table(
-        self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None
-    ) -> tuple[list[dict[str, Any]], bool]:
-        """Return rows of a table of the state; see `Engine.table`."""
-        found = self.client.query("table", table=what, limit=limit, filters=list(filters), id=id)
-        return list(found["rows"]), bool(found["more"])
-
-    def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
-        """Return how many rows of a table agree; see `Engine.summary`."""
-        return [(key, count, size) for key, count, size in self.client.query("summary", table=what, by=list(by))]
-
-    def statistics(self) -> dict[str, Any]:
-        """Return counts of the session: tasks, actors, objects, workers, bytes."""
-        return dict(self.client.query("statistics"))
-
     def shutdown(self) -> None:
         """End the session and all its processes; idempotent."""
         with self._end_lock:
@@ -426,11 +386,6 @@ class LocalEngine:
             if refs_module._default_counter is self.client.references:
                 refs_module.set_counter(None)
             end()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the session can still be used."""
-        return self.client.alive
 
     def _encode_env(self, asked: Mapping[str, Any] | None) -> str:
         inherited = self.process.runtime_env

@@ -10,6 +10,7 @@ import re
 import socket
 from typing import Any
 
+from jupyter_ray.config import RESERVE_FROM, shared_memory_folder
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, to_parts
 
@@ -17,6 +18,8 @@ OBJECT_STORE = "object_store_memory"
 NODE_ADDRESS = "127.0.0.1"
 _STORE_SHARE = 0.3
 """The share of memory that the object store may take (Ray's figure)."""
+_FREE_SHARE = 0.9
+"""The share of what is free in the folder of shared memory."""
 
 
 def cpus() -> int:
@@ -38,6 +41,12 @@ def memory() -> int:
     with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/memory.max") as file:
         total = min(total, int(file.read()))  # "max" is a ValueError
     return total
+
+
+def _shared_memory() -> int:
+    """Return the bytes that the store may take of the folder that it is in: containers often have a small one."""
+    folder = os.statvfs(shared_memory_folder("x").parent)
+    return max(int(folder.f_bavail * folder.f_frsize * _FREE_SHARE), RESERVE_FROM)
 
 
 def gpus(found: list[str]) -> list[str]:
@@ -113,7 +122,7 @@ def resources(options: InitOptions) -> tuple[Demand, list[str], int]:
     if not used and devices:  # CUDA_VISIBLE_DEVICES names them by UUID.
         used = models
     total = memory()
-    store = options.object_store_memory or int(total * _STORE_SHARE)
+    store = options.object_store_memory or min(int(total * _STORE_SHARE), _shared_memory())
     amounts: dict[str, float] = {
         CPU: cpus() if options.num_cpus is None else options.num_cpus,
         GPU: len(devices) if options.num_gpus is None else options.num_gpus,
@@ -126,8 +135,8 @@ def resources(options: InitOptions) -> tuple[Demand, list[str], int]:
     return {name: to_parts(amount) for name, amount in amounts.items() if amount}, devices, store
 
 
-def node_row(node: bytes, amounts: dict[str, float], alive: bool) -> dict[str, Any]:
-    """Return the row of this machine for ``nodes()``, with Ray's keys."""
+def node_row(node: bytes, amounts: dict[str, float], alive: bool, *, started: float) -> dict[str, Any]:
+    """Return the row of this machine for ``nodes()``, with Ray's keys, and with when the session began there."""
     return {
         "NodeID": node.hex(),
         "Alive": alive,
@@ -145,6 +154,7 @@ def node_row(node: bytes, amounts: dict[str, float], alive: bool) -> dict[str, A
         "alive": alive,
         "Resources": amounts,
         "Labels": node_labels(node.hex()),
+        "StartTimeMs": int(started * 1000),
     }
 
 

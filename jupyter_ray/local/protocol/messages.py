@@ -417,6 +417,12 @@ class Claimed(Message, frozen=True, tag=26):
     size: int
 
 
+class Seen(Message, frozen=True, tag=31):
+    """The sender has shown so many characters of what tasks printed."""
+
+    text: int
+
+
 class Unwritten(Message, frozen=True, tag=27):
     """The sender could not write `segment`, for which there was room."""
 
@@ -455,6 +461,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Unlease,
     Claimed,
     Unwritten,
+    Seen,
 ]
 
 
@@ -599,6 +606,10 @@ class Forget(Message, frozen=True, tag=51):
     segments: list[str]
 
 
+class Collect(Message, frozen=True, tag=54):
+    """Shared memory gets short: collect garbage, since cycles of Python objects may hold references."""
+
+
 ServerMessage = Union[  # noqa: UP007
     Reply,
     Answer,
@@ -611,6 +622,7 @@ ServerMessage = Union[  # noqa: UP007
     Consume,
     Spare,
     Forget,
+    Collect,
     Route,
     Unroute,
 ]

@@ -75,11 +75,6 @@ def enqueue_call(step: Step, actor: ActorRecord, task: TaskRecord, *, front: boo
     step.pump[actor] = None
 
 
-def _concurrency(actor: ActorRecord) -> int:
-    spec = actor.spec
-    return spec.max_concurrency + sum(spec.concurrency_groups.values())
-
-
 def _window(actor: ActorRecord) -> int:
     ahead = 0
     if actor.seconds is not None:
@@ -87,7 +82,7 @@ def _window(actor: ActorRecord) -> int:
     if actor.spec.concurrency_groups:
         # The groups fill one by one: a full one must not keep calls of another away.
         ahead = max(ahead, 1000)
-    return _concurrency(actor) + ahead
+    return actor.concurrency + ahead
 
 
 def pump(step: Step, actor: ActorRecord) -> None:
@@ -122,7 +117,7 @@ def _free_name(step: Step, actor: ActorRecord) -> None:
 
 def _hand_over(step: Step, actor: ActorRecord) -> None:
     window = _window(actor)
-    concurrency = _concurrency(actor)
+    concurrency = actor.concurrency
     queues = actor.queues
     skipped = 0
     while queues and skipped < len(queues) and len(actor.handed) < window:
@@ -150,6 +145,7 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
         else:
             task.state = TaskState.ASSIGNED
             task.since = step.now
+            actor.ahead[task.id] = task
         execute(step, task)
 
 
@@ -172,19 +168,12 @@ def call_ended(step: Step, actor: ActorRecord, task: TaskRecord, seconds: float 
 def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
     """The call is not with the actor's worker or queue any more."""
     if task.id in actor.handed:
-        was_running = task.state is not TaskState.ASSIGNED
         del actor.handed[task.id]
+        actor.ahead.pop(task.id, None)
         if task.worker is not None:
             task.worker.tasks.pop(task.id, None)
-        if was_running and len(actor.handed) >= _concurrency(actor):
-            for candidate in actor.handed.values():
-                if candidate.state is TaskState.ASSIGNED:
-                    begin(step, candidate)
-                    break
-        elif was_running:
-            for candidate in actor.handed.values():
-                if candidate.state is TaskState.ASSIGNED:
-                    begin(step, candidate)
+        while actor.ahead and len(actor.handed) - len(actor.ahead) < actor.concurrency:
+            begin(step, actor.ahead.pop(next(iter(actor.ahead))))
     elif task.enqueued:
         task.enqueued = False
         actor.queued -= 1
@@ -194,6 +183,7 @@ def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
 def alive(step: Step, actor: ActorRecord) -> None:
     """The constructor returned: the actor keeps what it holds while it lives, and takes calls."""
     actor.state = ActorState.ALIVE
+    actor.lived = True
     allocation = actor.allocation
     held: Demand = {}
     gpus: list[str] = []
@@ -279,9 +269,10 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
     for task in reversed(list(actor.handed.values())):
         step.agenda.append((task, "actor_lost", unavailable))
     for task in list(actor.calls.values()):
-        if task.state is TaskState.READY:
+        if task.state is TaskState.READY and actor.lived:
             step.agenda.append((task, "actor_lost", unavailable))
     actor.handed.clear()
+    actor.ahead.clear()
     if worker is not None:
         worker.tasks.clear()
     step.place = True

@@ -45,7 +45,7 @@ def grant(step: Step, client: ClientRecord, counted: bytes, task: TaskRecord | N
 def drop(step: Step, client: ClientRecord, counted: bytes, grants: int) -> None:
     """`client` has dropped what `grants` grants gave it."""
     held = client.holds.get(counted, 0)
-    grants = min(grants, held)
+    grants = max(0, min(grants, held))
     if grants == held:
         client.holds.pop(counted, None)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from jupyter_ray.local.scheduler.records import TaskDigest, TaskRecord, WorkerDigest, WorkerRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
@@ -24,6 +26,15 @@ def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     """
     kept = step.state.history
     kept[task.id] = digest(task, step.now, error, _error_type(task, kind))
+    if len(kept) > KEPT:
+        kept.popitem(last=False)
+
+
+def remember_attempt(step: Step, task: TaskRecord, error: str, kind: str) -> None:
+    """Note an attempt that failed, of a task that is tried again; as `remember`."""
+    kept = step.state.attempts
+    failed = digest(task, step.now, error, kind or "TASK_EXECUTION_EXCEPTION")
+    kept.setdefault(task.id, []).append(dataclasses.replace(failed, state=TaskState.FAILED))
     if len(kept) > KEPT:
         kept.popitem(last=False)
 
@@ -57,13 +68,17 @@ def remember_worker(step: Step, worker: WorkerRecord, reason: str, *, out_of_mem
     """Note a process that has ended."""
     kept = step.state.gone_workers
     actor = worker.actor
-    if worker.doomed:
+    if worker.exit_type:
+        kind = worker.exit_type
+    elif worker.doomed:
         kind = "INTENDED_SYSTEM_EXIT"
     elif actor is not None and actor.leaving:
         kind, reason = "INTENDED_USER_EXIT", actor.leaving
     else:
         kind = "NODE_OUT_OF_MEMORY" if out_of_memory else "SYSTEM_ERROR"
-    kept[worker.id] = WorkerDigest(worker.id, worker.pid, None if actor is None else actor.id, kind, reason)
+    kept[worker.id] = WorkerDigest(
+        worker.id, worker.pid, None if actor is None else actor.id, kind, reason, worker.started, step.now
+    )
     if len(kept) > WORKERS_KEPT:
         kept.popitem(last=False)
 

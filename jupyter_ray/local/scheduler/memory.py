@@ -11,10 +11,10 @@ first to go. What maps a file keeps its memory: the writer is told when a file t
 
 from __future__ import annotations
 
-from jupyter_ray.config import PROMISE_SECONDS, RESERVE_FROM, SPARE_SECONDS, SPARE_SHARE
+from jupyter_ray.config import GARBAGE_SECONDS, GARBAGE_SHARE, PROMISE_SECONDS, RESERVE_FROM, SPARE_SECONDS, SPARE_SHARE
 from jupyter_ray.events import ObjectSpilled
 from jupyter_ray.ids import task_of
-from jupyter_ray.local.protocol.messages import Answer, AwaitSpace, Claimed, Forget, Spare
+from jupyter_ray.local.protocol.messages import Answer, AwaitSpace, Claimed, Collect, Forget, Spare
 from jupyter_ray.local.protocol.names import ON_DISK, writer
 from jupyter_ray.local.scheduler.commands import DiscardSegment, DropSpare, KeepSpare, SpillSegment
 from jupyter_ray.local.scheduler.records import ClientRecord, State
@@ -36,9 +36,20 @@ def stored(step: Step, segment: str, size: int) -> None:
     if segment not in memory.on_disk:
         memory.here[segment] = size
         memory.used += size
+        if memory.used > memory.limit * GARBAGE_SHARE > 0:
+            _collect(step)
         _make_room(step, 0)
     if memory.waiting:
         _answer(step)
+
+
+def _collect(step: Step) -> None:
+    """Have all processes look for references that only garbage holds, at intervals; what they drop need not move."""
+    memory = step.state.memory
+    if step.now - memory.collected >= GARBAGE_SECONDS:
+        memory.collected = step.now
+        for client in step.state.clients.values():
+            step.send(client, Collect())
 
 
 def used(state: State, segment: str) -> None:
@@ -77,6 +88,8 @@ def discard(step: Step, segment: str, *, damaged: bool = False) -> None:
 def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
     """A process wants to write `message.size` bytes."""
     memory = step.state.memory
+    if message.size < 0:
+        raise ValueError(f"{message.size} bytes are no size.")
     if memory.limit and message.size > memory.limit:
         refusal = (
             f"{message.size:,} bytes do not fit into the object store at all: its limit is {memory.limit:,} bytes."
@@ -90,6 +103,8 @@ def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
 def claimed(step: Step, client: ClientRecord, message: Claimed) -> None:
     """A process writes into a spare file, whose bytes count for the new segment from now on."""
     memory = step.state.memory
+    if message.size < 0:
+        raise ValueError(f"{message.size} bytes are no size.")
     _take_spare(memory, message.spare)
     if message.segment:
         promise = memory.promised.get(message.segment)
@@ -118,8 +133,9 @@ def spilled(step: Step, stimulus: Spilled) -> None:
         memory.here[segment] = size
         memory.used += size
         memory.read[segment] = step.now
-    elif wanted and stimulus.outcome == "failed":
+    elif wanted and stimulus.outcome in ("failed", "full"):
         memory.failure = stimulus.reason
+        memory.disk_full = stimulus.outcome == "full"
         memory.here = {segment: size, **memory.here}
         memory.used += size
     if stimulus.outcome == "read":
@@ -219,7 +235,8 @@ def _none_yet(step: Step, message: AwaitSpace) -> Answer | None:
     if memory.failure and not memory.moving:
         text = f"The object store is full, and its values cannot be moved to disk: {memory.failure}."
         memory.failure = ""  # The next one tries again.
-        return Answer(message.request, text + _remedy(step.state), "ObjectStoreFullError")
+        kind = "OutOfDiskError" if memory.disk_full else "ObjectStoreFullError"
+        return Answer(message.request, text + _remedy(step.state), kind)
     if not memory.failure:
         _make_room(step, message.size)
     if memory.moving or memory.promised or _excess(memory, message.size) <= 0:

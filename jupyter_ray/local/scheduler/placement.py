@@ -24,6 +24,8 @@ from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 AHEAD_SECONDS = 0.004
 AHEAD_LIMIT = 64
 """A worker is handed at most this much work in advance, in expected seconds and in tasks."""
+STUCK_SECONDS = 0.02
+"""Nothing is handed over behind a task that has run for so long, and longer than it should: it may be stopped."""
 
 
 def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
@@ -67,7 +69,7 @@ def place(step: Step) -> None:
             allocation = _acquire(state, queue)
             if allocation is None:
                 break
-            worker = _pick(step, queue.env)
+            worker = _pick(step, queue.env, task.depth)
             if worker is None:
                 allocation.release()
                 break
@@ -112,7 +114,8 @@ def _resume(step: Step) -> None:
             task.lent = {}
 
 
-def _pick(step: Step, env: str) -> WorkerRecord | None:
+def _pick(step: Step, env: str, depth: int) -> WorkerRecord | None:
+    """Return a worker for a task, a new one if need be; None: there are too many."""
     state = step.state
     idle = state.idle.get(env)
     if idle:
@@ -123,7 +126,10 @@ def _pick(step: Step, env: str) -> WorkerRecord | None:
     active = sum(1 for worker in state.workers.values() if _counts(worker))
     if active >= max(64, 8 * state.ledger.total.get(CPU, 0) // PARTS):
         return None
-    return start_worker(step, env)
+    worker = start_worker(step, env)
+    if depth:  # Its parent waits for it, and so may it for one deeper still: that will find its worker ready.
+        start_worker(step, env)
+    return worker
 
 
 def _counts(worker: WorkerRecord) -> bool:
@@ -138,7 +144,7 @@ def start_worker(step: Step, env: str) -> WorkerRecord:
     """Ask for a new process."""
     state = step.state
     state.next_worker += 1
-    worker = WorkerRecord(b"worker--" + state.next_worker.to_bytes(8, "big"), env)
+    worker = WorkerRecord(b"worker--" + state.next_worker.to_bytes(8, "big"), env, started=step.now)
     state.workers[worker.id] = worker
     step.commands.append(StartWorker(worker.id, env))
     return worker
@@ -263,6 +269,14 @@ def wants_more(worker: WorkerRecord) -> bool:
     return len(worker.tasks) <= AHEAD_LIMIT // 2
 
 
+def _ends_soon(step: Step, task: TaskRecord) -> bool:
+    """Tell whether a task that runs is a short one, and has not run for much longer than it should."""
+    function = step.state.functions.get(task.spec.definition)
+    if function is None or function.seconds is None:
+        return False
+    return step.now - task.begun <= max(STUCK_SECONDS, 4 * function.seconds)
+
+
 def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
     tasks = queue.tasks
     for worker in queue.workers:
@@ -270,6 +284,8 @@ def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
             continue
         first = next(iter(worker.tasks.values()), None)
         if first is None or first.state is not TaskState.RUNNING or not wants_more(worker):
+            continue
+        if not _ends_soon(step, first):
             continue
         while tasks:
             task = tasks[0]
@@ -347,14 +363,15 @@ def tick(step: Step) -> None:
             if surplus > 0 and step.now - worker.idle_since >= IDLE_WORKER_SECONDS:
                 surplus -= 1
                 idle.remove(worker)
-                stop_worker(step, worker, kill=False, reason="it was not needed any more")
+                stop_worker(step, worker, kill=False, reason="it was idle, and not needed any more")
 
 
-def stop_worker(step: Step, worker: WorkerRecord, *, kill: bool, reason: str) -> None:
+def stop_worker(step: Step, worker: WorkerRecord, *, kill: bool, reason: str, exit_type: str = "") -> None:
     """End a process."""
     if worker.doomed and not kill:
         return
     worker.doomed = reason
+    worker.exit_type = exit_type
     worker.retired = not kill and worker.actor is None
     worker_gone(step, worker)
     if worker.state is not WorkerState.DEAD:

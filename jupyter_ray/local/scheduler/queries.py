@@ -26,6 +26,7 @@ def resources(state: State, _: dict[str, Any]) -> dict[str, Any]:
         "parts": dict(ledger.total),
         "gpus": list(ledger.gpus),
         "namespace": state.namespace,
+        "started": state.started,
         "env": state.env,
     }
 

@@ -96,11 +96,14 @@ class WorkerRecord:
     """The class of tasks that it runs now."""
     functions: dict[str, int] = dataclasses.field(default_factory=dict)
     """Versions of the definitions that it was sent."""
+    started: float = 0.0
     idle_since: float = 0.0
     recalled: bool = False
     runs: int = 0
     doomed: str = ""
     """Why we ended it, if we did."""
+    exit_type: str = ""
+    """Ray's word for that, if it is another than for most."""
     retired: bool = False
     """We let it go because it was not needed: what it made stays."""
 
@@ -139,7 +142,9 @@ class ActorRecord:
     calls: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
     """All calls that have not ended."""
     handed: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
-    """Those that its worker has, in order; beyond its concurrency they wait there."""
+    """Those that its worker has, in order."""
+    ahead: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
+    """Those of them that have not begun, since it runs as many as it can."""
     room: list[RequestRecord] = dataclasses.field(default_factory=list)
     """Callers that wait until they have fewer unfinished calls."""
     seconds: float | None = None
@@ -151,8 +156,16 @@ class ActorRecord:
     restarts: int = 0
     death: Payload | None = None
     death_reason: str = ""
+    lived: bool = False
+    """A constructor of it has returned once."""
     shown: dict[str, tuple[bytes | None, str]] = dataclasses.field(default_factory=dict)
     """Who the events say holds a handle: holder to (client, None for an object; kind)."""
+    concurrency: int = 1
+    """Calls that it can run at once."""
+
+    def __post_init__(self) -> None:
+        """Work out what follows from the specification."""
+        self.concurrency = self.spec.max_concurrency + sum(self.spec.concurrency_groups.values())
 
     @property
     def id(self) -> bytes:
@@ -280,6 +293,8 @@ class WorkerDigest:
     exit_type: str
     """Ray's word for why."""
     reason: str
+    started: float
+    ended: float
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -363,6 +378,9 @@ class State:
     """The runtime's process, for the events."""
     bound: bool = False
     namespace: str = ""
+    started: float = 0.0
+    """When it was bound."""
+    node: str = ""
     env: str = ""
     clients: dict[bytes, ClientRecord] = dataclasses.field(default_factory=dict)
     workers: dict[bytes, WorkerRecord] = dataclasses.field(default_factory=dict)
@@ -395,6 +413,8 @@ class State:
     ended: dict[str, int] = dataclasses.field(default_factory=lambda: {"finished": 0, "failed": 0, "cancelled": 0})
     history: OrderedDict[bytes, TaskDigest] = dataclasses.field(default_factory=OrderedDict)
     """The tasks that ended last, the newest at the end; bounded, see `history`."""
+    attempts: OrderedDict[bytes, list[TaskDigest]] = dataclasses.field(default_factory=OrderedDict)
+    """Attempts of tasks that failed and were made again, by task; bounded as `history`."""
     gone_workers: OrderedDict[bytes, WorkerDigest] = dataclasses.field(default_factory=OrderedDict)
     """As `history`, of workers."""
     next_worker: int = 0

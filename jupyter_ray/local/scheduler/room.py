@@ -42,8 +42,12 @@ class Memory:
     spare_bytes: int = 0
     mapped: set[str] = dataclasses.field(default_factory=set)
     """Segments in files that were used before: their writers keep them mapped."""
+    collected: float = 0.0
+    """When all processes were last asked to collect their garbage, in Unix seconds."""
     failure: str = ""
     """Why the last move to disk failed, if it did."""
+    disk_full: bool = False
+    """That was since the disk is full."""
     waiting: deque[tuple[bytes, AwaitSpace]] = dataclasses.field(default_factory=deque)
     """Processes that want to write."""
 

@@ -40,6 +40,8 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
         return
     state.ledger = Ledger(message.resources, message.gpus)
     state.namespace = message.namespace
+    state.started = step.now
+    state.node = message.node.hex()
     state.env = message.env
     state.tells_unseen = message.environ.get("RAY_IGNORE_UNHANDLED_ERRORS") != "1"
     state.bound = True
@@ -253,6 +255,9 @@ def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
             if payload.segment:
                 memory.discard(step, payload.segment)
         return
+    wanted = 0 if task.spec.num_returns == m.STREAMING else len(streams.returns(task.spec))
+    if len(message.returns) < (1 if message.failed else 0 if message.cancelled else wanted):
+        raise ValueError(f"{task.spec.name} is done with {len(message.returns)} of {wanted} return values.")
     step.agenda.append((task, "done", message))
 
 
@@ -324,6 +329,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Returned: _gave_back,
     m.Log: _log,
     m.Shutdown: _ignored,
+    m.Seen: _ignored,
     m.Consumed: _consumed,
     m.AwaitSpace: _await_space,
     m.Lost: _lost,

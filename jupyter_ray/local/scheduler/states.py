@@ -5,7 +5,13 @@ from __future__ import annotations
 import enum
 
 
-class TaskState(enum.Enum):
+class _State(enum.Enum):
+    """Members are found in tables at each transition: `Enum` hashes their names, in Python."""
+
+    __hash__ = object.__hash__
+
+
+class TaskState(_State):
     """Where a task stands. The three last are final: the record is gone right after."""
 
     WAITING = "waiting"
@@ -24,7 +30,7 @@ class TaskState(enum.Enum):
     CANCELLED = "cancelled"
 
 
-class WorkerState(enum.Enum):
+class WorkerState(_State):
     """Where a worker process stands."""
 
     STARTING = "starting"
@@ -37,7 +43,7 @@ class WorkerState(enum.Enum):
     DEAD = "dead"
 
 
-class ActorState(enum.Enum):
+class ActorState(_State):
     """Where an actor stands."""
 
     PENDING = "pending"
@@ -48,7 +54,7 @@ class ActorState(enum.Enum):
     DEAD = "dead"
 
 
-class GroupState(enum.Enum):
+class GroupState(_State):
     """Where a placement group stands."""
 
     PENDING = "PENDING"

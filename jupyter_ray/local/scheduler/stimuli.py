@@ -51,11 +51,12 @@ class RequestExpired(msgspec.Struct, frozen=True):
 class Spilled(msgspec.Struct, frozen=True):
     """What became of moving a shared-memory file to disk.
 
-    It was moved; or it stays in memory since somebody reads it, or since that failed, for `reason`; or it is gone.
+    It was moved; or it stays in memory since somebody reads it, or since the disk is full, or since that failed
+    otherwise, for `reason`; or it is gone.
     """
 
     segment: str
-    outcome: Literal["moved", "read", "failed", "gone"] = "moved"
+    outcome: Literal["moved", "read", "full", "failed", "gone"] = "moved"
     reason: str = ""
 
 

@@ -19,7 +19,9 @@ NONE = Payload(data=b"N.", size=2)
 
 def returns(spec: TaskSpec) -> list[bytes]:
     """Return the ids of the objects that a task makes; for a stream, the one that tells its end."""
-    count = 1 if spec.num_returns < 0 else spec.num_returns
+    count = spec.num_returns
+    if count == 1 or count < 0:
+        return [return_id(spec.task, 1)]
     return [return_id(spec.task, index) for index in range(1, count + 1)]
 
 

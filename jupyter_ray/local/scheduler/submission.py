@@ -116,7 +116,7 @@ def _join_actor(step: Step, task: TaskRecord) -> Payload | None:
         return actor.death
     if actor.leaving:
         return errors.actor_died(actor.id, actor.spec.class_name, actor.leaving)
-    if actor.restarts and actor.state is not ActorState.ALIVE and not task.spec.max_retries:
+    if actor.lived and actor.state is not ActorState.ALIVE and not task.spec.max_retries:
         step.agenda.append((task, "restarting", errors.actor_restarting(actor.id, actor.label)))
         return None
     if actor.spec.ordered:

@@ -86,11 +86,14 @@ def _milliseconds(at: float) -> int | None:
 
 
 def _tasks(state: State, one: bytes | None) -> Iterable[TaskDigest]:
+    """Return each task's last attempt, and before the next task those that failed, from the last to the first."""
+    last: Iterable[TaskDigest]
     if one is None:
-        return itertools.chain(map(digest, state.tasks.values()), reversed(state.history.values()))
-    if one in state.tasks:
-        return [digest(state.tasks[one])]
-    return [state.history[one]] if one in state.history else []
+        last = itertools.chain(map(digest, state.tasks.values()), reversed(state.history.values()))
+    else:
+        found = digest(state.tasks[one]) if one in state.tasks else state.history.get(one)
+        last = () if found is None else (found,)
+    return itertools.chain.from_iterable((task, *reversed(state.attempts.get(task.id, ()))) for task in last)
 
 
 def _function(state: State, task: TaskDigest) -> str:
@@ -131,6 +134,7 @@ _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "type": lambda state, task: _TASK_TYPES[task.kind],
     "func_or_class_name": _function,
     "parent_task_id": lambda state, task: _hex(task.parent),
+    "node_id": lambda state, task: None if task.worker is None else state.node,
     "worker_id": lambda state, task: _worker_id(task.worker),
     "worker_pid": lambda state, task: task.pid or None,
     "error_type": lambda state, task: task.error_type or None,
@@ -175,6 +179,7 @@ _ACTOR: dict[str, Callable[[State, ActorRecord], Any]] = {
     "class_name": lambda state, actor: actor.spec.class_name,
     "state": _actor_state,
     "name": lambda state, actor: actor.spec.name,
+    "node_id": lambda state, actor: state.node if actor.worker is not None or actor.lived else None,
     "pid": lambda state, actor: actor.worker.pid if actor.worker is not None else 0,
     "ray_namespace": lambda state, actor: actor.spec.namespace,
     "required_resources": lambda state, actor: amounts(actor.spec.creation.demand),
@@ -237,14 +242,14 @@ _OBJECT: dict[str, Callable[[State, ObjectRecord], Any]] = {
 }
 
 
-# --- processes: the driver, the workers that run or are being started, and those that ended, newest first -----------
+# --- processes: the driver, the workers that run, and those that ended, newest first -----------
 
 _Process = ClientRecord | WorkerRecord | WorkerDigest
 
 
 def _processes(state: State, one: bytes | None) -> Iterable[_Process]:
     found: list[_Process] = [client for client in state.clients.values() if client.is_driver]
-    found += state.workers.values()
+    found += (worker for worker in state.workers.values() if worker.pid)  # Others are not processes yet.
     found += reversed(state.gone_workers.values())
     return found if one is None else [each for each in found if each.id == one[:_CLIENT_ID_SIZE]]
 
@@ -281,6 +286,8 @@ _PROCESS: dict[str, Callable[[State, _Process], Any]] = {
     "exit_type": lambda state, process: process.exit_type if isinstance(process, WorkerDigest) else None,
     "pid": lambda state, process: 0 if isinstance(process, ClientRecord) else process.pid,
     "exit_detail": _exit_detail,
+    "start_time_ms": lambda state, process: _milliseconds(getattr(process, "started", state.started)) or 0,
+    "end_time_ms": lambda state, process: _milliseconds(getattr(process, "ended", 0.0)) or 0,
     "status": _status,
     "actor_id": _actor_of,
 }

@@ -74,7 +74,8 @@ def apply(step: Step, task: TaskRecord, stimulus: str, detail: Any) -> None:
 def _ready(step: Step, task: TaskRecord, _: None) -> None:
     task.state = READY
     task.since = step.now
-    step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
+    if task.spec.dependencies:  # Who waits for nothing is queued by being submitted.
+        step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
     _queue(step, task)
 
 
@@ -139,7 +140,8 @@ def _may_retry(task: TaskRecord) -> bool:
     return task.spec.max_retries < 0 or task.attempt < task.spec.max_retries
 
 
-def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False) -> None:
+def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False, kind: str = "") -> None:
+    history.remember_attempt(step, task, reason, kind)
     task.attempt += 1
     _again(step, task, reason)
     if task.spec.kind == "method" and task.actor is not None:
@@ -256,7 +258,7 @@ def _constructed(
     reason = f"its constructor failed: {error}" if error else "it was cancelled before it was made"
     actors.died(step, actor, actor.leaving or reason, payload if error else None)
     if worker is not None and worker.state is not WorkerState.DEAD and not exiting:
-        placement.stop_worker(step, worker, kill=True, reason=reason)
+        placement.stop_worker(step, worker, kill=True, reason=reason, exit_type="USER_ERROR" if error else "")
 
 
 def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> None:
@@ -328,7 +330,7 @@ def _worker_lost(step: Step, task: TaskRecord, detail: tuple[str, bool]) -> None
     if task.cancel_asked:
         _end(step, task, TaskState.CANCELLED, errors.cancelled(spec.task, spec.name))
     elif _may_retry(task):
-        _retry(step, task, reason)
+        _retry(step, task, reason, kind="OUT_OF_MEMORY" if out_of_memory else "WORKER_DIED")
     elif out_of_memory:
         _fail(step, task, errors.out_of_memory(spec.name, reason), reason, "OUT_OF_MEMORY")
     else:
@@ -361,6 +363,7 @@ def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
         _fail(step, task, payload, "the actor was lost", "ACTOR_UNAVAILABLE")
         return
     if begun:
+        history.remember_attempt(step, task, "the actor was lost", "ACTOR_UNAVAILABLE")
         task.attempt += 1
         _again(step, task, "the actor was lost")
     task.state = READY
@@ -409,7 +412,8 @@ def _cancel_running(step: Step, task: TaskRecord, force: bool) -> None:
     if worker is None:
         return
     if force and task.spec.kind == "task":
-        placement.stop_worker(step, worker, kill=True, reason="its task was cancelled by force")
+        reason = "its task was cancelled by force (ray.cancel)"
+        placement.stop_worker(step, worker, kill=True, reason=reason, exit_type="INTENDED_USER_EXIT")
     else:
         step.send(step.state.clients[worker.id], Interrupt(task.id))
 

@@ -6,6 +6,7 @@ for; the next link explains that, up to the one that can be explained by itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +22,10 @@ NAMES = 5
 
 
 def why(state: State, arguments: dict[str, Any]) -> str:
-    """Explain ``arguments["id"]``, an object or an actor, at the time ``arguments["now"]``."""
+    """Explain ``arguments["id"]``, an object or an actor, at the time ``arguments["now"]``.
+
+    ``arguments["stopped"]`` has the processes that are stopped, if any are.
+    """
     counted, now = arguments["id"], arguments["now"]
     if len(counted) == ACTOR_ID_SIZE:
         actor = state.actors.get(counted)
@@ -34,6 +38,9 @@ def why(state: State, arguments: dict[str, Any]) -> str:
         if len(told) == LINKS:
             told.append("And so on.")
             break
+    for pid in arguments.get("stopped", ()):
+        if any(re.search(rf"\bprocess {pid}\b", link) for link in told):
+            told.append(f"Process {pid} is stopped (SIGSTOP): `kill -CONT {pid}` lets it go on.")
     return " ".join(told)
 
 

@@ -33,7 +33,7 @@ def reduce(value: Any) -> tuple[Any, ...] | None:
     Raises
     ------
     pickle.PicklingError
-        A function that has no name of its own in its module: one that is defined inside another, a lambda.
+        A function that no name of its module leads to: one that is defined inside another.
     """
     is_function = type(value).__name__ in _FUNCTIONS
     if not is_function and not isinstance(value, type):
@@ -43,6 +43,12 @@ def reduce(value: Any) -> tuple[Any, ...] | None:
     if file is None or module is None:
         return None if is_function else _decorated(value, module, name)
     found, through = _look_up(module, name)
+    if found is not value and is_function:  # A lambda has no name of its own; a variable of the module may have it.
+        for other in list(vars(sys.modules[module])):
+            found, through = _look_up(module, other)
+            if found is value:
+                name, through = other, True
+                break
     if found is value:
         by_file = None if _can_import(module) else file
         return (find, (module, name, by_file)) if through or by_file else None
@@ -50,7 +56,7 @@ def reduce(value: Any) -> tuple[Any, ...] | None:
         return None
     raise pickle.PicklingError(
         f"the Cython function {name} cannot be found by its name in {module}, and compiled code has no other way to "
-        "travel: define it at the top level of the .pyx"
+        "travel: define it at the top level of the .pyx, or give it a name there"
     )
 
 

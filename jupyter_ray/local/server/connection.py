@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import traceback
 from typing import Protocol, cast
 
 from jupyter_ray.local.protocol import messages as m
@@ -39,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None
+        self._paused = False
         self.client: bytes | None = None
         self.out = bytearray()
 
@@ -66,6 +68,11 @@ class Connection(asyncio.Protocol):
         except (FrameError, ProtocolError) as error:
             print(f"jupyter_ray: a connection is closed: {error}", file=sys.stderr, flush=True)
             self.close()
+        except Exception:  # Well-formed nonsense is the peer's fault too, and nobody else's.
+            print("jupyter_ray: a connection is closed, since a message of it failed:", file=sys.stderr)
+            traceback.print_exc()
+            sys.stderr.flush()
+            self.close()
         server.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -82,6 +89,18 @@ class Connection(asyncio.Protocol):
         out, self.out = self.out, bytearray()
         if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(out)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
 
     def close(self) -> None:
         """Close the socket."""

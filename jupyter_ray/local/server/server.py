@@ -12,11 +12,11 @@ import os
 import signal
 import socket
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
+
 from jupyter_ray import config
-from jupyter_ray.events import AnyEvent, LogLines
 from jupyter_ray.local.client.direct import door_of
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import ProtocolError, append
@@ -37,17 +37,16 @@ from jupyter_ray.local.scheduler.stimuli import (
 from jupyter_ray.local.server.connection import Connection
 from jupyter_ray.local.server.damage import found_lost, found_missing
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
+from jupyter_ray.local.server.log import EventLog
 from jupyter_ray.local.server.processes import Processes
-from jupyter_ray.local.server.spill import HALF, drop_spare, keep_spare, spill
+from jupyter_ray.local.server.spill import HALF, drop_spare, is_full, keep_spare, spill
+from jupyter_ray.local.server.stopped import Stopped, stopped
 from jupyter_ray.local.worker.setup import WorkerSetup
 
 GRACE_SECONDS = 5.0
 """How long a worker may take to leave when it was asked to."""
 DRAIN_SECONDS = 0.3
 TICK_SECONDS = 0.1
-EVENT_BATCH = 2_000
-SEND_BUFFER = 4 << 20
-"""Bytes that may wait for a subscriber before its events are held back."""
 
 
 class Server:
@@ -65,17 +64,17 @@ class Server:
         self._bind: m.Bind | None = None
         self._ended: asyncio.Future[None] = loop.create_future()
         self._ticking = False
-        self._log: deque[AnyEvent] = deque(maxlen=config.EVENT_LOG)
-        self._logged = 0
-        self._log_lines_pending = False
-        self._subscribers: dict[Connection, int] = {}
-        """With the number of events that each has had."""
-        self._logs_only: set[Connection] = set()
+        self._log = EventLog(self._collect)
+        self._printed: set[Connection] = set()
+        """Workers that printed something in this batch."""
         self._flush_planned = False
         self._guard = Guard()
         self._guarding = False
         self._exhausted: dict[bytes, str] = {}
         """Workers that the guard ended, and why."""
+        self._stopped = Stopped()
+        self._ended_for: dict[bytes, str] = {}
+        """Other workers that were ended here, and why."""
         self._exits: dict[bytes, str] = {}
         """Workers whose process has ended, and how, while their socket is still being read."""
         self._disk = config.spill_folder(session)
@@ -138,22 +137,34 @@ class Server:
         assert client is not None
         kind = type(message)
         if kind is m.Subscribe:
-            self._subscribe(connection, message)  # type: ignore[arg-type]
+            self._record()
+            self._log.subscribe(connection, message)  # type: ignore[arg-type]
+            return
+        if kind is m.Seen:
+            self._log.seen(connection, message.text)  # type: ignore[union-attr, arg-type]
             return
         if kind is m.Shutdown:
-            self._publish()  # The driver reads to the end; that end is ours too.
+            self._publish(everything=True)  # The driver reads to the end; that end is ours too.
             self.flush()
             connection.close()
             return
-        if kind is m.Query and message.what == "events":  # type: ignore[union-attr]
-            self._publish()  # They come before the answer.
+        if isinstance(message, m.Query):
+            if message.what == "events":
+                self._publish(everything=True)  # They come before the answer.
+            elif message.what == "why":
+                pids = [worker.pid for worker in self.scheduler.state.workers.values() if worker.pid]
+                message = msgspec.structs.replace(message, arguments={**message.arguments, "stopped": stopped(pids)})
         if kind is m.Bind:
+            if client != self.driver:
+                raise ProtocolError("A worker wanted to bind the session.")
             self._bind = message  # type: ignore[assignment]
             limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")  # type: ignore[union-attr]
             self._guard.limit = int(limit) if limit.isdigit() else 0
         if kind is m.Lost:
             self._lose(found_lost(self.scheduler.state, (self._shm, self._disk), message.segments))  # type: ignore[union-attr]
         self.happen(Said(client, message))
+        if kind is m.Log:
+            self._printed.add(connection)
 
     def _lose(self, lost: dict[str, str]) -> None:
         if lost:
@@ -162,8 +173,7 @@ class Server:
     def left(self, connection: Connection) -> None:
         """A connection is closed."""
         client = connection.client
-        self._subscribers.pop(connection, None)
-        self._logs_only.discard(connection)
+        self._log.leave(connection)
         if client is None and connection is self._first:
             self.end()  # The driver, gone before it said a word: it had only warmed us up.
         if client is None or self.connections.get(client) is not connection:
@@ -194,6 +204,7 @@ class Server:
     def _lost(self, worker: bytes) -> None:
         exit_reason = self._exits.pop(worker)
         memory = self._exhausted.pop(worker, None)
+        exit_reason = self._ended_for.pop(worker, exit_reason)
         if signal.SIGBUS.name in exit_reason:  # What it had mapped may have been cut short.
             self._lose(found_missing(self.scheduler.state, (self._shm, self._disk)))
         self.happen(WorkerLost(worker, memory or exit_reason, out_of_memory=memory is not None))
@@ -208,12 +219,13 @@ class Server:
             if kind is c.Send:
                 connection = self.connections.get(command.client)  # type: ignore[union-attr]
                 if connection is not None:
-                    append(command.message, connection.out)  # type: ignore[union-attr]
-                    self._dirty[connection] = None
+                    self._collect(connection, command.message)  # type: ignore[union-attr]
             else:
                 self._do(command)
 
     def _do(self, command: c.Command) -> None:
+        if "/" in getattr(command, "segment", ""):
+            return  # No process of ours writes such a name.
         if isinstance(command, c.DiscardSegment):
             self._discard(command.segment)
         elif isinstance(command, c.KeepSpare):
@@ -235,8 +247,7 @@ class Server:
             if command.kill or connection is None:
                 self.processes.kill(command.worker)
             else:
-                append(m.Exit(command.reason), connection.out)
-                self._dirty[connection] = None
+                self._collect(connection, m.Exit(command.reason))
                 self.loop.call_later(GRACE_SECONDS, self._kill_lingering, connection, command.worker)
 
     def _discard(self, segment: str) -> None:
@@ -258,7 +269,7 @@ class Server:
             self._lose(found_lost(self.scheduler.state, (self._shm, self._disk), [segment]))
             self._later(Spilled(segment, "gone"))
         elif error is not None:
-            self._later(Spilled(segment, "failed", str(error)))
+            self._later(Spilled(segment, "full" if is_full(error) else "failed", str(error)))
         else:
             self._later(Spilled(segment, "moved" if done.result() else "read"))
 
@@ -278,11 +289,27 @@ class Server:
         self.loop.call_later(LOOK_SECONDS, self._look)
         workers = {each.pid: each.id for each in self.scheduler.state.workers.values() if each.tasks and each.pid}
         found = self._guard.look(workers)
+        self._look_at_stopped(workers)
         if self._guard.is_short and self.scheduler.state.memory.spares:
             self._later(MemoryShort())
         if found is not None and workers[found[0]] not in self._exhausted:
             self._exhausted[workers[found[0]]] = found[1]
             self.processes.kill(workers[found[0]])
+
+    def _look_at_stopped(self, workers: dict[int, bytes]) -> None:
+        """Tell of workers that are stopped, and end those that calls wait behind."""
+        now = self.loop.time()
+        self._stopped.look(workers, now)
+        records = self.scheduler.state.workers
+        for pid in self._stopped.to_tell(now):
+            task = next(iter(records[workers[pid]].tasks.values())).spec
+            text = f"Process {pid} is stopped (SIGSTOP): {task.name} does not go on before `kill -CONT {pid}`.\n"
+            self._later(Said(workers[pid], m.Log("stderr", text, task.name, task.task, task.actor, task.cell)))
+        for pid in self._stopped.for_long(now):
+            worker = records.get(workers[pid])
+            if worker is not None and worker.actor is None and len(worker.tasks) > 1:
+                self._ended_for[worker.id] = "its process had been stopped (SIGSTOP), and other calls waited behind it"
+                self.processes.kill(worker.id)
 
     def _tick(self) -> None:
         self._ticking = False
@@ -302,6 +329,7 @@ class Server:
             namespace=bind.namespace,
             job=bind.job,
             node=bind.node,
+            total=bind.resources,
         )
 
     def _remove_unsealed(self, worker: bytes) -> None:
@@ -326,64 +354,39 @@ class Server:
             if path.name not in known:
                 path.unlink(missing_ok=True)
 
-    # --- the log of events -----------------------------------------------------------------------------------
+    # --- what is sent ----------------------------------------------------------------------------------------
+
+    def _collect(self, connection: Connection, message: m.ServerMessage) -> None:
+        append(message, connection.out)
+        self._dirty[connection] = None
 
     def _record(self) -> None:
         """Take what the scheduler has told into the log."""
         events = self.scheduler.take_events()
-        self._log.extend(events)
-        self._logged += len(events)
-        if events and self._subscribers:
-            if not self._log_lines_pending and any(type(event) is LogLines for event in events):
-                self._log_lines_pending = True
-            news = self._log_lines_pending or len(self._logs_only) < len(self._subscribers)
-            if news and not self._flush_planned:
-                self._flush_planned = True
-                self.loop.call_later(config.EVENT_INTERVAL, self._publish_later)
+        if events and self._log.record(events):
+            self._publish_soon()
 
-    def _subscribe(self, connection: Connection, message: m.Subscribe) -> None:
-        self._logs_only.discard(connection)
-        if message.on:
-            if message.logs_only:
-                self._logs_only.add(connection)
-            self._record()
-            self._subscribers[connection] = self._logged - len(self._log)
-            self._publish()
-        else:
-            self._subscribers.pop(connection, None)
+    def _publish_soon(self) -> None:
+        if not self._flush_planned:
+            self._flush_planned = True
+            self.loop.call_later(config.EVENT_INTERVAL, self._publish_later)
 
     def _publish_later(self) -> None:
         self._flush_planned = False
         self._publish()
         self.flush()
 
-    def _publish(self) -> None:
-        """Send each subscriber what it has not had, unless it is behind with reading."""
+    def _publish(self, *, everything: bool = False) -> None:
         self._record()
-        self._log_lines_pending = False
-        oldest = self._logged - len(self._log)
-        for connection, sent in self._subscribers.items():
-            position = max(sent, oldest)
-            while position < self._logged:
-                if connection.backlog() > SEND_BUFFER:
-                    if not self._flush_planned:
-                        self._flush_planned = True
-                        self.loop.call_later(config.EVENT_INTERVAL, self._publish_later)
-                    break
-                start = position - oldest
-                batch = [self._log[index] for index in range(start, min(start + EVENT_BATCH, len(self._log)))]
-                position += len(batch)
-                if connection in self._logs_only:
-                    batch = [event for event in batch if type(event) is LogLines]
-                if batch:
-                    append(m.Events(batch), connection.out)
-                    self._dirty[connection] = None
-            self._subscribers[connection] = position
+        if self._log.publish(everything=everything):
+            self._publish_soon()
 
     def flush(self) -> None:
         """Write what was collected."""
         self._record()
-        if self._log_lines_pending:
+        while self._printed:
+            self._log.printed(self._printed.pop())
+        if self._log.has_lines:
             # What a task printed must not arrive after its result.
             self._publish_before_results()
         dirty, self._dirty = self._dirty, {}
@@ -397,12 +400,12 @@ class Server:
             self.loop.call_later(TICK_SECONDS, self._tick)
 
     def _publish_before_results(self) -> None:
-        held = {connection: connection.out for connection in self._subscribers if connection.out}
+        held = {connection: connection.out for connection in self._log.subscribers() if connection.out}
         if not held:
             return
         for connection in held:
             connection.out = bytearray()
-        self._publish()
+        self._publish(everything=True)
         for connection, out in held.items():
             connection.out += out
 

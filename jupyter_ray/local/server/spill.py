@@ -7,6 +7,7 @@ on disk, finds it at any moment. A reader holds a shared lock on what it has map
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -64,6 +65,11 @@ def drop_spare(memory: Path, segment: str) -> None:
     finally:
         _remove(path)
         os.close(descriptor)
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether an error means that the disk has no room."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _lock(descriptor: int) -> bool:

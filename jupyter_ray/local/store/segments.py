@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jupyter_ray.config import RESERVE_FROM
-from jupyter_ray.exceptions import ObjectStoreFullError
+from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
 from jupyter_ray.local.protocol.names import ON_DISK, prefix
 from jupyter_ray.local.store import mapping
 from jupyter_ray.local.store.spares import Claim, Spares
@@ -189,8 +189,10 @@ class SegmentStore:
         with contextlib.suppress(OSError):
             os.unlink(path)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT):
-            where = "shared memory" if path.startswith(self._folder + "/") else "temporary folder"
-            raise ObjectStoreFullError(
+            in_memory = path.startswith(self._folder + "/")
+            where = "shared memory" if in_memory else "temporary folder"
+            kind = ObjectStoreFullError if in_memory else OutOfDiskError
+            raise kind(
                 f"There is no room for {size:,} bytes in the {where} at {os.path.dirname(path)}. "
                 "Drop references to large objects that are not needed any more, or free space there."
             ) from error

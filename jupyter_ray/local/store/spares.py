@@ -140,6 +140,12 @@ class Spares:
         with self._lock:
             self._live[segment] = mapping
 
+    def close(self) -> None:
+        """Let go of all that is mapped: the session has ended."""
+        with self._lock:
+            self._spares.clear()
+            self._live.clear()
+
     def __len__(self) -> int:
         return len(self._spares)
 

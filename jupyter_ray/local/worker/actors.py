@@ -119,10 +119,16 @@ class AsyncActor:
             lane.closed = True
         self.put(None)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the main thread."""
+        return self._main.loop
+
     def run(self) -> None:
         """Serve calls until it is time to leave."""
         for group, lane in self._groups.items():
             threading.Thread(target=lane.serve, name=f"actor {group}", daemon=True).start()
+        self._main.owner = threading.get_ident()
         self._main.loop.run_until_complete(self._ended)
 
     def cancel(self, task: bytes) -> None:
@@ -153,6 +159,8 @@ class _Lane:
         self._incoming: deque[Execute] = deque()
         self._planned = False
         self.tasks: dict[bytes, asyncio.Task[None]] = {}
+        self.owner = 0
+        """The thread that runs the loop."""
         self.closed = False
         """Calls that have not begun do not begin any more."""
         self._unwanted: set[bytes] = set()
@@ -160,13 +168,16 @@ class _Lane:
 
     def serve(self) -> None:
         """Run the loop in this thread."""
+        self.owner = threading.get_ident()
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
     def put(self, execute: Execute) -> None:
-        """Take a call from the reader thread."""
+        """Take a call, from the thread that reads."""
         self._incoming.append(execute)
-        if not self._planned:
+        if threading.get_ident() == self.owner:
+            self._take()
+        elif not self._planned:
             self._planned = True
             self.loop.call_soon_threadsafe(self._take)
 
@@ -231,7 +242,7 @@ class _Lane:
     ) -> Done:
         runner = self._runner
         try:
-            function = find(execute, body)
+            context.called = function = find(execute, body)
             there = await runner.fetch_async(execute) if execute.dependencies else {}
             args, kwargs, inout = calling.prepare(execute, body, function, runner.client.store, there)
             del there

@@ -122,7 +122,7 @@ class Worker:
             runtime_env=env or None,
             preset_gpus="CUDA_VISIBLE_DEVICES" in setup.environ,
         )
-        self.engine = LocalEngine(self.client, self.process)
+        self.engine = LocalEngine(self.client, self.process, total=setup.total)
         self.library = self.engine.library
         self.runner = Runner(self.client, self.engine, self.output, self.interrupts, self._answer)
         self.runner.quit = self.leave
@@ -137,7 +137,9 @@ class Worker:
         """Take over the process, and say hello."""
         self.interrupts.install()
         self.output.main_task = self._main_context
+        self.output.push = self.client.flush
         self.output.capture()
+        process.before_exit(self.runner.flush)
         registry.set_current(self.engine)
         if log_settings := os.environ.pop(log_format.VARIABLE, ""):
             log_format.apply(log_settings)
@@ -249,6 +251,7 @@ class Worker:
         self._finish(execute, done)
         if host is not None and not done.failed:
             self.backlog.redirect(host.put)
+            self.door.move(host.loop.add_reader, host.loop.remove_reader)
 
     def _find_class(self, execute: m.Execute, body: m.Body) -> Function:
         self.library.install(execute.functions)

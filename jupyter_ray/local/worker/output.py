@@ -63,6 +63,8 @@ class Output:
         """What stands before an actor's lines: its class, or the instance's ``repr``."""
         self.main_task: Callable[[], TaskContext | None] = lambda: None
         """The task that runs now, for what C code prints."""
+        self.push: Callable[[], None] = lambda: None
+        """Has what was sent leave this process at once."""
 
     def write(self, stream: StreamName, text: str, context: TaskContext | None) -> None:
         """Take what `context` printed."""
@@ -188,6 +190,11 @@ class TaskStream(io.TextIOBase):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         self._output.write(self._name, text, current_task())
         return len(text)
+
+    def flush(self) -> None:
+        """Send what was written: it is safe then, whatever happens to the process."""
+        self._output.flush()
+        self._output.push()
 
     def writable(self) -> bool:
         """Tell that one can write."""

@@ -16,10 +16,10 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from setproctitle import setproctitle
+from setproctitle import getproctitle, setproctitle
 
 from jupyter_ray.config import session_folder, shared_memory_folder
 from jupyter_ray.local.engine import environment
@@ -27,6 +27,7 @@ from jupyter_ray.local.worker.setup import WorkerSetup
 from jupyter_ray.resources import CPU, PARTS
 
 _PR_SET_PDEATHSIG = 1
+getproctitle()  # In the template: it finds the arguments by the environment, which a worker replaces.
 _THREADS = "OMP_NUM_THREADS"
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 
@@ -44,6 +45,8 @@ def dress(setup: WorkerSetup) -> dict[str, Any]:
     os.environ.update(setup.environ)
     os.environ.update({name: _expand(text, setup.environ) for name, text in env.get("env_vars", {}).items()})
     path = list(setup.sys_path)
+    if "PYTHONPATH" in env.get("env_vars", {}):  # Python reads it when it starts, and a fork has started already.
+        path[:0] = filter(None, os.environ["PYTHONPATH"].split(os.pathsep))
     path[:0] = env.get("py_modules", [])
     folder = env.get("working_dir")
     if folder:
@@ -119,6 +122,27 @@ def end_with_runtime(session: str) -> None:
     shutil.rmtree(shared_memory_folder(session), ignore_errors=True)
     shutil.rmtree(session_folder(session), ignore_errors=True)
     os._exit(1)
+
+
+def before_exit(flush: Callable[[], None]) -> None:
+    """Have `flush` called when user code ends the process by ``os._exit`` or a signal: its last lines say why."""
+    here, leave, kill = os.getpid(), os._exit, os.kill
+
+    def say() -> None:
+        if os.getpid() == here:  # Not in a process that user code forked.
+            with contextlib.suppress(Exception):  # The runtime may be gone already.
+                flush()
+
+    def _exit(status: int) -> NoReturn:
+        say()
+        leave(status)
+
+    def _kill(pid: int, signal: int, /) -> None:
+        if pid == here:
+            say()
+        kill(pid, signal)
+
+    os._exit, os.kill = _exit, _kill
 
 
 def run_exit_handlers() -> None:

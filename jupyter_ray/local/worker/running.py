@@ -235,7 +235,7 @@ class Runner:
         started = time.perf_counter()
         try:
             try:
-                function = find(execute, body)
+                context.called = function = find(execute, body)
                 there = self.fetch(execute) if execute.dependencies and execute.kind != "task" else {}
                 args, kwargs, inout = calling.prepare(execute, body, function, self.client.store, there)
                 del there

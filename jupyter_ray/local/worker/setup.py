@@ -32,4 +32,6 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str = ""
     job: bytes = b""
     node: bytes = b""
+    total: dict[str, int] = {}
+    """All resources of the session, in parts."""
     idle_title: str = "ray::IDLE"

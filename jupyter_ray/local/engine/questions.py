@@ -1,0 +1,73 @@
+"""What an engine is asked, and only the runtime knows: the part of `LocalEngine` that changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jupyter_ray.engine.base import NamedActor
+from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.engine import machine
+
+
+class Questions:
+    """Questions about the session; see `Engine` for each."""
+
+    client: Client
+    process: ProcessContext
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session can be used."""
+        return self.client.alive
+
+    def get_actor(self, name: str, namespace: str | None) -> NamedActor | None:
+        """Find a living actor by its name; see `Engine.get_actor`."""
+        found = self.client.query("actor_by_name", name=name, namespace=namespace or self.process.namespace)
+        return None if found is None else NamedActor(actor=bytes(found["actor"]), handle=bytes(found["handle"]))
+
+    def list_named_actors(self, all_namespaces: bool) -> list[tuple[str, str]]:
+        """Return (namespace, name) of the living named actors."""
+        found = [(str(namespace), str(name)) for namespace, name in self.client.query("named_actors")]
+        return [each for each in found if all_namespaces or each[0] == self.process.namespace]
+
+    def total_resources(self) -> dict[str, float]:
+        """Return all resources, in amounts."""
+        return dict(self.client.query("resources")["total"])
+
+    def available_resources(self) -> dict[str, float]:
+        """Return what is free, in amounts."""
+        return dict(self.client.query("resources")["available"])
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return the row of this machine, with Ray's keys."""
+        found = self.client.query("resources")
+        return [machine.node_row(self.process.node, dict(found["total"]), self.alive, started=found["started"])]
+
+    def placement_groups(self) -> list[dict[str, Any]]:
+        """Return a row for each placement group; bundles that are reserved are all on this machine."""
+        rows = list(self.client.query("placement_groups"))
+        for row in rows:
+            node = self.process.node.hex() if row["state"] == "CREATED" else ""
+            row["bundles_to_node_id"] = dict.fromkeys(row["bundles"], node)
+        return rows
+
+    def why(self, counted: bytes) -> str:
+        """Explain in plain sentences why an object is not ready, or what an actor is doing."""
+        return str(self.client.query("why", id=counted))
+
+    def table(
+        self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Return rows of a table of the state; see `Engine.table`."""
+        found = self.client.query("table", table=what, limit=limit, filters=list(filters), id=id)
+        return list(found["rows"]), bool(found["more"])
+
+    def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
+        """Return how many rows of a table agree; see `Engine.summary`."""
+        return [(key, count, size) for key, count, size in self.client.query("summary", table=what, by=list(by))]
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counts of the session: tasks, actors, objects, workers, bytes."""
+        return dict(self.client.query("statistics"))

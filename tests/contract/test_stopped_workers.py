@@ -1,0 +1,160 @@
+"""A worker that somebody stopped (SIGSTOP): the others go on, it is told, and every way to end it works."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import exceptions
+from jupyter_ray.events import LogLines
+from tests.contract.helpers import PATIENCE, Log, eventually, is_running
+
+
+@ray.remote
+def hold(path: str) -> str:
+    """Tell the process, and wait until it may go on."""
+    told = Path(path)
+    told.with_suffix(".new").write_text(str(os.getpid()))
+    told.with_suffix(".new").rename(told)
+    while not told.with_suffix(".go").exists():
+        time.sleep(0.01)
+    return "went on"
+
+
+@ray.remote
+def quick(number: int) -> int:
+    return number
+
+
+class _Actor:
+    def pid(self) -> int:
+        return os.getpid()
+
+
+Actor: Any = ray.remote(_Actor)
+
+
+@pytest.fixture
+def stop() -> Iterator[Callable[[int], None]]:
+    """Stop a process; at the end, let it go on if it is still there."""
+    stopped: list[int] = []
+
+    def stop(pid: int) -> None:
+        stopped.append(pid)
+        os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+
+    yield stop
+    for pid in stopped:
+        if is_running(pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def held(start: Callable[..., Any], tmp_path: Path, stop: Callable[[int], None]) -> tuple[Any, int, Path]:
+    """A task whose process is stopped, in a session of two CPUs."""
+    start(num_cpus=2)
+    path = tmp_path / "pid"
+    ref = hold.remote(str(path))
+    eventually(path.exists)
+    pid = int(path.read_text())
+    stop(pid)
+    return ref, pid, path.with_suffix(".go")
+
+
+def test_others_go_on_and_so_does_it(held: tuple[Any, int, Path]) -> None:
+    ref, pid, go = held
+    assert ray.get([quick.remote(number) for number in range(200)], timeout=PATIENCE) == list(range(200))
+    assert ray.wait([ref], timeout=0)[0] == []
+    os.kill(pid, signal.SIGCONT)
+    go.touch()
+    assert ray.get(ref, timeout=PATIENCE) == "went on"
+
+
+def test_it_is_told_and_why_says_it(held: tuple[Any, int, Path]) -> None:
+    ref, pid, _ = held
+    assert f"Process {pid} is stopped (SIGSTOP): `kill -CONT {pid}` lets it go on." in ray.why(ref)
+    with Log() as log:
+        lines = eventually(lambda: log.find(LogLines, pid=pid, stream="stderr"))
+    assert [each.text for each in lines] == [
+        f"Process {pid} is stopped (SIGSTOP): hold does not go on before `kill -CONT {pid}`.\n"
+    ]
+    os.kill(pid, signal.SIGCONT)
+    assert "is stopped" not in eventually(lambda: "" if "is stopped" in (text := ray.why(ref)) else text)
+
+
+def test_cancel_with_force_ends_it(held: tuple[Any, int, Path]) -> None:
+    ref, pid, _ = held
+    ray.cancel(ref, force=True)
+    with pytest.raises((exceptions.TaskCancelledError, exceptions.WorkerCrashedError)):
+        ray.get(ref, timeout=PATIENCE)
+    eventually(lambda: not is_running(pid))
+
+
+def test_a_soft_cancel_is_heard_when_it_goes_on(held: tuple[Any, int, Path]) -> None:
+    ref, pid, _ = held
+    ray.cancel(ref)
+    assert "A cancel of hold" in ray.why(ref)
+    os.kill(pid, signal.SIGCONT)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(ref, timeout=PATIENCE)
+
+
+def test_shutdown_does_not_wait_for_it(held: tuple[Any, int, Path]) -> None:
+    _, pid, _ = held
+    began = time.monotonic()
+    ray.shutdown()
+    assert time.monotonic() - began < 5  # Half a second on a machine of one's own.
+    eventually(lambda: not is_running(pid))
+
+
+def test_kill_ends_a_stopped_actor(start: Callable[..., Any], stop: Callable[[int], None]) -> None:
+    start(num_cpus=2)
+    actor = Actor.remote()
+    pid = ray.get(actor.pid.remote())
+    stop(pid)
+    ref = actor.pid.remote()
+    assert f"Process {pid} is stopped" in ray.why(actor)
+    assert f"Process {pid} is stopped" in eventually(lambda: text if str(pid) in (text := ray.why(ref)) else "")
+    assert ray.get(quick.remote(1), timeout=PATIENCE) == 1
+    ray.kill(actor)
+    with pytest.raises(exceptions.ActorDiedError):
+        ray.get(ref, timeout=PATIENCE)
+    eventually(lambda: not is_running(pid))
+
+
+def test_calls_that_wait_behind_it_run_elsewhere(
+    start: Callable[..., Any], tmp_path: Path, stop: Callable[[int], None]
+) -> None:
+    """Short tasks are handed over in advance; the one that is stopped runs again, like that of any killed worker."""
+    start(num_cpus=1)
+    assert ray.get([sometimes.remote("", number) for number in range(50)]) == list(range(50))
+    path = tmp_path / "pid"
+    refs = [sometimes.remote(str(path) if not number else "", number) for number in range(20)]
+    eventually(path.exists)
+    pid = int(path.read_text())
+    stop(pid)
+    assert ray.get(refs, timeout=PATIENCE) == list(range(20))
+    eventually(lambda: not is_running(pid))
+
+
+@ray.remote
+def sometimes(path: str, number: int) -> int:
+    """Be quick, but for the first time with a path."""
+    told = Path(path)
+    if path and not told.exists():
+        told.write_text(str(os.getpid()))
+        while True:
+            time.sleep(0.01)
+    return number
