@@ -31,7 +31,7 @@ define run_pytest
 	$(BIN)/python -m pytest --junitxml=$(REPORTS)/$(1).xml $(2) $(ARGS) || [ $$? -eq 5 ]
 endef
 
-.PHONY: help lab test lint format types test-py test-cluster test-ts test-nb test-ui quick images bench growth panel install \
+.PHONY: help lab test lint format types test-py test-cluster test-ts test-nb test-nb-cluster test-ui quick images bench growth panel install \
 	clean distclean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -150,6 +150,17 @@ ifneq ($(NOTEBOOKS),)
 	$(call run_pytest,notebooks,--nbval --nbval-current-env --nbval-cell-timeout=120 --timeout=180 \
 		$(if $(wildcard notebooks/sanitize.cfg),--nbval-sanitize-with=notebooks/sanitize.cfg) -p no:cacheprovider $(NOTEBOOKS))
 endif
+
+# The same tutorials on a Ray cluster of three nodes, by RAY_ADDRESS alone: every cell must run (what differs from one
+# machine is not compared; 02 is about what only the local engine refuses), and the one about clusters is compared.
+NBVAL := --nbval-current-env --nbval-cell-timeout=120 --timeout=180 -p no:cacheprovider
+test-nb-cluster: export IPYTHONDIR := $(abspath build/ipython)
+test-nb-cluster: export JUPYTER_RAY_CHECKS := 0
+test-nb-cluster: $(STAMPS)/installed-test $(STAMPS)/installed-cython
+	$(BIN)/python tests/cluster/nodes.py $(BIN)/python -m pytest --nbval-lax $(NBVAL) \
+		notebooks/01-nested-tasks.ipynb notebooks/03-actor-handles.ipynb notebooks/04-cython.ipynb
+	$(BIN)/python tests/cluster/nodes.py $(BIN)/python -m pytest --nbval $(NBVAL) \
+		--nbval-sanitize-with=notebooks/sanitize.cfg notebooks/08-scale-out.ipynb
 
 test-ui: $(STAMPS)/installed-test
 	$(BIN)/python tests/ui/chromium.py --install
