@@ -113,7 +113,6 @@ test:
 	@$(MAKE) lint
 	@$(MAKE) test-ts
 	@$(MAKE) test-py
-	@$(MAKE) test-cluster
 	@$(MAKE) test-nb
 	@$(MAKE) test-ui
 	@$(MAKE) quick

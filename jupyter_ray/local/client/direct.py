@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jupyter_ray.exceptions import RaySystemError
-from jupyter_ray.ids import OBJECT_ID_SIZE, return_id, task_of
+from jupyter_ray.ids import return_id, task_of
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
@@ -176,9 +176,10 @@ class Direct:
             self._submit(self._deferred.popleft()[0])
 
     def dropped(self, drops: list[tuple[bytes, int]]) -> None:
-        """References are about to be given up: send the deferred call first, if its value is among them."""
+        """References are about to go: send the deferred call first, if its value or its actor is among them."""
         for spec, _, _, _ in tuple(self._deferred):
-            if any(task_of(counted) == spec.task for counted, _ in drops if len(counted) == OBJECT_ID_SIZE):
+            mine = (spec.actor, return_id(spec.task, 1))
+            if any(counted in mine for counted, _ in drops):
                 self.release()
 
     def forget(self, actor: bytes) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import TaskContext, enter_task, leave_actor, leave_task
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
@@ -133,6 +134,9 @@ class AsyncActor:
 
     def cancel(self, task: bytes) -> None:
         """Cancel a call; called in the reader thread."""
+        context = self._main._runner.contexts.get(task)
+        if context is not None:
+            context.cancelled = True  # A plain generator looks at it between its items; it lets no loop turn.
         for lane in (self._main, *self._groups.values()):
             lane.loop.call_soon_threadsafe(lane.cancel, task)
 
@@ -252,7 +256,7 @@ class _Lane:
                 await self._stream(execute, value)
                 returns = []
             else:
-                if inspect.isawaitable(value):
+                if inspect.isawaitable(value) and not isinstance(value, ObjectRef):  # A reference is the value itself.
                     value = await value
                 elif isinstance(value, AsyncIterator):
                     value = [item async for item in value]
@@ -283,3 +287,4 @@ class _Lane:
             if producer.unwanted:
                 await close_async(value)
                 return
+            await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.
