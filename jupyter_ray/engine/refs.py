@@ -12,6 +12,7 @@ import abc
 import concurrent.futures
 import contextlib
 import operator
+import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -20,7 +21,7 @@ from jupyter_ray.engine.travel import Collected as Collected
 from jupyter_ray.engine.travel import collecting as collecting
 from jupyter_ray.engine.travel import learn_definition as learn_definition
 from jupyter_ray.engine.travel import note_definition as note_definition
-from jupyter_ray.exceptions import GetTimeoutError
+from jupyter_ray.exceptions import GetTimeoutError, OufOfBandObjectRefSerializationException
 from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, current_job, set_job, task_of
 
 if TYPE_CHECKING:
@@ -61,8 +62,30 @@ def weak_actor(binary: bytes) -> ActorRef:
 
 
 def _note(counted: bytes, counter: Counter | None) -> None:
-    if not travel.collect(counted) and counter is not None:
+    if travel.collect(counted):
+        return
+    if len(counted) == OBJECT_ID_SIZE:
+        forbid_out_of_band(counted)
+    if counter is not None:
         counter.pinned(counted)
+
+
+_OUT_OF_BAND = "RAY_allow_out_of_band_object_ref_serialization"  # The spelling is Ray's.
+
+
+def forbid_out_of_band(object_id: bytes) -> None:
+    """Raise if references must not be pickled by hand or with a function's code; by default they may.
+
+    Raises
+    ------
+    OufOfBandObjectRefSerializationException
+        The environment variable RAY_allow_out_of_band_object_ref_serialization is 0.
+    """
+    if os.environ.get(_OUT_OF_BAND) == "0":
+        raise OufOfBandObjectRefSerializationException(
+            f"The reference {object_id.hex()} was to be pickled by hand or with a function's code, which would keep "
+            "its value for ever. Pass it as an argument, or set RAY_allow_out_of_band_object_ref_serialization=1."
+        )
 
 
 class ObjectRef(Generic[T], metaclass=abc.ABCMeta):

@@ -31,6 +31,8 @@ from cloudpickle import cloudpickle
 from jupyter_ray.config import CLOSURE_LIMIT, CLOSURE_WARNING
 from jupyter_ray.engine import context
 from jupyter_ray.engine.base import Definition
+from jupyter_ray.engine.refs import forbid_out_of_band
+from jupyter_ray.ids import OBJECT_ID_SIZE
 from jupyter_ray.local.protocol.messages import Export, Function
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.inspection import unpicklable
@@ -286,6 +288,9 @@ class Exporter:
             serialized = values.code_dumps(definition.value)
         except Exception as error:
             raise unpicklable(definition.value, error, what, definition.name) from error
+        for counted in serialized.contained:
+            if len(counted) == OBJECT_ID_SIZE:
+                forbid_out_of_band(counted)
         if serialized.size > CLOSURE_WARNING:
             _judge_size(what, serialized.size, watch, warned=old is not None)
         blob = pickle.dumps((serialized.contained, watch.sources, serialized.data), values.PROTOCOL)

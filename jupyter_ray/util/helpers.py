@@ -126,6 +126,14 @@ def log_once(key: str) -> bool:
     return True
 
 
+def reset_log_once(key: str | None = None) -> None:
+    """Have `log_once` return True again for `key`, or for every key."""
+    if key is None:
+        _logged.clear()
+    else:
+        _logged.pop(key, None)
+
+
 def disable_log_once_globally() -> None:
     """Make `log_once` return False always."""
     global _log_once_off

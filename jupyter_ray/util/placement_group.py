@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -61,8 +62,7 @@ class PlacementGroup:
     def ready(self) -> ObjectRef[PlacementGroup]:
         """Return a reference to this group that is ready when the group is reserved."""
         strategy = PlacementGroupOption(self, -1, False)
-        task = _remote(num_cpus=0, max_retries=0, name="placement_group.ready", scheduling_strategy=strategy)(_itself)
-        ref: ObjectRef[PlacementGroup] = task.remote(self)
+        ref: ObjectRef[PlacementGroup] = _ready().options(scheduling_strategy=strategy).remote(self)
         return ref
 
     def wait(self, timeout_seconds: float | int = 30) -> bool:
@@ -88,6 +88,12 @@ class PlacementGroup:
 
 def _itself(group: PlacementGroup) -> PlacementGroup:
     return group
+
+
+@functools.cache
+def _ready() -> Any:
+    """Return the task that runs in a group when there is one; one definition, shipped once."""
+    return _remote(num_cpus=0, max_retries=0, name="placement_group.ready")(_itself)
 
 
 def placement_group(

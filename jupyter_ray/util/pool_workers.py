@@ -1,7 +1,8 @@
 """The processes of a `Pool`: actors, and the thread that hands them work.
 
-One thread owns all that changes; others put messages into its inbox. A batch goes to the process that has least to
-do. A process that died is replaced, and its batch fails.
+One thread owns all that changes; others put messages into its inbox. Batches go to the processes in turn, so that
+each gets as many as another; what waits for a process that is busy for long goes to one that is free. A process that
+died is replaced, and its batch fails.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import collections
 import contextlib
 import contextvars
 import dataclasses
+import itertools
 import pickle
 import queue
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +27,9 @@ from jupyter_ray.api.remote import remote
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
+
+_PATIENCE = 0.05
+"""Seconds after which a process that still runs a batch is helped with those that wait for it."""
 
 _ENDED = "The session of this pool has ended. Make a new pool."
 
@@ -70,6 +76,8 @@ class Batch:
     calls: list[Call]
     sink: Callable[[list[Any]], None]
     name: str
+    home: int = 0
+    """The number of the process that it is meant for: they take turns, so that all get alike many."""
     context: contextvars.Context = dataclasses.field(default_factory=contextvars.copy_context)
     """Of whoever made the calls, for who asks which task or notebook cell that was."""
 
@@ -79,6 +87,8 @@ class _Worker:
     handle: Any
     batch: Batch | None = None
     """The one that it runs. It gets no second one: another process may be free sooner."""
+    since: float = 0.0
+    """When it began that."""
     left: int | None = None
     """Batches that it may still get; None: any number."""
 
@@ -135,6 +145,7 @@ class Workers:
         self._lifetime = lifetime
         self._waiting: collections.deque[Batch] = collections.deque()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._turns = itertools.count()
         self._closing = False
         self._ended = False
         self._leaving: list[Any] = []
@@ -150,6 +161,7 @@ class Workers:
 
     def submit(self, batch: Batch) -> None:
         """Queue a batch."""
+        batch.home = next(self._turns)
         self._inbox.put(lambda: self._waiting.append(batch))
 
     def close(self) -> None:
@@ -181,14 +193,18 @@ class Workers:
 
     def _run(self) -> None:
         while not self._ended:
-            self._inbox.get()()
+            somebody_may_help = self._waiting and self._free() is not None
+            with contextlib.suppress(queue.Empty):
+                self._inbox.get(timeout=_PATIENCE if somebody_may_help else None)()
             self._serve()
 
     def _serve(self) -> None:
         if self._ended:
             return
-        while self._waiting and (worker := self._free()) is not None:
-            self._hand(worker, self._waiting.popleft())
+        while (found := self._next()) is not None:
+            worker, batch = found
+            self._waiting.remove(batch)
+            self._hand(worker, batch)
         busy = self._waiting or any(worker.batch is not None for worker in self._workers)
         if self._closing and not busy:
             self._ended = True
@@ -197,6 +213,21 @@ class Workers:
 
     def _start(self) -> _Worker:
         return _Worker(self._class.remote(*self._arguments), left=self._lifetime)
+
+    def _next(self) -> tuple[_Worker, Batch] | None:
+        """Return a free process and its next batch, or one that is meant for a process that is busy for long."""
+        free = self._free()
+        if free is None:
+            return None
+        late = time.monotonic() - _PATIENCE
+        helped: Batch | None = None
+        for batch in itertools.islice(self._waiting, 4 * len(self._workers)):
+            home = self._workers[batch.home % len(self._workers)]
+            if home.batch is None:
+                return home, batch
+            if helped is None and home.since <= late:
+                helped = batch
+        return None if helped is None else (free, helped)
 
     def _free(self) -> _Worker | None:
         return next((worker for worker in self._workers if worker.batch is None), None)
@@ -209,7 +240,7 @@ class Workers:
         except Exception as error:  # Arguments that do not pickle, or a session that has ended.
             batch.sink([Failed.of(error, batch.name)] * len(batch.calls))
             return
-        worker.batch = batch
+        worker.batch, worker.since = batch, time.monotonic()
         if worker.left is not None:
             worker.left -= 1
         future.add_done_callback(lambda done: self._inbox.put(lambda: self._done(worker, batch, done)))

@@ -38,7 +38,8 @@ class Queue:
 
     def __init__(self, maxsize: int = 0, actor_options: dict[str, Any] | None = None) -> None:
         self.maxsize = maxsize
-        self.actor: Any = remote(_QueueActor).options(**(actor_options or {})).remote(maxsize)
+        options = {"num_cpus": 0, **(actor_options or {})}  # It is there at once, however busy the machine is.
+        self.actor: Any = remote(_QueueActor).options(**options).remote(maxsize)
 
     def __len__(self) -> int:
         return self.size()

@@ -65,6 +65,14 @@ export function textWidth(text: string): number {
   return width;
 }
 
+/** As `clip`, for the name of a task: of a method, the class matters less than what it does. */
+export function clipName(name: string, width: number): string {
+  const method = name.slice(name.lastIndexOf('.') + 1);
+  const short = `…${method}`;
+  const fits = textWidth(name) <= width || method === name || textWidth(short) > width;
+  return fits ? clip(name, width) : short;
+}
+
 /** The text, cut so that it is not wider than `width` pixels. */
 export function clip(text: string, width: number): string {
   if (textWidth(text) <= width) {

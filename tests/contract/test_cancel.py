@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import exceptions
 from jupyter_ray.events import TaskCancelled, TaskFailed, TaskSubmitted
-from tests.contract.helpers import Log, eventually, is_running
+from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -190,3 +192,30 @@ def test_cancelled_tasks_are_not_retried(tmp_path: Path) -> None:
     with pytest.raises((exceptions.TaskCancelledError, exceptions.WorkerCrashedError)):
         ray.get(ref, timeout=30)
     assert not (tmp_path / "a").exists()
+
+
+class _Producer:
+    def numbers(self) -> Iterator[int]:
+        yield from range(1_000_000_000)
+
+    def ping(self) -> str:
+        return "pong"
+
+
+class _AsyncProducer(_Producer):
+    async def numbers_too(self) -> AsyncIterator[int]:
+        for number in range(1_000_000_000):
+            yield number
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), [(_Producer, "numbers"), (_AsyncProducer, "numbers"), (_AsyncProducer, "numbers_too")]
+)
+def test_a_stream_of_a_method_ends_soon_after_its_cancel(kind: type, method: str) -> None:
+    producer: Any = ray.remote(kind).remote()
+    stream = getattr(producer, method).remote()
+    assert ray.get(next(stream)) == 0
+    ray.cancel(stream)
+    with pytest.raises(exceptions.TaskCancelledError):
+        deque(map(ray.get, stream), 0)
+    assert ray.get(producer.ping.remote(), timeout=PATIENCE) == "pong"

@@ -186,3 +186,18 @@ def test_one_caller_does_not_starve_another() -> None:
     for task in tasks:
         ray.cancel(task, force=True)
     ray.kill(slow)
+
+
+def test_a_reference_that_an_async_actor_returns_stays_one() -> None:
+    @ray.remote
+    class Keeper:
+        def __init__(self) -> None:
+            self._kept = ray.put(7)
+
+        async def wait(self) -> None: ...
+
+        def kept(self) -> Any:
+            return self._kept
+
+    keeper = Keeper.remote()
+    assert ray.get(ray.get(keeper.kept.remote())) == 7

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -111,6 +112,16 @@ class TestShared:
             counter.inc.remote()
         assert ray.get(counter.inc.remote()) == before + 21
         eventually(lambda: engine().statistics()["objects"] == 0)
+
+    def test_a_call_is_made_also_if_the_handle_is_dropped_at_once(self) -> None:
+        for _ in range(5):
+            counter = Counter.remote()
+            open_route(counter)
+            ref = counter.inc.remote()
+            del counter
+            gc.collect()
+            engine().client.references.flush()
+            assert ray.get(ref) > 0
 
     def test_events_are_told(self) -> None:
         counter = Counter.remote()

@@ -45,7 +45,7 @@ MODULES = {
     "util.actor_pool": "ActorPool",
     "util.annotations": "Deprecated DeveloperAPI PublicAPI RayDeprecationWarning",
     "util.check_serialize": "inspect_serializability",
-    "util.debug": "disable_log_once_globally enable_periodic_logging log_once",
+    "util.debug": "disable_log_once_globally enable_periodic_logging log_once reset_log_once",
     "util.joblib": "register_ray",
     "util.metrics": "Counter Gauge Histogram",
     "util.multiprocessing": "Pool TimeoutError",

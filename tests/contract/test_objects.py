@@ -226,3 +226,29 @@ def test_waiting_does_not_burn_the_processor(tmp_path: Path) -> None:
     began = time.process_time()
     assert ray.get(ref, timeout=30) == 1
     assert time.process_time() - began < 0.3
+
+
+@pytest.mark.parametrize("items", [256, 6_000, 50_000])
+def test_arrays_of_any_size_begin_at_a_multiple_of_64(items: int) -> None:
+    array = np.arange(float(items))
+    for got in (ray.get(ray.put(array)), ray.get(echo.remote(array)), ray.get(echo.remote([array]))[0]):
+        assert got.ctypes.data % 64 == 0
+        assert not got.flags.writeable
+        assert (got == array).all()
+
+
+def test_references_may_be_kept_from_travelling_out_of_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = ray.put(1)
+
+    @ray.remote
+    def closes_over_it() -> Any:
+        return ray.get(ref)
+
+    monkeypatch.setenv("RAY_allow_out_of_band_object_ref_serialization", "0")
+    with pytest.raises(exceptions.OufOfBandObjectRefSerializationException, match=ref.hex()):
+        closes_over_it.remote()
+    with pytest.raises(exceptions.OufOfBandObjectRefSerializationException, match=ref.hex()):
+        ray.cloudpickle.dumps(ref)
+    assert ray.get(ray.get(echo.remote([ref]))[0]) == 1
+    monkeypatch.delenv("RAY_allow_out_of_band_object_ref_serialization")
+    assert ray.get(closes_over_it.remote()) == 1

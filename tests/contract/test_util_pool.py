@@ -133,6 +133,20 @@ def test_imap_unordered_does_not_wait_for_the_slow_one(pool: Pool, tmp_path: Pat
         results.next()
 
 
+def test_processes_take_turns(pool: Pool, tmp_path: Path) -> None:
+    gate = tmp_path / "open"
+
+    def f(x: int) -> int:
+        (tmp_path / str(os.getpid())).touch()
+        wait_for(str(gate))
+        return os.getpid()
+
+    result = pool.map_async(f, range(6), chunksize=1)
+    eventually(lambda: len(list(tmp_path.iterdir())) == 3)
+    gate.touch()
+    assert len(set(result.get(timeout=30)[:3])) == 3
+
+
 def test_timeouts(pool: Pool, tmp_path: Path) -> None:
     gate = tmp_path / "open"
     result = pool.apply_async(wait_for, (str(gate),))

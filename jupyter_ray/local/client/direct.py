@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Protocol
 
 from jupyter_ray.exceptions import RaySystemError
-from jupyter_ray.ids import OBJECT_ID_SIZE, return_id, task_of
+from jupyter_ray.ids import return_id, task_of
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.turns import shielded
 
-PATIENCE_SECONDS = 0.003
-"""How long a call is waited for before the runtime hears of it."""
+PATIENCE_SECONDS = 0.01
+"""How long a call is waited for before the runtime hears of it: less than a screen needs, more than a wake-up takes."""
 
 IDLE_TICKS = 3
 """A lease that has not been used for so many looks is given back."""
@@ -176,9 +176,10 @@ class Direct:
             self._submit(self._deferred.popleft()[0])
 
     def dropped(self, drops: list[tuple[bytes, int]]) -> None:
-        """References are about to be given up: send the deferred call first, if its value is among them."""
+        """References are about to go: send the deferred call first, if its value or its actor is among them."""
         for spec, _, _, _ in tuple(self._deferred):
-            if any(task_of(counted) == spec.task for counted, _ in drops if len(counted) == OBJECT_ID_SIZE):
+            mine = (spec.actor, return_id(spec.task, 1))
+            if any(counted in mine for counted, _ in drops):
                 self.release()
 
     def forget(self, actor: bytes) -> None:

@@ -145,6 +145,7 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
         else:
             task.state = TaskState.ASSIGNED
             task.since = step.now
+            actor.ahead[task.id] = task
         execute(step, task)
 
 
@@ -167,19 +168,12 @@ def call_ended(step: Step, actor: ActorRecord, task: TaskRecord, seconds: float 
 def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
     """The call is not with the actor's worker or queue any more."""
     if task.id in actor.handed:
-        was_running = task.state is not TaskState.ASSIGNED
         del actor.handed[task.id]
+        actor.ahead.pop(task.id, None)
         if task.worker is not None:
             task.worker.tasks.pop(task.id, None)
-        if was_running and len(actor.handed) >= actor.concurrency:
-            for candidate in actor.handed.values():
-                if candidate.state is TaskState.ASSIGNED:
-                    begin(step, candidate)
-                    break
-        elif was_running:
-            for candidate in actor.handed.values():
-                if candidate.state is TaskState.ASSIGNED:
-                    begin(step, candidate)
+        while actor.ahead and len(actor.handed) - len(actor.ahead) < actor.concurrency:
+            begin(step, actor.ahead.pop(next(iter(actor.ahead))))
     elif task.enqueued:
         task.enqueued = False
         actor.queued -= 1
@@ -278,6 +272,7 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
         if task.state is TaskState.READY and actor.lived:
             step.agenda.append((task, "actor_lost", unavailable))
     actor.handed.clear()
+    actor.ahead.clear()
     if worker is not None:
         worker.tasks.clear()
     step.place = True

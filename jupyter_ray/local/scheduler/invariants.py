@@ -111,6 +111,8 @@ def _actors(state: State) -> None:
             assert not actor.calls, f"{actor!r} is dead and has calls"
         for task in actor.handed.values():
             assert actor.calls.get(task.id) is task, f"{actor!r} has handed over a call that is over"
+        waiting = [task for task in actor.handed.values() if task.state is TaskState.ASSIGNED]
+        assert list(actor.ahead.values()) == waiting, f"{actor!r} miscounts the calls that have not begun"
         unfinished = Counter(task.client.id for task in actor.calls.values())
         assert dict(unfinished) == actor.unfinished, f"{actor!r} miscounts unfinished calls"
 

@@ -142,7 +142,9 @@ class ActorRecord:
     calls: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
     """All calls that have not ended."""
     handed: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
-    """Those that its worker has, in order; beyond its concurrency they wait there."""
+    """Those that its worker has, in order."""
+    ahead: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
+    """Those of them that have not begun, since it runs as many as it can."""
     room: list[RequestRecord] = dataclasses.field(default_factory=list)
     """Callers that wait until they have fewer unfinished calls."""
     seconds: float | None = None

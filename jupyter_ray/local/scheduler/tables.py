@@ -104,7 +104,7 @@ def _function(state: State, task: TaskDigest) -> str:
 def _task_state(state: State, task: TaskDigest) -> str:
     """Return Ray's word for where a task stands."""
     where = task.state
-    if where is TaskState.READY and task.kind == "method":
+    if where in (TaskState.READY, TaskState.ASSIGNED) and task.kind == "method":
         return "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"
     if where in (TaskState.BLOCKED, TaskState.RESUMING):
         client = state.clients.get(task.worker) if task.worker is not None else None

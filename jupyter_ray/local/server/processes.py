@@ -109,6 +109,8 @@ class Processes:
             except Exception as error:
                 loop.call_soon_threadsafe(self._report, worker, f"it could not be started: {error}")
             else:
+                # At each start multiprocess asks all children that it knows whether they live; the sentinels tell us.
+                multiprocess.process._children.discard(child)
                 loop.call_soon_threadsafe(self._started, worker, child)
 
     def _started(self, worker: bytes, child: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from jupyter_ray.config import INLINE_LIMIT
@@ -10,7 +12,10 @@ from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.serialization import errors, values
 from jupyter_ray.local.serialization.values import Serialized
-from jupyter_ray.local.store.segments import SegmentStore, Unreadable
+from jupyter_ray.local.store.segments import ALIGNMENT, SegmentStore, Unreadable
+
+_MAJOR = 2048
+"""Bytes from which on a buffer is aligned although it came inside a message (Ray's figure)."""
 
 _NONE = Payload(data=b"\x80\x05N.", size=4)
 
@@ -49,12 +54,26 @@ def unpack(payload: Payload, store: SegmentStore) -> Any:
     RaySystemError
         The value was made elsewhere and cannot be rebuilt here; the message holds why.
     """
-    data, buffers = mapped(payload, store) if payload.segment else (payload.data, payload.buffers)
+    data: values.Buffer = payload.data
+    buffers: Sequence[values.Buffer] = payload.buffers
+    if payload.segment:
+        data, buffers = mapped(payload, store)
+    elif buffers:
+        buffers = [_aligned(each) if len(each) >= _MAJOR else each for each in buffers]
     try:
         return values.loads(data, buffers)
     except Exception as error:
         where = "".join(traceback.format_exception(error))
         raise RaySystemError(f"System error: {errors.one_line(error)}\ntraceback: {where}") from error
+
+
+def _aligned(buffer: values.Buffer) -> memoryview:
+    """Return the bytes where they begin at a multiple of 64, as those of large arrays do in their files."""
+    size = len(buffer)
+    memory = bytearray(size + ALIGNMENT - 1)
+    start = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % ALIGNMENT
+    memory[start : start + size] = buffer
+    return memoryview(memory)[start : start + size].toreadonly()
 
 
 def unpack_error(payload: Payload, store: SegmentStore) -> BaseException:

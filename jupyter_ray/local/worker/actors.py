@@ -21,6 +21,7 @@ from typing import Any
 
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import TaskContext, enter_task, leave_actor, leave_task
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
@@ -119,14 +120,23 @@ class AsyncActor:
             lane.closed = True
         self.put(None)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the main thread."""
+        return self._main.loop
+
     def run(self) -> None:
         """Serve calls until it is time to leave."""
         for group, lane in self._groups.items():
             threading.Thread(target=lane.serve, name=f"actor {group}", daemon=True).start()
+        self._main.owner = threading.get_ident()
         self._main.loop.run_until_complete(self._ended)
 
     def cancel(self, task: bytes) -> None:
         """Cancel a call; called in the reader thread."""
+        context = self._main._runner.contexts.get(task)
+        if context is not None:
+            context.cancelled = True  # A plain generator looks at it between its items; it lets no loop turn.
         for lane in (self._main, *self._groups.values()):
             lane.loop.call_soon_threadsafe(lane.cancel, task)
 
@@ -153,6 +163,8 @@ class _Lane:
         self._incoming: deque[Execute] = deque()
         self._planned = False
         self.tasks: dict[bytes, asyncio.Task[None]] = {}
+        self.owner = 0
+        """The thread that runs the loop."""
         self.closed = False
         """Calls that have not begun do not begin any more."""
         self._unwanted: set[bytes] = set()
@@ -160,13 +172,16 @@ class _Lane:
 
     def serve(self) -> None:
         """Run the loop in this thread."""
+        self.owner = threading.get_ident()
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
     def put(self, execute: Execute) -> None:
-        """Take a call from the reader thread."""
+        """Take a call, from the thread that reads."""
         self._incoming.append(execute)
-        if not self._planned:
+        if threading.get_ident() == self.owner:
+            self._take()
+        elif not self._planned:
             self._planned = True
             self.loop.call_soon_threadsafe(self._take)
 
@@ -241,7 +256,7 @@ class _Lane:
                 await self._stream(execute, value)
                 returns = []
             else:
-                if inspect.isawaitable(value):
+                if inspect.isawaitable(value) and not isinstance(value, ObjectRef):  # A reference is the value itself.
                     value = await value
                 elif isinstance(value, AsyncIterator):
                     value = [item async for item in value]
@@ -272,3 +287,4 @@ class _Lane:
             if producer.unwanted:
                 await close_async(value)
                 return
+            await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.

@@ -1,9 +1,10 @@
 """The worker's own socket, at which callers bring calls without the runtime.
 
-Whoever reads the runtime's connection reads these too (`Channel.watch`); what comes is queued with what the runtime
-sends. A quick call is answered here, and its caller tells the runtime. The runtime hears of a call from us, and before
-anything else that it might be named in, when the task speaks to it while it runs, or when its end is more than a small
-value: then it also hears the end from us, and the caller is told to ask there.
+Whoever reads the runtime's connection reads these too (`Channel.watch`), or an async actor's event loop does; what
+comes is queued with what the runtime sends. A quick call is answered here, and its caller tells the runtime. The
+runtime hears of a call from us, and before anything else that it might be named in, when the task speaks to it while
+it runs, or when its end is more than a small value: then it also hears the end from us, and the caller is told to ask
+there.
 
 Owner: peers belong to the thread that reads; `_lock` guards the telling.
 """
@@ -75,13 +76,21 @@ class Door:
         self._lock = threading.RLock()
         self._telling = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._watch: Callable[[int, Callable[[], None]], object] = client.watch
+        self._unwatch: Callable[[int], object] = client.unwatch
 
     def open(self) -> None:
         """Listen."""
         self._listener.bind(str(self._path))
         self._listener.listen(64)
         self._listener.setblocking(False)
-        self._client.watch(self._listener.fileno(), self._accept)
+        self._watch(self._listener.fileno(), self._accept)
+
+    def move(self, watch: Callable[[int, Callable[[], None]], object], unwatch: Callable[[int], object]) -> None:
+        """Have somebody else watch the socket from now on, before anybody has come."""
+        self._unwatch(self._listener.fileno())
+        self._watch, self._unwatch = watch, unwatch
+        self._watch(self._listener.fileno(), self._accept)
 
     def close(self) -> None:
         """Remove the socket: the process is about to end, and with it all connections."""
@@ -99,7 +108,7 @@ class Door:
             connection.close()
             return
         peer = _Peer(connection)
-        self._client.watch(connection.fileno(), lambda: self._read(peer))
+        self._watch(connection.fileno(), lambda: self._read(peer))
 
     def _read(self, peer: _Peer) -> None:
         try:
@@ -110,7 +119,7 @@ class Door:
             print(f"jupyter_ray: a direct connection is closed: {error}", file=sys.__stderr__, flush=True)
             data = b""
         if not data:
-            self._client.unwatch(peer.connection.fileno())
+            self._unwatch(peer.connection.fileno())
             peer.connection.close()
 
     def _take(self, peer: _Peer, message: m.DirectMessage) -> None:

@@ -251,6 +251,7 @@ class Worker:
         self._finish(execute, done)
         if host is not None and not done.failed:
             self.backlog.redirect(host.put)
+            self.door.move(host.loop.add_reader, host.loop.remove_reader)
 
     def _find_class(self, execute: m.Execute, body: m.Body) -> Function:
         self.library.install(execute.functions)

@@ -284,13 +284,13 @@ class Runner:
             raise ValueError(
                 f'num_returns="streaming" wants a generator, and {execute.name} returned a {type(value).__name__}.'
             )
-        producer = self.producers[execute.task]
+        producer, context = self.producers[execute.task], self.contexts[execute.task]
         iterator: Iterator[Any] = iter(value)
         for index, item in enumerate(iterator, 1):
             self.yield_item(execute, index, item)
             del item
             producer.wait_for_room(index)
-            if producer.unwanted:
+            if producer.unwanted or context.cancelled:
                 if isinstance(iterator, Generator):
                     iterator.close()
                 return

@@ -4,7 +4,7 @@ import { joinHolders } from '../components/actors';
 import { joinShares, slots } from '../components/resources';
 import { treeKey, treeRows } from '../components/tree';
 import { INITIAL_VIEW, reduceView, ZOOM_MAXIMUM } from '../components/view';
-import { amount, clip, demand, short, span } from '../format';
+import { amount, clip, clipName, demand, short, span } from '../format';
 import { forest, task } from './make';
 
 describe('treeRows', () => {
@@ -121,5 +121,8 @@ describe('format', () => {
     expect([clip('abc', 25), clip('abcd', 25)]).toEqual(['abc', 'ab…']);
     expect(clip('Illinois', 50)).toBe('Illinois');
     expect(clip('mammoths', 50)).toBe('mamm…');
+    expect(clipName('Board.report', 200)).toBe('Board.report');
+    expect(clipName('Board.report', 55)).toBe('…report');
+    expect(clipName('mammoths', 50)).toBe('mamm…');
   });
 });

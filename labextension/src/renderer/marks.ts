@@ -1,6 +1,6 @@
 /** The DOM of one node or edge of the SVG renderer: made once, then changed only where its look has changed. */
 
-import { clip, short, span } from '../format';
+import { clipName, short, span } from '../format';
 import { TASK_GLYPHS } from '../glyphs';
 import type { Direction, Point, Route } from '../layout';
 import type { Task, TaskState } from '../protocol';
@@ -84,7 +84,7 @@ export function drawTask(
     role: 'button',
     'aria-label': label
   });
-  const text = clip(displayName(task), box.width - 31);
+  const text = clipName(displayName(task), box.width - 31);
   g.replaceChildren(
     make('title', {}, `${label}\n${task.id}`),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
@@ -125,11 +125,11 @@ export function drawGroup(g: SVGElement, node: GroupNode, labels: Labels): void 
     'data-counts': JSON.stringify(group.counts)
   });
   const times = `×${short(total)}`;
-  const room = box.width - 20 - CHARACTER * times.length;
+  const room = box.width - 24 - CHARACTER * times.length;
   const children = [
     make('title', {}, `${title}\n${open ? labels.closeGroup : labels.openGroup}`),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
-    make('text', { class: 'jr-Node-name', x: 8, y: 15 }, clip(displayName(group), room)),
+    make('text', { class: 'jr-Node-name', x: 8, y: 15 }, clipName(displayName(group), room)),
     make('text', { class: 'jr-Node-total', x: box.width - 8, y: 15 }, times)
   ];
   const counts = countsOf(group);
@@ -168,7 +168,7 @@ export function drawLanes(g: SVGElement, node: LaneBox, labels: Labels): void {
     make(
       'text',
       { class: 'jr-Node-name', x: 21, y: 17 },
-      clip(displayName(group), box.width - 40 - CHARACTER * short(total).length)
+      clipName(displayName(group), box.width - 40 - CHARACTER * short(total).length)
     ),
     make('text', { class: 'jr-Node-total', x: box.width - 8, y: 17 }, `×${short(total)}`)
   );
