@@ -25,7 +25,7 @@ def figure(row: Row, cell: Cell | None, spread: bool = True) -> str:
     if cell is None:
         return "–"
     if not cell.samples:
-        return cell.problem if cell.problem == "not installed" else "failed"
+        return "failed" if cell.problem not in ("", "not installed") else cell.problem or "–"
     values = cell.values
     unit = "" if row.unit == "/s" else f" {row.unit}"
     median = cell.median

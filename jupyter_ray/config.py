@@ -36,7 +36,7 @@ ACTOR_BACKLOG = 10_000
 So that a flood is slowed at its source.
 """
 
-EVENT_LOG = 20_000
+EVENT_LOG = 30_000
 """Events that the runtime remembers."""
 
 EVENT_LOG_TEXT = 16 * 1024**2

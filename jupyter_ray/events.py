@@ -92,6 +92,24 @@ class TaskFinished(Event, frozen=True, kw_only=True, tag="task_finished"):
     task: str
 
 
+class TasksRan(Event, frozen=True, kw_only=True, tag="tasks_ran"):
+    """So many calls of one place were made, ran and returned, the first one at `since`, the last one before `at`.
+
+    It stands for their events in a condensed stream; `returns` are their values that are still held.
+    """
+
+    name: str
+    kind: TaskKind
+    parent: str | None
+    returns: list[str]
+    demand: dict[str, float]
+    count: int
+    since: float
+    actor: str | None = None
+    cell: str | None = None
+    site: str | None = None
+
+
 class TaskFailed(Event, frozen=True, kw_only=True, tag="task_failed"):
     """The task will not run again; `error` is one line."""
 
@@ -222,6 +240,7 @@ AnyEvent = Union[  # noqa: UP007 - one name a line reads better
     TaskBlocked,
     TaskUnblocked,
     TaskFinished,
+    TasksRan,
     TaskFailed,
     TaskCancelled,
     TaskRetried,

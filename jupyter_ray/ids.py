@@ -216,6 +216,11 @@ def return_id(task: bytes, index: int) -> bytes:
     return task + index.to_bytes(4, "little")
 
 
+def task_of_text(object_id: str) -> str:
+    """As `task_of`, for identifiers in hexadecimal digits."""
+    return object_id[: 2 * TASK_ID_SIZE]
+
+
 def task_of(object_id: bytes) -> bytes:
     """Return the id of the task that makes `object_id`."""
     return object_id[:TASK_ID_SIZE]

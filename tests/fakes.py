@@ -237,7 +237,9 @@ class FakeEngine:
     def is_cancelled(self, task: bytes) -> bool:
         return ("cancel", task, False, True) in self.calls
 
-    def subscribe(self, listener: EventListener, *, logs_only: bool = False) -> Callable[[], None]:
+    def subscribe(
+        self, listener: EventListener, *, logs_only: bool = False, condensed: bool = False
+    ) -> Callable[[], None]:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 

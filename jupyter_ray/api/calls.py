@@ -234,13 +234,14 @@ def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
     -----
     Source: Ray's ``ray.cancel``. A task that has ended is left alone.
     """
+    engine = registry.current() or registry.required()
     if isinstance(ref, ObjectRefGenerator):
         object_id = return_id(ref.task_id().binary(), 1)
     elif isinstance(ref, ObjectRef):
         object_id = ref.binary()
     else:
         raise TypeError(f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {type(ref)}.")
-    (registry.current() or registry.required()).cancel(object_id, force=force, recursive=recursive)
+    engine.cancel(object_id, force=force, recursive=recursive)
 
 
 def why(ref_or_actor: Any) -> str:
@@ -292,9 +293,10 @@ def kill(actor: Any, *, no_restart: bool = True) -> None:
     -----
     Source: Ray's ``ray.kill``.
     """
+    engine = registry.current() or registry.required()
     if not isinstance(actor, ActorHandle):
         raise ValueError(f"ray.kill() only supported for actors. For tasks, try ray.cancel(). Got: {type(actor)}.")
-    (registry.current() or registry.required()).kill(actor._ray_ref, no_restart=no_restart)
+    engine.kill(actor._ray_ref, no_restart=no_restart)
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:

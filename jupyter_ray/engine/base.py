@@ -169,10 +169,13 @@ class Engine(Protocol):
     def is_cancelled(self, task: bytes) -> bool:
         """Tell whether a cancel was asked for the running task."""
 
-    def subscribe(self, listener: EventListener, *, logs_only: bool = False) -> Callable[[], None]:
+    def subscribe(
+        self, listener: EventListener, *, logs_only: bool = False, condensed: bool = False
+    ) -> Callable[[], None]:
         """Send every event from the beginning of the log to `listener`, from a thread of the engine.
 
-        With `logs_only`, what tasks print is enough. Return the undo.
+        With `logs_only`, what tasks print is enough; with `condensed`, bursts of quick calls may be told by their
+        number (`TasksRan`). Return the undo.
         """
 
     def flush_events(self) -> None:

@@ -112,7 +112,7 @@ class Notebook:
             self.hub.feed(events, epoch=epoch)
             self.board.feed(events)
 
-        self._unsubscribe = engine.subscribe(listen)
+        self._unsubscribe = engine.subscribe(listen, condensed=True)
 
     def _leave(self) -> None:
         unsubscribe, self._unsubscribe = self._unsubscribe, None

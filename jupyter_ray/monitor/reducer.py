@@ -101,6 +101,7 @@ _HANDLERS: Final[dict[type[ev.Event], Callable[[Model, Any], None]]] = {
     ev.TaskBlocked: task_events.task_blocked,
     ev.TaskUnblocked: task_events.task_unblocked,
     ev.TaskFinished: task_events.task_finished,
+    ev.TasksRan: task_events.tasks_ran,
     ev.TaskFailed: task_events.task_failed,
     ev.TaskCancelled: task_events.task_cancelled,
     ev.TaskRetried: task_events.task_retried,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jupyter_ray import events as ev
+from jupyter_ray.ids import task_of_text
 from jupyter_ray.monitor.model import Model
 from jupyter_ray.monitor.records import ENDED, OTHER, STARTED, Group, Task, TaskState
 
@@ -21,12 +22,7 @@ def task_submitted(model: Model, event: ev.TaskSubmitted) -> None:
             parent.children += 1
             parent_group = parent.group
             parent_id = parent.id
-    key = (event.site, name, kind, parent_group.id if parent_group is not None else None)
-    group = model.group_index.get(key)
-    if group is None:
-        group = model.new_group(site=event.site, name=name, kind=kind, cell=event.cell, parent=parent_group, at=at)
-    if event.demand != group.demand:
-        group.demand = event.demand
+    group = _group_of(model, event, parent_group, at)
     actor_id, owner = event.actor, None
     if actor_id is not None:
         if kind == "method":
@@ -64,6 +60,41 @@ def task_submitted(model: Model, event: ev.TaskSubmitted) -> None:
     if len(model.producers) > model.limits.objects:
         model.trim_objects()
     model.admit(task)
+
+
+def _group_of(model: Model, event: ev.TaskSubmitted | ev.TasksRan, parent: Group | None, at: float) -> Group:
+    """Return the group of calls that were made at the same place."""
+    key = (event.site, event.name, event.kind, parent.id if parent is not None else None)
+    group = model.group_index.get(key)
+    if group is None:
+        group = model.new_group(
+            site=event.site, name=event.name, kind=event.kind, cell=event.cell, parent=parent, at=at
+        )
+    if event.demand != group.demand:
+        group.demand = event.demand
+    return group
+
+
+def tasks_ran(model: Model, event: ev.TasksRan) -> None:
+    """Calls have come and gone: their group counts them, as it does those whose rows were folded."""
+    parent = model.tasks.get(event.parent) if event.parent is not None else None
+    group = _group_of(model, event, parent.group if parent is not None else None, event.since)
+    group.counts["finished"] += event.count
+    group.folded += event.count
+    group.last = event.at
+    model.runtime.dropped += event.count
+    model.dirty.runtime = True
+    model.dirty.groups[group.id] = group
+    if event.actor is not None:
+        owner = model.actors.get(event.actor)
+        if owner is not None:
+            owner.finished += event.count
+            model.touch(owner)
+        _note_actor(group, event.actor)
+    for key in event.returns:
+        model.producers[key] = (task_of_text(key), group)
+    if len(model.producers) > model.limits.objects:
+        model.trim_objects()
 
 
 def _note_actor(group: Group, actor_id: str) -> None:

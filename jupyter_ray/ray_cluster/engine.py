@@ -224,7 +224,9 @@ class RayEngine:
         """Tell whether a cancel was asked for the running task."""
         return bool(ray.get_runtime_context().is_canceled())
 
-    def subscribe(self, listener: EventListener, *, logs_only: bool = False) -> Callable[[], None]:
+    def subscribe(
+        self, listener: EventListener, *, logs_only: bool = False, condensed: bool = False
+    ) -> Callable[[], None]:
         """Send every event to `listener`; see `Engine.subscribe`."""
         if self.log is None:
             raise RaySystemError("Events are sent to the driver, not to a task.")

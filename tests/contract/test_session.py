@@ -168,3 +168,34 @@ def test_what_a_parent_printed_comes_before_what_its_child_prints(engine_name: s
     lines = "".join(event.text for event in events if isinstance(event, LogLines)).splitlines()
     expected = [[f"parent {number}", f"child {number}", f"parent again {number}"] for number in range(20)]
     assert lines == [line for lines in expected for line in lines]
+
+
+def test_without_a_session_everything_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray.shutdown()
+    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
+    calls: list[Callable[[], Any]] = [
+        ray.remote(os.getpid).remote,
+        lambda: ray.get([]),
+        lambda: ray.wait([]),
+        lambda: ray.put(1),
+        lambda: ray.cancel(None),
+        lambda: ray.kill(None),
+        lambda: ray.get_actor("name"),
+        ray.nodes,
+        ray.get_gpu_ids,
+    ]
+    for call in calls:
+        with pytest.raises(exceptions.RaySystemError, match="Ray has not been started yet"):
+            call()
+
+
+def test_memory_is_counted_in_whole_bytes(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, _memory=2.2)
+
+    @ray.remote
+    def task() -> int:
+        return 1
+
+    assert ray.get(task.options(memory=2.9).remote()) == 1
+    with pytest.raises(exceptions.TaskUnschedulableError):
+        task.options(memory=3.1).remote()

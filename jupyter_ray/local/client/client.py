@@ -93,7 +93,8 @@ class Client:
         self._closing = False
         self._callbacks = CallbackThread("jupyter_ray callbacks")
         self.events = EventStream(
-            lambda on, logs_only: self.send(m.Subscribe(on, logs_only)), lambda text: self.send(m.Seen(text))
+            lambda on, logs_only, condensed: self.send(m.Subscribe(on, logs_only, condensed)),
+            lambda text: self.send(m.Seen(text)),
         )
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Reply: self._on_reply,

@@ -28,41 +28,46 @@ class EventStream:
     Parameters
     ----------
     subscribe
-        Asks the runtime for its log from the beginning and on (on, all of it or only what tasks print), or for no more.
+        Asks the runtime for its log from the beginning and on (on, only what tasks print, condensed), or for no more.
     seen
         Tells it how many characters of what tasks print were handed on: it sends no more than a listener can take.
     """
 
-    def __init__(self, subscribe: Callable[[bool, bool], None], seen: Callable[[int], None]) -> None:
+    def __init__(self, subscribe: Callable[[bool, bool, bool], None], seen: Callable[[int], None]) -> None:
         self._subscribe = subscribe
         self._seen = seen
         self._thread = CallbackThread("jupyter_ray events")
         self._listeners: dict[Listener, int] = {}
         """With the number of the last event that each has had."""
         self._logs_only: set[Listener] = set()
+        self._condensed: set[Listener] = set()
         self._seq = -1
         self._log_job = 0
         """The last job that prints lines."""
         self._late = 0
         """A job that somebody waited for in vain: nobody waits again before it is done."""
 
-    def add(self, listener: Listener, logs_only: bool = False) -> Callable[[], None]:
-        """Send all events to `listener`, or at least those that tasks print; return the undo."""
-        self._thread.run(lambda: self._add(listener, logs_only))
+    def add(self, listener: Listener, logs_only: bool = False, condensed: bool = False) -> Callable[[], None]:
+        """Send all events to `listener`, or at least those that tasks print, or a condensed stream; return the undo."""
+        self._thread.run(lambda: self._add(listener, logs_only, condensed))
         return lambda: self._thread.run(lambda: self._remove(listener))
 
-    def _add(self, listener: Listener, logs_only: bool) -> None:
+    def _add(self, listener: Listener, logs_only: bool, condensed: bool) -> None:
         self._listeners[listener] = -1
         if logs_only:
             self._logs_only.add(listener)
+        elif condensed:
+            self._condensed.add(listener)
         self._ask()
 
     def _ask(self) -> None:
         with contextlib.suppress(RaySystemError):
-            self._subscribe(bool(self._listeners), len(self._logs_only) == len(self._listeners))
+            everybody, lines = len(self._listeners), len(self._logs_only)
+            self._subscribe(everybody > 0, lines == everybody, lines + len(self._condensed) == everybody)
 
     def _remove(self, listener: Listener) -> None:
         self._logs_only.discard(listener)
+        self._condensed.discard(listener)
         if self._listeners.pop(listener, None) is not None:
             self._ask()
 

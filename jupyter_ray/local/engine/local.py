@@ -344,9 +344,11 @@ class LocalEngine(Questions):
         found = self.client.query("task", task=task)
         return found is not None and bool(found["cancelled"])
 
-    def subscribe(self, listener: EventListener, *, logs_only: bool = False) -> Callable[[], None]:
+    def subscribe(
+        self, listener: EventListener, *, logs_only: bool = False, condensed: bool = False
+    ) -> Callable[[], None]:
         """Send every event to `listener`; see `Engine.subscribe`."""
-        return self.client.events.add(listener, logs_only)
+        return self.client.events.add(listener, logs_only, condensed)
 
     def flush_events(self) -> None:
         """Return when the listeners have had every event so far."""

@@ -286,6 +286,8 @@ class Subscribe(Message, frozen=True, tag=15):
     on: bool
     logs_only: bool = False
     """Send only what tasks print: all that a script needs."""
+    condensed: bool = False
+    """Tell bursts of quick calls by their number (`TasksRan`): all that a picture needs."""
 
 
 class Done(Message, frozen=True, tag=16):

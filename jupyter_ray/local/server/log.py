@@ -16,9 +16,14 @@ import msgspec
 from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.server.condense import condense
 from jupyter_ray.local.server.connection import Connection
 
 EVENT_BATCH = 2_000
+CONDENSED_BATCH = 20_000
+"""Events that are condensed at once: the more, the more calls begin and end among them."""
+RUSH = 1_000
+"""With so many events unsent, there is a burst."""
 TEXT_BATCH = 256 * 1024
 """Characters of printed text in one message, give or take an event."""
 SEND_BUFFER = 4 << 20
@@ -30,15 +35,16 @@ BEHIND = 4 << 20
 
 
 class _Subscriber:
-    __slots__ = ("logs_only", "sent", "unsent", "unshown")
+    __slots__ = ("condensed", "logs_only", "sent", "unsent", "unshown")
 
-    def __init__(self, sent: int, unsent: int, logs_only: bool) -> None:
+    def __init__(self, sent: int, unsent: int, logs_only: bool, condensed: bool) -> None:
         self.sent = sent
         """How many events it has had."""
         self.unsent = unsent
         """Characters that it has not been sent."""
         self.unshown = 0
         self.logs_only = logs_only
+        self.condensed = condensed
 
 
 class EventLog:
@@ -67,10 +73,11 @@ class EventLog:
         """Add events; tell whether anybody is to be sent them."""
         self._log.extend(events)
         text = 0
-        for number, event in enumerate(events, self._logged):
-            if isinstance(event, LogLines):
-                text += len(event.text)
-                self._texts.append((number, len(event.text)))
+        if LogLines in set(map(type, events)):
+            for number, event in enumerate(events, self._logged):
+                if isinstance(event, LogLines):
+                    text += len(event.text)
+                    self._texts.append((number, len(event.text)))
         self._logged += len(events)
         self._text += text
         while len(self._log) > config.EVENT_LOG:
@@ -97,7 +104,7 @@ class EventLog:
         """Begin from the oldest event that is remembered, or end."""
         if message.on:
             oldest = self._logged - len(self._log)
-            self._subscribers[connection] = _Subscriber(oldest, self._text, message.logs_only)
+            self._subscribers[connection] = _Subscriber(oldest, self._text, message.logs_only, message.condensed)
             self.publish()
         else:
             self.leave(connection)
@@ -142,7 +149,8 @@ class EventLog:
         start = max(each.sent - oldest, 0)
         text = 0
         batch: list[AnyEvent] = []
-        for place in range(start, min(start + EVENT_BATCH, len(self._log))):
+        most = CONDENSED_BATCH if each.condensed else EVENT_BATCH
+        for place in range(start, min(start + most, len(self._log))):
             event = self._log[place]
             start = place + 1
             if isinstance(event, LogLines):
@@ -155,7 +163,14 @@ class EventLog:
         each.sent = oldest + start
         each.unshown += text
         each.unsent = max(0, each.unsent - text)
-        return batch
+        return condense(batch) if each.condensed else batch
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether there is a burst, and whoever is to be sent events gets them condensed: later ones cost less."""
+        waiting = [self._logged - each.sent for each in self._subscribers.values() if not each.logs_only]
+        condensed = all(each.condensed or each.logs_only for each in self._subscribers.values())
+        return bool(waiting) and condensed and not self.has_lines and RUSH < max(waiting) < CONDENSED_BATCH
 
     def subscribers(self) -> Iterable[Connection]:
         """Return who is sent events."""

@@ -43,6 +43,8 @@ from jupyter_ray.local.server.spill import HALF, drop_spare, is_full, keep_spare
 from jupyter_ray.local.server.stopped import Stopped, stopped
 from jupyter_ray.local.worker.setup import WorkerSetup
 
+RUSH_INTERVALS = 5
+"""So many intervals more may a burst wait, so that more of its calls can be told by their number."""
 GRACE_SECONDS = 5.0
 """How long a worker may take to leave when it was asked to."""
 DRAIN_SECONDS = 0.3
@@ -68,6 +70,8 @@ class Server:
         self._printed: set[Connection] = set()
         """Workers that printed something in this batch."""
         self._flush_planned = False
+        self._postponed = 0
+        """How often events were held back since the last were sent."""
         self._guard = Guard()
         self._guarding = False
         self._exhausted: dict[bytes, str] = {}
@@ -377,6 +381,12 @@ class Server:
 
     def _publish_later(self) -> None:
         self._flush_planned = False
+        self._record()
+        if self._log.may_wait and self._postponed < RUSH_INTERVALS:
+            self._postponed += 1
+            self._publish_soon()
+            return
+        self._postponed = 0
         self._publish()
         self.flush()
 
