@@ -105,7 +105,7 @@ def _demand(options: TaskOptions | ActorOptions, cpus: float) -> Demand:
     named = {
         CPU: cpus if options.num_cpus is None else options.num_cpus,
         GPU: options.num_gpus,
-        MEMORY: options.memory,
+        MEMORY: None if options.memory is None else int(options.memory),  # Whole bytes, as in Ray.
     }
     return demand({**named, **(options.resources or {})})
 
@@ -194,11 +194,12 @@ def _strategy(name: str, value: Any) -> str | None:
     return None
 
 
-RUNTIME_ENV_HONOURED = ("env_vars", "working_dir", "py_modules", "excludes", "config")
+SETUP_HOOK = "worker_process_setup_hook"
+RUNTIME_ENV_HONOURED = ("env_vars", "working_dir", "py_modules", "excludes", "config", SETUP_HOOK)
 """Fields of a runtime environment that every engine takes."""
 
 RUNTIME_ENV_CLUSTER = (
-    "pip", "conda", "uv", "container", "image_uri", "py_executable", "worker_process_setup_hook", "java_jars",
+    "pip", "conda", "uv", "container", "image_uri", "py_executable", "java_jars",
     "nsight", "rocprof-sys", "mpi",
 )  # fmt: skip
 """Fields that only a Ray cluster takes: an engine that forks its workers from this process refuses them."""
@@ -230,9 +231,11 @@ def check_runtime_env(name: str, value: Any) -> str | None:
         listed = fields.get(field)
         if listed is not None and not isinstance(listed, list | tuple):
             raise TypeError(f"{name}[{field!r}] must be a list, got {type(listed)}.")
-    for module in fields.get("py_modules") or ():
-        if not isinstance(module, str | os.PathLike | types.ModuleType):
-            raise TypeError(f"{name}['py_modules'] holds paths and modules, got {type(module)}.")
+    hook = fields.get(SETUP_HOOK)
+    if hook is not None and not isinstance(hook, str | dict) and not callable(hook):  # dict: packed by the engine.
+        raise TypeError(f"{name}[{SETUP_HOOK!r}] must be a function or 'module.function', got {type(hook)}.")
+    if not all(isinstance(each, str | os.PathLike | types.ModuleType) for each in fields.get("py_modules") or ()):
+        raise TypeError(f"{name}['py_modules'] holds paths and modules, got {fields['py_modules']!r}.")
     return None
 
 

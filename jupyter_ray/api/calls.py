@@ -12,7 +12,7 @@ from jupyter_ray.api.handles import ActorHandle, weak_handle
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import current_task
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, binary_of
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, ids_of
 from jupyter_ray.ids import return_id
 
 T = TypeVar("T")
@@ -159,7 +159,7 @@ def wait(
     engine = registry.current() or registry.required()
     if not ray_waitables:
         return [], []
-    ids = [] if streams else list(map(binary_of, ray_waitables))
+    ids = [] if streams else ids_of(ray_waitables)
     if len(set(ids or ray_waitables)) != len(ray_waitables):
         raise ValueError("Wait requires a list of unique ray_waitables.")
     num_returns = int(num_returns)
@@ -234,13 +234,14 @@ def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
     -----
     Source: Ray's ``ray.cancel``. A task that has ended is left alone.
     """
+    engine = registry.current() or registry.required()
     if isinstance(ref, ObjectRefGenerator):
         object_id = return_id(ref.task_id().binary(), 1)
     elif isinstance(ref, ObjectRef):
         object_id = ref.binary()
     else:
         raise TypeError(f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {type(ref)}.")
-    (registry.current() or registry.required()).cancel(object_id, force=force, recursive=recursive)
+    engine.cancel(object_id, force=force, recursive=recursive)
 
 
 def why(ref_or_actor: Any) -> str:
@@ -292,9 +293,10 @@ def kill(actor: Any, *, no_restart: bool = True) -> None:
     -----
     Source: Ray's ``ray.kill``.
     """
+    engine = registry.current() or registry.required()
     if not isinstance(actor, ActorHandle):
         raise ValueError(f"ray.kill() only supported for actors. For tasks, try ray.cancel(). Got: {type(actor)}.")
-    (registry.current() or registry.required()).kill(actor._ray_ref, no_restart=no_restart)
+    engine.kill(actor._ray_ref, no_restart=no_restart)
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:

@@ -34,7 +34,7 @@ def init_options(
         num_cpus=_amount("num_cpus", num_cpus),
         num_gpus=_amount("num_gpus", num_gpus),
         resources=_custom(resources),
-        memory=_amount("_memory", memory),
+        memory=None if memory is None else int(_amount("_memory", memory)),
         object_store_memory=_bytes(object_store_memory),
         namespace=_namespace(namespace),
         runtime_env=_environment(runtime_env),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray.exceptions import RayError, RuntimeEnvSetupError
 
 
 @pytest.mark.usefixtures("cluster")
@@ -43,3 +46,59 @@ def test_what_cannot_be_is_refused_at_init(
     with pytest.raises(error):
         start(runtime_env=environment)
     assert not ray.is_initialized()
+
+
+def _hook() -> None:
+    os.environ["CONTRACT_HOOK"] = "module"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_function_is_called_first_in_every_process(start: Callable[..., Any], named: bool) -> None:
+    text = "closure"
+
+    def hook() -> None:
+        os.environ["CONTRACT_HOOK"] = text
+
+    chosen: Any = f"{__name__}._hook" if named else hook
+    start(num_cpus=2, runtime_env={"worker_process_setup_hook": chosen, "env_vars": {"CONTRACT_OTHER": "kept"}})
+
+    @ray.remote
+    def read() -> Any:
+        return os.environ.get("CONTRACT_HOOK"), os.environ.get("CONTRACT_OTHER")
+
+    @ray.remote
+    class Reader:
+        def __init__(self) -> None:
+            self.found = read._function()
+
+        def get(self) -> Any:
+            return self.found
+
+    expected = ("module" if named else "closure", "kept")
+    assert ray.get([read.remote() for _ in range(4)]) == [expected] * 4
+    assert ray.get(read.options(runtime_env={"env_vars": {"CONTRACT_OTHER": "kept"}}).remote()) == expected
+    assert ray.get(Reader.remote().get.remote()) == expected  # type: ignore[attr-defined]
+    assert "CONTRACT_HOOK" not in os.environ
+
+
+def test_a_function_that_fails_is_told_to_whoever_waits(start: Callable[..., Any]) -> None:
+    def hook() -> None:
+        raise ValueError("no such device")
+
+    start(num_cpus=1, runtime_env={"worker_process_setup_hook": hook})
+
+    @ray.remote
+    def task() -> None: ...
+
+    @ray.remote
+    class Actor: ...
+
+    for ref in (task.remote(), Actor.remote().__ray_ready__.remote()):  # type: ignore[attr-defined]
+        with pytest.raises(RayError, match=r"(?s)Failed to execute the setup hook method.*no such device"):
+            ray.get(ref)
+
+
+def test_a_function_that_cannot_travel_is_refused_at_init(start: Callable[..., Any]) -> None:
+    lock = threading.Lock()
+    with pytest.raises(RuntimeEnvSetupError, match="Failed to export the setup function"):
+        start(runtime_env={"worker_process_setup_hook": lambda: print(lock)})

@@ -21,6 +21,7 @@ from tests.contract.helpers import eventually
 from tests.leaks import Watch
 
 
+@pytest.mark.local_only("there is nothing to warm up: the cluster runs")
 def test_a_warm_runtime_is_bound_by_init(start: Callable[..., Any], leak_watch: Watch) -> None:
     ray.warm_up()
     ray.warm_up()
@@ -33,6 +34,7 @@ def test_a_warm_runtime_is_bound_by_init(start: Callable[..., Any], leak_watch: 
     eventually(lambda: not leak_watch.processes())
 
 
+@pytest.mark.local_only("without an address the first use starts the local engine")
 def test_the_first_use_starts_a_session(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     @ray.remote
     def f() -> int:
@@ -134,8 +136,8 @@ def test_a_timeline(start: Callable[..., Any]) -> None:
     assert {row["ph"] for row in rows} == {"X"}
 
 
-def test_the_last_events_come_before_the_end(engine_name: str) -> None:
-    ray.init(num_cpus=2)
+def test_the_last_events_come_before_the_end(start: Callable[..., Any]) -> None:
+    start(num_cpus=2, log_to_driver=True)
     engine = registry.current()
     assert engine is not None
     events: list[AnyEvent] = []
@@ -145,8 +147,8 @@ def test_the_last_events_come_before_the_end(engine_name: str) -> None:
     assert sum(isinstance(event, TaskFinished) for event in events) == 300
 
 
-def test_what_a_parent_printed_comes_before_what_its_child_prints(engine_name: str) -> None:
-    ray.init(num_cpus=2)
+def test_what_a_parent_printed_comes_before_what_its_child_prints(start: Callable[..., Any]) -> None:
+    start(num_cpus=2, log_to_driver=True)
     engine = registry.current()
     assert engine is not None
     events: list[AnyEvent] = []
@@ -168,3 +170,34 @@ def test_what_a_parent_printed_comes_before_what_its_child_prints(engine_name: s
     lines = "".join(event.text for event in events if isinstance(event, LogLines)).splitlines()
     expected = [[f"parent {number}", f"child {number}", f"parent again {number}"] for number in range(20)]
     assert lines == [line for lines in expected for line in lines]
+
+
+def test_without_a_session_everything_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray.shutdown()
+    monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
+    calls: list[Callable[[], Any]] = [
+        ray.remote(os.getpid).remote,
+        lambda: ray.get([]),
+        lambda: ray.wait([]),
+        lambda: ray.put(1),
+        lambda: ray.cancel(None),
+        lambda: ray.kill(None),
+        lambda: ray.get_actor("name"),
+        ray.nodes,
+        ray.get_gpu_ids,
+    ]
+    for call in calls:
+        with pytest.raises(exceptions.RaySystemError, match="Ray has not been started yet"):
+            call()
+
+
+def test_memory_is_counted_in_whole_bytes(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, _memory=2.2)
+
+    @ray.remote
+    def task() -> int:
+        return 1
+
+    assert ray.get(task.options(memory=2.9).remote()) == 1
+    with pytest.raises(exceptions.TaskUnschedulableError):
+        task.options(memory=3.1).remote()

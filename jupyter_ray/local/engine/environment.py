@@ -6,10 +6,13 @@ so that a change of the original does not change what runs. Source: Ray's ``runt
 
 from __future__ import annotations
 
+import base64
 import fnmatch
 import hashlib
+import importlib
 import json
 import os
+import pickle
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
@@ -17,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_ray.exceptions import RuntimeEnvSetupError
-from jupyter_ray.options import RUNTIME_ENV_CLUSTER
+from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization.errors import format_remote
+from jupyter_ray.options import RUNTIME_ENV_CLUSTER, SETUP_HOOK
 
 _IGNORED_FOLDERS = (".git", "__pycache__", ".ipynb_checkpoints", "node_modules", ".venv")
 _UPLOAD_LIMIT = 512 * 1024**2
@@ -59,6 +64,8 @@ def encode(environment: Mapping[str, Any], folder: Path) -> str:
         kept["working_dir"] = _copy(environment["working_dir"], folder, tuple(environment.get("excludes") or ()))
     if environment.get("py_modules"):
         kept["py_modules"] = [_module(each, folder) for each in environment["py_modules"]]
+    if environment.get(SETUP_HOOK):
+        kept[SETUP_HOOK] = _packed(environment[SETUP_HOOK])
     return json.dumps(kept, sort_keys=True, separators=(",", ":")) if kept else ""
 
 
@@ -66,6 +73,37 @@ def decode(text: str) -> dict[str, Any]:
     """Return what `encode` encoded."""
     decoded: dict[str, Any] = json.loads(text) if text else {}
     return decoded
+
+
+def _packed(hook: Any) -> Any:
+    if not callable(hook):
+        return hook  # A name, or packed already: it was inherited.
+    try:
+        return {"pickled": base64.b64encode(values.code_dumps(hook).data).decode()}
+    except Exception as error:
+        raise RuntimeEnvSetupError(f"Failed to export the setup function. {error!r}") from error
+
+
+def run_hook(environment: Mapping[str, Any]) -> None:
+    """Call what the environment says that each of its processes calls first, if it says so.
+
+    Raises
+    ------
+    RuntimeEnvSetupError
+        It raised, or cannot be found or unpickled here.
+    """
+    hook = environment.get(SETUP_HOOK)
+    if not hook:
+        return
+    try:
+        if isinstance(hook, str):
+            module, _, name = hook.rpartition(".")
+            function = getattr(importlib.import_module(module), name)
+        else:
+            function = pickle.loads(base64.b64decode(hook["pickled"]))
+        function()
+    except Exception as error:
+        raise RuntimeEnvSetupError(f"Failed to execute the setup hook method. {format_remote(error)}") from error
 
 
 def _refuse(environment: Mapping[str, Any]) -> None:

@@ -25,9 +25,10 @@ from typing import Any
 from jupyter_ray.config import LOG_INTERVAL, session_folder, shared_memory_folder, spill_folder
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.context import ProcessContext
-from jupyter_ray.exceptions import RaySystemError, TaskCancelledError
+from jupyter_ray.exceptions import RaySystemError, RuntimeEnvSetupError, TaskCancelledError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.direct import door_of
+from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
@@ -131,6 +132,8 @@ class Worker:
         self._main: m.Execute | None = None
         self._threaded: ThreadedActor | None = None
         self._async: AsyncActor | None = None
+        self._unfit: RuntimeEnvSetupError | None = None
+        """Why nothing can run here: the environment's own function failed."""
         self._leaving = threading.Lock()
 
     def start(self) -> None:
@@ -159,6 +162,10 @@ class Worker:
 
     def serve(self) -> None:
         """Run what comes until it is time to leave."""
+        try:
+            environment.run_hook(self.process.runtime_env or {})
+        except RuntimeEnvSetupError as error:
+            self._unfit = error
         while (execute := self.backlog.get(read=self._threaded is None)) is not None:
             if self._threaded is not None:
                 self._threaded.submit(execute)
@@ -207,6 +214,8 @@ class Worker:
         return function
 
     def _load(self, definition: str, what: str) -> Any:
+        if self._unfit is not None:
+            raise self._unfit
         try:
             return self.library.resolve(definition)
         except Exception as error:
@@ -235,13 +244,14 @@ class Worker:
         self.process.held = amounts(execute.held)
         self.process.gpus = execute.gpus
         self.runner.class_name = self.output.label = spec.class_name
-        process.title(f"ray::{spec.class_name}")
+        process.title(f"ray::{spec.class_name}.__init__")
         host: AsyncActor | None = None
         if spec.is_async:
             host = AsyncActor(spec, self.runner, self._finish)
             done = host.construct(execute, self._find_class)
         else:
             done = self.runner.run(execute, self._find_class, main=True, interruptible=False)
+        process.title(f"ray::{spec.class_name}")
         if not done.failed:
             if spec.is_async:
                 self._async = host
