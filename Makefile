@@ -10,7 +10,8 @@ ARGS ?=
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 REPORTS := build/reports
-NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+# The last one wants a cluster.
+NOTEBOOKS := $(filter-out notebooks/08-%,$(wildcard notebooks/*.ipynb))
 PANEL_SOURCES := $(wildcard package.json yarn.lock .yarnrc.yml tsconfig*.json) \
 	$(shell find labextension -type f -not -path 'labextension/lib/*' 2>/dev/null)
 CYTHON_SOURCES := $(wildcard $(addprefix examples/cython/,pyproject.toml setup.py src/cython_examples/*.py*))
@@ -30,7 +31,8 @@ define run_pytest
 	$(BIN)/python -m pytest --junitxml=$(REPORTS)/$(1).xml $(2) $(ARGS) || [ $$? -eq 5 ]
 endef
 
-.PHONY: help lab test lint format types test-py test-ts test-nb test-ui quick images bench growth panel install clean distclean
+.PHONY: help lab test lint format types test-py test-cluster test-ts test-nb test-nb-cluster test-ui quick images bench growth panel install \
+	clean distclean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -40,6 +42,7 @@ help:
 	@echo ''
 	@echo 'make lint       ruff and mypy            make test-ts    TypeScript: lint and unit tests'
 	@echo 'make test-py    pytest, no browser       make test-nb    the tutorials, run and compared'
+	@echo 'make test-cluster  the same programs on a Ray cluster of three nodes on this machine'
 	@echo 'make test-ui    a real JupyterLab        make images     the pictures in docs/img, made anew'
 	@echo 'make format     format the sources       make bench      the benchmarks'
 	@echo 'make quick      slower than before?      make growth    how cost grows, in pictures'
@@ -131,7 +134,12 @@ test-ts: build/panel.stamp
 	$(BIN)/jlpm run test --passWithNoTests --reporter=default --reporter=junit --outputFile.junit=$(REPORTS)/ts.xml
 
 test-py: $(STAMPS)/installed-test
-	$(call run_pytest,py,tests --ignore=tests/ui)
+	$(call run_pytest,py,tests --ignore=tests/ui --ignore=tests/cluster)
+
+# The contract suite once more, on a Ray cluster of three nodes that the tests start here, and what only a cluster has.
+test-cluster: export JUPYTER_RAY_TEST_ENGINES := ray
+test-cluster: $(STAMPS)/installed-test
+	$(call run_pytest,cluster,tests/contract tests/cluster)
 
 # A cell of a tutorial may take two minutes (nbval's own default is 2,000 s); a notebook is one pytest item per cell.
 # Without the user's own IPython profile, whose start-up files might print.
@@ -141,6 +149,17 @@ ifneq ($(NOTEBOOKS),)
 	$(call run_pytest,notebooks,--nbval --nbval-current-env --nbval-cell-timeout=120 --timeout=180 \
 		$(if $(wildcard notebooks/sanitize.cfg),--nbval-sanitize-with=notebooks/sanitize.cfg) -p no:cacheprovider $(NOTEBOOKS))
 endif
+
+# The same tutorials on a Ray cluster of three nodes, by RAY_ADDRESS alone: every cell must run (what differs from one
+# machine is not compared; 02 is about what only the local engine refuses), and the one about clusters is compared.
+NBVAL := --nbval-current-env --nbval-cell-timeout=120 --timeout=180 -p no:cacheprovider
+test-nb-cluster: export IPYTHONDIR := $(abspath build/ipython)
+test-nb-cluster: export JUPYTER_RAY_CHECKS := 0
+test-nb-cluster: $(STAMPS)/installed-test $(STAMPS)/installed-cython
+	$(BIN)/python tests/cluster/nodes.py $(BIN)/python -m pytest --nbval-lax $(NBVAL) \
+		notebooks/01-nested-tasks.ipynb notebooks/03-actor-handles.ipynb notebooks/04-cython.ipynb
+	$(BIN)/python tests/cluster/nodes.py $(BIN)/python -m pytest --nbval $(NBVAL) \
+		--nbval-sanitize-with=notebooks/sanitize.cfg notebooks/08-scale-out.ipynb
 
 test-ui: $(STAMPS)/installed-test
 	$(BIN)/python tests/ui/chromium.py --install

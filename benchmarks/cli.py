@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ SECONDS = 0.4
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for, and show it."""
     options = parse(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also in the background: every process that was started is ended
+        signal.signal(number, signal.default_int_handler)
     if options.list:
         for row in rows.ROWS:
             print(f"{row.key:20} {row.name}")
@@ -47,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rounds=options.rounds,
         seconds=SECONDS * options.scale,
         workers=options.workers,
+        budget=options.budget,
         progress=tell,
         detail=tell if options.verbose else lambda line: None,
     )
@@ -58,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.rows and not options.only:
         versions = {each.key: version for each in contenders if (version := each.version())}
         how = (
-            f"{options.rounds} rounds, each contender once in each, one at a time; {SECONDS * options.scale:g} s "
-            f"a row; {options.workers} workers; {took:.0f} s in all"
+            f"{options.rounds} rounds (fewer of who is too slow), one contender at a time; "
+            f"{SECONDS * options.scale:g} s a row; {options.workers} workers; {took:.0f} s in all"
         )
         load = f"{load_before:.1f} before, {os.getloadavg()[0]:.1f} at the end"
         text = report.document(chosen, results, names, facts() | {"load": load}, versions, how, BOUNDED_BY)
@@ -79,6 +83,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], choices=list(CONTENDERS), help="only these contenders")
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender has its turn")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies how long each row is measured")
+    parser.add_argument("--budget", type=float, default=1_200, help="seconds that all rounds together may take")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a minute: this project against a loop in pure Python")
     parser.add_argument("--update-baseline", action="store_true", help="with --quick: store the ratios")

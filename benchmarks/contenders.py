@@ -63,7 +63,7 @@ class RealRaySession(RaySession):
 
     def start(self) -> None:
         # Not the user's folder: what a benchmark leaves behind must be ours to remove.
-        self.folder = tempfile.mkdtemp(prefix="jrb-", dir="/tmp")
+        self.folder = tempfile.mkdtemp(prefix="s-")
         self.ray.init("local", num_cpus=self.workers, _temp_dir=self.folder, logging_level=logging.ERROR)
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class DaskSession(PoolSession):
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
         distributed: Any = importlib.import_module("distributed")
-        self.folder = tempfile.mkdtemp(prefix="jrb-", dir="/tmp")
+        self.folder = tempfile.mkdtemp(prefix="s-")
         self.cluster = distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=":0", local_directory=self.folder
         )

@@ -242,9 +242,9 @@ def child(name: str, workers: int) -> None:
 
 def run(name: str, workers: int, progress: Callable[[str], None]) -> list[Point]:
     """Measure one series in a process of its own; what it measured before its time was up counts."""
-    mark = uuid.uuid4().hex
+    mark, temporary = uuid.uuid4().hex, processes.temporary()
     command = [sys.executable, "-m", "benchmarks.growth", name, str(workers)]
-    process = subprocess.Popen(command, env=processes.environment(mark), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=processes.environment(mark, temporary), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     watchdog = threading.Timer(SERIES[name].seconds, process.kill)
     watchdog.start()
@@ -263,6 +263,7 @@ def run(name: str, workers: int, progress: Callable[[str], None]) -> list[Point]
         process.stdout.close()
         processes.end(mark, patience=5.0)
         process.wait()
+        processes.remove(temporary)
     return points
 
 

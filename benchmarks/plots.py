@@ -21,9 +21,15 @@ def draw(series: Mapping[str, Sequence[Point]], folder: Path) -> None:
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "growth"  # the same figures give the same file
     plt: Any = importlib.import_module("matplotlib.pyplot")
-    figure, axes = plt.subplots(2, len(series), figsize=(3.1 * len(series), 5.6), layout="constrained", squeeze=False)
-    for column, (name, points) in enumerate(series.items()):
-        above, below = axes[0][column], axes[1][column]
+    across = -(-len(series) // 2)
+    figure, axes = plt.subplots(4, across, figsize=(3.6 * across, 9.6), layout="constrained", squeeze=False)
+    for axis in axes.flat:
+        axis.set_visible(False)
+    for i, (name, points) in enumerate(series.items()):
+        top, column = 2 * (i // across), i % across
+        above, below = axes[top][column], axes[top + 1][column]
+        for axis in (above, below):
+            axis.set_visible(True)
         sizes = [point.size for point in points]
         cpu = [point.cpu * 1e6 for point in points]
         above.plot(sizes, [point.seconds * 1e6 for point in points], "o-", color=WALL, label="elapsed", markersize=4)
@@ -31,17 +37,22 @@ def draw(series: Mapping[str, Sequence[Point]], folder: Path) -> None:
         memory = [(point.memory or 0.0) / 1e3 for point in points]
         below.plot(sizes, memory, "o-", color=WALL, markersize=4)
         for axis, values in ((above, cpu), (below, memory)):
-            positive = [value for value in values if value > 0]
-            if positive:
-                middle = statistics.median(positive)
-                axis.axhspan(middle / FLAT, middle * FLAT, color=BAND, alpha=0.35, linewidth=0)
             axis.set_xscale("log")
-            axis.set_yscale("log" if len(positive) == len(values) else "linear")
             axis.grid(alpha=0.3)
+            if not values or min(values) <= 0:
+                continue
+            middle = statistics.median(values)
+            axis.axhspan(middle / FLAT, middle * FLAT, color=BAND, alpha=0.35, linewidth=0)
+            axis.set_yscale("log")
+            low, high = axis.get_ylim()
+            axis.set_ylim(min(low, middle / 10), max(high, middle * 10))  # so that what is flat looks flat
+            axis.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+            axis.yaxis.set_minor_formatter("")
         above.set_title(name, fontsize=9)
         below.set_xlabel("how many")
-    axes[0][0].set_ylabel("µs a unit")
-    axes[1][0].set_ylabel("kB a unit")
+    for top in (0, 2):
+        axes[top][0].set_ylabel("µs a unit")
+        axes[top + 1][0].set_ylabel("kB a unit")
     axes[0][0].legend(fontsize=8)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "growth.png", dpi=110)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,10 +24,26 @@ QUIET = {"SPT_NOENV": "1"}
 """Keeps `setproctitle` from writing titles over the environment."""
 
 
-def environment(mark: str) -> dict[str, str]:
-    """Return the environment of a process that is to be found by the mark, and that can import what is here."""
+def environment(mark: str, temporary: str | None = None) -> dict[str, str]:
+    """Return the environment of a process that is to be found by the mark, and that can import what is here.
+
+    What it leaves in `temporary` is for the caller to remove; see `remove`.
+    """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return os.environ | {MARK: mark, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"} | QUIET
+    own = {MARK: mark, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"} | QUIET
+    return os.environ | own | ({"TMPDIR": temporary} if temporary else {})
+
+
+def temporary() -> str:
+    """Return a new folder whose path is short enough for the sockets in it."""
+    return tempfile.mkdtemp(prefix="jrb-", dir="/tmp")
+
+
+def remove(temporary: str) -> None:
+    """Remove the folder, and the shared memory of the sessions in it whose runtimes were killed."""
+    for session in Path(temporary).glob("jupyter_ray-*"):
+        shutil.rmtree(Path("/dev/shm") / f"{session.name}-shm", ignore_errors=True)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def marked(mark: str) -> list[psutil.Process]:

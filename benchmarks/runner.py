@@ -22,7 +22,7 @@ from benchmarks.child import work_of
 from benchmarks.contenders import Contender
 from benchmarks.model import Cell, Results, Row, Sample
 
-START_SECONDS = 90.0
+START_SECONDS = 150.0
 ROW_SECONDS = 40.0
 """What a row may take beside its measuring time, before its contender counts as stuck."""
 
@@ -45,7 +45,8 @@ class Child:
         self._buffer = b""
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()
-        environment = processes.environment(self.mark)
+        self._temporary = processes.temporary()
+        environment = processes.environment(self.mark, self._temporary)
         command = [sys.executable, "-m", "benchmarks.child", contender.key, str(workers), str(requests), str(answers)]
         try:
             self._process = subprocess.Popen(
@@ -98,6 +99,7 @@ class Child:
             self._process.wait()
         processes.end(self.mark, known, patience=3.0 if patience else 0.0)
         os.close(self._answers)
+        processes.remove(self._temporary)
 
 
 def run(
@@ -107,27 +109,41 @@ def run(
     rounds: int,
     seconds: float,
     workers: int,
+    budget: float = float("inf"),
     progress: Progress = lambda line: None,
     detail: Progress = lambda line: None,
 ) -> Results:
-    """Measure every row `rounds` times by every contender that is installed and offers it."""
+    """Measure every row `rounds` times by every contender that is installed and offers it.
+
+    Less often by those whose next turn would not fit into `budget` seconds, or after an interrupt; once at least.
+    """
     results: Results = {row.key: {} for row in rows}
     offered = {each.key: [row for row in rows if work_of(row, each)] for each in contenders}
     for each in contenders:
         for row in offered[each.key]:
             results[row.key][each.key] = Cell(problem="" if each.version() is not None else "not installed")
-    for turn in range(rounds):
-        for each in contenders:
-            todo = [row for row in offered[each.key] if not results[row.key][each.key].problem]
-            if todo:
+    begin, took = time.monotonic(), dict.fromkeys(offered, 0.0)
+    try:
+        for turn in range(rounds):
+            for each in contenders:
+                todo = [row for row in offered[each.key] if not results[row.key][each.key].problem]
                 start = time.monotonic()
-                _round(each, todo, results, seconds, workers, detail)
-                progress(f"round {turn + 1} of {rounds}: {each.name}, {time.monotonic() - start:.0f} s")
+                if todo and (not turn or fits(start - begin, took[each.key], budget)):
+                    _round(each, todo, results, seconds, workers, detail)
+                    took[each.key] = time.monotonic() - start
+                    progress(f"round {turn + 1} of {rounds}: {each.name}, {took[each.key]:.0f} s")
+    except KeyboardInterrupt:
+        progress("interrupted: what there is")
     for cells in results.values():
         for cell in cells.values():
             if not cell.samples:
                 cell.problem = cell.problem or cell.last_problem
     return results
+
+
+def fits(elapsed: float, turn: float, budget: float) -> bool:
+    """Whether another turn, as long as the last one, would end within the budget."""
+    return elapsed + turn <= budget
 
 
 def sample(reply: dict[str, Any]) -> Sample | None:

@@ -82,6 +82,7 @@ SCHEDULER_ORDER = (
     ),  # pure; a record holds its allocation
     (
         "local.scheduler.stimuli",
+        "local.scheduler.digests",
         "local.scheduler.commands",
         "local.scheduler.records",
         "local.scheduler.errors",

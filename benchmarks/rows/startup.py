@@ -30,7 +30,7 @@ def imports(contender: Contender) -> Iterator[Step]:
 
 
 def first(contender: Contender) -> Iterator[Step]:
-    folder = tempfile.mkdtemp(prefix="jrb-", dir="/tmp")
+    folder = tempfile.mkdtemp(prefix="f-")
     yield lambda: timed(f"{contender.imports}\n{contender.first}".format(folder=folder), contender.last)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -12,7 +12,7 @@ from jupyter_ray.api.handles import ActorHandle, weak_handle
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import current_task
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, binary_of
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, ids_of
 from jupyter_ray.ids import return_id
 
 T = TypeVar("T")
@@ -159,7 +159,7 @@ def wait(
     engine = registry.current() or registry.required()
     if not ray_waitables:
         return [], []
-    ids = [] if streams else list(map(binary_of, ray_waitables))
+    ids = [] if streams else ids_of(ray_waitables)
     if len(set(ids or ray_waitables)) != len(ray_waitables):
         raise ValueError("Wait requires a list of unique ray_waitables.")
     num_returns = int(num_returns)

@@ -19,6 +19,7 @@ from typing import Any
 from jupyter_ray import config
 from jupyter_ray._version import __version__
 from jupyter_ray.api import logs
+from jupyter_ray.api.addresses import check_reachable
 from jupyter_ray.api.init_options import init_options
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import Engine, InitOptions
@@ -102,8 +103,8 @@ def init(
     Parameters
     ----------
     address
-        None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster. The
-        environment variable ``RAY_ADDRESS`` stands in for None.
+        None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster, of which
+        this machine is a node. The environment variable ``RAY_ADDRESS`` stands in for None. See docs/engines.md.
     num_cpus, num_gpus
         How many to use; None: what is there. More GPUs than there are may be declared, for tests.
     resources
@@ -179,7 +180,9 @@ def init(
             _configure_logging(logging_level, logging_format)
             if options.logging is not None:
                 log_format.apply(options.logging)
-        return _context(_start(address or os.environ.get("RAY_ADDRESS") or None, options))
+        if not address and (address := os.environ.get("RAY_ADDRESS")):
+            options = _without_resources(options, address)
+        return _context(_start(address or None, options))
 
 
 def _start(address: str | None, options: InitOptions) -> Engine:
@@ -187,7 +190,8 @@ def _start(address: str | None, options: InitOptions) -> Engine:
     if address in (None, "local"):
         engine = registry.start("local", options)
     else:
-        engine = _join(str(address), options)
+        check_reachable(str(address))
+        engine = registry.start("ray", options, address)
     _warm = False  # Bound now, if it was warm.
     if _owner != os.getpid():
         _owner = os.getpid()
@@ -198,19 +202,16 @@ def _start(address: str | None, options: InitOptions) -> Engine:
     return engine
 
 
-def _join(address: str, options: InitOptions) -> Engine:
-    if address.startswith("ray://"):
-        raise ConnectionError(
-            f"Ray Client addresses ({address}) are not supported. Run on a machine of the cluster, "
-            "with init(address='auto')."
-        )
-    try:
-        return registry.start("ray", options, address)
-    except ImportError as error:
-        raise ConnectionError(
-            f"Could not find any running Ray instance at {address!r}: that needs the package `ray`, which cannot be "
-            f"imported here ({error}). init() without an address starts a runtime on this machine."
-        ) from error
+def _without_resources(options: InitOptions, address: str) -> InitOptions:
+    """Return the options of a program for one machine that runs unchanged on the cluster in the environment."""
+    names = ("num_cpus", "num_gpus", "resources", "memory", "object_store_memory")
+    asked = [f"{name}={getattr(options, name)}" for name in names if getattr(options, name) is not None]
+    if not asked or address == "local":
+        return options
+    _log.info("RAY_ADDRESS=%s: %s is left out, since a cluster's resources are given.", address, ", ".join(asked))
+    return dataclasses.replace(
+        options, num_cpus=None, num_gpus=None, resources=None, memory=None, object_store_memory=None
+    )
 
 
 def shutdown(_exiting_interpreter: bool = False) -> None:

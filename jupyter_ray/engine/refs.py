@@ -250,6 +250,14 @@ counter_of = operator.attrgetter("_counter")
 """For `map`: what the method or attribute of many references is, at the speed of C."""
 
 
+def ids_of(refs: Sequence[Any]) -> list[bytes]:
+    """Return the ids of many references, also of those of another library's class."""
+    try:
+        return list(map(binary_of, refs))
+    except AttributeError:
+        return [ref.binary() for ref in refs]
+
+
 class ActorRef:
     """The counted part of an actor's handle.
 

@@ -51,6 +51,13 @@ def _status_rows(state: State, facts: Mapping[str, Any], now: float) -> Iterable
     tasks: Counter[str] = Counter()
     for group in state["groups"]:
         tasks.update(group["counts"])
+    for machine in facts.get("machines", ()):  # Of a cluster.
+        used = (
+            f"{count(total - machine['free'][kind])} of {count(total)} {kind}"
+            for kind, total in sorted(machine["total"].items())
+            if ":" not in kind and "memory" not in kind
+        )
+        yield f"node {machine['node'][:8]}", f"{machine['address']}: {', '.join(used) or 'nothing'} used"
     yield "tasks", _counts(tasks)
     yield "actors", _counts(Counter(actor["state"] for actor in state["actors"]))
     yield "workers", _counts(Counter(worker["state"] for worker in state["workers"] if worker["state"] != "dead"))

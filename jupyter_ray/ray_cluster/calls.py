@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import (
 )
 
 from jupyter_ray.config import INLINE_LIMIT
+from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
 from jupyter_ray.local.serialization import compiled, values
 from jupyter_ray.local.serialization.arguments import Argument, Parcel
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
@@ -103,6 +104,8 @@ class Plan:
     num_returns: int | str = 1
     held: dict[str, float] = dataclasses.field(default_factory=dict)
     name: str = ""
+    feasible: bool = False
+    """Some node has been seen to have what the call asks for."""
     bound: Any = None
     """What Ray made of the options, where it can be used again."""
 
@@ -110,6 +113,33 @@ class Plan:
     def streams(self) -> bool:
         """Whether the call makes a generator's references."""
         return self.num_returns in ("streaming", "dynamic")
+
+
+def check_feasible(plan: Plan, name: str) -> None:
+    """Raise if no node of the cluster could ever hold what a call asks for, and none will be started for it.
+
+    Raises
+    ------
+    TaskUnschedulableError, ActorUnschedulableError
+        The message says what was asked and what there is.
+    """
+    options = plan.options
+    if plan.feasible or isinstance(options, MethodOptions) or not isinstance(options.scheduling_strategy, str | None):
+        return
+    is_actor = isinstance(options, ActorOptions)
+    asked = amounts(options.placement_demand() if isinstance(options, ActorOptions) else options.demand())
+    nodes = list(ray._private.state.total_resources_per_node().values())
+    plan.feasible = any(all(node.get(kind, 0) >= amount for kind, amount in asked.items()) for node in nodes)
+    if plan.feasible or not nodes or ray._private.state.state.get_max_resources_from_cluster_config() is not None:
+        return  # With an autoscaler the node that fits may come.
+    kinds = [*asked, *(kind for kind in ("CPU", "GPU") if kind not in asked)]
+    there = "; ".join(", ".join(f"{kind}: {node.get(kind, 0):g}" for kind in kinds) for node in nodes)
+    wanted = ", ".join(f"{kind}: {amount:g}" for kind, amount in sorted(asked.items()))
+    error = ActorUnschedulableError if is_actor else TaskUnschedulableError
+    raise error(
+        f"{name} asks for {wanted}, and no node of the cluster has that (they have {there}): it could never start. Ask "
+        "for less, or start a node that has it."
+    )
 
 
 class Plans:
@@ -145,7 +175,7 @@ def task_plan(options: TaskOptions, name: str) -> Plan:
     if options.retry_exceptions:
         native["retry_exceptions"] = options.retry_exceptions
     if options.runtime_env:
-        native["runtime_env"] = dict(options.runtime_env)
+        native["runtime_env"] = shipped(options.runtime_env)
     if options.generator_backpressure > 0:
         native["_generator_backpressure_num_objects"] = options.generator_backpressure
     native["enable_task_events"] = options.enable_task_events
@@ -199,10 +229,22 @@ def actor_plan(options: ActorOptions, name: str) -> Plan:
     native["max_restarts"] = options.max_restarts
     native["max_task_retries"] = options.max_task_retries
     if options.runtime_env:
-        native["runtime_env"] = dict(options.runtime_env)
+        native["runtime_env"] = shipped(options.runtime_env)
     native["enable_task_events"] = options.enable_task_events
     native["scheduling_strategy"] = strategy(options.scheduling_strategy)
     return Plan(options=options, terms=pickle.dumps(terms, PROTOCOL), native=native, held=held, name=terms.name)
+
+
+def shipped(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's runtime environment with its folders uploaded to the cluster: Ray does that for a job's alone."""
+    from ray._private.runtime_env.py_modules import upload_py_modules_if_needed
+    from ray._private.runtime_env.working_dir import upload_working_dir_if_needed
+
+    found = dict(environment)
+    scratch = ray._private.worker.global_worker.node.get_runtime_env_dir_path()
+    for upload in (upload_py_modules_if_needed, upload_working_dir_if_needed):
+        found = upload(found, include_gitignore=True, scratch_dir=scratch)
+    return found
 
 
 def _resources(options: TaskOptions | ActorOptions) -> dict[str, Any]:
@@ -242,6 +284,11 @@ def strategy(asked: Any) -> Any:
             _fail_on_unavailable=getattr(asked, "_fail_on_unavailable", False),
         )
     return NodeLabelSchedulingStrategy(_labels(asked.hard) or {}, soft=_labels(asked.soft))
+
+
+def is_method(object_id: bytes) -> bool:
+    """Tell whether an actor's call makes the object: the ids of Ray's tasks hold their actor, or twelve times 255."""
+    return object_id[8:20] != b"\xff" * 12
 
 
 def _labels(conditions: Mapping[str, Any] | None) -> dict[str, Any] | None:

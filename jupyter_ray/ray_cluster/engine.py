@@ -20,7 +20,7 @@ from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
-from jupyter_ray.ray_cluster import calls, joining, refs, worker
+from jupyter_ray.ray_cluster import calls, checks, joining, refs, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
@@ -112,8 +112,7 @@ class RayEngine:
                 found = ray.get(list(refs), timeout=timeout)
         except ray.exceptions.GetTimeoutError:
             raise GetTimeoutError(
-                f"Not all of the {len(refs)} value(s) were there after {timeout} s. The tasks go on; ask again, or "
-                "see why with ray.why(ref)."
+                f"Get timed out: some object(s) not ready ({self._late(refs)} within {timeout} s)."
             ) from None
         except ray.exceptions.RayError as error:
             raise translated(error) from None
@@ -128,12 +127,17 @@ class RayEngine:
             raise self.dead()
         for ref in asked:
             if type(ref) is refs.RayObjectRef:
-                if ref.session is not self:
+                if ref.session not in (None, self):
                     raise RaySystemError(
                         f"{ref!r} belongs to a session that has ended: its value is gone. Make it again."
                     )
             elif type(ref) is ObjectRef:
                 raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
+
+    def _late(self, asked: Sequence[Any]) -> str:
+        unique = list(dict.fromkeys(asked))
+        _, late = ray.wait(unique, num_returns=len(unique), timeout=0, fetch_local=False)
+        return f"{len(late)} of {len(unique)}"
 
     def dead(self) -> RaySystemError:
         """Return the error that says how the session ended."""
@@ -169,6 +173,8 @@ class RayEngine:
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel a task; see `Engine.cancel`."""
+        if force and calls.is_method(object_id):
+            raise ValueError("force=True is not supported for actor tasks: end the actor with kill() instead.")
         ref = refs.living(object_id)
         try:
             ray.cancel(ref, force=force, recursive=recursive)
@@ -342,6 +348,7 @@ def start(options: InitOptions, address: str | None) -> RayEngine:
     if address == worker.WORKER:
         return _worker_engine()
     joining.join(options, str(address))
+    checks.check()
     context = ray.get_runtime_context()
     process = ProcessContext(
         job=bytes.fromhex(context.get_job_id()),

@@ -36,6 +36,7 @@ _decode = msgspec.json.Decoder(ev.AnyEvent).decode
 _MARK = '{"mark":'
 _PATIENCE_SECONDS = 2.0
 _HANDLES_SECONDS = 0.2
+_LAST_REPORTS_SECONDS = 0.5
 _OTHERS = frozenset({"autoscaler", "raylet", "gcs_server"})
 """Names under which Ray's own processes print."""
 
@@ -74,6 +75,7 @@ class EventLog:
         self._actors: set[str] = set()
         self._held: dict[str, int] = {}
         self.add(begin)
+        self._start_threads()
 
     # --- taking ---
 
@@ -185,7 +187,6 @@ class EventLog:
         with self._lock:
             self._number += 1
             number = self._number
-            self._start_threads()
             had_watchers = self.observe == EVERYTHING
             self._run(lambda: self._welcome(number, listener, logs_only))
             self.observe = max(self.observe, LOGS if logs_only else EVERYTHING)
@@ -218,8 +219,6 @@ class EventLog:
         self._due.set()
 
     def _start_threads(self) -> None:
-        if self._handing is not None:
-            return
         self._handing = threading.Thread(target=self._serve, name="jupyter_ray events", daemon=True)
         self._handing.start()
         worker = ray._private.worker.global_worker
@@ -292,6 +291,10 @@ class EventLog:
         """End the threads; what has come is handed on."""
         if self._closed.is_set():
             return
+        if self.watched:  # Workers report what has ended a moment later.
+            end = time.monotonic() + _LAST_REPORTS_SECONDS
+            while "known" in self._states.values() and time.monotonic() < end:
+                time.sleep(0.01)
         self.flush()
         self._closed.set()
         if self._subscriber is not None:

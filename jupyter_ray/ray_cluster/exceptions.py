@@ -19,6 +19,7 @@ from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableExcepti
 from jupyter_ray.local.serialization.errors import format_remote, one_line
 
 _CHAIN = 20
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _FRAME = re.compile(r'^\s+File "(?P<file>[^"]*)", line \d+, in ')
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _MADE = re.compile(
@@ -132,6 +133,7 @@ def _actor_text(error: Any) -> str:
 
 def user_frames(text: str) -> str:
     """Return a traceback without the frames of Ray's and of this package's machinery."""
+    text = _COLOUR.sub("", text)
     kept: list[str] = []
     hidden = False
     for line in text.splitlines():

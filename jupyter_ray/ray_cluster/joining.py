@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import sys
 
 import grpc
@@ -16,7 +15,7 @@ from jupyter_ray.engine import log_format
 from jupyter_ray.engine.base import InitOptions
 
 _KNOCK_SECONDS = 2.0
-"""How long a machine has to accept a connection, and the head node to answer: with both, less than five seconds."""
+"""How long the head node has to answer; `api.addresses` has seen that somebody listens."""
 
 _START = "Start one with `ray start --head`, or leave the address out for a runtime on this machine."
 
@@ -78,32 +77,28 @@ def address() -> str:
 
 def _find(address: str) -> str:
     """Return host and port of the head node."""
+    if address.startswith("ray://"):
+        host = address.removeprefix("ray://").partition(":")[0]
+        raise ConnectionError(
+            f"Ray Client ({address}) is not offered: what tasks print and Ray's state do not reach a client. Run the "
+            f"notebook on a node of the cluster, or make this machine one, `ray start --address={host}:6379 "
+            "--num-cpus=0`, and use init(address='auto')."
+        )
     if address == "auto":
         found = None
         with contextlib.suppress(Exception):
             found = ray._private.services.canonicalize_bootstrap_address("auto")
         if not found:
-            raise ConnectionError(f"No Ray cluster runs on this machine, so address='auto' finds none. {_START}")
+            raise ConnectionError(
+                f"Could not find any running Ray instance on this machine for address='auto'. {_START}"
+            )
         return str(found)
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise ConnectionError(
-            f"{address!r} is no address of a cluster: write 'auto', 'host:6379' (the head node), or 'ray://host:10001'."
-        )
     with contextlib.suppress(Exception):
         return str(ray._private.services.canonicalize_bootstrap_address(address))
     return address
 
 
 def _knock(target: str, address: str) -> None:
-    host, _, port = target.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
-    except OSError as error:
-        raise ConnectionError(
-            f"No Ray cluster answers at {address!r} ({error.strerror or error}). Check the address and that the port "
-            f"is open from here. {_START}"
-        ) from None
     channel = create_gcs_channel(target)
     try:
         stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)

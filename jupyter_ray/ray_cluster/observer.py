@@ -148,6 +148,8 @@ class Observer:
             # What is left of a failure is for Ray to say: it may run the call again.
             if not failed:
                 self.add(ev.TaskFinished(at=time.time(), task=task.hex()))
+            elif call.cancelled:
+                self.add(ev.TaskCancelled(at=time.time(), task=task.hex()))
             elif call.error is not None:
                 self.add(ev.TaskFailed(at=time.time(), task=task.hex(), error=call.error))
         if self._printed:
@@ -198,6 +200,12 @@ class Observer:
             time.sleep(LOG_INTERVAL)
             self._wanted.clear()
             self._report_waits()
+            self._output.flush()
+            self.flush()
+
+    def flush_printed(self) -> None:
+        """Send what was printed, if anything was."""
+        if self._output.waiting or self._printed:
             self._output.flush()
             self.flush()
 

@@ -63,7 +63,7 @@ class Poller:
             self._thread.join(2.0)
 
     def _run(self) -> None:
-        pause = INTERVAL
+        pause = 0.0
         while not self._closed.wait(pause):
             if not self._events.watched:
                 pause = INTERVAL
@@ -78,10 +78,11 @@ class Poller:
     def look(self) -> None:
         """Look once."""
         self.looks += 1
-        tasks, left_out = self._engine.state.tasks(limit=LIMIT, states=[("!=", "FINISHED")])
+        first = self.looks == 1  # What went before somebody watched is told once.
+        tasks, left_out = self._engine.state.tasks(limit=LIMIT, states=[] if first else [("!=", "FINISHED")])
         happened: list[ev.AnyEvent] = []
         self._see_actors(happened)
-        self._see_tasks(tasks, happened)
+        self._see_tasks(tasks, happened, first)
         self._events.add(*happened)
         if left_out and not self._truncated:
             self._truncated = True
@@ -90,7 +91,7 @@ class Poller:
 
     # --- tasks ---
 
-    def _see_tasks(self, rows: list[dict[str, Any]], happened: list[ev.AnyEvent]) -> None:
+    def _see_tasks(self, rows: list[dict[str, Any]], happened: list[ev.AnyEvent], first: bool) -> None:
         seen = set()
         for row in rows:
             task, state = row["task_id"], row["state"]
@@ -101,10 +102,17 @@ class Poller:
             if known == "ended":
                 continue
             if known is None:
-                if state in _ENDED:
+                if state in _ENDED and not first:
                     continue
                 self._introduce(row, happened)
-            if state in _RUNNING and self._ours.get(task) == "submitted":
+            if state == "FINISHED":
+                self._ours.pop(task, None)
+                times = row["times"]
+                began, ended = times.get("RUNNING", times["FINISHED"]) / 1e9, times["FINISHED"] / 1e9
+                held = row["required_resources"]
+                happened.append(ev.TaskStarted(at=began, task=task, worker=row["worker_id"] or "", held=held))
+                happened.append(ev.TaskFinished(at=ended, task=task))
+            elif state in _RUNNING and self._ours.get(task) == "submitted":
                 self._ours[task] = "started"
                 happened.append(
                     ev.TaskStarted(

@@ -19,7 +19,7 @@ import ray
 from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.exceptions import GetTimeoutError
-from jupyter_ray.ids import TaskID
+from jupyter_ray.ids import JobID, TaskID
 from jupyter_ray.ray_cluster import exceptions
 
 Settle = Callable[[Any, BaseException | None], None]
@@ -43,7 +43,7 @@ def begin(new: object) -> None:
 class RayObjectRef(ray.ObjectRef):  # type: ignore[misc]
     """A ``ray.ObjectRef`` whose errors are those of `jupyter_ray.exceptions`."""
 
-    __slots__ = ("session",)
+    session: Any = None
 
     @classmethod
     def adopt(cls, ref: Any) -> RayObjectRef:
@@ -57,6 +57,10 @@ class RayObjectRef(ray.ObjectRef):  # type: ignore[misc]
     def task_id(self) -> TaskID:
         """Return the id of the task that makes the object."""
         return TaskID(ray.ObjectRef.task_id(self).binary())
+
+    def job_id(self) -> JobID:
+        """Return the id of the session that the object belongs to."""
+        return JobID(ray.ObjectRef.task_id(self).job_id().binary())
 
     def future(self) -> concurrent.futures.Future[Any]:
         """Return a future of the value; see `engine.refs.ObjectRef.future`."""
@@ -196,13 +200,14 @@ class _Native:
 class RayActorRef(ActorRef):
     """The counted part of an actor's handle: Ray's handle, which Ray counts."""
 
-    __slots__ = ("_bound", "native")
+    __slots__ = ("_bound", "native", "session")
 
     travels = True
 
     def __init__(self, native: Any) -> None:
         super().__init__(native._ray_actor_id.binary(), weak=True)
         self.native = native
+        self.session = session
         self._bound: dict[int, Any] = {}
         handles.append((self._binary, 1))
 

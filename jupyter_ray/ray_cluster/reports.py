@@ -55,6 +55,11 @@ class Reports:
             return int(self._log.observe)
         return NOTHING if self._observer is None else self._observer.level(current_task())
 
+    def before_call(self) -> None:
+        """Send what a task has printed: it comes before what the call prints."""
+        if self._observer is not None:
+            self._observer.flush_printed()
+
     @contextlib.contextmanager
     def passing(self) -> Iterator[list[bytes]]:
         """Collect the ids of the actors whose handles are pickled inside the block, in this thread."""

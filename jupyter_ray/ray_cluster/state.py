@@ -117,6 +117,20 @@ class State:
             )
         return rows
 
+    def machines(self) -> list[Row]:
+        """Return, for each living node, its name and what it has free and in all."""
+        free = ray._private.state.available_resources_per_node()
+        return [
+            {
+                "node": row["NodeID"],
+                "address": row["NodeManagerAddress"],
+                "total": dict(row["Resources"]),
+                "free": {kind: free.get(row["NodeID"], {}).get(kind, 0.0) for kind in row["Resources"]},
+            }
+            for row in ray.nodes()
+            if row["Alive"]
+        ]
+
     # --- the port ---
 
     def table(
@@ -167,7 +181,7 @@ class State:
             "tasks": {"alive": len(rows) - ended, "ended": ended, **states},
             "actors": dict(Counter(row["state"] for row in self.actors())),
             "workers": sum(row["is_alive"] for row in self.workers()),
-            "nodes": sum(bool(row["Alive"]) for row in ray.nodes()),
+            "machines": self.machines(),
             "left_out": more,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,11 +30,20 @@ def native_of(actor: ActorRef) -> Any:
         It is not known in this process.
     """
     if isinstance(actor, refs.RayActorRef):
+        if refs.session is not None and actor.session not in (None, refs.session):
+            raise RaySystemError(f"{actor!r} belongs to a session that has ended, and its actor with it.")
         return actor.native
     found = refs.weak_actor(actor.binary())
     if not isinstance(found, refs.RayActorRef):
         raise RaySystemError(f"{actor!r} belongs to another session, or its actor is not known here.")
     return found.native
+
+
+def _with_options(called: Any, plan: Plan) -> Any:
+    with warnings.catch_warnings():
+        if plan.num_returns == "dynamic":  # Ray prefers "streaming" and says so; the program asked for this one.
+            warnings.simplefilter("ignore")
+        return called.options(**plan.native)
 
 
 class Submitter:
@@ -61,11 +71,13 @@ class Submitter:
     ) -> Returned:
         """Start a task; see `Engine.submit`."""
         plan = self._plans.of(options, definition.id, lambda: calls.task_plan(options, definition.name))
+        if not plan.feasible:
+            calls.check_feasible(plan, definition.name)
         if plan.bound is None:
             function = self._functions[plan.streams]
             if options.max_calls:  # Which Ray takes from the decorator alone.
                 function = ray.remote(max_calls=options.max_calls)(function._function)
-            plan.bound = function.options(**plan.native)
+            plan.bound = _with_options(function, plan)
         return self._call(plan, plan.bound.remote, args, kwargs, definition, None)
 
     def call(
@@ -77,7 +89,7 @@ class Submitter:
         bound = actor._bound.get(id(plan)) if isinstance(actor, refs.RayActorRef) else None
         if bound is None:
             called = native.stream if plan.streams else native.run
-            bound = called.options(**plan.native)
+            bound = _with_options(called, plan)
             if isinstance(actor, refs.RayActorRef):
                 actor._bound[id(plan)] = bound
         return self._call(plan, bound.remote, args, kwargs, None, actor)
@@ -94,6 +106,8 @@ class Submitter:
     ) -> tuple[ActorRef, bool]:
         """Start an actor; see `Engine.create_actor`."""
         plan = self._plans.of(options, definition.id, lambda: calls.actor_plan(options, definition.name))
+        if not plan.feasible:
+            calls.check_feasible(plan, definition.name)
         if options.get_if_exists and options.name:
             found = self._engine.get_actor(options.name, options.namespace)
             if found is not None:
@@ -142,6 +156,7 @@ class Submitter:
     ) -> Returned:
         layout, dependencies, plain = calls.lay_out(args, kwargs)
         header, values = self._header(definition, plan, layout, dependencies, plain)
+        self._engine.reports.before_call()
         try:
             if self._engine.reports.level() == EVERYTHING:
                 with self._engine.reports.passing() as passed:

@@ -60,14 +60,11 @@ class Explanation:
 
     def _running(self, row: dict[str, Any]) -> str:
         began = row["times"].get("RUNNING", 0) / 1e9
-        doing = {
-            "RUNNING_IN_RAY_GET": " It is blocked in get(): it waits for another task.",
-            "RUNNING_IN_RAY_WAIT": " It is blocked in wait().",
-        }.get(row["state"], "")
         seconds = max(0.0, time.time() - began)
-        blocked = "is blocked in get(), " if "GET" in row["state"] and "RUNNING" in row["state"] else ""
+        waits = self._engine.reports.waits_of(bytes.fromhex(row["task_id"]))
+        blocked = "is blocked in get(); it " if waits or row["state"] == "RUNNING_IN_RAY_GET" else ""
         where = f"in process {row['worker_pid']} on node {(row['node_id'] or '?')[:8]}"
-        return f"{row['name']} {blocked}runs since {seconds:.1f} s {where}.{doing}"
+        return f"{row['name']} {blocked}runs since {seconds:.1f} s {where}."
 
     def _children(self, row: dict[str, Any], depth: int) -> list[str]:
         if depth >= _DEPTH:
@@ -106,6 +103,8 @@ class Explanation:
         for node, left in free.items():
             there = ", ".join(f"{key}: {left.get(key, 0):g} of {total[node].get(key, 0):g}" for key in sorted(asked))
             lines.append(f"Node {node[:8]} has free: {there}.")
+        if any(all(left.get(key, 0) >= value for key, value in asked.items()) for left in free.values()):
+            return [*lines, "A node has room, and starts a process for it."]
         running, _ = self._state.tasks(states=[("=", "RUNNING")], limit=100)
         for holder in running[:5]:
             held = {key: value for key, value in holder["required_resources"].items() if key in asked and value}

@@ -15,6 +15,7 @@ import inspect
 import os
 import pickle
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
@@ -24,8 +25,9 @@ import ray
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.exceptions import ActorDiedError, RaySystemError
 from jupyter_ray.local.serialization.arguments import Parcel, fill
-from jupyter_ray.local.serialization.errors import one_line
+from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.worker import calling
 from jupyter_ray.ray_cluster import exceptions
 from jupyter_ray.ray_cluster.calls import Header, Terms, load_header
@@ -80,6 +82,9 @@ class Call:
         self._tokens: list[Any] = []
         self._main = False
         self.inout: list[Any] = []
+        self.open = False
+        """The call goes on after its function has returned: its generator is read."""
+        self.cancelled = False
         self.error: str | None = None
         """What the call raised, in one line."""
 
@@ -107,11 +112,13 @@ class Call:
         self._main = threading.current_thread() is threading.main_thread() and not _in_event_loop()
         self._tokens = [versions_here.set(self._versions), enter_task(self.context, main=self._main)]
         self.engine.learn(self._versions)
-        self.engine.observer.began(self)
+        if not self.open:
+            self.engine.observer.began(self)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self.engine.observer.ended(self, error)
+        if not self.open:
+            self.engine.observer.ended(self, error)
         with contextlib.suppress(ValueError):  # An async generator may be closed in another context.
             leave_task(self._tokens[1], main=self._main)
             versions_here.reset(self._tokens[0])
@@ -138,7 +145,16 @@ class Call:
         """Return what to call."""
         if self.host is not None and self.terms.method:
             return method_of(self.host.instance, self.terms.method)
-        return self.engine.resolve(self.header.definition, self._versions.get(self.header.definition))
+        try:
+            return self.engine.resolve(self.header.definition, self._versions.get(self.header.definition))
+        except RaySystemError:
+            raise
+        except Exception as error:
+            what = "The remote function" if self.host is None else f"The actor with name {type(self.host).__name__}"
+            raise RuntimeError(
+                f"{what} failed to import on the worker: {one_line(error)}. A module that it uses may be missing on "
+                f"{socket.gethostname()}: ship your own with init(address=..., runtime_env={{'working_dir': '.'}})."
+            ) from error
 
     def returned(self, value: Any) -> Any:
         """Return a value as Ray wants it for `num_returns`."""
@@ -146,21 +162,43 @@ class Call:
             raise ActorExit(0)
         value = calling.with_inout(value, self.inout)
         number = self.terms.num_returns
-        if number in (0, 1):
-            return value if number else None
-        name = self.terms.function
-        if isinstance(value, Iterator) and not isinstance(value, Generator):
-            value = list(value)
+        if number == 0:
+            return None
         if isinstance(value, Generator):
-            return _counted(value, int(number), name)
+            return self._items(value)
+        if number == 1:
+            return value
+        name = self.terms.function
+        if isinstance(value, Iterator):
+            value = list(value)
         if not (hasattr(value, "__len__") and isinstance(value, Iterable)):
-            raise ValueError(
-                f"{name} returned a {type(value).__name__}, and num_returns={number} wants {number} values."
-            )
+            kind = type(value).__name__
+            raise ValueError(f"{name} returned a {kind}, and num_returns={number} wants {number} values.")
         items = list(value)
         if len(items) != number:
             raise ValueError(f"{name} returned {len(items)} values, and num_returns={number} wants {number}.")
         return items
+
+    def _items(self, generator: Generator[Any, Any, Any]) -> Iterator[Any]:
+        """Yield what a generator makes for a number of returns: Ray takes as many, after the function has returned."""
+        self.open = True
+
+        def items() -> Iterator[Any]:
+            failure: BaseException | None = None
+            with self:
+                self.open = False
+                try:
+                    for item in generator:
+                        yield item
+                        del item
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    failure = self.failed(error)
+            if failure is not None:
+                raise failure
+
+        return items()
 
     def failed(self, error: BaseException) -> BaseException:
         """Return what to raise for what the call raised."""
@@ -171,10 +209,13 @@ class Call:
             except BaseException as leaving:
                 return leaving
         self.error = one_line(error)
+        if isinstance(error, ActorDiedError) and self.host is not None and self.host.is_broken:
+            return error
         if isinstance(error, _RAYS):
+            self.cancelled = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
             return error  # An interrupt, an exit, a cancel: Ray knows what they mean.
         ip = ray._private.worker.global_worker.node_ip_address
-        hint = calling.hint_for(error)
+        hint = calling.hint_for(error) or _hint_for(error)
         return exceptions.raised(error, self.terms.function, ip, self._describe(), hint)
 
     def _describe(self) -> str | None:
@@ -187,15 +228,20 @@ class Call:
         return f"{self.context.actor.hex()}, repr={text:.200}"
 
 
-def _counted(generator: Generator[Any, Any, Any], number: int, name: str) -> Iterator[Any]:
-    made = 0
-    for made, item in enumerate(generator, 1):
-        if made > number:
-            generator.close()
-            raise ValueError(f"{name} yielded more than {number} values, and num_returns={number} wants {number}.")
-        yield item
-    if made < number:
-        raise ValueError(f"{name} yielded {made} values, and num_returns={number} wants {number}.")
+def _hint_for(error: BaseException) -> str:
+    """Return the remedy for what a program meets that has moved over from one machine."""
+    host = socket.gethostname()
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"\n({error.name!r} cannot be imported on {host}. A module of your own is shipped with init(address=..., "
+            "runtime_env={'working_dir': '.'}), a package is installed there with runtime_env={'pip': [...]}.)"
+        )
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return (
+            f"\n({error.filename!r} was looked up on {host}. Use storage that all nodes share, or ship the folder with "
+            "init(address=..., runtime_env={'working_dir': ...}).)"
+        )
+    return ""
 
 
 def _in_event_loop() -> bool:
@@ -210,8 +256,7 @@ def _run(header: bytes, values: Sequence[Any], host: Host | None = None) -> Any:
             args, kwargs = call.prepare(function)
             value = function(*args, **kwargs)
             del args, kwargs
-            value = call.returned(value)
-            return list(value) if isinstance(value, Generator) else value
+            return call.returned(value)
         except BaseException as error:
             failure = call.failed(error)
     raise failure
@@ -279,9 +324,11 @@ class Host:
     Each class of the user's has a subclass of its own, with its name: that is what Ray's tools show.
     """
 
+    instance: Any = None  # Also where Ray never calls the constructor: its argument failed.
+
     def __init__(self, header: bytes, *values: Any) -> None:
-        self.instance: Any = None
         self._coming: Any = None
+        self._broken = ""
         call = Call(header, values, self)
         call.engine.become_actor(call)
         call.context.actor = call.engine.process.actor
@@ -300,6 +347,11 @@ class Host:
         if failure is not None:
             raise failure
         call.engine.observer.label_actor(self.instance)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether an ``async def __init__`` raised: it runs with the first call."""
+        return bool(self._broken)
 
     def run(self, header: bytes, *values: Any) -> Any:
         """Call a method."""
@@ -328,7 +380,15 @@ class AsyncHost(Host):
     async def _ready(self) -> None:
         if self._coming is not None:
             coming, self._coming = self._coming, None
-            await coming
+            try:
+                await coming
+            except Exception as error:
+                self._broken = (
+                    "The actor died because of an error raised in its creation task, "
+                    f"{type(self.instance).__name__}.__init__():\n{format_remote(error)}"
+                )
+        if self._broken:
+            raise ActorDiedError(self._broken, ray.get_runtime_context().get_actor_id(), True)
 
     async def run(self, header: bytes, *values: Any) -> Any:
         """Call a method."""
@@ -344,8 +404,7 @@ class AsyncHost(Host):
                     value = await value
                 elif isinstance(value, AsyncIterator):
                     value = [item async for item in value]
-                value = call.returned(value)
-                return list(value) if isinstance(value, Generator) else value
+                return call.returned(value)
             except BaseException as error:
                 failure = call.failed(error)
         raise failure

@@ -210,6 +210,9 @@ def running_cluster() -> Iterator[Cluster]:
 
 if __name__ == "__main__":
     with running_cluster() as cluster:
+        if len(sys.argv) > 1:  # A command to run on it, which finds the cluster in its environment.
+            environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+            sys.exit(subprocess.run(sys.argv[1:], env=environment, check=False).returncode)
         for name, value in cluster.environment().items():
             print(f"export {name}={value}")
         print(f"export JUPYTER_RAY_TEST_CLIENT={cluster.client_address}")

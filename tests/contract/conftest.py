@@ -9,6 +9,7 @@ engine joins the cluster that `ray_cluster` starts once: a head and two worker n
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -48,6 +49,7 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 
 def _start(engine_name: str, request: pytest.FixtureRequest, **options: Any) -> Any:
     if engine_name == "ray":
+        os.environ["JUPYTER_RAY_CHECKS"] = "0"  # A task at each of a hundred sessions; tests/cluster has them on.
         given = {name: value for name, value in options.items() if name not in _GIVEN}
         return ray.init(**{"address": request.getfixturevalue("ray_cluster").address, "log_to_driver": False, **given})
     return ray.init(**{"num_cpus": 4, "num_gpus": 0, "log_to_driver": False, **options})
@@ -74,5 +76,6 @@ def _end(engine_name: str) -> None:
         import ray as native
 
         for actor in native.util.list_named_actors(all_namespaces=True):
-            native.kill(native.get_actor(actor["name"], namespace=actor["namespace"]))
+            with contextlib.suppress(ValueError):  # It was about to end.
+                native.kill(native.get_actor(actor["name"], namespace=actor["namespace"]))
     ray.shutdown()

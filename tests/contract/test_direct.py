@@ -22,6 +22,8 @@ from jupyter_ray.events import TaskFinished, TaskStarted, TaskSubmitted
 from jupyter_ray.local.engine.local import LocalEngine
 from tests.contract.helpers import Log, eventually, is_running
 
+pytestmark = pytest.mark.local_only("there is no short way past the scheduler that could be told apart")
+
 
 @ray.remote
 def identity(value: Any) -> Any:

@@ -204,6 +204,7 @@ def test_a_call_of_a_method_is_not_cancelled_by_force_even_when_it_has_ended() -
         ray.cancel(ref, force=True)
 
 
+@pytest.mark.local_only("Ray promises no order among tasks")
 def test_tasks_that_come_back_from_a_killed_worker_keep_their_turn(start: Callable[..., Any], tmp_path: Path) -> None:
     start(num_cpus=1)
     log = tmp_path / "log"

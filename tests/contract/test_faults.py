@@ -102,6 +102,7 @@ def test_a_killed_actor(start: Callable[..., Any]) -> None:
             ray.get(each, timeout=30)
 
 
+@pytest.mark.local_only("the store is the nodes', and its size was given when they were started")
 @pytest.mark.parametrize("again", [False, True], ids=["a new file", "a file that is used again"])
 def test_a_worker_that_is_killed_while_it_writes_a_value(
     start: Callable[..., Any], tmp_path: Path, again: bool
@@ -148,6 +149,7 @@ def test_a_worker_that_is_killed_while_it_writes_a_value(
     assert ray.get(ref)[-1] == 0
 
 
+@pytest.mark.local_only("there is no runtime process of this session's own")
 def test_a_killed_runtime(start: Callable[..., Any]) -> None:
     start(num_cpus=2)
 
@@ -326,6 +328,7 @@ def test_a_script_prints_what_tasks_print_and_leaves_in_peace() -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.local_only("a node's own memory monitor decides, by the node's memory")
 def test_a_task_that_exhausts_memory_is_ended_and_says_so(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ import jupyter_ray as ray
 from jupyter_ray import exceptions
 from tests.contract.helpers import eventually
 
+pytestmark = pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")
+
 
 def free(name: str) -> float:
     """Return how much of a resource is free."""

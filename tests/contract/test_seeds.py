@@ -53,7 +53,8 @@ def test_nested_tasks(cluster: Any) -> None:
         return ray.get([f.remote() for _ in range(4)])
 
     refs = ray.get(g.remote())
-    assert [type(ref) for ref in refs] == [ray.ObjectRef] * 4
+    assert len(refs) == 4
+    assert all(isinstance(ref, ray.ObjectRef) for ref in refs)
     assert ray.get(refs) == [1, 1, 1, 1]
     assert ray.get(h.remote()) == [1, 1, 1, 1]
 
@@ -80,6 +81,7 @@ def test_a_function_that_is_defined_again_is_new_for_its_callers(cluster: Any) -
     assert ray.get(scope["f"].remote()) == 3
 
 
+@pytest.mark.local_only("Ray tells of no lending, and free resources about once a second")
 def test_a_task_that_waits_lends_its_cpu_and_keeps_its_gpu(start: Callable[..., Any], tmp_path: Path) -> None:
     start(num_cpus=1, num_gpus=1)
     gate = tmp_path / "gate"
@@ -128,6 +130,7 @@ def test_a_task_with_a_gpu_waits_for_one_without(start: Callable[..., Any]) -> N
     assert ray.get(g.remote()) == 1
 
 
+@pytest.mark.local_only("a resumed task may oversubscribe its CPU on Ray for a while")
 def test_the_cpus_held_never_exceed_the_total(start: Callable[..., Any]) -> None:
     start(num_cpus=2)
 
@@ -159,6 +162,7 @@ def test_the_cpus_held_never_exceed_the_total(start: Callable[..., Any]) -> None
     assert len(log.find(TaskSubmitted)) == 30
 
 
+@pytest.mark.local_only("each level is one more process of Ray's, which takes seconds to start")
 def test_a_recursion_deeper_than_the_cpus_ends(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
 
@@ -169,6 +173,7 @@ def test_a_recursion_deeper_than_the_cpus_ends(start: Callable[..., Any]) -> Non
     assert ray.get(depth.remote(50), timeout=100) == 50
 
 
+@pytest.mark.local_only("Ray runs calls as they come: a flooding caller delays the others")
 def test_an_actor_that_is_flooded_answers_the_driver(start: Callable[..., Any], leak_watch: Watch) -> None:
     start(num_cpus=4)
 

@@ -21,6 +21,7 @@ from tests.contract.helpers import eventually
 from tests.leaks import Watch
 
 
+@pytest.mark.local_only("there is nothing to warm up: the cluster runs")
 def test_a_warm_runtime_is_bound_by_init(start: Callable[..., Any], leak_watch: Watch) -> None:
     ray.warm_up()
     ray.warm_up()
@@ -33,6 +34,7 @@ def test_a_warm_runtime_is_bound_by_init(start: Callable[..., Any], leak_watch: 
     eventually(lambda: not leak_watch.processes())
 
 
+@pytest.mark.local_only("without an address the first use starts the local engine")
 def test_the_first_use_starts_a_session(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     @ray.remote
     def f() -> int:
@@ -134,8 +136,8 @@ def test_a_timeline(start: Callable[..., Any]) -> None:
     assert {row["ph"] for row in rows} == {"X"}
 
 
-def test_the_last_events_come_before_the_end(engine_name: str) -> None:
-    ray.init(num_cpus=2)
+def test_the_last_events_come_before_the_end(start: Callable[..., Any]) -> None:
+    start(num_cpus=2, log_to_driver=True)
     engine = registry.current()
     assert engine is not None
     events: list[AnyEvent] = []
@@ -145,8 +147,8 @@ def test_the_last_events_come_before_the_end(engine_name: str) -> None:
     assert sum(isinstance(event, TaskFinished) for event in events) == 300
 
 
-def test_what_a_parent_printed_comes_before_what_its_child_prints(engine_name: str) -> None:
-    ray.init(num_cpus=2)
+def test_what_a_parent_printed_comes_before_what_its_child_prints(start: Callable[..., Any]) -> None:
+    start(num_cpus=2, log_to_driver=True)
     engine = registry.current()
     assert engine is not None
     events: list[AnyEvent] = []

@@ -21,6 +21,8 @@ from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
 from jupyter_ray.local.protocol.names import is_spare
 from tests.contract.helpers import Log, eventually
 
+pytestmark = pytest.mark.local_only("the store is the nodes', and its size was given when they were started")
+
 MIB = 1024**2
 
 

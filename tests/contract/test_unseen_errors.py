@@ -11,6 +11,8 @@ import jupyter_ray as ray
 from jupyter_ray.events import LogLines
 from tests.contract.helpers import Log, eventually
 
+pytestmark = pytest.mark.local_only("Ray itself logs errors that nobody gets")
+
 
 @ray.remote(num_returns=2)
 def fail(text: str) -> None:

@@ -424,3 +424,23 @@ def test_what_ended_a_process(tmp_path: Path) -> None:
     assert found.exit_type == "USER_ERROR"
     assert "broken from the start" in found.exit_detail
     del actor
+
+
+def test_dead_actors_are_remembered() -> None:
+    class Mortal:
+        def me(self) -> Any:
+            return ray.get_runtime_context().current_actor
+
+    actor: Any = ray.remote(Mortal).remote()
+    weak = ray.get(actor.me.remote())
+    key = actor._actor_id.hex()
+    del actor
+    row = eventually(lambda: state.list_actors(filters=[("actor_id", "=", key), ("state", "=", "DEAD")], detail=True))[
+        0
+    ]
+    assert state.get_actor(key) == row
+    assert row.class_name == "Mortal"
+    assert row.node_id
+    assert "all references" in str(row.death_cause)
+    with pytest.raises(ray.exceptions.ActorDiedError, match=r"Mortal.*all references"):
+        ray.get(weak.me.remote())

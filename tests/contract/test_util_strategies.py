@@ -98,6 +98,7 @@ def test_what_is_refused(make: Callable[[], object], error: type[Exception]) -> 
         make()
 
 
+@pytest.mark.local_only("the nodes declare no accelerator")
 def test_kinds_of_accelerators(start: Callable[..., Any]) -> None:
     start(resources={f"accelerator_type:{accelerators.NVIDIA_TESLA_V100}": 1})
     assert ray.get(where.options(accelerator_type=accelerators.NVIDIA_TESLA_V100).remote()) == node()

@@ -94,7 +94,8 @@ def test_an_anonymous_namespace_is_fresh() -> None:
         ({"runtime_env": 1}, TypeError, "runtime_env"),
         ({"runtime_env": {"envvars": {}}}, ValueError, "no field 'envvars'"),
         ({"object_store_memory": 10}, ValueError, "MiB"),
-        ({"address": "ray://host:1"}, ConnectionError, "Ray Client"),
+        ({"address": "ray://localhost:1"}, ConnectionError, "Could not find any running Ray instance"),
+        ({"address": "localhost"}, ConnectionError, "no address of a cluster|not installed"),
         ({"address": "auto"}, ConnectionError, "Could not find any running Ray instance"),
     ],
 )

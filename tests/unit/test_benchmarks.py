@@ -17,7 +17,7 @@ from benchmarks.growth import Point, stretches, verdict
 from benchmarks.model import Cell, Limit, Results, Row, Sample, best, geometric_mean, limit_of, ratio
 from benchmarks.quick import Ratio
 from benchmarks.rows import BY_KEY, ROWS, select
-from benchmarks.runner import run
+from benchmarks.runner import fits, run
 
 RATE = Row("rate", "a rate", {}, goal=100)
 TIME = Row("time", "a time", {}, unit="s", better="lower", goal=2)
@@ -162,6 +162,11 @@ def test_a_contender_that_is_missing_is_shown_as_not_installed_and_started_by_no
     row = BY_KEY["tasks_sync"]
     results = run([row], [missing], rounds=2, seconds=0.1, workers=1)
     assert results == {"tasks_sync": {"gone": Cell(problem="not installed")}}
+
+
+def test_a_contender_gets_another_turn_while_it_fits_into_the_budget() -> None:
+    assert fits(1_000, 200, 1_200)
+    assert not fits(1_000, 201, 1_200)
 
 
 def test_the_quick_mode_divides_by_the_loop_before_and_after() -> None:

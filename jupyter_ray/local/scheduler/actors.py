@@ -11,7 +11,7 @@ from collections import deque
 
 from jupyter_ray.events import ActorAlive, ActorCreated, ActorDied, ActorRestarted
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload
-from jupyter_ray.local.scheduler import errors, memory
+from jupyter_ray.local.scheduler import errors, history, memory
 from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
 from jupyter_ray.local.scheduler.placement import AHEAD_LIMIT, AHEAD_SECONDS, begin, execute, stop_worker
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
@@ -90,8 +90,8 @@ def pump(step: Step, actor: ActorRecord) -> None:
     if actor.state is ActorState.ALIVE and not actor.leaving:
         _hand_over(step, actor)
     if actor.state is ActorState.DEAD:
-        if actor.holders <= 0 and not actor.calls:
-            step.state.actors.pop(actor.id, None)
+        if actor.holders <= 0 and not actor.calls and step.state.actors.pop(actor.id, None) is not None:
+            history.remember_actor(step, actor)
         return
     if actor.holders <= 0 and not actor.calls and not actor.spec.detached and not actor.leaving:
         if actor.state is ActorState.ALIVE and actor.worker is not None:

@@ -1,15 +1,21 @@
-"""What is remembered of tasks and workers that have ended, for those who ask afterwards."""
+"""What is remembered of tasks, actors and workers that have ended, for those who ask afterwards."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from jupyter_ray.local.scheduler.records import TaskDigest, TaskRecord, WorkerDigest, WorkerRecord
-from jupyter_ray.local.scheduler.states import TaskState
+from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
+from jupyter_ray.local.scheduler.records import (
+    ActorRecord,
+    State,
+    TaskRecord,
+    WorkerRecord,
+)
+from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 
 KEPT = 10_000
-"""So many ended tasks are remembered; the oldest go first."""
+"""So many ended tasks, and dead actors, are remembered; the oldest go first."""
 
 WORKERS_KEPT = 1_000
 
@@ -61,6 +67,37 @@ def digest(task: TaskRecord, ended: float = 0.0, error: str = "", error_type: st
         0 if worker is None else worker.pid,
         error,
         error_type,
+    )
+
+
+def remember_actor(step: Step, actor: ActorRecord) -> None:
+    """Note an actor that is dead and that nobody can ask any more."""
+    kept = step.state.gone_actors
+    kept[actor.id] = actor_digest(step.state, actor)
+    if len(kept) > KEPT:
+        kept.popitem(last=False)
+
+
+def actor_digest(state: State, actor: ActorRecord) -> ActorDigest:
+    """Return what is told of an actor."""
+    spec, worker = actor.spec, actor.worker
+    creation = state.tasks.get(spec.creation.task)
+    return ActorDigest(
+        spec.actor,
+        spec.class_name,
+        spec.name,
+        spec.namespace,
+        ActorState.RESTARTING if actor.restarts and actor.state is ActorState.STARTING else actor.state,
+        creation is not None and creation.state is TaskState.WAITING,
+        spec.creation.demand,
+        spec.detached,
+        spec.creation.group,
+        spec.creation.site,
+        actor.restarts,
+        worker is not None or actor.lived,
+        0 if worker is None else worker.pid,
+        actor.queued,
+        actor.death_reason,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from typing import Literal
 
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload, Query, TaskSpec
+from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.room import Memory
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState, WorkerState
@@ -259,45 +260,6 @@ class RequestRecord:
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class TaskDigest:
-    """What is told of a task, and remembered when it has ended: no arguments, no values."""
-
-    id: bytes
-    kind: str
-    name: str
-    definition: str
-    actor: bytes | None
-    parent: bytes | None
-    demand: Demand
-    site: str | None
-    group: str | None
-    attempt: int
-    made: float
-    begun: float
-    ended: float
-    """0: not yet."""
-    state: TaskState
-    worker: bytes | None
-    pid: int
-    error: str
-    error_type: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class WorkerDigest:
-    """What is remembered of a process that has ended."""
-
-    id: bytes
-    pid: int
-    actor: bytes | None
-    exit_type: str
-    """Ray's word for why."""
-    reason: str
-    started: float
-    ended: float
-
-
-@dataclasses.dataclass(slots=True, eq=False)
 class GroupRecord:
     """A placement group: bundles of resources that are reserved together."""
 
@@ -415,6 +377,8 @@ class State:
     """The tasks that ended last, the newest at the end; bounded, see `history`."""
     attempts: OrderedDict[bytes, list[TaskDigest]] = dataclasses.field(default_factory=OrderedDict)
     """Attempts of tasks that failed and were made again, by task; bounded as `history`."""
+    gone_actors: OrderedDict[bytes, ActorDigest] = dataclasses.field(default_factory=OrderedDict)
+    """As `history`, of actors."""
     gone_workers: OrderedDict[bytes, WorkerDigest] = dataclasses.field(default_factory=OrderedDict)
     """As `history`, of workers."""
     next_worker: int = 0

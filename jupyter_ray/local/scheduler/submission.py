@@ -110,6 +110,9 @@ def _join_actor(step: Step, task: TaskRecord) -> Payload | None:
     actor = task.actor
     if actor is None:
         missing = task.spec.actor or b""
+        gone = step.state.gone_actors.get(missing)
+        if gone is not None:
+            return errors.actor_died(missing, gone.class_name, gone.death_reason)
         return errors.actor_died(missing, task.spec.name, "it does not belong to this session, or is long gone")
     actors.count_call(actor, task)
     if actor.state is ActorState.DEAD:

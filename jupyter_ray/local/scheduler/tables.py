@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jupyter_ray.ids import task_of
-from jupyter_ray.local.scheduler.history import digest
+from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
+from jupyter_ray.local.scheduler.history import actor_digest, digest
 from jupyter_ray.local.scheduler.records import (
-    ActorRecord,
     ClientRecord,
     ObjectRecord,
     State,
-    TaskDigest,
     TaskRecord,
-    WorkerDigest,
     WorkerRecord,
 )
 from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
@@ -152,18 +150,14 @@ _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
 # --- actors ------------------------------------------------------------------------------------------------------
 
 
-def _actors(state: State, one: bytes | None) -> Iterable[ActorRecord]:
+def _actors(state: State, one: bytes | None) -> Iterable[ActorDigest]:
+    """Return the living and those that somebody may still ask, then the other dead ones, newest first."""
     if one is None:
-        return state.actors.values()
-    return [state.actors[one]] if one in state.actors else []
-
-
-def _actor_state(state: State, actor: ActorRecord) -> str:
-    creation = state.tasks.get(actor.spec.creation.task)
-    if creation is not None and creation.state is TaskState.WAITING:
-        return "DEPENDENCIES_UNREADY"
-    state_now = ActorState.RESTARTING if actor.restarts and actor.state is ActorState.STARTING else actor.state
-    return _ACTOR_STATES[state_now]
+        here = (actor_digest(state, actor) for actor in state.actors.values())
+        return itertools.chain(here, reversed(state.gone_actors.values()))
+    if one in state.actors:
+        return [actor_digest(state, state.actors[one])]
+    return [state.gone_actors[one]] if one in state.gone_actors else []
 
 
 _ACTOR_STATES = {
@@ -174,20 +168,20 @@ _ACTOR_STATES = {
     ActorState.DEAD: "DEAD",
 }
 
-_ACTOR: dict[str, Callable[[State, ActorRecord], Any]] = {
+_ACTOR: dict[str, Callable[[State, ActorDigest], Any]] = {
     "actor_id": lambda state, actor: actor.id.hex(),
-    "class_name": lambda state, actor: actor.spec.class_name,
-    "state": _actor_state,
-    "name": lambda state, actor: actor.spec.name,
-    "node_id": lambda state, actor: state.node if actor.worker is not None or actor.lived else None,
-    "pid": lambda state, actor: actor.worker.pid if actor.worker is not None else 0,
-    "ray_namespace": lambda state, actor: actor.spec.namespace,
-    "required_resources": lambda state, actor: amounts(actor.spec.creation.demand),
+    "class_name": lambda state, actor: actor.class_name,
+    "state": lambda state, actor: "DEPENDENCIES_UNREADY" if actor.unready else _ACTOR_STATES[actor.state],
+    "name": lambda state, actor: actor.name,
+    "node_id": lambda state, actor: state.node if actor.placed else None,
+    "pid": lambda state, actor: actor.pid,
+    "ray_namespace": lambda state, actor: actor.namespace,
+    "required_resources": lambda state, actor: amounts(actor.demand),
     "death_cause": lambda state, actor: {"error_message": actor.death_reason} if actor.death_reason else None,
-    "is_detached": lambda state, actor: actor.spec.detached,
-    "placement_group_id": lambda state, actor: actor.spec.creation.group,
+    "is_detached": lambda state, actor: actor.detached,
+    "placement_group_id": lambda state, actor: actor.group,
     "num_restarts": lambda state, actor: actor.restarts,
-    "call_site": lambda state, actor: actor.spec.creation.site,
+    "call_site": lambda state, actor: actor.site,
     "pending_calls": lambda state, actor: actor.queued,
 }
 

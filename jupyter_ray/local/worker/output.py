@@ -82,6 +82,11 @@ class Output:
                 del self._buffers[key]
                 self._emit(buffer)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something that was printed has not been sent."""
+        return bool(self._buffers)
+
     def flush(self) -> None:
         """Send all that waits; what another thread is just sending has gone too, hence the lock in any case."""
         with self._lock:

@@ -1,0 +1,62 @@
+"""The address of a cluster, checked before anything large is imported: a wrong one is told in two seconds."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+
+_KNOCK_SECONDS = 2.0
+_CLIENT_PORT = 10001
+
+
+def check_reachable(address: str) -> None:
+    """Raise a ConnectionError, with the command that helps, if no cluster can answer at `address`.
+
+    Parameters
+    ----------
+    address
+        ``"auto"``, ``"host:port"`` or ``"ray://host:port"``.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConnectionError(
+            f"Could not find any running Ray instance at {address!r}, since the package `ray` is not installed here: "
+            "pip install 'jupyter-ray[ray]'."
+        )
+    if address == "auto":
+        return
+    client = address.startswith("ray://")
+    host, colon, port = address.removeprefix("ray://").rstrip("/").rpartition(":")
+    if client and not colon:
+        host, port = port, str(_CLIENT_PORT)
+    if not host or not port.isdigit():
+        raise ConnectionError(
+            f"{address!r} is no address of a cluster: write 'auto', 'host:6379' (the head node), or 'ray://host:10001'."
+        )
+    reason = _knock(host.strip("[]"), int(port))
+    if reason:
+        raise ConnectionError(
+            f"Could not find any running Ray instance at {address!r} ({reason}): check the address and that the port "
+            "is open from here, or start a cluster with `ray start --head`."
+        )
+
+
+def _knock(host: str, port: int) -> str:
+    """Return why nobody answers, "" if somebody does. The head node of this machine may listen on its own address."""
+    reason = ""
+    for each in (host, *([_own_address()] if host in ("localhost", "127.0.0.1", "::1") else [])):
+        try:
+            socket.create_connection((each, port), timeout=_KNOCK_SECONDS).close()
+            return ""
+        except OSError as error:
+            reason = reason or error.strerror or str(error)
+    return reason
+
+
+def _own_address() -> str:
+    """Return the address of this machine's way out; no packet is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

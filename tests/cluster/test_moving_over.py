@@ -1,0 +1,130 @@
+"""Joining: what a wrong address says and how soon, and what `init` says of what would differ."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import jupyter_ray as ray
+from tests.cluster.nodes import Cluster
+
+Start = Callable[..., object]
+
+
+@pytest.fixture
+def join(ray_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Join the cluster, with the checks on."""
+    monkeypatch.setenv("JUPYTER_RAY_CHECKS", "1")
+    yield lambda **options: ray.init(ray_cluster.address, log_to_driver=False, **options)
+    ray.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("127.0.0.1:1", r"127\.0\.0\.1:1.*ray start --head"),
+        ("ray://127.0.0.1:1", "ray start --head"),
+        ("nowhere.invalid:6379", "ray start --head"),
+        ("just-a-name", "host:6379"),
+    ],
+)
+def test_an_address_where_nobody_answers(address: str, words: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(ConnectionError, match=words):
+        ray.init(address)
+    assert time.monotonic() - began < 5
+    assert not ray.is_initialized()
+
+
+def test_an_address_where_something_else_answers(ray_cluster: Cluster) -> None:
+    with socket.socket() as server:
+        server.bind((ray_cluster.address.partition(":")[0], 0))
+        server.listen()
+        host, port = server.getsockname()
+        with pytest.raises(ConnectionError, match="not the head node"):
+            ray.init(f"{host}:{port}")
+
+
+def test_without_the_package(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.path_hooks[:] = sys.path_hooks\n"
+        "import importlib.util as util\n"
+        "found = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'ray' else found(name, *rest)\n"
+        "import jupyter_ray as ray\n"
+        "ray.init('auto')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "pip install 'jupyter-ray[ray]'" in ended.stderr.splitlines()[-1]
+
+
+def test_ray_client_is_refused_with_what_to_do(ray_cluster: Cluster) -> None:
+    host, _, port = ray_cluster.address.partition(":")
+    with pytest.raises(ConnectionError, match="ray start --address"):
+        ray.init(f"ray://{host}:{port}")
+
+
+def test_a_wrong_token_is_told(ray_cluster: Cluster) -> None:
+    program = f"import jupyter_ray as ray; ray.init({ray_cluster.address!r})"
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
+    )
+    assert ended.returncode == 1
+    assert "RAY_AUTH_MODE=token" in ended.stderr.splitlines()[-1]
+
+
+def test_resources_are_not_asked_for(ray_cluster: Cluster) -> None:
+    with pytest.raises(ValueError, match="leave num_cpus= out"):
+        ray.init(ray_cluster.address, num_cpus=2)
+
+
+def test_what_would_differ_is_said_at_init(
+    join: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "only_here.py").write_text("VALUE = 7\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import only_here  # type: ignore[import-not-found]
+
+    monkeypatch.setattr(sys.modules["__main__"], "only_here", only_here, raising=False)
+    with caplog.at_level(logging.WARNING, "jupyter_ray"):
+        join()
+    [line] = [record.message for record in caplog.records if "only_here" in record.message]
+    assert "working_dir" in line
+    assert str(tmp_path) in line
+
+    @ray.remote
+    def use() -> int:
+        import only_here
+
+        return int(only_here.VALUE)
+
+    with pytest.raises(ModuleNotFoundError, match="shipped with init"):
+        ray.get(use.remote())
+    ray.shutdown()
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "jupyter_ray"):
+        join(runtime_env={"working_dir": str(tmp_path)})
+    assert not [record for record in caplog.records if "only_here" in record.message]
+    assert ray.get(use.remote()) == 7
+
+
+def test_a_path_that_is_not_there(join: Start) -> None:
+    join()
+
+    @ray.remote
+    def read() -> str:
+        with open("/no/such/file/here") as file:
+            return file.read()
+
+    with pytest.raises(FileNotFoundError, match="all nodes share"):
+        ray.get(read.remote())
