@@ -91,17 +91,31 @@ class Call:
     def _context(self) -> TaskContext:
         header, terms, process = self.header, self.terms, self.engine.process
         worker = ray._private.worker.global_worker
+        if terms.method:  # What an actor holds, and its placement group, are the same for all its calls.
+            return TaskContext(
+                task=worker.current_task_id.binary(),
+                name=terms.name,
+                function=terms.function,
+                actor=process.actor,
+                parent=header.parent,
+                cell=header.cell,
+                held=process.held,
+                gpus=process.gpus,
+                attempt=worker.core_worker.get_current_task_attempt_number() if header.observe else 0,
+                runtime_env=process.runtime_env,
+                group=process.group,
+                capture=process.capture,
+            )
         group = worker.placement_group_id
-        is_method = self.host is not None
         return TaskContext(
             task=worker.current_task_id.binary(),
             name=terms.name,
             function=terms.function,
-            actor=process.actor if is_method else None,
+            actor=process.actor if self.host is not None else None,
             parent=header.parent,
             cell=header.cell,
-            held=terms.held or dict(process.held),
-            gpus=[str(gpu) for gpu in ray.get_gpu_ids()] if "GPU" in terms.held else list(process.gpus),
+            held=terms.held,
+            gpus=[str(gpu) for gpu in ray.get_gpu_ids()] if "GPU" in terms.held else [],
             attempt=worker.core_worker.get_current_task_attempt_number(),
             runtime_env=process.runtime_env,
             group="" if group.is_nil() else group.hex(),
@@ -111,7 +125,8 @@ class Call:
     def __enter__(self) -> Call:
         self._main = threading.current_thread() is threading.main_thread() and not _in_event_loop()
         self._tokens = [versions_here.set(self._versions), enter_task(self.context, main=self._main)]
-        self.engine.learn(self._versions)
+        if self._versions:
+            self.engine.learn(self._versions)
         if not self.open:
             self.engine.observer.began(self)
         return self
@@ -165,7 +180,8 @@ class Call:
         if number == 0:
             return None
         if isinstance(value, Generator):
-            return self._items(value)
+            # Ray runs a call again only for what it raises before it returns.
+            return list(value) if self.terms.retries and number != 1 else self._items(value)
         if number == 1:
             return value
         name = self.terms.function
@@ -395,12 +411,13 @@ class AsyncHost(Host):
         with Call(header, values, self) as call:
             del values
             try:
-                await self._ready()
+                if self._coming is not None or self._broken:
+                    await self._ready()
                 function = call.function()
                 args, kwargs = call.prepare(function)
                 value = function(*args, **kwargs)
                 del args, kwargs
-                if inspect.isawaitable(value):
+                if inspect.isawaitable(value) and not isinstance(value, ray.ObjectRef):  # A reference stays one.
                     value = await value
                 elif isinstance(value, AsyncIterator):
                     value = [item async for item in value]
@@ -416,7 +433,8 @@ class AsyncHost(Host):
         failure: BaseException | None = None
         with call:
             try:
-                await self._ready()
+                if self._coming is not None or self._broken:
+                    await self._ready()
                 function = call.function()
                 args, kwargs = call.prepare(function)
                 value = function(*args, **kwargs)
