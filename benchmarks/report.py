@@ -184,14 +184,25 @@ def document(
         "\n".join(f"- Failed: {line}" for line in problems(rows, results, names)),
         "## What holds back the rows that fall short" if held_back else "",
         "\n".join(held_back),
-        "## CPU time",
-        "Microseconds of CPU that a unit costs, of all processes of the contender together: what a busy machine "
-        "disturbs least.",
-        markdown(cpu_table(rows, results, names)),
-        "## The machine",
-        markdown(bounds(rows, results)),
+        *section("CPU time", CPU_TIME, cpu_table(rows, results, names), any_cpu(results)),
+        *section("The machine", "", bounds(rows, results), any("limit" in results[row.key] for row in rows)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+CPU_TIME = (
+    "Microseconds of CPU that a unit costs, of all processes of the contender together: "
+    "what a busy machine disturbs least."
+)
+
+
+def any_cpu(results: Results) -> bool:
+    return any(cell.cpu is not None for cells in results.values() for cell in cells.values())
+
+
+def section(title: str, text: str, lines: Sequence[Sequence[str]], known: bool) -> list[str]:
+    """Return the parts of a section with a table; none if nothing of it is known."""
+    return [f"## {title}", text, markdown(lines)] if known else []
 
 
 def problems(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> list[str]:

@@ -379,6 +379,9 @@ class FakeStream:
     async def next_async(self) -> bytes | None:
         return self.next(None)
 
+    def taken(self) -> None:
+        pass
+
     def ready(self) -> bool:
         return True
 

@@ -317,6 +317,9 @@ class Stream(Protocol):
     async def next_async(self) -> bytes | None:
         """As `next`, without blocking the event loop."""
 
+    def taken(self) -> None:
+        """There is an `ObjectRef` now for what `next` returned last."""
+
     def ready(self) -> bool:
         """Tell whether `next` would return at once."""
 
@@ -367,7 +370,9 @@ class ObjectRefGenerator:
     def _take(self, item: bytes | None) -> ObjectRef[Any]:
         if item is None:
             raise StopIteration
-        return ObjectRef(item)
+        ref: ObjectRef[Any] = ObjectRef(item)
+        self._stream.taken()
+        return ref
 
     def __aiter__(self) -> AsyncIterator[ObjectRef[Any]]:
         return self
@@ -376,7 +381,9 @@ class ObjectRefGenerator:
         item = await self._stream.next_async()
         if item is None:
             raise StopAsyncIteration
-        return ObjectRef(item)
+        ref: ObjectRef[Any] = ObjectRef(item)
+        self._stream.taken()
+        return ref
 
     def completed(self) -> ObjectRef[Any]:
         """Return a reference that is ready when the task has ended; it raises if the system failed."""

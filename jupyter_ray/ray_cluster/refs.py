@@ -174,6 +174,9 @@ class _Native:
             return bytes((await self._native.__anext__()).binary())
         return None
 
+    def taken(self) -> None:
+        """Ray's own references are counted by Ray."""
+
     def ready(self) -> bool:
         """Tell whether `next` would return at once."""
         return bool(self._native.next_ready())

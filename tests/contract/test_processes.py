@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -36,10 +37,26 @@ def test_a_session_is_a_runtime_a_template_and_its_workers(session: str) -> None
     assert len(_family()) == 4, [each.cmdline() for each in _family()]
 
 
-def test_nothing_listens_on_the_network(session: str) -> None:
-    ray.get(ray.remote(os.getpid).remote())
-    for process in _family():
-        assert not process.net_connections(kind="inet"), process.cmdline()
+def test_nothing_listens_on_the_network() -> None:
+    def ports() -> set[object]:
+        return {each.laddr for each in psutil.Process().net_connections(kind="inet")}
+
+    class Actor:
+        def size(self, data: bytes) -> int:
+            return len(data)
+
+    before = ports()
+    ray.init(num_cpus=2)
+    try:
+        actor: Any = ray.remote(Actor).remote()
+        assert ray.get(actor.size.remote(bytes(2_000_000))) == 2_000_000
+        ray.get(ray.remote(os.getpid).remote())
+        assert ports() == before
+        assert len(_family()) >= 4
+        for process in _family():
+            assert not process.net_connections(kind="inet"), process.cmdline()
+    finally:
+        ray.shutdown()
 
 
 def test_the_folders_are_private(session: str) -> None:

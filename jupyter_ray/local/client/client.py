@@ -316,6 +316,10 @@ class Client:
 
     # --- actors, streams, events ---
 
+    def wait_for_item(self, item: bytes, end: bytes, timeout: float | None) -> None:
+        """Wait for the next item of a stream, or for its end; see `Stream.next`."""
+        self.ask(lambda number, task: m.Wait(number, [item, end], 1, timeout, task), blocks=True)
+
     def brake(self, actor: bytes) -> None:
         """Count a call of `actor`; now and then wait until it is not too far behind."""
         calls = self._calls.get(actor, 0) + 1

@@ -1,8 +1,8 @@
 """Streams: the items of a streaming task, as its caller sees them.
 
 The reader thread moves `StreamState.items` forward; the program takes items. A stream holds each announced item until
-it is taken, and the one taken last until the next is taken or a moment has passed, since the `ObjectRef` for it is
-made only after `next` has returned.
+it is taken and there is an `ObjectRef` for it. Where a task waits for one, the runtime is asked besides, so that the
+task lends its CPUs meanwhile: the producer may need them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import GetTimeoutError
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import messages
+
+_ANNOUNCED = 1.0
+"""Seconds within which an item that is there has been announced: by the message before the one that says so."""
 
 
 def settle(future: asyncio.Future[None]) -> None:
@@ -34,6 +38,12 @@ class StreamOwner(Protocol):
 
     def consumed(self, task: bytes, index: int) -> None:
         """Tell the runtime how far the stream was read; -1: nobody reads on."""
+
+    def wait_for_item(self, item: bytes, end: bytes, timeout: float | None) -> None:
+        """Wait until the item is there, or the stream has ended, or the time is up; the running task is blocked."""
+
+    def get(self, ids: Sequence[bytes], timeout: float | None) -> list[object]:
+        """Wait for values."""
 
     def stream_closed(self, state: StreamState) -> None:
         """The program dropped the generator. Called from a finalizer."""
@@ -102,6 +112,16 @@ class Stream:
         """Wait for the next item and return its object id, or None at the end."""
         state = self._state
         deadline = None if timeout is None else time.monotonic() + timeout
+        end = return_id(state.task, 1)
+        while current_task() is not None and not self.ready():  # The task lends its CPUs, as in `wait`.
+            rest = None if deadline is None else deadline - time.monotonic()
+            if rest is not None and rest <= 0:
+                break
+            self._owner.wait_for_item(return_id(state.task, state.taken + 2), end, rest)
+            with state.changed:
+                state.changed.wait_for(self.ready, _ANNOUNCED)
+            if rest is None and not self.ready():
+                self._owner.get([end], None)  # The runtime says that it can never come: this raises why.
         with state.changed:
             while state.items <= state.taken and not state.ended:
                 rest = None if deadline is None else deadline - time.monotonic()
@@ -112,9 +132,7 @@ class Stream:
 
     def _take(self) -> bytes | None:
         state = self._state
-        if self._last is not None:
-            self._owner.references.let_go((self._last,))
-            self._last = None
+        self.taken()
         with state.changed:
             if state.items <= state.taken:
                 self._owner.check_alive()
@@ -125,6 +143,12 @@ class Stream:
         if self._backpressure:
             self._owner.consumed(state.task, index)
         return self._last
+
+    def taken(self) -> None:
+        """Let go of what was taken last: there is a reference for it now."""
+        last, self._last = self._last, None
+        if last is not None:
+            self._owner.references.let_go((last,))
 
     async def next_async(self) -> bytes | None:
         """As `next`, without blocking the event loop."""
@@ -163,8 +187,6 @@ class Stream:
 
     def close(self) -> None:
         """Let the items that nobody took go. Called from a finalizer."""
-        last, self._last = self._last, None
-        if last is not None:
-            self._owner.references.let_go((last,))
+        self.taken()
         self._whole = None
         self._owner.stream_closed(self._state)

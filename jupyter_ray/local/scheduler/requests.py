@@ -9,7 +9,7 @@ from __future__ import annotations
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import AwaitRoom, Get, Payload, Reply, Wait
-from jupyter_ray.local.scheduler import errors, memory, unseen
+from jupyter_ray.local.scheduler import errors, memory, streams, unseen
 from jupyter_ray.local.scheduler.commands import SetTimer
 from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
@@ -62,6 +62,9 @@ def open_get(step: Step, client: ClientRecord, message: Get) -> None:
 def open_wait(step: Step, client: ClientRecord, message: Wait) -> None:
     """Answer a `wait` now if it can be, else remember it."""
     objects = step.state.objects
+    for object_id in message.ids:
+        if object_id not in objects:
+            streams.expect_item(step, object_id)
     pending = [
         record
         for object_id in message.ids

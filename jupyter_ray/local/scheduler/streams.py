@@ -6,8 +6,8 @@ the item.
 
 from __future__ import annotations
 
-from jupyter_ray.ids import return_id
-from jupyter_ray.local.protocol.messages import Consume, Item, Payload, StreamState, TaskSpec
+from jupyter_ray.ids import return_id, task_of
+from jupyter_ray.local.protocol.messages import STREAMING, Consume, Item, Payload, StreamState, TaskSpec
 from jupyter_ray.local.scheduler import errors, memory
 from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
 from jupyter_ray.local.scheduler.records import TaskRecord
@@ -55,6 +55,13 @@ def item(step: Step, task: TaskRecord, message: Item) -> None:
         step.send(task.client, StreamState(task.id, task.items, False))
 
 
+def expect_item(step: Step, object_id: bytes) -> None:
+    """Somebody waits for an item that a stream may be going to have, and for its end besides."""
+    task = step.state.tasks.get(task_of(object_id))
+    if task is not None and task.spec.num_returns == STREAMING and object_id == return_id(task.id, task.items + 2):
+        expect(step, object_id)
+
+
 def end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
     """Tell the holder that no more items will come; `payload` is the error that ended the stream, if one did.
 
@@ -62,6 +69,9 @@ def end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
     """
     if payload is not None and task.stream_open:
         item(step, task, Item(task.id, task.items + 1, payload))
+    missed = step.state.objects.get(return_id(task.id, task.items + 2))
+    if missed is not None:
+        missed.pending = False  # See `expect_item`: it will not come.
     ended_well = payload is None or errors.is_raised(payload)
     for object_id in returns(task.spec):
         seal(step, object_id, NONE if payload is None or ended_well else payload)

@@ -42,6 +42,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self.client: bytes | None = None
+        self.news = bytearray()
+        """Events: they go before `out`, since what a task printed must not arrive after its result."""
         self.out = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,11 +84,13 @@ class Connection(asyncio.Protocol):
 
     def backlog(self) -> int:
         """Return the bytes that wait to be sent."""
-        return len(self.out) + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+        waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return len(self.news) + len(self.out) + waiting
 
     def write(self) -> None:
         """Send what was collected."""
-        out, self.out = self.out, bytearray()
+        out = self.news + self.out if self.news else self.out
+        self.news, self.out = bytearray(), bytearray()
         if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(out)
 

@@ -53,7 +53,7 @@ class EventLog:
     Parameters
     ----------
     send
-        Collects a message to a subscriber.
+        Collects events for a subscriber.
     """
 
     def __init__(self, send: Callable[[Connection, m.Events], None]) -> None:

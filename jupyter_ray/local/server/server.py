@@ -66,7 +66,7 @@ class Server:
         self._bind: m.Bind | None = None
         self._ended: asyncio.Future[None] = loop.create_future()
         self._ticking = False
-        self._log = EventLog(self._collect)
+        self._log = EventLog(self._tell)
         self._printed: set[Connection] = set()
         """Workers that printed something in this batch."""
         self._flush_planned = False
@@ -364,6 +364,10 @@ class Server:
         append(message, connection.out)
         self._dirty[connection] = None
 
+    def _tell(self, connection: Connection, events: m.Events) -> None:
+        append(events, connection.news)
+        self._dirty[connection] = None
+
     def _record(self) -> None:
         """Take what the scheduler has told into the log."""
         events = self.scheduler.take_events()
@@ -396,9 +400,8 @@ class Server:
         self._record()
         while self._printed:
             self._log.printed(self._printed.pop())
-        if self._log.has_lines:
-            # What a task printed must not arrive after its result.
-            self._publish_before_results()
+        if self._log.has_lines and any(connection.out for connection in self._log.subscribers()):
+            self._publish(everything=True)  # A result is about to go, or what is as good as one.
         dirty, self._dirty = self._dirty, {}
         for connection in dirty:
             connection.write()
@@ -408,16 +411,6 @@ class Server:
         if not self._ticking and self.scheduler.wants_tick:
             self._ticking = True
             self.loop.call_later(TICK_SECONDS, self._tick)
-
-    def _publish_before_results(self) -> None:
-        held = {connection: connection.out for connection in self._log.subscribers() if connection.out}
-        if not held:
-            return
-        for connection in held:
-            connection.out = bytearray()
-        self._publish(everything=True)
-        for connection, out in held.items():
-            connection.out += out
 
     def __repr__(self) -> str:
         return f"<Server: {len(self.connections)} connections, {self.scheduler!r}>"

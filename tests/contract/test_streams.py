@@ -1,0 +1,60 @@
+"""Streams of tasks: who waits for an item lends its CPUs, and an item goes with its reference."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.events import ObjectFreed
+from jupyter_ray.exceptions import ResourceDeadlockError
+from tests.contract.helpers import PATIENCE, Log, eventually
+
+
+def test_a_task_that_waits_for_a_stream_lends_its_cpus(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    def numbers(count: int) -> Iterator[int]:
+        for number in range(count):
+            time.sleep(0.01)
+            yield number
+
+    @ray.remote
+    def total(count: int) -> int:
+        return sum(ray.get(ref) for ref in numbers.remote(count))
+
+    @ray.remote
+    class Total:
+        def total(self, count: int) -> int:
+            return sum(ray.get(ref) for ref in numbers.remote(count))
+
+    assert ray.get([total.remote(count) for count in range(5)], timeout=PATIENCE) == [0, 0, 1, 3, 6]
+    assert ray.get(Total.remote().total.remote(5), timeout=PATIENCE) == 10
+    assert ray.available_resources()["CPU"] == 1
+    with pytest.raises(ResourceDeadlockError):  # Actors keep what they hold.
+        ray.get(Total.options(num_cpus=1).remote().total.remote(5), timeout=PATIENCE)
+
+
+def test_an_item_of_a_stream_is_freed_with_its_reference(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    def arrays() -> Iterator[Any]:
+        for number in range(3):
+            yield bytes(number + 1) * 200_000
+
+    stream = arrays.remote()
+    with Log() as log:
+        for _ in range(2):
+            ref = next(stream)
+            ray.get(ref)
+            name = ref.hex()
+            del ref
+            eventually(lambda name=name: log.find(ObjectFreed, object=name))  # type: ignore[misc]
