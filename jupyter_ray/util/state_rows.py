@@ -74,7 +74,7 @@ class TaskState(Row):
 
 @dataclasses.dataclass(frozen=True)
 class ActorState(Row):
-    """An actor. `pending_calls` is not in Ray."""
+    """An actor. `class_name` has the functions that the class was made in. `pending_calls` is not in Ray."""
 
     actor_id: str
     class_name: str

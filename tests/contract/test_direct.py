@@ -49,6 +49,9 @@ class Counter:
     def fail(self) -> None:
         raise KeyError("no")
 
+    def say(self, text: str) -> None:
+        print(text)
+
     def pid(self) -> int:
         return os.getpid()
 
@@ -283,6 +286,24 @@ class TestShared:
             assert ray.get(speak.remote(number)) == number
         eventually(lambda: sum(text.count("number") for text in seen) == 20)
         undo()
+
+    def test_lines_of_nested_calls_keep_their_order(self) -> None:
+        seen: list[str] = []
+        inner = Counter.remote()
+
+        @ray.remote
+        def outer(inner: Any, number: int) -> None:
+            print(f"before {number}")
+            ray.get(inner.say.remote(f"inside {number}"))
+            print(f"after {number}")
+
+        undo = engine().subscribe(lambda batch: seen.extend(getattr(each, "text", "") for each in batch))
+        for number in range(20):
+            ray.get(outer.remote(inner, number))
+        eventually(lambda: "after 19" in "".join(seen))
+        undo()
+        lines = [line for line in "".join(seen).splitlines() if line.startswith(("before", "inside", "after"))]
+        assert lines == [f"{word} {number}" for number in range(20) for word in ("before", "inside", "after")]
 
     def test_an_async_and_a_threaded_actor(self) -> None:
         @ray.remote

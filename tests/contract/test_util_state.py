@@ -439,7 +439,7 @@ def test_dead_actors_are_remembered() -> None:
         0
     ]
     assert state.get_actor(key) == row
-    assert row.class_name == "Mortal"
+    assert row.class_name == "test_dead_actors_are_remembered.<locals>.Mortal"
     assert row.node_id
     assert "all references" in str(row.death_cause)
     with pytest.raises(ray.exceptions.ActorDiedError, match=r"Mortal.*all references"):

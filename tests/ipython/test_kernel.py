@@ -253,9 +253,9 @@ def interrupt(kernel: Kernel, code: str) -> tuple[Cell, float]:
 )
 def test_an_interrupt_ends_the_wait_and_nothing_else(kernel: Kernel, code: str, name: str) -> None:
     kernel.run("running = sleep.remote(2.5)")
-    workers = kernel.run(
-        "sorted(row['pid'] for row in get_ipython()._jupyter_ray_extension.notebook().hub.snapshot()['workers'])"
-    )
+    rows = "get_ipython()._jupyter_ray_extension.notebook().hub.snapshot()['workers']"
+    busy = f"sorted(row['pid'] for row in {rows} if row['state'] == 'busy')"
+    workers = kernel.run(f"from jupyter_ray.engine import registry\nregistry.current().flush_events()\n{busy}")
     cell, took = interrupt(kernel, code)
     print(f"interrupt: {took * 1000:.0f} ms")
     assert cell.reply is not None

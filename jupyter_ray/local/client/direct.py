@@ -301,6 +301,7 @@ class Direct:
             if message.actor is None:
                 self._client.send(m.Unlease(message.worker))
             return
+        route.key = key
         self._routes[key] = route
         if message.actor is None:
             self._client.want("routes")

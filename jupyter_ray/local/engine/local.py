@@ -168,6 +168,7 @@ class LocalEngine(Questions):
                 bundle=bundle,
             ),
             class_name=definition.name,
+            qualname=getattr(definition.value, "__qualname__", ""),
             handle=handle,
             placement=plan.placement,
             name=options.name or "",

@@ -138,6 +138,8 @@ class ActorSpec(Message, frozen=True):
     concurrency_groups: dict[str, int] = {}
     ordered: bool = True
     """Calls of one caller start in the order in which they were made, even when one waits for an argument."""
+    qualname: str = ""
+    """The class's name, with the functions that it was made in; "" where only `class_name` is known."""
 
 
 # --- client to runtime -------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def actor_digest(state: State, actor: ActorRecord) -> ActorDigest:
     creation = state.tasks.get(spec.creation.task)
     return ActorDigest(
         spec.actor,
-        spec.class_name,
+        spec.qualname or spec.class_name,
         spec.name,
         spec.namespace,
         ActorState.RESTARTING if actor.restarts and actor.state is ActorState.STARTING else actor.state,

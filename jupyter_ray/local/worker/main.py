@@ -110,7 +110,7 @@ class Worker:
         self.door = Door(
             door_of(session_folder(setup.session), setup.worker), setup.worker, self.client, self.backlog.put
         )
-        self.output = Output(self.client.send, lambda: self.client.want("logs"))
+        self.output = Output(self._print, lambda: self.client.want("logs"))
         self.client.blocking = _Waiting(self.backlog, self.output)
         self.client.before_call = self.output.flush
         self.process = ProcessContext(
@@ -150,6 +150,10 @@ class Worker:
         gc.enable()
         self.door.open()
         self.client.start(m.Hello("worker", self._setup.worker, os.getpid()))
+
+    def _print(self, log: m.Log) -> None:
+        """Send what was printed at once: a direct call that follows must not come before it."""
+        self.client.send(log, soon=False)
 
     def _main_context(self) -> Any:
         running = self._main
