@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import os
 import platform
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -298,6 +299,10 @@ def start_at_first_use() -> Engine:
         engine = registry.current()
         if engine is not None:
             return engine
+        if _in_worker_of_ray():
+            engine = registry.start("ray", InitOptions(), "worker")
+            registry.set_current(engine)
+            return engine
         if os.environ.get("RAY_ENABLE_AUTO_CONNECT", "") == "0":
             raise RaySystemError(
                 "Ray has not been started yet. You can start Ray with 'ray.init()'. "
@@ -305,6 +310,13 @@ def start_at_first_use() -> Engine:
             )
         init()
         return session_engine()
+
+
+def _in_worker_of_ray() -> bool:
+    """Tell whether Ray runs this process as a worker: what uses this package in a library's task is in its session."""
+    native = sys.modules.get("ray")
+    worker = getattr(getattr(getattr(native, "_private", None), "worker", None), "global_worker", None)
+    return worker is not None and getattr(worker, "mode", None) == getattr(native, "WORKER_MODE", 1)
 
 
 def _start_printing(engine: Engine) -> None:

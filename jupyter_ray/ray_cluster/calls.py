@@ -12,7 +12,7 @@ import dataclasses
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.util.scheduling_strategies import (
@@ -45,10 +45,11 @@ class Terms:
     writable: bool | list[str | int] | None = None
     inout: list[str | int] | None = None
     num_returns: int | str = 1
+    retries: bool = False
+    """Errors that it raises are tried again."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(NamedTuple):
     """One call, as its worker reads it."""
 
     definition: str
@@ -80,17 +81,7 @@ def dump_header(
 
 def load_header(header: bytes) -> Header:
     """Return what `dump_header` dumped."""
-    definition, versions, terms, parent, cell, layout, observe, handle = pickle.loads(header)
-    return Header(
-        definition=definition,
-        versions=versions,
-        terms=terms,
-        parent=parent,
-        cell=cell,
-        layout=layout,
-        observe=observe,
-        handle=handle,
-    )
+    return Header._make(pickle.loads(header))
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -168,6 +159,7 @@ def task_plan(options: TaskOptions, name: str) -> Plan:
         writable=options.writable,
         inout=options.inout,
         num_returns=1 if options.num_returns is None else options.num_returns,
+        retries=bool(options.retry_exceptions),
     )
     native: dict[str, Any] = {**_resources(options), "name": terms.name, "num_returns": terms.num_returns}
     if options.max_retries is not None:
@@ -200,6 +192,7 @@ def method_plan(options: MethodOptions, name: str, method: str) -> Plan:
         writable=options.writable,
         inout=options.inout,
         num_returns=number,
+        retries=bool(options.retry_exceptions),
     )
     native: dict[str, Any] = {"name": terms.name, "num_returns": number}
     if options.max_task_retries:

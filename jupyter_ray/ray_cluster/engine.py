@@ -15,7 +15,7 @@ from jupyter_ray import events as ev
 from jupyter_ray.engine import travel
 from jupyter_ray.engine.base import Definition, EventListener, InitOptions, NamedActor
 from jupyter_ray.engine.context import ProcessContext
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, set_counter
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
@@ -69,6 +69,7 @@ class RayEngine:
         self._submitter = Submitter(self)
         refs.begin(self)
         travel.set_hooks(self.definitions)
+        set_counter(None, process.job)  # Ray counts; ids know their session.
         calls.register_reducers()
 
     def new_epoch(self) -> None:
@@ -297,6 +298,7 @@ class RayEngine:
                     self.definitions.forget_all()
             refs.begin(None)
             travel.set_hooks(None)
+            set_counter(None)
             joining.leave()
 
     @property

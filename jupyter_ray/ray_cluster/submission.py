@@ -14,7 +14,7 @@ from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.exceptions import ActorAlreadyExistsError, RaySystemError
 from jupyter_ray.local.serialization.arguments import explain
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
-from jupyter_ray.ray_cluster import calls, refs, worker
+from jupyter_ray.ray_cluster import calls, hosts, refs, worker
 from jupyter_ray.ray_cluster.calls import EVERYTHING, Plan, Plans
 from jupyter_ray.ray_cluster.exceptions import translated
 
@@ -140,7 +140,7 @@ class Submitter:
         key = (definition.id, is_async, groups)
         made = self._classes.get(key)
         if made is None:
-            host = worker.host_class(definition.name, definition.module, is_async)
+            host = hosts.host_class(definition.name, definition.module, is_async)
             made = ray.remote(concurrency_groups=dict(groups))(host) if groups else ray.remote(host)
             self._classes[key] = made
         return made

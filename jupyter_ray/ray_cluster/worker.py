@@ -11,13 +11,12 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-import inspect
 import os
 import pickle
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -27,7 +26,7 @@ from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
 from jupyter_ray.exceptions import ActorDiedError, RaySystemError
 from jupyter_ray.local.serialization.arguments import Parcel, fill
-from jupyter_ray.local.serialization.errors import format_remote, one_line
+from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.worker import calling
 from jupyter_ray.ray_cluster import exceptions
 from jupyter_ray.ray_cluster.calls import Header, Terms, load_header
@@ -71,7 +70,7 @@ def _terms(blob: bytes) -> Terms:
 class Call:
     """One call in this worker: its context, its arguments, its outcome."""
 
-    def __init__(self, header: bytes, values: Sequence[Any], host: Host | None = None) -> None:
+    def __init__(self, header: bytes, values: Sequence[Any], host: Any = None) -> None:
         self.engine = engine()
         self.header: Header = load_header(header)
         self.terms = _terms(self.header.terms)
@@ -91,17 +90,31 @@ class Call:
     def _context(self) -> TaskContext:
         header, terms, process = self.header, self.terms, self.engine.process
         worker = ray._private.worker.global_worker
+        if terms.method:  # What an actor holds, and its placement group, are the same for all its calls.
+            return TaskContext(
+                task=worker.current_task_id.binary(),
+                name=terms.name,
+                function=terms.function,
+                actor=process.actor,
+                parent=header.parent,
+                cell=header.cell,
+                held=process.held,
+                gpus=process.gpus,
+                attempt=worker.core_worker.get_current_task_attempt_number() if header.observe else 0,
+                runtime_env=process.runtime_env,
+                group=process.group,
+                capture=process.capture,
+            )
         group = worker.placement_group_id
-        is_method = self.host is not None
         return TaskContext(
             task=worker.current_task_id.binary(),
             name=terms.name,
             function=terms.function,
-            actor=process.actor if is_method else None,
+            actor=process.actor if self.host is not None else None,
             parent=header.parent,
             cell=header.cell,
-            held=terms.held or dict(process.held),
-            gpus=[str(gpu) for gpu in ray.get_gpu_ids()] if "GPU" in terms.held else list(process.gpus),
+            held=terms.held,
+            gpus=[str(gpu) for gpu in ray.get_gpu_ids()] if "GPU" in terms.held else [],
             attempt=worker.core_worker.get_current_task_attempt_number(),
             runtime_env=process.runtime_env,
             group="" if group.is_nil() else group.hex(),
@@ -111,7 +124,8 @@ class Call:
     def __enter__(self) -> Call:
         self._main = threading.current_thread() is threading.main_thread() and not _in_event_loop()
         self._tokens = [versions_here.set(self._versions), enter_task(self.context, main=self._main)]
-        self.engine.learn(self._versions)
+        if self._versions:
+            self.engine.learn(self._versions)
         if not self.open:
             self.engine.observer.began(self)
         return self
@@ -165,7 +179,8 @@ class Call:
         if number == 0:
             return None
         if isinstance(value, Generator):
-            return self._items(value)
+            # Ray runs a call again only for what it raises before it returns.
+            return list(value) if self.terms.retries and number != 1 else self._items(value)
         if number == 1:
             return value
         name = self.terms.function
@@ -248,7 +263,8 @@ def _in_event_loop() -> bool:
     return asyncio._get_running_loop() is not None
 
 
-def _run(header: bytes, values: Sequence[Any], host: Host | None = None) -> Any:
+def run(header: bytes, values: Sequence[Any], host: Any = None) -> Any:
+    """Run a call, and return what Ray shall store."""
     with Call(header, values, host) as call:
         del values
         try:
@@ -262,7 +278,8 @@ def _run(header: bytes, values: Sequence[Any], host: Host | None = None) -> Any:
     raise failure
 
 
-def _stream(header: bytes, values: Sequence[Any], host: Host | None = None) -> Iterator[Any]:
+def stream(header: bytes, values: Sequence[Any], host: Any = None) -> Iterator[Any]:
+    """Run a call that yields."""
     call = Call(header, values, host)
     del values
     failure: BaseException | None = None
@@ -292,12 +309,12 @@ def _stream(header: bytes, values: Sequence[Any], host: Host | None = None) -> I
 
 def run_task(header: bytes, *values: Any) -> Any:
     """Run a task. What Ray calls."""
-    return _run(header, values)
+    return run(header, values)
 
 
 def stream_task(header: bytes, *values: Any) -> Iterator[Any]:
     """Run a task that yields. What Ray calls."""
-    for item in _stream(header, values):
+    for item in stream(header, values):
         yield item
         del item
 
@@ -316,127 +333,3 @@ def method_of(instance: Any, name: str) -> Callable[..., Any]:
 
 def _terminate() -> None:
     raise ActorExit(0)
-
-
-class Host:
-    """What Ray holds of an actor: the user's instance, and the one method that calls its methods.
-
-    Each class of the user's has a subclass of its own, with its name: that is what Ray's tools show.
-    """
-
-    instance: Any = None  # Also where Ray never calls the constructor: its argument failed.
-
-    def __init__(self, header: bytes, *values: Any) -> None:
-        self._coming: Any = None
-        self._broken = ""
-        call = Call(header, values, self)
-        call.engine.become_actor(call)
-        call.context.actor = call.engine.process.actor
-        failure: BaseException | None = None
-        with call:
-            try:
-                kind = call.function()
-                args, kwargs = call.prepare(kind)
-                if inspect.iscoroutinefunction(kind.__init__):
-                    self.instance = kind.__new__(kind, *args, **kwargs)
-                    self._coming = self.instance.__init__(*args, **kwargs)
-                else:
-                    self.instance = kind(*args, **kwargs)
-            except BaseException as error:
-                failure = call.failed(error)
-        if failure is not None:
-            raise failure
-        call.engine.observer.label_actor(self.instance)
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether an ``async def __init__`` raised: it runs with the first call."""
-        return bool(self._broken)
-
-    def run(self, header: bytes, *values: Any) -> Any:
-        """Call a method."""
-        return _run(header, values, self)
-
-    def stream(self, header: bytes, *values: Any) -> Iterator[Any]:
-        """Call a method that yields."""
-        for item in _stream(header, values, self):
-            yield item
-            del item
-
-    def __repr__(self) -> str:
-        return repr(self.instance)
-
-    def __ray_shutdown__(self) -> None:
-        """Let the user's instance take its leave. Source: Ray."""
-        farewell = getattr(type(self.instance), "__ray_shutdown__", None)
-        if farewell is not None:
-            farewell(self.instance)
-        engine().observer.flush()
-
-
-class AsyncHost(Host):
-    """As `Host`, for a class with coroutines: all its methods run in the event loop (as in Ray)."""
-
-    async def _ready(self) -> None:
-        if self._coming is not None:
-            coming, self._coming = self._coming, None
-            try:
-                await coming
-            except Exception as error:
-                self._broken = (
-                    "The actor died because of an error raised in its creation task, "
-                    f"{type(self.instance).__name__}.__init__():\n{format_remote(error)}"
-                )
-        if self._broken:
-            raise ActorDiedError(self._broken, ray.get_runtime_context().get_actor_id(), True)
-
-    async def run(self, header: bytes, *values: Any) -> Any:
-        """Call a method."""
-        with Call(header, values, self) as call:
-            del values
-            try:
-                await self._ready()
-                function = call.function()
-                args, kwargs = call.prepare(function)
-                value = function(*args, **kwargs)
-                del args, kwargs
-                if inspect.isawaitable(value):
-                    value = await value
-                elif isinstance(value, AsyncIterator):
-                    value = [item async for item in value]
-                return call.returned(value)
-            except BaseException as error:
-                failure = call.failed(error)
-        raise failure
-
-    async def stream(self, header: bytes, *values: Any) -> Any:
-        """Call a method that yields."""
-        call = Call(header, values, self)
-        del values
-        failure: BaseException | None = None
-        with call:
-            try:
-                await self._ready()
-                function = call.function()
-                args, kwargs = call.prepare(function)
-                value = function(*args, **kwargs)
-                if inspect.iscoroutine(value):
-                    value = await value
-                if isinstance(value, AsyncIterator):
-                    async for item in value:
-                        yield item
-                else:
-                    for item in value:
-                        yield item
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                failure = call.failed(error)
-        if failure is not None:
-            raise failure
-
-
-def host_class(name: str, module: str, is_async: bool) -> type:
-    """Return the host of a user's class."""
-    base = AsyncHost if is_async else Host
-    return type(name.rpartition(".")[2], (base,), {"__module__": module, "__qualname__": name})

@@ -105,6 +105,18 @@ def test_references_and_handles_are_rays_own() -> None:
     assert list(pool.map(lambda handle, _: handle.inc.remote(), range(3))) == [2, 3, 4]
 
 
+def test_a_librarys_own_process_is_in_the_session() -> None:
+    import ray as native
+
+    @native.remote(max_calls=1)  # A process of its own, in which none of our tasks has run.
+    def rays_own() -> tuple[int, bool]:
+        import jupyter_ray
+
+        return int(jupyter_ray.get(jupyter_ray.put(7))), jupyter_ray.is_initialized()
+
+    assert ray.get(rays_own.remote()) == (7, True)
+
+
 def test_the_panel_sees_parents_holdings_places_and_holders(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
 

@@ -237,6 +237,7 @@ def test_arrays_of_any_size_begin_at_a_multiple_of_64(items: int) -> None:
         assert (got == array).all()
 
 
+@pytest.mark.local_only("Ray reads that variable when it is imported")
 def test_references_may_be_kept_from_travelling_out_of_band(monkeypatch: pytest.MonkeyPatch) -> None:
     ref = ray.put(1)
 
