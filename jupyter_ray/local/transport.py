@@ -33,6 +33,7 @@ _log = logging.getLogger("jupyter_ray")
 
 _QUIET = 0.0005
 _FULL = 32 * 1024
+_LOOK_MILLISECONDS = 100
 _READ = 64 * 1024  # Below what malloc maps anew each time.
 
 
@@ -226,17 +227,14 @@ class Channel:
         return True
 
     def _await_message(self, sleep: Sleep | None) -> bool:
-        """Sleep until there is something to read; handle what came beside, and tell whether the runtime said something.
+        """Sleep until there is something to read, or a while; handle what came beside.
 
-        An end of the connection counts as something.
+        Return whether the runtime said something, or has ended the connection.
         """
-        if not self._beside:
-            assert sleep is not None
-            sleep(self._poll.poll)
-            return True
         ready: list[tuple[int, int]] = []
         if sleep is not None:
-            sleep(lambda: ready.extend(self._poll.poll()))
+            # A signal that comes right before the system call does not end it: Python sees it when that returns.
+            sleep(lambda: ready.extend(self._poll.poll(_LOOK_MILLISECONDS)))
         else:
             ready = self._poll.poll()
         came = False

@@ -36,6 +36,7 @@ from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.transport import Channel
 
 _LAST_WORDS_SECONDS = 2.0
+_LOOK_SECONDS = 0.1
 _ROOM = ACTOR_BACKLOG // 2
 _REMEDY = "Call ray.init() (in a notebook: %ray start) to start a new session; what was in the old one is gone."
 
@@ -220,7 +221,8 @@ class Client:
                 if self._channel.closed:
                     self._requests.fail_all()  # The reader may have been here before our request.
                 if not self._channel.attend(lambda: slot.filled):
-                    slot.lock.acquire()
+                    while not slot.lock.acquire(timeout=_LOOK_SECONDS):
+                        pass  # A signal that came right before the wait has been heard by now.
             except BaseException:  # An interrupt, in most cases. A late answer must not be lost: it carries grants.
                 self._give_up(number, slot)
                 raise

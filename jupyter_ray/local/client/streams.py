@@ -68,6 +68,8 @@ class StreamState:
         with self.changed:
             references.arrived(return_id(self.task, index + 1) for index in range(self.items + 1, message.items + 1))
             self.items = max(self.items, message.items)
+            if message.value is not None:
+                references.remember(return_id(self.task, message.items + 1), message.value)
             self.ended = self.ended or message.ended
             self._tell()
 

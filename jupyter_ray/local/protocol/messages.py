@@ -563,11 +563,15 @@ class Events(Message, frozen=True, tag=46):
 
 
 class StreamState(Message, frozen=True, tag=48):
-    """What a stream's holder must know: items up to `items` exist; `ended` tells that there will be no more."""
+    """What a stream's holder must know: items up to `items` exist; `ended` tells that there will be no more.
+
+    `value` is that of the last item, if it is small.
+    """
 
     task: bytes
     items: int
     ended: bool
+    value: Payload | None = None
 
 
 class Consume(Message, frozen=True, tag=49):

@@ -52,7 +52,10 @@ def item(step: Step, task: TaskRecord, message: Item) -> None:
         grant(step, task.client, object_id)
     seal(step, object_id, message.payload)
     if task.stream_open:
-        step.send(task.client, StreamState(task.id, task.items, False))
+        payload = message.payload
+        # An error goes only to who asks for it: it counts as seen then.
+        alone = not (payload.segment or payload.contained or payload.is_error)
+        step.send(task.client, StreamState(task.id, task.items, False, payload if alone else None))
 
 
 def expect_item(step: Step, object_id: bytes) -> None:
