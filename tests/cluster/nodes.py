@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -209,6 +210,8 @@ def running_cluster() -> Iterator[Cluster]:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):  # A shell's background job would ignore the first.
+        signal.signal(number, signal.default_int_handler)
     with running_cluster() as cluster:
         if len(sys.argv) > 1:  # A command to run on it, which finds the cluster in its environment.
             environment = {**os.environ, "RAY_ADDRESS": cluster.address}
