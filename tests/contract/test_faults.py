@@ -115,7 +115,7 @@ def test_a_worker_that_is_killed_while_it_writes_a_value(
 
     @ray.remote(max_retries=1)
     def make(dies: bool) -> Any:
-        value = np.full(16 * MIB, 7, dtype=np.uint8)
+        value = np.full(8 * MIB, 7, dtype=np.uint8)
         if dies and not once.exists():
             from jupyter_ray.local.store.mapping import Mapping
 
@@ -142,6 +142,7 @@ def test_a_worker_that_is_killed_while_it_writes_a_value(
 
     if again:
         ray.get(make.remote(False))
+        eventually(lambda: any(is_spare(each.name) for each in memory.iterdir()))
     assert int(ray.get(make.remote(True), timeout=PATIENCE)[-1]) == 7
     assert once.read_text() == "1", "it was killed after the file had been begun"
     eventually(lambda: not [each for each in memory.iterdir() if not is_spare(each.name)])
