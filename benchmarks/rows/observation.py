@@ -41,7 +41,7 @@ def observed(s: RaySession) -> Iterator[Step]:
         epoch = hub.reset()
         hub.attach(panel)
         hub.handle({"type": "hello", "client": "benchmark"})
-        unsubscribe = engine.subscribe(lambda events: hub.feed(events, epoch=epoch))
+        unsubscribe = engine.subscribe(lambda events: hub.feed(events, epoch=epoch), condensed=True)
         try:
             engine.flush_events()  # what has happened before does not count
             before = hub.statistics()
