@@ -246,9 +246,7 @@ class TestShared:
     def test_what_is_leased_is_free_for_others(self) -> None:
         open_lease()
         assert ray.available_resources()["CPU"] == 4.0
-        started = time.monotonic()
         assert ray.get(identity.options(num_cpus=4).remote(5), timeout=30) == 5
-        assert time.monotonic() - started < 30
         open_lease()
         eventually(lambda: not any(route.leased for route in routes()))
 
