@@ -149,6 +149,9 @@ class Engine(Protocol):
     ) -> str:
         """Ask for a placement group of `bundles`, in amounts; return its id (hex) at once."""
 
+    def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
+        """Return a reference to `value` that is ready when the group is reserved, and raises when it is removed."""
+
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back, with all that runs in it; idempotent."""
 

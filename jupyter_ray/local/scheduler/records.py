@@ -266,6 +266,8 @@ class GroupRecord(msgspec.Struct, eq=False):
     """What it holds of the machine's ledger, by bundle."""
     bundles: list[Ledger] = msgspec.field(default_factory=list)
     """The same, as ledgers for its tasks."""
+    ready: dict[bytes, Payload] = msgspec.field(default_factory=dict)
+    """Objects that are to be made when it is reserved."""
 
     def __repr__(self) -> str:
         return f"<Group {self.name or self.id[:8]}: {self.state.value}, {len(self.demands)} bundles>"
@@ -349,6 +351,8 @@ class State(msgspec.Struct, eq=False):
     groups: dict[str, GroupRecord] = msgspec.field(default_factory=dict)
     """Placement groups, removed ones included, for the table."""
     pending_groups: list[GroupRecord] = msgspec.field(default_factory=list)
+    removed_groups: deque[str] = msgspec.field(default_factory=deque)
+    """In the order in which they were removed."""
     functions: dict[str, FunctionRecord] = msgspec.field(default_factory=dict)
     awaited: dict[str, list[tuple[ClientRecord, Query]]] = msgspec.field(default_factory=dict)
     """Who asked for definitions in versions that have not come: a direct call was quicker."""
