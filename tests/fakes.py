@@ -248,6 +248,9 @@ class FakeEngine:
     ) -> str:
         return "00" * 18
 
+    def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
+        return self.put(value)
+
     def remove_placement_group(self, group: str) -> None:
         pass
 
