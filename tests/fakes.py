@@ -345,7 +345,9 @@ class FakeEngine:
                 for object_id in returns:
                     self._store(object_id, None, error)
             except Exception as error:
-                told = exceptions.RayTaskError(name, f"{type(error).__name__}: {error}", error).as_instanceof_cause()
+                told = exceptions.RayTaskError(
+                    name, f"{type(error).__name__}: {error}", error, pid=7
+                ).as_instanceof_cause()
                 for object_id in returns:
                     self._store(object_id, None, told)
             finally:

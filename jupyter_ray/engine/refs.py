@@ -389,6 +389,11 @@ class ObjectRefGenerator:
         """Return a reference that is ready when the task has ended; it raises if the system failed."""
         return self._stream.completed()
 
+    @property
+    def _generator_ref(self) -> ObjectRef[Any]:
+        """As `completed` (private in Ray too, but widely used)."""
+        return self._stream.completed()
+
     def next_ready(self) -> bool:
         """Tell whether the next item is there, without waiting."""
         return self._stream.ready()
@@ -401,17 +406,11 @@ class ObjectRefGenerator:
         """Return the id of the generator's task."""
         return TaskID(self._stream.task())
 
-    def send(self, value: Any) -> None:
-        """Not offered."""
-        raise NotImplementedError("`send` is not supported by ObjectRefGenerator.")
+    def send(self, *given: Any) -> None:
+        """Not offered, as `throw`, `close` and their asynchronous twins; drop the generator to stop reading."""
+        raise NotImplementedError("send, throw and close are not supported by ObjectRefGenerator: just iterate.")
 
-    def throw(self, *error: Any) -> None:
-        """Not offered."""
-        raise NotImplementedError("`throw` is not supported by ObjectRefGenerator.")
-
-    def close(self) -> None:
-        """Not offered; drop the generator to let the unread items go."""
-        raise NotImplementedError("`close` is not supported by ObjectRefGenerator.")
+    throw = close = asend = athrow = aclose = send
 
     def __del__(self) -> None:
         stream = getattr(self, "_stream", None)

@@ -95,6 +95,7 @@ def end_lease(step: Step, client: ClientRecord, worker: bytes) -> None:
     del step.state.leases[worker]
     lease.allocation.release()
     step.place = True
+    lease.worker.runs += 1
     if lease.worker.state is WorkerState.LEASED:
         placement.worker_free(step, lease.worker)
 

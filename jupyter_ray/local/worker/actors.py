@@ -26,7 +26,7 @@ from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
 from jupyter_ray.local.worker import calling
-from jupyter_ray.local.worker.running import Function, Runner, close_async
+from jupyter_ray.local.worker.running import Function, Runner
 
 Finish = Callable[[Execute, Done], None]
 
@@ -39,6 +39,11 @@ def method_of(instance: Any, name: str) -> Function:
         return lambda: True
     if name == "__ray_terminate__":
         return _terminate
+    kind = type(instance)
+    if name in getattr(instance, "__dict__", ()) and hasattr(kind, name):
+        # An attribute with the name of a method hides it from the actor itself, not from its callers (as in Ray).
+        bound: Function = inspect.getattr_static(kind, name).__get__(instance, kind)
+        return bound
     method: Function = getattr(instance, name)
     return method
 
@@ -284,7 +289,4 @@ class _Lane:
                 if producer.has_room(index):
                     break
                 await room
-            if producer.unwanted:
-                await close_async(value)
-                return
             await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.
