@@ -39,7 +39,7 @@ _IGNORED = frozenset(
     {
         "include_dashboard", "dashboard_host", "dashboard_port", "job_config", "proxy_server_url",
         "enable_resource_isolation", "system_reserved_cpu", "system_reserved_memory", "cgroup_path", "labels",
-        "allow_multiple", "object_spilling_directory", "enable_object_reconstruction", "log_style",
+        "allow_multiple", "enable_object_reconstruction", "log_style",
     }
 )  # fmt: skip
 
@@ -99,6 +99,7 @@ def init(
     logging_format: str | None = None,
     logging_config: Any = None,
     local_mode: bool = False,
+    object_spilling_directory: str | None = None,
     **others: Any,
 ) -> RayContext:
     """Start a session, or join a cluster.
@@ -128,6 +129,8 @@ def init(
         A `LoggingConfig`: for the root loggers of this process and of the workers.
     local_mode
         No longer offered (as in Ray).
+    object_spilling_directory
+        Where values go that have no room in memory; None: to the folder of temporary files.
     **others
         Ray's further keywords (``include_dashboard`` and so on, and those that begin with ``_``) are accepted and have
         no effect.
@@ -166,6 +169,8 @@ def init(
         runtime_env=runtime_env,
         log_to_driver=log_to_driver,
         logging_config=logging_config,
+        spill_directory=object_spilling_directory,
+        system_config=others.get("_system_config"),
     )
     with _lock:
         running = registry.current()

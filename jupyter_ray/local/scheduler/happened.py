@@ -149,6 +149,7 @@ def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
 def _tick(step: Step, stimulus: Tick) -> None:
     placement.tick(step)
     memory.tick(step)
+    transitions.try_again(step)
 
 
 HAPPENED: dict[type, Callable[[Step, Any], None]] = {

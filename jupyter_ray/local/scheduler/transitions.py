@@ -48,6 +48,8 @@ from jupyter_ray.resources import GPU
 
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
 RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
+RETRY_SECONDS, RETRY_LONGEST = 0.1, 1.0
+"""The pause before a task's third attempt, doubled for each that follows, and the longest (Ray's is that at most)."""
 ENDED = (TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED)
 
 
@@ -150,7 +152,22 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False, 
         _leave_worker(step, task, exiting=exiting)
     task.worker = None
     task.state = READY
-    _queue(step, task, front=task.spec.kind == "method")
+    if task.spec.kind == "task" and task.attempt > 1:
+        # What is at fault may need a moment to pass.
+        step.state.later.append((step.now + min(RETRY_SECONDS * 2 ** (task.attempt - 2), RETRY_LONGEST), task))
+    else:
+        _queue(step, task, front=task.spec.kind == "method")
+
+
+def try_again(step: Step) -> None:
+    """Queue the tasks whose pause before another attempt is over."""
+    state = step.state
+    due = [task for at, task in state.later if at <= step.now]
+    if due:
+        state.later = [each for each in state.later if each[0] > step.now]
+        for task in due:
+            if task.state is READY:  # It may have been cancelled meanwhile.
+                _queue(step, task)
 
 
 def _again(step: Step, task: TaskRecord, reason: str) -> None:
