@@ -189,9 +189,8 @@ def test_ready_needs_no_process_and_says_what_it_waits_for() -> None:
     ready = second.ready()
     assert not second.wait(0.01)
     first = everything.id.hex()[:8]
-    assert ray.why(ready) == (
-        f"The placement group second waits for CPU: 1. Of CPU: {cpus}, the placement group {first} reserves CPU: {cpus}."
-    )
+    reserved = f"Of CPU: {cpus}, the placement group {first} reserves CPU: {cpus}."
+    assert ray.why(ready) == f"The placement group second waits for CPU: 1. {reserved}"
     assert [task for task in list_tasks() if "ready" in task.name] == []
     remove_placement_group(everything)
     assert ray.get(ready, timeout=60) == second

@@ -649,10 +649,11 @@ ServerMessage = Union[  # noqa: UP007
 
 
 class Call(Message, frozen=True, tag=60):
-    """Run a task, whose arguments are all in it. `version` is that of its definition; 0 for a method."""
+    """Run a task. `version` is that of its definition, 0 for a method; `values` are those of its dependencies."""
 
     spec: TaskSpec
     version: int = 0
+    values: list[Payload] = []
 
 
 class Elsewhere(Message, frozen=True, tag=61):
