@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
+import inspect
 import sys
 import threading
 from collections.abc import Callable
@@ -128,3 +129,16 @@ def current_cell() -> str | None:
 
 class ActorExit(SystemExit):
     """Raised by `exit_actor`: ends the call that made it. The process leaves even where somebody catches it."""
+
+
+def bound_method(instance: Any, name: str) -> Any:
+    """Return a method of an actor's instance: the class's, also where the instance has an attribute of that name.
+
+    Source: Ray, which calls what it finds in the class.
+    """
+    if name in getattr(instance, "__dict__", ()):
+        kind = type(instance)
+        found = inspect.getattr_static(kind, name, None)
+        if hasattr(found, "__get__"):
+            return found.__get__(instance, kind)
+    return getattr(instance, name)

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from jupyter_ray.engine import registry
-from jupyter_ray.engine.context import TaskContext, enter_task, leave_actor, leave_task
+from jupyter_ray.engine.context import TaskContext, bound_method, enter_task, leave_actor, leave_task
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
@@ -39,12 +39,23 @@ def method_of(instance: Any, name: str) -> Function:
         return lambda: True
     if name == "__ray_terminate__":
         return _terminate
-    method: Function = getattr(instance, name)
+    method: Function = bound_method(instance, name)
     return method
 
 
 def _terminate() -> None:
     leave_actor(registry.required().process)
+
+
+_EAGER = 32
+"""So many threads of a pool are there before the first call: their number does not grow while the actor is used."""
+
+
+def _fill(pool: concurrent.futures.ThreadPoolExecutor, size: int) -> None:
+    met = threading.Barrier(size + 1)
+    for _ in range(size):
+        pool.submit(met.wait)
+    met.wait()
 
 
 class ThreadedActor:
@@ -58,6 +69,8 @@ class ThreadedActor:
             group: concurrent.futures.ThreadPoolExecutor(size, thread_name_prefix=f"actor {group}".strip())
             for group, size in sizes.items()
         }
+        for group, size in sizes.items():
+            _fill(self._pools[group], min(size, _EAGER))
 
     def submit(self, execute: Execute) -> None:
         """Run a call in its group's pool."""
