@@ -53,8 +53,8 @@ IDLE_WORKER_SECONDS = 5.0
 """Seconds after which a worker beyond the number of CPUs is let go."""
 
 CLOSURE_WARNING = 1024**2
-CLOSURE_LIMIT = 100 * 1024**2
-"""Bytes of a pickled function from which on we warn and refuse."""
+CLOSURE_LIMIT = 95 * 1024**2
+"""Bytes of a pickled function from which on we warn and refuse (Ray's limit)."""
 
 SHUTDOWN_SECONDS = 5.0
 """Seconds that `shutdown` grants the runtime before it is killed."""

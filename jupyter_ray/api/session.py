@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from jupyter_ray import config
 from jupyter_ray._version import __version__
 from jupyter_ray.api import logs
@@ -213,7 +215,7 @@ def _without_resources(options: InitOptions, address: str) -> InitOptions:
     if not asked or address == "local":
         return options
     _log.info("RAY_ADDRESS=%s: %s is left out, since a cluster's resources are given.", address, ", ".join(asked))
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         options, num_cpus=None, num_gpus=None, resources=None, memory=None, object_store_memory=None
     )
 

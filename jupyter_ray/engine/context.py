@@ -8,18 +8,17 @@ and their output carries it back.
 from __future__ import annotations
 
 import contextvars
-import dataclasses
-import inspect
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import msgspec
+
 from jupyter_ray.exceptions import AsyncioActorExit
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
-class TaskContext:
+class TaskContext(msgspec.Struct, kw_only=True):
     """The running task. `held` is in amounts; `gpus` are the ids assigned, as text."""
 
     task: bytes
@@ -30,10 +29,10 @@ class TaskContext:
     cell: str | None = None
     called: Any = None
     """What it calls: a function or a bound method; None while that is not known."""
-    held: dict[str, float] = dataclasses.field(default_factory=dict)
-    gpus: list[str] = dataclasses.field(default_factory=list)
+    held: dict[str, float] = msgspec.field(default_factory=dict)
+    gpus: list[str] = msgspec.field(default_factory=list)
     attempt: int = 0
-    thread: int = dataclasses.field(default_factory=threading.get_ident)
+    thread: int = msgspec.field(default_factory=threading.get_ident)
     cancelled: bool = False
     exiting: bool = False
     """It has called `exit_actor`: whatever it does afterwards, its caller learns that the actor is gone."""
@@ -44,8 +43,7 @@ class TaskContext:
     """What it starts runs in that group too."""
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
-class ProcessContext:
+class ProcessContext(msgspec.Struct, kw_only=True):
     """What this process is. A driver has no `worker`, a pooled worker no `actor`."""
 
     job: bytes
@@ -58,8 +56,8 @@ class ProcessContext:
     actor_name: str | None = None
     actor_handle: bytes = b""
     restarts: int = 0
-    held: dict[str, float] = dataclasses.field(default_factory=dict)
-    gpus: list[str] = dataclasses.field(default_factory=list)
+    held: dict[str, float] = msgspec.field(default_factory=dict)
+    gpus: list[str] = msgspec.field(default_factory=list)
     runtime_env: dict[str, Any] | None = None
     group: str = ""
     """The placement group (hex) of the actor that this process is."""
@@ -129,16 +127,3 @@ def current_cell() -> str | None:
 
 class ActorExit(SystemExit):
     """Raised by `exit_actor`: ends the call that made it. The process leaves even where somebody catches it."""
-
-
-def bound_method(instance: Any, name: str) -> Any:
-    """Return a method of an actor's instance: the class's, also where the instance has an attribute of that name.
-
-    Source: Ray, which calls what it finds in the class.
-    """
-    if name in getattr(instance, "__dict__", ()):
-        kind = type(instance)
-        found = inspect.getattr_static(kind, name, None)
-        if hasattr(found, "__get__"):
-            return found.__get__(instance, kind)
-    return getattr(instance, name)

@@ -186,10 +186,13 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         return future
 
     def as_future(self) -> asyncio.Future[T]:
-        """Return an asyncio future of the value, for the running loop."""
+        """Return an asyncio future of the value, for the running loop, or for the thread's own where none runs."""
         import asyncio
 
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = asyncio.get_event_loop_policy().get_event_loop()
         future: asyncio.Future[T] = loop.create_future()
         ref = self
 
@@ -381,6 +384,11 @@ class ObjectRefGenerator:
         """Return a reference that is ready when the task has ended; it raises if the system failed."""
         return self._stream.completed()
 
+    @property
+    def _generator_ref(self) -> ObjectRef[Any]:
+        """As `completed` (private in Ray too, but widely used)."""
+        return self._stream.completed()
+
     def next_ready(self) -> bool:
         """Tell whether the next item is there, without waiting."""
         return self._stream.ready()
@@ -393,17 +401,11 @@ class ObjectRefGenerator:
         """Return the id of the generator's task."""
         return TaskID(self._stream.task())
 
-    def send(self, value: Any) -> None:
-        """Not offered."""
-        raise NotImplementedError("`send` is not supported by ObjectRefGenerator.")
+    def send(self, *given: Any) -> None:
+        """Not offered, as `throw`, `close` and their asynchronous twins; drop the generator to stop reading."""
+        raise NotImplementedError("send, throw and close are not supported by ObjectRefGenerator: just iterate.")
 
-    def throw(self, *error: Any) -> None:
-        """Not offered."""
-        raise NotImplementedError("`throw` is not supported by ObjectRefGenerator.")
-
-    def close(self) -> None:
-        """Not offered; drop the generator to let the unread items go."""
-        raise NotImplementedError("`close` is not supported by ObjectRefGenerator.")
+    throw = close = asend = athrow = aclose = send
 
     def __del__(self) -> None:
         stream = getattr(self, "_stream", None)

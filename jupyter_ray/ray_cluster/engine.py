@@ -19,7 +19,7 @@ from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, Sta
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
-from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
+from jupyter_ray.options import ActorOptions, MethodOptions, PlacementGroupOption, TaskOptions
 from jupyter_ray.ray_cluster import calls, checks, joining, refs, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
@@ -29,6 +29,7 @@ from jupyter_ray.ray_cluster.reports import Reports
 from jupyter_ray.ray_cluster.state import State
 from jupyter_ray.ray_cluster.submission import Submitter, native_of
 
+_READY = Definition(lambda group: group, "placement_group.ready", __name__)
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
 
@@ -250,6 +251,13 @@ class RayEngine:
             bundles, strategy=strategy, name=name, lifetime="detached" if detached else None
         )
         return str(group.id.hex())
+
+    def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
+        """Return what a task in the group returns; see `Engine.placement_group_ready`."""
+        strategy = PlacementGroupOption(value, -1, False)
+        options = TaskOptions(num_cpus=0, num_returns=1, max_retries=0, scheduling_strategy=strategy)
+        (ref,) = self.submit(_READY, (value,), {}, options)
+        return ref
 
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back; see `Engine.remove_placement_group`."""

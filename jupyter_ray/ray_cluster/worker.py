@@ -23,7 +23,7 @@ import ray
 
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import InitOptions
-from jupyter_ray.engine.context import ActorExit, TaskContext, bound_method, enter_task, leave_task
+from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
 from jupyter_ray.exceptions import ActorDiedError, RaySystemError
 from jupyter_ray.local.serialization.arguments import Parcel, fill
 from jupyter_ray.local.serialization.errors import one_line
@@ -327,7 +327,7 @@ def method_of(instance: Any, name: str) -> Callable[..., Any]:
         return lambda: True
     if name == "__ray_terminate__":
         return _terminate
-    method: Callable[..., Any] = bound_method(instance, name)
+    method: Callable[..., Any] = calling.bound_method(instance, name)
     return method
 
 

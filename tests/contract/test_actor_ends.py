@@ -267,6 +267,21 @@ def test_a_pending_actor_that_is_killed_has_used_a_restart(max_restarts: int) ->
     assert ray.util.state.get_actor(pending._actor_id.hex()).state == "DEAD"  # type: ignore[union-attr]
 
 
+@pytest.mark.local_only("Ray makes it again at longer and longer intervals")
+def test_an_actor_that_crashes_as_it_is_made_ends_when_nobody_wants_it() -> None:
+    class Fragile:
+        def __init__(self) -> None:
+            os._exit(1)
+
+    fragile: Any = ray.remote(max_restarts=-1)(Fragile).options(name="fragile").remote()
+    actor = fragile._actor_id.hex()
+    eventually(lambda: (ray.util.state.get_actor(actor).num_restarts or 0) > 1)  # type: ignore[union-attr]
+    assert ray.util.list_named_actors() == ["fragile"]
+    del fragile
+    eventually(lambda: not ray.util.list_named_actors())
+    eventually(lambda: ray.util.state.get_actor(actor).state == "DEAD")  # type: ignore[union-attr]
+
+
 @pytest.mark.local_only("Ray does so where it is told to by its environment")
 @pytest.mark.parametrize("how", ["kill", "signal", "last handle"])
 def test_what_an_actor_started_ends_with_it(how: str) -> None:

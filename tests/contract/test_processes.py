@@ -14,6 +14,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import config
 from jupyter_ray.engine import registry
+from tests.contract.helpers import eventually, is_running
 
 
 @pytest.fixture
@@ -36,6 +37,17 @@ def test_a_session_is_a_runtime_a_template_and_its_workers(session: str) -> None
 
     ray.get([pid.remote() for _ in range(50)])
     assert len(_family()) == 4, [each.cmdline() for each in _family()]
+
+
+def test_a_template_that_is_killed_is_replaced(session: str) -> None:
+    @ray.remote
+    def family() -> tuple[int, int]:
+        return os.getpid(), os.getppid()
+
+    worker, template = ray.get(family.remote())
+    psutil.Process(template).kill()
+    eventually(lambda: not is_running(worker))
+    assert ray.get(family.remote(), timeout=60)[1] != template
 
 
 def test_nothing_listens_on_the_network() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
+
+import msgspec
 
 from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
 from jupyter_ray.local.client.direct import route_key
@@ -20,14 +21,13 @@ _PACKAGE = "jupyter_ray."
 _PLANS = 4096
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, kw_only=True):
     """What one options record comes to. `options` keeps the record alive, whose identity is the key."""
 
     options: TaskOptions | ActorOptions | MethodOptions
     num_returns: int = 1
-    demand: Demand = dataclasses.field(default_factory=dict)
-    placement: Demand = dataclasses.field(default_factory=dict)
+    demand: Demand = msgspec.field(default_factory=dict)
+    placement: Demand = msgspec.field(default_factory=dict)
     max_retries: int = 0
     retry_on: bytes = b""
     max_calls: int = 0

@@ -298,8 +298,11 @@ class LocalEngine(Questions):
 
     def put_payload(self, payload: m.Payload) -> ObjectRef[Any]:
         """Return a reference to a stored value, or to an error that it will raise."""
+        return self._made(lambda object_id: m.Put(object_id, payload))
+
+    def _made(self, message: Callable[[bytes], m.ClientMessage]) -> ObjectRef[Any]:
         object_id = self._ids.object()
-        self.client.send(m.Put(object_id, payload))
+        self.client.send(message(object_id))
         self.client.references.granted(object_id)
         return ObjectRef(object_id)
 
@@ -365,6 +368,11 @@ class LocalEngine(Questions):
         group = os.urandom(PlacementGroupID.SIZE).hex()
         self.client.send(m.CreateGroup(group, [demand(bundle) for bundle in bundles], strategy, name, detached))
         return group
+
+    def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
+        """Return a reference that is ready when the group is; see `Engine.placement_group_ready`."""
+        payload = self.store_value(values.dumps(value))
+        return self._made(lambda object_id: m.GroupReady(group, object_id, payload))
 
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back; see `Engine.remove_placement_group`."""

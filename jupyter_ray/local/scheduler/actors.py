@@ -282,4 +282,5 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
     if worker is not None:
         worker.tasks.clear()
     step.place = True
+    step.pump[actor] = None  # Nobody may want it any more.
     return True

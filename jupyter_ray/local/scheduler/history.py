@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
 from jupyter_ray.local.scheduler.records import (
@@ -36,7 +36,7 @@ def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     kept = step.state.history
     told = digest(task, step.now, error, _error_type(task, kind))
     if kind == INTERRUPTED:
-        told = dataclasses.replace(told, state=TaskState.FINISHED, error="")
+        told = msgspec.structs.replace(told, state=TaskState.FINISHED, error="")
     kept[task.id] = told
     if len(kept) > KEPT:
         kept.popitem(last=False)
@@ -46,7 +46,7 @@ def remember_attempt(step: Step, task: TaskRecord, error: str, kind: str) -> Non
     """Note an attempt that failed, of a task that is tried again; as `remember`."""
     kept = step.state.attempts
     failed = digest(task, step.now, error, kind or "TASK_EXECUTION_EXCEPTION")
-    kept.setdefault(task.id, []).append(dataclasses.replace(failed, state=TaskState.FAILED))
+    kept.setdefault(task.id, []).append(msgspec.structs.replace(failed, state=TaskState.FAILED))
     if len(kept) > KEPT:
         kept.popitem(last=False)
 

@@ -70,7 +70,7 @@ def place(step: Step) -> None:
             allocation = _acquire(state, queue)
             if allocation is None:
                 break
-            worker = _pick(step, queue.env, task.depth)
+            worker = _pick(step, queue.env, task.depth, fresh=GPU in queue.demand)
             if worker is None:
                 allocation.release()
                 break
@@ -115,12 +115,18 @@ def _resume(step: Step) -> None:
             task.lent = {}
 
 
-def _pick(step: Step, env: str, depth: int) -> WorkerRecord | None:
-    """Return a worker for a task, a new one if need be; None: there are too many."""
+def _pick(step: Step, env: str, depth: int, *, fresh: bool) -> WorkerRecord | None:
+    """Return a worker for a task, a new one if need be; None: there are too many.
+
+    `fresh`: one that has run nothing. What uses a GPU may not find a library there that has counted other GPUs.
+    """
     state = step.state
     idle = state.idle.get(env)
-    if idle:
+    if idle and not fresh:
         return idle.pop()
+    for index in range(len(idle or ()) - 1, -1, -1):
+        if idle and not idle[index].functions and not idle[index].runs:
+            return idle.pop(index)
     for worker in state.workers.values():
         if worker.state is WorkerState.STARTING and worker.env == env and not worker.tasks:
             return worker

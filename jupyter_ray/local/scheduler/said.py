@@ -339,6 +339,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Unwritten: _unwritten,
     m.CreateGroup: _create_group,
     m.RemoveGroup: _remove_group,
+    m.GroupReady: groups.announce,
     m.Ran: direct.ran,
     m.Report: direct.report,
     m.Unlease: _unlease,

@@ -91,11 +91,11 @@ def _queue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
 
 def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
     actor = task.actor
-    if task.spec.kind == "method" and actor is not None and (actor.leaving or actor.death is payload):
-        _fail(step, task, payload, f"the actor is dead: {actor.leaving or actor.death_reason}", "ACTOR_DIED")
+    if task.spec.kind == "method" and actor is not None and (actor.leaving or actor.death is not None):
+        # Its own actor's death comes first, also where an argument failed for that.
+        reason = actor.leaving or actor.death_reason
+        _fail(step, task, actor.death or payload, f"the actor is dead: {reason}", "ACTOR_DIED")
         return
-    if task.spec.kind == "actor" and actor is not None and errors.is_raised(payload):
-        payload = errors.bad_argument(actor.id, actor.spec.class_name, payload)
     _fail(step, task, payload, "an argument failed")
 
 

@@ -20,13 +20,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from jupyter_ray.engine import registry
-from jupyter_ray.engine.context import TaskContext, bound_method, enter_task, leave_actor, leave_task
+from jupyter_ray.engine.context import TaskContext, enter_task, leave_actor, leave_task
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
 from jupyter_ray.local.worker import calling
-from jupyter_ray.local.worker.running import Function, Runner, close_async
+from jupyter_ray.local.worker.running import Function, Runner
 
 Finish = Callable[[Execute, Done], None]
 
@@ -39,7 +39,7 @@ def method_of(instance: Any, name: str) -> Function:
         return lambda: True
     if name == "__ray_terminate__":
         return _terminate
-    method: Function = bound_method(instance, name)
+    method: Function = calling.bound_method(instance, name)
     return method
 
 
@@ -297,7 +297,4 @@ class _Lane:
                 if producer.has_room(index):
                     break
                 await room
-            if producer.unwanted:
-                await close_async(value)
-                return
             await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.

@@ -203,6 +203,7 @@ class Worker:
         if lost is not None:
             process.title(self._setup.idle_title)
             self.backlog.end_task(functools.partial(self.runner.give_back, execute, lost))
+            self.door.give_back(execute.task)
             return
         self.devices.give(execute.held, execute.gpus)
         done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
