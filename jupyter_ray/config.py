@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -61,9 +62,13 @@ SHUTDOWN_SECONDS = 5.0
 """Seconds that `shutdown` grants the runtime before it is killed."""
 
 
+@functools.cache
 def session_folder(session: str) -> Path:
-    """Return the folder (mode 0700) of a session's sockets and logs."""
-    return Path(tempfile.gettempdir()) / f"jupyter_ray-{os.getuid()}-{session}"
+    """Return the folder (mode 0700) of a session's sockets and logs: in ``RAY_TMPDIR``, as in Ray, if that is set.
+
+    The environment is read once for each session, since a program may change it meanwhile.
+    """
+    return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / f"jupyter_ray-{os.getuid()}-{session}"
 
 
 def spill_folder(session: str) -> Path:

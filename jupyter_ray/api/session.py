@@ -159,6 +159,9 @@ def init(
     unknown = [name for name in others if name not in _IGNORED and not name.startswith("_")]
     if unknown:
         raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
+    folder = others.get("_temp_dir")
+    if folder is not None and not os.path.isabs(folder):
+        raise ValueError(f"_temp_dir must be an absolute path or None, got {folder!r}.")
     options = init_options(
         num_cpus=num_cpus,
         num_gpus=num_gpus,

@@ -33,6 +33,7 @@ from jupyter_ray.local.scheduler import (
     history,
     lineage,
     memory,
+    pauses,
     placement,
     streams,
     submission,
@@ -48,8 +49,6 @@ from jupyter_ray.resources import GPU
 
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
 RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
-RETRY_SECONDS, RETRY_LONGEST = 0.1, 1.0
-"""The pause before a task's third attempt, doubled for each that follows, and the longest (Ray's is that at most)."""
 ENDED = (TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED)
 
 
@@ -110,7 +109,8 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
         return
     if message.cancelled:
         payload = message.returns[0] if message.returns else errors.cancelled(spec.task, spec.name)
-        _end(step, task, TaskState.CANCELLED, payload, exiting=message.exiting, seconds=message.seconds)
+        kind = history.INTERRUPTED if message.seconds else ""
+        _end(step, task, TaskState.CANCELLED, payload, kind=kind, exiting=message.exiting, seconds=message.seconds)
     elif message.failed and message.exiting and spec.kind == "method":
         # It did what it was to do, and its actor with it: not a failure (as in Ray).
         _end(step, task, TaskState.FINISHED, message.returns[-1], seconds=message.seconds)
@@ -152,22 +152,10 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False, 
         _leave_worker(step, task, exiting=exiting)
     task.worker = None
     task.state = READY
-    if task.spec.kind == "task" and task.attempt > 1:
-        # What is at fault may need a moment to pass.
-        step.state.later.append((step.now + min(RETRY_SECONDS * 2 ** (task.attempt - 2), RETRY_LONGEST), task))
+    if task.spec.kind == "method":
+        _queue(step, task, front=True)
     else:
-        _queue(step, task, front=task.spec.kind == "method")
-
-
-def try_again(step: Step) -> None:
-    """Queue the tasks whose pause before another attempt is over."""
-    state = step.state
-    due = [task for at, task in state.later if at <= step.now]
-    if due:
-        state.later = [each for each in state.later if each[0] > step.now]
-        for task in due:
-            if task.state is READY:  # It may have been cancelled meanwhile.
-                _queue(step, task)
+        pauses.begin(step, task)
 
 
 def _again(step: Step, task: TaskRecord, reason: str) -> None:
@@ -272,7 +260,8 @@ def _constructed(
         actors.alive(step, actor)
         return
     worker = actor.worker
-    reason = f"its constructor failed: {error}" if error else "it was cancelled before it was made"
+    failed = f"there was an exception in the initialization method, its constructor: {error}"
+    reason = failed if error else "it was cancelled before it was made"
     actors.died(step, actor, actor.leaving or reason, payload if error else None)
     if worker is not None and worker.state is not WorkerState.DEAD and not exiting:
         placement.stop_worker(step, worker, kill=True, reason=reason, exit_type="USER_ERROR" if error else "")

@@ -80,6 +80,7 @@ class Processes:
         elif child.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
+            _end_group(child.pid)
 
     def close(self) -> None:
         """End all workers and the template, and remove the session's folders."""
@@ -117,6 +118,8 @@ class Processes:
         assert self._loop is not None
         child = self._children.pop(worker)
         self._loop.remove_reader(child.sentinel)
+        if child.pid is not None:
+            _end_group(child.pid)
         code = child.exitcode
         child.close()
         self._report(worker, describe_exit(code))
@@ -127,6 +130,12 @@ class Processes:
 
     def __repr__(self) -> str:
         return f"<Processes: {len(self._children)} workers>"
+
+
+def _end_group(worker: int) -> None:
+    """End what a worker has started: each leads a process group of its own, once it runs."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker, signal.SIGKILL)
 
 
 def describe_exit(code: int | None) -> str:
