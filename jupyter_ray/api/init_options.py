@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import Any
 
 from jupyter_ray.api.constants import LoggingConfig
 from jupyter_ray.engine import log_format
 from jupyter_ray.engine.base import InitOptions
-from jupyter_ray.options import check_runtime_env
+from jupyter_ray.environments import check_runtime_env
 
 
 def init_options(
@@ -22,6 +23,8 @@ def init_options(
     runtime_env: Any,
     log_to_driver: bool,
     logging_config: Any = None,
+    actor_lifetime: str = "non_detached",
+    metadata: dict[str, str] | None = None,
 ) -> InitOptions:
     """Return the record of what `init` was asked for.
 
@@ -40,6 +43,8 @@ def init_options(
         runtime_env=_environment(runtime_env),
         log_to_driver=bool(log_to_driver),
         logging=_logging(logging_config),
+        detached_actors=actor_lifetime == "detached",
+        metadata=dict(metadata or {}),
     )
 
 
@@ -84,6 +89,8 @@ def _namespace(namespace: Any) -> str:
 
 
 def _logging(config: Any) -> str | None:
+    if config is None and (encoding := os.environ.get("RAY_LOGGING_CONFIG_ENCODING")):
+        config = LoggingConfig(encoding=encoding)
     if config is None:
         return None
     if not isinstance(config, LoggingConfig):

@@ -62,6 +62,9 @@ class InitOptions:
     log_to_driver: bool = True
     logging: str | None = None
     """What `log_format.dump` returned."""
+    detached_actors: bool = False
+    """Actors that do not say are detached."""
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 EventListener = Callable[[list[AnyEvent]], None]
