@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from pathlib import Path
@@ -52,16 +53,20 @@ IDLE_WORKER_SECONDS = 5.0
 """Seconds after which a worker beyond the number of CPUs is let go."""
 
 CLOSURE_WARNING = 1024**2
-CLOSURE_LIMIT = 100 * 1024**2
-"""Bytes of a pickled function from which on we warn and refuse."""
+CLOSURE_LIMIT = 95 * 1024**2
+"""Bytes of a pickled function from which on we warn and refuse (Ray's limit)."""
 
 SHUTDOWN_SECONDS = 5.0
 """Seconds that `shutdown` grants the runtime before it is killed."""
 
 
+@functools.cache
 def session_folder(session: str) -> Path:
-    """Return the folder (mode 0700) of a session's sockets and logs."""
-    return Path(tempfile.gettempdir()) / f"jupyter_ray-{os.getuid()}-{session}"
+    """Return the folder (mode 0700) of a session's sockets and logs: in ``RAY_TMPDIR``, as in Ray, if that is set.
+
+    The environment is read once for each session, since a program may change it meanwhile.
+    """
+    return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / f"jupyter_ray-{os.getuid()}-{session}"
 
 
 def spill_folder(session: str) -> Path:

@@ -8,10 +8,11 @@ lists the valid ones, a wrong type a TypeError, a wrong value a ValueError. Sour
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from jupyter_ray.environments import check_runtime_env
 from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, demand, to_parts
@@ -22,8 +23,7 @@ ASYNC_CONCURRENCY = 1000
 """Calls that an async actor runs at once unless it says otherwise (Ray's figure)."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TaskOptions:
+class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one remote function or of one call of it. Defaults are Ray's."""
 
     num_cpus: float | None = None
@@ -47,8 +47,7 @@ class TaskOptions:
         return _demand(self, 1.0)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ActorOptions:
+class ActorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one actor. Defaults are Ray's."""
 
     num_cpus: float | None = None
@@ -85,8 +84,7 @@ class ActorOptions:
         return _demand(self, 1.0)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class MethodOptions:
+class MethodOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one actor method or of one call of it."""
 
     num_returns: NumReturns | None = None
@@ -115,8 +113,7 @@ Types = tuple[type, ...]
 Check = Callable[[str, Any], str | None]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Keyword:
+class Keyword(msgspec.Struct, frozen=True):
     """What one option accepts: types, and a check that returns what is wrong. `field` None: accepted, of no effect."""
 
     types: Types = ()
@@ -347,8 +344,7 @@ def _fields(table: Mapping[str, Keyword], written: Mapping[str, Any]) -> dict[st
     return fields
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PlacementGroupOption:
+class PlacementGroupOption(msgspec.Struct, frozen=True):
     """The deprecated spelling of a placement group, with the names of Ray's ``PlacementGroupSchedulingStrategy``."""
 
     placement_group: Any
@@ -363,7 +359,7 @@ def task_options(written: Mapping[str, Any], *, is_generator: bool | None) -> Ta
     """Return the record of checked options, with `num_returns` filled in; see `resolve_num_returns`."""
     options = TaskOptions(**_fields(TASK, written))
     if options.num_gpus and options.max_calls is None:  # A process that used a GPU keeps its memory: end it (Ray).
-        options = dataclasses.replace(options, max_calls=1)
+        options = msgspec.structs.replace(options, max_calls=1)
     return _with_num_returns(options, is_generator)
 
 
@@ -386,7 +382,7 @@ def _with_num_returns(options: Called, is_generator: bool | None) -> Called:
             f"'inout' returns the buffers together with the function's value, and num_returns={returns!r} has no place "
             "for them. Use writable=, and return or yield the buffer."
         )
-    return dataclasses.replace(options, num_returns=returns)
+    return msgspec.structs.replace(options, num_returns=returns)
 
 
 def resolve_num_returns(num_returns: NumReturns | None, is_generator: bool | None) -> NumReturns:

@@ -89,7 +89,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.errors",
     ),
     ("local.scheduler.step",),
-    ("local.scheduler.groups", "local.scheduler.memory"),
+    ("local.scheduler.memory",),
     (
         "local.scheduler.history",
         "local.scheduler.unseen",
@@ -101,6 +101,7 @@ SCHEDULER_ORDER = (
     ),
     (
         "local.scheduler.dependencies",
+        "local.scheduler.groups",
         "local.scheduler.placement",
         "local.scheduler.requests",
         "local.scheduler.streams",

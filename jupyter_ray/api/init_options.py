@@ -48,6 +48,14 @@ def init_options(
     )
 
 
+_DEFAULT = {
+    "CPU": "num_cpus",
+    "GPU": "num_gpus",
+    "memory": "_memory",
+    "object_store_memory": "object_store_memory",
+}
+
+
 def _amount(name: str, value: Any) -> Any:
     if value is None:
         return None
@@ -64,8 +72,11 @@ def _custom(resources: Any) -> dict[str, float] | None:
     if not isinstance(resources, dict):
         raise TypeError(f"resources must be a dict of names and numbers, got {type(resources)}.")
     for name, value in resources.items():
-        if name in ("CPU", "GPU"):
-            raise ValueError(f"Use num_{name.lower()}s=... instead of {name!r} in `resources`.")
+        if name in _DEFAULT:  # An AssertionError, as in Ray.
+            raise AssertionError(
+                f"`{name}` cannot be a custom resource because it is one of the default resources: say "
+                f"`{_DEFAULT[name]}` instead."
+            )
         _amount(f"resources[{name!r}]", value)
     return dict(resources)
 

@@ -18,9 +18,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from jupyter_ray import config
 from jupyter_ray._version import __version__
-from jupyter_ray.api import debugger, logs
+from jupyter_ray.api import logs
 from jupyter_ray.api.addresses import check_reachable
 from jupyter_ray.api.init_options import init_options
 from jupyter_ray.api.job_config import JobConfig
@@ -164,6 +166,9 @@ def init(
     job = job_config or JobConfig.of_environment()
     if (hook := os.environ.get("RAY_RUNTIME_ENV_HOOK")) and not others.get("_skip_env_hook"):
         runtime_env = _named(hook)(runtime_env)
+    folder = others.get("_temp_dir")
+    if folder is not None and not os.path.isabs(folder):
+        raise ValueError(f"_temp_dir must be an absolute path or None, got {folder!r}.")
     options = init_options(
         num_cpus=num_cpus,
         num_gpus=num_gpus,
@@ -211,6 +216,8 @@ def _start(address: str | None, options: InitOptions) -> Engine:
         atexit.register(_at_exit)
     registry.set_current(engine)
     if os.environ.get("RAY_DEBUG") == "legacy":
+        from jupyter_ray.api import debugger
+
         debugger.install()
     logs.be_plain(options.logging is not None)
     if options.log_to_driver:
@@ -232,7 +239,7 @@ def _without_resources(options: InitOptions, address: str) -> InitOptions:
     if not asked or address == "local":
         return options
     _log.info("RAY_ADDRESS=%s: %s is left out, since a cluster's resources are given.", address, ", ".join(asked))
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         options, num_cpus=None, num_gpus=None, resources=None, memory=None, object_store_memory=None
     )
 

@@ -44,6 +44,7 @@ class Runtime:
             raise RaySystemError(
                 f"The path of a socket would be too long: {address}. Set TMPDIR to a shorter path, such as /tmp."
             )
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
         self.folder.mkdir(mode=0o700)
         self.shared_memory.mkdir(mode=0o700)
         try:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -270,3 +272,50 @@ def test_a_constructor_prints_under_the_class_s_name(start: Callable[..., Any]) 
     names = {event.text.strip(): event.name for event in log.find(LogLines)}
     assert names["constructed"].endswith("Named")
     assert names["spoken"] == "Nickname"
+
+
+def test_references_of_an_ended_session(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    stale = ray.put(1)
+    ray.shutdown()
+    start(num_cpus=1)
+    fresh = ray.put(2)
+
+    @ray.remote
+    def task(argument: object) -> None: ...
+
+    for use in (
+        lambda: ray.get(stale),
+        lambda: ray.get([fresh, stale]),
+        lambda: ray.wait([stale], timeout=1),
+        lambda: ray.put([stale]),
+        lambda: task.remote(stale),
+        lambda: task.remote([stale]),
+        lambda: task.remote({"key": [fresh, stale]}),
+    ):
+        with pytest.raises(ValueError, match="owner is unknown") as caught:
+            use()
+        assert isinstance(caught.value, exceptions.RaySystemError)
+    assert ray.wait([stale, fresh]) == ([fresh], [stale])
+
+
+@pytest.mark.local_only("the session's folder is Ray's")
+def test_ray_tmpdir_is_where_the_session_is(
+    start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Path(tempfile.mkdtemp(dir="/tmp"))  # A socket's path must not be long.
+    monkeypatch.setenv("RAY_TMPDIR", str(short / "inner"))
+    try:
+        session = start(num_cpus=1)["session_dir"]
+        monkeypatch.delenv("RAY_TMPDIR")
+        assert session.startswith(str(short / "inner"))
+
+        @ray.remote(runtime_env={"env_vars": {"RAY_TMPDIR": "/elsewhere"}})
+        def folder() -> str:
+            return ray.get_runtime_context().get_temp_dir()
+
+        assert ray.get(folder.remote()) == session
+        ray.shutdown()
+        assert not Path(session).exists()
+    finally:
+        shutil.rmtree(short)

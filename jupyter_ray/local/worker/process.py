@@ -38,6 +38,26 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def expendable() -> None:
+    """Where memory runs out, the kernel shall end workers before anything else (as in Ray; Linux)."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+def lead_group() -> None:
+    """Make this process the leader of a process group: the runtime ends what it starts together with it (as in Ray)."""
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+
+
+def end_by_sigterm() -> NoReturn:
+    """End this process by SIGTERM, as if nobody had caught it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(128 + signal.SIGTERM)
+
+
 def dress(setup: WorkerSetup) -> dict[str, Any]:
     """Take over the driver's surroundings, then the runtime environment's; return the latter."""
     env = environment.decode(setup.env)
@@ -121,6 +141,8 @@ def end_with_runtime(session: str) -> None:
     """Leave at once: the runtime is gone, and what it left goes too."""
     shutil.rmtree(shared_memory_folder(session), ignore_errors=True)
     shutil.rmtree(session_folder(session), ignore_errors=True)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # What user code has started, and this process with it.
     os._exit(1)
 
 
