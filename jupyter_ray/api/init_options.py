@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import json
+=======
+import os
+>>>>>>> main
 import uuid
 from typing import Any
 
 from jupyter_ray.api.constants import LoggingConfig
 from jupyter_ray.engine import log_format
 from jupyter_ray.engine.base import InitOptions
-from jupyter_ray.options import check_runtime_env
+from jupyter_ray.environments import check_runtime_env
 
 
 def init_options(
@@ -23,8 +27,13 @@ def init_options(
     runtime_env: Any,
     log_to_driver: bool,
     logging_config: Any = None,
+<<<<<<< HEAD
     spill_directory: Any = None,
     system_config: Any = None,
+=======
+    actor_lifetime: str = "non_detached",
+    metadata: dict[str, str] | None = None,
+>>>>>>> main
 ) -> InitOptions:
     """Return the record of what `init` was asked for.
 
@@ -43,7 +52,12 @@ def init_options(
         runtime_env=_environment(runtime_env),
         log_to_driver=bool(log_to_driver),
         logging=_logging(logging_config),
+<<<<<<< HEAD
         spill_directory=_spill_directory(spill_directory, system_config),
+=======
+        detached_actors=actor_lifetime == "detached",
+        metadata=dict(metadata or {}),
+>>>>>>> main
     )
 
 
@@ -99,6 +113,8 @@ def _namespace(namespace: Any) -> str:
 
 
 def _logging(config: Any) -> str | None:
+    if config is None and (encoding := os.environ.get("RAY_LOGGING_CONFIG_ENCODING")):
+        config = LoggingConfig(encoding=encoding)
     if config is None:
         return None
     if not isinstance(config, LoggingConfig):

@@ -8,17 +8,20 @@ and their output carries it back.
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import msgspec
-
 from jupyter_ray.exceptions import AsyncioActorExit
 
+DETACHED_ACTORS = "JUPYTER_RAY_DETACHED_ACTORS"
+"""The environment variable that tells workers that actors which do not say are detached."""
 
-class TaskContext(msgspec.Struct, kw_only=True):
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class TaskContext:
     """The running task. `held` is in amounts; `gpus` are the ids assigned, as text."""
 
     task: bytes
@@ -29,10 +32,10 @@ class TaskContext(msgspec.Struct, kw_only=True):
     cell: str | None = None
     called: Any = None
     """What it calls: a function or a bound method; None while that is not known."""
-    held: dict[str, float] = msgspec.field(default_factory=dict)
-    gpus: list[str] = msgspec.field(default_factory=list)
+    held: dict[str, float] = dataclasses.field(default_factory=dict)
+    gpus: list[str] = dataclasses.field(default_factory=list)
     attempt: int = 0
-    thread: int = msgspec.field(default_factory=threading.get_ident)
+    thread: int = dataclasses.field(default_factory=threading.get_ident)
     cancelled: bool = False
     exiting: bool = False
     """It has called `exit_actor`: whatever it does afterwards, its caller learns that the actor is gone."""
@@ -43,7 +46,8 @@ class TaskContext(msgspec.Struct, kw_only=True):
     """What it starts runs in that group too."""
 
 
-class ProcessContext(msgspec.Struct, kw_only=True):
+@dataclasses.dataclass(slots=True, kw_only=True)
+class ProcessContext:
     """What this process is. A driver has no `worker`, a pooled worker no `actor`."""
 
     job: bytes
@@ -56,14 +60,18 @@ class ProcessContext(msgspec.Struct, kw_only=True):
     actor_name: str | None = None
     actor_handle: bytes = b""
     restarts: int = 0
-    held: dict[str, float] = msgspec.field(default_factory=dict)
-    gpus: list[str] = msgspec.field(default_factory=list)
+    held: dict[str, float] = dataclasses.field(default_factory=dict)
+    gpus: list[str] = dataclasses.field(default_factory=list)
     runtime_env: dict[str, Any] | None = None
     group: str = ""
     """The placement group (hex) of the actor that this process is."""
     capture: bool = False
     leave: Callable[[str], None] | None = None
     """Of an actor: have the process end after the calls that run, for the reason given."""
+    detached_actors: bool = False
+    """Actors that do not say are detached."""
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Of the job; only the driver knows it."""
     preset_gpus: bool = False
     """The driver had ``CUDA_VISIBLE_DEVICES`` set: ids of GPUs are its words, not numbers."""
 

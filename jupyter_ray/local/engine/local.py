@@ -173,7 +173,7 @@ class LocalEngine(Questions):
             name=options.name or "",
             namespace=options.namespace or self.process.namespace,
             get_if_exists=options.get_if_exists,
-            detached=options.lifetime == "detached",
+            detached=self.process.detached_actors if options.lifetime is None else options.lifetime == "detached",
             max_restarts=options.max_restarts,
             max_task_retries=options.max_task_retries,
             max_concurrency=concurrency,

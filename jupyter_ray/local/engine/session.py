@@ -11,7 +11,7 @@ from pathlib import Path
 from jupyter_ray.config import session_folder, spill_folder
 from jupyter_ray.engine import log_format, refs, registry
 from jupyter_ray.engine.base import InitOptions
-from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.engine.context import DETACHED_ACTORS, ProcessContext
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
@@ -82,6 +82,8 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
             namespace=options.namespace or "",
             session=runtime.session,
             runtime_env=job_env or None,
+            detached_actors=options.detached_actors,
+            metadata=options.metadata,
         )
         engine = LocalEngine(client, process, session.end)
         bound = client.request(
@@ -115,6 +117,8 @@ def _environ(options: InitOptions) -> dict[str, str]:
     environ = {name: value for name, value in os.environ.items() if _is_text(name + value)}
     if options.logging is not None:
         environ[log_format.VARIABLE] = options.logging
+    if options.detached_actors:
+        environ[DETACHED_ACTORS] = "1"
     return environ
 
 

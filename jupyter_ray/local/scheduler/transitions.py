@@ -94,8 +94,13 @@ def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
     actor = task.actor
     if task.spec.kind == "method" and actor is not None and (actor.leaving or actor.death is not None):
         # Its own actor's death comes first, also where an argument failed for that.
-        reason = actor.leaving or actor.death_reason
-        _fail(step, task, actor.death or payload, f"the actor is dead: {reason}", "ACTOR_DIED")
+        _fail(
+            step,
+            task,
+            actor.death or payload,
+            f"the actor is dead: {actor.leaving or actor.death_reason}",
+            "ACTOR_DIED",
+        )
         return
     _fail(step, task, payload, "an argument failed")
 
@@ -152,10 +157,7 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False, 
         _leave_worker(step, task, exiting=exiting)
     task.worker = None
     task.state = READY
-    if task.spec.kind == "method":
-        _queue(step, task, front=True)
-    else:
-        pauses.begin(step, task)
+    _queue(step, task, front=True) if task.spec.kind == "method" else pauses.begin(step, task)
 
 
 def _again(step: Step, task: TaskRecord, reason: str) -> None:

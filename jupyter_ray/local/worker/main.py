@@ -25,7 +25,7 @@ from typing import Any
 
 from jupyter_ray.config import LOG_INTERVAL, session_folder, shared_memory_folder, spill_folder
 from jupyter_ray.engine import log_format, registry
-from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.engine.context import DETACHED_ACTORS, ProcessContext
 from jupyter_ray.exceptions import RaySystemError, RuntimeEnvSetupError, TaskCancelledError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.direct import door_of
@@ -125,6 +125,7 @@ class Worker:
             namespace=setup.namespace,
             session=setup.session,
             runtime_env=env or None,
+            detached_actors=DETACHED_ACTORS in setup.environ,
             preset_gpus="CUDA_VISIBLE_DEVICES" in setup.environ,
         )
         self.engine = LocalEngine(self.client, self.process, total=setup.total)
@@ -297,7 +298,9 @@ class Worker:
         """An actor class with a ``__repr__`` of its own labels its lines with it (as in Ray)."""
         if getattr(type(self.runner.instance), "__repr__", None) != object.__repr__:
             with contextlib.suppress(Exception):
-                self.output.label = repr(self.runner.instance)[:100]
+                label = repr(self.runner.instance)[:100]
+                self.output.flush()  # What the constructor printed was printed by no instance yet.
+                self.output.label = label
 
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
         if done.exiting and execute.kind == "task":
