@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import json
-=======
 import os
->>>>>>> main
 import uuid
 from typing import Any
 
@@ -27,13 +24,10 @@ def init_options(
     runtime_env: Any,
     log_to_driver: bool,
     logging_config: Any = None,
-<<<<<<< HEAD
     spill_directory: Any = None,
     system_config: Any = None,
-=======
     actor_lifetime: str = "non_detached",
     metadata: dict[str, str] | None = None,
->>>>>>> main
 ) -> InitOptions:
     """Return the record of what `init` was asked for.
 
@@ -52,12 +46,9 @@ def init_options(
         runtime_env=_environment(runtime_env),
         log_to_driver=bool(log_to_driver),
         logging=_logging(logging_config),
-<<<<<<< HEAD
         spill_directory=_spill_directory(spill_directory, system_config),
-=======
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
->>>>>>> main
     )
 
 

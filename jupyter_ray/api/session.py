@@ -103,11 +103,8 @@ def init(
     logging_format: str | None = None,
     logging_config: Any = None,
     local_mode: bool = False,
-<<<<<<< HEAD
     object_spilling_directory: str | None = None,
-=======
     job_config: JobConfig | None = None,
->>>>>>> main
     **others: Any,
 ) -> RayContext:
     """Start a session, or join a cluster.
@@ -137,13 +134,10 @@ def init(
         A `LoggingConfig`: for the root loggers of this process and of the workers.
     local_mode
         No longer offered (as in Ray).
-<<<<<<< HEAD
     object_spilling_directory
         Where values go that have no room in memory; None: to the folder of temporary files.
-=======
     job_config
         A `JobConfig`, for what the other parameters do not say.
->>>>>>> main
     **others
         Ray's further keywords (``include_dashboard`` and so on, and those that begin with ``_``) are accepted and have
         no effect.
@@ -188,13 +182,10 @@ def init(
         runtime_env=runtime_env if runtime_env else job.runtime_env,
         log_to_driver=log_to_driver,
         logging_config=logging_config,
-<<<<<<< HEAD
         spill_directory=object_spilling_directory,
         system_config=others.get("_system_config"),
-=======
         actor_lifetime=job.default_actor_lifetime,
         metadata=job.metadata,
->>>>>>> main
     )
     with _lock:
         running = registry.current()

@@ -13,19 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_ray.events import (
-    TaskCancelled,
-    TaskFailed,
-    TaskFinished,
-    TaskQueued,
-    TaskRetried,
-)
-from jupyter_ray.local.protocol.messages import (
-    STREAMING,
-    Done,
-    Interrupt,
-    Payload,
-)
+from jupyter_ray.events import TaskCancelled, TaskFailed, TaskFinished, TaskQueued, TaskRetried
+from jupyter_ray.local.protocol.messages import STREAMING, Done, Interrupt, Payload
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
