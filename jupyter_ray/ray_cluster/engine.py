@@ -15,7 +15,7 @@ from jupyter_ray import events as ev
 from jupyter_ray.engine import travel
 from jupyter_ray.engine.base import Definition, EventListener, InitOptions, NamedActor
 from jupyter_ray.engine.context import ProcessContext
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, set_counter
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, StaleReferenceError, set_counter
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
@@ -130,11 +130,9 @@ class RayEngine:
         for ref in asked:
             if type(ref) is refs.RayObjectRef:
                 if ref.session not in (None, self):
-                    raise RaySystemError(
-                        f"{ref!r} belongs to a session that has ended: its value is gone. Make it again."
-                    )
+                    raise StaleReferenceError(ref)
             elif type(ref) is ObjectRef:
-                raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
+                raise StaleReferenceError(ref)
 
     def _late(self, asked: Sequence[Any]) -> str:
         unique = list(dict.fromkeys(asked))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -89,3 +90,13 @@ def test_ps_shows_what_a_process_runs(session: str) -> None:
     assert ray.get(title.remote()) == "ray::title"
     assert ray.get(title.options(name="other").remote()) == "ray::other"
     assert ray.get(Actor.remote().title.remote()) == "ray::Actor.title"  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux tells it, and others have none")
+def test_the_kernel_ends_workers_first_when_memory_runs_out(session: str) -> None:
+    @ray.remote
+    def adjusted() -> int:
+        return int(Path("/proc/self/oom_score_adj").read_text())
+
+    assert ray.get(adjusted.remote()) == 1000
+    assert int(Path("/proc/self/oom_score_adj").read_text()) < 1000

@@ -12,7 +12,6 @@ from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, binary_of, counter_of
-from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
@@ -81,7 +80,7 @@ class LocalEngine(Questions):
         self, definition: Definition, args: Sequence[Any], kwargs: dict[str, Any], options: TaskOptions
     ) -> Returned:
         """Start a task; see `Engine.submit`."""
-        plan = self._plans.of(options)
+        plan = self._plans.of(options, getattr(definition.value, "__qualname__", definition.name))
         group, bundle, capture = self._group(plan)
         if group is None:
             check_feasible(definition.name, plan.demand, self._totals(), is_actor=False)
@@ -143,7 +142,7 @@ class LocalEngine(Questions):
         handle: bytes,
     ) -> tuple[ActorRef, bool]:
         """Start an actor; see `Engine.create_actor`."""
-        plan = self._plans.of(options)
+        plan = self._plans.of(options, getattr(definition.value, "__qualname__", definition.name))
         group, bundle, capture = self._group(plan)
         if group is None:
             check_feasible(definition.name, plan.placement, self._totals(), is_actor=True)
@@ -174,7 +173,7 @@ class LocalEngine(Questions):
             name=options.name or "",
             namespace=options.namespace or self.process.namespace,
             get_if_exists=options.get_if_exists,
-            detached=options.lifetime == "detached",
+            detached=self.process.detached_actors if options.lifetime is None else options.lifetime == "detached",
             max_restarts=options.max_restarts,
             max_task_retries=options.max_task_retries,
             max_concurrency=concurrency,
@@ -288,6 +287,8 @@ class LocalEngine(Questions):
         """Store a snapshot of `value`; see `Engine.put`."""
         try:
             serialized = values.dumps(value)
+        except refs_module.StaleReferenceError:
+            raise
         except Exception as error:
             raise unpicklable(value, error, "the value given to put()", "value") from error
         payload = self.store_value(serialized)
@@ -308,14 +309,15 @@ class LocalEngine(Questions):
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> list[bytes]:
-        """Wait for some of `refs`; see `Engine.wait`."""
-        return self.client.wait(self._ids_of(refs), num_returns, timeout)
+        """Wait for some of `refs`; see `Engine.wait`. Those of an ended session are never ready (as in Ray)."""
+        known = [ref for ref in refs if ref._counter in (self.client.references, None)]
+        return self.client.wait(self._ids_of(known if len(known) >= num_returns else refs), num_returns, timeout)
 
     def _ids_of(self, refs: Sequence[ObjectRef[Any]]) -> list[bytes]:
         counter = self.client.references
         if not {counter, None}.issuperset(map(counter_of, refs)):
             ref = next(ref for ref in refs if ref._counter is not counter and ref._counter is not None)
-            raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
+            raise refs_module.StaleReferenceError(ref)
         return list(map(binary_of, refs))
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:

@@ -161,7 +161,7 @@ def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:
     """Return the result of a call that was lost when the actor had to be restarted."""
     return stored(
         ActorUnavailableError(
-            f"The actor {label} ({actor.hex()}) was lost while it worked on this call: {reason}. "
+            f"The actor {label} ({actor.hex()}) was lost while it worked on this call (RpcError): {reason}. "
             "It is being restarted; call again, or set max_task_retries.",
             actor.hex(),
         )

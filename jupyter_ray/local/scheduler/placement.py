@@ -32,7 +32,8 @@ def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
     """Put a ready task where `place` looks for it."""
     state = step.state
     spec = task.spec
-    needs = task.actor.spec.placement if task.actor is not None else spec.demand
+    # One that has lived needs no more to be made again than it holds: whoever waits for it may have the CPU.
+    needs = spec.demand if task.actor is None or task.actor.lived else task.actor.spec.placement
     env = spec.env or state.env
     key = (task.depth, env, task.actor is not None, spec.group, spec.bundle, *needs.items())
     queue = state.ready.get(key)

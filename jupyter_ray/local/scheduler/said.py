@@ -167,6 +167,8 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
         if actor.state is ActorState.ALIVE:
             actor.state = ActorState.RESTARTING  # Calls that come after this wait for the new process.
         placement.stop_worker(step, actor.worker, kill=True, reason=reason)
+    else:
+        actors.count_restart(step, actor, reason)
 
 
 def _leave(step: Step, client: ClientRecord, message: m.Leave) -> None:

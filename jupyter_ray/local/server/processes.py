@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import os
 import queue
-import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -23,7 +22,7 @@ import multiprocess
 import multiprocess.forkserver
 import multiprocess.process
 
-from jupyter_ray.config import session_folder, shared_memory_folder
+from jupyter_ray.config import remove_folders, session_folder
 from jupyter_ray.local.server import template
 from jupyter_ray.local.worker.main import main
 from jupyter_ray.local.worker.setup import WorkerSetup
@@ -81,6 +80,7 @@ class Processes:
         elif child.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
+            _end_group(child.pid)
 
     def close(self) -> None:
         """End all workers and the template, and remove the session's folders."""
@@ -88,8 +88,7 @@ class Processes:
         for worker in list(self._children):
             self.kill(worker)
         template.kill()
-        shutil.rmtree(shared_memory_folder(self._session), ignore_errors=True)
-        shutil.rmtree(session_folder(self._session), ignore_errors=True)
+        remove_folders(self._session)
 
     def _spawn(self) -> None:
         multiprocess.forkserver.ensure_running()
@@ -119,6 +118,8 @@ class Processes:
         assert self._loop is not None
         child = self._children.pop(worker)
         self._loop.remove_reader(child.sentinel)
+        if child.pid is not None:
+            _end_group(child.pid)
         code = child.exitcode
         child.close()
         self._report(worker, describe_exit(code))
@@ -129,6 +130,12 @@ class Processes:
 
     def __repr__(self) -> str:
         return f"<Processes: {len(self._children)} workers>"
+
+
+def _end_group(worker: int) -> None:
+    """End what a worker has started: each leads a process group of its own, once it runs."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker, signal.SIGKILL)
 
 
 def describe_exit(code: int | None) -> str:

@@ -39,17 +39,23 @@ def method_of(instance: Any, name: str) -> Function:
         return lambda: True
     if name == "__ray_terminate__":
         return _terminate
-    kind = type(instance)
-    if name in getattr(instance, "__dict__", ()) and hasattr(kind, name):
-        # An attribute with the name of a method hides it from the actor itself, not from its callers (as in Ray).
-        bound: Function = inspect.getattr_static(kind, name).__get__(instance, kind)
-        return bound
-    method: Function = getattr(instance, name)
+    method: Function = calling.bound_method(instance, name)
     return method
 
 
 def _terminate() -> None:
     leave_actor(registry.required().process)
+
+
+_EAGER = 32
+"""So many threads of a pool are there before the first call: their number does not grow while the actor is used."""
+
+
+def _fill(pool: concurrent.futures.ThreadPoolExecutor, size: int) -> None:
+    met = threading.Barrier(size + 1)
+    for _ in range(size):
+        pool.submit(met.wait)
+    met.wait()
 
 
 class ThreadedActor:
@@ -63,6 +69,8 @@ class ThreadedActor:
             group: concurrent.futures.ThreadPoolExecutor(size, thread_name_prefix=f"actor {group}".strip())
             for group, size in sizes.items()
         }
+        for group, size in sizes.items():
+            _fill(self._pools[group], min(size, _EAGER))
 
     def submit(self, execute: Execute) -> None:
         """Run a call in its group's pool."""
