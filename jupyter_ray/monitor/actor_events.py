@@ -49,7 +49,7 @@ def actor_restarted(model: Model, event: ev.ActorRestarted) -> None:
     actor = model.actor(event.actor, event.at)
     actor.state = "restarting"
     actor.restarts = event.restarts
-    actor.error = event.reason[: model.limits.text]
+    actor.error = event.reason[: model.limits.text] or None
     _release_actor(model, actor)
 
 
