@@ -63,20 +63,22 @@ class Observer:
 
     Parameters
     ----------
-    job, worker
+    job, worker, node
         Their ids (hex).
     """
 
-    def __init__(self, job: str, worker: str) -> None:
+    def __init__(self, job: str, worker: str, node: str) -> None:
         self._job = job
         self._worker = worker
+        self._node = node
+        self._introduced = False
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._batch: list[ev.AnyEvent] = []
         self._wanted = threading.Event()
         self._observed: dict[bytes, int] = {}
         self._waiting: dict[bytes, list[Any]] = {}
-        """What tasks wait for: since when, the objects, and whether that was reported."""
+        """What tasks wait for: their contexts, the objects, and whether that was reported."""
         self._output = Output(self._on_log, self._wanted.set)
         self._printed = False
         self._thread: threading.Thread | None = None
@@ -93,7 +95,7 @@ class Observer:
 
     def wait_begins(self, context: TaskContext, awaited: Sequence[Any]) -> None:
         """A task waits for values. It is reported if it lasts."""
-        self._waiting[context.task] = [time.monotonic(), [ref.hex() for ref in awaited[:_AWAITED]], False]
+        self._waiting[context.task] = [context, [ref.hex() for ref in awaited[:_AWAITED]], False]
         self.wake()
 
     def wait_ends(self, context: TaskContext) -> None:
@@ -106,7 +108,9 @@ class Observer:
         for task, waiting in list(self._waiting.items()):
             if not waiting[2]:
                 waiting[2] = True
-                event = ev.TaskBlocked(at=time.time(), task=task.hex(), waits_for=waiting[1], lent={})
+                cpus = waiting[0].held.get("CPU") if waiting[0].actor is None else None
+                lent = {"CPU": cpus} if cpus else {}  # As in Ray: the node gives it to others meanwhile.
+                event = ev.TaskBlocked(at=time.time(), task=task.hex(), waits_for=waiting[1], lent=lent)
                 with self._lock:
                     self._batch.append(event)
 
@@ -124,6 +128,9 @@ class Observer:
         context: TaskContext = call.context
         self._observed[context.task] = level
         if level >= EVERYTHING:
+            if not self._introduced:
+                self._introduced = True
+                self.add(ev.WorkerStarted(at=time.time(), worker=self._worker, pid=os.getpid(), node=self._node))
             self.add(
                 ev.TaskStarted(
                     at=time.time(),

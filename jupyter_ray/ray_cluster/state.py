@@ -7,13 +7,14 @@ about a second after they happened; what a filter can leave out is left out ther
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
 from ray._private.gcs_utils import create_gcs_channel
 from ray.core.generated import common_pb2, gcs_pb2, gcs_service_pb2, gcs_service_pb2_grpc
 
+from jupyter_ray import events as ev
 from jupyter_ray.ray_cluster import why
 
 Row = dict[str, Any]
@@ -22,6 +23,7 @@ _LIMIT = 10_000
 """Rows that are asked for at most: Ray's own limit."""
 _TIMEOUT_SECONDS = 10.0
 _MS = 1_000_000
+_HEAD = "node:__internal_head__"
 
 _TASK_STATES = list(common_pb2.TaskStatus.items())
 _EQUAL = {"=": gcs_service_pb2.FilterPredicate.EQUAL, "!=": gcs_service_pb2.FilterPredicate.NOT_EQUAL}
@@ -184,6 +186,26 @@ class State:
             "machines": self.machines(),
             "left_out": more,
         }
+
+
+def machines(rows: Sequence[Mapping[str, Any]]) -> list[ev.Node]:
+    """Return the living nodes as the panel is told of them, from Ray's rows; the head first.
+
+    A node is called by its host; where several nodes share one, by a part of its id too.
+    """
+    alive = [row for row in rows if row["Alive"]]
+    alive.sort(key=lambda row: (_HEAD not in row["Resources"], row["NodeManagerHostname"], row["NodeID"]))
+    hosts = Counter(row["NodeManagerHostname"] for row in alive)
+    found = []
+    for row in alive:
+        name = row["NodeManagerHostname"]
+        if hosts[name] > 1:
+            name = f"{name} {row['NodeID'][:8]}"
+        if _HEAD in row["Resources"]:
+            name += " (head)"
+        amounts = {kind: amount for kind, amount in row["Resources"].items() if not kind.startswith("node:")}
+        found.append(ev.Node(id=row["NodeID"], name=name, resources=amounts))
+    return found
 
 
 def _comparable(value: Any) -> str:
