@@ -17,6 +17,7 @@ from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.ray_cluster import calls, hosts, refs, worker
 from jupyter_ray.ray_cluster.calls import EVERYTHING, Plan, Plans
 from jupyter_ray.ray_cluster.exceptions import translated
+from jupyter_ray.ray_cluster.flow import STRETCH
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
@@ -86,7 +87,13 @@ class Submitter:
         """Call a method; see `Engine.call`."""
         native = native_of(actor)
         plan = self._plans.of(options, method, lambda: calls.method_plan(options, options.name or method, method))
-        bound = actor._bound.get(id(plan)) if isinstance(actor, refs.RayActorRef) else None
+        bound = None
+        if isinstance(actor, refs.RayActorRef):
+            bound = actor._bound.get(id(plan))
+            pace = actor.pace
+            pace.calls += 1
+            if pace.calls >= STRETCH:
+                pace.mark(wait=actor.binary() != self._engine.process.actor)
         if bound is None:
             called = native.stream if plan.streams else native.run
             bound = _with_options(called, plan)
