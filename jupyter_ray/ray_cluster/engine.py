@@ -17,10 +17,11 @@ from jupyter_ray.engine.base import Definition, EventListener, InitOptions, Name
 from jupyter_ray.engine.context import ProcessContext, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, set_counter
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
+from jupyter_ray.ids import task_of
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
-from jupyter_ray.ray_cluster import calls, checks, circles, joining, refs, worker
+from jupyter_ray.ray_cluster import calls, checks, circles, feasible, joining, refs, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
@@ -30,6 +31,9 @@ from jupyter_ray.ray_cluster.state import State, machines
 from jupyter_ray.ray_cluster.submission import Submitter, native_of
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
+
+_SUBMITTED_MS = 2_000
+"""Milliseconds that Ray gets to take up what was submitted."""
 
 
 class RayEngine:
@@ -194,6 +198,10 @@ class RayEngine:
             raise ValueError("force=True is not supported for actor tasks: end the actor with kill() instead.")
         ref = refs.living(object_id)
         try:
+            if self.reports.dependencies_of(task_of(object_id)):
+                # Ray's process dies if a task that waits for an argument is cancelled before it was taken up by the
+                # thread that submits. That thread answers this question, so it has done so before.
+                ray.experimental.get_object_locations([ref], timeout_ms=_SUBMITTED_MS)
             ray.cancel(ref, force=force, recursive=recursive)
         except ray.exceptions.RayError as error:
             raise translated(error) from None
@@ -272,6 +280,7 @@ class RayEngine:
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back; see `Engine.remove_placement_group`."""
         ray.util.remove_placement_group(calls.group_of(group))
+        feasible.forget_group(group)
 
     def placement_groups(self) -> list[dict[str, Any]]:
         """Return a row for each placement group."""

@@ -67,7 +67,7 @@ class EventLog:
         self._closed = threading.Event()
         self._due = threading.Event()
         self.on_watch: Callable[[], None] = lambda: None
-        """Called when somebody wants more than lines, for the first time."""
+        """Called when somebody wants more than lines, and nobody did."""
         self.observe = NOTHING
         self._states: dict[str, str] = {}
         self._waits: dict[str, list[bytes]] = {}

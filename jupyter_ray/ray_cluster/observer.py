@@ -81,6 +81,8 @@ class Observer:
         """What tasks wait for: their contexts, the objects, and whether that was reported."""
         self._output = Output(self._on_log, self._wanted.set)
         self._printed = False
+        self._sent = 0.0
+        """When a batch was sent last."""
         self._thread: threading.Thread | None = None
 
     def capture(self) -> None:
@@ -210,6 +212,14 @@ class Observer:
             self._output.flush()
             self.flush()
 
+    def wrote(self, text: str) -> None:
+        """A task has printed: a line after a silence is sent at once (it may be the process's last), more together."""
+        if text.endswith("\n") and time.monotonic() - self._sent > LOG_INTERVAL:
+            self._output.flush()
+            self.flush()
+        else:
+            self.wake()
+
     def flush_printed(self) -> None:
         """Send what was printed, if anything was."""
         if self._output.waiting or self._printed:
@@ -222,6 +232,8 @@ class Observer:
             with self._lock:
                 batch, self._batch = self._batch, []
                 self._printed = False
+                if batch:
+                    self._sent = time.monotonic()
             for start in range(0, len(batch), _BATCH):
                 lines = [_encode(event).decode() for event in batch[start : start + _BATCH]]
                 with contextlib.suppress(Exception):  # The head node is gone: so is whoever would read it.
@@ -245,7 +257,7 @@ class _Stream(TaskStream):
             self._own.write(text)
             return len(text)
         written = super().write(text)
-        self._observer.wake()
+        self._observer.wrote(text)
         return written
 
     def flush(self) -> None:

@@ -48,6 +48,9 @@ class Poller:
         self._events = log
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
+        self._wanted = threading.Event()
+        self._resumed = True
+        """Nobody watched before the next look: what has ended meanwhile is told once."""
         self._ours: dict[str, str] = {}
         """Tasks that only Ray's state told of: what was said of them last."""
         self._actors: dict[str, tuple[str, int]] = {}
@@ -55,8 +58,10 @@ class Poller:
         self._nodes: list[ev.Node] | None = None
         self.looks = 0
 
-    def start(self) -> None:
-        """Begin to look; idempotent."""
+    def watch(self) -> None:
+        """Somebody watches from now on, and nobody did before."""
+        self._resumed = True
+        self._wanted.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="jupyter_ray state", daemon=True)
             self._thread.start()
@@ -64,26 +69,27 @@ class Poller:
     def close(self) -> None:
         """Stop looking."""
         self._closed.set()
+        self._wanted.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(2.0)
 
     def _run(self) -> None:
-        pause = 0.0
-        while not self._closed.wait(pause):
+        while not self._closed.is_set():
             if not self._events.watched:
-                pause = INTERVAL
+                self._wanted.wait(INTERVAL)
+                self._wanted.clear()
                 continue
             began = time.monotonic()
             try:
                 self.look()
             except Exception as error:  # The head node does not answer: the engine will say so when it is used.
                 _log.debug("Ray's state could not be read: %r", error)
-            pause = max(INTERVAL, 10 * (time.monotonic() - began))
+            self._closed.wait(max(INTERVAL, 10 * (time.monotonic() - began)))
 
     def look(self) -> None:
         """Look once."""
         self.looks += 1
-        first = self.looks == 1  # What went before somebody watched is told once.
+        first, self._resumed = self._resumed, False
         happened: list[ev.AnyEvent] = []
         if self.looks % SELDOM == 1:
             self._see_nodes(happened)

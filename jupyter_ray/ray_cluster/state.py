@@ -15,7 +15,7 @@ from ray._private.gcs_utils import create_gcs_channel
 from ray.core.generated import common_pb2, gcs_pb2, gcs_service_pb2, gcs_service_pb2_grpc
 
 from jupyter_ray import events as ev
-from jupyter_ray.ray_cluster import why
+from jupyter_ray.ray_cluster import calls, why
 
 Row = dict[str, Any]
 
@@ -24,6 +24,8 @@ _LIMIT = 10_000
 _TIMEOUT_SECONDS = 10.0
 _MS = 1_000_000
 _HEAD = "node:__internal_head__"
+_OURS = ("run_task", "stream_task")
+_OUR_METHODS = (".run", ".stream")
 
 _TASK_STATES = list(common_pb2.TaskStatus.items())
 _EQUAL = {"=": gcs_service_pb2.FilterPredicate.EQUAL, "!=": gcs_service_pb2.FilterPredicate.NOT_EQUAL}
@@ -99,21 +101,22 @@ class State:
     def objects(self) -> list[Row]:
         """Return the objects that this process refers to."""
         core = ray._private.worker.global_worker.core_worker
-        ids = [bytes.fromhex(each) for each in core.get_all_reference_counts() if len(each) == 56]
+        ids = [ray.ObjectRef.from_hex(each).binary() for each in core.get_all_reference_counts() if len(each) == 56]
         sizes = ray.experimental.get_local_object_locations([ray.ObjectRef(each) for each in ids]) if ids else {}
         rows = []
         for ref, found in sizes.items():
             size = found.get("object_size") or 0
+            shared = bool(found.get("node_ids"))
             rows.append(
                 {
                     "object_id": ref.hex(),
                     "object_size": size,
                     "task_status": "FINISHED" if size else "NIL",
                     "attempt_number": 0,
-                    "reference_type": "LOCAL_REFERENCE",
+                    "reference_type": "PINNED_IN_MEMORY" if shared else "LOCAL_REFERENCE",
                     "call_site": None,
                     "ip": ray._private.worker.global_worker.node_ip_address,
-                    "in_shared_memory": bool(found.get("node_ids")),
+                    "in_shared_memory": shared,
                     "holders": None,
                 }
             )
@@ -216,6 +219,20 @@ def _hex(value: bytes) -> str | None:
     return value.hex() if value and value.strip(b"\xff") else None
 
 
+def _name(info: Any) -> str:
+    name: str = info.name or info.func_or_class_name
+    # Ray puts an actor's own name before that of its constructor.
+    return name.rpartition(":")[2] if info.type == common_pb2.TaskType.ACTOR_CREATION_TASK else name
+
+
+def _function(info: Any) -> str:
+    """Return the user's function: Ray knows only ours, which calls it."""
+    function: str = info.func_or_class_name
+    if function in _OURS or function.endswith(_OUR_METHODS):
+        return calls.renamed.get(info.name, _name(info))
+    return function
+
+
 def _task_row(event: gcs_pb2.TaskEvents) -> Row | None:
     info, updates = event.task_info, event.state_updates
     times = {state: updates.state_ts_ns[number] for state, number in _TASK_STATES if number in updates.state_ts_ns}
@@ -226,12 +243,12 @@ def _task_row(event: gcs_pb2.TaskEvents) -> Row | None:
     return {
         "task_id": event.task_id.hex(),
         "attempt_number": event.attempt_number,
-        "name": info.name or info.func_or_class_name,
+        "name": _name(info),
         "state": state,
         "job_id": event.job_id.hex(),
         "actor_id": _hex(info.actor_id),
         "type": common_pb2.TaskType.Name(info.type),
-        "func_or_class_name": info.func_or_class_name,
+        "func_or_class_name": _function(info),
         "parent_task_id": _hex(info.parent_task_id),
         "node_id": _hex(updates.node_id),
         "worker_id": _hex(updates.worker_id),

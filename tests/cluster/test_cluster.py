@@ -167,7 +167,7 @@ def test_the_nodes_and_what_each_has() -> None:
 
 
 def test_a_wait_that_can_never_end_is_told() -> None:
-    @ray.remote(num_gpus=2)
+    @ray.remote(num_gpus=1)
     def inner() -> None: ...
 
     @ray.remote(num_gpus=1)

@@ -175,13 +175,28 @@ def test_calls_of_an_actor(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="force"):
         ray.cancel(running, force=True)
     ray.cancel(queued)
-    with pytest.raises(exceptions.TaskCancelledError):
-        ray.get(queued, timeout=30)
     ray.cancel(running)
-    with pytest.raises(exceptions.TaskCancelledError):
-        ray.get(running, timeout=30)
+    for ref in (running, queued):
+        with pytest.raises(exceptions.TaskCancelledError):
+            ray.get(ref, timeout=30)
     assert ray.get(slow.quick.remote(), timeout=30) == 1
     assert not (tmp_path / "queued").exists()
+
+
+@pytest.mark.local_only("Ray tells that a queued call was cancelled when its turn comes")
+def test_a_queued_call_of_a_busy_actor(tmp_path: Path) -> None:
+    @ray.remote
+    class Busy:
+        def run(self) -> None:
+            eventually((tmp_path / "gate").exists)
+
+    busy = Busy.remote()
+    running, queued = busy.run.remote(), busy.run.remote()
+    ray.cancel(queued)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(queued, timeout=30)
+    (tmp_path / "gate").touch()
+    ray.get(running)
 
 
 def test_cancelled_tasks_are_not_retried(tmp_path: Path) -> None:

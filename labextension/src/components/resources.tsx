@@ -219,7 +219,12 @@ export const Resources = React.memo(function Resources(props: {
         byNode(all, props.nodes).map(({ node, rows }) => (
           <React.Fragment key={node?.id ?? ''}>
             {node !== null && (
-              <h3 className="jr-Node" title={node.id} data-testid="jr-node" data-name={node.name}>
+              <h3
+                className="jr-Machine"
+                title={node.id}
+                data-testid="jr-machine"
+                data-name={node.name}
+              >
                 {node.name}
               </h3>
             )}
