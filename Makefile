@@ -24,6 +24,8 @@ export VIRTUAL_ENV := $(abspath $(VENV))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export YARN_PREFER_AGGREGATE_CACHE_INFO := 1
 unexport PYTHONHOME
+# Every session starts two interpreters that import the package: they should find it compiled, as pip leaves it.
+unexport PYTHONDONTWRITEBYTECODE
 
 # A step's output and report. No test at all (pytest's exit status 5) is no failure of the step; `tally` looks at the sum.
 define run_pytest
@@ -74,6 +76,7 @@ build/panel.stamp: $(PANEL_SOURCES) node_modules/.stamp
 # the panel's files are copied into the environment, hence the dependency.
 $(STAMPS)/installed: build/panel.stamp $(PACKAGING) | $(STAMPS)/tools
 	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install -q --no-build-isolation -e '.[notebooks]'
+	@$(BIN)/python -m compileall -q jupyter_ray
 	@touch $@
 
 $(STAMPS)/installed-test: $(STAMPS)/installed

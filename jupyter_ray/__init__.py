@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 from jupyter_ray._version import __version__
 
 if TYPE_CHECKING:
-    from jupyter_ray import actor, cloudpickle, exceptions, remote_function, runtime_context, runtime_env, types, util
+    from jupyter_ray import (
+        actor,
+        cloudpickle,
+        exceptions,
+        experimental,
+        job_config,
+        remote_function,
+        runtime_context,
+        runtime_env,
+        types,
+        util,
+    )
     from jupyter_ray.api.actors import ActorClass
     from jupyter_ray.api.calls import cancel, get, get_actor, kill, put, wait, why
     from jupyter_ray.api.cluster import available_resources, cluster_resources, get_gpu_ids, nodes
@@ -57,7 +68,18 @@ _HOMES = {
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = frozenset(
-    {"actor", "cloudpickle", "exceptions", "remote_function", "runtime_context", "runtime_env", "types", "util"}
+    {
+        "actor",
+        "cloudpickle",
+        "exceptions",
+        "experimental",
+        "job_config",
+        "remote_function",
+        "runtime_context",
+        "runtime_env",
+        "types",
+        "util",
+    }
 )
 
 __all__ = [
@@ -89,12 +111,14 @@ __all__ = [
     "cloudpickle",
     "cluster_resources",
     "exceptions",
+    "experimental",
     "get",
     "get_actor",
     "get_gpu_ids",
     "get_runtime_context",
     "init",
     "is_initialized",
+    "job_config",
     "kill",
     "method",
     "nodes",

@@ -7,9 +7,12 @@ An error raised in a task arrives as an instance of `RayTaskError` *and* of its 
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import types
 from typing import Any
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class RayError(Exception):
@@ -34,9 +37,11 @@ class RayTaskError(RayError):
     traceback_str
         The remote traceback, as text.
     cause
-        The error that the task raised; None if it could not be pickled.
-    pid
-        The worker's process.
+        The error that the task raised; a plain `RayError` that says why, if it could not be pickled.
+    proctitle
+        The title of the worker's process.
+    pid, ip
+        The worker's process and machine.
     actor
         ``Class(id)`` and ``repr`` of the instance, for methods.
     """
@@ -46,9 +51,10 @@ class RayTaskError(RayError):
         function_name: str,
         traceback_str: str,
         cause: BaseException | None = None,
-        *,
+        proctitle: str | None = None,
         pid: int = 0,
         ip: str = "127.0.0.1",
+        *,
         actor: str | None = None,
     ) -> None:
         if isinstance(cause, RayTaskError):  # The error of another task, passed on: what matters is the first one.
@@ -57,6 +63,7 @@ class RayTaskError(RayError):
         Exception.__init__(self, function_name, traceback_str, cause)  # Not the next class of a dual error.
         self.function_name = function_name
         self.traceback_str = traceback_str
+        self.proctitle = proctitle or f"ray::{function_name}"
         self.cause: BaseException | None = cause
         self.pid = pid
         self.ip = ip
@@ -70,16 +77,29 @@ class RayTaskError(RayError):
         if cause is None or isinstance(cause, _OF_THE_PROCESS) or isinstance(self, type(cause)):
             return self
         try:
-            error: RayTaskError = _dual_class(type(cause))(self, cause)
-        except Exception:  # A class that cannot be subclassed or made this way: the plain error says it all.
+            return self.make_dual_exception_instance()
+        except Exception as error:  # A class that cannot be subclassed or made this way: the plain error says it all.
+            _LOGGER.warning(
+                "%s cannot be subclassed, or not be made again from its arguments (%s). This exception is raised as "
+                "RayTaskError only. You can use `ray_task_error.cause` to access the user exception.",
+                type(cause).__qualname__,
+                error,
+            )
             return self
+
+    def make_dual_exception_instance(self) -> RayTaskError:
+        """As `as_instanceof_cause`; what the class of the cause raises is passed on."""
+        cause = self.cause
+        assert cause is not None
+        error: RayTaskError = _dual_class(type(cause))(self, cause)
         error.__cause__ = cause.__cause__
         error.__suppress_context__ = True
         return error
 
     def __str__(self) -> str:
         actor = f", actor_id={self.actor}" if self.actor else ""
-        where = f"ray::{self.function_name}() (pid={self.pid}, ip={self.ip}{actor})"
+        process = f"pid={self.pid}, ip={self.ip}{actor}" if self.pid else "it did not begin"
+        where = f"ray::{self.function_name}() ({process})"
         text = self.traceback_str.rstrip()
         named = _TRACEBACK.sub(lambda _: where, text)
         return f"{where}\n{text}" if named == text else named

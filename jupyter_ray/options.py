@@ -8,13 +8,13 @@ lists the valid ones, a wrong type a TypeError, a wrong value a ValueError. Sour
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import types
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
+import msgspec
+
+from jupyter_ray.environments import check_runtime_env
 from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, demand, to_parts
 
 NumReturns = int | Literal["dynamic", "streaming"]
@@ -23,8 +23,7 @@ ASYNC_CONCURRENCY = 1000
 """Calls that an async actor runs at once unless it says otherwise (Ray's figure)."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TaskOptions:
+class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one remote function or of one call of it. Defaults are Ray's."""
 
     num_cpus: float | None = None
@@ -48,8 +47,7 @@ class TaskOptions:
         return _demand(self, 1.0)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ActorOptions:
+class ActorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one actor. Defaults are Ray's."""
 
     num_cpus: float | None = None
@@ -86,8 +84,7 @@ class ActorOptions:
         return _demand(self, 1.0)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class MethodOptions:
+class MethodOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one actor method or of one call of it."""
 
     num_returns: NumReturns | None = None
@@ -116,8 +113,7 @@ Types = tuple[type, ...]
 Check = Callable[[str, Any], str | None]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Keyword:
+class Keyword(msgspec.Struct, frozen=True):
     """What one option accepts: types, and a check that returns what is wrong. `field` None: accepted, of no effect."""
 
     types: Types = ()
@@ -191,51 +187,6 @@ def _strategy(name: str, value: Any) -> str | None:
         raise TypeError(f"The type of keyword '{name}' must be None, str or a strategy, but received {type(value)}.")
     if isinstance(value, str) and value not in ("DEFAULT", "SPREAD"):
         return f"Invalid {name} value {value}. Valid values are [None, 'DEFAULT', 'SPREAD', a strategy object]."
-    return None
-
-
-SETUP_HOOK = "worker_process_setup_hook"
-RUNTIME_ENV_HONOURED = ("env_vars", "working_dir", "py_modules", "excludes", "config", SETUP_HOOK)
-"""Fields of a runtime environment that every engine takes."""
-
-RUNTIME_ENV_CLUSTER = (
-    "pip", "conda", "uv", "container", "image_uri", "py_executable", "java_jars",
-    "nsight", "rocprof-sys", "mpi",
-)  # fmt: skip
-"""Fields that only a Ray cluster takes: an engine that forks its workers from this process refuses them."""
-
-
-def check_runtime_env(name: str, value: Any) -> str | None:
-    """Return what is wrong with a runtime environment, or None.
-
-    Raises
-    ------
-    TypeError
-        A field is of the wrong type.
-    """
-    fields: dict[str, Any] = value or {}
-    for field in fields:
-        if not (field in RUNTIME_ENV_HONOURED or field in RUNTIME_ENV_CLUSTER or str(field).startswith("_")):
-            return (
-                f"{name} has no field {field!r}. Valid ones are {list(RUNTIME_ENV_HONOURED)}, "
-                f"and on a Ray cluster also {list(RUNTIME_ENV_CLUSTER)}."
-            )
-    variables = fields.get("env_vars")
-    pairs = variables.items() if isinstance(variables, dict) else [(variables, variables)] if variables else []
-    if not all(isinstance(text, str) for pair in pairs for text in pair):
-        raise TypeError(f"{name}['env_vars'] must map strings to strings, got {variables!r}.")
-    folder = fields.get("working_dir")
-    if folder is not None and not isinstance(folder, str | os.PathLike):
-        raise TypeError(f"{name}['working_dir'] must be a path, got {type(folder)}.")
-    for field in ("py_modules", "excludes"):
-        listed = fields.get(field)
-        if listed is not None and not isinstance(listed, list | tuple):
-            raise TypeError(f"{name}[{field!r}] must be a list, got {type(listed)}.")
-    hook = fields.get(SETUP_HOOK)
-    if hook is not None and not isinstance(hook, str | dict) and not callable(hook):  # dict: packed by the engine.
-        raise TypeError(f"{name}[{SETUP_HOOK!r}] must be a function or 'module.function', got {type(hook)}.")
-    if not all(isinstance(each, str | os.PathLike | types.ModuleType) for each in fields.get("py_modules") or ()):
-        raise TypeError(f"{name}['py_modules'] holds paths and modules, got {fields['py_modules']!r}.")
     return None
 
 
@@ -393,8 +344,7 @@ def _fields(table: Mapping[str, Keyword], written: Mapping[str, Any]) -> dict[st
     return fields
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PlacementGroupOption:
+class PlacementGroupOption(msgspec.Struct, frozen=True):
     """The deprecated spelling of a placement group, with the names of Ray's ``PlacementGroupSchedulingStrategy``."""
 
     placement_group: Any
@@ -409,7 +359,7 @@ def task_options(written: Mapping[str, Any], *, is_generator: bool | None) -> Ta
     """Return the record of checked options, with `num_returns` filled in; see `resolve_num_returns`."""
     options = TaskOptions(**_fields(TASK, written))
     if options.num_gpus and options.max_calls is None:  # A process that used a GPU keeps its memory: end it (Ray).
-        options = dataclasses.replace(options, max_calls=1)
+        options = msgspec.structs.replace(options, max_calls=1)
     return _with_num_returns(options, is_generator)
 
 
@@ -432,7 +382,7 @@ def _with_num_returns(options: Called, is_generator: bool | None) -> Called:
             f"'inout' returns the buffers together with the function's value, and num_returns={returns!r} has no place "
             "for them. Use writable=, and return or yield the buffer."
         )
-    return dataclasses.replace(options, num_returns=returns)
+    return msgspec.structs.replace(options, num_returns=returns)
 
 
 def resolve_num_returns(num_returns: NumReturns | None, is_generator: bool | None) -> NumReturns:

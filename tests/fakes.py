@@ -248,6 +248,9 @@ class FakeEngine:
     ) -> str:
         return "00" * 18
 
+    def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
+        return self.put(value)
+
     def remove_placement_group(self, group: str) -> None:
         pass
 
@@ -342,7 +345,9 @@ class FakeEngine:
                 for object_id in returns:
                     self._store(object_id, None, error)
             except Exception as error:
-                told = exceptions.RayTaskError(name, f"{type(error).__name__}: {error}", error).as_instanceof_cause()
+                told = exceptions.RayTaskError(
+                    name, f"{type(error).__name__}: {error}", error, pid=7
+                ).as_instanceof_cause()
                 for object_id in returns:
                     self._store(object_id, None, told)
             finally:

@@ -22,14 +22,15 @@ LONG_MODULES: dict[str, str] = {
 }
 """Modules that may be longer than `MAX_LINES`, each with its reason."""
 
-L0 = ("_version", "exceptions", "ids", "options", "resources", "config", "events")
+L0 = ("_version", "environments", "exceptions", "ids", "options", "resources", "config", "events")
 L1 = ("engine",)
 SHARED = (
     "local.definitions", "local.engine.calls", "local.protocol.messages", "local.serialization",
     "local.worker.calling", "local.worker.output",
 )  # fmt: skip
 RAYS_NAMES = (
-    "_raylet", "actor", "cloudpickle", "remote_function", "runtime_context", "runtime_env", "types", "util",
+    "_raylet", "actor", "cloudpickle", "experimental", "job_config", "remote_function", "runtime_context",
+    "runtime_env", "types", "util",
 )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.errors",
     ),
     ("local.scheduler.step",),
-    ("local.scheduler.groups", "local.scheduler.memory"),
+    ("local.scheduler.memory",),
     (
         "local.scheduler.history",
         "local.scheduler.unseen",
@@ -100,7 +101,9 @@ SCHEDULER_ORDER = (
     ),
     (
         "local.scheduler.dependencies",
+        "local.scheduler.groups",
         "local.scheduler.placement",
+        "local.scheduler.pauses",
         "local.scheduler.requests",
         "local.scheduler.streams",
     ),

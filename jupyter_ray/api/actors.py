@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
+
+import msgspec
 
 from jupyter_ray import options as tables
 from jupyter_ray.api.handles import NO_GRAPHS, ActorHandle, weak_handle
@@ -207,11 +208,11 @@ def _with_options(table: Table, options: ActorOptions) -> Table:
     def change(method: Any) -> Any:
         if "max_task_retries" in method.written:
             return method
-        changed = dataclasses.replace(method.options, max_task_retries=options.max_task_retries)
-        return dataclasses.replace(method, options=changed)
+        changed = msgspec.structs.replace(method.options, max_task_retries=options.max_task_retries)
+        return msgspec.structs.replace(method, options=changed)
 
     methods = {name: change(method) for name, method in table.methods.items()}
-    return dataclasses.replace(table, methods=methods, max_pending_calls=options.max_pending_calls)
+    return msgspec.structs.replace(table, methods=methods, max_pending_calls=options.max_pending_calls)
 
 
 def _resolved(options: ActorOptions, table: Table) -> ActorOptions:
@@ -228,4 +229,4 @@ def _resolved(options: ActorOptions, table: Table) -> ActorOptions:
         )
     if options.max_concurrency == concurrency:
         return options
-    return dataclasses.replace(options, max_concurrency=concurrency)
+    return msgspec.structs.replace(options, max_concurrency=concurrency)

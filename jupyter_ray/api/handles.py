@@ -6,10 +6,11 @@ A handle is the engine's counted `ActorRef` and the class's table of methods. Ev
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
+
+import msgspec
 
 from jupyter_ray import options as tables
 from jupyter_ray.api.methods import Method, Table, load_table
@@ -161,7 +162,7 @@ class ActorMethod:
                 f"The actor {table.class_name!r} has no concurrency group {options.concurrency_group!r}. "
                 f"Its groups are {list(table.groups)}."
             )
-        options = dataclasses.replace(
+        options = msgspec.structs.replace(
             options,
             name=options.name or self._options.name,
             max_task_retries=self._options.max_task_retries

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import uuid
 from typing import Any
 
 from jupyter_ray.api.constants import LoggingConfig
 from jupyter_ray.engine import log_format
 from jupyter_ray.engine.base import InitOptions
-from jupyter_ray.options import check_runtime_env
+from jupyter_ray.environments import check_runtime_env
 
 
 def init_options(
@@ -22,6 +24,10 @@ def init_options(
     runtime_env: Any,
     log_to_driver: bool,
     logging_config: Any = None,
+    spill_directory: Any = None,
+    system_config: Any = None,
+    actor_lifetime: str = "non_detached",
+    metadata: dict[str, str] | None = None,
 ) -> InitOptions:
     """Return the record of what `init` was asked for.
 
@@ -40,7 +46,18 @@ def init_options(
         runtime_env=_environment(runtime_env),
         log_to_driver=bool(log_to_driver),
         logging=_logging(logging_config),
+        spill_directory=_spill_directory(spill_directory, system_config),
+        detached_actors=actor_lifetime == "detached",
+        metadata=dict(metadata or {}),
     )
+
+
+_DEFAULT = {
+    "CPU": "num_cpus",
+    "GPU": "num_gpus",
+    "memory": "_memory",
+    "object_store_memory": "object_store_memory",
+}
 
 
 def _amount(name: str, value: Any) -> Any:
@@ -59,8 +76,11 @@ def _custom(resources: Any) -> dict[str, float] | None:
     if not isinstance(resources, dict):
         raise TypeError(f"resources must be a dict of names and numbers, got {type(resources)}.")
     for name, value in resources.items():
-        if name in ("CPU", "GPU"):
-            raise ValueError(f"Use num_{name.lower()}s=... instead of {name!r} in `resources`.")
+        if name in _DEFAULT:  # An AssertionError, as in Ray.
+            raise AssertionError(
+                f"`{name}` cannot be a custom resource because it is one of the default resources: say "
+                f"`{_DEFAULT[name]}` instead."
+            )
         _amount(f"resources[{name!r}]", value)
     return dict(resources)
 
@@ -84,11 +104,31 @@ def _namespace(namespace: Any) -> str:
 
 
 def _logging(config: Any) -> str | None:
+    if config is None and (encoding := os.environ.get("RAY_LOGGING_CONFIG_ENCODING")):
+        config = LoggingConfig(encoding=encoding)
     if config is None:
         return None
     if not isinstance(config, LoggingConfig):
         raise TypeError(f"logging_config must be a LoggingConfig, got {type(config)}.")
     return log_format.dump(config.encoding, config.log_level, config.additional_log_standard_attrs)
+
+
+def _spill_directory(directory: Any, system_config: Any) -> str | None:
+    """Return the folder to spill to; of Ray's internal configuration, this is what programs set."""
+    if directory is None and isinstance(system_config, dict) and system_config.get("object_spilling_config"):
+        spilling = json.loads(system_config["object_spilling_config"])
+        if spilling.get("type") != "filesystem":
+            raise ValueError(f"Values are spilled to a filesystem, not to {spilling.get('type')!r}.")
+        parameters = {"directory_path": None, "buffer_size": None, **spilling.get("params", {})}
+        directory = parameters.pop("directory_path")
+        del parameters["buffer_size"]
+        if parameters:
+            raise ValueError(f"object_spilling_config has unknown parameters: {', '.join(parameters)}.")
+        if isinstance(directory, list):
+            directory = directory[0]
+    if directory is not None and not isinstance(directory, str):
+        raise TypeError(f"object_spilling_directory must be a path as a string, got {type(directory)}.")
+    return directory
 
 
 def _environment(runtime_env: Any) -> dict[str, Any] | None:

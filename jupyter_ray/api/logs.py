@@ -9,35 +9,61 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from jupyter_ray.api.repeats import Repeats, Shown
+from jupyter_ray.api import progress
+from jupyter_ray.api.repeats import WINDOW, Repeats, Shown
 from jupyter_ray.events import AnyEvent, LogLines
 
 LogPrinter = Callable[[Sequence[LogLines]], None]
 
 _lock = threading.Lock()
-_repeats = Repeats()
+_repeats = Repeats(float(os.environ.get("RAY_DEDUP_LOGS_AGG_WINDOW_S") or WINDOW))
 _timer: threading.Timer | None = None
+_paused = False
+_plain = False
+
+
+def pause(paused: bool) -> None:
+    """Have what tasks print dropped, or shown again: while somebody types at a debugger's prompt."""
+    global _paused
+    _paused = paused
+
+
+def be_plain(plain: bool) -> None:
+    """Leave the origin of each line out, or write it: a `LoggingConfig` has every record say where it is from."""
+    global _plain
+    _plain = plain
 
 
 def print_lines(lines: Sequence[LogLines]) -> None:
     """Print what tasks wrote, each line with its origin. Source: Ray's driver output.
 
     Lines that several processes print alike within seconds are printed once and counted, unless the environment
-    variable ``RAY_DEDUP_LOGS`` is 0.
+    variable ``RAY_DEDUP_LOGS`` is 0, or the line fits ``RAY_DEDUP_LOGS_ALLOW_REGEX``; what fits
+    ``RAY_DEDUP_LOGS_SKIP_REGEX`` is not shown. ``RAY_DISABLE_WORKER_LOG_PREFIX=1`` leaves the origin out.
     """
-    folds = os.environ.get("RAY_DEDUP_LOGS", "1") != "0"
+    if _paused:
+        return
+    environ = os.environ
+    folds = environ.get("RAY_DEDUP_LOGS", "1") != "0"
+    plain = _plain or environ.get("RAY_DISABLE_WORKER_LOG_PREFIX", "0") not in ("0", "")
+    always, never = environ.get("RAY_DEDUP_LOGS_ALLOW_REGEX"), environ.get("RAY_DEDUP_LOGS_SKIP_REGEX")
     now = time.monotonic()
     with _lock:
         shown: list[Shown] = []
         for event in lines:
-            origin = f"({event.name} pid={event.pid}) "
+            origin = "" if plain else f"({event.name} pid={event.pid}) "
             for line in event.text.splitlines():
-                if folds:
+                if always and re.search(always, line):
+                    shown.append(Shown(event.stream, origin + line))
+                elif folds and never and re.search(never, line):
+                    continue
+                elif folds:
                     shown += _repeats.take(event.stream, line, origin, event.pid, now)
                 else:
                     shown.append(Shown(event.stream, origin + line))
@@ -46,8 +72,9 @@ def print_lines(lines: Sequence[LogLines]) -> None:
 
 
 def print_rest() -> None:
-    """Print the counts that wait for their time: the session ends."""
+    """Print the counts that wait for their time, and leave the bars as they are: the session ends."""
     global _timer
+    progress.instance().finish()
     with _lock:
         _print(_repeats.due())
         if _timer is not None:
@@ -92,8 +119,11 @@ def listener(printer: LogPrinter) -> Callable[[list[AnyEvent]], None]:
     """Return an event listener that hands on the lines."""
 
     def on_events(events: list[AnyEvent]) -> None:
-        lines = [event for event in events if isinstance(event, LogLines)]
+        lines, states = progress.without_states([event for event in events if isinstance(event, LogLines)])
         if lines:
+            progress.instance().hide_bars()
             printer(lines)
+        for state in states:
+            progress.instance().process_state_update(*state)
 
     return on_events

@@ -7,12 +7,13 @@ cannot be imported.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
+
+import msgspec
 
 from jupyter_ray import options as tables
 from jupyter_ray.api.parameters import Parameters, read
@@ -29,8 +30,7 @@ _EXTRA = {
 """Methods that every actor has; workers know them. Source: Ray."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Method:
+class Method(msgspec.Struct, frozen=True):
     """One method, as its callers see it. `options` are complete; `written` are what its decorator said."""
 
     name: str
@@ -41,8 +41,7 @@ class Method:
     decorator: Callable[..., Any] | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """All that a handle knows of its actor's class."""
 
     class_name: str
@@ -168,7 +167,7 @@ def _read_method(label: str, name: str, function: Any, cls: type, actor: ActorOp
     parameters = read(function, drop_first=not isinstance(inspect.getattr_static(cls, name), staticmethod))
     is_generator = _yields(function)
     options = _complete(tables.method_options(written, is_generator=is_generator), actor)
-    options = dataclasses.replace(options, name=f"{label}.{name}")  # What its tasks are called (as in Ray).
+    options = msgspec.structs.replace(options, name=f"{label}.{name}")  # What its tasks are called (as in Ray).
     parameters.check_buffers(name, (options.writable, options.inout))
     return Method(
         name, parameters, options, is_generator, written, getattr(function, "__ray_invocation_decorator__", None)
@@ -179,7 +178,7 @@ def _complete(options: MethodOptions, actor: ActorOptions) -> MethodOptions:
     """Fill in what the method leaves to its actor."""
     if options.max_task_retries is not None:
         return options
-    return dataclasses.replace(options, max_task_retries=actor.max_task_retries)
+    return msgspec.structs.replace(options, max_task_retries=actor.max_task_retries)
 
 
 def _yields(function: Any) -> bool | None:

@@ -140,7 +140,7 @@ class RuntimeContext:
             raise RuntimeError("is_canceled() is only available in a task or in a method of an actor.")
         if in_event_loop():
             raise RuntimeError(
-                "is_canceled() is not available in an async actor: asyncio.CancelledError is raised there."
+                "This method is not supported in an async actor. There a cancel raises asyncio.CancelledError."
             )
         return task.cancelled or self._engine.is_cancelled(task.task)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jupyter_ray.options import check_runtime_env
+from jupyter_ray.environments import check_runtime_env
 
 
 class RuntimeEnv(dict[str, Any]):
@@ -78,6 +78,9 @@ class RuntimeEnvConfig(dict[str, Any]):
 
     def __init__(self, setup_timeout_seconds: int = 600, eager_install: bool = True, **others: Any) -> None:
         super().__init__({"setup_timeout_seconds": setup_timeout_seconds, "eager_install": eager_install, **others})
+        if not isinstance(eager_install, bool):
+            raise TypeError(f"eager_install must be a boolean. got {type(eager_install)}")
+        check_runtime_env("runtime_env", {"config": self})
 
 
 def _rebuild(fields: dict[str, Any]) -> RuntimeEnv:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import dataclasses
+import importlib
 import logging
 import os
 import platform
@@ -17,11 +18,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from jupyter_ray import config
 from jupyter_ray._version import __version__
 from jupyter_ray.api import logs
 from jupyter_ray.api.addresses import check_reachable
 from jupyter_ray.api.init_options import init_options
+from jupyter_ray.api.job_config import JobConfig
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import Engine, InitOptions
 from jupyter_ray.exceptions import RaySystemError
@@ -33,11 +37,13 @@ _stop_printing: Callable[[], None] | None = None
 _warm = False
 _owner = 0
 
+_FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
+
 _IGNORED = frozenset(
     {
-        "include_dashboard", "dashboard_host", "dashboard_port", "job_config", "proxy_server_url",
+        "include_dashboard", "dashboard_host", "dashboard_port", "proxy_server_url",
         "enable_resource_isolation", "system_reserved_cpu", "system_reserved_memory", "cgroup_path", "labels",
-        "allow_multiple", "object_spilling_directory", "enable_object_reconstruction", "log_style",
+        "allow_multiple", "enable_object_reconstruction", "log_style",
     }
 )  # fmt: skip
 
@@ -97,6 +103,8 @@ def init(
     logging_format: str | None = None,
     logging_config: Any = None,
     local_mode: bool = False,
+    object_spilling_directory: str | None = None,
+    job_config: JobConfig | None = None,
     **others: Any,
 ) -> RayContext:
     """Start a session, or join a cluster.
@@ -126,6 +134,10 @@ def init(
         A `LoggingConfig`: for the root loggers of this process and of the workers.
     local_mode
         No longer offered (as in Ray).
+    object_spilling_directory
+        Where values go that have no room in memory; None: to the folder of temporary files.
+    job_config
+        A `JobConfig`, for what the other parameters do not say.
     **others
         Ray's further keywords (``include_dashboard`` and so on, and those that begin with ``_``) are accepted and have
         no effect.
@@ -154,16 +166,26 @@ def init(
     unknown = [name for name in others if name not in _IGNORED and not name.startswith("_")]
     if unknown:
         raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
+    job = job_config or JobConfig.of_environment()
+    if (hook := os.environ.get("RAY_RUNTIME_ENV_HOOK")) and not others.get("_skip_env_hook"):
+        runtime_env = _named(hook)(runtime_env)
+    folder = others.get("_temp_dir")
+    if folder is not None and not os.path.isabs(folder):
+        raise ValueError(f"_temp_dir must be an absolute path or None, got {folder!r}.")
     options = init_options(
         num_cpus=num_cpus,
         num_gpus=num_gpus,
         resources=resources,
         memory=others.get("_memory"),
         object_store_memory=object_store_memory,
-        namespace=namespace,
-        runtime_env=runtime_env,
+        namespace=namespace if namespace is not None else job.ray_namespace,
+        runtime_env=runtime_env if runtime_env else job.runtime_env,
         log_to_driver=log_to_driver,
         logging_config=logging_config,
+        spill_directory=object_spilling_directory,
+        system_config=others.get("_system_config"),
+        actor_lifetime=job.default_actor_lifetime,
+        metadata=job.metadata,
     )
     with _lock:
         running = registry.current()
@@ -178,9 +200,9 @@ def init(
         if running is not None:  # Its runtime died. What is left of it must not stand in the way of a new one.
             shutdown()
         if configure_logging:
-            _configure_logging(logging_level, logging_format)
             if options.logging is not None:
                 log_format.apply(options.logging)
+            _configure_logging(logging_level, logging_format)
         if not address and (address := os.environ.get("RAY_ADDRESS")):
             options = _without_resources(options, address)
         return _context(_start(address or None, options))
@@ -198,9 +220,21 @@ def _start(address: str | None, options: InitOptions) -> Engine:
         _owner = os.getpid()
         atexit.register(_at_exit)
     registry.set_current(engine)
+    if os.environ.get("RAY_DEBUG") == "legacy":
+        from jupyter_ray.api import debugger
+
+        debugger.install()
+    logs.be_plain(options.logging is not None)
     if options.log_to_driver:
         _start_printing(engine)
+    _log.info("A session has started: %s.", engine.name)
     return engine
+
+
+def _named(path: str) -> Any:
+    """Return what a dotted path names."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def _without_resources(options: InitOptions, address: str) -> InitOptions:
@@ -210,7 +244,7 @@ def _without_resources(options: InitOptions, address: str) -> InitOptions:
     if not asked or address == "local":
         return options
     _log.info("RAY_ADDRESS=%s: %s is left out, since a cluster's resources are given.", address, ", ".join(asked))
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         options, num_cpus=None, num_gpus=None, resources=None, memory=None, object_store_memory=None
     )
 
@@ -354,9 +388,20 @@ def _context(engine: Engine) -> RayContext:
 
 
 def _configure_logging(level: int | str, form: str | None) -> None:
+    """Set the package's logger up; a script that has no handlers gets one, as in Ray, a notebook does not."""
     _log.setLevel(level if isinstance(level, int) else level.upper())
-    if form is not None and not _log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(form))
+    if not _log.handlers and (form is not None or (_printer is logs.print_lines and not _log.hasHandlers())):
+        handler = _StderrHandler()
+        handler.setFormatter(logging.Formatter(form or _FORMAT))
         _log.addHandler(handler)
         _log.propagate = False
+
+
+class _StderrHandler(logging.StreamHandler[Any]):
+    """Writes to what ``sys.stderr`` is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, if there is a stream."""
+        self.stream = sys.stderr
+        if self.stream is not None and not self.stream.closed:
+            super().emit(record)

@@ -6,10 +6,11 @@ layer turns Ray's call syntax into these calls; it validates options and signatu
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+
+import msgspec
 
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
@@ -17,8 +18,7 @@ from jupyter_ray.events import AnyEvent
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class Definition:
+class Definition(msgspec.Struct, eq=False):
     """A remote function or class, as its decorator saw it.
 
     Attributes
@@ -37,19 +37,17 @@ class Definition:
     name: str
     module: str = ""
     is_class: bool = False
-    id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class NamedActor:
+class NamedActor(msgspec.Struct, frozen=True, kw_only=True):
     """What `get_actor` finds. `handle` is what the API layer stored with the actor when it made it."""
 
     actor: bytes
     handle: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class InitOptions:
+class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `init` was asked for. None means: detect."""
 
     num_cpus: float | None = None
@@ -62,6 +60,11 @@ class InitOptions:
     log_to_driver: bool = True
     logging: str | None = None
     """What `log_format.dump` returned."""
+    spill_directory: str | None = None
+    """Where values go that have no room in memory; None: to the session's folder."""
+    detached_actors: bool = False
+    """Actors that do not say are detached."""
+    metadata: dict[str, str] = {}
 
 
 EventListener = Callable[[list[AnyEvent]], None]
@@ -150,6 +153,9 @@ class Engine(Protocol):
         self, bundles: list[dict[str, float]], strategy: str, name: str, *, detached: bool
     ) -> str:
         """Ask for a placement group of `bundles`, in amounts; return its id (hex) at once."""
+
+    def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
+        """Return a reference to `value` that is ready when the group is reserved, and raises when it is removed."""
 
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back, with all that runs in it; idempotent."""

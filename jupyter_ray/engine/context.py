@@ -16,6 +16,9 @@ from typing import Any, NoReturn
 
 from jupyter_ray.exceptions import AsyncioActorExit
 
+DETACHED_ACTORS = "JUPYTER_RAY_DETACHED_ACTORS"
+"""The environment variable that tells workers that actors which do not say are detached."""
+
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class TaskContext:
@@ -65,6 +68,10 @@ class ProcessContext:
     capture: bool = False
     leave: Callable[[str], None] | None = None
     """Of an actor: have the process end after the calls that run, for the reason given."""
+    detached_actors: bool = False
+    """Actors that do not say are detached."""
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Of the job; only the driver knows it."""
     preset_gpus: bool = False
     """The driver had ``CUDA_VISIBLE_DEVICES`` set: ids of GPUs are its words, not numbers."""
 

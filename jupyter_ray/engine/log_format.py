@@ -54,6 +54,7 @@ class _Formatter(logging.Formatter):
         facts.update({name: getattr(record, name, None) for name in self._attributes})
         extra = vars(record).keys() - STANDARD_ATTRIBUTES - {"message", "asctime", "taskName"}
         facts.update({name: getattr(record, name) for name in sorted(extra)})
+        facts["timestamp_ns"] = int(record.created * 1e9)
         if not self._as_json:
             told = " ".join(f"{name}={value}" for name, value in facts.items())
             where = f"{record.filename}:{record.lineno}"
@@ -65,8 +66,8 @@ class _Formatter(logging.Formatter):
             "message": record.getMessage(),
             "filename": record.filename,
             "lineno": record.lineno,
+            "process": record.process,
             **facts,
-            "timestamp_ns": int(record.created * 1e9),
         }
         if record.exc_info:
             row["exc_text"] = self.formatException(record.exc_info)

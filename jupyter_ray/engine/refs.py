@@ -12,16 +12,17 @@ import abc
 import concurrent.futures
 import contextlib
 import operator
-import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from jupyter_ray.engine import travel
 from jupyter_ray.engine.travel import Collected as Collected
+from jupyter_ray.engine.travel import StaleReferenceError as StaleReferenceError
 from jupyter_ray.engine.travel import collecting as collecting
+from jupyter_ray.engine.travel import forbid_out_of_band as forbid_out_of_band
 from jupyter_ray.engine.travel import learn_definition as learn_definition
 from jupyter_ray.engine.travel import note_definition as note_definition
-from jupyter_ray.exceptions import GetTimeoutError, OufOfBandObjectRefSerializationException
+from jupyter_ray.exceptions import GetTimeoutError
 from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, current_job, set_job, task_of
 
 if TYPE_CHECKING:
@@ -61,31 +62,21 @@ def weak_actor(binary: bytes) -> ActorRef:
     return travel.hooks().weak_actor(binary) or ActorRef(binary, weak=True)
 
 
-def _note(counted: bytes, counter: Counter | None) -> None:
+def check_current(ref: ObjectRef[Any]) -> None:
+    """Raise a `StaleReferenceError` if `ref` belongs to another session than this process."""
+    if ref._counter is not _default_counter and ref._counter is not None:
+        raise StaleReferenceError(ref)
+
+
+def _note(counted: bytes, counter: Counter | None) -> bool:
+    """Record that a reference is being pickled; return whether it is so by an engine, and not by hand."""
     if travel.collect(counted):
-        return
+        return True
     if len(counted) == OBJECT_ID_SIZE:
         forbid_out_of_band(counted)
     if counter is not None:
         counter.pinned(counted)
-
-
-_OUT_OF_BAND = "RAY_allow_out_of_band_object_ref_serialization"  # The spelling is Ray's.
-
-
-def forbid_out_of_band(object_id: bytes) -> None:
-    """Raise if references must not be pickled by hand or with a function's code; by default they may.
-
-    Raises
-    ------
-    OufOfBandObjectRefSerializationException
-        The environment variable RAY_allow_out_of_band_object_ref_serialization is 0.
-    """
-    if os.environ.get(_OUT_OF_BAND) == "0":
-        raise OufOfBandObjectRefSerializationException(
-            f"The reference {object_id.hex()} was to be pickled by hand or with a function's code, which would keep "
-            "its value for ever. Pass it as an argument, or set RAY_allow_out_of_band_object_ref_serialization=1."
-        )
+    return False
 
 
 class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
@@ -195,10 +186,13 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         return future
 
     def as_future(self) -> asyncio.Future[T]:
-        """Return an asyncio future of the value, for the running loop."""
+        """Return an asyncio future of the value, for the running loop, or for the thread's own where none runs."""
         import asyncio
 
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = asyncio.get_event_loop_policy().get_event_loop()
         future: asyncio.Future[T] = loop.create_future()
         ref = self
 
@@ -241,7 +235,8 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         return f"ObjectRef({self._binary.hex()})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        _note(self._binary, self._counter)
+        if _note(self._binary, self._counter):
+            check_current(self)
         return ObjectRef, (self._binary,)
 
 
@@ -389,6 +384,11 @@ class ObjectRefGenerator:
         """Return a reference that is ready when the task has ended; it raises if the system failed."""
         return self._stream.completed()
 
+    @property
+    def _generator_ref(self) -> ObjectRef[Any]:
+        """As `completed` (private in Ray too, but widely used)."""
+        return self._stream.completed()
+
     def next_ready(self) -> bool:
         """Tell whether the next item is there, without waiting."""
         return self._stream.ready()
@@ -401,17 +401,11 @@ class ObjectRefGenerator:
         """Return the id of the generator's task."""
         return TaskID(self._stream.task())
 
-    def send(self, value: Any) -> None:
-        """Not offered."""
-        raise NotImplementedError("`send` is not supported by ObjectRefGenerator.")
+    def send(self, *given: Any) -> None:
+        """Not offered, as `throw`, `close` and their asynchronous twins; drop the generator to stop reading."""
+        raise NotImplementedError("send, throw and close are not supported by ObjectRefGenerator: just iterate.")
 
-    def throw(self, *error: Any) -> None:
-        """Not offered."""
-        raise NotImplementedError("`throw` is not supported by ObjectRefGenerator.")
-
-    def close(self) -> None:
-        """Not offered; drop the generator to let the unread items go."""
-        raise NotImplementedError("`close` is not supported by ObjectRefGenerator.")
+    throw = close = asend = athrow = aclose = send
 
     def __del__(self) -> None:
         stream = getattr(self, "_stream", None)

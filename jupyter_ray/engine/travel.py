@@ -6,9 +6,12 @@ An engine that pickles itself opens a `collecting` block. One that leaves it to 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
+
+from jupyter_ray.exceptions import OufOfBandObjectRefSerializationException, RaySystemError
 
 
 class _Local(threading.local):
@@ -93,3 +96,31 @@ def set_hooks(hooks: Hooks | None) -> None:
     """Make `hooks` those of this process; None: the plain ones."""
     global _hooks
     _hooks = hooks or Hooks()
+
+
+_OUT_OF_BAND = "RAY_allow_out_of_band_object_ref_serialization"  # The spelling is Ray's.
+
+
+def forbid_out_of_band(object_id: bytes) -> None:
+    """Raise if references must not be pickled by hand or with a function's code; by default they may.
+
+    Raises
+    ------
+    OufOfBandObjectRefSerializationException
+        The environment variable RAY_allow_out_of_band_object_ref_serialization is 0.
+    """
+    if os.environ.get(_OUT_OF_BAND) == "0":
+        raise OufOfBandObjectRefSerializationException(
+            f"The reference {object_id.hex()} was to be pickled by hand or with a function's code, which would keep "
+            "its value for ever. Pass it as an argument, or set RAY_allow_out_of_band_object_ref_serialization=1."
+        )
+
+
+class StaleReferenceError(RaySystemError, ValueError):
+    """A reference of a session that has ended was used. A ValueError, as in Ray."""
+
+    def __init__(self, ref: Any) -> None:
+        super().__init__(
+            f"{ref!r} belongs to a session that has ended. It is one of the Ray objects whose owner is unknown (each a "
+            "Ray object whose owner is unknown): its value is gone. Make it again."
+        )

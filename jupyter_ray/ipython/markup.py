@@ -92,6 +92,17 @@ def plain_html(text: str) -> str:
     return f'<div class="jupyter-ray-line" style="{_FONT}">{escape(text)}</div>'
 
 
+def bar_html(name: str, share: float | None, counts: str) -> str:
+    """Return a progress bar: its name, how much is done (None: not known), and the figures."""
+    value = "" if share is None else f' value="{share:.4f}"'
+    title = escape(name, quote=True) or "progress"
+    return (
+        f'<div class="jupyter-ray-line" style="{_FONT}">{escape(name)} '
+        f'<progress max="1"{value} aria-label="{title}" style="vertical-align: middle"></progress> '
+        f'<span style="color: {_DIM}">{escape(counts)}</span></div>'
+    )
+
+
 def state_bundle(name: str, state: str, elapsed: float | None, detail: str = "") -> Bundle:
     """Return one line as text and as HTML."""
     return Bundle(

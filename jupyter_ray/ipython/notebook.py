@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_ray.api import session
+from jupyter_ray.api import progress, session
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.refs import ObjectRef
@@ -22,6 +22,7 @@ from jupyter_ray.events import AnyEvent
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ids import return_id
 from jupyter_ray.ipython import reprs, tracebacks
+from jupyter_ray.ipython.bars import CellCanvas
 from jupyter_ray.ipython.cells import Cells
 from jupyter_ray.ipython.comm import open_comm
 from jupyter_ray.ipython.live import Board, Line
@@ -65,6 +66,9 @@ class Notebook:
         if comm is not None:
             self._undo.append(comm.close)
         self._undo.append(session.set_log_printer(self.router.feed))
+        kernel = getattr(shell, "kernel", None)
+        if kernel is not None:
+            self._undo.append(progress.set_canvas(CellCanvas(kernel, self.cells)))
         self._undo.append(registry.watch(self._engine_changed))
         self._undo.append(tracebacks.install(shell))
         self._undo.append(reprs.install(shell, self.hub.snapshot))

@@ -15,12 +15,12 @@ from jupyter_ray import events as ev
 from jupyter_ray.engine import travel
 from jupyter_ray.engine.base import Definition, EventListener, InitOptions, NamedActor
 from jupyter_ray.engine.context import ProcessContext, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, set_counter
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, StaleReferenceError, set_counter
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
-from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
+from jupyter_ray.options import ActorOptions, MethodOptions, PlacementGroupOption, TaskOptions
 from jupyter_ray.ray_cluster import calls, checks, circles, feasible, joining, refs, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
@@ -30,6 +30,7 @@ from jupyter_ray.ray_cluster.reports import Reports
 from jupyter_ray.ray_cluster.state import State, machines
 from jupyter_ray.ray_cluster.submission import Submitter, native_of
 
+_READY = Definition(lambda group: group, "placement_group.ready", __name__)
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
 _SUBMITTED_MS = 2_000
@@ -149,11 +150,9 @@ class RayEngine:
         for ref in asked:
             if type(ref) is refs.RayObjectRef:
                 if ref.session not in (None, self):
-                    raise RaySystemError(
-                        f"{ref!r} belongs to a session that has ended: its value is gone. Make it again."
-                    )
+                    raise StaleReferenceError(ref)
             elif type(ref) is ObjectRef:
-                raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
+                raise StaleReferenceError(ref)
 
     def _late(self, asked: Sequence[Any]) -> str:
         unique = list(dict.fromkeys(asked))
@@ -276,6 +275,13 @@ class RayEngine:
             bundles, strategy=strategy, name=name, lifetime="detached" if detached else None
         )
         return str(group.id.hex())
+
+    def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
+        """Return what a task in the group returns; see `Engine.placement_group_ready`."""
+        strategy = PlacementGroupOption(value, -1, False)
+        options = TaskOptions(num_cpus=0, num_returns=1, max_retries=0, scheduling_strategy=strategy)
+        (ref,) = self.submit(_READY, (value,), {}, options)
+        return ref
 
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back; see `Engine.remove_placement_group`."""

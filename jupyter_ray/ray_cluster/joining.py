@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from typing import Any
 
 import grpc
 import ray
@@ -54,6 +55,7 @@ def join(options: InitOptions, address: str) -> None:
             address=target,
             namespace=options.namespace,
             runtime_env=environment or None,
+            job_config=_job_config(options),
             log_to_driver=False,
             configure_logging=False,
             logging_level=logging.WARNING,
@@ -63,6 +65,14 @@ def join(options: InitOptions, address: str) -> None:
             ray.shutdown()
         explained = _explained(error, address, target)
         raise explained from (None if explained is error else error)
+
+
+def _job_config(options: InitOptions) -> Any:
+    """Return the settings that Ray takes only in this form; None if there are none."""
+    if not (options.detached_actors or options.metadata):
+        return None
+    lifetime = "detached" if options.detached_actors else "non_detached"
+    return ray.job_config.JobConfig(default_actor_lifetime=lifetime, metadata=options.metadata)
 
 
 def leave() -> None:

@@ -327,7 +327,7 @@ def method_of(instance: Any, name: str) -> Callable[..., Any]:
         return lambda: True
     if name == "__ray_terminate__":
         return _terminate
-    method: Callable[..., Any] = getattr(instance, name)
+    method: Callable[..., Any] = calling.bound_method(instance, name)
     return method
 
 

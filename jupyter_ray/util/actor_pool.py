@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jupyter_ray.api.calls import get, wait
+from jupyter_ray.exceptions import ActorDiedError
 
 Submit = Callable[[Any, Any], Any]
 
@@ -23,15 +24,15 @@ class ActorPool:
     -----
     Source: Ray's ``ray.util.ActorPool``. In each method `fn` takes a handle and a value, and returns a reference:
     ``lambda actor, value: actor.work.remote(value)``. An error of a call is raised when its result is taken; the
-    actor goes back to the pool.
+    actor goes back to the pool, unless it is dead.
     """
 
     def __init__(self, actors: Iterable[Any]) -> None:
-        self._idle = list(actors)
-        self._running: dict[Any, tuple[int, Any]] = {}
+        self._idle_actors = list(actors)
+        self._future_to_actor: dict[Any, tuple[int, Any]] = {}
         """The reference of each call under way, with its number and its actor."""
-        self._by_number: dict[int, Any] = {}
-        self._waiting: deque[tuple[Submit, Any]] = deque()
+        self._index_to_future: dict[int, Any] = {}
+        self._pending_submits: deque[tuple[Submit, Any]] = deque()
         self._next = 0
         self._next_taken = 0
 
@@ -51,18 +52,18 @@ class ActorPool:
 
     def submit(self, fn: Submit, value: Any) -> None:
         """Call `fn` with a free actor and `value`, now or when one is free."""
-        if not self._idle:
-            self._waiting.append((fn, value))
+        if not self._idle_actors:
+            self._pending_submits.append((fn, value))
             return
-        actor = self._idle.pop()
+        actor = self._idle_actors.pop()
         ref = fn(actor, value)
-        self._running[_key(ref)] = (self._next, actor)
-        self._by_number[self._next] = ref
+        self._future_to_actor[_key(ref)] = (self._next, actor)
+        self._index_to_future[self._next] = ref
         self._next += 1
 
     def has_next(self) -> bool:
         """Tell whether there are results to take."""
-        return bool(self._running)
+        return bool(self._future_to_actor)
 
     def get_next(self, timeout: float | None = None, ignore_if_timedout: bool = False) -> Any:
         """Return the next result in the order of submission.
@@ -85,69 +86,84 @@ class ActorPool:
         """
         if not self.has_next():
             raise StopIteration("No more results to get")
-        ref = self._by_number.get(self._next_taken)
+        ref = self._index_to_future.get(self._next_taken)
         if ref is None:
             raise ValueError("It is not allowed to call get_next() after get_next_unordered().")
         in_time = timeout is None or bool(wait(_refs(ref), num_returns=len(_refs(ref)), timeout=timeout)[0])
         if not in_time and not ignore_if_timedout:
             raise TimeoutError("Timed out waiting for result")
-        self._take(ref)
+        _, actor = self._take(ref)
         self._next_taken += 1
         if not in_time:
+            self._return(actor)
             raise TimeoutError("Timed out waiting for result; it is given up.")
-        return get(ref)
+        return self._result(ref, actor)
 
     def get_next_unordered(self, timeout: float | None = None, ignore_if_timedout: bool = False) -> Any:
         """Return whichever result comes next; parameters and errors as `get_next`."""
         if not self.has_next():
             raise StopIteration("No more results to get")
-        firsts = {_refs(ref)[0]: ref for ref in self._by_number.values()}
+        firsts = {_refs(ref)[0]: ref for ref in self._index_to_future.values()}
         ready, rest = wait(list(firsts), num_returns=1, timeout=timeout)
         if not ready and not ignore_if_timedout:
             raise TimeoutError("Timed out waiting for result")
         ref = firsts[(ready or rest)[0]]
-        number = self._take(ref)
+        number, actor = self._take(ref)
         self._next_taken = max(self._next_taken, number + 1)
         if not ready:
+            self._return(actor)
             raise TimeoutError("Timed out waiting for result; it is given up.")
-        return get(ref)
+        return self._result(ref, actor)
 
     def has_free(self) -> bool:
         """Tell whether an actor is free, and nothing waits for it."""
-        return bool(self._idle) and not self._waiting
+        return bool(self._idle_actors) and not self._pending_submits
 
     def pop_idle(self) -> Any:
         """Take a free actor out of the pool; None if there is none."""
-        return self._idle.pop() if self.has_free() else None
+        return self._idle_actors.pop() if self.has_free() else None
 
     def push(self, actor: Any) -> None:
         """Put an actor into the pool; ValueError if it is in."""
-        if actor in self._idle or any(actor == busy for _, busy in self._running.values()):
+        if actor in self._idle_actors or any(actor == busy for _, busy in self._future_to_actor.values()):
             raise ValueError("Actor already belongs to current ActorPool")
         self._return(actor)
 
-    def _take(self, ref: Any) -> int:
-        number, actor = self._running.pop(_key(ref))
-        del self._by_number[number]
-        self._return(actor)
-        return number
+    def _take(self, ref: Any) -> tuple[int, Any]:
+        number, actor = self._future_to_actor.pop(_key(ref))
+        del self._index_to_future[number]
+        return number, actor
 
-    def _return(self, actor: Any) -> None:
-        self._idle.append(actor)
-        if self._waiting:
-            self.submit(*self._waiting.popleft())
+    def _result(self, ref: Any, actor: Any) -> Any:
+        alive = True
+        try:
+            return get(ref)
+        except ActorDiedError:
+            alive = False  # It would be given call after call, and fail each of them.
+            raise
+        finally:
+            self._return(actor, alive=alive)
+
+    def _return(self, actor: Any, *, alive: bool = True) -> None:
+        if alive:
+            self._idle_actors.append(actor)
+        if self._pending_submits and self._idle_actors:
+            self.submit(*self._pending_submits.popleft())
 
     def _drop_results(self) -> None:
         while self.has_next():
-            ref = next(iter(self._by_number.values()))
-            self._next_taken = max(self._next_taken, self._take(ref) + 1)
+            ref = next(iter(self._index_to_future.values()))
+            number, actor = self._take(ref)
+            self._return(actor)
+            self._next_taken = max(self._next_taken, number + 1)
 
     def _drain(self, take: Callable[[], Any]) -> Iterator[Any]:
         while self.has_next():
             yield take()
 
     def __repr__(self) -> str:
-        return f"<ActorPool: {len(self._idle)} free, {len(self._running)} busy, {len(self._waiting)} calls wait>"
+        free, busy, waiting = len(self._idle_actors), len(self._future_to_actor), len(self._pending_submits)
+        return f"<ActorPool: {free} free, {busy} busy, {waiting} calls wait>"
 
 
 def _refs(ref: Any) -> list[Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pdb
 import sys
 from typing import Any
 
+from jupyter_ray.api import debugger
 from jupyter_ray.engine import registry
 
 
@@ -25,4 +25,4 @@ def set_trace(breakpoint_uuid: Any = None) -> None:
     if engine is not None and not engine.process.is_driver:
         sys.breakpointhook()
     else:
-        pdb.Pdb().set_trace(sys._getframe().f_back)
+        debugger.stop(sys._getframe().f_back)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from jupyter_ray.api.calls import get as _get
-from jupyter_ray.api.calls import wait as _wait
-from jupyter_ray.api.remote import remote as _remote
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import PlacementGroupID
-from jupyter_ray.options import PlacementGroupOption
 
 _NODE = "ray.io/node-id"
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
@@ -61,9 +57,7 @@ class PlacementGroup:
 
     def ready(self) -> ObjectRef[PlacementGroup]:
         """Return a reference to this group that is ready when the group is reserved."""
-        strategy = PlacementGroupOption(self, -1, False)
-        ref: ObjectRef[PlacementGroup] = _ready().options(scheduling_strategy=strategy).remote(self)
-        return ref
+        return (registry.current() or registry.required()).placement_group_ready(self.id.hex(), self)
 
     def wait(self, timeout_seconds: float | int = 30) -> bool:
         """Wait until the group is reserved, for at most `timeout_seconds`; tell whether it is.
@@ -73,8 +67,11 @@ class PlacementGroup:
         TaskPlacementGroupRemoved
             It was removed.
         """
-        ready, _ = _wait([self.ready()], timeout=timeout_seconds)
-        return bool(ready) and _get(ready[0]) == self
+        try:
+            _get(self.ready(), timeout=timeout_seconds)
+        except GetTimeoutError:
+            return False
+        return True
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PlacementGroup) and other.id == self.id
@@ -84,16 +81,6 @@ class PlacementGroup:
 
     def __repr__(self) -> str:
         return f"PlacementGroup({self.id.hex()})"
-
-
-def _itself(group: PlacementGroup) -> PlacementGroup:
-    return group
-
-
-@functools.cache
-def _ready() -> Any:
-    """Return the task that runs in a group when there is one; one definition, shipped once."""
-    return _remote(num_cpus=0, max_retries=0, name="placement_group.ready")(_itself)
 
 
 def placement_group(

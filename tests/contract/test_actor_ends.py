@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -247,3 +248,114 @@ def test_a_decorated_method() -> None:
     ref, kwargs = actor.add_one.remote(3, told=True)
     assert ray.get(ref) == 7
     assert kwargs == {"told": True}
+
+
+@pytest.mark.local_only("whether an actor is pending depends on the cluster's other nodes")
+@pytest.mark.parametrize("max_restarts", [0, 1])
+def test_a_pending_actor_that_is_killed_has_used_a_restart(max_restarts: int) -> None:
+    holder: Any = Counter.options(num_cpus=4).remote()  # type: ignore[attr-defined]
+    ray.get(holder.pid.remote())
+    pending: Any = Counter.options(num_cpus=4, max_restarts=max_restarts).remote()  # type: ignore[attr-defined]
+    for _ in range(max_restarts):
+        ray.kill(pending, no_restart=False)
+    assert ray.util.state.get_actor(pending._actor_id.hex()).state == "PENDING_CREATION"  # type: ignore[union-attr]
+    early = pending.increment.remote()
+    ray.kill(pending, no_restart=False)
+    for call in (early, pending.increment.remote()):
+        with pytest.raises(ActorDiedError, match=r"ray\.kill"):
+            ray.get(call, timeout=PATIENCE)
+    assert ray.util.state.get_actor(pending._actor_id.hex()).state == "DEAD"  # type: ignore[union-attr]
+
+
+@pytest.mark.local_only("Ray makes it again at longer and longer intervals")
+def test_an_actor_that_crashes_as_it_is_made_ends_when_nobody_wants_it() -> None:
+    class Fragile:
+        def __init__(self) -> None:
+            os._exit(1)
+
+    fragile: Any = ray.remote(max_restarts=-1)(Fragile).options(name="fragile").remote()
+    actor = fragile._actor_id.hex()
+    eventually(lambda: (ray.util.state.get_actor(actor).num_restarts or 0) > 1)  # type: ignore[union-attr]
+    assert ray.util.list_named_actors() == ["fragile"]
+    del fragile
+    eventually(lambda: not ray.util.list_named_actors())
+    eventually(lambda: ray.util.state.get_actor(actor).state == "DEAD")  # type: ignore[union-attr]
+
+
+@pytest.mark.local_only("Ray does so where it is told to by its environment")
+@pytest.mark.parametrize("how", ["kill", "signal", "last handle"])
+def test_what_an_actor_started_ends_with_it(how: str) -> None:
+    class Parent:
+        def start(self) -> list[int]:
+            self._child = subprocess.Popen(["sleep", "1000"])
+            return [os.getpid(), self._child.pid]
+
+        def start_apart(self) -> int:
+            return subprocess.Popen(["sleep", "1000"], start_new_session=True).pid
+
+    parent: Any = ray.remote(Parent).remote()
+    pid, child = ray.get(parent.start.remote())
+    apart = ray.get(parent.start_apart.remote())
+    try:
+        assert is_running(child)
+        if how == "kill":
+            ray.kill(parent)
+        elif how == "signal":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            del parent
+        eventually(lambda: not is_running(child))
+        assert is_running(apart)  # It has a session of its own: somebody wants it to stay.
+    finally:
+        os.kill(apart, signal.SIGKILL)
+
+
+@pytest.mark.local_only("a worker of Ray passes a signal on to what it runs")
+@pytest.mark.parametrize("kind", ["async", "threaded"])
+def test_sigterm_lets_the_calls_of_a_concurrent_actor_end(kind: str) -> None:
+    class Threaded:
+        def terminate(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        def wait(self, gate: Any) -> str:
+            ray.get(gate.opened.remote())
+            return "done"
+
+    class Async:
+        def terminate(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        async def wait(self, gate: Any) -> str:
+            await gate.opened.remote()
+            return "done"
+
+    gate: Any = Gate.remote()  # type: ignore[attr-defined]
+    options = {"max_restarts": 1, "max_concurrency": 2}
+    actor: Any = ray.remote(**options)(Async if kind == "async" else Threaded).remote()
+    running = actor.wait.remote(gate)
+    eventually(lambda: ray.get(gate.waiting.remote()) == 1)
+    ray.get(actor.terminate.remote())
+    ray.get(gate.open.remote(close=True))
+    assert ray.get(running) == "done"
+    again = actor.wait.options(max_task_retries=-1).remote(gate)  # It was not the actor's own will: it is made again.
+    eventually(lambda: ray.get(gate.waiting.remote()) == 1)
+    ray.get(gate.open.remote())
+    assert ray.get(again) == "done"
+
+
+@pytest.mark.local_only("on several machines there is another CPU")
+def test_an_actor_is_made_again_while_its_caller_has_the_last_cpu(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    def watch() -> int:
+        actor: Any = Counter.options(max_restarts=1).remote()  # type: ignore[attr-defined]
+        pid = ray.get(actor.pid.remote())
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ActorUnavailableError):
+            ray.get(actor.increment.remote())
+        state = ray.util.state.get_actor
+        eventually(lambda: state(actor._actor_id.hex()).state == "ALIVE")  # type: ignore[union-attr]
+        return int(ray.get(actor.increment.remote()))
+
+    assert ray.get(watch.remote()) == 1

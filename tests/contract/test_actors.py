@@ -440,3 +440,20 @@ def test_an_actor_of_a_dead_actor_ends() -> None:
     pid = ray.get(owner.pid.remote())
     ray.kill(owner)
     eventually(lambda: not is_running(pid))
+
+
+def test_a_method_is_called_where_an_attribute_has_its_name() -> None:
+    class Switch:
+        def __init__(self) -> None:
+            self.pressed = False
+
+        def press(self) -> None:
+            self.pressed = True
+
+        def pressed(self) -> bool:  # type: ignore[no-redef]
+            return self.pressed
+
+    switch: Any = ray.remote(Switch).remote()
+    assert ray.get(switch.pressed.remote()) is False
+    ray.get(switch.press.remote())
+    assert ray.get(switch.pressed.remote()) is True

@@ -201,3 +201,14 @@ def test_a_reference_that_an_async_actor_returns_stays_one() -> None:
 
     keeper = Keeper.remote()
     assert ray.get(ray.get(keeper.kept.remote())) == 7
+
+
+def test_a_threaded_actor_has_its_threads_from_the_start() -> None:
+    class Actor:
+        def threads(self) -> int:
+            return threading.active_count()
+
+    actor: Any = ray.remote(max_concurrency=3, concurrency_groups={"io": 2})(Actor).remote()
+    before = ray.get(actor.threads.remote())
+    assert before >= 5
+    assert ray.get([actor.threads.remote() for _ in range(20)])[-1] == before

@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
+from jupyter_ray.config import shared_memory_folder
 from jupyter_ray.engine import registry
 from jupyter_ray.events import TaskFinished, TaskStarted, TaskSubmitted
 from jupyter_ray.local.engine.local import LocalEngine
@@ -31,6 +33,11 @@ def identity(value: Any) -> Any:
 
 
 @ray.remote
+def total(*values: Any) -> int:
+    return int(sum(np.sum(value, dtype=int) for value in values))
+
+
+@ray.remote
 class Counter:
     def __init__(self) -> None:
         self.value = 0
@@ -42,6 +49,10 @@ class Counter:
 
     def nested(self, other: Any) -> int:
         return int(ray.get(other.inc.remote()))
+
+    def total(self, *values: Any, wait: float = 0.0) -> int:
+        time.sleep(wait)
+        return int(sum(np.sum(value, dtype=int) for value in values))
 
     def make(self) -> Any:
         return ray.put(self.value)
@@ -167,6 +178,50 @@ class TestShared:
         open_route(counter)
         value = ray.get(counter.inc.remote())
         assert [ray.get(ray.get(counter.make.remote())) for _ in range(5)] == [value] * 5
+
+    @pytest.mark.parametrize("size", [10, 1_000_000])
+    def test_arguments_by_reference_are_brought_along(self, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        direct, brought = engine().client.direct, []
+        exchange = direct._exchange
+
+        def spy(call: Any, *rest: Any) -> None:
+            brought.append(len(call.values))
+            exchange(call, *rest)
+
+        monkeypatch.setattr(direct, "_exchange", spy)
+        value = np.ones(size, np.uint8)
+        put, made = ray.put(value), identity.remote(value)
+        ray.get(made)
+        counter = Counter.remote()
+        open_route(counter)
+        with Log() as log:
+            assert ray.get(counter.total.remote(put, made)) == 2 * size
+            open_lease()
+            ref = total.remote(put, made)
+            assert ray.get(ref) == 2 * size
+            assert brought.count(2) >= 1
+            (told,) = eventually(lambda: log.find(TaskSubmitted, task=ref.task_id().hex()))
+        assert told.dependencies == [put.hex(), made.hex()]
+
+    def test_an_argument_whose_reference_goes_while_the_call_lasts(self) -> None:
+        counter = Counter.remote()
+        open_route(counter)
+        for wait in (0.0, 0.1):
+            assert ray.get(counter.total.remote(ray.put(np.ones(500_000, np.uint8)), wait=wait)) == 500_000
+        assert ray.get(counter.total.remote(ray.put(2))) == 2
+        eventually(lambda: engine().statistics()["objects"] == 0)
+
+    def test_an_argument_that_is_lost_is_made_again(self) -> None:
+        open_lease()
+        made = identity.remote(np.ones(500_000, np.uint8))
+        ray.get(made)
+        client = engine().client
+        path = shared_memory_folder(engine().process.session) / client.references.payloads[made.binary()].segment
+        client.store.leave_old(), client.store.leave_old()
+        path.unlink()
+        open_lease()
+        assert ray.get(total.remote(made), timeout=60) == 500_000
+        assert ray.get(total.remote(made), timeout=60) == 500_000
 
     def test_errors(self) -> None:
         counter = Counter.remote()

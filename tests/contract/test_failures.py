@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -227,3 +228,75 @@ def test_tasks_that_come_back_from_a_killed_worker_keep_their_turn(start: Callab
         ray.get(first, timeout=PATIENCE)
     ray.get(rest, timeout=PATIENCE)
     assert log.read_text().split() == [str(number) for number in range(40)]
+
+
+@shared
+def test_an_error_of_the_system_in_an_argument_is_the_tasks_own() -> None:
+    @ray.remote
+    class Mortal:
+        def end(self) -> None:
+            os._exit(1)
+
+    @ray.remote(max_retries=0)
+    def crash() -> None:
+        os._exit(1)
+
+    @ray.remote
+    def take(value: Any) -> Any:
+        return value
+
+    @ray.remote
+    class Taker:
+        def take(self, value: Any) -> Any:
+            return value
+
+    for lost, kind in ((Mortal.remote().end.remote(), RayActorError), (crash.remote(), WorkerCrashedError)):
+        taker = Taker.remote()
+        for ref in (take.remote(lost), take.remote(take.remote(lost)), taker.take.remote(lost)):
+            with pytest.raises(RayTaskError, match="input arguments for this task could not be computed") as found:
+                ray.get(ref, timeout=PATIENCE)
+            assert isinstance(found.value, kind)
+        assert ray.get(taker.take.remote(1), timeout=PATIENCE) == 1
+
+
+@shared
+def test_an_error_in_an_argument_tells_the_whole_way() -> None:
+    @ray.remote
+    def fail() -> None:
+        raise KeyError("first")
+
+    @ray.remote
+    def take(value: Any) -> None: ...
+
+    with pytest.raises(KeyError) as found:
+        ray.get(take.remote(take.remote(fail.remote())), timeout=PATIENCE)
+    text = str(found.value)
+    assert text.startswith("ray::take() (")
+    assert text.count("input arguments for this task could not be computed") == 2
+    assert text.endswith("KeyError: 'first'")
+
+
+@shared
+def test_a_task_that_raises_keyboard_interrupt_counts_as_cancelled() -> None:
+    @ray.remote
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(TaskCancelledError):
+        ray.get(interrupt.remote(), timeout=PATIENCE)
+
+
+@shared
+def test_an_error_that_does_not_pickle_says_so() -> None:
+    class Locked(Exception):
+        def __init__(self) -> None:
+            super().__init__("held")
+            self.lock = threading.Lock()
+
+    @ray.remote
+    def fail() -> None:
+        raise Locked
+
+    with pytest.raises(RayTaskError, match="held") as found:
+        ray.get(fail.remote(), timeout=PATIENCE)
+    assert "Locked isn't serializable" in str(found.value.cause)

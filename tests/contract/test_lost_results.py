@@ -41,7 +41,10 @@ def files() -> list[Path]:
 
 
 def remove(paths: list[Path]) -> None:
+    """Remove files of values, once this process does not keep them mapped: then it would not notice."""
     assert paths
+    store = registry.required().client.store  # type: ignore[attr-defined]
+    eventually(lambda: not store._lingering and not store._older)
     for each in paths:
         each.unlink()
 

@@ -33,6 +33,8 @@ MODULES = {
     "ReferenceCountingAssertionError RpcError RuntimeEnvSetupError StreamingGeneratorReplayInconsistentError "
     "TaskCancelledError TaskPlacementGroupRemoved TaskUnschedulableError UnserializableException UserCodeException "
     "WorkerCrashedError",
+    "experimental.tqdm_ray": "instance safe_print tqdm",
+    "job_config": "JobConfig LoggingConfig",
     "remote_function": "RemoteFunction",
     "runtime_context": "RuntimeContext get_runtime_context",
     "runtime_env": "RuntimeEnv RuntimeEnvConfig",
@@ -47,6 +49,7 @@ MODULES = {
     "util.check_serialize": "inspect_serializability",
     "util.debug": "disable_log_once_globally enable_periodic_logging log_once reset_log_once",
     "util.joblib": "register_ray",
+    "util.joblib.ray_backend": "RayBackend",
     "util.metrics": "Counter Gauge Histogram",
     "util.multiprocessing": "Pool TimeoutError",
     "util.multiprocessing.pool": "AsyncResult IMapIterator Pool TimeoutError",
@@ -56,6 +59,7 @@ MODULES = {
     "util.scheduling_strategies": "DoesNotExist Exists In NodeAffinitySchedulingStrategy NodeLabelSchedulingStrategy "
     "NotIn PlacementGroupSchedulingStrategy",
     "util.serialization": "deregister_serializer register_serializer",
+    "util.state.exception": "RayStateApiException ServerUnavailable",
     "util.state": "get_actor get_task list_actors list_jobs list_nodes list_objects list_placement_groups list_tasks "
     "list_workers summarize_actors summarize_objects summarize_tasks",
 }

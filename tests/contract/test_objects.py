@@ -253,3 +253,14 @@ def test_references_may_be_kept_from_travelling_out_of_band(monkeypatch: pytest.
     assert ray.get(ray.get(echo.remote([ref]))[0]) == 1
     monkeypatch.delenv("RAY_allow_out_of_band_object_ref_serialization")
     assert ray.get(closes_over_it.remote()) == 1
+
+
+def test_a_future_for_a_loop_that_does_not_run_yet() -> None:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        futures = [ray.put(number).as_future() for number in range(3)]
+        assert loop.run_until_complete(asyncio.gather(*futures)) == [0, 1, 2]
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()

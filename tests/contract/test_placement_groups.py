@@ -22,6 +22,7 @@ from jupyter_ray.util import (
     remove_placement_group,
 )
 from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from jupyter_ray.util.state import list_tasks
 from tests.contract.helpers import PATIENCE, eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -187,3 +188,30 @@ def test_what_is_deprecated_says_so() -> None:
         remove_placement_group(placement_group([{"CPU": 1, "object_store_memory": 0}]))
     with pytest.warns(DeprecationWarning, match="'object_store_memory' for actors is deprecated"):
         ray.remote(object_store_memory=1)(type("Plain", (), {}))
+
+
+@ONE_MACHINE
+def test_ready_needs_no_process_and_says_what_it_waits_for() -> None:
+    cpus = int(ray.cluster_resources()["CPU"])
+    everything = placement_group([{"CPU": cpus}])
+    assert ray.get(everything.ready()) == everything
+    second = placement_group([{"CPU": 1}], name="second")
+    ready = second.ready()
+    assert not second.wait(0.01)
+    first = everything.id.hex()[:8]
+    reserved = f"Of CPU: {cpus}, the placement group {first} reserves CPU: {cpus}."
+    assert ray.why(ready) == f"The placement group second waits for CPU: 1. {reserved}"
+    assert [task for task in list_tasks() if "ready" in task.name] == []
+    remove_placement_group(everything)
+    assert ray.get(ready, timeout=60) == second
+    remove_placement_group(second)
+    with pytest.raises(TaskPlacementGroupRemoved):
+        ray.get(second.ready(), timeout=60)
+
+
+def test_who_waits_for_a_group_that_is_removed_is_told() -> None:
+    never = placement_group([{"CPU": 1}, {"CPU": 1000}])
+    ready = never.ready()
+    remove_placement_group(never)
+    with pytest.raises(TaskPlacementGroupRemoved):
+        ray.get(ready, timeout=60)

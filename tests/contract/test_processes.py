@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,6 +14,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import config
 from jupyter_ray.engine import registry
+from tests.contract.helpers import eventually, is_running
 
 
 @pytest.fixture
@@ -35,6 +37,17 @@ def test_a_session_is_a_runtime_a_template_and_its_workers(session: str) -> None
 
     ray.get([pid.remote() for _ in range(50)])
     assert len(_family()) == 4, [each.cmdline() for each in _family()]
+
+
+def test_a_template_that_is_killed_is_replaced(session: str) -> None:
+    @ray.remote
+    def family() -> tuple[int, int]:
+        return os.getpid(), os.getppid()
+
+    worker, template = ray.get(family.remote())
+    psutil.Process(template).kill()
+    eventually(lambda: not is_running(worker))
+    assert ray.get(family.remote(), timeout=60)[1] != template
 
 
 def test_nothing_listens_on_the_network() -> None:
@@ -77,3 +90,13 @@ def test_ps_shows_what_a_process_runs(session: str) -> None:
     assert ray.get(title.remote()) == "ray::title"
     assert ray.get(title.options(name="other").remote()) == "ray::other"
     assert ray.get(Actor.remote().title.remote()) == "ray::Actor.title"  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux tells it, and others have none")
+def test_the_kernel_ends_workers_first_when_memory_runs_out(session: str) -> None:
+    @ray.remote
+    def adjusted() -> int:
+        return int(Path("/proc/self/oom_score_adj").read_text())
+
+    assert ray.get(adjusted.remote()) == 1000
+    assert int(Path("/proc/self/oom_score_adj").read_text()) < 1000

@@ -40,6 +40,30 @@ def test_any_name_may_be_a_keyword() -> None:
     assert ray.get(actor.__ray_call__.remote(lambda self, **names: names, **without_self)) == without_self
 
 
+class _Hiding:
+    """Its attributes have the names of its methods."""
+
+    def __init__(self) -> None:
+        vars(self).update(total=0, kind="mine")
+
+    def add(self, amount: int) -> None:
+        vars(self)["total"] += amount
+
+    def total(self) -> Any:
+        return vars(self)["total"]
+
+    @classmethod
+    def kind(cls) -> str:
+        return cls.__name__
+
+
+def test_an_attribute_with_the_name_of_a_method_does_not_hide_it_from_callers() -> None:
+    actor = ray.remote(_Hiding).remote()
+    actor.add.remote(3)
+    assert ray.get(actor.total.remote()) == 3
+    assert ray.get(actor.kind.remote()) == "_Hiding"
+
+
 def test_a_dead_actor_says_why() -> None:
     killed, left = ray.remote(_Plain).remote(), ray.remote(_Plain).remote()
     ray.kill(killed)

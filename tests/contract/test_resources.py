@@ -25,6 +25,31 @@ def free(name: str) -> float:
     return ray.available_resources().get(name, 0)
 
 
+def test_the_only_machine_is_the_head_and_the_environment_has_the_last_word(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 3, "disk": 1}')
+    start(num_cpus=2, resources={"disk": 5, "net": 2})
+    total = ray.cluster_resources()
+    assert {name: total[name] for name in ("CPU", "disk", "net")} == {"CPU": 3.0, "disk": 1.0, "net": 2.0}
+    assert total["node:__internal_head__"] == 1.0
+    ray.shutdown()
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", "many")
+    with pytest.raises(ValueError, match="RAY_OVERRIDE_RESOURCES is to be a JSON object"):
+        start()
+
+
+def test_a_gpu_task_finds_a_process_that_has_run_nothing(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, num_gpus=1)
+
+    @ray.remote
+    def process() -> int:
+        return os.getpid()
+
+    for _ in range(3):
+        assert ray.get(process.remote()) != ray.get(process.options(num_gpus=1).remote())
+
+
 def test_what_there_is(start: Callable[..., Any]) -> None:
     start(num_cpus=3, num_gpus=2, resources={"disk": 5})
     total = ray.cluster_resources()

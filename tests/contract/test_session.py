@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,8 @@ import jupyter_ray as ray
 from jupyter_ray import exceptions
 from jupyter_ray.engine import registry
 from jupyter_ray.events import AnyEvent, LogLines, TaskFinished
-from tests.contract.helpers import eventually
+from jupyter_ray.job_config import JobConfig
+from tests.contract.helpers import Log, eventually
 from tests.leaks import Watch
 
 
@@ -202,3 +205,118 @@ def test_memory_is_counted_in_whole_bytes(start: Callable[..., Any]) -> None:
     assert ray.get(task.options(memory=2.9).remote()) == 1
     with pytest.raises(exceptions.TaskUnschedulableError):
         task.options(memory=3.1).remote()
+
+
+_HOOKED = "tests.contract.test_session.hook"
+
+
+def hook(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
+    """What `RAY_RUNTIME_ENV_HOOK` names below."""
+    return {"env_vars": {"HOOKED": "yes", **((runtime_env or {}).get("env_vars") or {})}}
+
+
+def test_a_hook_may_change_the_runtime_environment(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", _HOOKED)
+    start(runtime_env={"env_vars": {"MINE": "1"}})
+
+    @ray.remote
+    def variables() -> tuple[str | None, str | None]:
+        return os.environ.get("HOOKED"), os.environ.get("MINE")
+
+    assert ray.get(variables.remote()) == ("yes", "1")
+
+
+def test_a_job_config_says_what_init_does_not(start: Callable[..., Any]) -> None:
+    config = JobConfig(ray_namespace="jobs", default_actor_lifetime="detached", metadata={"who": "me"})
+    start(job_config=config)
+
+    class Keeper:
+        def here(self) -> bool:
+            return True
+
+    @ray.remote
+    def keep() -> bool:
+        kept: bool = ray.get(ray.remote(Keeper).options(name="inner").remote().here.remote())
+        return kept
+
+    assert ray.get(ray.remote(Keeper).options(name="outer").remote().here.remote())
+    assert ray.get(keep.remote())
+    assert ray.get([ray.get_actor(name, namespace="jobs").here.remote() for name in ("inner", "outer")]) == [True] * 2
+    for name in ("inner", "outer"):
+        ray.kill(ray.get_actor(name))
+
+
+@pytest.mark.local_only("a cluster's job has the metadata of Ray")
+def test_a_job_config_s_metadata_is_listed(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"metadata": {"who": "me"}}')
+    start()
+    assert ray.util.state.list_jobs()[0].metadata == {"who": "me"}
+
+
+def test_a_constructor_prints_under_the_class_s_name(start: Callable[..., Any]) -> None:
+    start()
+
+    @ray.remote
+    class Named:
+        def __init__(self) -> None:
+            print("constructed")
+
+        def speak(self) -> None:
+            print("spoken")
+
+        def __repr__(self) -> str:
+            return "Nickname"
+
+    with Log() as log:
+        ray.get(Named.remote().speak.remote())
+        eventually(lambda: any("spoken" in event.text for event in log.find(LogLines)))
+    names = {event.text.strip(): event.name for event in log.find(LogLines)}
+    assert names["constructed"].endswith("Named")
+    assert names["spoken"] == "Nickname"
+
+
+def test_references_of_an_ended_session(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    stale = ray.put(1)
+    ray.shutdown()
+    start(num_cpus=1)
+    fresh = ray.put(2)
+
+    @ray.remote
+    def task(argument: object) -> None: ...
+
+    for use in (
+        lambda: ray.get(stale),
+        lambda: ray.get([fresh, stale]),
+        lambda: ray.wait([stale], timeout=1),
+        lambda: ray.put([stale]),
+        lambda: task.remote(stale),
+        lambda: task.remote([stale]),
+        lambda: task.remote({"key": [fresh, stale]}),
+    ):
+        with pytest.raises(ValueError, match="owner is unknown") as caught:
+            use()
+        assert isinstance(caught.value, exceptions.RaySystemError)
+    assert ray.wait([stale, fresh]) == ([fresh], [stale])
+
+
+@pytest.mark.local_only("the session's folder is Ray's")
+def test_ray_tmpdir_is_where_the_session_is(
+    start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Path(tempfile.mkdtemp(dir="/tmp"))  # A socket's path must not be long.
+    monkeypatch.setenv("RAY_TMPDIR", str(short / "inner"))
+    try:
+        session = start(num_cpus=1)["session_dir"]
+        monkeypatch.delenv("RAY_TMPDIR")
+        assert session.startswith(str(short / "inner"))
+
+        @ray.remote(runtime_env={"env_vars": {"RAY_TMPDIR": "/elsewhere"}})
+        def folder() -> str:
+            return ray.get_runtime_context().get_temp_dir()
+
+        assert ray.get(folder.remote()) == session
+        ray.shutdown()
+        assert not Path(session).exists()
+    finally:
+        shutil.rmtree(short)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +75,36 @@ def test_an_item_of_a_stream_is_freed_with_its_reference(start: Callable[..., An
             name = ref.hex()
             del ref
             eventually(lambda name=name: log.find(ObjectFreed, object=name))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("ahead", [1, -1])
+def test_a_stream_that_nobody_reads_on_is_made_to_its_end(
+    start: Callable[..., Any], tmp_path: Path, ahead: int
+) -> None:
+    start(num_cpus=1)
+
+    @ray.remote(_generator_backpressure_num_objects=ahead)
+    def numbers() -> Iterator[int]:
+        for number in range(5):
+            (tmp_path / str(number)).touch()
+            yield number
+
+    stream = numbers.remote()
+    assert ray.get(next(stream), timeout=PATIENCE) == 0
+    del stream
+    eventually(lambda: len(list(tmp_path.iterdir())) == 5)
+
+
+def test_a_stream_is_only_to_be_read(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    stream = numbers.remote()
+    for name in ("send", "throw", "close", "asend", "athrow", "aclose"):
+        with pytest.raises(NotImplementedError):
+            getattr(stream, name)()
+    assert ray.get(stream._generator_ref, timeout=PATIENCE) is None
+    assert ray.get(next(stream)) == 1

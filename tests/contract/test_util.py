@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from typing import Any
 
@@ -33,6 +34,24 @@ def test_a_pool_of_actors() -> None:
     with pytest.raises(ValueError, match="negative"):
         pool.get_next()
     assert pool.has_free()
+
+
+def test_a_pool_gives_no_calls_to_a_dead_actor() -> None:
+    @ray.remote
+    class Worker:
+        def work(self, fatal: bool) -> int:
+            if fatal:
+                os._exit(1)
+            return os.getpid()
+
+    pool = util.ActorPool([Worker.remote(), Worker.remote()])
+    for fatal in (True, False, False, False):
+        pool.submit(lambda actor, fatal: actor.work.remote(fatal), fatal)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        pool.get_next()
+    assert len({pool.get_next() for _ in range(3)}) == 1
+    assert pool.pop_idle() is not None
+    assert pool.pop_idle() is None
 
 
 def test_a_queue_between_tasks() -> None:

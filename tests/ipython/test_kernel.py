@@ -348,3 +348,19 @@ def test_a_runtime_that_dies_is_said(own_kernel: Kernel) -> None:
     says(own_kernel, "%ray status", "dead")
     own_kernel.run("session = ray.init(num_cpus=1)")
     assert own_kernel.run("ray.get(ray.put(1))").result == "1"
+
+
+def test_progress_bars_are_shown_in_their_cell(kernel: Kernel) -> None:
+    cell = kernel.run(
+        "from jupyter_ray.experimental import tqdm_ray\n"
+        "@ray.remote\n"
+        "def read(n):\n"
+        "    for _ in tqdm_ray.tqdm(range(n), desc='reading'):\n"
+        "        pass\n"
+        "ray.get(read.remote(30))"
+    )
+    kernel.until(lambda: "30/30" in str(cell.displays), 30.0)
+    (bar,) = cell.displays
+    assert "reading 100% [####" in bar["text/plain"]
+    assert '<progress max="1" value="1.0000"' in bar["text/html"]
+    assert "magic" not in cell.stdout

@@ -402,7 +402,7 @@ def test_errors_show_both_ends_and_nothing_between(run: Run) -> None:
     run("import jupyter_ray as ray\n@ray.remote\ndef f():\n    raise KeyError('lost')")
     text = run("ray.get(f.remote())").text
     assert "----> 1 ray.get(f.remote())" in text
-    assert "RayTaskError(KeyError): ray::f() (pid=0, ip=127.0.0.1)\nKeyError: 'lost'" in text
+    assert "RayTaskError(KeyError): ray::f() (pid=7, ip=127.0.0.1)\nKeyError: 'lost'" in text
     assert "calls.py" not in text
 
 

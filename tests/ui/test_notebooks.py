@@ -56,11 +56,11 @@ def test_a_tutorial_run_by_hand(ui: LabPage, name: str) -> None:
             failed = [output for output in ui.cell_outputs(index) if output["output_type"] == "error"]
             meant = "raises-exception" in cell["metadata"].get("tags", [])
             assert bool(failed) == meant, f"cell {index} ended with {ui.cell_text(index)}"
+    ui.wait_until(lambda: look(ui).state == "stopped", 20, "the panel to say that the runtime has ended")
     shown = ui.page.evaluate("() => window.shown")
     assert shown["names"], "the panel never showed a task"
     assert TASKS.get(name, set()) <= set(shown["names"]), sorted(shown["names"])
     assert ACTORS.get(name, set()) <= set(shown["actors"])
     assert {"absent", "ready", "stopped"} <= set(shown["runtime"])
     assert name != "02-resources" or shown["lent"], "the panel never showed that a task lent its CPU"
-    ui.wait_until(lambda: look(ui).state == "stopped", 20, "the panel to say that the runtime has ended")
     ui.screenshot(f"tutorial-{name}")

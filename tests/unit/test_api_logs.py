@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -37,6 +38,19 @@ def test_equal_lines_of_several_processes_are_counted() -> None:
     assert repeats.take("stdout", "loading", "", 7, WINDOW) == [Shown("stdout", "loading")], "after that it is new"
 
 
+def test_numbers_make_no_difference_but_words_do() -> None:
+    repeats = Repeats()
+    lines = ["step 1 of x-3a took 0.5 s", "step 2 of x-3b took 0.7 s", "step 3 of y took 1 s", "7", "8"]
+    assert [len(repeats.take("stdout", line, "", pid, 0.0)) for pid, line in enumerate(lines)] == [1, 0, 1, 1, 1]
+    assert repeats.due() == [Shown("stdout", lines[1])]
+
+
+def test_a_long_word_costs_little() -> None:
+    started = time.process_time()
+    Repeats().take("stdout", "=" * 1_000_000, "", 1, 0.0)
+    assert time.process_time() - started < 1.0
+
+
 def test_a_process_may_repeat_itself() -> None:
     repeats = Repeats()
     assert [len(repeats.take("stdout", "again", "", 1, 0.0)) for _ in range(3)] == [1, 1, 1]
@@ -68,7 +82,7 @@ def test_counts_are_printed_with_later_lines_and_at_the_end(capsys: pytest.Captu
 def test_counts_are_printed_when_nothing_else_comes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jupyter_ray.api.repeats.WINDOW", 0.05)
+    monkeypatch.setattr(logs, "_repeats", Repeats(0.05))
     logs.print_lines([log("same\n", pid) for pid in (1, 2, 3)])
     found: list[str] = []
 
@@ -83,3 +97,16 @@ def test_it_can_be_switched_off(capsys: pytest.CaptureFixture[str], monkeypatch:
     monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
     logs.print_lines([log("same\n", pid) for pid in (1, 2)])
     assert capsys.readouterr().out == "(f pid=1) same\n(f pid=2) same\n"
+
+
+def test_patterns_choose_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_DEDUP_LOGS_ALLOW_REGEX", "loss")
+    monkeypatch.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", "^debug")
+    logs.print_lines([log("loss 0.5\ndebug\n", pid) for pid in (1, 2)])
+    assert capsys.readouterr().out == "(f pid=1) loss 0.5\n(f pid=2) loss 0.5\n"
+
+
+def test_the_origin_can_be_left_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_DISABLE_WORKER_LOG_PREFIX", "1")
+    logs.print_lines([log("a\n", 1)])
+    assert capsys.readouterr().out == "a\n"

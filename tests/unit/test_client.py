@@ -8,6 +8,7 @@ import queue
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from jupyter_ray.local.scheduler import errors
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.options import MethodOptions, TaskOptions
-from tests.contract.helpers import eventually
+from tests.contract.helpers import PATIENCE, eventually
 from tests.fake_runtime import FakeRuntime, value_of
 
 A, B = b"a" * 28, b"b" * 28
@@ -433,3 +434,19 @@ def test_a_stuck_listener_is_waited_for_once(session: Session, monkeypatch: pyte
     eventually(lambda: session.client.events._thread.done >= 3)
     ask(3)
     assert len(waits) == 2
+
+
+def test_a_callback_that_raises_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
+    class Callback:
+        def __call__(self) -> None:
+            raise ValueError("as it should")
+
+    callback = Callback()
+    there = weakref.ref(callback)
+    thread = CallbackThread("test")
+    thread.run(callback)
+    assert thread.settle(1, PATIENCE)
+    thread.stop()
+    del callback
+    assert "ValueError: as it should" in caplog.text
+    assert there() is None

@@ -96,6 +96,13 @@ def test_what_cannot_be_dual_is_a_plain_task_error(cause: BaseException | None) 
     assert error.cause is cause
 
 
+def test_an_error_whose_class_is_final_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert type(dual(Final())) is RayTaskError
+    assert "This exception is raised as RayTaskError only" in caplog.text
+    with pytest.raises(TypeError, match="final"):
+        RayTaskError("f", "text", Final()).make_dual_exception_instance()
+
+
 def test_an_error_passed_on_by_another_task_keeps_its_class() -> None:
     outer = RayTaskError("g", "outer", dual(KeyError("k"))).as_instanceof_cause()
     assert isinstance(outer, KeyError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import pkgutil
 import re
@@ -10,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
 import jupyter_ray
@@ -46,9 +46,9 @@ def test_every_exception() -> None:
 
 
 @pytest.mark.parametrize("kind", [options.TaskOptions, options.ActorOptions, options.MethodOptions])
-def test_every_option(kind: type) -> None:
+def test_every_option(kind: type[msgspec.Struct]) -> None:
     spelled = {"generator_backpressure": "_generator_backpressure_num_objects"}
-    names = [spelled.get(field.name, field.name) for field in dataclasses.fields(kind)]
+    names = [spelled.get(field, field) for field in kind.__struct_fields__]
     assert [name for name in names if name not in named()] == []
 
 

@@ -383,6 +383,9 @@ class SchedulerMachine(RuleBasedStateMachine):
             definition="" if method else "quick",
             demand={} if method else route.demand,
             actor=route.actor,
+            dependencies=data.draw(st.lists(st.sampled_from(self.held_and_ready()), max_size=2))
+            if self.held_and_ready()
+            else [],
         )
         if how in ("quick", "back"):
             self.say(DRIVER, m.Ran(spec, route.worker, m.Done(task, [VALUE], seconds=0.0001)))
@@ -401,6 +404,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.say(DRIVER, m.Submit(spec, route.worker))
         if route.worker in self.workers:
             self.say(route.worker, m.Submit(spec, route.worker, DRIVER))
+
+    def held_and_ready(self) -> list[bytes]:
+        """Return objects that the driver holds and may have got the value of."""
+        objects = self.scheduler.state.objects
+        return [
+            each
+            for each in self.driver_grants
+            if each in objects and (got := objects[each].payload) and not got.is_error
+        ]
 
     @precondition(lambda self: self.driver_grants)
     @rule(data=st.data())
@@ -563,7 +575,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(400):
             self.workers_join(len(self.starting))
             ready = [w for w in self.workers.values() if w.blocked is None and (w.tasks or w.leaving)]
-            if not ready and not self.starting:
+            if not ready and not self.starting and not self.scheduler.state.later:
                 break
             for fake in ready:
                 if fake.id in self.workers and fake.tasks and fake.blocked is None:

@@ -63,6 +63,25 @@ def test_a_mapping_closes_with_its_last_view(store: SegmentStore) -> None:
     assert len(store._mappings) == 0
 
 
+def test_a_mapping_lingers_while_it_is_used(store: SegmentStore) -> None:
+    name, _, _ = store.write([b"x" * 100])
+    store.open(name)
+    assert not store._mappings, "nobody reads it"
+    view = store.open(name)
+    store.linger(name)
+    del view
+    assert store.leave_old()
+    assert store._mappings, "it was used just before"
+    assert not store.leave_old()
+    assert not store._mappings
+    view = store.open(name)
+    store.linger(name)
+    store.leave(name)
+    assert bytes(view[:1]) == b"x", "who reads it keeps it"
+    del view
+    assert not store._mappings
+
+
 def test_small_values_stay_in_the_message(store: SegmentStore, tmp_path: Path) -> None:
     payload = payloads.pack(values.dumps(np.zeros(10)), store)
     assert not payload.segment

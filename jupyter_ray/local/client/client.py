@@ -116,11 +116,14 @@ class Client:
                 "deferred": (0.001, lambda: self.direct.look()),
                 "routes": (0.005, lambda: self.direct.tidy()),
                 "spares": (0.001, store.spares.prepare),
+                "mappings": (0.25, self._leave_old_mappings),
                 "garbage": (0.001, _collect_garbage),
                 **(chores or {}),
             }
         )
-        self.references: References = References(self._drop, lambda: self._house.want("drops"), self.when_ready)
+        self.references: References = References(
+            self._drop, lambda: self._house.want("drops"), self.when_ready, store.leave
+        )
         self._channel: Channel = Channel(
             connection, self._on_message, self._on_close, lambda: self._house.want("flush"), self._busy
         )
@@ -340,6 +343,10 @@ class Client:
         """Tell how far a stream was read."""
         with contextlib.suppress(RaySystemError):
             self.send(m.Consumed(task, index))
+
+    def _leave_old_mappings(self) -> None:
+        if self.store.leave_old():
+            self.want("mappings")
 
     def stream_closed(self, state: StreamState) -> None:
         """Note that the program dropped a generator. Called from finalizers."""

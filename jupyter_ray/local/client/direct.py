@@ -150,14 +150,25 @@ class Direct:
             route is None
             or self._deferred
             or route.busy.locked()
-            or spec.dependencies
             or spec.contained
             or spec.segment
+            or (spec.dependencies and self._values(spec) is None)
         ):
             self._submit(spec)
         else:
             self._deferred.append((spec, version, route, threading.get_ident()))
             self._client.want("deferred")
+
+    def _values(self, spec: m.TaskSpec) -> list[m.Payload] | None:
+        """Return the values of a call's dependencies, if they are known here and can be brought along."""
+        known = self._client.references.payloads
+        values: list[m.Payload] = []
+        for dependency in spec.dependencies:
+            payload = known.get(dependency)
+            if payload is None or payload.is_error or payload.contained:
+                return None
+            values.append(payload)
+        return values
 
     def _submit(self, spec: m.TaskSpec) -> None:
         if spec.kind == "method":
@@ -178,7 +189,7 @@ class Direct:
     def dropped(self, drops: list[tuple[bytes, int]]) -> None:
         """References are about to go: send the deferred call first, if its value or its actor is among them."""
         for spec, _, _, _ in tuple(self._deferred):
-            mine = (spec.actor, return_id(spec.task, 1))
+            mine = (spec.actor, return_id(spec.task, 1), *spec.dependencies)
             if any(counted in mine for counted, _ in drops):
                 self.release()
 
@@ -208,21 +219,28 @@ class Direct:
             return
         if thread != threading.get_ident() or task_of(object_id) != spec.task or not route.busy.acquire(blocking=False):
             self._submit(spec)
-        elif self._routes.get(route.key) is not route:  # It was given back meanwhile.
+            return
+        values = self._values(spec)
+        if values is None or self._routes.get(route.key) is not route:  # Forgotten, or given back, meanwhile.
             route.busy.release()
             self._submit(spec)
-        else:
+            return
+        references = self._client.references
+        for dependency in spec.dependencies:  # Till the runtime pins them, or the call is over.
+            references.hold(dependency)
+        try:
             with shielded() as shield:
-                self._exchange(spec, version, route, shield.sleep)
+                self._exchange(m.Call(spec, version, values), route, shield.sleep)
+        finally:
+            references.let_go(spec.dependencies)
 
-    def _exchange(
-        self, spec: m.TaskSpec, version: int, route: Route, sleep: Callable[[Callable[[], object]], object]
-    ) -> None:
+    def _exchange(self, call: m.Call, route: Route, sleep: Callable[[Callable[[], object]], object]) -> None:
+        spec, version = call.spec, call.version
         if version and route.versions.get(spec.definition) != version:
             self._client.flush()  # The worker may have to ask for the definition.
         try:
             connection = route.connection or route.connect(self._folder, self._hello)
-            connection.sendall(codec.encode(m.Call(spec, version)))
+            connection.sendall(codec.encode(call))
         except OSError:  # The worker has not got it.
             self._drop(route)
             if route.leased:

@@ -43,6 +43,9 @@ class Asker(Protocol):
     ) -> RaySystemError | None:
         """Send a request; `answered` is called in the callback thread. Return why it could not be sent."""
 
+    def want(self, chore: str) -> None:
+        """Ask the housekeeper for a chore."""
+
     def run_callback(self, callback: Callable[[], None]) -> None:
         """Call something in the callback thread."""
 
@@ -99,6 +102,9 @@ class Reader:
                         continue
                 for object_id, payload in found.items():
                     values[object_id] = unpack(payload, store)
+                    if payload.segment and object_id in payloads:
+                        store.linger(payload.segment)
+                        self._client.want("mappings")
                 return [values[object_id] for object_id in ids]
             except Unreadable as error:
                 blamed = self.report(object_id, error, blamed)

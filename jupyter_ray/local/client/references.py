@@ -36,6 +36,8 @@ class References:
         Asks for `flush` soon; must be safe in finalizers.
     when_ready
         Calls back when an object has its value.
+    leave
+        Told of a segment whose value is not kept any more, before the runtime hears that it is not held.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class References:
         drop: Callable[[list[tuple[bytes, int]]], None],
         wake: Callable[[], None],
         when_ready: WhenReady,
+        leave: Callable[[str], None] = lambda segment: None,
     ) -> None:
         self._drop = drop
         self._wake = wake
         self.when_ready = when_ready
+        self._leave = leave
         self._lock = threading.RLock()
         self._table: dict[bytes, list[int]] = {}
         self._released: deque[bytes] = deque()
@@ -133,7 +137,9 @@ class References:
         with self._lock:
             payload = self.payloads.pop(object_id, None)
             if payload is not None:
-                if not payload.segment:
+                if payload.segment:
+                    self._leave(payload.segment)
+                else:
                     self._cached -= payload.size
                 self._released.extend(payload.contained)
 

@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 from jupyter_ray.exceptions import RaySystemError
@@ -49,7 +50,8 @@ class CallbackThread:
             try:
                 job()
             except Exception:
-                _log.exception("A callback failed.")
+                # As text: a record with the error itself would keep the callback and all that it holds.
+                _log.error("A callback failed.\n%s", traceback.format_exc())
             del job  # What it holds must not live until the next one comes.
             self._done += 1
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
+
+import msgspec
 
 from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
 from jupyter_ray.local.client.direct import route_key
@@ -13,21 +14,20 @@ from jupyter_ray.local.engine.machine import node_labels
 from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING
 from jupyter_ray.local.serialization import values
 from jupyter_ray.options import ActorOptions, MethodOptions, NumReturns, TaskOptions
-from jupyter_ray.resources import GPU, Demand, demand, describe
+from jupyter_ray.resources import GPU, PARTS, Demand, demand, describe
 
 DEFAULT_RETRIES = 3
 _PACKAGE = "jupyter_ray."
 _PLANS = 4096
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, kw_only=True):
     """What one options record comes to. `options` keeps the record alive, whose identity is the key."""
 
     options: TaskOptions | ActorOptions | MethodOptions
     num_returns: int = 1
-    demand: Demand = dataclasses.field(default_factory=dict)
-    placement: Demand = dataclasses.field(default_factory=dict)
+    demand: Demand = msgspec.field(default_factory=dict)
+    placement: Demand = msgspec.field(default_factory=dict)
     max_retries: int = 0
     retry_on: bytes = b""
     max_calls: int = 0
@@ -57,13 +57,13 @@ class Plans:
         self._node = node
         self._plans: dict[int, Plan] = {}
 
-    def of(self, options: TaskOptions | ActorOptions | MethodOptions) -> Plan:
-        """Return the plan of an options record."""
+    def of(self, options: TaskOptions | ActorOptions | MethodOptions, name: str = "") -> Plan:
+        """Return the plan of an options record; `name`, of function or class, is for an error's text."""
         plan = self._plans.get(id(options))
         if plan is not None:
             return plan
         if isinstance(options, TaskOptions):
-            plan = self._of_task(options)
+            plan = self._of_task(options, name)
         elif isinstance(options, ActorOptions):
             plan = Plan(
                 options=options,
@@ -72,7 +72,7 @@ class Plans:
                 placement=options.placement_demand(),
                 env=self._encode_env(options.runtime_env),
             )
-            self._place(plan, options.scheduling_strategy)
+            self._place(plan, options.scheduling_strategy, name)
         else:
             plan = Plan(
                 options=options,
@@ -85,7 +85,7 @@ class Plans:
         self._plans[id(options)] = plan
         return plan
 
-    def _of_task(self, options: TaskOptions) -> Plan:
+    def _of_task(self, options: TaskOptions, name: str) -> Plan:
         demand = options.demand()
         plan = Plan(
             options=options,
@@ -97,12 +97,12 @@ class Plans:
             max_calls=(1 if GPU in demand else 0) if options.max_calls is None else options.max_calls,
             env=self._encode_env(options.runtime_env),
         )
-        self._place(plan, options.scheduling_strategy)
+        self._place(plan, options.scheduling_strategy, name)
         if not plan.max_calls and GPU not in demand:
             plan.route_key = route_key(plan.env, demand)
         return plan
 
-    def _place(self, plan: Plan, strategy: Any) -> None:
+    def _place(self, plan: Plan, strategy: Any, name: str) -> None:
         """Read a scheduling strategy by its attributes: the classes are the API's."""
         group = getattr(strategy, "placement_group", None)
         if group is not None:
@@ -110,7 +110,7 @@ class Plans:
             index = getattr(strategy, "placement_group_bundle_index", -1)
             plan.bundle = -1 if index is None else index
             if not group.id.is_nil():
-                _check_bundle(group, plan)
+                _check_bundle(group, plan, name)
             plan.capture = bool(getattr(strategy, "placement_group_capture_child_tasks", False))
             plan.anywhere = False
             if group.id.is_nil():
@@ -130,7 +130,7 @@ class Plans:
             raise kind(f"No machine has the labels that {strategy!r} wants; the labels of this one are {labels}.")
 
 
-def _check_bundle(group: Any, plan: Plan) -> None:
+def _check_bundle(group: Any, plan: Plan, name: str) -> None:
     """Raise a ValueError if no bundle of `group` that `plan` may use can ever hold it (as in Ray)."""
     bundles = group.bundle_specs
     if not -1 <= plan.bundle < len(bundles):
@@ -144,9 +144,10 @@ def _check_bundle(group: Any, plan: Plan) -> None:
         amounts = demand(bundle)
         if all(parts <= amounts.get(name, 0) for name, parts in needs.items()):
             return
+    asked = {name: parts // PARTS if parts % PARTS == 0 else parts / PARTS for name, parts in needs.items()}
     raise ValueError(
-        f"A call that asks for {describe(needs)} cannot fit into any bundle of the placement group, which are "
-        f"{usable}. Ask for less, or make the bundles larger."
+        f"Cannot schedule {name} with the placement group because the resource request {asked} cannot fit into any "
+        f"bundles for the placement group, {usable}. Ask for less, or make the bundles larger."
     )
 
 

@@ -7,7 +7,6 @@ so that a change of the original does not change what runs. Source: Ray's ``runt
 from __future__ import annotations
 
 import base64
-import fnmatch
 import hashlib
 import importlib
 import json
@@ -15,16 +14,16 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jupyter_ray.environments import RUNTIME_ENV_CLUSTER, SETUP_HOOK
 from jupyter_ray.exceptions import RuntimeEnvSetupError
+from jupyter_ray.local.engine.ignoring import Ignoring
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.errors import format_remote
-from jupyter_ray.options import RUNTIME_ENV_CLUSTER, SETUP_HOOK
 
-_IGNORED_FOLDERS = (".git", "__pycache__", ".ipynb_checkpoints", "node_modules", ".venv")
 _UPLOAD_LIMIT = 512 * 1024**2
 
 
@@ -120,6 +119,8 @@ def _refuse(environment: Mapping[str, Any]) -> None:
 
 def _copy(source: Any, folder: Path, excludes: tuple[str, ...] = ()) -> str:
     if "://" in str(source):
+        if not str(source).endswith((".zip", ".jar", ".whl")):
+            raise ValueError(f"The runtime environment names {str(source)!r}: an address must be that of a .zip file.")
         raise RuntimeEnvSetupError(
             f"The runtime environment names {str(source)!r}: only folders and zip files of this machine are taken. "
             "Fetch it first, and give its path."
@@ -137,7 +138,7 @@ def _copy(source: Any, folder: Path, excludes: tuple[str, ...] = ()) -> str:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(partial)
         elif path.is_dir():
-            shutil.copytree(path, partial, symlinks=True, ignore=_ignore(path, excludes))
+            shutil.copytree(path, partial, symlinks=True, ignore=Ignoring(path, excludes).names)
         else:
             partial.mkdir(parents=True)
             shutil.copy2(path, partial)
@@ -166,35 +167,12 @@ def _module(source: Any, folder: Path) -> str:
     return str(copy)
 
 
-def _ignore(root: Path, excludes: tuple[str, ...]) -> Callable[[str, list[str]], list[str]]:
-    """Return what `shutil.copytree` asks: the names in a folder that are left out."""
-
-    def ignored(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if _is_excluded(Path(folder, name).relative_to(root), excludes)]
-
-    return ignored
-
-
-def _is_excluded(path: Path, excludes: tuple[str, ...]) -> bool:
-    """Tell whether a path inside the folder is left out: it, or a folder that it is in, fits a pattern."""
-    if not set(path.parts).isdisjoint(_IGNORED_FOLDERS):
-        return True
-    inside = [path, *path.parents][:-1]
-    for pattern in excludes:
-        plain = pattern.strip("/")
-        rooted = "/" in pattern.rstrip("/")
-        if any(fnmatch.fnmatch(str(each) if rooted else each.name, plain) for each in inside):
-            return True
-    return False
-
-
 def _fingerprint(path: Path, excludes: tuple[str, ...]) -> str:
     digest = hashlib.blake2b(os.fsencode(path), digest_size=12)
     digest.update("\0".join(excludes).encode())
     total = 0
-    files = [path] if path.is_file() else sorted(path.rglob("*"))
-    for file in files:
-        if (file != path and _is_excluded(file.relative_to(path), excludes)) or not file.is_file():
+    for file in [path] if path.is_file() else Ignoring(path, excludes).files():
+        if not file.is_file():
             continue
         status = file.stat()
         total += status.st_size
@@ -202,6 +180,7 @@ def _fingerprint(path: Path, excludes: tuple[str, ...]) -> str:
     if total > _UPLOAD_LIMIT:
         raise RuntimeEnvSetupError(
             f"{path} holds {total / 1024**2:.0f} MiB, more than the {_UPLOAD_LIMIT // 1024**2} MiB that a runtime "
-            "environment may copy. Point working_dir to a smaller folder, or name what to leave out in excludes."
+            "environment may copy. Point working_dir to a smaller folder, or name what to leave out in excludes or in "
+            "a file .gitignore or .rayignore there."
         )
     return digest.hexdigest()

@@ -12,7 +12,6 @@ from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, binary_of, counter_of
-from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
@@ -81,7 +80,7 @@ class LocalEngine(Questions):
         self, definition: Definition, args: Sequence[Any], kwargs: dict[str, Any], options: TaskOptions
     ) -> Returned:
         """Start a task; see `Engine.submit`."""
-        plan = self._plans.of(options)
+        plan = self._plans.of(options, getattr(definition.value, "__qualname__", definition.name))
         group, bundle, capture = self._group(plan)
         if group is None:
             check_feasible(definition.name, plan.demand, self._totals(), is_actor=False)
@@ -143,7 +142,7 @@ class LocalEngine(Questions):
         handle: bytes,
     ) -> tuple[ActorRef, bool]:
         """Start an actor; see `Engine.create_actor`."""
-        plan = self._plans.of(options)
+        plan = self._plans.of(options, getattr(definition.value, "__qualname__", definition.name))
         group, bundle, capture = self._group(plan)
         if group is None:
             check_feasible(definition.name, plan.placement, self._totals(), is_actor=True)
@@ -174,7 +173,7 @@ class LocalEngine(Questions):
             name=options.name or "",
             namespace=options.namespace or self.process.namespace,
             get_if_exists=options.get_if_exists,
-            detached=options.lifetime == "detached",
+            detached=self.process.detached_actors if options.lifetime is None else options.lifetime == "detached",
             max_restarts=options.max_restarts,
             max_task_retries=options.max_task_retries,
             max_concurrency=concurrency,
@@ -288,6 +287,8 @@ class LocalEngine(Questions):
         """Store a snapshot of `value`; see `Engine.put`."""
         try:
             serialized = values.dumps(value)
+        except refs_module.StaleReferenceError:
+            raise
         except Exception as error:
             raise unpicklable(value, error, "the value given to put()", "value") from error
         payload = self.store_value(serialized)
@@ -297,22 +298,26 @@ class LocalEngine(Questions):
 
     def put_payload(self, payload: m.Payload) -> ObjectRef[Any]:
         """Return a reference to a stored value, or to an error that it will raise."""
+        return self._made(lambda object_id: m.Put(object_id, payload))
+
+    def _made(self, message: Callable[[bytes], m.ClientMessage]) -> ObjectRef[Any]:
         object_id = self._ids.object()
-        self.client.send(m.Put(object_id, payload))
+        self.client.send(message(object_id))
         self.client.references.granted(object_id)
         return ObjectRef(object_id)
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> list[bytes]:
-        """Wait for some of `refs`; see `Engine.wait`."""
-        return self.client.wait(self._ids_of(refs), num_returns, timeout)
+        """Wait for some of `refs`; see `Engine.wait`. Those of an ended session are never ready (as in Ray)."""
+        known = [ref for ref in refs if ref._counter in (self.client.references, None)]
+        return self.client.wait(self._ids_of(known if len(known) >= num_returns else refs), num_returns, timeout)
 
     def _ids_of(self, refs: Sequence[ObjectRef[Any]]) -> list[bytes]:
         counter = self.client.references
         if not {counter, None}.issuperset(map(counter_of, refs)):
             ref = next(ref for ref in refs if ref._counter is not counter and ref._counter is not None)
-            raise RaySystemError(f"{ref!r} belongs to a session that has ended: its value is gone. Make it again.")
+            raise refs_module.StaleReferenceError(ref)
         return list(map(binary_of, refs))
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
@@ -363,6 +368,11 @@ class LocalEngine(Questions):
         group = os.urandom(PlacementGroupID.SIZE).hex()
         self.client.send(m.CreateGroup(group, [demand(bundle) for bundle in bundles], strategy, name, detached))
         return group
+
+    def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
+        """Return a reference that is ready when the group is; see `Engine.placement_group_ready`."""
+        payload = self.store_value(values.dumps(value))
+        return self._made(lambda object_id: m.GroupReady(group, object_id, payload))
 
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back; see `Engine.remove_placement_group`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import json
 import math
 import os
 import re
@@ -16,6 +17,8 @@ from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, to_parts
 
 OBJECT_STORE = "object_store_memory"
 NODE_ADDRESS = "127.0.0.1"
+HEAD_NODE = "node:__internal_head__"
+"""The resource by which Ray's programs find the head of a cluster; the only machine is that too."""
 _STORE_SHARE = 0.3
 """The share of memory that the object store may take (Ray's figure)."""
 _FREE_SHARE = 0.9
@@ -114,6 +117,19 @@ def _declared_gpus(count: float) -> list[str]:
     return named[:whole]
 
 
+def _overridden() -> dict[str, float]:
+    """Return the resources of ``RAY_OVERRIDE_RESOURCES``, a JSON object, which win over those of `init` (as in Ray)."""
+    text = os.environ.get("RAY_OVERRIDE_RESOURCES")
+    if not text:
+        return {}
+    try:
+        return {str(name): float(amount) for name, amount in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f'RAY_OVERRIDE_RESOURCES is to be a JSON object of numbers, as {{"CPU": 4}}, and it is {text!r}.'
+        ) from error
+
+
 def resources(options: InitOptions) -> tuple[Demand, list[str], int]:
     """Return what the runtime is bound to: resources in parts, the ids of the GPUs, and the store's limit in bytes."""
     models = [] if options.num_gpus == 0 else _gpu_models()
@@ -129,8 +145,10 @@ def resources(options: InitOptions) -> tuple[Demand, list[str], int]:
         MEMORY: options.memory or max(total - store, 0),
         OBJECT_STORE: store,
         f"node:{NODE_ADDRESS}": 1.0,
+        HEAD_NODE: 1.0,
         **{f"accelerator_type:{kind}": 1.0 for model in used for kind in accelerator_types(model)},
         **(options.resources or {}),
+        **_overridden(),
     }
     return {name: to_parts(amount) for name, amount in amounts.items() if amount}, devices, store
 

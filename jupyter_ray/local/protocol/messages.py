@@ -355,6 +355,14 @@ class RemoveGroup(Message, frozen=True, tag=23):
     group: str
 
 
+class GroupReady(Message, frozen=True, tag=55):
+    """Make `object` of `payload` when the group is reserved, or of an error when it is removed before."""
+
+    group: str
+    object: bytes
+    payload: Payload
+
+
 class AwaitSpace(Message, frozen=True, tag=24):
     """The sender wants to write `size` bytes of `segment`; answered by `Answer` when there is room.
 
@@ -457,6 +465,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Consumed,
     CreateGroup,
     RemoveGroup,
+    GroupReady,
     AwaitSpace,
     Leave,
     Lost,
@@ -640,10 +649,11 @@ ServerMessage = Union[  # noqa: UP007
 
 
 class Call(Message, frozen=True, tag=60):
-    """Run a task, whose arguments are all in it. `version` is that of its definition; 0 for a method."""
+    """Run a task. `version` is that of its definition, 0 for a method; `values` are those of its dependencies."""
 
     spec: TaskSpec
     version: int = 0
+    values: list[Payload] = []
 
 
 class Elsewhere(Message, frozen=True, tag=61):

@@ -245,26 +245,32 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     step.pump[actor] = None
 
 
+def count_restart(step: Step, actor: ActorRecord, reason: str) -> bool:
+    """Count one restart of an actor that is not there (any more); return False if that was one too many: it is dead."""
+    if 0 <= actor.spec.max_restarts <= actor.restarts:
+        died(step, actor, reason)
+        return False
+    actor.restarts += 1
+    step.events.append(
+        ActorRestarted(seq=step.number(), at=step.now, actor=actor.id.hex(), restarts=actor.restarts, reason=reason)
+    )
+    return True
+
+
 def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
     """The actor's process ended. Return True if the actor is to be made anew; else it died."""
-    spec = actor.spec
     worker, actor.worker = actor.worker, None
     if actor.state is ActorState.DEAD:
         return False
     if actor.leaving:
         died(step, actor, actor.leaving)
         return False
-    if spec.max_restarts >= 0 and actor.restarts >= spec.max_restarts:
-        died(step, actor, f"its worker process has died: {reason}")
+    if not count_restart(step, actor, f"its worker process has died: {reason}"):
         return False
-    actor.restarts += 1
     actor.state = ActorState.RESTARTING
     if actor.allocation is not None:
         actor.allocation.release()
         actor.allocation = None
-    step.events.append(
-        ActorRestarted(seq=step.number(), at=step.now, actor=actor.id.hex(), restarts=actor.restarts, reason=reason)
-    )
     unavailable = errors.actor_unavailable(actor.id, actor.label, reason)
     for task in reversed(list(actor.handed.values())):
         step.agenda.append((task, "actor_lost", unavailable))
@@ -276,4 +282,5 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
     if worker is not None:
         worker.tasks.clear()
     step.place = True
+    step.pump[actor] = None  # Nobody may want it any more.
     return True

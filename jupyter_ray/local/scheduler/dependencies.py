@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from jupyter_ray.events import HandleDropped, HandlePassed, HolderKind, ObjectFreed, ObjectSealed
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import Payload
-from jupyter_ray.local.scheduler import lineage, memory, unseen
+from jupyter_ray.local.scheduler import errors, lineage, memory, unseen
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
@@ -206,7 +206,7 @@ def seal(step: Step, object_id: bytes, payload: Payload) -> None:
         for task in dependents:
             task.missing -= 1
             if payload.is_error:
-                step.agenda.append((task, "argument_failed", payload))
+                step.agenda.append((task, "argument_failed", errors.of_argument(task, payload)))
             elif task.missing == 0:
                 step.agenda.append((task, "arguments_ready", None))
     free_if_unused(step, record)

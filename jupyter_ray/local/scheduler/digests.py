@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.resources import Demand
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class TaskDigest:
+class TaskDigest(msgspec.Struct, eq=False):
     """What is told of a task, and remembered when it has ended: no arguments, no values."""
 
     id: bytes
@@ -33,8 +32,7 @@ class TaskDigest:
     error_type: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ActorDigest:
+class ActorDigest(msgspec.Struct, frozen=True):
     """What is told of an actor, and remembered when it is dead and nobody holds it."""
 
     id: bytes
@@ -55,8 +53,7 @@ class ActorDigest:
     death_reason: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class WorkerDigest:
+class WorkerDigest(msgspec.Struct, frozen=True):
     """What is remembered of a process that has ended."""
 
     id: bytes

@@ -16,7 +16,7 @@ from jupyter_ray.events import TaskFinished, TaskStarted, TaskSubmitted
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import Ran, Report, Route, Submit, TaskSpec, Unroute
 from jupyter_ray.local.scheduler import actors, errors, history, placement, submission
-from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
+from jupyter_ray.local.scheduler.dependencies import expect, grant, pin, seal
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Lease, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
@@ -31,7 +31,7 @@ def offer(step: Step, client: ClientRecord, task: TaskRecord) -> None:
     spec = task.spec
     if task.state is not TaskState.FINISHED or spec.num_returns != 1:
         return
-    if spec.dependencies or spec.contained or spec.segment:
+    if spec.contained or spec.segment:
         return
     actor = task.actor
     if actor is None:
@@ -95,6 +95,7 @@ def end_lease(step: Step, client: ClientRecord, worker: bytes) -> None:
     del step.state.leases[worker]
     lease.allocation.release()
     step.place = True
+    lease.worker.runs += 1
     if lease.worker.state is WorkerState.LEASED:
         placement.worker_free(step, lease.worker)
 
@@ -159,6 +160,7 @@ def adopt(step: Step, client: ClientRecord, message: Submit) -> None:
     assert caller is not None
     actor = state.actors.get(spec.actor) if spec.actor is not None else None
     task = submission.record(step, caller, spec, actor)
+    pin(step, spec.dependencies)
     task.state = TaskState.RUNNING
     task.since = task.begun = step.now
     if spec.kind == "method":

@@ -13,6 +13,7 @@ from jupyter_ray.exceptions import (
     ObjectReconstructionFailedError,
     OutOfMemoryError,
     RayError,
+    RayTaskError,
     ResourceDeadlockError,
     TaskCancelledError,
     TaskPlacementGroupRemoved,
@@ -20,6 +21,7 @@ from jupyter_ray.exceptions import (
     WorkerCrashedError,
 )
 from jupyter_ray.local.protocol.messages import RAISED, Payload
+from jupyter_ray.local.scheduler.records import TaskRecord
 from jupyter_ray.resources import Demand, describe
 
 
@@ -37,12 +39,49 @@ def is_raised(payload: Payload) -> bool:
 
 
 def text_of(payload: Payload) -> str:
-    """Return the text of what a task raised; empty if it is not in the payload itself."""
+    """Return the text of what a task raised, or of an error of the system; empty if it is not in the payload itself."""
     if payload.segment:
         return ""
-    _, function, text, _, pid, actor = pickle.loads(payload.data)
+    loaded = pickle.loads(payload.data)
+    if isinstance(loaded, BaseException):
+        return f"{type(loaded).__name__}: {loaded}"
+    _, function, text, _, pid, actor = loaded
     where = f"pid={pid}, actor_id={actor}" if actor else f"pid={pid}"
     return f"ray::{function}() ({where})\n{text.rstrip()}"
+
+
+_FAILED_ARGUMENT = "At least one of the input arguments for this task could not be computed:"
+_LONG = 10_000
+"""Characters of a chain of failed arguments past which its text grows no more."""
+
+
+def of_argument(task: TaskRecord, payload: Payload) -> Payload:
+    """Return the result of a task that was to get what `payload` raises.
+
+    It is a `RayTaskError` of the task's own with the same cause, whether a program raised that or the system (as in
+    Ray). An actor without its argument is a dead one.
+    """
+    if task.spec.kind == "actor" and task.actor is not None:
+        return bad_argument(task.actor.id, task.actor.spec.class_name, payload)
+    if payload.segment:
+        return payload
+    try:
+        loaded = pickle.loads(payload.data)
+    except Exception:  # Of a class that this process does not know.
+        return payload
+    if isinstance(loaded, RayTaskError) or not isinstance(loaded, tuple | RayError):
+        return payload
+    if isinstance(loaded, RayError):
+        text = f"{_FAILED_ARGUMENT}\n{type(loaded).__name__}: {loaded}"
+        return stored(RayTaskError(task.spec.name, text, loaded))
+    marker, function, text, cause, pid, actor = loaded
+    if len(text) > _LONG:
+        return payload
+    whole = RayTaskError(function, text, None, pid=pid, actor=actor)
+    kind = f"{RayTaskError.__module__}.{RayTaskError.__name__}"
+    text = f"Traceback (most recent call last):\n  {_FAILED_ARGUMENT}\n{kind}: {whole}"
+    data = pickle.dumps((marker, task.spec.name, text, cause, pid, None), protocol=5)
+    return Payload(data=data, size=len(data), is_error=True, contained=payload.contained)
 
 
 def cancelled(task: bytes, name: str) -> Payload:
@@ -122,7 +161,7 @@ def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:
     """Return the result of a call that was lost when the actor had to be restarted."""
     return stored(
         ActorUnavailableError(
-            f"The actor {label} ({actor.hex()}) was lost while it worked on this call: {reason}. "
+            f"The actor {label} ({actor.hex()}) was lost while it worked on this call (RpcError): {reason}. "
             "It is being restarted; call again, or set max_task_retries.",
             actor.hex(),
         )

@@ -6,13 +6,13 @@ and so waits for ever with more than one (as in Ray). Tasks of a group take from
 
 from __future__ import annotations
 
-from typing import Any
-
+from jupyter_ray.local.protocol.messages import GroupReady
+from jupyter_ray.local.scheduler import errors
+from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
-from jupyter_ray.local.scheduler.records import GroupRecord, State
+from jupyter_ray.local.scheduler.records import ClientRecord, GroupRecord, State
 from jupyter_ray.local.scheduler.states import GroupState
 from jupyter_ray.local.scheduler.step import Step
-from jupyter_ray.resources import amounts
 
 REMOVED_KEPT = 1_000
 """Removed groups that the table still shows."""
@@ -24,15 +24,32 @@ def create(step: Step, group: GroupRecord) -> None:
     state.groups[group.id] = group
     state.pending_groups.append(group)
     step.place = True
-    removed = [each for each in state.groups.values() if each.state is GroupState.REMOVED]
-    for old in removed[: max(0, len(removed) - REMOVED_KEPT)]:
-        del state.groups[old.id]
 
 
 def reserve(step: Step) -> None:
     """Reserve what can be reserved now, in the order in which the groups were asked for."""
     state = step.state
-    state.pending_groups = [group for group in state.pending_groups if not _reserve(state, group)]
+    pending, state.pending_groups = state.pending_groups, []
+    for group in pending:
+        if not _reserve(state, group):
+            state.pending_groups.append(group)
+            continue
+        ready, group.ready = group.ready, {}
+        for object_id, payload in ready.items():
+            seal(step, object_id, payload)
+
+
+def announce(step: Step, client: ClientRecord, message: GroupReady) -> None:
+    """Make an object when the group is reserved."""
+    expect(step, message.object)
+    grant(step, client, message.object)
+    group = step.state.groups.get(message.group)
+    if group is None or group.state is GroupState.REMOVED:
+        seal(step, message.object, errors.group_removed("ready()", message.group, is_actor=False))
+    elif group.state is GroupState.CREATED:
+        seal(step, message.object, message.payload)
+    else:
+        group.ready[message.object] = message.payload
 
 
 def _reserve(state: State, group: GroupRecord) -> bool:
@@ -62,21 +79,9 @@ def release(step: Step, group: GroupRecord) -> None:
         allocation.release()
     group.reserved = []
     step.place = True
-
-
-def table(state: State, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each group, or for the one named by ``id`` or ``name``."""
-    rows = []
-    for group in state.groups.values():
-        if arguments.get("id") not in (None, group.id) or arguments.get("name") not in (None, group.name):
-            continue
-        rows.append(
-            {
-                "placement_group_id": group.id,
-                "name": group.name,
-                "bundles": {index: amounts(demand) for index, demand in enumerate(group.demands)},
-                "strategy": group.strategy,
-                "state": group.state.value,
-            }
-        )
-    return rows
+    for object_id in group.ready:
+        seal(step, object_id, errors.group_removed("ready()", group.id, is_actor=False))
+    group.ready = {}
+    state.removed_groups.append(group.id)
+    if len(state.removed_groups) > REMOVED_KEPT:
+        del state.groups[state.removed_groups.popleft()]

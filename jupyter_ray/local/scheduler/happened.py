@@ -12,6 +12,7 @@ from jupyter_ray.local.scheduler import (
     direct,
     history,
     memory,
+    pauses,
     placement,
     recovery,
     requests,
@@ -149,6 +150,7 @@ def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
 def _tick(step: Step, stimulus: Tick) -> None:
     placement.tick(step)
     memory.tick(step)
+    pauses.end(step)
 
 
 HAPPENED: dict[type, Callable[[Step, Any], None]] = {

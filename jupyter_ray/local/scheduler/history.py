@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
 from jupyter_ray.local.scheduler.records import (
@@ -19,6 +19,9 @@ KEPT = 10_000
 
 WORKERS_KEPT = 1_000
 
+INTERRUPTED = "INTERRUPTED"
+"""A task that was cancelled while it ran, and ended by that: it counts as finished (as in Ray's tables)."""
+
 
 def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     """Note a task that has come into its last state.
@@ -31,7 +34,10 @@ def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
         Ray's word for what ended it; empty: its code ran to an end, or an argument was an error.
     """
     kept = step.state.history
-    kept[task.id] = digest(task, step.now, error, _error_type(task, kind))
+    told = digest(task, step.now, error, _error_type(task, kind))
+    if kind == INTERRUPTED:
+        told = msgspec.structs.replace(told, state=TaskState.FINISHED, error="")
+    kept[task.id] = told
     if len(kept) > KEPT:
         kept.popitem(last=False)
 
@@ -40,7 +46,7 @@ def remember_attempt(step: Step, task: TaskRecord, error: str, kind: str) -> Non
     """Note an attempt that failed, of a task that is tried again; as `remember`."""
     kept = step.state.attempts
     failed = digest(task, step.now, error, kind or "TASK_EXECUTION_EXCEPTION")
-    kept.setdefault(task.id, []).append(dataclasses.replace(failed, state=TaskState.FAILED))
+    kept.setdefault(task.id, []).append(msgspec.structs.replace(failed, state=TaskState.FAILED))
     if len(kept) > KEPT:
         kept.popitem(last=False)
 
@@ -122,7 +128,7 @@ def remember_worker(step: Step, worker: WorkerRecord, reason: str, *, out_of_mem
 
 def _error_type(task: TaskRecord, kind: str) -> str:
     """Return Ray's word for why a task failed; empty if it did not."""
-    if task.state is TaskState.FINISHED:
+    if task.state is TaskState.FINISHED or kind == INTERRUPTED:
         return ""
     if task.state is TaskState.CANCELLED:
         return "TASK_CANCELLED"

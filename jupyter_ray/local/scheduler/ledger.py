@@ -8,18 +8,17 @@ that nobody uses, a fraction shares one device, the fullest that has room.
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from jupyter_ray.resources import GPU, PARTS, Demand, describe
 
 
-@dataclasses.dataclass(slots=True)
-class Allocation:
+class Allocation(msgspec.Struct):
     """What one holder has of a ledger: parts by resource, and parts by device for GPUs."""
 
     ledger: Ledger
     held: Demand
-    devices: dict[int, int] = dataclasses.field(default_factory=dict)
+    devices: dict[int, int] = msgspec.field(default_factory=dict)
 
     @property
     def gpus(self) -> list[str]:

@@ -32,7 +32,8 @@ def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
     """Put a ready task where `place` looks for it."""
     state = step.state
     spec = task.spec
-    needs = task.actor.spec.placement if task.actor is not None else spec.demand
+    # One that has lived needs no more to be made again than it holds: whoever waits for it may have the CPU.
+    needs = spec.demand if task.actor is None or task.actor.lived else task.actor.spec.placement
     env = spec.env or state.env
     key = (task.depth, env, task.actor is not None, spec.group, spec.bundle, *needs.items())
     queue = state.ready.get(key)
@@ -69,7 +70,7 @@ def place(step: Step) -> None:
             allocation = _acquire(state, queue)
             if allocation is None:
                 break
-            worker = _pick(step, queue.env, task.depth)
+            worker = _pick(step, queue.env, task.depth, fresh=GPU in queue.demand)
             if worker is None:
                 allocation.release()
                 break
@@ -114,12 +115,18 @@ def _resume(step: Step) -> None:
             task.lent = {}
 
 
-def _pick(step: Step, env: str, depth: int) -> WorkerRecord | None:
-    """Return a worker for a task, a new one if need be; None: there are too many."""
+def _pick(step: Step, env: str, depth: int, *, fresh: bool) -> WorkerRecord | None:
+    """Return a worker for a task, a new one if need be; None: there are too many.
+
+    `fresh`: one that has run nothing. What uses a GPU may not find a library there that has counted other GPUs.
+    """
     state = step.state
     idle = state.idle.get(env)
-    if idle:
+    if idle and not fresh:
         return idle.pop()
+    for index in range(len(idle or ()) - 1, -1, -1):
+        if idle and not idle[index].functions and not idle[index].runs:
+            return idle.pop(index)
     for worker in state.workers.values():
         if worker.state is WorkerState.STARTING and worker.env == env and not worker.tasks:
             return worker

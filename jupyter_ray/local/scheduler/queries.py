@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_ray.local.scheduler import groups
 from jupyter_ray.local.scheduler.records import State
 from jupyter_ray.local.scheduler.states import ActorState
 from jupyter_ray.local.scheduler.tables import summary, table
@@ -87,6 +86,24 @@ def events(state: State, _: dict[str, Any]) -> bool:
     return True
 
 
+def placement_groups(state: State, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each group, or for the one named by ``id`` or ``name``."""
+    rows = []
+    for group in state.groups.values():
+        if arguments.get("id") not in (None, group.id) or arguments.get("name") not in (None, group.name):
+            continue
+        rows.append(
+            {
+                "placement_group_id": group.id,
+                "name": group.name,
+                "bundles": {index: amounts(demand) for index, demand in enumerate(group.demands)},
+                "strategy": group.strategy,
+                "state": group.state.value,
+            }
+        )
+    return rows
+
+
 QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "resources": resources,
     "actor_by_name": actor_by_name,
@@ -98,5 +115,5 @@ QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "table": table,
     "why": why,
     "events": events,
-    "placement_groups": groups.table,
+    "placement_groups": placement_groups,
 }

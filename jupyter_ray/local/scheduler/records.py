@@ -6,10 +6,11 @@ follows links and never searches. `State` owns them all by id.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Literal
+
+import msgspec
 
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload, Query, TaskSpec
 from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
@@ -19,8 +20,7 @@ from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.resources import Demand
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class TaskRecord:
+class TaskRecord(msgspec.Struct, eq=False):
     """A task that has not ended."""
 
     spec: TaskSpec
@@ -31,7 +31,7 @@ class TaskRecord:
     """Arguments that are not there yet."""
     worker: WorkerRecord | None = None
     allocation: Allocation | None = None
-    lent: Demand = dataclasses.field(default_factory=dict)
+    lent: Demand = msgspec.field(default_factory=dict)
     attempt: int = 0
     retry_reason: str = ""
     since: float = 0.0
@@ -42,7 +42,7 @@ class TaskRecord:
     """When its last attempt began; 0: none did."""
     cancel_asked: bool = False
     force_asked: bool = False
-    children: set[bytes] = dataclasses.field(default_factory=set)
+    children: set[bytes] = msgspec.field(default_factory=set)
     blocking: int = 0
     """Requests of this task that are not answered."""
     actor: ActorRecord | None = None
@@ -51,7 +51,7 @@ class TaskRecord:
     items: int = 0
     """Items yielded so far, for a stream."""
     stream_open: bool = True
-    story: list[str] = dataclasses.field(default_factory=list)
+    story: list[str] = msgspec.field(default_factory=list)
 
     @property
     def id(self) -> bytes:
@@ -62,16 +62,15 @@ class TaskRecord:
         return f"<Task {self.spec.name} {self.spec.task.hex()[-8:]}: {self.state.value}>"
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class ClientRecord:
+class ClientRecord(msgspec.Struct, eq=False):
     """A process that is connected: the driver, or a worker (the same id as its `WorkerRecord`)."""
 
     id: bytes
     is_driver: bool
-    holds: dict[bytes, int] = dataclasses.field(default_factory=dict)
+    holds: dict[bytes, int] = msgspec.field(default_factory=dict)
     """Grants, by counted id."""
-    requests: dict[int, RequestRecord] = dataclasses.field(default_factory=dict)
-    created_actors: set[bytes] = dataclasses.field(default_factory=set)
+    requests: dict[int, RequestRecord] = msgspec.field(default_factory=dict)
+    created_actors: set[bytes] = msgspec.field(default_factory=set)
     connected: bool = True
     single: bytes = b""
     """The call that it made last, if it has asked for nothing since."""
@@ -82,20 +81,19 @@ class ClientRecord:
         return f"<Client {self.id.hex()[-8:]}: {len(self.holds)} holds, {len(self.requests)} requests>"
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class WorkerRecord:
+class WorkerRecord(msgspec.Struct, eq=False):
     """A worker process, from the wish for it to its end."""
 
     id: bytes
     env: str
     state: WorkerState = WorkerState.STARTING
     pid: int = 0
-    tasks: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
+    tasks: dict[bytes, TaskRecord] = msgspec.field(default_factory=dict)
     """Tasks on it, in the order in which it was handed them; for a pooled worker only the first may have begun."""
     actor: ActorRecord | None = None
     queue: ReadyClass | None = None
     """The class of tasks that it runs now."""
-    functions: dict[str, int] = dataclasses.field(default_factory=dict)
+    functions: dict[str, int] = msgspec.field(default_factory=dict)
     """Versions of the definitions that it was sent."""
     started: float = 0.0
     idle_since: float = 0.0
@@ -112,8 +110,7 @@ class WorkerRecord:
         return f"<Worker {self.id.hex()[-8:]} pid {self.pid}: {self.state.value}, {len(self.tasks)} tasks>"
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """A pooled worker, and what its tasks hold, that a client uses as it likes."""
 
     worker: WorkerRecord
@@ -126,8 +123,7 @@ class Lease:
         return f"<Lease of {self.worker!r} to {self.client!r}{', recalled' if self.recalled else ''}>"
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class ActorRecord:
+class ActorRecord(msgspec.Struct, eq=False):
     """An actor, alive or to be; kept after its death as long as somebody may ask."""
 
     spec: ActorSpec
@@ -135,18 +131,18 @@ class ActorRecord:
     state: ActorState = ActorState.PENDING
     worker: WorkerRecord | None = None
     allocation: Allocation | None = None
-    queues: dict[bytes, deque[TaskRecord]] = dataclasses.field(default_factory=dict)
+    queues: dict[bytes, deque[TaskRecord]] = msgspec.field(default_factory=dict)
     """Calls not handed over, by caller; callers take turns in the order of this dict."""
     queued: int = 0
-    unfinished: dict[bytes, int] = dataclasses.field(default_factory=dict)
+    unfinished: dict[bytes, int] = msgspec.field(default_factory=dict)
     """Calls not ended, by caller."""
-    calls: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
+    calls: dict[bytes, TaskRecord] = msgspec.field(default_factory=dict)
     """All calls that have not ended."""
-    handed: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
+    handed: dict[bytes, TaskRecord] = msgspec.field(default_factory=dict)
     """Those that its worker has, in order."""
-    ahead: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
+    ahead: dict[bytes, TaskRecord] = msgspec.field(default_factory=dict)
     """Those of them that have not begun, since it runs as many as it can."""
-    room: list[RequestRecord] = dataclasses.field(default_factory=list)
+    room: list[RequestRecord] = msgspec.field(default_factory=list)
     """Callers that wait until they have fewer unfinished calls."""
     seconds: float | None = None
     """Smoothed duration of a call."""
@@ -159,7 +155,7 @@ class ActorRecord:
     death_reason: str = ""
     lived: bool = False
     """A constructor of it has returned once."""
-    shown: dict[str, tuple[bytes | None, str]] = dataclasses.field(default_factory=dict)
+    shown: dict[str, tuple[bytes | None, str]] = msgspec.field(default_factory=dict)
     """Who the events say holds a handle: holder to (client, None for an object; kind)."""
     concurrency: int = 1
     """Calls that it can run at once."""
@@ -186,8 +182,7 @@ class ActorRecord:
         return f"<Actor {self.label} {self.id.hex()[-8:]}: {self.state.value}, {self.queued} queued>"
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class ObjectRecord:
+class ObjectRecord(msgspec.Struct, eq=False):
     """An object that somebody may still ask for."""
 
     id: bytes
@@ -196,8 +191,8 @@ class ObjectRecord:
     """Grants of all clients together."""
     pins: int = 0
     """Tasks that need it, and objects that contain it."""
-    waiters: dict[RequestRecord, None] = dataclasses.field(default_factory=dict)
-    dependents: list[TaskRecord] = dataclasses.field(default_factory=list)
+    waiters: dict[RequestRecord, None] = msgspec.field(default_factory=dict)
+    dependents: list[TaskRecord] = msgspec.field(default_factory=list)
     pending: bool = False
     """A task is to make it."""
     fate: Literal["", "error", "stream", "once", "method", "evicted"] = ""
@@ -208,8 +203,7 @@ class ObjectRecord:
         return f"<Object {self.id.hex()[-12:]}: {state}, {self.holders} held, {self.pins} pinned>"
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class LineageRecord:
+class LineageRecord(msgspec.Struct, eq=False):
     """How to run a task again that has ended: kept while a result of it lives in a file that might get lost."""
 
     spec: TaskSpec
@@ -220,9 +214,9 @@ class LineageRecord:
     """Bytes that this keeps: the submission, its arguments, and what `pins` names."""
     live: set[bytes]
     """Results that live in files."""
-    parents: list[LineageRecord] = dataclasses.field(default_factory=list)
+    parents: list[LineageRecord] = msgspec.field(default_factory=list)
     """Of arguments that may be freed meanwhile, since they can be computed again."""
-    pins: list[bytes] = dataclasses.field(default_factory=list)
+    pins: list[bytes] = msgspec.field(default_factory=list)
     """Small arguments, whose values are kept."""
     users: int = 0
     """Lineages that name this one as a parent."""
@@ -231,8 +225,7 @@ class LineageRecord:
         return f"<Lineage of {self.spec.name}: {len(self.live)} live, {self.users} users, {self.size:,} bytes>"
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class RequestRecord:
+class RequestRecord(msgspec.Struct, eq=False):
     """A `get`, a `wait`, or a wait for room in an actor's queue, that is not answered."""
 
     client: ClientRecord
@@ -245,7 +238,7 @@ class RequestRecord:
     complete: bool = True
     count: int = 0
     """For `wait`: how many must be ready."""
-    pinned: list[bytes] = dataclasses.field(default_factory=list)
+    pinned: list[bytes] = msgspec.field(default_factory=list)
     """Objects that must outlive their references, for this answer."""
     expires: bool = False
     error: Payload | None = None
@@ -259,8 +252,7 @@ class RequestRecord:
         return f"<Request {self.kind} {self.id} of {self.client.id.hex()[-8:]}: {self.remaining} to come>"
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class GroupRecord:
+class GroupRecord(msgspec.Struct, eq=False):
     """A placement group: bundles of resources that are reserved together."""
 
     id: str
@@ -270,17 +262,18 @@ class GroupRecord:
     creator: ClientRecord
     detached: bool = False
     state: GroupState = GroupState.PENDING
-    reserved: list[Allocation] = dataclasses.field(default_factory=list)
+    reserved: list[Allocation] = msgspec.field(default_factory=list)
     """What it holds of the machine's ledger, by bundle."""
-    bundles: list[Ledger] = dataclasses.field(default_factory=list)
+    bundles: list[Ledger] = msgspec.field(default_factory=list)
     """The same, as ledgers for its tasks."""
+    ready: dict[bytes, Payload] = msgspec.field(default_factory=dict)
+    """Objects that are to be made when it is reserved."""
 
     def __repr__(self) -> str:
         return f"<Group {self.name or self.id[:8]}: {self.state.value}, {len(self.demands)} bundles>"
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class FunctionRecord:
+class FunctionRecord(msgspec.Struct, eq=False):
     """A shipped definition."""
 
     id: str
@@ -296,8 +289,7 @@ class FunctionRecord:
         self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class ReadyClass:
+class ReadyClass(msgspec.Struct, eq=False):
     """Tasks that are alike to the scheduler: same depth, environment and demand.
 
     The deepest come first: a child is what a blocked parent waits for, and finishing children before beginning more
@@ -311,16 +303,15 @@ class ReadyClass:
     demand: Demand
     group: str | None = None
     bundle: int = -1
-    tasks: deque[TaskRecord] = dataclasses.field(default_factory=deque)
-    workers: dict[WorkerRecord, None] = dataclasses.field(default_factory=dict)
+    tasks: deque[TaskRecord] = msgspec.field(default_factory=deque)
+    workers: dict[WorkerRecord, None] = msgspec.field(default_factory=dict)
     """Workers that run one of them now."""
 
     def __repr__(self) -> str:
         return f"<Class depth {-self.rank[0]}, {self.demand}: {len(self.tasks)} ready, on {len(self.workers)} workers>"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class UnseenError:
+class UnseenError(msgspec.Struct, frozen=True, eq=False):
     """What a task raised and nobody has got yet; `returns` objects lead to it."""
 
     payload: Payload
@@ -330,12 +321,11 @@ class UnseenError:
     returns: int
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class State:
+class State(msgspec.Struct, eq=False):
     """Everything the scheduler knows."""
 
-    ledger: Ledger = dataclasses.field(default_factory=Ledger)
-    memory: Memory = dataclasses.field(default_factory=Memory)
+    ledger: Ledger = msgspec.field(default_factory=Ledger)
+    memory: Memory = msgspec.field(default_factory=Memory)
     pid: int = 0
     """The runtime's process, for the events."""
     bound: bool = False
@@ -344,49 +334,53 @@ class State:
     """When it was bound."""
     node: str = ""
     env: str = ""
-    clients: dict[bytes, ClientRecord] = dataclasses.field(default_factory=dict)
-    workers: dict[bytes, WorkerRecord] = dataclasses.field(default_factory=dict)
-    tasks: dict[bytes, TaskRecord] = dataclasses.field(default_factory=dict)
-    actors: dict[bytes, ActorRecord] = dataclasses.field(default_factory=dict)
-    names: dict[tuple[str, str], bytes] = dataclasses.field(default_factory=dict)
-    objects: dict[bytes, ObjectRecord] = dataclasses.field(default_factory=dict)
-    segments: dict[str, dict[bytes, None]] = dataclasses.field(default_factory=dict)
+    clients: dict[bytes, ClientRecord] = msgspec.field(default_factory=dict)
+    workers: dict[bytes, WorkerRecord] = msgspec.field(default_factory=dict)
+    tasks: dict[bytes, TaskRecord] = msgspec.field(default_factory=dict)
+    actors: dict[bytes, ActorRecord] = msgspec.field(default_factory=dict)
+    names: dict[tuple[str, str], bytes] = msgspec.field(default_factory=dict)
+    objects: dict[bytes, ObjectRecord] = msgspec.field(default_factory=dict)
+    segments: dict[str, dict[bytes, None]] = msgspec.field(default_factory=dict)
     """The objects whose value is in a file; an error may be the value of several."""
-    lineage: dict[bytes, LineageRecord] = dataclasses.field(default_factory=dict)
+    lineage: dict[bytes, LineageRecord] = msgspec.field(default_factory=dict)
     """By task; the oldest comes first."""
     lineage_bytes: int = 0
     lineage_limit: int = 0
-    recovering: set[bytes] = dataclasses.field(default_factory=set)
+    recovering: set[bytes] = msgspec.field(default_factory=set)
     """Tasks that are run again for results that were lost."""
-    groups: dict[str, GroupRecord] = dataclasses.field(default_factory=dict)
+    groups: dict[str, GroupRecord] = msgspec.field(default_factory=dict)
     """Placement groups, removed ones included, for the table."""
-    pending_groups: list[GroupRecord] = dataclasses.field(default_factory=list)
-    functions: dict[str, FunctionRecord] = dataclasses.field(default_factory=dict)
-    awaited: dict[str, list[tuple[ClientRecord, Query]]] = dataclasses.field(default_factory=dict)
+    pending_groups: list[GroupRecord] = msgspec.field(default_factory=list)
+    removed_groups: deque[str] = msgspec.field(default_factory=deque)
+    """In the order in which they were removed."""
+    functions: dict[str, FunctionRecord] = msgspec.field(default_factory=dict)
+    awaited: dict[str, list[tuple[ClientRecord, Query]]] = msgspec.field(default_factory=dict)
     """Who asked for definitions in versions that have not come: a direct call was quicker."""
-    ready: dict[Hashable, ReadyClass] = dataclasses.field(default_factory=dict)
+    ready: dict[Hashable, ReadyClass] = msgspec.field(default_factory=dict)
     """Tasks that wait for resources, by class."""
-    order: list[ReadyClass] = dataclasses.field(default_factory=list)
+    order: list[ReadyClass] = msgspec.field(default_factory=list)
     """The same classes, in the order in which they are served."""
     next_class: int = 0
-    resuming: deque[RequestRecord] = dataclasses.field(default_factory=deque)
-    idle: dict[str, list[WorkerRecord]] = dataclasses.field(default_factory=dict)
+    later: list[tuple[float, TaskRecord]] = msgspec.field(default_factory=list)
+    """Tasks that failed more than once and are to be tried again, with the time from which on."""
+    resuming: deque[RequestRecord] = msgspec.field(default_factory=deque)
+    idle: dict[str, list[WorkerRecord]] = msgspec.field(default_factory=dict)
     """Pooled workers that have nothing to do, by environment; the last one worked last."""
-    ended: dict[str, int] = dataclasses.field(default_factory=lambda: {"finished": 0, "failed": 0, "cancelled": 0})
-    history: OrderedDict[bytes, TaskDigest] = dataclasses.field(default_factory=OrderedDict)
+    ended: dict[str, int] = msgspec.field(default_factory=lambda: {"finished": 0, "failed": 0, "cancelled": 0})
+    history: OrderedDict[bytes, TaskDigest] = msgspec.field(default_factory=OrderedDict)
     """The tasks that ended last, the newest at the end; bounded, see `history`."""
-    attempts: OrderedDict[bytes, list[TaskDigest]] = dataclasses.field(default_factory=OrderedDict)
+    attempts: OrderedDict[bytes, list[TaskDigest]] = msgspec.field(default_factory=OrderedDict)
     """Attempts of tasks that failed and were made again, by task; bounded as `history`."""
-    gone_actors: OrderedDict[bytes, ActorDigest] = dataclasses.field(default_factory=OrderedDict)
+    gone_actors: OrderedDict[bytes, ActorDigest] = msgspec.field(default_factory=OrderedDict)
     """As `history`, of actors."""
-    gone_workers: OrderedDict[bytes, WorkerDigest] = dataclasses.field(default_factory=OrderedDict)
+    gone_workers: OrderedDict[bytes, WorkerDigest] = msgspec.field(default_factory=OrderedDict)
     """As `history`, of workers."""
     next_worker: int = 0
-    leases: dict[bytes, Lease] = dataclasses.field(default_factory=dict)
+    leases: dict[bytes, Lease] = msgspec.field(default_factory=dict)
     """By worker."""
-    adopted: dict[bytes, bytes] = dataclasses.field(default_factory=dict)
+    adopted: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     """Direct calls that a worker told of and their caller did not yet: task to caller."""
-    unseen: dict[bytes, UnseenError] = dataclasses.field(default_factory=dict)
+    unseen: dict[bytes, UnseenError] = msgspec.field(default_factory=dict)
     """What tasks raised and nobody has got yet, by task."""
     tells_unseen: bool = True
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
+
+import msgspec
 
 from jupyter_ray.local.protocol.messages import AwaitSpace
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class Room:
+class Room(msgspec.Struct, eq=False):
     """Bytes of shared memory that a process may write into, since when (Unix seconds)."""
 
     client: bytes
@@ -17,30 +17,29 @@ class Room:
     since: float
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class Memory:
+class Memory(msgspec.Struct, eq=False):
     """What is in shared memory. Bytes; `limit` 0 means none."""
 
     limit: int = 0
     used: int = 0
-    here: dict[str, int] = dataclasses.field(default_factory=dict)
+    here: dict[str, int] = msgspec.field(default_factory=dict)
     """Files of values and of arguments in memory; the least recently used comes first."""
-    read: dict[str, float] = dataclasses.field(default_factory=dict)
+    read: dict[str, float] = msgspec.field(default_factory=dict)
     """When somebody was found to read one of them, in Unix seconds."""
-    moving: dict[str, int] = dataclasses.field(default_factory=dict)
+    moving: dict[str, int] = msgspec.field(default_factory=dict)
     """Files on their way to disk."""
     moving_bytes: int = 0
-    unwanted: set[str] = dataclasses.field(default_factory=set)
+    unwanted: set[str] = msgspec.field(default_factory=set)
     """Of those, the ones that were freed meanwhile."""
-    on_disk: set[str] = dataclasses.field(default_factory=set)
+    on_disk: set[str] = msgspec.field(default_factory=set)
     """Segments that are, or will be, written to disk at once."""
-    promised: dict[str, Room] = dataclasses.field(default_factory=dict)
+    promised: dict[str, Room] = msgspec.field(default_factory=dict)
     """Segments that are being written."""
     promised_bytes: int = 0
-    spares: dict[str, Room] = dataclasses.field(default_factory=dict)
+    spares: dict[str, Room] = msgspec.field(default_factory=dict)
     """Files of freed values, which their writers may write into again; the oldest comes first."""
     spare_bytes: int = 0
-    mapped: set[str] = dataclasses.field(default_factory=set)
+    mapped: set[str] = msgspec.field(default_factory=set)
     """Segments in files that were used before: their writers keep them mapped."""
     collected: float = 0.0
     """When all processes were last asked to collect their garbage, in Unix seconds."""
@@ -48,7 +47,7 @@ class Memory:
     """Why the last move to disk failed, if it did."""
     disk_full: bool = False
     """That was since the disk is full."""
-    waiting: deque[tuple[bytes, AwaitSpace]] = dataclasses.field(default_factory=deque)
+    waiting: deque[tuple[bytes, AwaitSpace]] = msgspec.field(default_factory=deque)
     """Processes that want to write."""
 
     def __repr__(self) -> str:

@@ -167,6 +167,8 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
         if actor.state is ActorState.ALIVE:
             actor.state = ActorState.RESTARTING  # Calls that come after this wait for the new process.
         placement.stop_worker(step, actor.worker, kill=True, reason=reason)
+    else:
+        actors.count_restart(step, actor, reason)
 
 
 def _leave(step: Step, client: ClientRecord, message: m.Leave) -> None:
@@ -337,6 +339,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Unwritten: _unwritten,
     m.CreateGroup: _create_group,
     m.RemoveGroup: _remove_group,
+    m.GroupReady: groups.announce,
     m.Ran: direct.ran,
     m.Report: direct.report,
     m.Unlease: _unlease,

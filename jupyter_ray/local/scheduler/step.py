@@ -6,9 +6,10 @@ came, its last handle went) they put on the agenda, and `core` works it off befo
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from typing import Any
+
+import msgspec
 
 from jupyter_ray.events import AnyEvent
 from jupyter_ray.local.protocol.messages import ServerMessage
@@ -16,22 +17,21 @@ from jupyter_ray.local.scheduler.commands import Command, Send
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, RequestRecord, State, TaskRecord
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class Step:
+class Step(msgspec.Struct, eq=False):
     """The state, the time (Unix seconds), and the results of the step so far."""
 
     state: State
     now: float = 0.0
     seq: int = 0
-    commands: list[Command] = dataclasses.field(default_factory=list)
-    events: list[AnyEvent] = dataclasses.field(default_factory=list)
-    agenda: deque[tuple[TaskRecord, str, Any]] = dataclasses.field(default_factory=deque)
+    commands: list[Command] = msgspec.field(default_factory=list)
+    events: list[AnyEvent] = msgspec.field(default_factory=list)
+    agenda: deque[tuple[TaskRecord, str, Any]] = msgspec.field(default_factory=deque)
     """Task stimuli to apply: see `transitions.TABLE`."""
-    answers: list[RequestRecord] = dataclasses.field(default_factory=list)
+    answers: list[RequestRecord] = msgspec.field(default_factory=list)
     """Requests to answer with what is ready."""
-    offers: list[RequestRecord] = dataclasses.field(default_factory=list)
+    offers: list[RequestRecord] = msgspec.field(default_factory=list)
     """Answered requests whose clients may be shown a direct route."""
-    pump: dict[ActorRecord, None] = dataclasses.field(default_factory=dict)
+    pump: dict[ActorRecord, None] = msgspec.field(default_factory=dict)
     """Actors whose queues may have something to hand over, or that may have become useless."""
     place: bool = False
     """Resources, workers or ready tasks changed: look for placements."""

@@ -88,7 +88,7 @@ def await_arguments(step: Step, task: TaskRecord) -> Payload | None:
             task.missing += 1
             record.dependents.append(task)
         elif record.payload.is_error:
-            failed = failed or record.payload
+            failed = failed or errors.of_argument(task, record.payload)
             unseen.seen(step, dependency)
     return failed
 

@@ -104,11 +104,6 @@ def _task_state(state: State, task: TaskDigest) -> str:
     where = task.state
     if where in (TaskState.READY, TaskState.ASSIGNED) and task.kind == "method":
         return "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"
-    if where in (TaskState.BLOCKED, TaskState.RESUMING):
-        client = state.clients.get(task.worker) if task.worker is not None else None
-        requests = client.requests.values() if client is not None else ()
-        waits = any(each.kind == "wait" for each in requests if each.task is not None and each.task.id == task.id)
-        return "RUNNING_IN_RAY_WAIT" if waits else "RUNNING_IN_RAY_GET"
     return _TASK_STATES[where]
 
 
@@ -117,6 +112,8 @@ _TASK_STATES = {
     TaskState.READY: "PENDING_NODE_ASSIGNMENT",
     TaskState.ASSIGNED: "SUBMITTED_TO_WORKER",
     TaskState.RUNNING: "RUNNING",
+    TaskState.BLOCKED: "RUNNING",
+    TaskState.RESUMING: "RUNNING",
     TaskState.FINISHED: "FINISHED",
     TaskState.FAILED: "FAILED",
     TaskState.CANCELLED: "FAILED",

@@ -13,19 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_ray.events import (
-    TaskCancelled,
-    TaskFailed,
-    TaskFinished,
-    TaskQueued,
-    TaskRetried,
-)
-from jupyter_ray.local.protocol.messages import (
-    STREAMING,
-    Done,
-    Interrupt,
-    Payload,
-)
+from jupyter_ray.events import TaskCancelled, TaskFailed, TaskFinished, TaskQueued, TaskRetried
+from jupyter_ray.local.protocol.messages import STREAMING, Done, Interrupt, Payload
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
@@ -33,6 +22,7 @@ from jupyter_ray.local.scheduler import (
     history,
     lineage,
     memory,
+    pauses,
     placement,
     streams,
     submission,
@@ -91,11 +81,16 @@ def _queue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
 
 def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
     actor = task.actor
-    if task.spec.kind == "method" and actor is not None and (actor.leaving or actor.death is payload):
-        _fail(step, task, payload, f"the actor is dead: {actor.leaving or actor.death_reason}", "ACTOR_DIED")
+    if task.spec.kind == "method" and actor is not None and (actor.leaving or actor.death is not None):
+        # Its own actor's death comes first, also where an argument failed for that.
+        _fail(
+            step,
+            task,
+            actor.death or payload,
+            f"the actor is dead: {actor.leaving or actor.death_reason}",
+            "ACTOR_DIED",
+        )
         return
-    if task.spec.kind == "actor" and actor is not None and errors.is_raised(payload):
-        payload = errors.bad_argument(actor.id, actor.spec.class_name, payload)
     _fail(step, task, payload, "an argument failed")
 
 
@@ -108,7 +103,8 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
         return
     if message.cancelled:
         payload = message.returns[0] if message.returns else errors.cancelled(spec.task, spec.name)
-        _end(step, task, TaskState.CANCELLED, payload, exiting=message.exiting, seconds=message.seconds)
+        kind = history.INTERRUPTED if message.seconds else ""
+        _end(step, task, TaskState.CANCELLED, payload, kind=kind, exiting=message.exiting, seconds=message.seconds)
     elif message.failed and message.exiting and spec.kind == "method":
         # It did what it was to do, and its actor with it: not a failure (as in Ray).
         _end(step, task, TaskState.FINISHED, message.returns[-1], seconds=message.seconds)
@@ -150,7 +146,7 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False, 
         _leave_worker(step, task, exiting=exiting)
     task.worker = None
     task.state = READY
-    _queue(step, task, front=task.spec.kind == "method")
+    _queue(step, task, front=True) if task.spec.kind == "method" else pauses.begin(step, task)
 
 
 def _again(step: Step, task: TaskRecord, reason: str) -> None:
@@ -255,7 +251,8 @@ def _constructed(
         actors.alive(step, actor)
         return
     worker = actor.worker
-    reason = f"its constructor failed: {error}" if error else "it was cancelled before it was made"
+    failed = f"there was an exception in the initialization method, its constructor: {error}"
+    reason = failed if error else "it was cancelled before it was made"
     actors.died(step, actor, actor.leaving or reason, payload if error else None)
     if worker is not None and worker.state is not WorkerState.DEAD and not exiting:
         placement.stop_worker(step, worker, kill=True, reason=reason, exit_type="USER_ERROR" if error else "")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
-from jupyter_ray.local.scheduler.records import ActorRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.resources import Demand, describe
 
@@ -51,6 +51,10 @@ def _object(state: State, object_id: bytes, now: float, seen: set[bytes]) -> Ite
         yield failed
         return
     task = state.tasks.get(task_of(object_id))
+    group = next((each for each in state.pending_groups if object_id in each.ready), None)
+    if group is not None:
+        yield from _group(state, group, now)
+        return
     if task is None:
         yield "Nothing makes this object: it was freed, or belongs to another session."
         return
@@ -130,6 +134,18 @@ def _actor(state: State, actor: ActorRecord, now: float) -> Iterator[str]:
             yield from _task(state, creation, now, set())
 
 
+def _group(state: State, group: GroupRecord, now: float) -> Iterator[str]:
+    name = f"T{_group_name(group)[1:]}"
+    needs: Demand = {}
+    for demand in group.demands:
+        for resource, parts in demand.items():
+            needs[resource] = needs.get(resource, 0) + parts
+    if group.strategy == "STRICT_SPREAD" and len(group.demands) > 1:
+        yield f"{name} wants a machine for each of its {len(group.demands)} bundles, and there is one."
+    else:
+        yield f"{name} waits for {describe(needs)}. {_holders(state, needs, now)}"
+
+
 def _first(state: State, missing: list[bytes], now: float, seen: set[bytes]) -> Iterator[str]:
     for object_id in missing:
         if task_of(object_id) in state.tasks:
@@ -176,10 +192,19 @@ def _holders(state: State, needs: Demand, now: float) -> str:
             for each in state.actors.values()
             if each.allocation is not None and (amount := each.allocation.held.get(name))
         ]
+        held += [
+            f"{_group_name(each)} reserves {describe({name: amount})}"
+            for each in state.groups.values()
+            if (amount := sum(bundle.held.get(name, 0) for bundle in each.reserved))
+        ]
         more = f" and {len(held) - NAMES} more" if len(held) > NAMES else ""
         total = state.ledger.total.get(name, 0)
         parts.append(f"Of {describe({name: total})}, {'; '.join(held[:NAMES]) or 'nobody holds any'}{more}.")
     return " ".join(parts)
+
+
+def _group_name(group: GroupRecord) -> str:
+    return f"the placement group {group.name or group.id[:8]}"
 
 
 def _name(task: TaskRecord) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jupyter_ray.config import INLINE_LIMIT
-from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.refs import ObjectRef, StaleReferenceError, check_current
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
@@ -121,6 +121,8 @@ def pack_call(
         return Serialized(pickle.dumps(pair, values.PROTOCOL), [], [], []), dependencies
     try:
         return _dump_pair(pair), dependencies
+    except StaleReferenceError:
+        raise
     except Exception as error:
         raise explain(error, args, kwargs, who(), name) from error
 
@@ -138,6 +140,7 @@ def _dump_pair(pair: tuple[tuple[Any, ...], dict[str, Any]]) -> Serialized:
 
 
 def _place(ref: ObjectRef[Any], dependencies: list[bytes]) -> int:
+    check_current(ref)
     binary = ref._binary
     if binary in dependencies:
         return dependencies.index(binary)

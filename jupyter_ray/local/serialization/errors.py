@@ -65,23 +65,19 @@ def dump_error(error: BaseException, function: str, actor: str | None = None, hi
     """
     text = format_remote(error) + hint
     cause = error.cause if isinstance(error, RayTaskError) and error.cause is not None else error
-    pickled = _dump_cause(cause)
-    state = (function, text, None if pickled is None else pickled.data, os.getpid(), actor)
-    return Serialized(
-        pickle.dumps((RAISED, *state), values.PROTOCOL),
-        [],
-        [] if pickled is None else pickled.contained,
-        [] if pickled is None else pickled.definitions,
-    )
+    pickled = _dump_cause(cause, text)
+    state = (function, text, pickled.data, os.getpid(), actor)
+    return Serialized(pickle.dumps((RAISED, *state), values.PROTOCOL), [], pickled.contained, pickled.definitions)
 
 
-def _dump_cause(cause: BaseException) -> Serialized | None:
-    """Return the pickled cause, None if it does not pickle; one that does not come back is still sent."""
+def _dump_cause(cause: BaseException, text: str) -> Serialized:
+    """Return the pickled cause, or what says that it does not pickle; one that does not come back is still sent."""
     try:
-        serialized = values.code_dumps(_stripped(cause))
-    except Exception:
-        return None
-    return serialized
+        return values.code_dumps(_stripped(cause))
+    except Exception as error:
+        kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
+        told = RayError(f"The exception {kind} isn't serializable: {one_line(error)}\nIts traceback:\n{text}")
+        return values.code_dumps(told)
 
 
 class _stripped:

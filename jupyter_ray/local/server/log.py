@@ -8,6 +8,7 @@ pipes fill, and `print` waits.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -147,19 +148,24 @@ class EventLog:
         """Return the next events for a subscriber, and count them as sent."""
         oldest = self._logged - len(self._log)
         start = max(each.sent - oldest, 0)
-        text = 0
-        batch: list[AnyEvent] = []
         most = CONDENSED_BATCH if each.condensed else EVENT_BATCH
-        for place in range(start, min(start + most, len(self._log))):
-            event = self._log[place]
-            start = place + 1
-            if isinstance(event, LogLines):
-                text += len(event.text)
-                batch.append(event)
-                if text > TEXT_BATCH:
-                    break
-            elif not each.logs_only:
-                batch.append(event)
+        coming = itertools.islice(self._log, start, start + most)
+        text = 0
+        batch: list[AnyEvent]
+        if not each.unsent and not each.logs_only:
+            batch = list(coming)
+            start += len(batch)
+        else:
+            batch = []
+            for event in coming:
+                start += 1
+                if isinstance(event, LogLines):
+                    text += len(event.text)
+                    batch.append(event)
+                    if text > TEXT_BATCH:
+                        break
+                elif not each.logs_only:
+                    batch.append(event)
         each.sent = oldest + start
         each.unshown += text
         each.unsent = max(0, each.unsent - text)

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 
 def main() -> None:
@@ -28,9 +29,10 @@ def main() -> None:
     from jupyter_ray.local.server.server import Server
 
     listener = socket.socket(fileno=arguments["listen_fd"])
-    processes = Processes(arguments["session"])
+    loop_type = _loop_type()
+    processes = Processes(arguments["session"], listener.fileno())
     processes.warm()
-    loop = _new_loop()
+    loop = loop_type()
     asyncio.set_event_loop(loop)
     server = Server(loop, arguments["session"], processes)
     # Records are freed by reference counting; the collector only has to find rare cycles.
@@ -47,9 +49,9 @@ def main() -> None:
         os._exit(0)
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def _loop_type() -> Callable[[], asyncio.AbstractEventLoop]:
     try:
         import uvloop
     except ImportError:  # Not built for this platform: slower, but the same.
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import os
 import queue
-import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -22,19 +21,17 @@ import msgspec
 import multiprocess
 import multiprocess.forkserver
 import multiprocess.process
-import multiprocess.resource_tracker
 
-from jupyter_ray.config import session_folder, shared_memory_folder
+from jupyter_ray.config import remove_folders, session_folder
+from jupyter_ray.local.server import template
+from jupyter_ray.local.worker.main import main
 from jupyter_ray.local.worker.setup import WorkerSetup
 
-PRELOAD = "jupyter_ray.local.worker.main"
 Lost = Callable[[bytes, str], None]
 
 
 def run_worker(setup: bytes) -> None:
     """Run in the forked child."""
-    from jupyter_ray.local.worker.main import main
-
     main(msgspec.msgpack.decode(setup, type=WorkerSetup))
 
 
@@ -45,26 +42,25 @@ class Processes:
     ----------
     session
         Names the folders.
+    closing
+        Descriptors of this process that the template must not hold.
     """
 
-    def __init__(self, session: str) -> None:
+    def __init__(self, session: str, *closing: int) -> None:
         self._session = session
         self._orders: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
         self._children: dict[bytes, Any] = {}
         self._condemned: set[bytes] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost: Lost | None = None
-        # The template's socket goes where the session's other sockets are, and leaves with them.
+        # Of a template that multiprocess starts; the first one is forked here.
         multiprocess.process.current_process()._config["tempdir"] = str(session_folder(session))
-        # multiprocess would start one more process to watch semaphores that we do not use.
-        tracker = multiprocess.resource_tracker._resource_tracker
-        tracker._fd = os.open(os.devnull, os.O_WRONLY)
+        template.prepare(session_folder(session), main.__module__, closing=closing)
         self._context = multiprocess.get_context("forkserver")
-        self._context.set_forkserver_preload([PRELOAD])
         self._thread = threading.Thread(target=self._spawn, name="jupyter_ray-spawner", daemon=True)
 
     def warm(self) -> None:
-        """Start the template."""
+        """Begin to take orders: from now on there are threads."""
         self._thread.start()
 
     def attach(self, loop: asyncio.AbstractEventLoop, lost: Lost) -> None:
@@ -84,18 +80,15 @@ class Processes:
         elif child.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
+            _end_group(child.pid)
 
     def close(self) -> None:
         """End all workers and the template, and remove the session's folders."""
         self._orders.put(None)
         for worker in list(self._children):
             self.kill(worker)
-        template = multiprocess.forkserver._forkserver._forkserver_pid
-        if template is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(template, signal.SIGKILL)
-        shutil.rmtree(shared_memory_folder(self._session), ignore_errors=True)
-        shutil.rmtree(session_folder(self._session), ignore_errors=True)
+        template.kill()
+        remove_folders(self._session)
 
     def _spawn(self) -> None:
         multiprocess.forkserver.ensure_running()
@@ -125,6 +118,8 @@ class Processes:
         assert self._loop is not None
         child = self._children.pop(worker)
         self._loop.remove_reader(child.sentinel)
+        if child.pid is not None:
+            _end_group(child.pid)
         code = child.exitcode
         child.close()
         self._report(worker, describe_exit(code))
@@ -135,6 +130,12 @@ class Processes:
 
     def __repr__(self) -> str:
         return f"<Processes: {len(self._children)} workers>"
+
+
+def _end_group(worker: int) -> None:
+    """End what a worker has started: each leads a process group of its own, once it runs."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker, signal.SIGKILL)
 
 
 def describe_exit(code: int | None) -> str:

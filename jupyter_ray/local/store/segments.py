@@ -83,6 +83,9 @@ class SegmentStore:
         self._prefix = prefix(client)
         self._numbers = itertools.count(1)
         self._mappings: weakref.WeakValueDictionary[str, mmap.mmap] = weakref.WeakValueDictionary()
+        self._lingering: dict[str, mmap.mmap] = {}
+        """Mappings that were used since the last look."""
+        self._older: dict[str, mmap.mmap] = {}
 
     def write(self, parts: Sequence[bytes | memoryview]) -> tuple[str, list[int], int]:
         """Write a new segment.
@@ -214,6 +217,22 @@ class SegmentStore:
             except OSError as error:
                 raise Unreadable(name, str(error)) from error
         return memoryview(mapping)
+
+    def linger(self, name: str) -> None:
+        """Keep a segment mapped for a while: who reads it again soon finds its pages. Ask for `leave_old` then."""
+        mapping = self._mappings.get(name)
+        if mapping is not None:
+            self._lingering[name] = mapping
+
+    def leave(self, name: str) -> None:
+        """Unmap a segment as soon as nobody reads it: its file is about to be freed."""
+        self._lingering.pop(name, None)
+        self._older.pop(name, None)
+
+    def leave_old(self) -> bool:
+        """Do not keep what was not used since the last time; return whether anything is still kept."""
+        self._older, self._lingering = self._lingering, {}
+        return bool(self._older)
 
     def _map_by_all_means(self, name: str, size: int) -> mmap.mmap:
         try:

@@ -26,7 +26,7 @@ from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
 from jupyter_ray.local.worker import calling
-from jupyter_ray.local.worker.running import Function, Runner, close_async
+from jupyter_ray.local.worker.running import Function, Runner
 
 Finish = Callable[[Execute, Done], None]
 
@@ -39,12 +39,23 @@ def method_of(instance: Any, name: str) -> Function:
         return lambda: True
     if name == "__ray_terminate__":
         return _terminate
-    method: Function = getattr(instance, name)
+    method: Function = calling.bound_method(instance, name)
     return method
 
 
 def _terminate() -> None:
     leave_actor(registry.required().process)
+
+
+_EAGER = 32
+"""So many threads of a pool are there before the first call: their number does not grow while the actor is used."""
+
+
+def _fill(pool: concurrent.futures.ThreadPoolExecutor, size: int) -> None:
+    met = threading.Barrier(size + 1)
+    for _ in range(size):
+        pool.submit(met.wait)
+    met.wait()
 
 
 class ThreadedActor:
@@ -58,6 +69,8 @@ class ThreadedActor:
             group: concurrent.futures.ThreadPoolExecutor(size, thread_name_prefix=f"actor {group}".strip())
             for group, size in sizes.items()
         }
+        for group, size in sizes.items():
+            _fill(self._pools[group], min(size, _EAGER))
 
     def submit(self, execute: Execute) -> None:
         """Run a call in its group's pool."""
@@ -284,7 +297,4 @@ class _Lane:
                 if producer.has_room(index):
                     break
                 await room
-            if producer.unwanted:
-                await close_async(value)
-                return
             await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.

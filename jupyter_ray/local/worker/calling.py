@@ -269,3 +269,16 @@ def plain_failure(error: Exception) -> Payload:
     """Return the payload of an error of our own, which says it all and has no remote traceback."""
     data = values.code_dumps(error).data
     return Payload(data=data, size=len(data), is_error=True)
+
+
+def bound_method(instance: Any, name: str) -> Any:
+    """Return a method of an actor's instance: the class's, also where the instance has an attribute of that name.
+
+    Source: Ray, which calls what it finds in the class.
+    """
+    if name in getattr(instance, "__dict__", ()):
+        kind = type(instance)
+        found = inspect.getattr_static(kind, name, None)
+        if hasattr(found, "__get__"):
+            return found.__get__(instance, kind)
+    return getattr(instance, name)

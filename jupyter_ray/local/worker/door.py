@@ -129,6 +129,8 @@ class Door:
         if peer.caller is None:
             raise codec.ProtocolError("The first message was a Call, not Hello.")
         spec = message.spec
+        if len(message.values) != len(spec.dependencies):
+            raise codec.ProtocolError(f"{len(message.values)} values for {len(spec.dependencies)} arguments.")
         self._calls[spec.task] = _Call(peer, spec, message.version)
         self._client.before_message = self._tell
         self._put(
@@ -138,7 +140,7 @@ class Door:
                 name=spec.name,
                 body=spec.body,
                 definition=spec.definition,
-                values=[],
+                values=message.values,
                 num_returns=spec.num_returns,
                 held=spec.demand,
                 parent=spec.parent,
@@ -146,6 +148,7 @@ class Door:
                 actor=spec.actor,
                 concurrency_group=spec.concurrency_group,
                 retries_left=spec.max_retries != 0,
+                dependencies=spec.dependencies,
             )
         )
 
@@ -179,6 +182,13 @@ class Door:
             assert call.peer.caller is not None
             self._client.send(m.Submit(call.spec, self._worker, call.peer.caller))
 
+    def give_back(self, task: bytes) -> None:
+        """The runtime has heard that a call cannot begin here: its caller is to ask there."""
+        with self._lock:
+            call = self._calls.pop(task, None)
+        if call is not None:
+            _reply(call, m.Elsewhere(task))
+
     def answer(self, done: m.Done) -> None:
         """Answer a call that is over."""
         call = self._calls[done.task]
@@ -191,11 +201,15 @@ class Door:
             del self._calls[done.task]
             if not self._calls:
                 self._client.before_message = None
-        with contextlib.suppress(OSError):  # Nobody waits any more.
-            call.peer.connection.sendall(codec.encode(reply))
+        _reply(call, reply)
 
     def __repr__(self) -> str:
         return f"<Door {self._path.name}: {len(self._calls)} calls>"
+
+
+def _reply(call: _Call, reply: m.DirectReply) -> None:
+    with contextlib.suppress(OSError):  # Nobody waits any more.
+        call.peer.connection.sendall(codec.encode(reply))
 
 
 def _is_small(done: m.Done) -> bool:

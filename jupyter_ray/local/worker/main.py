@@ -17,6 +17,7 @@ import functools
 import gc
 import inspect
 import os
+import signal
 import socket
 import sys
 import threading
@@ -24,7 +25,7 @@ from typing import Any
 
 from jupyter_ray.config import LOG_INTERVAL, session_folder, shared_memory_folder, spill_folder
 from jupyter_ray.engine import log_format, registry
-from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.engine.context import DETACHED_ACTORS, ProcessContext
 from jupyter_ray.exceptions import RaySystemError, RuntimeEnvSetupError, TaskCancelledError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.direct import door_of
@@ -50,6 +51,9 @@ __all__ = ["WorkerSetup", "main"]
 def main(setup: WorkerSetup) -> None:
     """Be a worker until the runtime says otherwise. Called in the forked child; does not return."""
     process.die_with_parent()
+    process.lead_group()
+    process.expendable()
+    session_folder(setup.session)  # Where it is does not depend on what the environment is about to become.
     fallback = os.dup(2)  # The runtime's log: for what is said before and after the session.
     try:
         env = process.dress(setup)
@@ -121,6 +125,7 @@ class Worker:
             namespace=setup.namespace,
             session=setup.session,
             runtime_env=env or None,
+            detached_actors=DETACHED_ACTORS in setup.environ,
             preset_gpus="CUDA_VISIBLE_DEVICES" in setup.environ,
         )
         self.engine = LocalEngine(self.client, self.process, total=setup.total)
@@ -135,6 +140,8 @@ class Worker:
         self._unfit: RuntimeEnvSetupError | None = None
         """Why nothing can run here: the environment's own function failed."""
         self._leaving = threading.Lock()
+        self._terminated = False
+        """SIGTERM has come: the process ends by it when the calls that run have ended."""
 
     def start(self) -> None:
         """Take over the process, and say hello."""
@@ -190,13 +197,14 @@ class Worker:
             self._main = None
             del execute
         if self._threaded is not None:
-            self._threaded.drain(queued=not self.runner.farewell)
+            self._threaded.drain(queued=not (self.runner.farewell or self._terminated))
 
     def _run_task(self, execute: m.Execute) -> None:
         opened, lost = self.runner.look(execute) if execute.dependencies else ([], None)
         if lost is not None:
             process.title(self._setup.idle_title)
             self.backlog.end_task(functools.partial(self.runner.give_back, execute, lost))
+            self.door.give_back(execute.task)
             return
         self.devices.give(execute.held, execute.gpus)
         done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
@@ -249,6 +257,8 @@ class Worker:
         self.process.gpus = execute.gpus
         self.runner.class_name = self.output.label = spec.class_name
         process.title(f"ray::{spec.class_name}.__init__")
+        if spec.is_async or spec.max_concurrency > 1 or spec.concurrency_groups:
+            signal.signal(signal.SIGTERM, self._on_sigterm)
         host: AsyncActor | None = None
         if spec.is_async:
             host = AsyncActor(spec, self.runner, self._finish)
@@ -288,7 +298,9 @@ class Worker:
         """An actor class with a ``__repr__`` of its own labels its lines with it (as in Ray)."""
         if getattr(type(self.runner.instance), "__repr__", None) != object.__repr__:
             with contextlib.suppress(Exception):
-                self.output.label = repr(self.runner.instance)[:100]
+                label = repr(self.runner.instance)[:100]
+                self.output.flush()  # What the constructor printed was printed by no instance yet.
+                self.output.label = label
 
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
         if done.exiting and execute.kind == "task":
@@ -305,9 +317,17 @@ class Worker:
             return
         self.runner.farewell = reason
         self.client.send(m.Leave(reason), soon=False)
+        self._end_soon()
+
+    def _end_soon(self) -> None:
         self.backlog.end_now()
         if self._async is not None:
             self._async.close()
+
+    def _on_sigterm(self, number: int, frame: Any) -> None:
+        """The calls of a concurrent actor that run may end first, and their results are told (as in Ray)."""
+        self._terminated = True
+        threading.Thread(target=self._end_soon, daemon=True).start()  # This thread may hold what that needs.
 
     def _answer(self, done: m.Done, soon: bool) -> None:
         """Send the end of a call to where the call came from."""
@@ -329,6 +349,8 @@ class Worker:
             self.output.flush()
         self.client.flush()
         self.door.close()
+        if self._terminated:
+            process.end_by_sigterm()
         os._exit(code)
 
     # --- the thread that reads ---

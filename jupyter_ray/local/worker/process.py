@@ -13,7 +13,6 @@ import io
 import math
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from typing import Any, NoReturn
 
 from setproctitle import getproctitle, setproctitle
 
-from jupyter_ray.config import session_folder, shared_memory_folder
+from jupyter_ray.config import remove_folders
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.worker.setup import WorkerSetup
 from jupyter_ray.resources import CPU, PARTS
@@ -36,6 +35,26 @@ def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, where the kernel offers that."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def expendable() -> None:
+    """Where memory runs out, the kernel shall end workers before anything else (as in Ray; Linux)."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+def lead_group() -> None:
+    """Make this process the leader of a process group: the runtime ends what it starts together with it (as in Ray)."""
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+
+
+def end_by_sigterm() -> NoReturn:
+    """End this process by SIGTERM, as if nobody had caught it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(128 + signal.SIGTERM)
 
 
 def dress(setup: WorkerSetup) -> dict[str, Any]:
@@ -119,8 +138,9 @@ def _is_set(name: str) -> bool:
 
 def end_with_runtime(session: str) -> None:
     """Leave at once: the runtime is gone, and what it left goes too."""
-    shutil.rmtree(shared_memory_folder(session), ignore_errors=True)
-    shutil.rmtree(session_folder(session), ignore_errors=True)
+    remove_folders(session)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # What user code has started, and this process with it.
     os._exit(1)
 
 

@@ -290,13 +290,15 @@ class Runner:
             self.yield_item(execute, index, item)
             del item
             producer.wait_for_room(index)
-            if producer.unwanted or context.cancelled:
+            if context.cancelled:
                 if isinstance(iterator, Generator):
                     iterator.close()
                 return
 
     def yield_item(self, execute: Execute, index: int, item: Any) -> None:
-        """Send one item of a stream."""
+        """Send one item of a stream; where nobody reads it any more, the task still runs to its end (as in Ray)."""
+        if self.producers[execute.task].unwanted:
+            return
         payload = calling.payload_of(item, f"item {index} of {execute.name}", self.store)
         self.client.send(Item(execute.task, index, payload))
         self.client.references.let_go(payload.contained)
@@ -334,6 +336,8 @@ class Runner:
             return self._left(execute, seconds)
         if context.cancelled and (execute.kind == "method" or not isinstance(error, Exception)):
             return self._cancelled(execute, context, seconds)
+        if isinstance(error, KeyboardInterrupt):  # Whoever raised it: the task counts as cancelled (as in Ray).
+            return self._cancelled(execute, context, seconds, ": it raised KeyboardInterrupt")
         if isinstance(error, SystemExit):
             # To end one's process is to crash it, however politely: the runtime may try again (as in Ray).
             reason = f"it called sys.exit({error.code!r})"
@@ -374,8 +378,9 @@ class Runner:
         payload = calling.plain_failure(ActorDiedError.because(reason, self.class_name, actor))
         return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=reason)
 
-    def _cancelled(self, execute: Execute, context: TaskContext, seconds: float) -> Done:
-        error = TaskCancelledError(execute.task.hex(), f"The task {context.name} ({execute.task.hex()}) was cancelled.")
+    def _cancelled(self, execute: Execute, context: TaskContext, seconds: float, how: str = "") -> Done:
+        task = execute.task.hex()
+        error = TaskCancelledError(task, f"The task {context.name} ({task}) was cancelled{how}.")
         payload = calling.failure(error, context.function, self.store)
         return Done(execute.task, [payload], True, cancelled=True, seconds=seconds, error="cancelled")
 

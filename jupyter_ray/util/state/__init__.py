@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from jupyter_ray.api.session import session_engine
-from jupyter_ray.util.state_rows import (
+from jupyter_ray.util.state.rows import (
     ActorState,
     JobState,
     Made,
@@ -24,7 +24,7 @@ from jupyter_ray.util.state_rows import (
     TaskState,
     WorkerState,
 )
-from jupyter_ray.util.state_signatures import Filters, gets, lists, summarizes
+from jupyter_ray.util.state.signatures import Filters, gets, lists, summarizes
 
 __all__ = [
     "ActorState",
@@ -112,9 +112,7 @@ def list_objects(filters: Filters | None, limit: int, detail: bool) -> list[Obje
 @lists
 def list_workers(filters: Filters | None, limit: int, detail: bool) -> list[WorkerState]:
     """Return the processes of the session: the driver, the workers, and the last 1,000 that ended; as `list_tasks`."""
-    found = _list(WorkerState, "workers", filters, limit, detail)
-    here = os.getpid() if session_engine().process.is_driver else 0
-    return [dataclasses.replace(row, pid=here) if row.worker_type == "DRIVER" else row for row in found]
+    return [_with_pid(row) for row in _list(WorkerState, "workers", filters, limit, detail)]
 
 
 @lists
@@ -148,7 +146,7 @@ def list_jobs(filters: Filters | None, limit: int, detail: bool) -> list[JobStat
         "entrypoint": " ".join(sys.argv) if process.is_driver else "",
         "status": "RUNNING",
         "runtime_env": process.runtime_env or {},
-        "metadata": {},
+        "metadata": process.metadata,
         "driver_info": {"id": process.job.hex(), "node_ip_address": "127.0.0.1"},
         "start_time": session_engine().nodes()[0].get("StartTimeMs", 0),
         "end_time": 0,
@@ -212,7 +210,8 @@ def get_objects(id: str) -> list[ObjectState]:
 @gets
 def get_worker(id: str) -> WorkerState | None:
     """Return the process with this id (hex), or None."""
-    return _one(WorkerState, "workers", id)
+    found = _one(WorkerState, "workers", id)
+    return None if found is None else _with_pid(found)
 
 
 @gets
@@ -342,6 +341,13 @@ def _one(kind: type[Made], table: str, key: str) -> Made | None:
         return None
     rows, _ = session_engine().table(table, limit=1, id=key)
     return kind.make({**_constants(kind), **rows[0]}, True) if rows else None
+
+
+def _with_pid(row: WorkerState) -> WorkerState:
+    """Return the row with the driver's pid, which only the driver knows."""
+    if row.worker_type != "DRIVER" or not session_engine().process.is_driver:
+        return row
+    return dataclasses.replace(row, pid=os.getpid())
 
 
 def _constants(kind: type[Row]) -> dict[str, Any]:

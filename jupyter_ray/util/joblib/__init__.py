@@ -26,7 +26,7 @@ def register_ray() -> None:
     try:
         from joblib.parallel import register_parallel_backend
 
-        from jupyter_ray.util.joblib_backend import RayBackend
+        from jupyter_ray.util.joblib.ray_backend import RayBackend
     except ImportError as error:
         raise ImportError(
             f"To use joblib on this session, install joblib 1.3 or later: pip install joblib ({error})."

@@ -1,0 +1,59 @@
+"""The fields of a runtime environment, and what each accepts. Source: Ray's ``runtime_env``."""
+
+from __future__ import annotations
+
+import os
+import types
+from typing import Any
+
+SETUP_HOOK = "worker_process_setup_hook"
+RUNTIME_ENV_HONOURED = ("env_vars", "working_dir", "py_modules", "excludes", "config", SETUP_HOOK)
+"""Fields of a runtime environment that every engine takes."""
+
+RUNTIME_ENV_CLUSTER = (
+    "pip", "conda", "uv", "container", "image_uri", "py_executable", "java_jars",
+    "nsight", "rocprof-sys", "mpi",
+)  # fmt: skip
+"""Fields that only a Ray cluster takes: an engine that forks its workers from this process refuses them."""
+
+
+def check_runtime_env(name: str, value: Any) -> str | None:
+    """Return what is wrong with a runtime environment, or None.
+
+    Raises
+    ------
+    TypeError
+        A field is of the wrong type.
+    """
+    fields: dict[str, Any] = value or {}
+    for field in fields:
+        if not (field in RUNTIME_ENV_HONOURED or field in RUNTIME_ENV_CLUSTER or str(field).startswith("_")):
+            return (
+                f"{name} has no field {field!r}. Valid ones are {list(RUNTIME_ENV_HONOURED)}, "
+                f"and on a Ray cluster also {list(RUNTIME_ENV_CLUSTER)}."
+            )
+    variables = fields.get("env_vars")
+    pairs = variables.items() if isinstance(variables, dict) else [(variables, variables)] if variables else []
+    if not all(isinstance(text, str) for pair in pairs for text in pair):
+        raise TypeError(f"{name}['env_vars'] must map strings to strings, got {variables!r}.")
+    folder = fields.get("working_dir")
+    if folder is not None and not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"{name}['working_dir'] must be a path, got {type(folder)}.")
+    for field in ("py_modules", "excludes"):
+        listed = fields.get(field)
+        if listed is not None and not isinstance(listed, list | tuple):
+            raise TypeError(f"{name}[{field!r}] must be a list, got {type(listed)}.")
+    config = fields.get("config")
+    if config is not None and not isinstance(config, dict):
+        raise TypeError(f"{name}['config'] must be a dict or a RuntimeEnvConfig, got {type(config)}.")
+    seconds = (config or {}).get("setup_timeout_seconds", 600)
+    if not isinstance(seconds, int):
+        raise TypeError(f"setup_timeout_seconds must be of type int, got: {type(seconds)}")
+    if seconds <= 0 and seconds != -1:
+        raise ValueError(f"setup_timeout_seconds must be greater than zero or equals to -1, got: {seconds}")
+    hook = fields.get(SETUP_HOOK)
+    if hook is not None and not isinstance(hook, str | dict) and not callable(hook):  # dict: packed by the engine.
+        raise TypeError(f"{name}[{SETUP_HOOK!r}] must be a function or 'module.function', got {type(hook)}.")
+    if not all(isinstance(each, str | os.PathLike | types.ModuleType) for each in fields.get("py_modules") or ()):
+        raise TypeError(f"{name}['py_modules'] holds paths and modules, got {fields['py_modules']!r}.")
+    return None

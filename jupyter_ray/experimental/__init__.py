@@ -1,0 +1,1 @@
+"""Ray's ``ray.experimental``: of it, the progress bars (``tqdm_ray``)."""
