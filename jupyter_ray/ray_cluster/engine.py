@@ -247,8 +247,7 @@ class RayEngine:
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return the rows of the machines, with Ray's keys; this one first."""
-        here = self.process.node.hex()
-        return sorted(ray.nodes(), key=lambda row: row["NodeID"] != here)
+        return self.state.nodes()
 
     def is_cancelled(self, task: bytes) -> bool:
         """Tell whether a cancel was asked for the running task."""

@@ -6,6 +6,7 @@ about a second after they happened; what a filter can leave out is left out ther
 
 from __future__ import annotations
 
+import binascii
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -101,7 +102,7 @@ class State:
     def objects(self) -> list[Row]:
         """Return the objects that this process refers to."""
         core = ray._private.worker.global_worker.core_worker
-        ids = [ray.ObjectRef.from_hex(each).binary() for each in core.get_all_reference_counts() if len(each) == 56]
+        ids = [binascii.unhexlify(each) for each in core.get_all_reference_counts() if len(each) == 56]
         sizes = ray.experimental.get_local_object_locations([ray.ObjectRef(each) for each in ids]) if ids else {}
         rows = []
         for ref, found in sizes.items():
@@ -121,6 +122,17 @@ class State:
                 }
             )
         return rows
+
+    def nodes(self) -> list[Row]:
+        """Return Ray's rows of the nodes, and what it leaves out there: when each began, and which is the head."""
+        here = self._engine.process.node.hex()
+        known = ray._private.worker.global_worker.gcs_client.get_all_node_info()
+        began = {node.hex(): int(info.start_time_ms) for node, info in known.items()}
+        rows = [
+            {**row, "StartTimeMs": began.get(row["NodeID"], 0), "IsHead": _HEAD in row["Resources"]}
+            for row in ray.nodes()
+        ]
+        return sorted(rows, key=lambda row: row["NodeID"] != here)
 
     def machines(self) -> list[Row]:
         """Return, for each living node, its name and what it has free and in all."""
@@ -308,6 +320,8 @@ def _worker_row(worker: gcs_pb2.WorkerTableData) -> Row:
         "ip": worker.worker_address.ip_address,
         "pid": worker.pid,
         "exit_detail": worker.exit_detail or None,
+        "start_time_ms": worker.start_time_ms or None,
+        "end_time_ms": worker.end_time_ms,
         "status": None,
         "actor_id": None,
     }

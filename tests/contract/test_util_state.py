@@ -490,5 +490,5 @@ def test_dead_actors_are_remembered() -> None:
     assert row.class_name.rpartition(".")[2] == "Mortal"
     assert row.node_id
     assert "all references" in str(row.death_cause)
-    with pytest.raises(ray.exceptions.ActorDiedError, match=r"Mortal.*all references"):
+    with pytest.raises(ray.exceptions.ActorDiedError, match=r"(?s)Mortal.*all references"):
         ray.get(weak.me.remote())
