@@ -50,7 +50,7 @@ def actor_restarted(model: Model, event: ev.ActorRestarted) -> None:
     actor = model.actor(event.actor, event.at)
     actor.state = "restarting"
     actor.restarts = event.restarts
-    actor.error = event.reason[: model.limits.text] or None
+    actor.error = event.reason[: model.limits.text]
     _release_actor(model, actor)
 
 
@@ -60,7 +60,7 @@ def actor_died(model: Model, event: ev.ActorDied) -> None:
     if actor is None or actor.state == "dead":
         return
     actor.state = "dead"
-    actor.error = event.reason[: model.limits.text]
+    actor.error = event.reason[: model.limits.text] or None
     _release_actor(model, actor)
     model.dirty.actors[actor.id] = actor
     model.bury(actor)
