@@ -387,6 +387,12 @@ class Leave(Message, frozen=True, tag=33):
     reason: str
 
 
+class Named(Message, frozen=True, tag=56):
+    """An actor says what its instance calls itself: its ``repr``, where its class defines one."""
+
+    text: str
+
+
 class Lost(Message, frozen=True, tag=25):
     """The sender cannot read `segments`, for `reason`; it asks for the objects again after this.
 
@@ -468,6 +474,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     GroupReady,
     AwaitSpace,
     Leave,
+    Named,
     Lost,
     Ran,
     Report,

@@ -155,6 +155,8 @@ class ActorRecord(msgspec.Struct, eq=False):
     death_reason: str = ""
     lived: bool = False
     """A constructor of it has returned once."""
+    repr_name: str = ""
+    """What its instance calls itself, where its class says how."""
     shown: dict[str, tuple[bytes | None, str]] = msgspec.field(default_factory=dict)
     """Who the events say holds a handle: holder to (client, None for an object; kind)."""
     concurrency: int = 1
@@ -261,6 +263,9 @@ class GroupRecord(msgspec.Struct, eq=False):
     demands: list[Demand]
     creator: ClientRecord
     detached: bool = False
+    made: float = 0.0
+    seconds: float | None = None
+    """How long it waited, when it is reserved."""
     state: GroupState = GroupState.PENDING
     reserved: list[Allocation] = msgspec.field(default_factory=list)
     """What it holds of the machine's ledger, by bundle."""

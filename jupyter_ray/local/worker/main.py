@@ -251,6 +251,7 @@ class Worker:
         body = decode_body(execute.body)
         self.process.group, self.process.capture = body.group, body.capture
         self.process.actor_name = spec.name or None
+        self.process.creation = spec.creation.task
         self.process.actor_handle = spec.handle
         self.process.restarts = execute.restarts
         self.process.held = amounts(execute.held)
@@ -301,6 +302,7 @@ class Worker:
                 label = repr(self.runner.instance)[:100]
                 self.output.flush()  # What the constructor printed was printed by no instance yet.
                 self.output.label = label
+                self.client.send(m.Named(label), soon=False)
 
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
         if done.exiting and execute.kind == "task":
