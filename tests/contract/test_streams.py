@@ -91,4 +91,9 @@ def test_a_stream_is_only_to_be_read(start: Callable[..., Any]) -> None:
         with pytest.raises(NotImplementedError):
             getattr(stream, name)()
     assert ray.get(stream._generator_ref, timeout=PATIENCE) is None
+    assert stream.next_ready()
     assert ray.get(next(stream)) == 1
+    assert stream.is_finished()
+    assert not stream.next_ready()
+    other = numbers.options(num_returns=1).remote()
+    assert ray.wait([other, stream], num_returns=2, timeout=PATIENCE) == ([other, stream], [])
