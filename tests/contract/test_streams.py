@@ -39,11 +39,27 @@ def test_a_task_that_waits_for_a_stream_lends_its_cpus(start: Callable[..., Any]
 
     assert ray.get([total.remote(count) for count in range(5)], timeout=PATIENCE) == [0, 0, 1, 3, 6]
     assert ray.get(Total.remote().total.remote(5), timeout=PATIENCE) == 10
+
+
+@pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")
+def test_an_actor_that_waits_for_a_stream_keeps_its_cpu(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    @ray.remote(num_cpus=1)
+    class Total:
+        def total(self) -> int:
+            return sum(ray.get(ref) for ref in numbers.remote())
+
     assert ray.available_resources()["CPU"] == 1
     with pytest.raises(ResourceDeadlockError):  # Actors keep what they hold.
-        ray.get(Total.options(num_cpus=1).remote().total.remote(5), timeout=PATIENCE)
+        ray.get(Total.remote().total.remote(), timeout=PATIENCE)
 
 
+@pytest.mark.local_only("Ray tells of no object's life: there are no such events")
 def test_an_item_of_a_stream_is_freed_with_its_reference(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
 
