@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -31,10 +33,10 @@ LINEAGE_LIMIT = 256 * 1024**2
 """Bytes of submissions and their arguments that are kept so that large results can be computed again; of a small object
 store, a quarter at most, since large arguments are kept in shared memory. Past it the oldest are forgotten."""
 
-ACTOR_BACKLOG = 10_000
+ACTOR_BACKLOG = 25_000
 """Calls that one caller may have unfinished on one actor; past it ``.remote()`` waits.
 
-So that a flood is slowed at its source.
+So that a flood is slowed at its source. One of them takes some two kilobytes; programs for Ray queue 20,000.
 """
 
 EVENT_LOG = 30_000
@@ -70,7 +72,7 @@ def session_folder(session: str) -> Path:
 
 
 def spill_folder(session: str) -> Path:
-    """Return the folder to which values go that have no room in memory."""
+    """Return the folder to which values go that have no room in memory; a link, where `init` named another disk."""
     return session_folder(session) / "spilled"
 
 
@@ -78,3 +80,11 @@ def shared_memory_folder(session: str) -> Path:
     """Return the folder of a session's shared-memory files: in memory where the system offers that."""
     root = Path("/dev/shm")
     return (root if root.is_dir() else Path(tempfile.gettempdir())) / f"jupyter_ray-{os.getuid()}-{session}-shm"
+
+
+def remove_folders(session: str) -> None:
+    """Remove what a session has left, in memory and on disk; idempotent."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(os.readlink(spill_folder(session)), ignore_errors=True)
+    for folder in (shared_memory_folder(session), session_folder(session)):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -103,6 +103,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.dependencies",
         "local.scheduler.groups",
         "local.scheduler.placement",
+        "local.scheduler.pauses",
         "local.scheduler.requests",
         "local.scheduler.streams",
     ),

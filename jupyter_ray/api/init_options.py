@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from typing import Any
@@ -23,6 +24,8 @@ def init_options(
     runtime_env: Any,
     log_to_driver: bool,
     logging_config: Any = None,
+    spill_directory: Any = None,
+    system_config: Any = None,
     actor_lifetime: str = "non_detached",
     metadata: dict[str, str] | None = None,
 ) -> InitOptions:
@@ -43,6 +46,7 @@ def init_options(
         runtime_env=_environment(runtime_env),
         log_to_driver=bool(log_to_driver),
         logging=_logging(logging_config),
+        spill_directory=_spill_directory(spill_directory, system_config),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
     )
@@ -107,6 +111,24 @@ def _logging(config: Any) -> str | None:
     if not isinstance(config, LoggingConfig):
         raise TypeError(f"logging_config must be a LoggingConfig, got {type(config)}.")
     return log_format.dump(config.encoding, config.log_level, config.additional_log_standard_attrs)
+
+
+def _spill_directory(directory: Any, system_config: Any) -> str | None:
+    """Return the folder to spill to; of Ray's internal configuration, this is what programs set."""
+    if directory is None and isinstance(system_config, dict) and system_config.get("object_spilling_config"):
+        spilling = json.loads(system_config["object_spilling_config"])
+        if spilling.get("type") != "filesystem":
+            raise ValueError(f"Values are spilled to a filesystem, not to {spilling.get('type')!r}.")
+        parameters = {"directory_path": None, "buffer_size": None, **spilling.get("params", {})}
+        directory = parameters.pop("directory_path")
+        del parameters["buffer_size"]
+        if parameters:
+            raise ValueError(f"object_spilling_config has unknown parameters: {', '.join(parameters)}.")
+        if isinstance(directory, list):
+            directory = directory[0]
+    if directory is not None and not isinstance(directory, str):
+        raise TypeError(f"object_spilling_directory must be a path as a string, got {type(directory)}.")
+    return directory
 
 
 def _environment(runtime_env: Any) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ _IGNORED = frozenset(
     {
         "include_dashboard", "dashboard_host", "dashboard_port", "proxy_server_url",
         "enable_resource_isolation", "system_reserved_cpu", "system_reserved_memory", "cgroup_path", "labels",
-        "allow_multiple", "object_spilling_directory", "enable_object_reconstruction", "log_style",
+        "allow_multiple", "enable_object_reconstruction", "log_style",
     }
 )  # fmt: skip
 
@@ -103,6 +103,7 @@ def init(
     logging_format: str | None = None,
     logging_config: Any = None,
     local_mode: bool = False,
+    object_spilling_directory: str | None = None,
     job_config: JobConfig | None = None,
     **others: Any,
 ) -> RayContext:
@@ -133,6 +134,8 @@ def init(
         A `LoggingConfig`: for the root loggers of this process and of the workers.
     local_mode
         No longer offered (as in Ray).
+    object_spilling_directory
+        Where values go that have no room in memory; None: to the folder of temporary files.
     job_config
         A `JobConfig`, for what the other parameters do not say.
     **others
@@ -179,6 +182,8 @@ def init(
         runtime_env=runtime_env if runtime_env else job.runtime_env,
         log_to_driver=log_to_driver,
         logging_config=logging_config,
+        spill_directory=object_spilling_directory,
+        system_config=others.get("_system_config"),
         actor_lifetime=job.default_actor_lifetime,
         metadata=job.metadata,
     )

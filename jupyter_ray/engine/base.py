@@ -60,6 +60,8 @@ class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     log_to_driver: bool = True
     logging: str | None = None
     """What `log_format.dump` returned."""
+    spill_directory: str | None = None
+    """Where values go that have no room in memory; None: to the session's folder."""
     detached_actors: bool = False
     """Actors that do not say are detached."""
     metadata: dict[str, str] = {}

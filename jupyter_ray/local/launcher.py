@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import uuid
 from pathlib import Path
 
-from jupyter_ray.config import SHUTDOWN_SECONDS, session_folder, shared_memory_folder
+from jupyter_ray.config import SHUTDOWN_SECONDS, remove_folders, session_folder, shared_memory_folder
 from jupyter_ray.exceptions import RaySystemError
 
 _ROOT = str(Path(__file__).resolve().parents[2])
@@ -98,8 +97,7 @@ class Runtime:
 
     def remove_folders(self) -> None:
         """Remove the session's folders; idempotent."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.rmtree(self.shared_memory, ignore_errors=True)
+        remove_folders(self.session)
 
     def __repr__(self) -> str:
         return f"<Runtime {self.session}: pid {self.process.pid}, {'alive' if self.alive else 'ended'}>"

@@ -82,16 +82,26 @@ def test_tasks_and_actors_run_inside_and_end_with_the_group(tmp_path: Path) -> N
     actor = Inside.options(scheduling_strategy=strategy).remote()
     assert ray.get(actor.group.remote()) == group
     other = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=1)
-    task = hold.options(scheduling_strategy=other, max_retries=0).remote(str(tmp_path / "never"))
-    eventually(lambda: "runs since" in ray.why(task))
+    gate = tmp_path / "gate"
+    gate.touch()
+    assert ray.get(hold.options(scheduling_strategy=other).remote(str(gate))) == 1
     remove_placement_group(group)
-    with pytest.raises(TaskPlacementGroupRemoved):
-        ray.get(task, timeout=30)
     with pytest.raises(RayActorError):
         ray.get(actor.pid.remote(), timeout=30)
     with pytest.raises(TaskPlacementGroupRemoved):
         ray.get(hold.options(scheduling_strategy=other).remote("x"), timeout=30)
     eventually(lambda: available() == 4)
+
+
+@pytest.mark.local_only("Ray says of a task whose placement group was removed that its worker has died")
+def test_a_task_that_runs_ends_with_its_group(tmp_path: Path) -> None:
+    group = placement_group([{"CPU": 1}])
+    inside = PlacementGroupSchedulingStrategy(group)
+    task = hold.options(scheduling_strategy=inside, max_retries=0).remote(str(tmp_path / "never"))
+    eventually(lambda: "runs since" in ray.why(task))
+    remove_placement_group(group)
+    with pytest.raises(TaskPlacementGroupRemoved):
+        ray.get(task, timeout=30)
 
 
 def test_children_inherit_only_if_captured() -> None:

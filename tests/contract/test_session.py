@@ -194,6 +194,7 @@ def test_without_a_session_everything_says_so(monkeypatch: pytest.MonkeyPatch) -
             call()
 
 
+@pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")
 def test_memory_is_counted_in_whole_bytes(start: Callable[..., Any]) -> None:
     start(num_cpus=1, _memory=2.2)
 

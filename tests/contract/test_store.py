@@ -253,3 +253,20 @@ def test_references_that_only_garbage_holds_go_when_memory_gets_short(start: Cal
     eventually(lambda: ray.get(hoarder.collected.remote()) > 0)
     # What was garbage is gone; a value that came just then may be on disk.
     eventually(lambda: sum(row["object_size"] for row in ray.util.state.list_objects(limit=1000)) < 30 * 10**6)
+
+
+def test_values_are_spilled_where_init_says(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(object_store_memory=100 * MIB, object_spilling_directory=str(tmp_path / "big disk"))
+    refs = [ray.put(np.full(10 * MIB, number, dtype=np.uint8)) for number in range(20)]
+    [folder] = eventually(lambda: list((tmp_path / "big disk").iterdir()))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    eventually(lambda: size_of(folder) >= 90 * MIB)
+    assert [int(ray.get(ref)[7]) for ref in refs] == list(range(20))
+    del refs
+    ray.shutdown()
+    assert list((tmp_path / "big disk").iterdir()) == []
+    with pytest.raises(ValueError, match="spilled to a filesystem"):
+        start(_system_config={"object_spilling_config": '{"type": "abc"}'})
+    with pytest.raises(PermissionError if os.geteuid() else OSError):
+        start(object_spilling_directory="/proc/nowhere")
+    assert not ray.is_initialized()

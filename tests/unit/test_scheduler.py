@@ -250,6 +250,27 @@ def test_a_lost_worker_retries_its_task_and_then_says_why_not() -> None:
     assert "2 times" in str(session.error_of(6))
 
 
+def test_a_task_that_fails_again_pauses_before_it_is_tried_once_more() -> None:
+    session = Session(CPU=1)
+    task = session.submit("unlucky", max_retries=5)
+    for pause in (0.0, 0.1, 0.2, 0.4):
+        session.happen(WorkerLost(session.worker_of(task), "it crashed"))
+        if pause:
+            assert session.scheduler.wants_tick
+            session.now += pause - 0.02
+            session.happen(Tick())
+            assert session.running() == []
+            session.now += 0.02
+            session.happen(Tick())
+        assert session.running() == ["unlucky"]
+    session.happen(WorkerLost(session.worker_of(task), "it crashed"))
+    session.say(DRIVER, m.Cancel(return_id(task, 1), False, True))
+    session.now += 10
+    session.happen(Tick())
+    assert session.running() == []
+    assert not session.scheduler.state.later
+
+
 def test_calls_of_a_dead_actor_fail_with_the_reason() -> None:
     session = Session(CPU=1)
     actor = session.actor(name="a")

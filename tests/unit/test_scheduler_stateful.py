@@ -575,7 +575,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(400):
             self.workers_join(len(self.starting))
             ready = [w for w in self.workers.values() if w.blocked is None and (w.tasks or w.leaving)]
-            if not ready and not self.starting:
+            if not ready and not self.starting and not self.scheduler.state.later:
                 break
             for fake in ready:
                 if fake.id in self.workers and fake.tasks and fake.blocked is None:

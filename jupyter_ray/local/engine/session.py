@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import weakref
+from pathlib import Path
 
 from jupyter_ray.config import session_folder, spill_folder
 from jupyter_ray.engine import log_format, refs, registry
@@ -50,6 +51,13 @@ class _Session:
         self._runtime.end()
 
 
+def _spill_to(directory: str, session: str) -> None:
+    """Let the session's folder for spilled values be one of its own in `directory`."""
+    folder = Path(directory).absolute() / session_folder(session).name
+    folder.mkdir(mode=0o700, parents=True)
+    spill_folder(session).symlink_to(folder, target_is_directory=True)
+
+
 def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
     """Bind a runtime to this machine's resources and this process's surroundings.
 
@@ -62,6 +70,8 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
     client = session.client
     client.start(m.Hello("driver", session.id, os.getpid()))
     try:
+        if options.spill_directory is not None:
+            _spill_to(options.spill_directory, runtime.session)
         demand, devices, store_limit = machine.resources(options)
         job_env = environment.merge(None, options.runtime_env)
         process = ProcessContext(

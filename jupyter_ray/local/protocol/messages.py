@@ -81,6 +81,7 @@ class Body(Message, frozen=True):
     writable: bool | list[str | int] | None = None
     inout: list[str | int] | None = None
     backpressure: int = -1
+    per_yield: int = 1
     max_calls: int = 0
     """The worker leaves after this many calls of the function; 0: never."""
     group: str = ""
@@ -138,6 +139,8 @@ class ActorSpec(Message, frozen=True):
     concurrency_groups: dict[str, int] = {}
     ordered: bool = True
     """Calls of one caller start in the order in which they were made, even when one waits for an argument."""
+    generator_cap: int = -1
+    """Items of all its streams together that may be unread; not positive: any number."""
     qualname: str = ""
     """The class's name, with the functions that it was made in; "" where only `class_name` is known."""
 

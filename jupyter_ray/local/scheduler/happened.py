@@ -12,6 +12,7 @@ from jupyter_ray.local.scheduler import (
     direct,
     history,
     memory,
+    pauses,
     placement,
     recovery,
     requests,
@@ -89,6 +90,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
             step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
     if client is not None:
         direct.end_leases(step, client)
+        streams.reader_gone(step, client.id)
         dependencies.drop_all(step, client)
         if not worker.retired:
             _orphans(step, client)
@@ -149,6 +151,7 @@ def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
 def _tick(step: Step, stimulus: Tick) -> None:
     placement.tick(step)
     memory.tick(step)
+    pauses.end(step)
 
 
 HAPPENED: dict[type, Callable[[Step, Any], None]] = {

@@ -366,6 +366,10 @@ class State(msgspec.Struct, eq=False):
     order: list[ReadyClass] = msgspec.field(default_factory=list)
     """The same classes, in the order in which they are served."""
     next_class: int = 0
+    unread: dict[bytes, tuple[ActorRecord, bytes]] = msgspec.field(default_factory=dict)
+    """Streams that have ended, of actors with a `generator_cap`: the actor that counts their items, and who reads."""
+    later: list[tuple[float, TaskRecord]] = msgspec.field(default_factory=list)
+    """Tasks that failed more than once and are to be tried again, with the time from which on."""
     resuming: deque[RequestRecord] = msgspec.field(default_factory=deque)
     idle: dict[str, list[WorkerRecord]] = msgspec.field(default_factory=dict)
     """Pooled workers that have nothing to do, by environment; the last one worked last."""

@@ -288,7 +288,9 @@ def _gave_back(step: Step, client: ClientRecord, message: m.Returned) -> None:
 
 def _consumed(step: Step, client: ClientRecord, message: m.Consumed) -> None:
     task = step.state.tasks.get(message.task)
-    if task is not None and task.client is client:
+    if task is None:
+        streams.read_after(step, client.id, message.task, message.index)
+    elif task.client is client:
         streams.consumed(step, task, message.index)
 
 

@@ -13,19 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_ray.events import (
-    TaskCancelled,
-    TaskFailed,
-    TaskFinished,
-    TaskQueued,
-    TaskRetried,
-)
-from jupyter_ray.local.protocol.messages import (
-    STREAMING,
-    Done,
-    Interrupt,
-    Payload,
-)
+from jupyter_ray.events import TaskCancelled, TaskFailed, TaskFinished, TaskQueued, TaskRetried
+from jupyter_ray.local.protocol.messages import STREAMING, Done, Interrupt, Payload
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
@@ -33,6 +22,7 @@ from jupyter_ray.local.scheduler import (
     history,
     lineage,
     memory,
+    pauses,
     placement,
     streams,
     submission,
@@ -151,7 +141,7 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False, 
         _leave_worker(step, task, exiting=exiting)
     task.worker = None
     task.state = READY
-    _queue(step, task, front=task.spec.kind == "method")
+    _queue(step, task, front=True) if task.spec.kind == "method" else pauses.begin(step, task)
 
 
 def _again(step: Step, task: TaskRecord, reason: str) -> None:

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import os
 import queue
-import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -23,7 +22,7 @@ import multiprocess
 import multiprocess.forkserver
 import multiprocess.process
 
-from jupyter_ray.config import session_folder, shared_memory_folder
+from jupyter_ray.config import remove_folders, session_folder
 from jupyter_ray.local.server import template
 from jupyter_ray.local.worker.main import main
 from jupyter_ray.local.worker.setup import WorkerSetup
@@ -89,8 +88,7 @@ class Processes:
         for worker in list(self._children):
             self.kill(worker)
         template.kill()
-        shutil.rmtree(shared_memory_folder(self._session), ignore_errors=True)
-        shutil.rmtree(session_folder(self._session), ignore_errors=True)
+        remove_folders(self._session)
 
     def _spawn(self) -> None:
         multiprocess.forkserver.ensure_running()

@@ -13,7 +13,6 @@ import io
 import math
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from typing import Any, NoReturn
 
 from setproctitle import getproctitle, setproctitle
 
-from jupyter_ray.config import session_folder, shared_memory_folder
+from jupyter_ray.config import remove_folders
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.worker.setup import WorkerSetup
 from jupyter_ray.resources import CPU, PARTS
@@ -139,8 +138,7 @@ def _is_set(name: str) -> bool:
 
 def end_with_runtime(session: str) -> None:
     """Leave at once: the runtime is gone, and what it left goes too."""
-    shutil.rmtree(shared_memory_folder(session), ignore_errors=True)
-    shutil.rmtree(session_folder(session), ignore_errors=True)
+    remove_folders(session)
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)  # What user code has started, and this process with it.
     os._exit(1)

@@ -1,0 +1,30 @@
+"""The pause before a task that failed more than once is tried again: what is at fault may need a moment to pass."""
+
+from __future__ import annotations
+
+from jupyter_ray.local.scheduler import placement
+from jupyter_ray.local.scheduler.records import TaskRecord
+from jupyter_ray.local.scheduler.states import TaskState
+from jupyter_ray.local.scheduler.step import Step
+
+SECONDS, LONGEST = 0.1, 1.0
+"""The pause before the third attempt, doubled for each that follows, and the longest (Ray's is that at most)."""
+
+
+def begin(step: Step, task: TaskRecord) -> None:
+    """Queue a plain task later; before its second attempt there is no pause."""
+    if task.attempt < 2:
+        placement.enqueue(step, task)
+    else:
+        step.state.later.append((step.now + min(SECONDS * 2 ** (task.attempt - 2), LONGEST), task))
+
+
+def end(step: Step) -> None:
+    """Queue the tasks whose pause is over."""
+    state = step.state
+    due = [task for at, task in state.later if at <= step.now]
+    if due:
+        state.later = [each for each in state.later if each[0] > step.now]
+        for task in due:
+            if task.state is TaskState.READY:  # It may have been cancelled meanwhile.
+                placement.enqueue(step, task)
