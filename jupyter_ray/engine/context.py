@@ -59,6 +59,8 @@ class ProcessContext:
     actor: bytes | None = None
     actor_name: str | None = None
     actor_handle: bytes = b""
+    creation: bytes | None = None
+    """The task that made the actor that this process is: what its own threads start, where none of its calls did."""
     restarts: int = 0
     held: dict[str, float] = dataclasses.field(default_factory=dict)
     gpus: list[str] = dataclasses.field(default_factory=list)

@@ -25,6 +25,7 @@ from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
 from jupyter_ray.local.worker import calling
+from jupyter_ray.local.worker.producing import Producer
 from jupyter_ray.local.worker.running import Function, Runner
 from jupyter_ray.local.worker.threads import Threads
 
@@ -269,15 +270,26 @@ class _Lane:
             self._runner.stream(execute, value)
             return
         producer = self._runner.producers[execute.task]
-        index = 0
-        async for item in value:
-            index += 1
-            self._runner.yield_item(execute, index, item)
+        iterator = aiter(value)
+        while True:
+            if not producer.may_go_on():
+                await self._turn(producer)
+            try:
+                item = await anext(iterator)
+            except StopAsyncIteration:
+                return
+            self._runner.yielded(execute, producer, item)
             del item
-            while not producer.has_room(index):
-                room: asyncio.Future[None] = self.loop.create_future()
-                producer.wake = functools.partial(self.loop.call_soon_threadsafe, settle, room)
-                if producer.has_room(index):
-                    break
-                await room
             await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.
+
+    async def _turn(self, producer: Producer) -> None:
+        """Wait until the next item may be made."""
+        try:
+            while True:
+                room: asyncio.Future[None] = self.loop.create_future()
+                producer.on_room(functools.partial(self.loop.call_soon_threadsafe, settle, room))
+                if producer.may_go_on():
+                    return
+                await room
+        finally:
+            producer.on_room(None)

@@ -41,6 +41,7 @@ from jupyter_ray.local.worker.backlog import Backlog
 from jupyter_ray.local.worker.door import Door
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
+from jupyter_ray.local.worker.producing import Budget
 from jupyter_ray.local.worker.running import Function, Runner
 from jupyter_ray.local.worker.setup import WorkerSetup
 from jupyter_ray.resources import amounts
@@ -251,6 +252,7 @@ class Worker:
         body = decode_body(execute.body)
         self.process.group, self.process.capture = body.group, body.capture
         self.process.actor_name = spec.name or None
+        self.process.creation = spec.creation.task
         self.process.actor_handle = spec.handle
         self.process.restarts = execute.restarts
         self.process.held = amounts(execute.held)
@@ -259,6 +261,8 @@ class Worker:
         process.title(f"ray::{spec.class_name}.__init__")
         if spec.is_async or spec.max_concurrency > 1 or spec.concurrency_groups:
             signal.signal(signal.SIGTERM, self._on_sigterm)
+        if spec.generator_cap > 0:
+            self.runner.budget = Budget(spec.generator_cap)
         host: AsyncActor | None = None
         if spec.is_async:
             host = AsyncActor(spec, self.runner, self._finish)
@@ -301,6 +305,7 @@ class Worker:
                 label = repr(self.runner.instance)[:100]
                 self.output.flush()  # What the constructor printed was printed by no instance yet.
                 self.output.label = label
+                self.client.send(m.Named(label), soon=False)
 
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
         if done.exiting and execute.kind == "task":
@@ -380,6 +385,9 @@ class Worker:
         context = self.runner.contexts.get(message.task)
         if context is not None:
             context.cancelled = True
+        producer = self.runner.producers.get(message.task)
+        if producer is not None:
+            producer.stop()
         if self.process.actor is None:
             self.interrupts.interrupt(message.task)
 
@@ -390,6 +398,8 @@ class Worker:
         producer = self.runner.producers.get(message.task)
         if producer is not None:
             producer.consumed(message.index)
+        if self.runner.budget is not None:
+            self.runner.budget.read(message.task, message.index)
 
     def __repr__(self) -> str:
         return f"<Worker {self._setup.worker.hex()}: {len(self.backlog)} waiting, {self.client!r}>"
