@@ -16,7 +16,7 @@ import ray
 
 from jupyter_ray import exceptions as ours
 from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableException
-from jupyter_ray.local.serialization.errors import format_remote, one_line
+from jupyter_ray.local.serialization.errors import format_remote, one_line, unserializable
 
 _CHAIN = 20
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -54,8 +54,8 @@ def raised(error: BaseException, function: str, ip: str, actor: str | None, hint
     found = whole.as_instanceof_cause()
     try:
         dumped = ray.cloudpickle.dumps(found)
-    except Exception:  # The exception holds something that cannot travel: its text does.
-        return RayTaskError(function, text, None, pid=os.getpid(), ip=ip, actor=actor)
+    except Exception as broken:  # The exception holds something that cannot travel: its text does.
+        return RayTaskError(function, text, unserializable(cause, broken, text), pid=os.getpid(), ip=ip, actor=actor)
     try:
         pickle.loads(dumped)
     except Exception as broken:
@@ -113,8 +113,6 @@ def _of_task(error: Any) -> BaseException:
         return cause
     if isinstance(cause, ray.exceptions.RayError):
         cause = translated(cause)
-        if isinstance(cause, ours.RayActorError | ours.WorkerCrashedError | ours.ObjectLostError):
-            return cause
     made = _MADE.search(str(error))
     function = made["function"] if made else "task"
     whole = RayTaskError(

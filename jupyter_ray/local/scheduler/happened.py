@@ -93,7 +93,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         streams.reader_gone(step, client.id)
         dependencies.drop_all(step, client)
         if not worker.retired:
-            _orphans(step, client)
+            _orphans(step, client, tasks=not worker.orderly)
 
 
 def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
@@ -111,10 +111,10 @@ def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
     placement.enqueue(step, creation)
 
 
-def _orphans(step: Step, client: ClientRecord) -> None:
+def _orphans(step: Step, client: ClientRecord, *, tasks: bool) -> None:
     """What a dead process had started and nobody else wants ends with it, as in Ray."""
     state = step.state
-    for task in list(state.tasks.values()):
+    for task in list(state.tasks.values()) if tasks else ():
         if task.client is not client or task.spec.kind == "actor":
             continue
         records = (state.objects.get(object_id) for object_id in streams.returns(task.spec))
