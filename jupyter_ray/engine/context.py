@@ -57,6 +57,8 @@ class ProcessContext:
     namespace: str = ""
     session: str = ""
     actor: bytes | None = None
+    creation: bytes | None = None
+    """The task that made the actor: what a thread of a concurrent actor starts has it as its parent."""
     actor_name: str | None = None
     actor_handle: bytes = b""
     restarts: int = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,12 @@ def test_a_crash_is_told() -> None:
     assert task is not None
     assert (task.state, task.error_type) == ("FAILED", "WORKER_DIED")
 
+    ref = ray.remote(max_retries=0)(sys.exit).remote(27)
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(ref)
+    task = state.list_tasks(filters=[("task_id", "=", ref.task_id().hex())], detail=True)[0]
+    assert (task.error_type, task.error_message) == ("WORKER_DIED", "Worker exits with an exit code 27")
+
 
 def test_actors(gate: Path) -> None:
     actor: Any = Counter.options(name="listed", num_cpus=1).remote()  # type: ignore[attr-defined]
@@ -235,6 +243,24 @@ def test_processes_that_ended_say_why() -> None:
     assert ended(first) == ("INTENDED_SYSTEM_EXIT", "it was killed by `ray.kill`")
     assert ended(second)[0] == "INTENDED_USER_EXIT"
     assert first in [row.worker_id for row in state.list_workers(filters=[("is_alive", "=", False)], limit=1000)]
+
+
+def test_what_a_thread_of_a_concurrent_actor_starts_belongs_to_its_constructor() -> None:
+    @ray.remote(max_concurrency=2)
+    class Threads:
+        def start(self) -> Any:
+            refs: list[Any] = []
+            thread = threading.Thread(target=lambda: refs.append(passes.remote(1)))
+            thread.start()
+            thread.join()
+            return refs
+
+    actor: Any = Threads.remote()  # type: ignore[attr-defined]
+    started = state.get_task(ray.get(actor.start.remote())[0])
+    made = [("name", "=", "Threads.__init__"), ("actor_id", "=", actor._actor_id.hex())]
+    creation = state.list_tasks(filters=made)[0]
+    assert started is not None
+    assert started.parent_task_id == creation.task_id
 
 
 def test_why_calls_of_actors_failed() -> None:

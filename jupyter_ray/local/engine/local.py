@@ -243,7 +243,7 @@ class LocalEngine(Questions):
             segment="" if arguments is None else arguments.segment,
             num_returns=plan.num_returns,
             demand=plan.demand,
-            parent=None if task is None else task.task,
+            parent=self.process.creation if task is None else task.task,
             cell=current_cell(),
             site=call_site(),
             max_retries=plan.max_retries,

@@ -139,7 +139,7 @@ _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "creation_time_ms": lambda state, task: _milliseconds(task.made),
     "start_time_ms": lambda state, task: _milliseconds(task.begun),
     "end_time_ms": lambda state, task: _milliseconds(task.ended),
-    "error_message": lambda state, task: task.error or None,
+    "error_message": lambda state, task: task.error if task.error_type else None,
     "call_site": lambda state, task: task.site,
 }
 

@@ -193,6 +193,7 @@ class Worker:
                     return
             else:
                 done = self.runner.run(execute, self._find_method, main=True, interruptible=False)
+                process.title(f"ray::{self.runner.class_name}")
                 self._finish(execute, done)
             self._main = None
             del execute
@@ -246,7 +247,7 @@ class Worker:
         spec = execute.spec
         assert spec is not None
         self.devices.give(execute.held, execute.gpus)
-        self.process.actor = spec.actor
+        self.process.actor, self.process.creation = spec.actor, execute.task
         self.process.leave = self.leave_soon
         body = decode_body(execute.body)
         self.process.group, self.process.capture = body.group, body.capture
