@@ -23,6 +23,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     at: float = 0.0
 
 
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine of a cluster: its id (hex), what a person calls it, and what it has in all."""
+
+    id: str
+    name: str
+    resources: dict[str, float]
+
+
 class RuntimeReady(Event, frozen=True, kw_only=True, tag="runtime_ready"):
     """The runtime was bound to its resources."""
 
@@ -30,6 +38,14 @@ class RuntimeReady(Event, frozen=True, kw_only=True, tag="runtime_ready"):
     engine: str
     resources: dict[str, float]
     gpus: list[str]
+    nodes: list[Node] = []
+    """The machines of a cluster; none for a runtime on one machine."""
+
+
+class NodesChanged(Event, frozen=True, kw_only=True, tag="nodes_changed"):
+    """The cluster has these machines now."""
+
+    nodes: list[Node]
 
 
 class RuntimeStopped(Event, frozen=True, kw_only=True, tag="runtime_stopped"):
@@ -205,10 +221,11 @@ class ObjectSpilled(Event, frozen=True, kw_only=True, tag="object_spilled"):
 
 
 class WorkerStarted(Event, frozen=True, kw_only=True, tag="worker_started"):
-    """A worker process is up."""
+    """A worker process is up, on one of a cluster's nodes."""
 
     worker: str
     pid: int
+    node: str | None = None
 
 
 class WorkerDied(Event, frozen=True, kw_only=True, tag="worker_died"):
@@ -233,6 +250,7 @@ class LogLines(Event, frozen=True, kw_only=True, tag="log_lines"):
 
 AnyEvent = Union[  # noqa: UP007 - one name a line reads better
     RuntimeReady,
+    NodesChanged,
     RuntimeStopped,
     TaskSubmitted,
     TaskQueued,

@@ -114,6 +114,8 @@ class RemoteFunction(Generic[R]):
             An option has the wrong type.
         """
         tables.check_override(tables.TASK, _WHAT, changes)
+        if changes.get("_num_objects_per_yield") not in (None, self._options.per_yield):
+            raise ValueError("_num_objects_per_yield cannot be overridden in '.options()': say it in @ray.remote.")
         return RemoteFunction(
             self._definition, self._parameters, self._is_generator, {**self._written, **changes}, self._decorator
         )

@@ -148,7 +148,7 @@ def _pending(task: State, state: State) -> str:
             holders = Counter(
                 holder["label"]
                 for each in state["resources"]
-                if kind in (each["kind"], each["id"])
+                if kind in (each["kind"], each["name"])
                 for holder in each["holders"]
             )
             held_by = ", ".join(

@@ -70,7 +70,7 @@ def by_kind(resources: Iterable[State]) -> dict[str, dict[str, float]]:
     """Return what is used, there in all, and lent, of each kind of resource."""
     kinds: dict[str, dict[str, float]] = {}
     for row in resources:
-        name = row["kind"] if row["kind"] in ("CPU", "GPU") else row["id"]
+        name = row["kind"] if row["kind"] in ("CPU", "GPU") else row["name"]
         if str(name).startswith(("node:", "accelerator_type:")):
             continue
         total = kinds.setdefault(name, {"used": 0.0, "total": 0.0, "lent": 0.0})

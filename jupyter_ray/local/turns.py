@@ -7,7 +7,8 @@ its own to whom it belongs. There is one turn to read:
 - The reader thread (`serve`) has the turn while nobody attends. Nothing calls it away from the socket; so when it hears
   that a thread would have liked to read, it lets go of the turn after the next messages, and rests.
 - It takes the turn back when nobody has attended for `REST` seconds, and at once when somebody waits who does not
-  read.
+  read. Each time that it looks in vain, since the program goes on attending, it waits twice as long before the next
+  look, up to `PATIENCE` times.
 
 Signals. Python runs signal handlers in the main thread, between any two instructions, and what they raise (an
 interrupt, a program's own time limit by SIGALRM) would tear the handling of a message apart. While the main thread
@@ -28,6 +29,7 @@ from collections.abc import Callable
 from types import FrameType
 
 REST = 0.002
+PATIENCE = 16
 _SIGNALS = tuple(
     int(getattr(signal, name))
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2")
@@ -57,7 +59,7 @@ class Turns:
     def __init__(self, take_in: Callable[[Sleep | None], bool], busy: Callable[[], bool], rest: float = REST) -> None:
         self._take_in = take_in
         self._busy = busy
-        self._rest_seconds = rest
+        self._least_rest = self._rest_seconds = rest
         self._turn = threading.RLock()  # A finalizer may wait for a value while its thread handles a message.
         self._attending = 0
         self._attended = 0
@@ -137,10 +139,12 @@ class Turns:
                 continue
             except queue.Empty:
                 pass
+            if attended == self._attended and not self._attending:
+                self._rest_seconds = self._least_rest
+                return
+            self._rest_seconds = min(2 * self._rest_seconds, PATIENCE * self._least_rest)
             if attended != self._attended:
                 continue
-            if not self._attending:
-                return
             self._dozing = True
             if self._attending and attended == self._attended:
                 self._wakes.get()

@@ -38,6 +38,7 @@ def actor_alive(model: Model, event: ev.ActorAlive) -> None:
         if constructor.shown:
             model.dirty.tasks[constructor.id] = constructor
     worker = model.worker(event.worker, event.at)
+    actor.node = worker.node
     worker.pid = event.pid
     worker.actor = actor.id
     worker.state = "actor"
@@ -59,7 +60,7 @@ def actor_died(model: Model, event: ev.ActorDied) -> None:
     if actor is None or actor.state == "dead":
         return
     actor.state = "dead"
-    actor.error = event.reason[: model.limits.text]
+    actor.error = event.reason[: model.limits.text] or None
     _release_actor(model, actor)
     model.dirty.actors[actor.id] = actor
     model.bury(actor)
@@ -112,9 +113,20 @@ def object_freed(model: Model, event: ev.ObjectFreed) -> None:
 
 
 def worker_started(model: Model, event: ev.WorkerStarted) -> None:
-    """Make the worker's record."""
+    """Make the worker's record; on a cluster, work may have been told of before its worker was."""
     worker = model.worker(event.worker, event.at)
     worker.pid = event.pid
+    if event.node is not None and worker.node is None:
+        worker.node = event.node
+        task, actor = model.tasks.get(worker.task or ""), model.actors.get(worker.actor or "")
+        if task is not None:
+            task.node = event.node
+            if task.shown:
+                model.dirty.tasks[task.id] = task
+        if actor is not None:
+            actor.node = event.node
+            model.touch(actor)
+        model.dirty.resources = True
 
 
 def worker_died(model: Model, event: ev.WorkerDied) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from itertools import islice
 
-from jupyter_ray.events import TaskKind
+from jupyter_ray.events import Node, TaskKind
 from jupyter_ray.monitor.records import (
     ENDED,
     OTHER,
@@ -49,6 +49,10 @@ class Model:
         self.workers: dict[str, Worker] = {}
         self.totals: Amounts = {}
         self.gpus: list[str] = []
+        self.nodes: dict[str, Node] = {}
+        """The machines, if there are several, by the ids of their rows."""
+        self.places: dict[str, str] = {}
+        """By a machine's own id: the id of its row."""
         self.producers: dict[str, tuple[str, Group]] = {}
         """By object id: the task whose result it is, and that task's group."""
         self.dirty = Dirty()
@@ -64,6 +68,23 @@ class Model:
             f"<Model of {len(self.tasks)} tasks ({len(self.shown)} shown, {self.runtime.dropped} folded), "
             f"{len(self.groups)} groups, {len(self.actors)} actors, {len(self.workers)} workers>"
         )
+
+    def set_nodes(self, nodes: list[Node]) -> None:
+        """Take the machines of a cluster. One alone is nothing to tell of; past the limit they share a row."""
+        self.nodes, self.places = {}, {}
+        if len(nodes) > 1:
+            room = len(nodes) if len(nodes) <= self.limits.nodes else self.limits.nodes - 1
+            for node in nodes[:room]:
+                self.nodes[node.id] = node
+                self.places[node.id] = node.id
+            if rest := nodes[room:]:
+                total: Amounts = {}
+                for node in rest:
+                    self.places[node.id] = OTHER
+                    for kind, amount in node.resources.items():
+                        total[kind] = total.get(kind, 0.0) + amount
+                self.nodes[OTHER] = Node(id=OTHER, name=f"{len(rest)} other nodes", resources=total)
+        self.dirty.resources = True
 
     # Rows of tasks
 

@@ -46,6 +46,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     dead_actors: int = 200
     objects: int = 200_000
     """Objects whose producing task is known. The oldest are forgotten first."""
+    nodes: int = 50
+    """Machines of a cluster with rows of their own; what the others have is one more row of each kind."""
     links: int = 64
     """Ids in one list of a row: dependencies, waits, holders."""
     text: int = 400
@@ -118,6 +120,7 @@ class Actor(Record, kw_only=True, eq=False):
     pid: int | None = None
     held: Amounts = {}
     gpus: list[str] = []
+    node: str | None = None
     restarts: int = 0
     holders: dict[str, Holder] = {}
     error: str | None = None
@@ -136,6 +139,7 @@ class Worker(Record, kw_only=True, eq=False):
     state: WorkerState = "idle"
     task: str | None = None
     actor: str | None = None
+    node: str | None = None
 
 
 class Task(Record, kw_only=True, eq=False, gc=False):
@@ -162,6 +166,8 @@ class Task(Record, kw_only=True, eq=False, gc=False):
     lent: Amounts | None = None
     gpus: list[str] | None = None
     worker: str | None = None
+    node: str | None = None
+    """The machine of the cluster that it runs on, or ran on."""
     attempt: int = 0
     error: str | None = None
     started: float | None = None

@@ -68,8 +68,12 @@ def set_runtime(
     if gone:
         model.totals = {}
         model.gpus = []
+        model.set_nodes([])
         model.dirty.resources = True
-        _end_everything(model, at, "failed" if state == "dead" else "cancelled", message or "the runtime stopped")
+        if state == "dead":
+            _end_everything(model, at, "failed", message or "the runtime died")
+        else:  # As somebody asked for: nothing went wrong with anybody.
+            _end_everything(model, at, "cancelled", "")
 
 
 def _end_everything(model: Model, at: float, state: TaskState, reason: str) -> None:
@@ -84,8 +88,16 @@ def _end_everything(model: Model, at: float, state: TaskState, reason: str) -> N
 def _runtime_ready(model: Model, event: ev.RuntimeReady) -> None:
     model.totals = dict(event.resources)
     model.gpus = list(event.gpus)
-    model.dirty.resources = True
+    model.set_nodes(event.nodes)
     set_runtime(model, "ready", at=event.at, pid=event.pid, engine=event.engine)
+
+
+def _nodes_changed(model: Model, event: ev.NodesChanged) -> None:
+    model.set_nodes(event.nodes)
+    model.totals = {}
+    for node in event.nodes:
+        for kind, amount in node.resources.items():
+            model.totals[kind] = model.totals.get(kind, 0.0) + amount
 
 
 def _runtime_stopped(model: Model, event: ev.RuntimeStopped) -> None:
@@ -94,6 +106,7 @@ def _runtime_stopped(model: Model, event: ev.RuntimeStopped) -> None:
 
 _HANDLERS: Final[dict[type[ev.Event], Callable[[Model, Any], None]]] = {
     ev.RuntimeReady: _runtime_ready,
+    ev.NodesChanged: _nodes_changed,
     ev.RuntimeStopped: _runtime_stopped,
     ev.TaskSubmitted: task_events.task_submitted,
     ev.TaskQueued: task_events.task_queued,

@@ -37,6 +37,7 @@ def describe(model: Model) -> dict[str, Any]:
         "actors": [actor_row(actor, limits) for actor in model.actors.values()],
         "resources": resource_rows(model),
         "workers": [worker_row(worker) for worker in model.workers.values()],
+        "nodes": node_rows(model),
     }
 
 
@@ -62,6 +63,7 @@ class Writer:
         self._snapshot_bytes = snapshot_bytes
         self._delta_bytes = delta_bytes
         self._resources: dict[str, Row] = {}
+        self._nodes: dict[str, Row] = {}
 
     def __repr__(self) -> str:
         return f"<Writer of epoch {self.epoch} at message {self.seq}>"
@@ -71,8 +73,9 @@ class Writer:
         model = self.model
         limits = model.limits
         model.dirty = Dirty()
-        resources = resource_rows(model)
+        resources, nodes = resource_rows(model), node_rows(model)
         self._resources = {row["id"]: row for row in resources}
+        self._nodes = {row["id"]: row for row in nodes}
         tasks = list(model.shown.values())
         records: list[Record] = [*model.groups.values(), *model.actors.values(), *model.workers.values(), *tasks]
         for record in records:
@@ -92,6 +95,7 @@ class Writer:
             "actors": actors,
             "resources": resources,
             "workers": workers,
+            "nodes": nodes,
         }
         return self._message("snapshot", state=state)
 
@@ -109,7 +113,8 @@ class Writer:
         if dirty.runtime:
             upsert["runtime"] = runtime_row(model.runtime)
         if dirty.resources:
-            self._change_resources(upsert, remove)
+            self._resources = _changes("resources", self._resources, resource_rows(model), upsert, remove)
+            self._nodes = _changes("nodes", self._nodes, node_rows(model), upsert, remove)
         for key, gone in (
             ("tasks", dirty.gone_tasks),
             ("groups", dirty.gone_groups),
@@ -130,19 +135,23 @@ class Writer:
             return None
         return self._message("delta", base=self.seq, upsert=upsert, remove=remove)
 
-    def _change_resources(self, upsert: dict[str, Any], remove: dict[str, list[str]]) -> None:
-        rows = {row["id"]: row for row in resource_rows(self.model)}
-        changed = [row for key, row in rows.items() if self._resources.get(key) != row]
-        gone = [key for key in self._resources if key not in rows]
-        if changed:
-            upsert["resources"] = changed
-        if gone:
-            remove["resources"] = gone
-        self._resources = rows
-
     def _message(self, kind: str, **fields: Any) -> Message:
         self.seq += 1
         return {"type": kind, "version": VERSION, "epoch": self.epoch, "seq": self.seq, **fields}
+
+
+def _changes(
+    key: str, before: Mapping[str, Row], now: list[Row], upsert: dict[str, Any], remove: dict[str, list[str]]
+) -> dict[str, Row]:
+    """Put what has changed in a table into a delta; return the table."""
+    rows = {row["id"]: row for row in now}
+    changed = [row for name, row in rows.items() if before.get(name) != row]
+    gone = [name for name in before if name not in rows]
+    if changed:
+        upsert[key] = changed
+    if gone:
+        remove[key] = gone
+    return rows
 
 
 class _Budget:
@@ -202,6 +211,7 @@ def task_row(task: Task, limits: Limits) -> Row:
         "deps": list(task.deps or ()),
         "actor": task.actor,
         "worker": task.worker,
+        "node": task.node,
         "cell": task.cell,
         "demand": _rounded(task.demand),
         "held": _rounded(task.held),
@@ -253,6 +263,7 @@ def actor_row(actor: Actor, limits: Limits) -> Row:
         "finished": actor.finished,
         "worker": actor.worker,
         "pid": actor.pid,
+        "node": actor.node,
         "held": _rounded(actor.held),
         "gpus": list(actor.gpus),
         "restarts": actor.restarts,
@@ -268,6 +279,7 @@ def worker_row(worker: Worker) -> Row:
     return {
         "id": worker.id,
         "pid": worker.pid,
+        "node": worker.node,
         "state": worker.state,
         "task": worker.task,
         "actor": worker.actor,
@@ -275,42 +287,69 @@ def worker_row(worker: Worker) -> Row:
     }
 
 
+def node_rows(model: Model) -> list[Row]:
+    """Return the protocol's rows of machines: none if there is only one."""
+    return [{"id": key, "name": node.name} for key, node in model.nodes.items()]
+
+
 def resource_rows(model: Model) -> list[Row]:
     """Return the protocol's rows of resources, from what tasks and actors hold now.
 
-    CPU comes first, then each GPU, then the others by name. There are none before the runtime is ready.
+    CPU comes first, then each GPU, then the others by name; on several machines, one machine after the other. There
+    are none before the runtime is ready.
     """
     rows: dict[str, Row] = {}
-    totals = model.totals
-    if "CPU" in totals:
-        rows["CPU"] = _resource("CPU", "CPU", totals["CPU"])
-    for gpu in model.gpus:
-        rows[f"GPU:{gpu}"] = _resource(f"GPU:{gpu}", "GPU", 1.0)
-    if "GPU" in totals and not model.gpus:
-        rows["GPU"] = _resource("GPU", "GPU", totals["GPU"])
-    for kind in sorted(totals):
-        if kind not in ("CPU", "GPU"):
-            rows[kind] = _resource(kind, "other", totals[kind])
+    if model.nodes:
+        for key, node in model.nodes.items():
+            _add_resources(rows, key, node.resources, [])
+    else:
+        _add_resources(rows, None, model.totals, model.gpus)
     for task in model.holding.values():
-        _hold(rows, task.id, "task", task.name, task.held, task.gpus or [])
+        where = _prefix(model, task.node)
+        _hold(rows, where, task.id, "task", task.name, task.held, task.gpus or [])
         for kind, amount in (task.lent or {}).items():
-            if kind in rows and amount:
-                rows[kind]["lent"].append({"id": task.id, "label": task.name, "amount": round(amount, 4)})
+            if where + kind in rows and amount:
+                rows[where + kind]["lent"].append({"id": task.id, "label": task.name, "amount": round(amount, 4)})
     for actor in model.actors.values():
         if actor.held:
-            _hold(rows, actor.id, "actor", actor.label, actor.held, actor.gpus)
+            _hold(rows, _prefix(model, actor.node), actor.id, "actor", actor.label, actor.held, actor.gpus)
     for row in rows.values():
         row["used"] = round(sum((holder["amount"] for holder in row["holders"]), 0.0), 4)
     return list(rows.values())
 
 
-def _resource(key: str, kind: str, total: float) -> Row:
-    return {"id": key, "kind": kind, "total": round(total, 4), "used": 0.0, "holders": [], "lent": []}
+def _prefix(model: Model, node: str | None) -> str:
+    """Return what the ids of a machine's resource rows begin with."""
+    return f"{model.places.get(node or '')}/" if model.nodes else ""
 
 
-def _hold(rows: Mapping[str, Row], holder: str, kind: str, label: str, held: Amounts, gpus: list[str]) -> None:
+def _add_resources(rows: dict[str, Row], node: str | None, totals: Amounts, gpus: list[str]) -> None:
+    found = [("CPU", "CPU", totals["CPU"])] if "CPU" in totals else []
+    found += [(f"GPU:{gpu}", "GPU", 1.0) for gpu in gpus]
+    if "GPU" in totals and not gpus:
+        found.append(("GPU", "GPU", totals["GPU"]))
+    found += [(kind, "other", totals[kind]) for kind in sorted(totals) if kind not in ("CPU", "GPU")]
+    for name, kind, total in found:
+        key = name if node is None else f"{node}/{name}"
+        rows[key] = {
+            "id": key,
+            "name": name,
+            "kind": kind,
+            "node": node,
+            "total": round(total, 4),
+            "used": 0.0,
+            "holders": [],
+            "lent": [],
+        }
+
+
+def _hold(
+    rows: Mapping[str, Row], where: str, holder: str, kind: str, label: str, held: Amounts, gpus: list[str]
+) -> None:
     for resource, amount in held.items():
-        keys = [f"GPU:{gpu}" for gpu in gpus] if resource == "GPU" and gpus else [resource]
+        keys = [where + resource]
+        if resource == "GPU" and gpus and where + "GPU" not in rows:
+            keys = [f"{where}GPU:{gpu}" for gpu in gpus]
         share = round(amount / len(keys), 4)
         for key in keys:
             row = rows.get(key)

@@ -150,6 +150,7 @@ def task_started(model: Model, event: ev.TaskStarted) -> None:
             actor.state = "starting"
             model.dirty.actors[actor.id] = actor
     worker = model.worker(event.worker, event.at)
+    task.node = worker.node
     worker.task = task.id
     worker.state = "actor" if worker.actor is not None else "busy"
 
@@ -232,7 +233,7 @@ def task_retried(model: Model, event: ev.TaskRetried) -> None:
     _move(model, task, "pending", event.at)
     task.attempt = event.attempt
     task.error = event.reason[: model.limits.text]
-    task.worker = task.gpus = task.started = task.ended = None
+    task.worker = task.node = task.gpus = task.started = task.ended = None
 
 
 # Changes that several events share

@@ -22,7 +22,6 @@ from ray.util.scheduling_strategies import (
 )
 
 from jupyter_ray.config import INLINE_LIMIT
-from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
 from jupyter_ray.local.serialization import compiled, values
 from jupyter_ray.local.serialization.arguments import Argument, Parcel
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
@@ -106,33 +105,6 @@ class Plan:
         return self.num_returns in ("streaming", "dynamic")
 
 
-def check_feasible(plan: Plan, name: str) -> None:
-    """Raise if no node of the cluster could ever hold what a call asks for, and none will be started for it.
-
-    Raises
-    ------
-    TaskUnschedulableError, ActorUnschedulableError
-        The message says what was asked and what there is.
-    """
-    options = plan.options
-    if plan.feasible or isinstance(options, MethodOptions) or not isinstance(options.scheduling_strategy, str | None):
-        return
-    is_actor = isinstance(options, ActorOptions)
-    asked = amounts(options.placement_demand() if isinstance(options, ActorOptions) else options.demand())
-    nodes = list(ray._private.state.total_resources_per_node().values())
-    plan.feasible = any(all(node.get(kind, 0) >= amount for kind, amount in asked.items()) for node in nodes)
-    if plan.feasible or not nodes or ray._private.state.state.get_max_resources_from_cluster_config() is not None:
-        return  # With an autoscaler the node that fits may come.
-    kinds = [*asked, *(kind for kind in ("CPU", "GPU") if kind not in asked)]
-    there = "; ".join(", ".join(f"{kind}: {node.get(kind, 0):g}" for kind in kinds) for node in nodes)
-    wanted = ", ".join(f"{kind}: {amount:g}" for kind, amount in sorted(asked.items()))
-    error = ActorUnschedulableError if is_actor else TaskUnschedulableError
-    raise error(
-        f"{name} asks for {wanted}, and no node of the cluster has that (they have {there}): it could never start. Ask "
-        "for less, or start a node that has it."
-    )
-
-
 class Plans:
     """The plans of one process."""
 
@@ -149,12 +121,24 @@ class Plans:
         return plan
 
 
+renamed: dict[str, str] = {}
+"""The functions and methods whose calls this process gave another name, by that name."""
+
+
+def _note_name(asked: str | None, own: str) -> str:
+    if asked and asked != own:
+        if len(renamed) >= _PLANS:
+            renamed.clear()
+        renamed[asked] = own
+    return asked or own
+
+
 def task_plan(options: TaskOptions, name: str) -> Plan:
     """Return the plan of a task; `name` is the function's."""
     held = amounts(options.demand())
     terms = Terms(
         function=name,
-        name=options.name or name,
+        name=_note_name(options.name, name),
         held=held,
         writable=options.writable,
         inout=options.inout,

@@ -14,23 +14,27 @@ import ray
 from jupyter_ray import events as ev
 from jupyter_ray.engine import travel
 from jupyter_ray.engine.base import Definition, EventListener, InitOptions, NamedActor
-from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.engine.context import ProcessContext, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, StaleReferenceError, set_counter
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
+from jupyter_ray.ids import task_of
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.options import ActorOptions, MethodOptions, PlacementGroupOption, TaskOptions
-from jupyter_ray.ray_cluster import calls, checks, joining, refs, worker
+from jupyter_ray.ray_cluster import calls, checks, circles, feasible, joining, refs, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
 from jupyter_ray.ray_cluster.observer import Observer
 from jupyter_ray.ray_cluster.reports import Reports
-from jupyter_ray.ray_cluster.state import State
+from jupyter_ray.ray_cluster.state import State, machines
 from jupyter_ray.ray_cluster.submission import Submitter, native_of
 
 _READY = Definition(lambda group: group, "placement_group.ready", __name__)
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
+
+_SUBMITTED_MS = 2_000
+"""Milliseconds that Ray gets to take up what was submitted."""
 
 
 class RayEngine:
@@ -111,8 +115,11 @@ class RayEngine:
         self._check(refs)
         try:
             with self.reports.blocked(refs):
-                found = ray.get(list(refs), timeout=timeout)
-        except ray.exceptions.GetTimeoutError:
+                keeps = circles.kept(current_task()) if timeout is None and self.observer is not None else {}
+                found = self._get_with_looks(refs, keeps) if keeps else ray.get(list(refs), timeout=timeout)
+        except ray.exceptions.GetTimeoutError as error:
+            if isinstance(error, ray.exceptions.RayTaskError):  # The task's own, not ours.
+                raise translated(error) from None
             raise GetTimeoutError(
                 f"Get timed out: some object(s) not ready ({self._late(refs)} within {timeout} s)."
             ) from None
@@ -123,6 +130,19 @@ class RayEngine:
                 raise self.dead() from error
             raise
         return [converted(value) for value in found]
+
+    def _get_with_looks(self, refs: Sequence[ObjectRef[Any]], keeps: dict[str, float]) -> list[Any]:
+        """As ``ray.get``; looks now and then whether this wait can end."""
+        seconds = circles.FIRST_LOOK_SECONDS
+        while True:
+            try:
+                return list(ray.get(list(refs), timeout=seconds))
+            except ray.exceptions.GetTimeoutError as error:
+                if isinstance(error, ray.exceptions.RayTaskError):
+                    raise
+            task = current_task()
+            circles.check(self, refs, keeps, "this task" if task is None else task.name)
+            seconds = min(2 * seconds, 60.0)
 
     def _check(self, asked: Sequence[ObjectRef[Any]]) -> None:
         if not self.alive:
@@ -177,6 +197,10 @@ class RayEngine:
             raise ValueError("force=True is not supported for actor tasks: end the actor with kill() instead.")
         ref = refs.living(object_id)
         try:
+            if self.reports.dependencies_of(task_of(object_id)):
+                # Ray's process dies if a task that waits for an argument is cancelled before it was taken up by the
+                # thread that submits. That thread answers this question, so it has done so before.
+                ray.experimental.get_object_locations([ref], timeout_ms=_SUBMITTED_MS)
             ray.cancel(ref, force=force, recursive=recursive)
         except ray.exceptions.RayError as error:
             raise translated(error) from None
@@ -223,8 +247,7 @@ class RayEngine:
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return the rows of the machines, with Ray's keys; this one first."""
-        here = self.process.node.hex()
-        return sorted(ray.nodes(), key=lambda row: row["NodeID"] != here)
+        return self.state.nodes()
 
     def is_cancelled(self, task: bytes) -> bool:
         """Tell whether a cancel was asked for the running task."""
@@ -262,6 +285,7 @@ class RayEngine:
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back; see `Engine.remove_placement_group`."""
         ray.util.remove_placement_group(calls.group_of(group))
+        feasible.forget_group(group)
 
     def placement_groups(self) -> list[dict[str, Any]]:
         """Return a row for each placement group."""
@@ -367,7 +391,10 @@ def start(options: InitOptions, address: str | None) -> RayEngine:
         session=context.get_session_name(),
         runtime_env=dict(options.runtime_env) if options.runtime_env else None,
     )
-    ready = ev.RuntimeReady(at=time.time(), pid=0, engine="ray", resources=dict(ray.cluster_resources()), gpus=[])
+    nodes = machines(ray.nodes())
+    ready = ev.RuntimeReady(
+        at=time.time(), pid=0, engine="ray", resources=dict(ray.cluster_resources()), gpus=[], nodes=nodes
+    )
     return RayEngine(process, EventLog(process.job.hex(), ready), owned=True)
 
 
@@ -384,7 +411,7 @@ def _worker_engine() -> RayEngine:
         session=context.get_session_name(),
         runtime_env=environment or None,
     )
-    return RayEngine(process, observer=Observer(process.job.hex(), process.worker.hex()))
+    return RayEngine(process, observer=Observer(process.job.hex(), process.worker.hex(), process.node.hex()))
 
 
 def warm() -> None:

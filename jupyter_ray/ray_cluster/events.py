@@ -67,12 +67,13 @@ class EventLog:
         self._closed = threading.Event()
         self._due = threading.Event()
         self.on_watch: Callable[[], None] = lambda: None
-        """Called when somebody wants more than lines, for the first time."""
+        """Called when somebody wants more than lines, and nobody did."""
         self.observe = NOTHING
         self._states: dict[str, str] = {}
         self._waits: dict[str, list[bytes]] = {}
         self._handles: dict[str, list[str]] = {}
         self._actors: set[str] = set()
+        self._workers: set[str] = set()
         self._held: dict[str, int] = {}
         self.add(begin)
         self._start_threads()
@@ -95,6 +96,10 @@ class EventLog:
         """Note what an event says of its task, and return it with what follows from it; nothing if it is old news."""
         if isinstance(event, ev.ActorCreated):
             self._actors.add(event.actor)
+        elif isinstance(event, ev.WorkerStarted):
+            self._workers.add(event.worker)
+        elif isinstance(event, ev.WorkerDied):
+            self._workers.discard(event.worker)
         if isinstance(event, ev.HandlePassed) and event.holder_kind == "task":
             self._handles.setdefault(event.holder, []).append(event.actor)
         task = getattr(event, "task", None)
@@ -131,6 +136,15 @@ class EventLog:
     def knows_actor(self, actor: str) -> bool:
         """Tell whether events told of an actor."""
         return actor in self._actors
+
+    def knows_worker(self, worker: str) -> bool:
+        """Tell whether events told of a worker that lives."""
+        return worker in self._workers
+
+    def living_workers(self) -> list[str]:
+        """Return the workers that events told of and that, as far as is known, live."""
+        with self._lock:
+            return list(self._workers)
 
     def waits_of(self, task: str) -> list[bytes]:
         """Return the ids of the objects that a task was reported to wait for."""

@@ -94,6 +94,8 @@ def translated(error: BaseException) -> BaseException:
     if isinstance(error, native.RayActorError):
         kind = getattr(ours, type(error).__name__, ours.RayActorError)
         text = _actor_text(error)
+        if kind is ours.ActorUnavailableError and "exit_actor() is called" in text:  # It will never be available.
+            kind, text = ours.ActorDiedError, f"The actor {error.actor_id} is dead: it left by exit_actor(). {text}"
         return kind(text, error.actor_id, error.actor_init_failed)
     known = getattr(ours, type(error).__name__, None)
     if not (isinstance(known, type) and issubclass(known, RayError)):
@@ -128,6 +130,8 @@ def _of_task(error: Any) -> BaseException:
 
 def _actor_text(error: Any) -> str:
     text = str(error)
+    if "User requested to exit the actor" in text and "exit_actor()" not in text:  # Ray has two texts for that.
+        text += " It left by exit_actor()."
     return user_frames(text) if error.actor_init_failed else text
 
 

@@ -14,6 +14,7 @@ from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
 from jupyter_ray.engine import log_format
 from jupyter_ray.engine.base import InitOptions
+from jupyter_ray.ray_cluster.exceptions import translated
 
 _KNOCK_SECONDS = 2.0
 """How long the head node has to answer; `api.addresses` has seen that somebody listens."""
@@ -62,7 +63,8 @@ def join(options: InitOptions, address: str) -> None:
     except Exception as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
-        raise _explained(error, address, target) from error
+        explained = _explained(error, address, target)
+        raise explained from (None if explained is error else error)
 
 
 def _job_config(options: InitOptions) -> Any:
@@ -131,9 +133,13 @@ def _wants_token(address: str) -> ConnectionError:
     )
 
 
-def _explained(error: Exception, address: str, target: str) -> Exception:
+def _explained(error: Exception, address: str, target: str) -> BaseException:
     text = str(error)
     lower = text.lower()
+    if type(error) in (ValueError, TypeError):  # Of what was asked for: an option, a runtime environment.
+        return error
+    if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+        return translated(error)
     if isinstance(error, ray.exceptions.AuthenticationError) or ("auth" in lower and "token" in lower):
         return _wants_token(address)
     if "version mismatch" in lower:

@@ -63,22 +63,26 @@ class Observer:
 
     Parameters
     ----------
-    job, worker
+    job, worker, node
         Their ids (hex).
     """
 
-    def __init__(self, job: str, worker: str) -> None:
+    def __init__(self, job: str, worker: str, node: str) -> None:
         self._job = job
         self._worker = worker
+        self._node = node
+        self._introduced = False
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._batch: list[ev.AnyEvent] = []
         self._wanted = threading.Event()
         self._observed: dict[bytes, int] = {}
         self._waiting: dict[bytes, list[Any]] = {}
-        """What tasks wait for: since when, the objects, and whether that was reported."""
+        """What tasks wait for: their contexts, the objects, and whether that was reported."""
         self._output = Output(self._on_log, self._wanted.set)
         self._printed = False
+        self._sent = 0.0
+        """When a batch was sent last."""
         self._thread: threading.Thread | None = None
 
     def capture(self) -> None:
@@ -93,7 +97,7 @@ class Observer:
 
     def wait_begins(self, context: TaskContext, awaited: Sequence[Any]) -> None:
         """A task waits for values. It is reported if it lasts."""
-        self._waiting[context.task] = [time.monotonic(), [ref.hex() for ref in awaited[:_AWAITED]], False]
+        self._waiting[context.task] = [context, [ref.hex() for ref in awaited[:_AWAITED]], False]
         self.wake()
 
     def wait_ends(self, context: TaskContext) -> None:
@@ -106,7 +110,9 @@ class Observer:
         for task, waiting in list(self._waiting.items()):
             if not waiting[2]:
                 waiting[2] = True
-                event = ev.TaskBlocked(at=time.time(), task=task.hex(), waits_for=waiting[1], lent={})
+                cpus = waiting[0].held.get("CPU") if waiting[0].actor is None else None
+                lent = {"CPU": cpus} if cpus else {}  # As in Ray: the node gives it to others meanwhile.
+                event = ev.TaskBlocked(at=time.time(), task=task.hex(), waits_for=waiting[1], lent=lent)
                 with self._lock:
                     self._batch.append(event)
 
@@ -124,6 +130,9 @@ class Observer:
         context: TaskContext = call.context
         self._observed[context.task] = level
         if level >= EVERYTHING:
+            if not self._introduced:
+                self._introduced = True
+                self.add(ev.WorkerStarted(at=time.time(), worker=self._worker, pid=os.getpid(), node=self._node))
             self.add(
                 ev.TaskStarted(
                     at=time.time(),
@@ -203,6 +212,14 @@ class Observer:
             self._output.flush()
             self.flush()
 
+    def wrote(self, text: str) -> None:
+        """A task has printed: a line after a silence is sent at once (it may be the process's last), more together."""
+        if text.endswith("\n") and time.monotonic() - self._sent > LOG_INTERVAL:
+            self._output.flush()
+            self.flush()
+        else:
+            self.wake()
+
     def flush_printed(self) -> None:
         """Send what was printed, if anything was."""
         if self._output.waiting or self._printed:
@@ -215,6 +232,8 @@ class Observer:
             with self._lock:
                 batch, self._batch = self._batch, []
                 self._printed = False
+                if batch:
+                    self._sent = time.monotonic()
             for start in range(0, len(batch), _BATCH):
                 lines = [_encode(event).decode() for event in batch[start : start + _BATCH]]
                 with contextlib.suppress(Exception):  # The head node is gone: so is whoever would read it.
@@ -238,7 +257,7 @@ class _Stream(TaskStream):
             self._own.write(text)
             return len(text)
         written = super().write(text)
-        self._observer.wake()
+        self._observer.wrote(text)
         return written
 
     def flush(self) -> None:

@@ -16,9 +16,13 @@ import time
 from typing import Any
 
 from jupyter_ray import events as ev
+from jupyter_ray.ray_cluster.state import machines
 
 INTERVAL = 1.0
 """Seconds between two looks, at least."""
+
+SELDOM = 10
+"""Looks after which nodes and worker processes are looked at once more."""
 
 LIMIT = 2_000
 """Unfinished tasks that one look shows; there is no room for more in a panel."""
@@ -44,14 +48,20 @@ class Poller:
         self._events = log
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
+        self._wanted = threading.Event()
+        self._resumed = True
+        """Nobody watched before the next look: what has ended meanwhile is told once."""
         self._ours: dict[str, str] = {}
         """Tasks that only Ray's state told of: what was said of them last."""
         self._actors: dict[str, tuple[str, int]] = {}
         self._truncated = False
+        self._nodes: list[ev.Node] | None = None
         self.looks = 0
 
-    def start(self) -> None:
-        """Begin to look; idempotent."""
+    def watch(self) -> None:
+        """Somebody watches from now on, and nobody did before."""
+        self._resumed = True
+        self._wanted.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="jupyter_ray state", daemon=True)
             self._thread.start()
@@ -59,28 +69,31 @@ class Poller:
     def close(self) -> None:
         """Stop looking."""
         self._closed.set()
+        self._wanted.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(2.0)
 
     def _run(self) -> None:
-        pause = 0.0
-        while not self._closed.wait(pause):
+        while not self._closed.is_set():
             if not self._events.watched:
-                pause = INTERVAL
+                self._wanted.wait(INTERVAL)
+                self._wanted.clear()
                 continue
             began = time.monotonic()
             try:
                 self.look()
             except Exception as error:  # The head node does not answer: the engine will say so when it is used.
                 _log.debug("Ray's state could not be read: %r", error)
-            pause = max(INTERVAL, 10 * (time.monotonic() - began))
+            self._closed.wait(max(INTERVAL, 10 * (time.monotonic() - began)))
 
     def look(self) -> None:
         """Look once."""
         self.looks += 1
-        first = self.looks == 1  # What went before somebody watched is told once.
-        tasks, left_out = self._engine.state.tasks(limit=LIMIT, states=[] if first else [("!=", "FINISHED")])
+        first, self._resumed = self._resumed, False
         happened: list[ev.AnyEvent] = []
+        if self.looks % SELDOM == 1:
+            self._see_nodes(happened)
+        tasks, left_out = self._engine.state.tasks(limit=LIMIT, states=[] if first else [("!=", "FINISHED")])
         self._see_actors(happened)
         self._see_tasks(tasks, happened, first)
         self._events.add(*happened)
@@ -88,6 +101,27 @@ class Poller:
             self._truncated = True
             text = f"jupyter_ray: Ray's state left out {left_out} tasks; the panel shows the others.\n"
             self._events.add(ev.LogLines(stream="stderr", text=text, name="jupyter_ray", pid=0))
+
+    # --- nodes and processes ---
+
+    def _see_nodes(self, happened: list[ev.AnyEvent]) -> None:
+        nodes = machines(self._engine.nodes())
+        if nodes != self._nodes:
+            happened.append(ev.NodesChanged(nodes=nodes))
+        self._nodes = nodes
+        known = self._events.living_workers()
+        if known:
+            ended = {row["worker_id"]: row for row in self._engine.state.workers() if not row["is_alive"]}
+            for worker in known:
+                row = ended.get(worker)
+                if row is not None:
+                    reason = row["exit_detail"] or row["exit_type"] or "it ended"
+                    expected = row["exit_type"] not in ("SYSTEM_ERROR", "USER_ERROR", "NODE_OUT_OF_MEMORY")
+                    happened.append(ev.WorkerDied(worker=worker, reason=reason, expected=expected))
+
+    def _introduce_worker(self, worker: str | None, pid: int, node: str | None, happened: list[ev.AnyEvent]) -> None:
+        if worker and node and not self._events.knows_worker(worker):
+            happened.append(ev.WorkerStarted(worker=worker, pid=pid, node=node))
 
     # --- tasks ---
 
@@ -110,10 +144,12 @@ class Poller:
                 times = row["times"]
                 began, ended = times.get("RUNNING", times["FINISHED"]) / 1e9, times["FINISHED"] / 1e9
                 held = row["required_resources"]
+                self._introduce_worker(row["worker_id"], row["worker_pid"] or 0, row["node_id"], happened)
                 happened.append(ev.TaskStarted(at=began, task=task, worker=row["worker_id"] or "", held=held))
                 happened.append(ev.TaskFinished(at=ended, task=task))
             elif state in _RUNNING and self._ours.get(task) == "submitted":
                 self._ours[task] = "started"
+                self._introduce_worker(row["worker_id"], row["worker_pid"] or 0, row["node_id"], happened)
                 happened.append(
                     ev.TaskStarted(
                         task=task,
@@ -175,6 +211,7 @@ class Poller:
             if state == "ALIVE":
                 if before is not None and restarts > before[1]:
                     happened.append(ev.ActorRestarted(actor=actor, restarts=restarts, reason=reason))
+                self._introduce_worker(row["worker_id"], row["pid"], row["node_id"], happened)
                 happened.append(
                     ev.ActorAlive(
                         actor=actor,

@@ -20,7 +20,7 @@ from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.exceptions import GetTimeoutError
 from jupyter_ray.ids import JobID, TaskID
-from jupyter_ray.ray_cluster import exceptions
+from jupyter_ray.ray_cluster import exceptions, flow
 
 Settle = Callable[[Any, BaseException | None], None]
 
@@ -200,7 +200,7 @@ class _Native:
 class RayActorRef(ActorRef):
     """The counted part of an actor's handle: Ray's handle, which Ray counts."""
 
-    __slots__ = ("_bound", "native", "session")
+    __slots__ = ("_bound", "native", "pace", "session")
 
     travels = True
 
@@ -209,6 +209,7 @@ class RayActorRef(ActorRef):
         self.native = native
         self.session = session
         self._bound: dict[int, Any] = {}
+        self.pace = flow.Pace(native)
         handles.append((self._binary, 1))
 
     def __del__(self) -> None:

@@ -47,7 +47,7 @@ class Reports:
         self.poller: Poller | None = None
         if log is not None:
             self.poller = Poller(engine, log)
-            log.on_watch = self.poller.start
+            log.on_watch = self.poller.watch
 
     def level(self) -> int:
         """Return what shall be reported of a call that is made now."""

@@ -6,15 +6,17 @@ about a second after they happened; what a filter can leave out is left out ther
 
 from __future__ import annotations
 
+import binascii
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
 from ray._private.gcs_utils import create_gcs_channel
 from ray.core.generated import common_pb2, gcs_pb2, gcs_service_pb2, gcs_service_pb2_grpc
 
-from jupyter_ray.ray_cluster import why
+from jupyter_ray import events as ev
+from jupyter_ray.ray_cluster import calls, why
 
 Row = dict[str, Any]
 
@@ -22,6 +24,9 @@ _LIMIT = 10_000
 """Rows that are asked for at most: Ray's own limit."""
 _TIMEOUT_SECONDS = 10.0
 _MS = 1_000_000
+_HEAD = "node:__internal_head__"
+_OURS = ("run_task", "stream_task")
+_OUR_METHODS = (".run", ".stream")
 
 _TASK_STATES = list(common_pb2.TaskStatus.items())
 _EQUAL = {"=": gcs_service_pb2.FilterPredicate.EQUAL, "!=": gcs_service_pb2.FilterPredicate.NOT_EQUAL}
@@ -97,25 +102,37 @@ class State:
     def objects(self) -> list[Row]:
         """Return the objects that this process refers to."""
         core = ray._private.worker.global_worker.core_worker
-        ids = [bytes.fromhex(each) for each in core.get_all_reference_counts() if len(each) == 56]
+        ids = [binascii.unhexlify(each) for each in core.get_all_reference_counts() if len(each) == 56]
         sizes = ray.experimental.get_local_object_locations([ray.ObjectRef(each) for each in ids]) if ids else {}
         rows = []
         for ref, found in sizes.items():
             size = found.get("object_size") or 0
+            shared = bool(found.get("node_ids"))
             rows.append(
                 {
                     "object_id": ref.hex(),
                     "object_size": size,
                     "task_status": "FINISHED" if size else "NIL",
                     "attempt_number": 0,
-                    "reference_type": "LOCAL_REFERENCE",
+                    "reference_type": "PINNED_IN_MEMORY" if shared else "LOCAL_REFERENCE",
                     "call_site": None,
                     "ip": ray._private.worker.global_worker.node_ip_address,
-                    "in_shared_memory": bool(found.get("node_ids")),
+                    "in_shared_memory": shared,
                     "holders": None,
                 }
             )
         return rows
+
+    def nodes(self) -> list[Row]:
+        """Return Ray's rows of the nodes, and what it leaves out there: when each began, and which is the head."""
+        here = self._engine.process.node.hex()
+        known = ray._private.worker.global_worker.gcs_client.get_all_node_info()
+        began = {node.hex(): int(info.start_time_ms) for node, info in known.items()}
+        rows = [
+            {**row, "StartTimeMs": began.get(row["NodeID"], 0), "IsHead": _HEAD in row["Resources"]}
+            for row in ray.nodes()
+        ]
+        return sorted(rows, key=lambda row: row["NodeID"] != here)
 
     def machines(self) -> list[Row]:
         """Return, for each living node, its name and what it has free and in all."""
@@ -186,12 +203,46 @@ class State:
         }
 
 
+def machines(rows: Sequence[Mapping[str, Any]]) -> list[ev.Node]:
+    """Return the living nodes as the panel is told of them, from Ray's rows; the head first.
+
+    A node is called by its host; where several nodes share one, by a part of its id too.
+    """
+    alive = [row for row in rows if row["Alive"]]
+    alive.sort(key=lambda row: (_HEAD not in row["Resources"], row["NodeManagerHostname"], row["NodeID"]))
+    hosts = Counter(row["NodeManagerHostname"] for row in alive)
+    found = []
+    for row in alive:
+        name = row["NodeManagerHostname"]
+        if hosts[name] > 1:
+            name = f"{name} {row['NodeID'][:8]}"
+        if _HEAD in row["Resources"]:
+            name += " (head)"
+        amounts = {kind: amount for kind, amount in row["Resources"].items() if not kind.startswith("node:")}
+        found.append(ev.Node(id=row["NodeID"], name=name, resources=amounts))
+    return found
+
+
 def _comparable(value: Any) -> str:
     return str(value).lower()
 
 
 def _hex(value: bytes) -> str | None:
     return value.hex() if value and value.strip(b"\xff") else None
+
+
+def _name(info: Any) -> str:
+    name: str = info.name or info.func_or_class_name
+    # Ray puts an actor's own name before that of its constructor.
+    return name.rpartition(":")[2] if info.type == common_pb2.TaskType.ACTOR_CREATION_TASK else name
+
+
+def _function(info: Any) -> str:
+    """Return the user's function: Ray knows only ours, which calls it."""
+    function: str = info.func_or_class_name
+    if function in _OURS or function.endswith(_OUR_METHODS):
+        return calls.renamed.get(info.name, _name(info))
+    return function
 
 
 def _task_row(event: gcs_pb2.TaskEvents) -> Row | None:
@@ -204,12 +255,12 @@ def _task_row(event: gcs_pb2.TaskEvents) -> Row | None:
     return {
         "task_id": event.task_id.hex(),
         "attempt_number": event.attempt_number,
-        "name": info.name or info.func_or_class_name,
+        "name": _name(info),
         "state": state,
         "job_id": event.job_id.hex(),
         "actor_id": _hex(info.actor_id),
         "type": common_pb2.TaskType.Name(info.type),
-        "func_or_class_name": info.func_or_class_name,
+        "func_or_class_name": _function(info),
         "parent_task_id": _hex(info.parent_task_id),
         "node_id": _hex(updates.node_id),
         "worker_id": _hex(updates.worker_id),
@@ -269,6 +320,8 @@ def _worker_row(worker: gcs_pb2.WorkerTableData) -> Row:
         "ip": worker.worker_address.ip_address,
         "pid": worker.pid,
         "exit_detail": worker.exit_detail or None,
+        "start_time_ms": worker.start_time_ms or None,
+        "end_time_ms": worker.end_time_ms,
         "status": None,
         "actor_id": None,
     }

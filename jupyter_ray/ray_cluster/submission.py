@@ -14,9 +14,10 @@ from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.exceptions import ActorAlreadyExistsError, RaySystemError
 from jupyter_ray.local.serialization.arguments import explain
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
-from jupyter_ray.ray_cluster import calls, hosts, refs, worker
+from jupyter_ray.ray_cluster import calls, feasible, hosts, refs, worker
 from jupyter_ray.ray_cluster.calls import EVERYTHING, Plan, Plans
 from jupyter_ray.ray_cluster.exceptions import translated
+from jupyter_ray.ray_cluster.flow import STRETCH
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
@@ -72,7 +73,7 @@ class Submitter:
         """Start a task; see `Engine.submit`."""
         plan = self._plans.of(options, definition.id, lambda: calls.task_plan(options, definition.name))
         if not plan.feasible:
-            calls.check_feasible(plan, definition.name)
+            feasible.check(plan, definition.name)
         if plan.bound is None:
             function = self._functions[plan.streams]
             if options.max_calls:  # Which Ray takes from the decorator alone.
@@ -86,7 +87,13 @@ class Submitter:
         """Call a method; see `Engine.call`."""
         native = native_of(actor)
         plan = self._plans.of(options, method, lambda: calls.method_plan(options, options.name or method, method))
-        bound = actor._bound.get(id(plan)) if isinstance(actor, refs.RayActorRef) else None
+        bound = None
+        if isinstance(actor, refs.RayActorRef):
+            bound = actor._bound.get(id(plan))
+            pace = actor.pace
+            pace.calls += 1
+            if pace.calls >= STRETCH:
+                pace.mark(wait=actor.binary() != self._engine.process.actor)
         if bound is None:
             called = native.stream if plan.streams else native.run
             bound = _with_options(called, plan)
@@ -107,7 +114,7 @@ class Submitter:
         """Start an actor; see `Engine.create_actor`."""
         plan = self._plans.of(options, definition.id, lambda: calls.actor_plan(options, definition.name))
         if not plan.feasible:
-            calls.check_feasible(plan, definition.name)
+            feasible.check(plan, definition.name)
         if options.get_if_exists and options.name:
             found = self._engine.get_actor(options.name, options.namespace)
             if found is not None:

@@ -148,6 +148,7 @@ const task = object({
   deps: ids,
   actor: nullable(text),
   worker: nullable(text),
+  node: nullable(text),
   cell: nullable(text),
   demand: amounts,
   held: amounts,
@@ -185,6 +186,7 @@ const actor = object({
   finished: integer,
   worker: nullable(text),
   pid: nullable(integer),
+  node: nullable(text),
   held: amounts,
   gpus: ids,
   restarts: integer,
@@ -203,6 +205,8 @@ const actor = object({
 
 const resource = object({
   id: text,
+  name: text,
+  node: nullable(text),
   kind: oneOf('CPU', 'GPU', 'other'),
   total: number,
   used: number,
@@ -213,11 +217,14 @@ const resource = object({
 const worker = object({
   id: text,
   pid: nullable(integer),
+  node: nullable(text),
   state: oneOf('starting', 'idle', 'busy', 'actor', 'blocked', 'dead'),
   task: nullable(text),
   actor: nullable(text),
   started: number
 });
+
+const node = object({ id: text, name: text });
 
 const snapshot = object({
   type: oneOf('snapshot'),
@@ -229,7 +236,8 @@ const snapshot = object({
     groups: list(group),
     actors: list(actor),
     resources: list(resource),
-    workers: list(worker)
+    workers: list(worker),
+    nodes: list(node)
   })
 });
 
@@ -246,14 +254,16 @@ const delta = object({
     groups: optional(list(group), []),
     actors: optional(list(actor), []),
     resources: optional(list(resource), []),
-    workers: optional(list(worker), [])
+    workers: optional(list(worker), []),
+    nodes: optional(list(node), [])
   }),
   remove: object({
     tasks: removed,
     groups: removed,
     actors: removed,
     resources: removed,
-    workers: removed
+    workers: removed,
+    nodes: removed
   })
 });
 
@@ -266,6 +276,7 @@ export type Actor = Decoded<typeof actor>;
 export type ActorState = Actor['state'];
 export type Resource = Decoded<typeof resource>;
 export type Worker = Decoded<typeof worker>;
+export type Node = Decoded<typeof node>;
 export type Snapshot = Decoded<typeof snapshot>;
 export type Delta = Decoded<typeof delta>;
 export type KernelMessage = Snapshot | Delta;

@@ -8,6 +8,7 @@ import type {
   Delta,
   Group,
   KernelMessage,
+  Node,
   Resource,
   Runtime,
   Task,
@@ -25,6 +26,8 @@ export interface RayState {
   readonly actors: Table<Actor>;
   readonly resources: Table<Resource>;
   readonly workers: Table<Worker>;
+  /** The machines of a cluster; empty if there is only one. */
+  readonly nodes: Table<Node>;
 }
 
 /** A `gap` leaves the state as it was and asks for a snapshot; a `stale` message is one that the state already holds. */
@@ -69,7 +72,8 @@ function applyDelta(state: RayState, { epoch, seq, upsert, remove }: Delta): Ray
     groups: changed(state.groups, upsert.groups, remove.groups),
     actors: changed(state.actors, upsert.actors, remove.actors),
     resources: changed(state.resources, upsert.resources, remove.resources),
-    workers: changed(state.workers, upsert.workers, remove.workers)
+    workers: changed(state.workers, upsert.workers, remove.workers),
+    nodes: changed(state.nodes, upsert.nodes, remove.nodes)
   };
 }
 
@@ -87,7 +91,8 @@ export function reduce(state: RayState | null, message: KernelMessage): Outcome 
         groups: byId(rows.groups),
         actors: byId(rows.actors),
         resources: byId(rows.resources),
-        workers: byId(rows.workers)
+        workers: byId(rows.workers),
+        nodes: byId(rows.nodes)
       }
     };
   }

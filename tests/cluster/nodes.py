@@ -26,10 +26,10 @@ ATTEMPTS = 3
 OBJECT_STORE = 100 * 1024**2
 
 WORKERS = (
-    ("--num-cpus=2", "--num-gpus=2", '--resources={"disk": 2, "first": 10}'),
+    ("--num-cpus=2", "--num-gpus=1", '--resources={"disk": 2, "first": 10, "licence": 1}'),
     ("--num-cpus=2", "--num-gpus=0", '--resources={"disk": 2, "second": 10}'),
 )
-"""What the worker nodes declare. The head has no CPUs: tasks run on the workers."""
+"""What the worker nodes declare. The head has no CPUs: tasks run on the workers. The tutorials ask for a licence."""
 
 
 class Cluster:

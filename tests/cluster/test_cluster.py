@@ -144,6 +144,8 @@ def test_the_panel_sees_parents_holdings_places_and_holders(tmp_path: Path) -> N
         assert inner.parent == outer
         [started] = eventually(lambda: log.find(ev.TaskStarted, task=inner.task))
         assert started.held == {"CPU": 1.0}
+        [worker] = log.find(ev.WorkerStarted, worker=started.worker)
+        assert worker.node in {row["NodeID"] for row in ray.nodes()}
         eventually(lambda: log.find(ev.TaskBlocked, task=outer))
         holders = {event.holder for event in log.find(ev.HandlePassed, actor=actor._actor_id.hex())}
         assert {outer, inner.task, "driver"} <= holders
@@ -153,6 +155,55 @@ def test_the_panel_sees_parents_holdings_places_and_holders(tmp_path: Path) -> N
         assert ray.get(ref) == 1
         eventually(lambda: log.find(ev.TaskFinished, task=outer))
         eventually(lambda: log.find(ev.HandleDropped, actor=actor._actor_id.hex(), holder=inner.task))
+
+
+def test_the_nodes_and_what_each_has() -> None:
+    with Log() as log:
+        [ready] = eventually(lambda: log.find(ev.RuntimeReady))
+    assert {each.id for each in ready.nodes} == {row["NodeID"] for row in ray.nodes()}
+    assert len({each.name for each in ready.nodes}) == 3
+    assert ready.nodes[0].name.endswith("(head)")
+    assert sorted(each.resources.get("CPU", 0) for each in ready.nodes) == [0, 2, 2]
+
+
+def test_a_wait_that_can_never_end_is_told() -> None:
+    @ray.remote(num_gpus=1)
+    def inner() -> None: ...
+
+    @ray.remote(num_gpus=1)
+    def outer() -> None:
+        ray.get(inner.remote())
+
+    with pytest.raises(ray.exceptions.ResourceDeadlockError, match=r"outer holds GPU: 1 and waits for .*inner"):
+        ray.get(outer.remote(), timeout=60)
+
+
+def test_a_caller_does_not_run_far_ahead_of_an_actor(tmp_path: Path) -> None:
+    @ray.remote
+    class Counter:
+        def __init__(self) -> None:
+            self.value = 0
+
+        def inc(self, wait: float) -> int:
+            time.sleep(wait)
+            self.value += 1
+            return self.value
+
+    @ray.remote
+    class Selfish:
+        def again(self, me: Any, number: int) -> int:
+            self.refs = [me.nothing.remote() for _ in range(number)]
+            return len(self.refs)
+
+        def nothing(self) -> None: ...
+
+    counter = Counter.remote()
+    last = [counter.inc.remote(0.001) for _ in range(2_000)][-1]
+    began = time.monotonic()
+    assert ray.get(last) == 2_000
+    assert time.monotonic() - began < 2  # Most had run before the last call was made.
+    selfish = Selfish.remote()
+    assert ray.get(selfish.again.remote(selfish, 2_000), timeout=60) == 2_000  # Nobody waits for himself.
 
 
 def test_tasks_that_libraries_start_with_ray_itself_are_seen(tmp_path: Path) -> None:

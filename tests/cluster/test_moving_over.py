@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -11,9 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray.ray_cluster import checks
 from tests.cluster.nodes import Cluster
 
 Start = Callable[..., object]
@@ -128,3 +132,83 @@ def test_a_path_that_is_not_there(join: Start) -> None:
 
     with pytest.raises(FileNotFoundError, match="all nodes share"):
         ray.get(read.remote())
+
+
+def said(join: Start, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Join, and return what was said of what would differ."""
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "jupyter_ray"):
+        join()
+    return [record.getMessage() for record in caplog.records if record.name == "jupyter_ray"]
+
+
+def test_nothing_is_said_where_nothing_differs(join: Start, caplog: pytest.LogCaptureFixture) -> None:
+    assert said(join, caplog) == []
+
+
+def package(folder: Path, name: str, version: str) -> None:
+    """Make what looks like an installed package."""
+    (folder / f"{name}.py").write_text("")
+    information = folder / f"{name}-{version}.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def test_a_package_that_the_nodes_do_not_have(
+    join: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    package(tmp_path, "a_package_of_mine", "1.2")
+    monkeypatch.syspath_prepend(tmp_path)
+    used = importlib.import_module("a_package_of_mine")
+    monkeypatch.setattr(sys.modules["__main__"], "used", used, raising=False)
+    [line] = said(join, caplog)
+    assert "Not installed" in line
+    assert "runtime_env={'pip': ['a_package_of_mine']}" in line
+
+
+def test_a_package_of_another_version(
+    join: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    package(tmp_path, "msgspec", "99.1")
+    (tmp_path / "msgspec.py").unlink()  # The module is the installed one.
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys.modules["__main__"], "msgspec", msgspec, raising=False)
+    [line] = said(join, caplog)
+    assert line.startswith("msgspec is ")
+    assert "and 99.1 here" in line
+
+
+def test_another_version_of_this_package_or_of_python(
+    join: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checks, "__version__", "99.1")
+    [line] = said(join, caplog)
+    assert "and 99.1 here: install the same version" in line
+    ray.shutdown()
+    monkeypatch.undo()
+    monkeypatch.setenv("JUPYTER_RAY_CHECKS", "1")
+    monkeypatch.setattr(platform, "python_version", lambda: "3.99.1")
+    lines = said(join, caplog)
+    assert any("Python is" in line and "3.99.1 here" in line for line in lines), lines
+
+
+def test_another_version_of_ray(join: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray as native
+
+    monkeypatch.setattr(native, "__version__", "2.0.1")
+    with pytest.raises(RuntimeError, match=r"(?s)Versions differ .*Ray 2\.0\.1.*environment with the cluster's"):
+        join()
+    assert not ray.is_initialized()
+
+
+def test_a_local_path_in_a_variable(
+    join: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    exists = os.path.exists
+    monkeypatch.setattr(os.path, "exists", lambda path: path == "/data/only/here" or exists(path))
+    monkeypatch.setattr(sys.modules["__main__"], "samples", "/data/only/here", raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "shared", "/tmp", raising=False)
+    [line] = said(join, caplog)
+    assert "samples (/data/only/here)" in line
+    assert "shared" not in line.partition(". Use")[0]
+    assert "working_dir" in line

@@ -175,12 +175,28 @@ def test_calls_of_an_actor(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="force"):
         ray.cancel(running, force=True)
     ray.cancel(queued)
+    ray.cancel(running)
+    for ref in (running, queued):
+        with pytest.raises(exceptions.TaskCancelledError):
+            ray.get(ref, timeout=30)
+    assert ray.get(slow.quick.remote(), timeout=30) == 1
+
+
+@pytest.mark.local_only("on Ray a queued call that was cancelled begins when its turn comes, and is told then")
+def test_a_queued_call_of_a_busy_actor(tmp_path: Path) -> None:
+    @ray.remote
+    class Busy:
+        def run(self, name: str) -> None:
+            (tmp_path / name).touch()
+            eventually((tmp_path / "gate").exists)
+
+    busy = Busy.remote()
+    running, queued = busy.run.remote("running"), busy.run.remote("queued")
+    ray.cancel(queued)
     with pytest.raises(exceptions.TaskCancelledError):
         ray.get(queued, timeout=30)
-    ray.cancel(running)
-    with pytest.raises(exceptions.TaskCancelledError):
-        ray.get(running, timeout=30)
-    assert ray.get(slow.quick.remote(), timeout=30) == 1
+    (tmp_path / "gate").touch()
+    ray.get(running)
     assert not (tmp_path / "queued").exists()
 
 

@@ -45,6 +45,7 @@ def quick() -> int:
     return 1
 
 
+@pytest.mark.local_only("there is no runtime process of this session's own")
 @pytest.mark.slow
 def test_a_task_that_prints_a_gigabyte_which_nobody_reads(start: Callable[..., Any]) -> None:
     start(num_cpus=2)
@@ -101,6 +102,7 @@ def test_a_task_that_prints_a_gigabyte_which_a_script_shows(tmp_path: Path) -> N
     assert shown == 2**30 // 1024 * 1023
 
 
+@pytest.mark.local_only("there is no runtime process of this session's own")
 @pytest.mark.slow
 def test_a_thousand_actors_in_turn(start: Callable[..., Any]) -> None:
     start(num_cpus=2)
@@ -131,6 +133,7 @@ def test_a_thousand_actors_in_turn(start: Callable[..., Any]) -> None:
     assert ray.get(quick.remote(), timeout=60) == 1
 
 
+@pytest.mark.local_only("the store is the nodes', and its size was given when they were started")
 @pytest.mark.slow
 def test_ten_thousand_objects_of_a_mebibyte_through_a_store_of_a_gibibyte(start: Callable[..., Any]) -> None:
     start(num_cpus=2, object_store_memory=GIB)

@@ -173,7 +173,6 @@ def test_a_recursion_deeper_than_the_cpus_ends(start: Callable[..., Any]) -> Non
     assert ray.get(depth.remote(50), timeout=100) == 50
 
 
-@pytest.mark.local_only("Ray runs calls as they come: a flooding caller delays the others")
 def test_an_actor_that_is_flooded_answers_the_driver(start: Callable[..., Any], leak_watch: Watch) -> None:
     start(num_cpus=4)
 

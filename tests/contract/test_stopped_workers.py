@@ -45,6 +45,9 @@ class _Actor:
 Actor: Any = ray.remote(_Actor)
 
 
+NOT_TOLD = pytest.mark.local_only("Ray does not look whether a process is stopped")
+
+
 @pytest.fixture
 def stop() -> Iterator[Callable[[int], None]]:
     """Stop a process; at the end, let it go on if it is still there."""
@@ -82,6 +85,7 @@ def test_others_go_on_and_so_does_it(held: tuple[Any, int, Path]) -> None:
     assert ray.get(ref, timeout=PATIENCE) == "went on"
 
 
+@NOT_TOLD
 def test_it_is_told_and_why_says_it(held: tuple[Any, int, Path]) -> None:
     ref, pid, _ = held
     assert f"Process {pid} is stopped (SIGSTOP): `kill -CONT {pid}` lets it go on." in ray.why(ref)
@@ -102,6 +106,7 @@ def test_cancel_with_force_ends_it(held: tuple[Any, int, Path]) -> None:
     eventually(lambda: not is_running(pid))
 
 
+@NOT_TOLD
 def test_a_soft_cancel_is_heard_when_it_goes_on(held: tuple[Any, int, Path]) -> None:
     ref, pid, _ = held
     ray.cancel(ref)
@@ -119,7 +124,8 @@ def test_shutdown_does_not_wait_for_it(held: tuple[Any, int, Path]) -> None:
     eventually(lambda: not is_running(pid))
 
 
-def test_kill_ends_a_stopped_actor(start: Callable[..., Any], stop: Callable[[int], None]) -> None:
+@NOT_TOLD
+def test_a_stopped_actor_is_told(start: Callable[..., Any], stop: Callable[[int], None]) -> None:
     start(num_cpus=2)
     actor = Actor.remote()
     pid = ray.get(actor.pid.remote())
@@ -127,6 +133,14 @@ def test_kill_ends_a_stopped_actor(start: Callable[..., Any], stop: Callable[[in
     ref = actor.pid.remote()
     assert f"Process {pid} is stopped" in ray.why(actor)
     assert f"Process {pid} is stopped" in eventually(lambda: text if str(pid) in (text := ray.why(ref)) else "")
+
+
+def test_kill_ends_a_stopped_actor(start: Callable[..., Any], stop: Callable[[int], None]) -> None:
+    start(num_cpus=2)
+    actor = Actor.remote()
+    pid = ray.get(actor.pid.remote())
+    stop(pid)
+    ref = actor.pid.remote()
     assert ray.get(quick.remote(1), timeout=PATIENCE) == 1
     ray.kill(actor)
     with pytest.raises(exceptions.ActorDiedError):
@@ -134,6 +148,7 @@ def test_kill_ends_a_stopped_actor(start: Callable[..., Any], stop: Callable[[in
     eventually(lambda: not is_running(pid))
 
 
+@NOT_TOLD
 def test_calls_that_wait_behind_it_run_elsewhere(
     start: Callable[..., Any], tmp_path: Path, stop: Callable[[int], None]
 ) -> None:

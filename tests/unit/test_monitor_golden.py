@@ -196,6 +196,29 @@ def sequel(first: int) -> list[ev.Event]:
     return story.events[first:]
 
 
+def cluster() -> list[ev.Event]:
+    """Two machines; a task runs on each, one of them was told of before its worker was, and holds a GPU."""
+    story = Story()
+    story.tell(
+        ev.RuntimeReady,
+        pid=0,
+        engine="ray",
+        resources={"CPU": 4.0, "GPU": 1.0},
+        gpus=[],
+        nodes=[
+            ev.Node(id="aaaa", name="desk (head)", resources={"CPU": 2.0}),
+            ev.Node(id="bbbb", name="rack", resources={"CPU": 2.0, "GPU": 1.0}),
+        ],
+    )
+    story.tell(ev.WorkerStarted, worker=ident("worker", 1), pid=4001, node="aaaa")
+    story.call(1, "f", line=1)
+    story.start(1, 1)
+    story.call(2, "g", line=2, demand={"CPU": 1.0, "GPU": 1.0})
+    story.start(2, 2, held={"CPU": 1.0, "GPU": 1.0}, gpus=("0",))
+    story.tell(ev.WorkerStarted, worker=ident("worker", 2), pid=4001, node="bbbb")
+    return story.events
+
+
 def messages() -> dict[str, dict[str, Any]]:
     """Return every golden message, by the name of its file."""
     absent = Writer(Model(), "0c5d1e2f")
@@ -207,9 +230,12 @@ def messages() -> dict[str, dict[str, Any]]:
     fold(model, sequel(len(beginning)))
     delta = writer.delta()
     assert delta is not None
+    several = Model()
+    fold(several, cluster())
     return {
         "snapshot-absent": absent.snapshot(),
         "snapshot": snapshot,
+        "snapshot-cluster": Writer(several, "5d1e2f0c").snapshot(),
         "delta": delta,
         "hello": {"type": "hello", "client": "panel-5f3a"},
         "ack": {"type": "ack", "client": "panel-5f3a", "epoch": snapshot["epoch"], "seq": snapshot["seq"]},

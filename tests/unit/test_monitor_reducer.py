@@ -174,12 +174,60 @@ def test_gpus_without_ids_are_one_row(bench: Bench) -> None:
     bench.start("a", GPU=2.0)
     assert bench.row("resources", "GPU") == {
         "id": "GPU",
+        "name": "GPU",
+        "node": None,
         "kind": "GPU",
         "total": 8.0,
         "used": 2.0,
         "holders": [{"id": "a", "kind": "task", "label": "f", "amount": 2.0}],
         "lent": [],
     }
+
+
+def on_nodes(bench: Bench, *amounts: dict[str, float]) -> None:
+    nodes = [ev.Node(id=f"n{number}", name=f"host {number}", resources=each) for number, each in enumerate(amounts)]
+    bench.tell(ev.RuntimeReady, pid=0, engine="ray", resources={"CPU": 2.0}, gpus=[], nodes=nodes)
+
+
+def test_each_node_has_its_resources(bench: Bench) -> None:
+    on_nodes(bench, {"CPU": 1.0}, {"CPU": 1.0, "GPU": 2.0})
+    assert bench.rows("nodes") == {"n0": {"id": "n0", "name": "host 0"}, "n1": {"id": "n1", "name": "host 1"}}
+    assert list(bench.rows("resources")) == ["n0/CPU", "n1/CPU", "n1/GPU"]
+    bench.tell(ev.WorkerStarted, worker="w", pid=3, node="n1")
+    bench.submit("a")
+    bench.start("a", CPU=1.0, GPU=0.5, gpus=("1",))
+    assert [bench.row("resources", key)["used"] for key in ("n0/CPU", "n1/CPU", "n1/GPU")] == [0.0, 1.0, 0.5]
+    bench.finish("a")
+    assert bench.row("tasks", "a")["node"] == "n1"
+
+
+def test_a_worker_may_be_told_of_after_its_task(bench: Bench) -> None:
+    on_nodes(bench, {"CPU": 1.0}, {"CPU": 1.0})
+    bench.submit("a")
+    bench.start("a", CPU=1.0)
+    bench.actor("b", CPU=1.0)
+    assert bench.row("tasks", "a")["node"] is None
+    bench.tell(ev.WorkerStarted, worker="w", pid=3, node="n0")
+    bench.tell(ev.WorkerStarted, worker="aw", pid=3, node="n1")
+    assert bench.row("tasks", "a")["node"] == "n0"
+    assert bench.row("actors", "b")["node"] == "n1"
+    assert [row["used"] for row in bench.rows("resources").values()] == [1.0, 1.0]
+
+
+def test_nodes_come_and_go(bench: Bench) -> None:
+    on_nodes(bench, {"CPU": 1.0})
+    assert bench.rows("nodes") == {}  # One alone is this machine.
+    assert list(bench.rows("resources")) == ["CPU"]
+    nodes = [ev.Node(id=f"n{number}", name=f"host {number}", resources={"CPU": 1.0}) for number in range(4)]
+    bench.tell(ev.NodesChanged, nodes=nodes[:2])
+    assert list(bench.rows("resources")) == ["n0/CPU", "n1/CPU"]
+    bench.model.limits = Limits(nodes=2)
+    bench.tell(ev.NodesChanged, nodes=nodes)
+    assert [row["name"] for row in bench.rows("nodes").values()] == ["host 0", "3 other nodes"]
+    assert bench.row("resources", "other/CPU")["total"] == 3.0
+    bench.tell(ev.NodesChanged, nodes=nodes[3:])
+    assert list(bench.rows("resources")) == ["CPU"]
+    assert bench.row("resources", "CPU")["total"] == 1.0
 
 
 def test_dependencies_are_tasks(bench: Bench) -> None:
@@ -293,6 +341,7 @@ def test_the_life_of_an_actor(bench: Bench) -> None:
     assert bench.row("workers", "w") == {
         "id": "w",
         "pid": 7,
+        "node": None,
         "state": "actor",
         "task": None,
         "actor": "a",
@@ -384,7 +433,10 @@ def test_with_the_runtime_everything_ends(bench: Bench, expected: bool, state: s
     bench.actor(CPU=1.0)
     bench.tell(ev.RuntimeStopped, expected=expected, message="why")
     assert {row["state"] for row in bench.rows("tasks").values()} == {end}
-    assert bench.row("actors", "a")["state"] == "dead"
+    assert (bench.row("actors", "a")["state"], bench.row("actors", "a")["error"]) == (
+        "dead",
+        None if expected else "why",
+    )
     assert bench.rows("workers") == bench.rows("resources") == {}
     runtime = describe(bench.model)["runtime"]
     assert (runtime["state"], runtime["message"], runtime["pid"], runtime["since"]) == (state, "why", None, bench.now)

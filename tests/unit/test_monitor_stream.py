@@ -48,6 +48,7 @@ class TaskRow(Strict):
     deps: list[str]
     actor: str | None
     worker: str | None
+    node: str | None
     cell: str | None
     demand: dict[str, float]
     held: dict[str, float]
@@ -92,6 +93,7 @@ class ActorRow(Strict):
     finished: int
     worker: str | None
     pid: int | None
+    node: str | None
     held: dict[str, float]
     gpus: list[str]
     restarts: int
@@ -116,6 +118,8 @@ class LentRow(Strict):
 
 class ResourceRow(Strict):
     id: str
+    name: str
+    node: str | None
     kind: Literal["CPU", "GPU", "other"]
     total: float
     used: float
@@ -126,10 +130,16 @@ class ResourceRow(Strict):
 class WorkerRow(Strict):
     id: str
     pid: int | None
+    node: str | None
     state: Literal["starting", "idle", "busy", "actor", "blocked", "dead"]
     task: str | None
     actor: str | None
     started: float
+
+
+class NodeRow(Strict):
+    id: str
+    name: str
 
 
 class Rows(Strict):
@@ -139,6 +149,7 @@ class Rows(Strict):
     actors: list[ActorRow]
     resources: list[ResourceRow]
     workers: list[WorkerRow]
+    nodes: list[NodeRow]
 
 
 class Upsert(Strict, omit_defaults=True):
@@ -148,6 +159,7 @@ class Upsert(Strict, omit_defaults=True):
     actors: list[ActorRow] | msgspec.UnsetType = msgspec.UNSET
     resources: list[ResourceRow] | msgspec.UnsetType = msgspec.UNSET
     workers: list[WorkerRow] | msgspec.UnsetType = msgspec.UNSET
+    nodes: list[NodeRow] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Snapshot(Strict, tag_field="type", tag="snapshot"):
@@ -163,11 +175,11 @@ class Delta(Strict, tag_field="type", tag="delta"):
     seq: int
     base: int
     upsert: Upsert
-    remove: dict[Literal["tasks", "groups", "actors", "workers", "resources"], list[str]]
+    remove: dict[Literal["tasks", "groups", "actors", "workers", "resources", "nodes"], list[str]]
 
 
 KernelMessage = Snapshot | Delta
-KINDS = ("tasks", "groups", "actors", "resources", "workers")
+KINDS = ("tasks", "groups", "actors", "resources", "workers", "nodes")
 FROM_PANEL = ("hello", "ack", "bye", "cancel")
 
 
@@ -213,6 +225,8 @@ objects = st.lists(st.sampled_from([f"{name}.0" for name in TASKS] + ["put"]), m
 amounts = st.dictionaries(st.sampled_from(["CPU", "GPU", "tpu"]), st.sampled_from([0.5, 1.0, 2.0]), max_size=2)
 gpus = st.lists(st.sampled_from(["0", "1"]), unique=True, max_size=2)
 text = st.text(max_size=3)
+node = st.sampled_from(["n0", "n1", "n2"])
+nodes = st.lists(st.builds(ev.Node, id=node, name=text, resources=amounts), max_size=3, unique_by=lambda each: each.id)
 
 
 @st.composite
@@ -258,9 +272,10 @@ any_event: st.SearchStrategy[ev.Event] = st.one_of(
     st.builds(ev.HandleDropped, actor=actor, holder=task),
     st.builds(ev.ObjectSealed, object=st.just("put"), size=st.just(1), shared=st.booleans(), task=st.none() | task),
     st.builds(ev.ObjectFreed, object=st.sampled_from([f"{name}.0" for name in TASKS])),
-    st.builds(ev.WorkerStarted, worker=worker, pid=st.integers(1, 9)),
+    st.builds(ev.WorkerStarted, worker=worker, pid=st.integers(1, 9), node=st.none() | node),
     st.builds(ev.WorkerDied, worker=worker, reason=text, expected=st.booleans()),
-    st.builds(ev.RuntimeReady, pid=st.just(1), engine=st.just("local"), resources=amounts, gpus=gpus),
+    st.builds(ev.RuntimeReady, pid=st.just(1), engine=st.just("local"), resources=amounts, gpus=gpus, nodes=nodes),
+    st.builds(ev.NodesChanged, nodes=nodes),
     st.builds(ev.RuntimeStopped, expected=st.booleans(), message=text),
 )
 limits = st.builds(
@@ -270,6 +285,7 @@ limits = st.builds(
     dead_actors=st.integers(0, 2),
     objects=st.integers(1, 6),
     links=st.just(2),
+    nodes=st.integers(2, 3),
 )
 
 

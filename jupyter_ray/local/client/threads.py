@@ -8,6 +8,7 @@ thread of their own, made when the first one is needed. `SimpleQueue.put` is saf
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -102,7 +103,8 @@ class Housekeeper:
     def __init__(self, chores: dict[str, tuple[float, _Job]]) -> None:
         self._chores = chores
         self._wanted: dict[str, float] = {}
-        self._awake = False
+        self._sleeps_until = -math.inf
+        """While it sleeps: when it wakes by itself."""
         self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="jupyter_ray housekeeper", daemon=True)
 
@@ -113,31 +115,32 @@ class Housekeeper:
     def want(self, chore: str) -> None:
         """Ask for a chore. Safe in finalizers: it takes no lock."""
         if chore not in self._wanted:
-            self._wanted[chore] = time.monotonic() + self._chores[chore][0]
-            if not self._awake:
-                self._awake = True
+            self._wanted[chore] = due = time.monotonic() + self._chores[chore][0]
+            if due < self._sleeps_until:
+                self._sleeps_until = -math.inf
                 self._wakes.put(True)
 
     def _work(self) -> None:
-        while self._wakes.get():
-            while self._wanted:
-                due = min(list(self._wanted.values()))
-                wait = due - time.monotonic()
-                if wait > 0:
-                    # A chore with an earlier time may be asked for meanwhile: that puts an end to the sleep.
-                    self._awake = False
-                    try:
-                        if not self._wakes.get(timeout=wait):
-                            return
-                    except queue.Empty:
-                        pass
-                    self._awake = True
-                    continue
+        while True:
+            due = min(list(self._wanted.values()), default=math.inf)
+            wait = due - time.monotonic()
+            if wait <= 0:
                 self._do(time.monotonic())
-            self._awake = False
-            if self._wanted and not self._awake:  # It was asked for just before.
-                self._awake = True
-                self._wakes.put(True)
+            elif not self._sleep(due, wait):
+                return
+
+    def _sleep(self, due: float, wait: float) -> bool:
+        """Sleep until it is time for the next chore; return whether to go on."""
+        self._sleeps_until = due
+        try:
+            # What was asked for just before did not see that we sleep.
+            if min(list(self._wanted.values()), default=math.inf) < due:
+                return True
+            return self._wakes.get(timeout=None if wait == math.inf else wait)
+        except queue.Empty:
+            return True
+        finally:
+            self._sleeps_until = -math.inf
 
     def _do(self, now: float) -> None:
         for chore, due in list(self._wanted.items()):

@@ -92,6 +92,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
             step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
     if client is not None:
         direct.end_leases(step, client)
+        streams.reader_gone(step, client.id)
         dependencies.drop_all(step, client)
         if not worker.retired:
             _orphans(step, client)

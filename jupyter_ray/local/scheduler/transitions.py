@@ -83,13 +83,8 @@ def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
     actor = task.actor
     if task.spec.kind == "method" and actor is not None and (actor.leaving or actor.death is not None):
         # Its own actor's death comes first, also where an argument failed for that.
-        _fail(
-            step,
-            task,
-            actor.death or payload,
-            f"The actor is dead because {actor.leaving or actor.death_reason}",
-            "ACTOR_DIED",
-        )
+        reason = actor.leaving or actor.death_reason
+        _fail(step, task, actor.death or payload, f"The actor is dead because {reason}", "ACTOR_DIED")
         return
     _fail(step, task, payload, "an argument failed")
 

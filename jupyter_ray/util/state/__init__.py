@@ -122,7 +122,7 @@ def list_nodes(filters: Filters | None, limit: int, detail: bool) -> list[NodeSt
         {
             "node_id": node["NodeID"],
             "node_ip": node.get("NodeManagerAddress", ""),
-            "is_head_node": number == 0,
+            "is_head_node": node.get("IsHead", number == 0),
             "state": "ALIVE" if node["Alive"] else "DEAD",
             "state_message": node.get("DeathReasonMessage") or None,
             "node_name": node.get("NodeName", ""),

@@ -4,6 +4,7 @@ import {
   PROTOCOL_VERSION,
   type Actor,
   type Group,
+  type Resource,
   type Runtime,
   type Task,
   type TaskState
@@ -22,6 +23,7 @@ export function task(id: string, more: Partial<Task> = {}): Task {
     deps: [],
     actor: null,
     worker: null,
+    node: null,
     cell: null,
     demand: { CPU: 1 },
     held: {},
@@ -65,6 +67,7 @@ export function actor(id: string, more: Partial<Actor> = {}): Actor {
     finished: 0,
     worker: null,
     pid: null,
+    node: null,
     held: {},
     gpus: [],
     restarts: 0,
@@ -74,6 +77,12 @@ export function actor(id: string, more: Partial<Actor> = {}): Actor {
     created: 1,
     ...more
   };
+}
+
+export function resource(name: string, node: string | null = null): Resource {
+  const kind = name === 'CPU' || name === 'GPU' ? name : 'other';
+  const id = node === null ? name : `${node}/${name}`;
+  return { id, name, node, kind, total: 2, used: 0, holders: [], lent: [] };
 }
 
 export const RUNTIME: Runtime = {
@@ -106,6 +115,7 @@ export function snapshot(seq = 1, rows: Rows = {}, epoch = 'e1'): object {
       actors: [],
       resources: [],
       workers: [],
+      nodes: [],
       ...rows
     }
   };

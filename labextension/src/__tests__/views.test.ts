@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 
 import { joinHolders } from '../components/actors';
-import { joinShares, slots } from '../components/resources';
+import { byNode, joinShares, slots } from '../components/resources';
 import { treeKey, treeRows } from '../components/tree';
 import { INITIAL_VIEW, reduceView, ZOOM_MAXIMUM } from '../components/view';
 import { amount, clip, clipName, demand, short, span } from '../format';
-import { forest, task } from './make';
+import { forest, resource, task } from './make';
 
 describe('treeRows', () => {
   const tasks = [
@@ -97,6 +97,16 @@ describe('shares', () => {
       { id: '1', amount: 1, count: 2 },
       { id: '3', amount: 0.5, count: 1 }
     ]);
+  });
+
+  it('groups resources by machine where there are several', () => {
+    const cpu = resource('CPU');
+    expect(byNode([cpu, resource('memory')], new Map())).toEqual([{ node: null, rows: [cpu] }]);
+    const first = { id: 'n1', name: 'host (head)' };
+    const second = { id: 'n2', name: 'other' };
+    const rows = [resource('memory', 'n1'), resource('CPU', 'n2'), resource('GPU', 'n2')];
+    const nodes = new Map([first, second].map(node => [node.id, node]));
+    expect(byNode(rows, nodes)).toEqual([{ node: second, rows: rows.slice(1) }]);
   });
 
   it('fills slots from the left', () => {

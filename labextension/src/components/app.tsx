@@ -45,7 +45,7 @@ export function App(props: AppProps): React.ReactElement {
           <div className="jr-Body">
             <Tasks state={state} view={view} dispatch={dispatch} />
             <Actors actors={state.actors} onSelect={select} />
-            <Resources resources={state.resources} onSelect={select} />
+            <Resources resources={state.resources} nodes={state.nodes} onSelect={select} />
           </div>
           <Details state={state} selected={view.selected} onSelect={select} onCancel={onCancel} />
         </>

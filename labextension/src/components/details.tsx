@@ -53,6 +53,7 @@ export function Details(props: DetailsProps): React.ReactElement | null {
   const worker = task.worker === null ? undefined : state.workers.get(task.worker);
   const actor = task.actor === null ? undefined : state.actors.get(task.actor);
   const pid = worker?.pid ?? null;
+  const node = task.node === null ? undefined : state.nodes.get(task.node);
   const lines: [string, string, React.ReactNode][] = [
     ['time', trans.__('Time'), task.started === null ? null : <Elapsed task={task} />],
     ['actor', trans.__('Actor'), actor ? (actor.name ?? actor.class_name) : task.actor],
@@ -68,6 +69,7 @@ export function Details(props: DetailsProps): React.ReactElement | null {
       trans.__('Worker'),
       pid === null ? task.worker?.slice(0, 8) : trans.__('process %1', pid)
     ],
+    ['node', trans.__('Node'), node?.name],
     ['attempt', trans.__('Attempt'), task.attempt > 0 ? task.attempt + 1 : null],
     ['id', trans.__('Id'), <code key="id">{task.id}</code>]
   ];

@@ -3,7 +3,7 @@
 import * as React from 'react';
 
 import { amount } from '../format';
-import type { Resource } from '../protocol';
+import type { Node, Resource } from '../protocol';
 import type { Table } from '../reducer';
 import { Section, useTrans } from './common';
 
@@ -46,9 +46,9 @@ export function joinShares(parts: readonly Part[]): Share[] {
 }
 
 /** What every machine has and few programs ask for is shown only while somebody holds some. */
-export function isIdleBackground({ id, used, holders }: Resource): boolean {
+export function isIdleBackground({ name, used, holders }: Resource): boolean {
   const background =
-    id === 'memory' || id === 'object_store_memory' || /^(node|accelerator_type):/.test(id);
+    name === 'memory' || name === 'object_store_memory' || /^(node|accelerator_type):/.test(name);
   return background && used === 0 && holders.length === 0;
 }
 
@@ -99,7 +99,7 @@ function Chips(props: {
     if (share.amount === share.count) {
       return share.count === 1 ? '' : ` ×${share.count}`;
     }
-    return ` ${amount(share.amount, resource.id)}`;
+    return ` ${amount(share.amount, resource.name)}`;
   };
   const chip = (share: Share, lent: boolean): React.ReactElement => {
     const label = `${share.label}${written(share)}`;
@@ -163,8 +163,8 @@ function ResourceRow(props: {
   const trans = useTrans();
   const { resource, onSelect } = props;
   const lent = resource.lent.reduce((sum, part) => sum + part.amount, 0);
-  const used = amount(resource.used, resource.id);
-  const all = amount(resource.total, resource.id);
+  const used = amount(resource.used, resource.name);
+  const all = amount(resource.total, resource.name);
   return (
     <li
       className="jr-Resource"
@@ -175,8 +175,8 @@ function ResourceRow(props: {
       data-lent={lent}
     >
       <div className="jr-Resource-line">
-        <span className="jr-Resource-name" title={resource.id}>
-          {resource.id.replace(':', ' ')}
+        <span className="jr-Resource-name" title={resource.name}>
+          {resource.name.replace(':', ' ')}
         </span>
         {resource.kind === 'CPU' && resource.total <= SLOTS_AT_MOST ? (
           <Slots resource={resource} lent={lent} />
@@ -190,23 +190,51 @@ function ResourceRow(props: {
   );
 }
 
+/** The rows of each machine that has something to show, in the order of the machines; of one alone, without a name. */
+export function byNode(
+  resources: readonly Resource[],
+  nodes: Table<Node>
+): { node: Node | null; rows: Resource[] }[] {
+  const shown = resources.filter(resource => !isIdleBackground(resource));
+  if (nodes.size === 0) {
+    return [{ node: null, rows: shown }];
+  }
+  return [...nodes.values()]
+    .map(node => ({ node, rows: shown.filter(resource => resource.node === node.id) }))
+    .filter(({ rows }) => rows.length > 0);
+}
+
 export const Resources = React.memo(function Resources(props: {
   resources: Table<Resource>;
+  nodes: Table<Node>;
   onSelect: (id: string) => void;
 }): React.ReactElement {
   const trans = useTrans();
   const all = [...props.resources.values()];
-  const rows = all.filter(resource => !isIdleBackground(resource));
   return (
     <Section name="resources" title={trans.__('Resources')}>
       {all.length === 0 ? (
         <p className="jr-Empty">{trans.__('None yet: they are claimed at the first call.')}</p>
       ) : (
-        <ul className="jr-Resources">
-          {rows.map(resource => (
-            <ResourceRow key={resource.id} resource={resource} onSelect={props.onSelect} />
-          ))}
-        </ul>
+        byNode(all, props.nodes).map(({ node, rows }) => (
+          <React.Fragment key={node?.id ?? ''}>
+            {node !== null && (
+              <h3
+                className="jr-Machine"
+                title={node.id}
+                data-testid="jr-machine"
+                data-name={node.name}
+              >
+                {node.name}
+              </h3>
+            )}
+            <ul className="jr-Resources" aria-label={node?.name}>
+              {rows.map(resource => (
+                <ResourceRow key={resource.id} resource={resource} onSelect={props.onSelect} />
+              ))}
+            </ul>
+          </React.Fragment>
+        ))
       )}
     </Section>
   );
