@@ -21,6 +21,7 @@ from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, learn_definition, note_definition
 
 R = TypeVar("R")
+T = TypeVar("T")
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
 _WHAT = "remote functions"
@@ -238,7 +239,7 @@ def _make(target: Any, written: Mapping[str, Any]) -> Any:
 
 
 @overload
-def remote(target: type, /) -> ActorClass: ...  # type: ignore[overload-overlap]
+def remote(target: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(target: Callable[..., R], /) -> RemoteFunction[R]: ...
 @overload
