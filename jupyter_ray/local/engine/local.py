@@ -64,7 +64,7 @@ class LocalEngine(Questions):
         self._exporter = Exporter(lambda export: client.send(export))
         self.library = Library(client.references.granted_all)
         self._fetching = threading.Lock()
-        self._plans = Plans(self._encode_env, process.node.hex())
+        self._plans = Plans(self._encode_env, process)
         self._total = total
         refs_module.set_counter(client.references, process.job)
 

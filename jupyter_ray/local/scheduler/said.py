@@ -220,7 +220,7 @@ def _remove_group(step: Step, client: ClientRecord, message: m.RemoveGroup) -> N
                 placement.stop_worker(step, worker, kill=True, reason=reason)
     for task in list(state.tasks.values()):
         if task.spec.kind == "task" and task.spec.group == group.id:
-            runs = task.worker is not None
+            runs = task.state in (TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING)
             error = errors.group_removed(task.spec.name, group.id, is_actor=False, runs=runs)
             transitions.lose_group(step, task, error)
     groups.release(step, group)

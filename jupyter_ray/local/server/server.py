@@ -38,7 +38,7 @@ from jupyter_ray.local.server.connection import Connection
 from jupyter_ray.local.server.damage import found_lost, found_missing
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
 from jupyter_ray.local.server.log import EventLog
-from jupyter_ray.local.server.processes import Processes
+from jupyter_ray.local.server.processes import Processes, last_words
 from jupyter_ray.local.server.spill import HALF, Notice, drop_spare, is_full, keep_spare, spill
 from jupyter_ray.local.server.stopped import Stopped, stopped
 from jupyter_ray.local.worker.setup import WorkerSetup
@@ -213,6 +213,7 @@ class Server:
         exit_reason = self._ended_for.pop(worker, exit_reason)
         if signal.SIGBUS.name in exit_reason:  # What it had mapped may have been cut short.
             self._lose(found_missing(self.scheduler.state, (self._shm, self._disk)))
+        self._tell_of_crash(worker)
         self.happen(WorkerLost(worker, memory or exit_reason, out_of_memory=memory is not None))
         self._remove_unsealed(worker)
         self.flush()
@@ -324,6 +325,15 @@ class Server:
             if worker is not None and worker.actor is None and len(worker.tasks) > 1:
                 self._ended_for[worker.id] = "its process had been stopped (SIGSTOP), and other calls waited behind it"
                 self.processes.kill(worker.id)
+
+    def _tell_of_crash(self, worker: bytes) -> None:
+        """Show the stacks of a worker that crashed, as what its task wrote last."""
+        record = self.scheduler.state.workers.get(worker)
+        text = last_words(self.session, worker)
+        if text and record is not None:
+            task = next((each.spec for each in record.tasks.values()), None)
+            known = () if task is None else (task.name, task.task, task.actor, task.cell)
+            self.happen(Said(worker, m.Log("stderr", text, *known or ("worker",))))
 
     def _tick(self) -> None:
         self._ticking = False

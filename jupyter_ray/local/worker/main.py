@@ -16,6 +16,7 @@ import faulthandler
 import functools
 import gc
 import inspect
+import json
 import os
 import signal
 import socket
@@ -23,9 +24,9 @@ import sys
 import threading
 from typing import Any
 
-from jupyter_ray.config import LOG_INTERVAL, session_folder, shared_memory_folder, spill_folder
+from jupyter_ray.config import LOG_INTERVAL, crash_report, session_folder, shared_memory_folder, spill_folder
 from jupyter_ray.engine import log_format, registry
-from jupyter_ray.engine.context import DETACHED_ACTORS, ProcessContext
+from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
 from jupyter_ray.exceptions import RaySystemError, RuntimeEnvSetupError, TaskCancelledError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.direct import door_of
@@ -58,7 +59,7 @@ def main(setup: WorkerSetup) -> None:
     fallback = os.dup(2)  # The runtime's log: for what is said before and after the session.
     try:
         env = process.dress(setup)
-        faulthandler.enable(fallback)
+        faulthandler.enable(os.open(crash_report(setup.session, setup.worker), os.O_WRONLY | os.O_CREAT, 0o600))
         worker = Worker(setup, env)
         worker.start()
         worker.serve()
@@ -118,6 +119,7 @@ class Worker:
         self.output = Output(self._print, lambda: self.client.want("logs"))
         self.client.blocking = _Waiting(self.backlog, self.output)
         self.client.before_call = self.output.flush
+        node_name, labels = json.loads(setup.environ.get(THIS_NODE, '["", {}]'))
         self.process = ProcessContext(
             job=setup.job,
             node=setup.node,
@@ -127,6 +129,8 @@ class Worker:
             session=setup.session,
             runtime_env=env or None,
             detached_actors=DETACHED_ACTORS in setup.environ,
+            node_name=node_name,
+            labels=labels,
             preset_gpus="CUDA_VISIBLE_DEVICES" in setup.environ,
         )
         self.engine = LocalEngine(self.client, self.process, total=setup.total)
@@ -194,6 +198,7 @@ class Worker:
                     return
             else:
                 done = self.runner.run(execute, self._find_method, main=True, interruptible=False)
+                process.title(f"ray::{self.runner.class_name}")
                 self._finish(execute, done)
             self._main = None
             del execute
