@@ -35,6 +35,7 @@ def Deprecated(*args: Any, message: str = "", warning: bool = False) -> Any:
 
     def mark(target: T) -> T:
         _annotate(target, "Deprecated")
+        target.__doc__ = f"{target.__doc__ or ''}\n\n**DEPRECATED**: {message or 'it will go.'}".strip()
         return _warning(target, message) if warning else target
 
     return _apply(args, mark)
