@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -162,6 +163,12 @@ def test_a_crash_is_told() -> None:
         ray.get(ref)
     [task] = ended(ref)
     assert (task.state, task.error_type) == ("FAILED", "WORKER_DIED")
+
+    ref = ray.remote(max_retries=0)(sys.exit).remote(27)
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(ref)
+    task = state.list_tasks(filters=[("task_id", "=", ref.task_id().hex())], detail=True)[0]
+    assert (task.error_type, task.error_message) == ("WORKER_DIED", "Worker exits with an exit code 27")
 
 
 def test_actors(gate: Path) -> None:
@@ -505,9 +512,9 @@ def test_an_actor_s_name_for_itself() -> None:
 
         def work(self) -> None: ...
 
-    named: Any = Named.remote()
+    named: Any = Named.remote()  # type: ignore[attr-defined]
     ray.get([named.work.remote(), named.work.options(name="other").remote()])
-    plain = Counter.remote()
+    plain = Counter.remote()  # type: ignore[attr-defined]
     ray.get(plain.inc.remote())
     rows = [state.get_actor(actor._actor_id.hex()) for actor in (named, plain)]
     assert [row.repr_name for row in rows if row is not None] == ["nickname", ""]
@@ -531,7 +538,7 @@ def test_a_thread_of_an_actor_is_the_actor_s(gate: Path) -> None:
             thread.start()
             thread.join()
 
-    starter: Any = Starter.remote()
+    starter: Any = Starter.remote()  # type: ignore[attr-defined]
     ray.get(starter.start.remote())
     [creation] = state.list_tasks(
         filters=[("type", "=", "ACTOR_CREATION_TASK"), ("actor_id", "=", starter._actor_id.hex())]

@@ -23,6 +23,7 @@ import multiprocess.forkserver
 import multiprocess.process
 
 from jupyter_ray.config import crash_report, remove_folders, session_folder
+from jupyter_ray.local.protocol.messages import EXITED
 from jupyter_ray.local.server import template
 from jupyter_ray.local.worker.main import main
 from jupyter_ray.local.worker.setup import WorkerSetup
@@ -162,4 +163,4 @@ def describe_exit(code: int | None) -> str:
         with contextlib.suppress(ValueError):
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process was ended by signal {-code}"
-    return f"its process ended by itself with exit code {code}"
+    return f"its process ended by itself ({EXITED} {code})"

@@ -24,7 +24,7 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
-from jupyter_ray.local.worker import calling
+from jupyter_ray.local.worker import calling, process
 from jupyter_ray.local.worker.producing import Producer
 from jupyter_ray.local.worker.running import Function, Runner
 from jupyter_ray.local.worker.threads import Threads
@@ -63,7 +63,9 @@ class ThreadedActor:
 
     def _run(self, execute: Execute) -> None:
         try:
+            process.title(f"ray::{execute.name}")
             done = self._runner.run(execute, self._find, main=False, interruptible=False)
+            process.title(f"ray::{self._runner.class_name}")
             self._finish(execute, done)
         except BaseException:  # Our own fault: the thread would end, and the caller wait for ever.
             traceback.print_exc()
@@ -207,6 +209,7 @@ class _Lane:
 
     async def _serve(self, execute: Execute) -> None:
         done = await self.run(execute, self._find)
+        process.title(f"ray::{self._runner.class_name}")
         if done is not None:
             self._finish(execute, done)
         self.tasks.pop(execute.task, None)
@@ -227,6 +230,7 @@ class _Lane:
                 raise asyncio.CancelledError
             async with self._slots:
                 started = time.perf_counter()
+                process.title(f"ray::{execute.name}")
                 done = None if self.closed else await self._call(execute, body, context, started, find)
         except BaseException as error:  # Cancelled while it waited for its turn.
             done = self._runner.failed(execute, body, context, error, time.perf_counter() - started)

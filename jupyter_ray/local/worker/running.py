@@ -23,7 +23,7 @@ from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledEr
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
-from jupyter_ray.local.protocol.messages import STREAMING, Body, Done, Execute, Item, Lost, Payload
+from jupyter_ray.local.protocol.messages import EXITED, STREAMING, Body, Done, Execute, Item, Lost, Payload
 from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import mapped, unpack
@@ -326,9 +326,11 @@ class Runner:
             return self._cancelled(execute, context, seconds, ": it raised KeyboardInterrupt")
         if isinstance(error, SystemExit):
             # To end one's process is to crash it, however politely: the runtime may try again (as in Ray).
-            reason = f"it called sys.exit({error.code!r})"
-            payload = calling.plain_failure(WorkerCrashedError.because(context.name, reason))
-            return Done(execute.task, [*values, payload], True, retry=True, exiting=True, seconds=seconds, error=reason)
+            payload = calling.plain_failure(
+                WorkerCrashedError.because(context.name, f"it called sys.exit({error.code!r})")
+            )
+            line = f"{EXITED} {error.code if isinstance(error.code, int) else bool(error.code):d}"
+            return Done(execute.task, [*values, payload], True, retry=True, exiting=True, seconds=seconds, error=line)
         line = one_line(error)
         if execute.kind == "actor":
             raised = RayTaskError(
