@@ -50,7 +50,7 @@ def test_what_a_task_printed() -> None:
 
 
 def test_the_end_of_what_an_actor_printed() -> None:
-    talker = Talker.remote()
+    talker: Any = Talker.remote()  # type: ignore[attr-defined]
     ray.get([talker.say.remote(f"\x1b[31mline {i}\x1b[0m") for i in range(5)])
     actor = talker._actor_id.hex()
     eventually(lambda: log(actor_id=actor).count("\n") == 5)
@@ -69,7 +69,7 @@ def test_logs_have_names() -> None:
 
 
 def test_a_log_is_followed() -> None:
-    talker = Talker.remote()
+    talker: Any = Talker.remote()  # type: ignore[attr-defined]
     ray.get(talker.say.remote("begins"))
     pieces = state.get_log(actor_id=talker._actor_id.hex(), follow=True)
     heard: list[str] = []
@@ -98,7 +98,7 @@ def test_no_such_log() -> None:
 
 
 def test_what_went_wrong() -> None:
-    talker = Talker.remote()
+    talker: Any = Talker.remote()  # type: ignore[attr-defined]
     with pytest.raises(ray.exceptions.RayActorError):
         ray.get(talker.die.remote())
     found = eventually(lambda: state.list_cluster_events(filters=[("source_type", "=", "ACTOR")]))
@@ -109,7 +109,7 @@ def test_what_went_wrong() -> None:
 
 def test_runtime_environments() -> None:
     env = {"env_vars": {"COLOUR": "red"}}
-    talker = Talker.options(runtime_env=env).remote()
+    talker: Any = Talker.options(runtime_env=env).remote()  # type: ignore[attr-defined]
     ray.get(talker.say.remote("here"))
     [row] = [row for row in state.list_runtime_envs(detail=True) if "COLOUR" in str(row.runtime_env)]
     assert row.runtime_env["env_vars"] == {"COLOUR": "red"}
