@@ -251,7 +251,18 @@ class Runner:
             self.client.references.let_go(payload.contained)
             return ref
 
-        return calling.results(value, execute.num_returns, context.function, self.store, self._engine.put, put_error)
+        def tell_late(error: Exception) -> None:
+            if execute.retries_left and calling.may_retry(error, decode_body(execute.body)):
+                raise error
+            print(
+                f"{context.function} raised after its num_returns={execute.num_returns} values were made, so nobody "
+                f"gets this error:\n{format_remote(error).rstrip()}",
+                file=sys.stderr,
+            )
+
+        return calling.results(
+            value, execute.num_returns, context.function, self.store, self._engine.put, put_error, tell_late
+        )
 
     def stream(self, execute: Execute, value: Any) -> None:
         """Send the items of a generator as they come."""
