@@ -89,7 +89,7 @@ def test_crashes_that_nobody_asks_about_are_told(start: Callable[..., Any]) -> N
             ray.get(asked)
         del asked
         crash.remote()
-        Broken.remote()
+        Broken.remote()  # type: ignore[attr-defined]
         told = eventually(lambda: found if len(found := _told(log)) == 2 else [])
     assert any("WorkerCrashedError" in text and "exit code 3" in text for text in told)
     assert any("Broken.__init__" in text and "cannot be made" in text for text in told)
