@@ -195,7 +195,7 @@ def test_a_generator_may_yield_several_objects_at_once(start: Callable[..., Any]
         wrong.options(_num_objects_per_yield=3)
 
 
-def test_a_bounded_stream_that_nobody_reads_is_made_to_its_end(start: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_bounded_stream_that_was_dropped_is_made_to_its_end(start: Callable[..., Any], tmp_path: Path) -> None:
     start(num_cpus=2)
     held, made = tmp_path / "held", tmp_path / "made"
     held.touch()
@@ -210,19 +210,30 @@ def test_a_bounded_stream_that_nobody_reads_is_made_to_its_end(start: Callable[.
         while held.exists():
             pass
 
-    @ray.remote
-    class Reader:
-        def leave(self) -> None:
-            stream = numbers.remote(made)
-            ray.get(next(stream))
-            sys.exit(1)
-
     busy = occupy.remote()
     stream = numbers.remote(made)
     del stream  # Before the call begins.
     held.unlink()
     ray.get(busy, timeout=PATIENCE)
     eventually(made.exists)
-    made.unlink()
+
+
+@pytest.mark.local_only("on a cluster such a stream was seen to wait on")
+def test_a_bounded_stream_whose_reader_is_gone_is_made_to_its_end(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=2)
+    made = tmp_path / "made"
+
+    @ray.remote(_generator_backpressure_num_objects=1)
+    def numbers() -> Iterator[int]:
+        yield from range(5)
+        made.touch()
+
+    @ray.remote
+    class Reader:
+        def leave(self) -> None:
+            stream = numbers.remote()
+            ray.get(next(stream))
+            sys.exit(1)
+
     Reader.remote().leave.remote()
     eventually(made.exists)
