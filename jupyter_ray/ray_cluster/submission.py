@@ -48,6 +48,11 @@ def _with_options(called: Any, plan: Plan) -> Any:
         return called.options(**plan.native)
 
 
+def _bound(header: bytes) -> Any:
+    """Return a remote function of Ray's that runs the call of a header."""
+    return ray.remote(worker.with_header(header))
+
+
 class Submitter:
     """Makes the calls of one process.
 
@@ -79,7 +84,11 @@ class Submitter:
             function = self._functions[plan.streams]
             if options.max_calls:  # Which Ray takes from the decorator alone.
                 function = ray.remote(max_calls=options.max_calls)(function._function)
-            plan.bound = Way(_with_options(function, plan).remote, single=plan.num_returns == 1)
+            plan.bound = Way(
+                _with_options(function, plan).remote,
+                single=plan.num_returns == 1,
+                bind=None if options.max_calls else lambda header: _with_options(_bound(header), plan).remote,
+            )
         return self._call(plan, plan.bound, args, kwargs, definition, None)
 
     def call(
