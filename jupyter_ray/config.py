@@ -71,6 +71,11 @@ def session_folder(session: str) -> Path:
     return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / f"jupyter_ray-{os.getuid()}-{session}"
 
 
+def crash_report(session: str, worker: bytes) -> Path:
+    """Return where a worker's stacks are written if it crashes."""
+    return session_folder(session) / f"crash-{worker.hex()}"
+
+
 def spill_folder(session: str) -> Path:
     """Return the folder to which values go that have no room in memory; a link, where `init` named another disk."""
     return session_folder(session) / "spilled"

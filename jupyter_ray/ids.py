@@ -23,7 +23,7 @@ class BaseID:
 
     Parameters
     ----------
-    binary
+    id
         Exactly `size()` bytes.
 
     Raises
@@ -36,12 +36,12 @@ class BaseID:
     __slots__ = ("_binary",)
     _binary: bytes
 
-    def __init__(self, binary: bytes) -> None:
-        if not isinstance(binary, bytes | bytearray | memoryview):
-            raise TypeError(f"{type(self).__name__} wants {self.SIZE} bytes, got {type(binary).__name__}.")
-        if len(binary) != self.SIZE:
-            raise ValueError(f"ID string needs to have length {self.SIZE}, got {len(binary)}")
-        self._binary = bytes(binary)
+    def __init__(self, id: bytes) -> None:
+        if not isinstance(id, bytes | bytearray | memoryview):
+            raise TypeError(f"{type(self).__name__} wants {self.SIZE} bytes, got {type(id).__name__}.")
+        if len(id) != self.SIZE:
+            raise ValueError(f"ID string needs to have length {self.SIZE}, got {len(id)}")
+        self._binary = bytes(id)
 
     @classmethod
     def size(cls) -> int:

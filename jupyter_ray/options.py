@@ -40,6 +40,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     writable: bool | list[str | int] | None = None
     inout: list[str | int] | None = None
     generator_backpressure: int = -1
+    per_yield: int = 1
     enable_task_events: bool = True
 
     def demand(self) -> Demand:
@@ -63,6 +64,7 @@ class ActorOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrency: int | None = None
     concurrency_groups: dict[str, int] | None = None
     max_pending_calls: int = -1
+    generator_cap: int = -1
     allow_out_of_order_execution: bool | None = None
     runtime_env: dict[str, Any] | None = None
     scheduling_strategy: Any = None
@@ -95,6 +97,9 @@ class MethodOptions(msgspec.Struct, frozen=True, kw_only=True):
     writable: bool | list[str | int] | None = None
     inout: list[str | int] | None = None
     generator_backpressure: int = -1
+    per_yield: int = 1
+    counted: bool = False
+    """Whoever reads a stream of it tells how far: its actor has a `generator_cap`."""
     enable_task_events: bool = True
 
 
@@ -181,6 +186,16 @@ def _backpressure(name: str, value: Any) -> str | None:
     return f"{name}={value} is not allowed. Use a number of objects of at least 1, or -1 for no limit."
 
 
+def _positive(name: str, value: Any) -> str | None:
+    return None if value is None or value > 0 else f"{name} must be a positive integer, got {value}."
+
+
+def _generator_cap(name: str, value: Any) -> str | None:
+    if value is None or value > 0 or value == -1:
+        return None
+    return f"{name} must be > 0 for a bound on the unread items of all streams, or -1 for none. Got {value}."
+
+
 def _strategy(name: str, value: Any) -> str | None:
     known = ("placement_group", "node_id", "accepts")  # Of the strategies' classes, which are above this module.
     if value is not None and not isinstance(value, str) and not any(hasattr(value, each) for each in known):
@@ -238,6 +253,7 @@ TASK: dict[str, Keyword] = {
     "num_returns": Keyword((int, str, _NONE), _num_returns),
     "retry_exceptions": Keyword((bool, list, tuple), _retry_exceptions),
     "_generator_backpressure_num_objects": Keyword(_COUNT, _backpressure, "generator_backpressure"),
+    "_num_objects_per_yield": Keyword(_COUNT, _positive, "per_yield"),
     "writable": Keyword((bool, list, tuple, _NONE), _parameters),
     "inout": Keyword((list, tuple, _NONE), _parameters),
 }
@@ -250,6 +266,7 @@ ACTOR: dict[str, Keyword] = {
     "max_restarts": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_task_retries": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_pending_calls": Keyword(_COUNT, _at_least(0, endless=True)),
+    "_actor_generator_backpressure_num_objects": Keyword(_COUNT, _generator_cap, "generator_cap"),
     "namespace": Keyword(_TEXT),
     "get_if_exists": Keyword((bool,)),
     "allow_out_of_order_execution": Keyword((bool, _NONE)),
@@ -262,6 +279,7 @@ METHOD: dict[str, Keyword] = {
     "max_task_retries": ACTOR["max_task_retries"],
     "retry_exceptions": TASK["retry_exceptions"],
     "_generator_backpressure_num_objects": TASK["_generator_backpressure_num_objects"],
+    "_num_objects_per_yield": TASK["_num_objects_per_yield"],
     "enable_task_events": Keyword((bool, _NONE)),
     "tensor_transport": Keyword((), None, None),
     "writable": TASK["writable"],
@@ -271,7 +289,7 @@ METHOD: dict[str, Keyword] = {
 _FIXED = {"max_calls": TASK, "concurrency_groups": ACTOR}
 _NONE_MEANS_DEFAULT = frozenset({
     "max_restarts", "max_task_retries", "max_pending_calls", "_generator_backpressure_num_objects",
-    "enable_task_events",
+    "enable_task_events", "_num_objects_per_yield", "_actor_generator_backpressure_num_objects",
 })  # fmt: skip
 
 

@@ -121,7 +121,7 @@ class ActorClass:
         tables.check_override(tables.ACTOR, _WHAT, changes)
         written = {**self._written, **changes}
         dumped = self._dumped
-        if {"max_task_retries", "max_pending_calls"} & changes.keys():  # The only ones that calls depend on.
+        if _OF_CALLS & changes.keys():
             dumped = dump_table(_with_options(load_table(dumped), tables.actor_options(written)))
         return ActorClass(self._definition, self._parameters, dumped, written)
 
@@ -204,11 +204,18 @@ def _rebuild(
     return made
 
 
+_OF_CALLS = {"max_task_retries", "max_pending_calls", "_actor_generator_backpressure_num_objects"}
+"""The only options of an actor that its calls depend on."""
+
+
 def _with_options(table: Table, options: ActorOptions) -> Table:
     def change(method: Any) -> Any:
-        if "max_task_retries" in method.written:
-            return method
-        changed = msgspec.structs.replace(method.options, max_task_retries=options.max_task_retries)
+        own = "max_task_retries" in method.written
+        changed = msgspec.structs.replace(
+            method.options,
+            max_task_retries=method.options.max_task_retries if own else options.max_task_retries,
+            counted=options.generator_cap > 0,
+        )
         return msgspec.structs.replace(method, options=changed)
 
     methods = {name: change(method) for name, method in table.methods.items()}

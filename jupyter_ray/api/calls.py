@@ -196,7 +196,7 @@ def _wait_with_streams(
         done = set(engine.wait(refs, len(refs), 0, fetch_local)) if refs else set()
         ready: list[Waitable] = []
         for item in items:
-            is_ready = item.binary() in done if isinstance(item, ObjectRef) else item.next_ready()
+            is_ready = item.binary() in done if isinstance(item, ObjectRef) else _would_return(item)
             if is_ready and len(ready) < count:
                 ready.append(item)
         left = None if end is None else end - time.monotonic()
@@ -204,11 +204,15 @@ def _wait_with_streams(
             return ready, [item for item in items if item not in ready]
         # Blocking in the engine lends this task's CPUs meanwhile, which a sleep would not.
         awaited = [ref for ref in refs if ref.binary() not in done]
-        awaited += [
-            item.completed() for item in items if isinstance(item, ObjectRefGenerator) and not item.next_ready()
-        ]
+        streams = [item for item in items if isinstance(item, ObjectRefGenerator)]
+        awaited += [stream.completed() for stream in streams if not _would_return(stream)]
         pause = min(pause * 2, _STREAM_POLL)
         engine.wait(awaited, 1, pause if left is None else min(pause, left), fetch_local)
+
+
+def _would_return(stream: ObjectRefGenerator) -> bool:
+    """Tell whether `next` would return at once, or end the iteration."""
+    return stream.next_ready() or stream.is_finished()
 
 
 def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:

@@ -168,6 +168,7 @@ class ActorMethod:
             max_task_retries=self._options.max_task_retries
             if options.max_task_retries is None
             else options.max_task_retries,
+            counted=self._options.counted,
         )
         return ActorMethod(self._handle, method, options)
 

@@ -28,6 +28,8 @@ def init_options(
     system_config: Any = None,
     actor_lifetime: str = "non_detached",
     metadata: dict[str, str] | None = None,
+    labels: Any = None,
+    node_name: Any = None,
 ) -> InitOptions:
     """Return the record of what `init` was asked for.
 
@@ -49,6 +51,8 @@ def init_options(
         spill_directory=_spill_directory(spill_directory, system_config),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
+        labels=_labels(labels),
+        node_name=str(node_name or ""),
     )
 
 
@@ -101,6 +105,19 @@ def _namespace(namespace: Any) -> str:
     if not namespace:
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     return namespace
+
+
+def _labels(labels: Any) -> dict[str, str]:
+    if labels is None:
+        return {}
+    if not isinstance(labels, dict):
+        raise TypeError(f"labels must be a dict of names and values, got {type(labels)}.")
+    for name, value in labels.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"labels must map text to text, got {name!r}: {value!r}.")
+        if name.startswith("ray.io/") and name != "ray.io/accelerator-type":
+            raise ValueError(f"Labels that begin with 'ray.io/' are reserved, got {name!r}.")
+    return dict(labels)
 
 
 def _logging(config: Any) -> str | None:

@@ -21,6 +21,9 @@ from jupyter_ray.events import AnyEvent, LogLines
 
 LogPrinter = Callable[[Sequence[LogLines]], None]
 
+NEVER_FOLDED = "__ray_testing_never_deduplicate__"
+"""Lines with this word are shown as they are (Ray's default)."""
+
 _lock = threading.Lock()
 _repeats = Repeats(float(os.environ.get("RAY_DEDUP_LOGS_AGG_WINDOW_S") or WINDOW))
 _timer: threading.Timer | None = None
@@ -52,7 +55,8 @@ def print_lines(lines: Sequence[LogLines]) -> None:
     environ = os.environ
     folds = environ.get("RAY_DEDUP_LOGS", "1") != "0"
     plain = _plain or environ.get("RAY_DISABLE_WORKER_LOG_PREFIX", "0") not in ("0", "")
-    always, never = environ.get("RAY_DEDUP_LOGS_ALLOW_REGEX"), environ.get("RAY_DEDUP_LOGS_SKIP_REGEX")
+    always = environ.get("RAY_DEDUP_LOGS_ALLOW_REGEX", NEVER_FOLDED)
+    never = environ.get("RAY_DEDUP_LOGS_SKIP_REGEX")
     now = time.monotonic()
     with _lock:
         shown: list[Shown] = []

@@ -176,6 +176,7 @@ def _read_method(label: str, name: str, function: Any, cls: type, actor: ActorOp
 
 def _complete(options: MethodOptions, actor: ActorOptions) -> MethodOptions:
     """Fill in what the method leaves to its actor."""
+    options = msgspec.structs.replace(options, counted=actor.generator_cap > 0)
     if options.max_task_retries is not None:
         return options
     return msgspec.structs.replace(options, max_task_retries=actor.max_task_retries)

@@ -10,8 +10,8 @@ import functools
 import inspect
 import uuid
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, NoReturn, TypeVar, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from jupyter_ray import options as tables
 from jupyter_ray.api.actors import ActorClass, make_actor_class
@@ -114,6 +114,8 @@ class RemoteFunction(Generic[R]):
             An option has the wrong type.
         """
         tables.check_override(tables.TASK, _WHAT, changes)
+        if changes.get("_num_objects_per_yield") not in (None, self._options.per_yield):
+            raise ValueError("_num_objects_per_yield cannot be overridden in '.options()': say it in @ray.remote.")
         return RemoteFunction(
             self._definition, self._parameters, self._is_generator, {**self._written, **changes}, self._decorator
         )
@@ -235,10 +237,21 @@ def _make(target: Any, written: Mapping[str, Any]) -> Any:
     return function
 
 
+if TYPE_CHECKING:
+
+    class ReturningFunction(RemoteFunction[R]):
+        """What the bare decorator gives, as type checkers see it: a call gives one reference (as in Ray)."""
+
+        def remote(self, /, *args: Any, **kwargs: Any) -> ObjectRef[R]:
+            """Start a task."""
+
+
 @overload
 def remote(target: type, /) -> ActorClass: ...  # type: ignore[overload-overlap]
 @overload
-def remote(target: Callable[..., R], /) -> RemoteFunction[R]: ...
+def remote(target: Callable[..., Iterator[Any]], /) -> RemoteFunction[Any]: ...  # type: ignore[overload-overlap]
+@overload
+def remote(target: Callable[..., R], /) -> ReturningFunction[R]: ...
 @overload
 def remote(**options: Any) -> Callable[[Any], Any]: ...
 

@@ -186,6 +186,8 @@ def init(
         system_config=others.get("_system_config"),
         actor_lifetime=job.default_actor_lifetime,
         metadata=job.metadata,
+        labels=others.get("labels"),
+        node_name=others.get("_node_name"),
     )
     with _lock:
         running = registry.current()

@@ -65,6 +65,8 @@ class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     detached_actors: bool = False
     """Actors that do not say are detached."""
     metadata: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    node_name: str = ""
 
 
 EventListener = Callable[[list[AnyEvent]], None]

@@ -16,6 +16,9 @@ from typing import Any, NoReturn
 
 from jupyter_ray.exceptions import AsyncioActorExit
 
+THIS_NODE = "JUPYTER_RAY_NODE"
+"""The environment variable that tells workers the name and the labels of the machine, as JSON."""
+
 DETACHED_ACTORS = "JUPYTER_RAY_DETACHED_ACTORS"
 """The environment variable that tells workers that actors which do not say are detached."""
 
@@ -59,6 +62,8 @@ class ProcessContext:
     actor: bytes | None = None
     actor_name: str | None = None
     actor_handle: bytes = b""
+    creation: bytes | None = None
+    """The task that made the actor that this process is: what its own threads start, where none of its calls did."""
     restarts: int = 0
     held: dict[str, float] = dataclasses.field(default_factory=dict)
     gpus: list[str] = dataclasses.field(default_factory=list)
@@ -72,6 +77,9 @@ class ProcessContext:
     """Actors that do not say are detached."""
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
     """Of the job; only the driver knows it."""
+    node_name: str = ""
+    labels: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What `init` calls this machine, and says of it."""
     preset_gpus: bool = False
     """The driver had ``CUDA_VISIBLE_DEVICES`` set: ids of GPUs are its words, not numbers."""
 

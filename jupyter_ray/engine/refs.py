@@ -3,7 +3,7 @@
 A reference is counted. While a Python object for it lives in this process, the process is one of its holders; when
 the last one goes, the engine is told through the `Counter` that made it. Pickling a reference hands it on: it must
 happen inside a `collecting` block, which is how an engine learns what a value contains. Outside of one (a user who
-pickles by hand) the reference is pinned for ever, as in Ray.
+pickles by hand) a reference to an object is pinned for ever, and one to an actor keeps nothing alive, as in Ray.
 """
 
 from __future__ import annotations
@@ -299,7 +299,7 @@ class ActorRef:
         return f"ActorRef({self._binary.hex()})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        _note(self._binary, self._counter)
+        travel.collect(self._binary)  # Pickled by hand, it keeps nothing alive (as in Ray).
         return ActorRef, (self._binary,)
 
 
@@ -391,7 +391,7 @@ class ObjectRefGenerator:
 
     def next_ready(self) -> bool:
         """Tell whether the next item is there, without waiting."""
-        return self._stream.ready()
+        return self._stream.ready() and not self._stream.finished()
 
     def is_finished(self) -> bool:
         """Tell whether all items were taken and the task has ended, without waiting."""

@@ -60,7 +60,7 @@ def actor_died(model: Model, event: ev.ActorDied) -> None:
     if actor is None or actor.state == "dead":
         return
     actor.state = "dead"
-    actor.error = event.reason[: model.limits.text]
+    actor.error = event.reason[: model.limits.text] or None
     _release_actor(model, actor)
     model.dirty.actors[actor.id] = actor
     model.bury(actor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jupyter_ray.api.calls import get as _get
@@ -30,12 +30,21 @@ class PlacementGroup:
 
     def __init__(self, id: PlacementGroupID, bundle_cache: list[dict[str, float]] | None = None) -> None:
         self.id = id
-        self._bundles = bundle_cache
+        self.bundle_cache = bundle_cache
 
     @staticmethod
     def empty() -> PlacementGroup:
         """Return the handle of no group."""
         return PlacementGroup(PlacementGroupID.nil(), [])
+
+    @staticmethod
+    def from_dict(serialized: Mapping[str, Any]) -> PlacementGroup:
+        """Return the handle that `to_dict` described."""
+        return PlacementGroup(PlacementGroupID.from_hex(serialized["id"]), serialized["bundle_cache"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what names the group, as a dict for JSON."""
+        return {"id": self.id.hex(), "bundle_cache": self.bundle_cache}
 
     @property
     def is_empty(self) -> bool:
@@ -45,10 +54,10 @@ class PlacementGroup:
     @property
     def bundle_specs(self) -> list[dict[str, float]]:
         """The bundles, in amounts."""
-        if self._bundles is None:
+        if self.bundle_cache is None:
             row = _row(self)
-            self._bundles = list(row["bundles"].values()) if row is not None else []
-        return self._bundles
+            self.bundle_cache = list(row["bundles"].values()) if row is not None else []
+        return self.bundle_cache
 
     @property
     def bundle_count(self) -> int:

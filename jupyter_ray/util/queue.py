@@ -37,6 +37,10 @@ class Queue:
     """
 
     def __init__(self, maxsize: int = 0, actor_options: dict[str, Any] | None = None) -> None:
+        if not isinstance(maxsize, int):
+            raise TypeError(f"maxsize must be an int, got {type(maxsize)}.")
+        if actor_options is not None and not isinstance(actor_options, dict):
+            raise TypeError(f"actor_options must be a dict, got {type(actor_options)}.")
         self.maxsize = maxsize
         options = {"num_cpus": 0, **(actor_options or {})}  # It is there at once, however busy the machine is.
         self.actor: Any = remote(_QueueActor).options(**options).remote(maxsize)

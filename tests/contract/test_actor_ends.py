@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import os
 import signal
 import subprocess
@@ -359,3 +360,42 @@ def test_an_actor_is_made_again_while_its_caller_has_the_last_cpu(start: Callabl
         return int(ray.get(actor.increment.remote()))
 
     assert ray.get(watch.remote()) == 1
+
+
+def test_a_call_that_an_actor_has_outlives_the_process_that_made_it(start: Callable[..., Any]) -> None:
+    start()
+    gate: Any = Gate.options(name="gate", lifetime="detached").remote()  # type: ignore[attr-defined]
+
+    @ray.remote(max_retries=0)
+    def calls_and_dies(gate: Any) -> None:
+        gate.opened.options(name="outlives").remote()
+        while not ray.get(gate.waiting.remote()):
+            pass
+        os._exit(1)
+
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(calls_and_dies.remote(gate))
+    rows = ray.util.state.list_tasks
+    assert rows(filters=[("name", "=", "outlives")])[0].state == "RUNNING"
+    assert ray.get(gate.waiting.remote()) == 1
+    ray.kill(gate)
+    eventually(lambda: rows(filters=[("name", "=", "outlives")])[0].state == "FAILED")
+    row = rows(filters=[("name", "=", "outlives")], detail=True)[0]
+    assert row.error_type == "WORKER_DIED"
+    assert row.error_message == "The actor is dead because it was killed by `ray.kill`"
+
+
+@pytest.mark.local_only("on several machines there is another CPU")
+def test_an_actor_that_only_garbage_holds_gives_way(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    gc.disable()
+    try:
+        actor: Any = Counter.options(num_cpus=1).remote()  # type: ignore[attr-defined]
+        assert ray.get(actor.increment.remote()) == 1
+        cycle = [actor]
+        cycle.append(cycle)
+        del cycle
+        actor = Counter.options(num_cpus=1).remote()  # type: ignore[attr-defined]
+        assert ray.get(actor.increment.remote(), timeout=PATIENCE) == 1
+    finally:
+        gc.enable()

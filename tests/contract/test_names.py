@@ -45,7 +45,7 @@ MODULES = {
     "placement_group placement_group_table queue register_serializer remove_placement_group scheduling_strategies "
     "serialization state",
     "util.actor_pool": "ActorPool",
-    "util.annotations": "Deprecated DeveloperAPI PublicAPI RayDeprecationWarning",
+    "util.annotations": "AnnotationType Deprecated DeveloperAPI PublicAPI RayDeprecationWarning",
     "util.check_serialize": "inspect_serializability",
     "util.debug": "disable_log_once_globally enable_periodic_logging log_once reset_log_once",
     "util.joblib": "register_ray",
@@ -157,7 +157,10 @@ def test_annotations() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         annotations.Deprecated(Developer)()
-    with pytest.raises(ValueError, match="stability"):
+    assert "may change" in public.__doc__
+    assert "Use public()." in old.__doc__
+    assert old._annotated_type is annotations.AnnotationType.DEPRECATED
+    with pytest.raises(AssertionError, match="no"):
         annotations.PublicAPI(stability="no")
 
 

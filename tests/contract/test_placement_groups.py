@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray.exceptions import RayActorError, RaySystemError, TaskPlacementGroupRemoved
+from jupyter_ray.exceptions import RayActorError, RaySystemError, TaskPlacementGroupRemoved, WorkerCrashedError
 from jupyter_ray.util import (
+    PlacementGroup,
     get_current_placement_group,
     get_placement_group,
     placement_group,
@@ -215,3 +216,47 @@ def test_who_waits_for_a_group_that_is_removed_is_told() -> None:
     remove_placement_group(never)
     with pytest.raises(TaskPlacementGroupRemoved):
         ray.get(ready, timeout=60)
+
+
+@ONE_MACHINE
+def test_a_running_task_of_a_removed_group_counts_as_crashed(tmp_path: Path) -> None:
+    group = placement_group([{"CPU": 1}])
+    running = hold.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group), max_retries=0)
+    task = running.remote(str(tmp_path / "never"))
+    waiting = running.remote(str(tmp_path / "never"))
+    eventually(lambda: "runs since" in ray.why(task))
+    remove_placement_group(group)
+    with pytest.raises(WorkerCrashedError, match="was removed"):
+        ray.get(task, timeout=60)
+    with pytest.raises(TaskPlacementGroupRemoved) as caught:
+        ray.get(waiting, timeout=60)
+    assert not isinstance(caught.value, WorkerCrashedError)
+
+
+@ONE_MACHINE
+def test_statistics_of_groups() -> None:
+    def told(group: Any) -> tuple[str, bool]:
+        found = placement_group_table(group)["stats"]
+        assert found["scheduling_attempt"] == 1
+        return found["scheduling_state"], found["end_to_end_creation_latency_ms"] > 0
+
+    group, second = placement_group([{"CPU": 3}]), placement_group([{"CPU": 2}])
+    never = placement_group([{"CPU": 1}, {"absent": 1}])
+    assert group.wait(PATIENCE)
+    assert [told(each) for each in (group, second, never)] == [
+        ("FINISHED", True), ("NO_RESOURCES", False), ("INFEASIBLE", False),
+    ]  # fmt: skip
+    remove_placement_group(group)
+    assert second.wait(PATIENCE)
+    assert told(second) == ("FINISHED", True)
+    for each in (second, never):
+        remove_placement_group(each)
+    assert told(never) == ("REMOVED", False)
+
+
+def test_a_group_as_a_dict() -> None:
+    group = placement_group([{"CPU": 1}])
+    again = PlacementGroup.from_dict(group.to_dict())
+    assert (again, again.bundle_cache) == (group, [{"CPU": 1}])
+    assert PlacementGroup(id=group.id).to_dict() == {"id": group.id.hex(), "bundle_cache": None}
+    remove_placement_group(group)

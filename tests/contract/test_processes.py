@@ -87,9 +87,17 @@ def test_ps_shows_what_a_process_runs(session: str) -> None:
         def title(self) -> str:
             return str(title._function())
 
+        def pid(self) -> int:
+            return os.getpid()
+
     assert ray.get(title.remote()) == "ray::title"
     assert ray.get(title.options(name="other").remote()) == "ray::other"
-    assert ray.get(Actor.remote().title.remote()) == "ray::Actor.title"  # type: ignore[attr-defined]
+    for options in ({}, {"max_concurrency": 2}):
+        actor: Any = Actor.options(**options).remote()  # type: ignore[attr-defined]
+        assert ray.get(actor.title.remote()) == "ray::Actor.title"
+        assert ray.get(actor.title.options(name="its own").remote()) == "ray::its own"
+        process = psutil.Process(ray.get(actor.pid.remote()))
+        assert process.cmdline()[0] == "ray::Actor"
 
 
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux tells it, and others have none")

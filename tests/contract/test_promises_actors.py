@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import functools
 import os
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,17 @@ def test_an_attribute_with_the_name_of_a_method_does_not_hide_it_from_callers() 
     actor.add.remote(3)
     assert ray.get(actor.total.remote()) == 3
     assert ray.get(actor.kind.remote()) == "_Hiding"
+
+
+def test_a_handle_that_was_pickled_by_hand_keeps_nothing_alive() -> None:
+    actor = ray.remote(_Hiding).remote()
+    dumped = pickle.dumps(actor)
+    assert ray.get(pickle.loads(dumped).total.remote()) == 0
+    pid = ray.get(actor.__ray_call__.remote(lambda self: os.getpid()))
+    del actor
+    eventually(lambda: not is_running(pid))
+    with pytest.raises(RayActorError):
+        ray.get(pickle.loads(dumped).total.remote())
 
 
 def test_a_dead_actor_says_why() -> None:

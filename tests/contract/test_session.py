@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from jupyter_ray import exceptions
 from jupyter_ray.engine import registry
 from jupyter_ray.events import AnyEvent, LogLines, TaskFinished
 from jupyter_ray.job_config import JobConfig
+from jupyter_ray.util.scheduling_strategies import In, NodeLabelSchedulingStrategy
 from tests.contract.helpers import Log, eventually
 from tests.leaks import Watch
 
@@ -320,3 +322,54 @@ def test_ray_tmpdir_is_where_the_session_is(
         assert not Path(session).exists()
     finally:
         shutil.rmtree(short)
+
+
+@pytest.mark.local_only("a cluster's nodes have the names and labels that they were started with")
+def test_a_machine_has_a_name_and_labels(start: Callable[..., Any]) -> None:
+    start(labels={"region": "north"}, _node_name="mine")
+    [node] = ray.nodes()
+    assert (node["NodeName"], node["Labels"]["region"]) == ("mine", "north")
+
+    @ray.remote
+    def labels() -> dict[str, str]:
+        return ray.get_runtime_context().get_node_labels()
+
+    assert ray.get(labels.remote()) == node["Labels"]
+    north = labels.options(scheduling_strategy=NodeLabelSchedulingStrategy({"region": In("north")}))
+    south = labels.options(scheduling_strategy=NodeLabelSchedulingStrategy({"region": In("south")}))
+    assert ray.get(north.remote())["region"] == "north"
+    with pytest.raises(exceptions.TaskUnschedulableError, match="north"):
+        ray.get(south.remote())
+    ray.shutdown()
+    for wrong, kind in (({"a": 1}, TypeError), ("a", TypeError), ({"ray.io/node-id": "x"}, ValueError)):
+        with pytest.raises(kind, match=r"[Ll]abels"):
+            start(labels=wrong)
+
+
+@pytest.mark.local_only("in Ray from its own handler")
+def test_a_crash_shows_its_stacks(start: Callable[..., Any]) -> None:
+    start()
+
+    @ray.remote(max_retries=0)
+    def crash() -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    with Log() as log:
+        with pytest.raises(exceptions.WorkerCrashedError, match="SIGSEGV"):
+            ray.get(crash.remote())
+        [told] = eventually(lambda: [each for each in log.find(LogLines) if "Segmentation fault" in each.text])
+    assert (told.stream, told.name) == ("stderr", "crash")
+    assert "in crash" in told.text
+
+
+@pytest.mark.local_only("Ray's own words")
+def test_everybody_sees_the_same_runtime_environment(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(runtime_env={"working_dir": str(tmp_path), "env_vars": {"A": "1"}})
+
+    @ray.remote
+    def seen() -> Any:
+        return ray.get_runtime_context().runtime_env
+
+    mine = ray.get_runtime_context().runtime_env
+    assert ray.get([seen.remote(), seen.options(runtime_env=mine).remote()]) == [mine, mine]
+    assert mine["working_dir"] != str(tmp_path), "a copy"

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.events import ObjectFreed
-from jupyter_ray.exceptions import ResourceDeadlockError
+from jupyter_ray.exceptions import ResourceDeadlockError, WorkerCrashedError
 from tests.contract.helpers import PATIENCE, Log, eventually
 
 
@@ -107,4 +108,87 @@ def test_a_stream_is_only_to_be_read(start: Callable[..., Any]) -> None:
         with pytest.raises(NotImplementedError):
             getattr(stream, name)()
     assert ray.get(stream._generator_ref, timeout=PATIENCE) is None
+    assert stream.next_ready()
     assert ray.get(next(stream)) == 1
+    assert stream.is_finished()
+    assert not stream.next_ready()
+    other = numbers.options(num_returns=1).remote()
+    assert ray.wait([other, stream], num_returns=2, timeout=PATIENCE) == ([other, stream], [])
+
+
+class _Counting:
+    """Its streams share a bound, and it tells what they have made."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def numbers(self, count: int) -> Iterator[int]:
+        for number in range(count):
+            self.made += 1
+            yield number
+
+    @ray.method(_num_objects_per_yield=2)
+    def pairs(self, count: int) -> Iterator[tuple[int, int]]:
+        for number in range(count):
+            self.made += 2
+            yield number, -number
+
+    def so_far(self) -> int:
+        return self.made
+
+
+class _AsyncCounting(_Counting):
+    async def numbers(self, count: int) -> AsyncIterator[int]:  # type: ignore[override]
+        for number in range(count):
+            self.made += 1
+            yield number
+
+
+@pytest.mark.local_only("the option is private in Ray, and new")
+@pytest.mark.parametrize("kind", [_Counting, _AsyncCounting])
+def test_the_streams_of_an_actor_may_share_a_bound(start: Callable[..., Any], kind: type) -> None:
+    start(num_cpus=1)
+    actor = ray.remote(max_concurrency=4, _actor_generator_backpressure_num_objects=3)(kind).remote()
+
+    def made() -> int:
+        count: int = ray.get(actor.so_far.remote())
+        return count
+
+    first, second = actor.numbers.remote(2), actor.numbers.remote(4)
+    eventually(lambda: made() == 3)
+    one = next(first)
+    eventually(lambda: made() == 4)
+    assert ray.get(one) == 0
+    del first
+    eventually(lambda: made() >= 5)
+    assert [ray.get(ref) for ref in second] == [0, 1, 2, 3]
+    assert made() == 6
+
+    @ray.remote(max_retries=0)
+    def leave(actor: Any) -> None:
+        stream = actor.numbers.remote(9)
+        ray.get(next(stream))
+        os._exit(1)
+
+    with pytest.raises(WorkerCrashedError):  # Who read it is gone, and with it what it left unread.
+        ray.get(leave.remote(actor), timeout=PATIENCE)
+    assert [ray.get(ref) for ref in actor.numbers.remote(4)] == [0, 1, 2, 3]
+
+
+@pytest.mark.local_only("the option is private in Ray, and new")
+def test_a_generator_may_yield_several_objects_at_once(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    actor = ray.remote(_Counting).remote()
+    assert [ray.get(ref) for ref in actor.pairs.remote(3)] == [0, 0, 1, -1, 2, -2]
+
+    @ray.remote(_num_objects_per_yield=2)
+    def wrong() -> Iterator[Any]:
+        yield 1, 2
+        yield 3
+
+    stream = wrong.remote()
+    assert [ray.get(next(stream)) for _ in range(2)] == [1, 2]
+    with pytest.raises(ValueError, match="instead of a tuple or list of that many"):
+        ray.get(next(stream))
+    with pytest.raises(ValueError, match="cannot be overridden"):
+        wrong.options(_num_objects_per_yield=3)

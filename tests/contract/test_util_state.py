@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -160,6 +162,12 @@ def test_a_crash_is_told() -> None:
         ray.get(ref)
     [task] = ended(ref)
     assert (task.state, task.error_type) == ("FAILED", "WORKER_DIED")
+
+    ref = ray.remote(max_retries=0)(sys.exit).remote(27)
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(ref)
+    task = state.list_tasks(filters=[("task_id", "=", ref.task_id().hex())], detail=True)[0]
+    assert (task.error_type, task.error_message) == ("WORKER_DIED", "Worker exits with an exit code 27")
 
 
 def test_actors(gate: Path) -> None:
@@ -492,3 +500,47 @@ def test_dead_actors_are_remembered() -> None:
     assert "all references" in str(row.death_cause)
     with pytest.raises(ray.exceptions.ActorDiedError, match=r"(?s)Mortal.*all references"):
         ray.get(weak.me.remote())
+
+
+@pytest.mark.local_only("Ray's own table")
+def test_an_actor_s_name_for_itself() -> None:
+    @ray.remote
+    class Named:
+        def __repr__(self) -> str:
+            return "nickname"
+
+        def work(self) -> None: ...
+
+    named: Any = Named.remote()  # type: ignore[attr-defined]
+    ray.get([named.work.remote(), named.work.options(name="other").remote()])
+    plain = Counter.remote()  # type: ignore[attr-defined]
+    ray.get(plain.inc.remote())
+    rows = [state.get_actor(actor._actor_id.hex()) for actor in (named, plain)]
+    assert [row.repr_name for row in rows if row is not None] == ["nickname", ""]
+    calls = state.list_tasks(filters=[("actor_id", "=", named._actor_id.hex()), ("type", "=", "ACTOR_TASK")])
+    assert {call.name for call in calls} == {"nickname.work", "other"}
+
+
+@pytest.mark.local_only("Ray's own table")
+def test_the_driver_has_its_pid_in_every_answer() -> None:
+    [driver] = state.list_workers(filters=[("worker_type", "=", "DRIVER")], detail=True)
+    assert driver.pid == os.getpid()
+    assert state.get_worker(driver.worker_id) == driver
+
+
+@pytest.mark.local_only("in Ray only where a call has been made before")
+def test_a_thread_of_an_actor_is_the_actor_s(gate: Path) -> None:
+    @ray.remote
+    class Starter:
+        async def start(self) -> None:
+            thread = threading.Thread(target=lambda: ray.get(passes.options(name="of a thread").remote(1)))
+            thread.start()
+            thread.join()
+
+    starter: Any = Starter.remote()  # type: ignore[attr-defined]
+    ray.get(starter.start.remote())
+    [creation] = state.list_tasks(
+        filters=[("type", "=", "ACTOR_CREATION_TASK"), ("actor_id", "=", starter._actor_id.hex())]
+    )
+    [task] = state.list_tasks(filters=[("name", "=", "of a thread")])
+    assert task.parent_task_id == creation.task_id

@@ -433,7 +433,10 @@ def test_with_the_runtime_everything_ends(bench: Bench, expected: bool, state: s
     bench.actor(CPU=1.0)
     bench.tell(ev.RuntimeStopped, expected=expected, message="why")
     assert {row["state"] for row in bench.rows("tasks").values()} == {end}
-    assert bench.row("actors", "a")["state"] == "dead"
+    assert (bench.row("actors", "a")["state"], bench.row("actors", "a")["error"]) == (
+        "dead",
+        None if expected else "why",
+    )
     assert bench.rows("workers") == bench.rows("resources") == {}
     runtime = describe(bench.model)["runtime"]
     assert (runtime["state"], runtime["message"], runtime["pid"], runtime["since"]) == (state, "why", None, bench.now)

@@ -20,6 +20,12 @@ class Recorder:
         self.drawn: list[tuple[str, float, bool]] = []
         self.hidden = 0
 
+    def first(self) -> tuple[str, float, bool]:
+        return self.drawn[0]
+
+    def last(self) -> tuple[str, float, bool]:
+        return self.drawn[-1]
+
     def draw(self, bars: Sequence[progress.Bar], changed: progress.Bar) -> None:
         assert changed in bars
         self.drawn.append((changed.desc, changed.n, changed.closed))
@@ -43,6 +49,10 @@ def canvas() -> Iterator[Recorder]:
     undo()
 
 
+def is_hidden(manager: progress.BarManager) -> bool:
+    return manager.in_hidden_state
+
+
 def state(n: float, uuid: str = "a", **fields: Any) -> str:
     said = {"__magic_token__": progress.MAGIC, "x": n, "pos": 0, "desc": "d", "total": 10, "uuid": uuid, "pid": 7}
     return json.dumps({**said, **fields}) + "\n"
@@ -54,8 +64,8 @@ def printed(text: str) -> LogLines:
 
 def test_a_bar_goes_through_what_it_is_given(canvas: Recorder) -> None:
     assert list(tqdm_ray.tqdm(range(3), desc="counting")) == [0, 1, 2]
-    assert canvas.drawn[0] == ("counting", 1, False)
-    assert canvas.drawn[-1] == ("counting", 3, True)
+    assert canvas.first() == ("counting", 1, False)
+    assert canvas.last() == ("counting", 3, True)
     with pytest.raises(ValueError, match="No iterable"):
         list(tqdm_ray.tqdm())
 
@@ -65,11 +75,11 @@ def test_what_comes_too_soon_is_told_a_little_later(canvas: Recorder) -> None:
     for _ in range(5):
         bar.update()
     assert canvas.drawn == [("x", 1, False)]
-    eventually(lambda: canvas.drawn[-1] == ("x", 5, False))
+    eventually(lambda: canvas.last() == ("x", 5, False))
     bar.set_description("y")
     bar.close()
     bar.close()
-    assert canvas.drawn[-1] == ("y", 5, True)
+    assert canvas.last() == ("y", 5, True)
 
 
 def test_states_are_taken_out_of_what_is_printed(manager: progress.BarManager, canvas: Recorder) -> None:
@@ -78,13 +88,13 @@ def test_states_are_taken_out_of_what_is_printed(manager: progress.BarManager, c
     listen([printed("before\n" + state(4) + "after\n")])
     assert [line.text for line in shown] == ["before\nafter\n"]
     assert canvas.drawn == [("(f pid=7) d", 4, False)]
-    assert not manager.in_hidden_state
+    assert not is_hidden(manager)
     listen([printed("more\n")])
-    assert manager.in_hidden_state
+    assert is_hidden(manager)
     assert canvas.hidden == 1
     listen([printed(state(10, closed=True))])
-    assert canvas.drawn[-1] == ("(f pid=7) d", 10, True)
-    assert not manager.in_hidden_state
+    assert canvas.last() == ("(f pid=7) d", 10, True)
+    assert not is_hidden(manager)
     assert manager.bar_groups == {}
     assert len(shown) == 2
 

@@ -47,7 +47,12 @@ def test_every_exception() -> None:
 
 @pytest.mark.parametrize("kind", [options.TaskOptions, options.ActorOptions, options.MethodOptions])
 def test_every_option(kind: type[msgspec.Struct]) -> None:
-    spelled = {"generator_backpressure": "_generator_backpressure_num_objects"}
+    spelled = {
+        "generator_backpressure": "_generator_backpressure_num_objects",
+        "per_yield": "_num_objects_per_yield",
+        "generator_cap": "_actor_generator_backpressure_num_objects",
+        "counted": "_actor_generator_backpressure_num_objects",
+    }
     names = [spelled.get(field, field) for field in kind.__struct_fields__]
     assert [name for name in names if name not in named()] == []
 

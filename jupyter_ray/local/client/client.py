@@ -361,7 +361,7 @@ class Client:
                 self.references.let_go(state.held())
                 state.taken = state.items
                 ended = state.ended
-            if not ended:
+            if not ended or state.told:
                 self.consumed(state.task, -1)
 
     # --- the reader thread ---

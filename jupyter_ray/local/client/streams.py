@@ -60,6 +60,8 @@ class StreamState:
         self.items = 0
         self.taken = 0
         self.ended = False
+        self.told = False
+        """The producer is told how far it was read, and of its end too."""
         self.changed = threading.Condition(threading.Lock())
         self.listeners: list[Callable[[], None]] = []
 
@@ -106,7 +108,7 @@ class Stream:
     def __init__(self, state: StreamState, owner: StreamOwner, *, backpressure: bool) -> None:
         self._state = state
         self._owner = owner
-        self._backpressure = backpressure
+        self._backpressure = state.told = backpressure
         self._whole: ObjectRef[object] | None = ObjectRef(return_id(state.task, 1))
         self._last: bytes | None = None
 

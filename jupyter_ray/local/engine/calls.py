@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
 from jupyter_ray.local.client.direct import route_key
 from jupyter_ray.local.engine.machine import node_labels
@@ -48,13 +49,14 @@ class Plans:
     ----------
     encode_env
         Returns the canonical text of a runtime environment, what is inherited included.
-    node
-        This node's id (hex), which a node affinity may name.
+    process
+        This process: its node, which a node affinity may name, has an id and labels.
     """
 
-    def __init__(self, encode_env: Callable[[Mapping[str, Any] | None], str], node: str) -> None:
+    def __init__(self, encode_env: Callable[[Mapping[str, Any] | None], str], process: ProcessContext) -> None:
         self._encode_env = encode_env
-        self._node = node
+        self._process = process
+        self._node = process.node.hex()
         self._plans: dict[int, Plan] = {}
 
     def of(self, options: TaskOptions | ActorOptions | MethodOptions, name: str = "") -> Plan:
@@ -125,7 +127,7 @@ class Plans:
                 "Pass soft=True to run elsewhere too."
             )
         accepts = getattr(strategy, "accepts", None)
-        if accepts is not None and not accepts(labels := node_labels(self._node)):
+        if accepts is not None and not accepts(labels := node_labels(self._process)):
             kind = ActorUnschedulableError if isinstance(plan.options, ActorOptions) else TaskUnschedulableError
             raise kind(f"No machine has the labels that {strategy!r} wants; the labels of this one are {labels}.")
 

@@ -64,7 +64,7 @@ class LocalEngine(Questions):
         self._exporter = Exporter(lambda export: client.send(export))
         self.library = Library(client.references.granted_all)
         self._fetching = threading.Lock()
-        self._plans = Plans(self._encode_env, process.node.hex())
+        self._plans = Plans(self._encode_env, process)
         self._total = total
         refs_module.set_counter(client.references, process.job)
 
@@ -94,13 +94,15 @@ class LocalEngine(Questions):
             writable=options.writable,
             inout=options.inout,
             backpressure=options.generator_backpressure,
+            per_yield=options.per_yield,
             max_calls=plan.max_calls,
             group=group or "",
             capture=capture,
         )
         spec = self._spec("task", name, body, plan, dependencies, definition=definition.id, group=group, bundle=bundle)
         version = self._exporter.version(definition.id) if group is None else 0
-        return self._send(spec, plan, options.generator_backpressure, plan.route_key if version else None, version)
+        told = options.generator_backpressure > 0
+        return self._send(spec, plan, told, plan.route_key if version else None, version)
 
     def call(
         self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
@@ -116,6 +118,7 @@ class LocalEngine(Questions):
             writable=options.writable,
             inout=options.inout,
             backpressure=options.generator_backpressure,
+            per_yield=options.per_yield,
         )
         key = actor._binary
         if key not in self.client.direct:
@@ -129,7 +132,7 @@ class LocalEngine(Questions):
             actor=key,
             concurrency_group=options.concurrency_group or "",
         )
-        return self._send(spec, plan, options.generator_backpressure, key)
+        return self._send(spec, plan, options.counted or options.generator_backpressure > 0, key)
 
     def create_actor(
         self,
@@ -179,6 +182,7 @@ class LocalEngine(Questions):
             max_concurrency=concurrency,
             is_async=is_async,
             concurrency_groups=options.concurrency_groups or {},
+            generator_cap=options.generator_cap,
             ordered=not (is_async or concurrency > 1 or options.concurrency_groups)
             if out_of_order is None
             else not out_of_order,
@@ -243,7 +247,7 @@ class LocalEngine(Questions):
             segment="" if arguments is None else arguments.segment,
             num_returns=plan.num_returns,
             demand=plan.demand,
-            parent=None if task is None else task.task,
+            parent=self.process.creation if task is None else task.task,
             cell=current_cell(),
             site=call_site(),
             max_retries=plan.max_retries,
@@ -257,16 +261,14 @@ class LocalEngine(Questions):
             segment_size=arguments.size if arguments is not None and arguments.segment else 0,
         )
 
-    def _send(
-        self, spec: m.TaskSpec, plan: Plan, backpressure: int, route: Hashable = None, version: int = 0
-    ) -> Returned:
+    def _send(self, spec: m.TaskSpec, plan: Plan, told: bool, route: Hashable = None, version: int = 0) -> Returned:
         client = self.client
         client.before_call()
         task, number = spec.task, plan.num_returns
         if number == m.STREAMING:
             state = client.open_stream(task)
             client.references.granted(return_id(task, 1))
-            generator = ObjectRefGenerator(Stream(state, client, backpressure=backpressure > 0))
+            generator = ObjectRefGenerator(Stream(state, client, backpressure=told))
             client.direct.submit(spec, None, 0)
             return generator
         client.direct.submit(spec, route if number == 1 else None, version)

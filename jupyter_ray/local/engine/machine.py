@@ -13,6 +13,7 @@ from typing import Any
 
 from jupyter_ray.config import RESERVE_FROM, shared_memory_folder
 from jupyter_ray.engine.base import InitOptions
+from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, to_parts
 
 OBJECT_STORE = "object_store_memory"
@@ -153,10 +154,10 @@ def resources(options: InitOptions) -> tuple[Demand, list[str], int]:
     return {name: to_parts(amount) for name, amount in amounts.items() if amount}, devices, store
 
 
-def node_row(node: bytes, amounts: dict[str, float], alive: bool, *, started: float) -> dict[str, Any]:
+def node_row(process: ProcessContext, amounts: dict[str, float], alive: bool, *, started: float) -> dict[str, Any]:
     """Return the row of this machine for ``nodes()``, with Ray's keys, and with when the session began there."""
     return {
-        "NodeID": node.hex(),
+        "NodeID": process.node.hex(),
         "Alive": alive,
         "NodeManagerAddress": NODE_ADDRESS,
         "NodeManagerHostname": socket.gethostname(),
@@ -165,17 +166,17 @@ def node_row(node: bytes, amounts: dict[str, float], alive: bool, *, started: fl
         "ObjectStoreSocketName": "",
         "RayletSocketName": "",
         "MetricsExportPort": 0,
-        "NodeName": NODE_ADDRESS,
+        "NodeName": process.node_name or NODE_ADDRESS,
         "RuntimeEnvAgentPort": 0,
         "DeathReason": 0,
         "DeathReasonMessage": "",
         "alive": alive,
         "Resources": amounts,
-        "Labels": node_labels(node.hex()),
+        "Labels": node_labels(process),
         "StartTimeMs": int(started * 1000),
     }
 
 
-def node_labels(node: str) -> dict[str, str]:
-    """Return the labels of this machine, whose id is `node` (hex)."""
-    return {"ray.io/node-id": node}
+def node_labels(process: ProcessContext) -> dict[str, str]:
+    """Return the labels of this machine: what `init` said, and its id."""
+    return {**process.labels, "ray.io/node-id": process.node.hex()}

@@ -43,7 +43,7 @@ class Questions:
     def nodes(self) -> list[dict[str, Any]]:
         """Return the row of this machine, with Ray's keys."""
         found = self.client.query("resources")
-        return [machine.node_row(self.process.node, dict(found["total"]), self.alive, started=found["started"])]
+        return [machine.node_row(self.process, dict(found["total"]), self.alive, started=found["started"])]
 
     def placement_groups(self) -> list[dict[str, Any]]:
         """Return a row for each placement group; bundles that are reserved are all on this machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 from jupyter_ray.config import session_folder, spill_folder
 from jupyter_ray.engine import log_format, refs, registry
 from jupyter_ray.engine.base import InitOptions
-from jupyter_ray.engine.context import DETACHED_ACTORS, ProcessContext
+from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
@@ -73,7 +74,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
         if options.spill_directory is not None:
             _spill_to(options.spill_directory, runtime.session)
         demand, devices, store_limit = machine.resources(options)
-        job_env = environment.merge(None, options.runtime_env)
+        job_env = environment.encode(environment.merge(None, options.runtime_env), session_folder(runtime.session))
         process = ProcessContext(
             job=os.urandom(4),
             node=os.urandom(28),
@@ -81,7 +82,9 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
             is_driver=True,
             namespace=options.namespace or "",
             session=runtime.session,
-            runtime_env=job_env or None,
+            runtime_env=environment.decode(job_env) or None,  # As the workers see it: with the copies of folders.
+            labels=options.labels,
+            node_name=options.node_name,
             detached_actors=options.detached_actors,
             metadata=options.metadata,
         )
@@ -95,7 +98,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 sys_path=[os.path.abspath(entry) for entry in sys.path],
                 cwd=os.getcwd(),
                 environ=_environ(options),
-                env=environment.encode(job_env, session_folder(runtime.session)),
+                env=job_env,
                 store_limit=store_limit,
                 job=process.job,
                 node=process.node,
@@ -119,6 +122,8 @@ def _environ(options: InitOptions) -> dict[str, str]:
         environ[log_format.VARIABLE] = options.logging
     if options.detached_actors:
         environ[DETACHED_ACTORS] = "1"
+    if options.labels or options.node_name:
+        environ[THIS_NODE] = json.dumps([options.node_name, options.labels])
     return environ
 
 

@@ -27,6 +27,8 @@ DYNAMIC = -1
 STREAMING = -2
 RAISED = "task error"
 """The first item of the pickled tuple that carries what a task raised."""
+EXITED = "Worker exits with an exit code"
+"""How a report of a task begins that ended its process by ``sys.exit``: the words of Ray's tables."""
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True):
@@ -81,6 +83,7 @@ class Body(Message, frozen=True):
     writable: bool | list[str | int] | None = None
     inout: list[str | int] | None = None
     backpressure: int = -1
+    per_yield: int = 1
     max_calls: int = 0
     """The worker leaves after this many calls of the function; 0: never."""
     group: str = ""
@@ -138,6 +141,8 @@ class ActorSpec(Message, frozen=True):
     concurrency_groups: dict[str, int] = {}
     ordered: bool = True
     """Calls of one caller start in the order in which they were made, even when one waits for an argument."""
+    generator_cap: int = -1
+    """Items of all its streams together that may be unread; not positive: any number."""
     qualname: str = ""
     """The class's name, with the functions that it was made in; "" where only `class_name` is known."""
 
@@ -387,6 +392,12 @@ class Leave(Message, frozen=True, tag=33):
     reason: str
 
 
+class Named(Message, frozen=True, tag=56):
+    """An actor says what its instance calls itself: its ``repr``, where its class defines one."""
+
+    text: str
+
+
 class Lost(Message, frozen=True, tag=25):
     """The sender cannot read `segments`, for `reason`; it asks for the objects again after this.
 
@@ -468,6 +479,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     GroupReady,
     AwaitSpace,
     Leave,
+    Named,
     Lost,
     Ran,
     Report,

@@ -51,6 +51,7 @@ class ActorDigest(msgspec.Struct, frozen=True):
     pid: int
     queued: int
     death_reason: str
+    repr_name: str
 
 
 class WorkerDigest(msgspec.Struct, frozen=True):

@@ -179,9 +179,14 @@ def actor_restarting(actor: bytes, label: str) -> Payload:
     )
 
 
-def group_removed(name: str, group: str, *, is_actor: bool) -> Payload:
+class RunningTaskPlacementGroupRemoved(TaskPlacementGroupRemoved, WorkerCrashedError):
+    """The group was removed, and the process that ran the task was ended with it: a crash, as in Ray."""
+
+
+def group_removed(name: str, group: str, *, is_actor: bool, runs: bool = False) -> Payload:
     """Return the result of a task or actor whose placement group is gone."""
-    kind = ActorPlacementGroupRemoved if is_actor else TaskPlacementGroupRemoved
+    task = RunningTaskPlacementGroupRemoved if runs else TaskPlacementGroupRemoved
+    kind = ActorPlacementGroupRemoved if is_actor else task
     return stored(kind(f"The placement group {group} of {name} was removed."))
 
 

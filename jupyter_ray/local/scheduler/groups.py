@@ -34,6 +34,7 @@ def reserve(step: Step) -> None:
         if not _reserve(state, group):
             state.pending_groups.append(group)
             continue
+        group.seconds = step.now - group.made
         ready, group.ready = group.ready, {}
         for object_id, payload in ready.items():
             seal(step, object_id, payload)

@@ -33,6 +33,8 @@ from jupyter_ray.local.scheduler.stimuli import (
     WorkerLost,
 )
 
+STUCK_SECONDS = 1.0
+
 
 def _client_joined(step: Step, stimulus: ClientJoined) -> None:
     step.state.clients[stimulus.client] = ClientRecord(stimulus.client, is_driver=True)
@@ -90,6 +92,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
             step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
     if client is not None:
         direct.end_leases(step, client)
+        streams.reader_gone(step, client.id)
         dependencies.drop_all(step, client)
         if not worker.retired:
             _orphans(step, client)
@@ -111,14 +114,19 @@ def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
 
 
 def _orphans(step: Step, client: ClientRecord) -> None:
-    """What a dead process had started and nobody else wants ends with it, as in Ray."""
+    """What a dead process had started and nobody else wants ends with it, as in Ray; a call that an actor has goes on.
+
+    A task that runs ends with its process, and what it had started in its turn.
+    """
     state = step.state
     for task in list(state.tasks.values()):
         if task.client is not client or task.spec.kind == "actor":
             continue
+        if task.spec.kind == "method" and task.state not in (TaskState.WAITING, TaskState.READY):
+            continue
         records = (state.objects.get(object_id) for object_id in streams.returns(task.spec))
         if not any(record is not None and (record.holders > 0 or record.pins > 0) for record in records):
-            transitions.cancel(step, task, force=task.spec.kind == "task", recursive=True)
+            transitions.cancel(step, task, force=task.spec.kind == "task", recursive=False)
     for actor_id in list(client.created_actors):
         actor = state.actors.get(actor_id)
         if actor is not None and not actor.spec.detached and actor.state is not ActorState.DEAD:
@@ -150,6 +158,8 @@ def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
 def _tick(step: Step, stimulus: Tick) -> None:
     placement.tick(step)
     memory.tick(step)
+    if placement.stuck(step.state, step.now - STUCK_SECONDS):
+        memory.collect(step)  # Only garbage may hold the handles of those actors.
     pauses.end(step)
 
 

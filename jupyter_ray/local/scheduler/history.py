@@ -104,6 +104,7 @@ def actor_digest(state: State, actor: ActorRecord) -> ActorDigest:
         0 if worker is None else worker.pid,
         actor.queued,
         actor.death_reason,
+        actor.repr_name,
     )
 
 

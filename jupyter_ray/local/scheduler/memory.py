@@ -37,13 +37,13 @@ def stored(step: Step, segment: str, size: int) -> None:
         memory.here[segment] = size
         memory.used += size
         if memory.used > memory.limit * GARBAGE_SHARE > 0:
-            _collect(step)
+            collect(step)
         _make_room(step, 0)
     if memory.waiting:
         _answer(step)
 
 
-def _collect(step: Step) -> None:
+def collect(step: Step) -> None:
     """Have all processes look for references that only garbage holds, at intervals; what they drop need not move."""
     memory = step.state.memory
     if step.now - memory.collected >= GARBAGE_SECONDS:

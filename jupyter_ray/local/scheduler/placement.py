@@ -7,6 +7,7 @@ the oldest. A worker whose tasks are short is handed the next ones in advance; i
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Iterator
 
 from jupyter_ray.config import IDLE_WORKER_SECONDS
@@ -363,7 +364,7 @@ def tick(step: Step) -> None:
         ):
             worker.recalled = True
             step.send(state.clients[worker.id], Recall())
-    keep = max(1, state.ledger.total.get(CPU, 0) // PARTS)
+    keep = state.ledger.total.get(CPU, 0) // PARTS
     surplus = sum(map(len, state.idle.values())) - keep
     for idle in state.idle.values():
         for worker in list(idle):
@@ -371,6 +372,14 @@ def tick(step: Step) -> None:
                 surplus -= 1
                 idle.remove(worker)
                 stop_worker(step, worker, kill=False, reason="it was idle, and not needed any more")
+
+
+def stuck(state: State, then: float = math.inf) -> bool:
+    """Tell whether calls have waited since `then`, and no task runs that could make room: actors have it all."""
+    waiting = (queue.tasks[0] for queue in state.order if queue.tasks)
+    return any(task.state is TaskState.READY and task.since <= then for task in waiting) and not any(
+        worker.state is WorkerState.BUSY for worker in state.workers.values()
+    )
 
 
 def stop_worker(step: Step, worker: WorkerRecord, *, kill: bool, reason: str, exit_type: str = "") -> None:

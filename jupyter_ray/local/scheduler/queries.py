@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_ray.local.scheduler.records import State
-from jupyter_ray.local.scheduler.states import ActorState
+from jupyter_ray.local.scheduler.records import GroupRecord, State
+from jupyter_ray.local.scheduler.states import ActorState, GroupState
 from jupyter_ray.local.scheduler.tables import summary, table
 from jupyter_ray.local.scheduler.why import why
 from jupyter_ray.resources import amounts
@@ -86,6 +86,30 @@ def events(state: State, _: dict[str, Any]) -> bool:
     return True
 
 
+def _group_statistics(state: State, group: GroupRecord) -> dict[str, Any]:
+    """Return what Ray tells of how a group was placed. Tries that change nothing are not counted."""
+    waited = 0.0 if group.seconds is None else max(group.seconds * 1000, 0.001)
+    words = {GroupState.CREATED: "FINISHED", GroupState.REMOVED: "REMOVED"}
+    return {
+        "end_to_end_creation_latency_ms": waited,
+        "scheduling_latency_ms": waited,
+        "scheduling_attempt": 1,
+        "highest_retry_delay_ms": 0.0,
+        "scheduling_state": words.get(group.state) or ("NO_RESOURCES" if _fits(state, group) else "INFEASIBLE"),
+    }
+
+
+def _fits(state: State, group: GroupRecord) -> bool:
+    """Tell whether the machine could hold a group if nothing else ran."""
+    if group.strategy == "STRICT_SPREAD" and len(group.demands) > 1:
+        return False
+    whole: dict[str, int] = {}
+    for demand in group.demands:
+        for name, parts in demand.items():
+            whole[name] = whole.get(name, 0) + parts
+    return all(parts <= state.ledger.total.get(name, 0) for name, parts in whole.items())
+
+
 def placement_groups(state: State, arguments: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each group, or for the one named by ``id`` or ``name``."""
     rows = []
@@ -99,6 +123,7 @@ def placement_groups(state: State, arguments: dict[str, Any]) -> list[dict[str, 
                 "bundles": {index: amounts(demand) for index, demand in enumerate(group.demands)},
                 "strategy": group.strategy,
                 "state": group.state.value,
+                "stats": _group_statistics(state, group),
             }
         )
     return rows

@@ -155,6 +155,8 @@ class ActorRecord(msgspec.Struct, eq=False):
     death_reason: str = ""
     lived: bool = False
     """A constructor of it has returned once."""
+    repr_name: str = ""
+    """What its instance calls itself, where its class says how."""
     shown: dict[str, tuple[bytes | None, str]] = msgspec.field(default_factory=dict)
     """Who the events say holds a handle: holder to (client, None for an object; kind)."""
     concurrency: int = 1
@@ -261,6 +263,9 @@ class GroupRecord(msgspec.Struct, eq=False):
     demands: list[Demand]
     creator: ClientRecord
     detached: bool = False
+    made: float = 0.0
+    seconds: float | None = None
+    """How long it waited, when it is reserved."""
     state: GroupState = GroupState.PENDING
     reserved: list[Allocation] = msgspec.field(default_factory=list)
     """What it holds of the machine's ledger, by bundle."""
@@ -361,6 +366,8 @@ class State(msgspec.Struct, eq=False):
     order: list[ReadyClass] = msgspec.field(default_factory=list)
     """The same classes, in the order in which they are served."""
     next_class: int = 0
+    unread: dict[bytes, tuple[ActorRecord, bytes]] = msgspec.field(default_factory=dict)
+    """Streams that have ended, of actors with a `generator_cap`: the actor that counts their items, and who reads."""
     later: list[tuple[float, TaskRecord]] = msgspec.field(default_factory=list)
     """Tasks that failed more than once and are to be tried again, with the time from which on."""
     resuming: deque[RequestRecord] = msgspec.field(default_factory=deque)

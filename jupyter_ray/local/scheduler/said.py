@@ -200,7 +200,9 @@ def _lost(step: Step, client: ClientRecord, message: m.Lost) -> None:
 
 
 def _create_group(step: Step, client: ClientRecord, message: m.CreateGroup) -> None:
-    group = GroupRecord(message.group, message.name, message.strategy, message.bundles, client, message.detached)
+    group = GroupRecord(
+        message.group, message.name, message.strategy, message.bundles, client, message.detached, step.now
+    )
     groups.create(step, group)
 
 
@@ -218,7 +220,9 @@ def _remove_group(step: Step, client: ClientRecord, message: m.RemoveGroup) -> N
                 placement.stop_worker(step, worker, kill=True, reason=reason)
     for task in list(state.tasks.values()):
         if task.spec.kind == "task" and task.spec.group == group.id:
-            transitions.lose_group(step, task, errors.group_removed(task.spec.name, group.id, is_actor=False))
+            runs = task.state in (TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING)
+            error = errors.group_removed(task.spec.name, group.id, is_actor=False, runs=runs)
+            transitions.lose_group(step, task, error)
     groups.release(step, group)
 
 
@@ -284,7 +288,9 @@ def _gave_back(step: Step, client: ClientRecord, message: m.Returned) -> None:
 
 def _consumed(step: Step, client: ClientRecord, message: m.Consumed) -> None:
     task = step.state.tasks.get(message.task)
-    if task is not None and task.client is client:
+    if task is None:
+        streams.read_after(step, client.id, message.task, message.index)
+    elif task.client is client:
         streams.consumed(step, task, message.index)
 
 
@@ -303,6 +309,12 @@ def _log(step: Step, client: ClientRecord, message: m.Log) -> None:
             cell=message.cell,
         )
     )
+
+
+def _named(step: Step, client: ClientRecord, message: m.Named) -> None:
+    worker = step.state.workers.get(client.id)
+    if worker is not None and worker.actor is not None:
+        worker.actor.repr_name = message.text
 
 
 def _ignored(step: Step, client: ClientRecord, message: m.ClientMessage) -> None:
@@ -324,6 +336,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Cancel: _cancel,
     m.Kill: _kill,
     m.Leave: _leave,
+    m.Named: _named,
     m.Query: _query,
     m.Subscribe: _ignored,
     m.Done: _done,

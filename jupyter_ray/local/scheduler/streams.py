@@ -80,6 +80,10 @@ def end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
         seal(step, object_id, NONE if payload is None or ended_well else payload)
     if task.stream_open:
         step.send(task.client, StreamState(task.id, task.items, True))
+    if task.actor is not None and task.actor.spec.generator_cap > 0 and task.stream_open:
+        step.state.unread[task.id] = (task.actor, task.client.id)
+        if not task.client.connected:
+            read_after(step, task.client.id, task.id, -1)
 
 
 def consumed(step: Step, task: TaskRecord, index: int) -> None:
@@ -88,3 +92,20 @@ def consumed(step: Step, task: TaskRecord, index: int) -> None:
         task.stream_open = False
     if task.worker is not None and task.worker.id in step.state.clients:
         step.send(step.state.clients[task.worker.id], Consume(task.id, index))
+
+
+def read_after(step: Step, client: bytes, task: bytes, index: int) -> None:
+    """As `consumed`, of a stream that has ended: its actor still counts what is unread."""
+    actor, reader = step.state.unread.get(task, (None, b""))
+    if actor is None or reader != client:
+        return
+    if index < 0:
+        del step.state.unread[task]
+    if actor.worker is not None and actor.worker.id in step.state.clients:
+        step.send(step.state.clients[actor.worker.id], Consume(task, index))
+
+
+def reader_gone(step: Step, client: bytes) -> None:
+    """Nobody reads the streams of a process that is dead."""
+    for task in [task for task, (_, reader) in step.state.unread.items() if reader == client]:
+        read_after(step, client, task, -1)

@@ -99,6 +99,19 @@ def _function(state: State, task: TaskDigest) -> str:
     return shipped.name if shipped is not None else task.name
 
 
+def _task_name(state: State, task: TaskDigest) -> str:
+    """Return a task's name: calls of an actor that has a name for itself bear that one, as in Ray."""
+    if task.kind != "method" or task.actor is None:
+        return task.name
+    actor = state.actors.get(task.actor)
+    name = actor.repr_name if actor is not None else ""
+    if actor is None:
+        gone = state.gone_actors.get(task.actor)
+        name = gone.repr_name if gone is not None else ""
+    kind, _, method = task.name.rpartition(".")
+    return f"{name}.{method}" if name and kind else task.name
+
+
 def _task_state(state: State, task: TaskDigest) -> str:
     """Return Ray's word for where a task stands."""
     where = task.state
@@ -118,12 +131,13 @@ _TASK_STATES = {
     TaskState.FAILED: "FAILED",
     TaskState.CANCELLED: "FAILED",
 }
+_FAILED = (TaskState.FAILED, TaskState.CANCELLED)
 _TASK_TYPES = {"task": "NORMAL_TASK", "method": "ACTOR_TASK", "actor": "ACTOR_CREATION_TASK"}
 
 _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "task_id": lambda state, task: task.id.hex(),
     "attempt_number": lambda state, task: task.attempt,
-    "name": lambda state, task: task.name,
+    "name": _task_name,
     "state": _task_state,
     "actor_id": lambda state, task: _hex(task.actor),
     "type": lambda state, task: _TASK_TYPES[task.kind],
@@ -139,7 +153,7 @@ _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "creation_time_ms": lambda state, task: _milliseconds(task.made),
     "start_time_ms": lambda state, task: _milliseconds(task.begun),
     "end_time_ms": lambda state, task: _milliseconds(task.ended),
-    "error_message": lambda state, task: task.error or None,
+    "error_message": lambda state, task: task.error if task.state in _FAILED else None,
     "call_site": lambda state, task: task.site,
 }
 
@@ -179,6 +193,7 @@ _ACTOR: dict[str, Callable[[State, ActorDigest], Any]] = {
     "placement_group_id": lambda state, actor: actor.group,
     "num_restarts": lambda state, actor: actor.restarts,
     "call_site": lambda state, actor: actor.site,
+    "repr_name": lambda state, actor: actor.repr_name,
     "pending_calls": lambda state, actor: actor.queued,
 }
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.events import TaskCancelled, TaskFailed, TaskFinished, TaskQueued, TaskRetried
-from jupyter_ray.local.protocol.messages import STREAMING, Done, Interrupt, Payload
+from jupyter_ray.local.protocol.messages import EXITED, STREAMING, Done, Interrupt, Payload
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
@@ -83,13 +83,8 @@ def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
     actor = task.actor
     if task.spec.kind == "method" and actor is not None and (actor.leaving or actor.death is not None):
         # Its own actor's death comes first, also where an argument failed for that.
-        _fail(
-            step,
-            task,
-            actor.death or payload,
-            f"the actor is dead: {actor.leaving or actor.death_reason}",
-            "ACTOR_DIED",
-        )
+        reason = actor.leaving or actor.death_reason
+        _fail(step, task, actor.death or payload, f"The actor is dead because {reason}", "ACTOR_DIED")
         return
     _fail(step, task, payload, "an argument failed")
 
@@ -117,6 +112,7 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
             TaskState.FAILED,
             message.returns[-1],
             error,
+            kind="WORKER_DIED" if error.startswith(EXITED) else "",
             exiting=message.exiting,
             seconds=message.seconds,
         )
@@ -345,7 +341,8 @@ def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
         history.remember(step, task, reason, "ACTOR_DIED")
         step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=reason))
     else:
-        _fail(step, task, payload, f"the actor is dead: {reason}", "ACTOR_DIED")
+        kind = "ACTOR_DIED" if task.client.connected else "WORKER_DIED"
+        _fail(step, task, payload, f"The actor is dead because {reason}", kind)
 
 
 def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:

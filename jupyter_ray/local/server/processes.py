@@ -22,12 +22,16 @@ import multiprocess
 import multiprocess.forkserver
 import multiprocess.process
 
-from jupyter_ray.config import remove_folders, session_folder
+from jupyter_ray.config import crash_report, remove_folders, session_folder
+from jupyter_ray.local.protocol.messages import EXITED
 from jupyter_ray.local.server import template
 from jupyter_ray.local.worker.main import main
 from jupyter_ray.local.worker.setup import WorkerSetup
 
 Lost = Callable[[bytes, str], None]
+
+_LAST_WORDS = 20_000
+"""Characters of a crash report that are shown."""
 
 
 def run_worker(setup: bytes) -> None:
@@ -132,6 +136,17 @@ class Processes:
         return f"<Processes: {len(self._children)} workers>"
 
 
+def last_words(session: str, worker: bytes) -> str:
+    """Return what a worker that has ended wrote of its crash, and forget it; empty if it did not crash."""
+    path = crash_report(session, worker)
+    try:
+        text = path.read_bytes()[:_LAST_WORDS].decode("utf-8", "replace")
+        path.unlink()
+    except OSError:  # It ended before it began, or the session is being removed.
+        return ""
+    return text
+
+
 def _end_group(worker: int) -> None:
     """End what a worker has started: each leads a process group of its own, once it runs."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -148,4 +163,4 @@ def describe_exit(code: int | None) -> str:
         with contextlib.suppress(ValueError):
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process was ended by signal {-code}"
-    return f"its process ended by itself with exit code {code}"
+    return f"its process ended by itself ({EXITED} {code})"

@@ -38,8 +38,8 @@ from jupyter_ray.local.server.connection import Connection
 from jupyter_ray.local.server.damage import found_lost, found_missing
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
 from jupyter_ray.local.server.log import EventLog
-from jupyter_ray.local.server.processes import Processes
-from jupyter_ray.local.server.spill import HALF, drop_spare, is_full, keep_spare, spill
+from jupyter_ray.local.server.processes import Processes, last_words
+from jupyter_ray.local.server.spill import HALF, Notice, drop_spare, is_full, keep_spare, spill
 from jupyter_ray.local.server.stopped import Stopped, stopped
 from jupyter_ray.local.worker.setup import WorkerSetup
 
@@ -84,6 +84,7 @@ class Server:
         self._disk = config.spill_folder(session)
         self._mover = ThreadPoolExecutor(1, thread_name_prefix="jupyter_ray-spill")
         self._spilling: set[str] = set()
+        self._notice = Notice()
         self._unwanted: set[str] = set()
         """Segments that were freed while they were being moved."""
         self._shm = config.shared_memory_folder(session)
@@ -162,6 +163,7 @@ class Server:
             if client != self.driver:
                 raise ProtocolError("A worker wanted to bind the session.")
             self._bind = message  # type: ignore[assignment]
+            self._notice = Notice.of(message.environ)  # type: ignore[union-attr]
             limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")  # type: ignore[union-attr]
             self._guard.limit = int(limit) if limit.isdigit() else 0
         if kind is m.Lost:
@@ -211,6 +213,7 @@ class Server:
         exit_reason = self._ended_for.pop(worker, exit_reason)
         if signal.SIGBUS.name in exit_reason:  # What it had mapped may have been cut short.
             self._lose(found_missing(self.scheduler.state, (self._shm, self._disk)))
+        self._tell_of_crash(worker)
         self.happen(WorkerLost(worker, memory or exit_reason, out_of_memory=memory is not None))
         self._remove_unsealed(worker)
         self.flush()
@@ -275,7 +278,15 @@ class Server:
         elif error is not None:
             self._later(Spilled(segment, "full" if is_full(error) else "failed", str(error)))
         else:
+            if done.result():
+                self._tell_of_spilling(segment)
             self._later(Spilled(segment, "moved" if done.result() else "read"))
+
+    def _tell_of_spilling(self, segment: str) -> None:
+        with contextlib.suppress(OSError):  # Nobody wants it any more, and it is gone already.
+            text = self._notice.moved((self._disk / segment).stat().st_size)
+            if text and self.driver is not None:
+                self._later(Said(self.driver, m.Log("stderr", text, "jupyter_ray")))
 
     def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
         if self.connections.get(worker) is connection:
@@ -314,6 +325,15 @@ class Server:
             if worker is not None and worker.actor is None and len(worker.tasks) > 1:
                 self._ended_for[worker.id] = "its process had been stopped (SIGSTOP), and other calls waited behind it"
                 self.processes.kill(worker.id)
+
+    def _tell_of_crash(self, worker: bytes) -> None:
+        """Show the stacks of a worker that crashed, as what its task wrote last."""
+        record = self.scheduler.state.workers.get(worker)
+        text = last_words(self.session, worker)
+        if text and record is not None:
+            task = next((each.spec for each in record.tasks.values()), None)
+            known = () if task is None else (task.name, task.task, task.actor, task.cell)
+            self.happen(Said(worker, m.Log("stderr", text, *known or ("worker",))))
 
     def _tick(self) -> None:
         self._ticking = False

@@ -11,11 +11,14 @@ import errno
 import fcntl
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from jupyter_ray.local.protocol.names import spare_name
 
 HALF = ".part"
+NOTICE_BYTES = 2 << 30
+"""So much goes to disk before people are told (Ray's figure)."""
 
 
 def spill(memory: Path, disk: Path, segment: str) -> bool:
@@ -44,6 +47,42 @@ def spill(memory: Path, disk: Path, segment: str) -> bool:
             raise
     _remove(half)
     return False
+
+
+class Notice:
+    """Tells people that values go to disk, ever more seldom. Source: Ray's ``verbose_spill_logs``.
+
+    Parameters
+    ----------
+    first
+        Bytes after which they are told first; 0: never.
+    """
+
+    def __init__(self, first: int = NOTICE_BYTES) -> None:
+        self._next = first
+        self._bytes = self._number = 0
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Notice:
+        """Return the notice that the driver's environment asks for, by ``RAY_verbose_spill_logs`` in bytes."""
+        text = environ.get("RAY_verbose_spill_logs", "")
+        return cls(int(text)) if text.isdecimal() else cls()
+
+    def moved(self, size: int) -> str | None:
+        """Count a value of `size` bytes that was moved; return what people should know now, if anything."""
+        self._bytes += size
+        self._number += 1
+        if not self._next or self._bytes < self._next:
+            return None
+        while self._next <= self._bytes:
+            self._next *= 2
+        return (
+            f"Spilled {self._bytes >> 20} MiB to disk, {self._number} values: the object store is full. init with more "
+            "object_store_memory keeps them in memory; RAY_verbose_spill_logs=0 hides this line.\n"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Notice: {self._number} values, {self._bytes:,} bytes>"
 
 
 def keep_spare(memory: Path, segment: str) -> None:

@@ -8,7 +8,6 @@ group whose loop is blocked does not hold up the others; constructor and plain m
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import functools
 import inspect
 import os
@@ -25,8 +24,10 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
-from jupyter_ray.local.worker import calling
+from jupyter_ray.local.worker import calling, process
+from jupyter_ray.local.worker.producing import Producer
 from jupyter_ray.local.worker.running import Function, Runner
+from jupyter_ray.local.worker.threads import Threads
 
 Finish = Callable[[Execute, Done], None]
 
@@ -47,17 +48,6 @@ def _terminate() -> None:
     leave_actor(registry.required().process)
 
 
-_EAGER = 32
-"""So many threads of a pool are there before the first call: their number does not grow while the actor is used."""
-
-
-def _fill(pool: concurrent.futures.ThreadPoolExecutor, size: int) -> None:
-    met = threading.Barrier(size + 1)
-    for _ in range(size):
-        pool.submit(met.wait)
-    met.wait()
-
-
 class ThreadedActor:
     """Pools of threads, one for each concurrency group and one for the rest."""
 
@@ -65,23 +55,19 @@ class ThreadedActor:
         self._runner = runner
         self._finish = finish
         sizes = {"": spec.max_concurrency, **spec.concurrency_groups}
-        self._pools = {
-            group: concurrent.futures.ThreadPoolExecutor(size, thread_name_prefix=f"actor {group}".strip())
-            for group, size in sizes.items()
-        }
-        for group, size in sizes.items():
-            _fill(self._pools[group], min(size, _EAGER))
+        self._pools = {group: Threads(size, f"actor {group}".strip(), self._run) for group, size in sizes.items()}
 
     def submit(self, execute: Execute) -> None:
         """Run a call in its group's pool."""
-        pool = self._pools.get(execute.concurrency_group, self._pools[""])
-        pool.submit(self._run, execute)
+        self._pools.get(execute.concurrency_group, self._pools[""]).submit(execute)
 
     def _run(self, execute: Execute) -> None:
         try:
+            process.title(f"ray::{execute.name}")
             done = self._runner.run(execute, self._find, main=False, interruptible=False)
+            process.title(f"ray::{self._runner.class_name}")
             self._finish(execute, done)
-        except BaseException:  # Our own fault: the pool would swallow it, and the caller wait for ever.
+        except BaseException:  # Our own fault: the thread would end, and the caller wait for ever.
             traceback.print_exc()
             self._runner.flush()
             os._exit(1)
@@ -92,7 +78,7 @@ class ThreadedActor:
     def drain(self, *, queued: bool) -> None:
         """Wait for the calls that run, and for those that are queued or drop them."""
         for pool in self._pools.values():
-            pool.shutdown(wait=True, cancel_futures=not queued)
+            pool.drain(queued=queued)
 
 
 class AsyncActor:
@@ -223,6 +209,7 @@ class _Lane:
 
     async def _serve(self, execute: Execute) -> None:
         done = await self.run(execute, self._find)
+        process.title(f"ray::{self._runner.class_name}")
         if done is not None:
             self._finish(execute, done)
         self.tasks.pop(execute.task, None)
@@ -243,6 +230,7 @@ class _Lane:
                 raise asyncio.CancelledError
             async with self._slots:
                 started = time.perf_counter()
+                process.title(f"ray::{execute.name}")
                 done = None if self.closed else await self._call(execute, body, context, started, find)
         except BaseException as error:  # Cancelled while it waited for its turn.
             done = self._runner.failed(execute, body, context, error, time.perf_counter() - started)
@@ -286,15 +274,26 @@ class _Lane:
             self._runner.stream(execute, value)
             return
         producer = self._runner.producers[execute.task]
-        index = 0
-        async for item in value:
-            index += 1
-            self._runner.yield_item(execute, index, item)
+        iterator = aiter(value)
+        while True:
+            if not producer.may_go_on():
+                await self._turn(producer)
+            try:
+                item = await anext(iterator)
+            except StopAsyncIteration:
+                return
+            self._runner.yielded(execute, producer, item)
             del item
-            while not producer.has_room(index):
-                room: asyncio.Future[None] = self.loop.create_future()
-                producer.wake = functools.partial(self.loop.call_soon_threadsafe, settle, room)
-                if producer.has_room(index):
-                    break
-                await room
             await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.
+
+    async def _turn(self, producer: Producer) -> None:
+        """Wait until the next item may be made."""
+        try:
+            while True:
+                room: asyncio.Future[None] = self.loop.create_future()
+                producer.on_room(functools.partial(self.loop.call_soon_threadsafe, settle, room))
+                if producer.may_go_on():
+                    return
+                await room
+        finally:
+            producer.on_room(None)

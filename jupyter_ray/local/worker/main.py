@@ -16,6 +16,7 @@ import faulthandler
 import functools
 import gc
 import inspect
+import json
 import os
 import signal
 import socket
@@ -23,9 +24,9 @@ import sys
 import threading
 from typing import Any
 
-from jupyter_ray.config import LOG_INTERVAL, session_folder, shared_memory_folder, spill_folder
+from jupyter_ray.config import LOG_INTERVAL, crash_report, session_folder, shared_memory_folder, spill_folder
 from jupyter_ray.engine import log_format, registry
-from jupyter_ray.engine.context import DETACHED_ACTORS, ProcessContext
+from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
 from jupyter_ray.exceptions import RaySystemError, RuntimeEnvSetupError, TaskCancelledError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.direct import door_of
@@ -41,6 +42,7 @@ from jupyter_ray.local.worker.backlog import Backlog
 from jupyter_ray.local.worker.door import Door
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
+from jupyter_ray.local.worker.producing import Budget
 from jupyter_ray.local.worker.running import Function, Runner
 from jupyter_ray.local.worker.setup import WorkerSetup
 from jupyter_ray.resources import amounts
@@ -57,7 +59,7 @@ def main(setup: WorkerSetup) -> None:
     fallback = os.dup(2)  # The runtime's log: for what is said before and after the session.
     try:
         env = process.dress(setup)
-        faulthandler.enable(fallback)
+        faulthandler.enable(os.open(crash_report(setup.session, setup.worker), os.O_WRONLY | os.O_CREAT, 0o600))
         worker = Worker(setup, env)
         worker.start()
         worker.serve()
@@ -117,6 +119,7 @@ class Worker:
         self.output = Output(self._print, lambda: self.client.want("logs"))
         self.client.blocking = _Waiting(self.backlog, self.output)
         self.client.before_call = self.output.flush
+        node_name, labels = json.loads(setup.environ.get(THIS_NODE, '["", {}]'))
         self.process = ProcessContext(
             job=setup.job,
             node=setup.node,
@@ -126,6 +129,8 @@ class Worker:
             session=setup.session,
             runtime_env=env or None,
             detached_actors=DETACHED_ACTORS in setup.environ,
+            node_name=node_name,
+            labels=labels,
             preset_gpus="CUDA_VISIBLE_DEVICES" in setup.environ,
         )
         self.engine = LocalEngine(self.client, self.process, total=setup.total)
@@ -193,6 +198,7 @@ class Worker:
                     return
             else:
                 done = self.runner.run(execute, self._find_method, main=True, interruptible=False)
+                process.title(f"ray::{self.runner.class_name}")
                 self._finish(execute, done)
             self._main = None
             del execute
@@ -251,6 +257,7 @@ class Worker:
         body = decode_body(execute.body)
         self.process.group, self.process.capture = body.group, body.capture
         self.process.actor_name = spec.name or None
+        self.process.creation = spec.creation.task
         self.process.actor_handle = spec.handle
         self.process.restarts = execute.restarts
         self.process.held = amounts(execute.held)
@@ -259,6 +266,8 @@ class Worker:
         process.title(f"ray::{spec.class_name}.__init__")
         if spec.is_async or spec.max_concurrency > 1 or spec.concurrency_groups:
             signal.signal(signal.SIGTERM, self._on_sigterm)
+        if spec.generator_cap > 0:
+            self.runner.budget = Budget(spec.generator_cap)
         host: AsyncActor | None = None
         if spec.is_async:
             host = AsyncActor(spec, self.runner, self._finish)
@@ -301,6 +310,7 @@ class Worker:
                 label = repr(self.runner.instance)[:100]
                 self.output.flush()  # What the constructor printed was printed by no instance yet.
                 self.output.label = label
+                self.client.send(m.Named(label), soon=False)
 
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
         if done.exiting and execute.kind == "task":
@@ -380,6 +390,9 @@ class Worker:
         context = self.runner.contexts.get(message.task)
         if context is not None:
             context.cancelled = True
+        producer = self.runner.producers.get(message.task)
+        if producer is not None:
+            producer.stop()
         if self.process.actor is None:
             self.interrupts.interrupt(message.task)
 
@@ -390,6 +403,8 @@ class Worker:
         producer = self.runner.producers.get(message.task)
         if producer is not None:
             producer.consumed(message.index)
+        if self.runner.budget is not None:
+            self.runner.budget.read(message.task, message.index)
 
     def __repr__(self) -> str:
         return f"<Worker {self._setup.worker.hex()}: {len(self.backlog)} waiting, {self.client!r}>"

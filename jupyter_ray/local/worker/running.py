@@ -12,7 +12,6 @@ import contextlib
 import functools
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
@@ -24,7 +23,7 @@ from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledEr
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
-from jupyter_ray.local.protocol.messages import STREAMING, Body, Done, Execute, Item, Lost, Payload
+from jupyter_ray.local.protocol.messages import EXITED, STREAMING, Body, Done, Execute, Item, Lost, Payload
 from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import mapped, unpack
@@ -32,44 +31,12 @@ from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
+from jupyter_ray.local.worker.producing import Budget, Producer
 from jupyter_ray.resources import amounts
 
 Function = Callable[..., Any]
 
-
-class Producer:
-    """The worker's end of a stream: how far it was read."""
-
-    def __init__(self, backpressure: int) -> None:
-        self._limit = backpressure
-        self._consumed = 0
-        self.unwanted = False
-        self.changed = threading.Condition()
-        self.wake: Callable[[], object] | None = None
-        """For an async generator: called when there is room."""
-
-    def consumed(self, index: int) -> None:
-        """Take the reader's word; -1: nobody reads on."""
-        with self.changed:
-            if index < 0:
-                self.unwanted = True
-            else:
-                self._consumed = max(self._consumed, index)
-            self.changed.notify_all()
-            wake = self.wake
-        if wake is not None:
-            wake()
-
-    def has_room(self, index: int) -> bool:
-        """Tell whether item `index` + 1 may be made."""
-        return self.unwanted or self._limit <= 0 or index - self._consumed < self._limit
-
-    def wait_for_room(self, index: int) -> None:
-        """Wait until item `index` + 1 may be made."""
-        if not self.has_room(index):
-            with self.changed:
-                while not self.has_room(index):
-                    self.changed.wait()
+_END: Any = object()
 
 
 class Runner:
@@ -103,6 +70,8 @@ class Runner:
         self.contexts: dict[bytes, TaskContext] = {}
         """Of the calls that run."""
         self.producers: dict[bytes, Producer] = {}
+        self.budget: Budget | None = None
+        """Of the actor, where its streams share one."""
         self.instance: Any = None
         """The actor, where this is one."""
         self.class_name = ""
@@ -147,7 +116,8 @@ class Runner:
         )
         self.contexts[execute.task] = context
         if execute.num_returns == STREAMING:
-            self.producers[execute.task] = Producer(body.backpressure)
+            producer = Producer(execute.task, body.backpressure, body.per_yield, self.budget)
+            self.producers[execute.task] = producer
         return context
 
     # --- arguments that are not where they should be ---
@@ -286,21 +256,37 @@ class Runner:
             )
         producer, context = self.producers[execute.task], self.contexts[execute.task]
         iterator: Iterator[Any] = iter(value)
-        for index, item in enumerate(iterator, 1):
-            self.yield_item(execute, index, item)
-            del item
-            producer.wait_for_room(index)
+        while True:
+            producer.wait()
             if context.cancelled:
                 if isinstance(iterator, Generator):
                     iterator.close()
                 return
+            item = next(iterator, _END)
+            if item is _END:
+                return
+            self.yielded(execute, producer, item)
+            del item
 
-    def yield_item(self, execute: Execute, index: int, item: Any) -> None:
-        """Send one item of a stream; where nobody reads it any more, the task still runs to its end (as in Ray)."""
-        if self.producers[execute.task].unwanted:
+    def yielded(self, execute: Execute, producer: Producer, item: Any) -> None:
+        """Send what a generator yields; where nobody reads it any more, the task still runs to its end (as in Ray)."""
+        if producer.step == 1:
+            self._yield_item(execute, producer, item)
+        elif isinstance(item, tuple | list) and len(item) == producer.step:
+            for each in item:
+                self._yield_item(execute, producer, each)
+        else:
+            raise ValueError(
+                f"{execute.name} has _num_objects_per_yield={producer.step}, and yielded {type(item).__name__} "
+                "instead of a tuple or list of that many."
+            )
+
+    def _yield_item(self, execute: Execute, producer: Producer, item: Any) -> None:
+        producer.made += 1
+        if producer.unwanted:
             return
-        payload = calling.payload_of(item, f"item {index} of {execute.name}", self.store)
-        self.client.send(Item(execute.task, index, payload))
+        payload = calling.payload_of(item, f"item {producer.made} of {execute.name}", self.store)
+        self.client.send(Item(execute.task, producer.made, payload))
         self.client.references.let_go(payload.contained)
 
     # --- after ---
@@ -340,9 +326,11 @@ class Runner:
             return self._cancelled(execute, context, seconds, ": it raised KeyboardInterrupt")
         if isinstance(error, SystemExit):
             # To end one's process is to crash it, however politely: the runtime may try again (as in Ray).
-            reason = f"it called sys.exit({error.code!r})"
-            payload = calling.plain_failure(WorkerCrashedError.because(context.name, reason))
-            return Done(execute.task, [*values, payload], True, retry=True, exiting=True, seconds=seconds, error=reason)
+            payload = calling.plain_failure(
+                WorkerCrashedError.because(context.name, f"it called sys.exit({error.code!r})")
+            )
+            line = f"{EXITED} {error.code if isinstance(error.code, int) else bool(error.code):d}"
+            return Done(execute.task, [*values, payload], True, retry=True, exiting=True, seconds=seconds, error=line)
         line = one_line(error)
         if execute.kind == "actor":
             raised = RayTaskError(
@@ -401,8 +389,8 @@ class Runner:
         """Send the report, after what was printed, and let go of what the call held."""
         self._output.end_task(execute.task)
         self.contexts.pop(execute.task, None)
-        if execute.num_returns == STREAMING:
-            self.producers.pop(execute.task, None)
+        if execute.num_returns == STREAMING and (producer := self.producers.pop(execute.task, None)) is not None:
+            producer.end()
         self._answer(done, soon)
         for payload in done.returns:
             if payload.contained:

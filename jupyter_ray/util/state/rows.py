@@ -90,6 +90,7 @@ class ActorState(Row):
     placement_group_id: str | None = None
     num_restarts: int | None = None
     call_site: str | None = None
+    repr_name: str | None = None
     pending_calls: int | None = None
 
 

@@ -1,0 +1,153 @@
+"""The worker's end of its streams: when the next item may be made.
+
+Owner: a `Producer` belongs to the call that makes the stream; what was read is told in the reader thread. One
+`Budget` is shared by all streams of an actor. Everything is guarded by the condition of the one or the other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Budget:
+    """How many items of an actor's streams may be unread at once, those of calls that have ended included.
+
+    Items are counted before they are made. Source: Ray's ``_actor_generator_backpressure_num_objects``.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._made: dict[bytes, int] = {}
+        self._read: dict[bytes, int] = {}
+        self._unread = 0
+        self.changed = threading.Condition()
+        self.waiting: dict[bytes, Callable[[], object]] = {}
+        """What wakes the async generators that wait, by task."""
+
+    def take(self, task: bytes, count: int) -> bool:
+        """Count `count` more items of a stream if there is room."""
+        with self.changed:
+            if not self.has_room:
+                return False
+            self._made[task] = self._made.get(task, 0) + count
+            self._count()
+            return True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `take` would succeed."""
+        return self._unread < self._limit
+
+    def ended(self, task: bytes, made: int) -> None:
+        """A stream has ended, with `made` items."""
+        with self.changed:
+            if task in self._made:
+                self._made[task] = made
+                self._count()
+
+    def read(self, task: bytes, index: int) -> None:
+        """A stream was read up to `index`; -1: nobody reads on."""
+        with self.changed:
+            if index < 0:
+                self._made.pop(task, None)
+                self._read.pop(task, None)
+            else:
+                self._read[task] = max(self._read.get(task, 0), index)
+            self._count()
+
+    def _count(self) -> None:
+        self._unread = sum(max(0, made - self._read.get(task, 0)) for task, made in self._made.items())
+        self.changed.notify_all()
+        for wake in self.waiting.values():
+            wake()
+
+
+class Producer:
+    """One stream: how far it was read, and how far it may be made.
+
+    Parameters
+    ----------
+    task
+        Its task.
+    ahead
+        How many unread items it may have; not positive: any number.
+    step
+        How many items the generator yields at once.
+    budget
+        That of the actor, if it has one.
+    """
+
+    def __init__(self, task: bytes, ahead: int, step: int = 1, budget: Budget | None = None) -> None:
+        self.task = task
+        self.step = step
+        self._ahead = ahead
+        self._budget = budget
+        self._consumed = 0
+        self.made = 0
+        self.unwanted = False
+        self.stopped = False
+        """The call was cancelled: it waits for nothing any more."""
+        self.changed = threading.Condition()
+        self.wake: Callable[[], object] | None = None
+        """For an async generator: called when there is room."""
+
+    def consumed(self, index: int) -> None:
+        """Take the reader's word; -1: nobody reads on."""
+        with self.changed:
+            if index < 0:
+                self.unwanted = True
+            else:
+                self._consumed = max(self._consumed, index)
+            self.changed.notify_all()
+            wake = self.wake
+        if wake is not None:
+            wake()
+
+    def stop(self) -> None:
+        """The call was cancelled."""
+        self.stopped = True
+        self.consumed(0)
+        if self._budget is not None:
+            with self._budget.changed:
+                self._budget.changed.notify_all()
+
+    def may_go_on(self) -> bool:
+        """Tell whether the generator may make its next item, and count it if so."""
+        if self.unwanted or self.stopped:
+            return True
+        if self._ahead > 0 and self.made - self._consumed >= self._ahead:
+            return False
+        return self._budget is None or self._budget.take(self.task, self.step)
+
+    def wait(self) -> None:
+        """Wait until the next item may be made."""
+        while not self.may_go_on():
+            with self.changed:
+                while not (self.unwanted or self.stopped) and 0 < self._ahead <= self.made - self._consumed:
+                    self.changed.wait()
+            if self._budget is not None and not self._free():
+                with self._budget.changed:
+                    if not self._budget.has_room and not self._free():
+                        self._budget.changed.wait()
+
+    def _free(self) -> bool:
+        return self.unwanted or self.stopped
+
+    def on_room(self, wake: Callable[[], object] | None) -> None:
+        """Call `wake` whenever there may be room; None: no more."""
+        with self.changed:
+            self.wake = wake
+        if self._budget is not None:
+            with self._budget.changed:
+                if wake is None:
+                    self._budget.waiting.pop(self.task, None)
+                else:
+                    self._budget.waiting[self.task] = wake
+
+    def end(self) -> None:
+        """The generator has ended: what was counted and not made is given back."""
+        if self._budget is not None and self.unwanted:
+            self._budget.read(self.task, -1)
+        elif self._budget is not None:
+            self._budget.ended(self.task, self.made)
