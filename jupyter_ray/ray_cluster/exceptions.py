@@ -28,6 +28,10 @@ _MADE = re.compile(
 )
 """How Ray begins the text of a task's error."""
 
+_FAILED_ARGUMENT = "At least one of the input arguments for this task could not be computed:"
+_HEAD = 300
+"""Characters in which Ray says that of the task itself, and not of one further down."""
+
 _INTERNAL = ("ray/_raylet.pyx", "ray/_private/", "ray/actor.py", "ray/util/tracing", _OURS)
 
 
@@ -54,8 +58,10 @@ def raised(error: BaseException, function: str, ip: str, actor: str | None, hint
     found = whole.as_instanceof_cause()
     try:
         dumped = ray.cloudpickle.dumps(found)
-    except Exception:  # The exception holds something that cannot travel: its text does.
-        return RayTaskError(function, text, None, pid=os.getpid(), ip=ip, actor=actor)
+    except Exception as broken:  # The exception holds something that cannot travel: its text does.
+        kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
+        told = RayError(f"The exception {kind} isn't serializable: {one_line(broken)}\nIts traceback:\n{text}")
+        return RayTaskError(function, text, told, pid=os.getpid(), ip=ip, actor=actor)
     try:
         pickle.loads(dumped)
     except Exception as broken:
@@ -107,7 +113,10 @@ def translated(error: BaseException) -> BaseException:
 
 def _of_task(error: Any) -> BaseException:
     cause = error.cause
-    while isinstance(cause, ray.exceptions.RayTaskError):  # An error that came with an argument.
+    made = _MADE.search(_COLOUR.sub("", str(error)))
+    if _FAILED_ARGUMENT in str(error)[:_HEAD]:
+        return _of_argument(error, made)
+    while isinstance(cause, ray.exceptions.RayTaskError):
         cause = cause.cause
     if isinstance(cause, RayError):
         return cause
@@ -115,12 +124,24 @@ def _of_task(error: Any) -> BaseException:
         cause = translated(cause)
         if isinstance(cause, ours.RayActorError | ours.WorkerCrashedError | ours.ObjectLostError):
             return cause
-    made = _MADE.search(str(error))
-    function = made["function"] if made else "task"
     whole = RayTaskError(
-        function,
+        made["function"] if made else "task",
         user_frames(str(error)),
         cause,
+        pid=int(made["pid"]) if made else 0,
+        ip=made["ip"] if made else "?",
+        actor=made["actor"] if made else None,
+    )
+    return whole.as_instanceof_cause()
+
+
+def _of_argument(error: Any, made: Any) -> BaseException:
+    """Return the error of a task that was to get what failed: its own, with the first one as its cause (as in Ray)."""
+    text = user_frames(str(error))
+    whole = RayTaskError(
+        made["function"] if made else "task",
+        text.partition("\n")[2] if made else text,  # The first line says which task: so does ours.
+        translated(error.cause),
         pid=int(made["pid"]) if made else 0,
         ip=made["ip"] if made else "?",
         actor=made["actor"] if made else None,

@@ -362,6 +362,7 @@ def test_an_actor_is_made_again_while_its_caller_has_the_last_cpu(start: Callabl
     assert ray.get(watch.remote()) == 1
 
 
+@pytest.mark.local_only("a process that dies takes with it what Ray's state has not been told yet")
 def test_a_call_that_an_actor_has_outlives_the_process_that_made_it(start: Callable[..., Any]) -> None:
     start()
     gate: Any = Gate.options(name="gate", lifetime="detached").remote()  # type: ignore[attr-defined]
