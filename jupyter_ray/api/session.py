@@ -16,7 +16,7 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -399,7 +399,13 @@ def _configure_logging(level: int | str, form: str | None) -> None:
         _log.propagate = False
 
 
-class _StderrHandler(logging.StreamHandler[Any]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[Any]
+else:  # It takes no type before Python 3.11.
+    _StreamHandler = logging.StreamHandler
+
+
+class _StderrHandler(_StreamHandler):
     """Writes to what ``sys.stderr`` is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:

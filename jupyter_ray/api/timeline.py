@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 
 from jupyter_ray.api.session import session_engine
@@ -17,7 +18,7 @@ from jupyter_ray.events import (
     TaskSubmitted,
 )
 
-_QUIET = 0.2
+QUIET = 0.2
 """Seconds without a new event after which the log was read to its end."""
 
 
@@ -43,7 +44,7 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     -----
     Source: Ray's ``ray.timeline``. The log is bounded: of a long session it holds the end.
     """
-    rows = _trace(_read_log())
+    rows = _trace(read_log())
     if filename is None:
         return rows
     with open(filename, "w", encoding="utf-8") as file:
@@ -51,9 +52,11 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     return None
 
 
-def _read_log() -> list[AnyEvent]:
+def read_log() -> list[AnyEvent]:
+    """Return the events of the session, as far as they are remembered."""
     seen: list[AnyEvent] = []
     arrived = threading.Event()
+    asked = time.time()
 
     def listen(events: list[AnyEvent]) -> None:
         seen.extend(events)
@@ -61,7 +64,7 @@ def _read_log() -> list[AnyEvent]:
 
     stop = session_engine().subscribe(listen)
     try:
-        while arrived.wait(_QUIET):
+        while arrived.wait(QUIET) and seen[-1].at < asked:
             arrived.clear()
     finally:
         stop()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import current_task
@@ -37,7 +37,13 @@ def apply(settings: str) -> None:
     root.setLevel(log_level)
 
 
-class _Handler(logging.StreamHandler[Any]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[Any]
+else:  # It takes no type before Python 3.11.
+    _StreamHandler = logging.StreamHandler
+
+
+class _Handler(_StreamHandler):
     """Ours: so that it can be told from the program's own handlers."""
 
 

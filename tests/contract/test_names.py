@@ -60,8 +60,9 @@ MODULES = {
     "NotIn PlacementGroupSchedulingStrategy",
     "util.serialization": "deregister_serializer register_serializer",
     "util.state.exception": "RayStateApiException ServerUnavailable",
-    "util.state": "get_actor get_task list_actors list_jobs list_nodes list_objects list_placement_groups list_tasks "
-    "list_workers summarize_actors summarize_objects summarize_tasks",
+    "util.state": "get_actor get_log get_task list_actors list_cluster_events list_jobs list_logs list_nodes "
+    "list_objects list_placement_groups list_runtime_envs list_tasks list_workers summarize_actors summarize_objects "
+    "summarize_tasks",
 }
 
 

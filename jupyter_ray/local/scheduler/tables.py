@@ -292,6 +292,7 @@ _PROCESS: dict[str, Callable[[State, _Process], Any]] = {
     "exit_type": lambda state, process: process.exit_type if isinstance(process, WorkerDigest) else None,
     "pid": lambda state, process: 0 if isinstance(process, ClientRecord) else process.pid,
     "exit_detail": _exit_detail,
+    "runtime_env": lambda state, process: process.env if isinstance(process, WorkerRecord) else "",
     "start_time_ms": lambda state, process: _milliseconds(getattr(process, "started", state.started)) or 0,
     "end_time_ms": lambda state, process: _milliseconds(getattr(process, "ended", 0.0)) or 0,
     "status": _status,

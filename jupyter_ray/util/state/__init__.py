@@ -1,26 +1,30 @@
 """The state of a session as tables: what ``ray list tasks`` and its like show. Source: Ray's ``ray.util.state``.
 
 Answers come from the runtime itself: no dashboard process is needed, and what has just happened is in them. Of tasks
-that have ended, the last 10,000 are remembered. What only a cluster has is left out: logs and cluster events.
+that have ended, the last 10,000 are remembered, and of what they print the last 16 million characters.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import sys
 from typing import Any
 
 from jupyter_ray.api.session import session_engine
+from jupyter_ray.util.state.events import list_cluster_events, list_runtime_envs
+from jupyter_ray.util.state.logs import get_log, list_logs
+from jupyter_ray.util.state.picking import check, pick, warn
 from jupyter_ray.util.state.rows import (
     ActorState,
+    ClusterEventState,
     JobState,
     Made,
     NodeState,
     ObjectState,
     PlacementGroupState,
     Row,
+    RuntimeEnvState,
     TaskState,
     WorkerState,
 )
@@ -28,24 +32,30 @@ from jupyter_ray.util.state.signatures import Filters, gets, lists, summarizes
 
 __all__ = [
     "ActorState",
+    "ClusterEventState",
     "JobState",
     "NodeState",
     "ObjectState",
     "PlacementGroupState",
+    "RuntimeEnvState",
     "TaskState",
     "WorkerState",
     "get_actor",
     "get_job",
+    "get_log",
     "get_node",
     "get_objects",
     "get_placement_group",
     "get_task",
     "get_worker",
     "list_actors",
+    "list_cluster_events",
     "list_jobs",
+    "list_logs",
     "list_nodes",
     "list_objects",
     "list_placement_groups",
+    "list_runtime_envs",
     "list_tasks",
     "list_workers",
     "summarize_actors",
@@ -54,9 +64,6 @@ __all__ = [
 ]
 
 _MIB = 1 << 20
-_log = logging.getLogger("jupyter_ray")
-
-
 _ATTEMPTS = 1000
 """So many attempts of one task are told."""
 
@@ -133,7 +140,7 @@ def list_nodes(filters: Filters | None, limit: int, detail: bool) -> list[NodeSt
         }
         for number, node in enumerate(session_engine().nodes())
     ]
-    return _pick(NodeState, rows, filters, limit, detail)
+    return pick(NodeState, rows, filters, limit, detail)
 
 
 @lists
@@ -151,7 +158,7 @@ def list_jobs(filters: Filters | None, limit: int, detail: bool) -> list[JobStat
         "start_time": session_engine().nodes()[0].get("StartTimeMs", 0),
         "end_time": 0,
     }
-    return _pick(JobState, [row], filters, limit, detail)
+    return pick(JobState, [row], filters, limit, detail)
 
 
 @lists
@@ -169,7 +176,7 @@ def list_placement_groups(filters: Filters | None, limit: int, detail: bool) -> 
         }
         for group in engine.placement_groups()
     ]
-    return _pick(PlacementGroupState, rows, filters, limit, detail)
+    return pick(PlacementGroupState, rows, filters, limit, detail)
 
 
 # --- one row -----------------------------------------------------------------------------------------------------
@@ -311,27 +318,14 @@ def _cluster(summary: dict[str, Any], by: str, **totals: Any) -> dict[str, Any]:
 
 
 def _list(kind: type[Made], table: str, filters: Filters | None, limit: int, detail: bool) -> list[Made]:
-    checked = _check(kind, filters, limit)
+    checked = check(kind, filters, limit)
     constants = _constants(kind)
     asked = [each for each in checked if each[0] not in constants]
     if any((str(constants[c]).casefold() == str(v).casefold()) != (p == "=") for c, p, v in checked if c in constants):
         return []
     rows, more = session_engine().table(table, limit=limit, filters=asked)
-    _warn(kind, more, limit)
+    warn(kind, more, limit)
     return [kind.make({**constants, **row}, detail) for row in rows]
-
-
-def _pick(
-    kind: type[Made], rows: list[dict[str, Any]], filters: Filters | None, limit: int, detail: bool
-) -> list[Made]:
-    checked = _check(kind, filters, limit)
-    passing = [
-        row
-        for row in rows
-        if all((str(row.get(c)).casefold() == str(v).casefold()) == (p == "=") for c, p, v in checked)
-    ]
-    _warn(kind, len(passing) > limit, limit)
-    return [kind.make(row, detail) for row in passing[:limit]]
 
 
 def _one(kind: type[Made], table: str, key: str) -> Made | None:
@@ -357,25 +351,3 @@ def _constants(kind: type[Row]) -> dict[str, Any]:
     if kind in (TaskState, ActorState):  # What has not been placed has none.
         del found["node_id"]
     return found
-
-
-def _check(kind: type[Row], filters: Filters | None, limit: int) -> list[tuple[str, str, Any]]:
-    if limit < 0:
-        raise ValueError(f"limit cannot be negative, got {limit}.")
-    checked = []
-    for each in filters or ():
-        if len(each) != 3:
-            raise ValueError(f"A filter is (column, '=' or '!=', value), got {each!r}.")
-        column, predicate, value = each
-        column = column.lower()
-        if column not in kind.columns():
-            raise ValueError(f"Invalid filter key {column!r}; {kind.__name__} has {', '.join(kind.columns())}.")
-        if predicate not in ("=", "!="):
-            raise ValueError(f"Unsupported filter predicate {predicate!r}: use '=' or '!='.")
-        checked.append((column, predicate, value))
-    return checked
-
-
-def _warn(kind: type[Row], more: bool, limit: int) -> None:
-    if more:
-        _log.warning("There are more than %d rows of %s; pass a higher `limit` for all.", limit, kind.__name__)

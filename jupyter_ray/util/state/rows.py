@@ -171,3 +171,27 @@ class PlacementGroupState(Row):
     state: str
     bundles: Any = None
     stats: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeEnvState(Row):
+    """A runtime environment that workers have. `ref_cnt` counts them."""
+
+    runtime_env: dict[str, Any]
+    success: bool
+    creation_time_ms: float | None
+    node_id: str
+    ref_cnt: int | None = None
+    error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterEventState(Row):
+    """Something that went wrong: a worker or an actor died, a task is tried again, a value went to disk."""
+
+    severity: str
+    time: str
+    source_type: str
+    message: str
+    event_id: str
+    custom_fields: dict[str, Any] | None = None

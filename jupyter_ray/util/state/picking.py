@@ -1,0 +1,47 @@
+"""Which rows of a table pass the filters."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from jupyter_ray.util.state.rows import Made, Row
+from jupyter_ray.util.state.signatures import Filters
+
+_log = logging.getLogger("jupyter_ray")
+
+
+def pick(kind: type[Made], rows: list[dict[str, Any]], filters: Filters | None, limit: int, detail: bool) -> list[Made]:
+    """Return the rows of `kind` that pass, at most `limit`."""
+    checked = check(kind, filters, limit)
+    passing = [
+        row
+        for row in rows
+        if all((str(row.get(c)).casefold() == str(v).casefold()) == (p == "=") for c, p, v in checked)
+    ]
+    warn(kind, len(passing) > limit, limit)
+    return [kind.make(row, detail) for row in passing[:limit]]
+
+
+def check(kind: type[Row], filters: Filters | None, limit: int) -> list[tuple[str, str, Any]]:
+    """Return the filters, with their columns in lower case; ValueError for what is none."""
+    if limit < 0:
+        raise ValueError(f"limit cannot be negative, got {limit}.")
+    checked = []
+    for each in filters or ():
+        if len(each) != 3:
+            raise ValueError(f"A filter is (column, '=' or '!=', value), got {each!r}.")
+        column, predicate, value = each
+        column = column.lower()
+        if column not in kind.columns():
+            raise ValueError(f"Invalid filter key {column!r}; {kind.__name__} has {', '.join(kind.columns())}.")
+        if predicate not in ("=", "!="):
+            raise ValueError(f"Unsupported filter predicate {predicate!r}: use '=' or '!='.")
+        checked.append((column, predicate, value))
+    return checked
+
+
+def warn(kind: type[Row], more: bool, limit: int) -> None:
+    """Say that there is more than was asked for."""
+    if more:
+        _log.warning("There are more than %d rows of %s; pass a higher `limit` for all.", limit, kind.__name__)

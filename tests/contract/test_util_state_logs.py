@@ -1,0 +1,116 @@
+"""``ray.util.state``: what was printed, what went wrong, and which runtime environments there are."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.util import state
+from jupyter_ray.util.state.exception import RayStateApiException
+from tests.contract.helpers import eventually
+
+pytestmark = [
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.local_only("Ray keeps logs and events in files, which its dashboard reads"),
+]
+
+
+@ray.remote
+def prints(text: str) -> int:
+    print(text)
+    print(f"{text} in red", file=sys.stderr)
+    return os.getpid()
+
+
+@ray.remote
+class Talker:
+    def say(self, text: str) -> int:
+        print(text)
+        return os.getpid()
+
+    def die(self) -> None:
+        os._exit(1)
+
+
+def log(**whose: Any) -> str:
+    return "".join(state.get_log(**whose))
+
+
+def test_what_a_task_printed() -> None:
+    ref = prints.remote("one")
+    pid, task = ray.get(ref), ref.task_id().hex()
+    assert eventually(lambda: log(task_id=task)) == "one\n"
+    assert eventually(lambda: log(task_id=task, suffix="err")) == "one in red\n"
+    assert b"one\n" in b"".join(state.get_log(pid=pid, encoding=None))
+
+
+def test_the_end_of_what_an_actor_printed() -> None:
+    talker: Any = Talker.remote()  # type: ignore[attr-defined]
+    ray.get([talker.say.remote(f"\x1b[31mline {i}\x1b[0m") for i in range(5)])
+    actor = talker._actor_id.hex()
+    eventually(lambda: log(actor_id=actor).count("\n") == 5)
+    assert log(actor_id=actor, tail=2, filter_ansi_code=True) == "line 3\nline 4\n"
+    assert log(actor_id=actor, tail=0) == ""
+
+
+def test_logs_have_names() -> None:
+    pid = ray.get(prints.remote("named"))
+    names = state.list_logs(glob_filter=f"*-{pid}.out")
+    assert list(names) == ["worker_out"]
+    [name] = names["worker_out"]
+    assert "named\n" in eventually(lambda: log(filename=name))
+    assert set(state.list_logs()) == {"worker_out", "worker_err"}
+    assert state.list_logs(glob_filter="raylet*") == {}
+
+
+def test_a_log_is_followed() -> None:
+    talker: Any = Talker.remote()  # type: ignore[attr-defined]
+    ray.get(talker.say.remote("begins"))
+    pieces = state.get_log(actor_id=talker._actor_id.hex(), follow=True)
+    heard: list[str] = []
+    listener = threading.Thread(target=lambda: heard.extend(pieces), daemon=True)
+    listener.start()
+    eventually(lambda: "begins\n" in "".join(heard))
+    ray.get(talker.say.remote("goes on"))
+    eventually(lambda: "goes on\n" in "".join(heard))
+    ray.shutdown()
+    listener.join(10)
+    assert not listener.is_alive()
+    ray.init(num_cpus=2)
+
+
+def test_no_such_log() -> None:
+    with pytest.raises(ValueError, match="one of filename"):
+        log()
+    with pytest.raises(ValueError, match="one of filename"):
+        log(pid=1, task_id="00")
+    with pytest.raises(ValueError, match="suffix"):
+        log(pid=os.getpid(), suffix="log")
+    with pytest.raises(RayStateApiException, match="list_logs"):
+        log(filename="raylet.out")
+    with pytest.raises(RayStateApiException, match="No row of tasks"):
+        log(task_id="00" * 24)
+
+
+def test_what_went_wrong() -> None:
+    talker: Any = Talker.remote()  # type: ignore[attr-defined]
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(talker.die.remote())
+    found = eventually(lambda: state.list_cluster_events(filters=[("source_type", "=", "ACTOR")]))
+    assert talker._actor_id.hex() in found[-1].message
+    assert found[-1].severity == "WARNING"
+    assert any("WORKER" in event.source_type for event in state.list_cluster_events())
+
+
+def test_runtime_environments() -> None:
+    env = {"env_vars": {"COLOUR": "red"}}
+    talker: Any = Talker.options(runtime_env=env).remote()  # type: ignore[attr-defined]
+    ray.get(talker.say.remote("here"))
+    [row] = [row for row in state.list_runtime_envs(detail=True) if "COLOUR" in str(row.runtime_env)]
+    assert row.runtime_env["env_vars"] == {"COLOUR": "red"}
+    assert (row.success, row.ref_cnt) == (True, 1)
