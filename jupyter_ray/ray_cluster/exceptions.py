@@ -29,6 +29,9 @@ _MADE = re.compile(
 """How Ray begins the text of a task's error."""
 
 _FAILED_ARGUMENT = "At least one of the input arguments for this task could not be computed:"
+_HEAD = 300
+"""Characters in which Ray says that of the task itself, and not of one further down."""
+
 _LONG = 10_000
 """Characters of a chain of failed arguments past which its text grows no more."""
 
@@ -112,6 +115,9 @@ def translated(error: BaseException) -> BaseException:
 def _of_task(error: Any) -> BaseException:
     levels = [error]  # All but the last had an argument that raised.
     cause = error.cause
+    if _FAILED_ARGUMENT in str(error)[:_HEAD]:  # Ray's text tells the whole way; its first line says which task.
+        text = user_frames(str(error)).partition("\n")[2]
+        return _whole(error, text, translated(cause)).as_instanceof_cause()
     while isinstance(cause, ray.exceptions.RayTaskError):
         levels.append(cause)
         cause = cause.cause
