@@ -108,7 +108,7 @@ def test_annotations_name_the_class() -> None:
 
     made: ActorClass[Plain] = ray.remote(Plain)
     assert isinstance(made, ActorClass)
-    assert get_args(ActorProxy[Plain]) == (ActorHandle[Plain], type[Plain])
+    assert get_args(ActorProxy[Plain]) == (ActorHandle[Plain], type[Plain])  # type: ignore[misc]
 
 
 def test_an_actor_class_has_no_subclasses() -> None:

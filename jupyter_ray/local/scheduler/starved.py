@@ -38,7 +38,8 @@ def starved(state: State, now: float, seconds: float = TOLD_SECONDS) -> dict[Has
 def _coming(state: State) -> Demand:
     """Return what is free when all tasks have ended that run now."""
     coming = dict(state.ledger.free)
-    allocations = [task.allocation for task in state.tasks.values() if task.actor is None]
+    on_workers = [task for worker in state.workers.values() for task in worker.tasks.values()]  # A queue may be long.
+    allocations = [task.allocation for task in on_workers if task.actor is None]
     allocations += [lease.allocation for lease in state.leases.values()]
     allocations += [actor.allocation for actor in state.actors.values() if actor.leaving]
     for allocation in allocations:

@@ -403,6 +403,8 @@ class Worker:
         self.backlog.put_end()
 
     def _on_consume(self, message: m.Consume) -> None:
+        if message.index < 0:
+            self.runner.unwanted.append(message.task)
         producer = self.runner.producers.get(message.task)
         if producer is not None:
             producer.consumed(message.index)
