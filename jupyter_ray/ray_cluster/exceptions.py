@@ -29,9 +29,6 @@ _MADE = re.compile(
 """How Ray begins the text of a task's error."""
 
 _FAILED_ARGUMENT = "At least one of the input arguments for this task could not be computed:"
-_HEAD = 300
-"""Characters in which Ray says that of the task itself, and not of one further down."""
-
 _LONG = 10_000
 """Characters of a chain of failed arguments past which its text grows no more."""
 
@@ -115,9 +112,6 @@ def translated(error: BaseException) -> BaseException:
 def _of_task(error: Any) -> BaseException:
     text = _COLOUR.sub("", str(error))
     cause = error.cause
-    if _FAILED_ARGUMENT in str(error)[:_HEAD]:  # Ray's text tells the whole way; its first line says which task.
-        text = user_frames(str(error)).partition("\n")[2]
-        return _whole(error, text, translated(cause)).as_instanceof_cause()
     while isinstance(cause, ray.exceptions.RayTaskError):
         cause = cause.cause
     if isinstance(cause, RayError):
