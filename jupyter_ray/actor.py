@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from jupyter_ray.api.actors import ActorClass, ActorClassInheritanceException
 from jupyter_ray.api.handles import ActorHandle, ActorMethod, exit_actor
 from jupyter_ray.api.methods import method
 
-__all__ = ["ActorClass", "ActorClassInheritanceException", "ActorHandle", "ActorMethod", "exit_actor", "method"]
+T = TypeVar("T")
+
+ActorProxy = ActorHandle[T] | type[T]
+"""What a variable that has a handle may be annotated with: ``ActorProxy[Counter]``."""
+
+__all__ = [
+    "ActorClass",
+    "ActorClassInheritanceException",
+    "ActorHandle",
+    "ActorMethod",
+    "ActorProxy",
+    "exit_actor",
+    "method",
+]

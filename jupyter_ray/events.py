@@ -247,6 +247,11 @@ class LogLines(Event, frozen=True, kw_only=True, tag="log_lines"):
     actor: str | None = None
     cell: str | None = None
 
+    @property
+    def origin(self) -> str:
+        """What stands before each line: the name and the process, or the name alone where the runtime speaks."""
+        return f"({self.name} pid={self.pid}) " if self.pid else f"({self.name}) "
+
 
 AnyEvent = Union[  # noqa: UP007 - one name a line reads better
     RuntimeReady,

@@ -97,6 +97,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.tables",
         "local.scheduler.queries",
         "local.scheduler.why",
+        "local.scheduler.starved",
         "local.scheduler.deadlock",
     ),
     (

@@ -6,7 +6,7 @@ import types
 import uuid
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.refs import learn_definition, note_definition
 from jupyter_ray.options import ASYNC_CONCURRENCY, ActorOptions
 
+T = TypeVar("T")
 _WHAT = "actors"
 
 
@@ -26,10 +27,10 @@ class ActorClassInheritanceException(TypeError):
     """A class inherits from an actor class. Source: Ray's exception of this name."""
 
 
-_known: weakref.WeakValueDictionary[str, ActorClass] = weakref.WeakValueDictionary()
+_known: weakref.WeakValueDictionary[str, ActorClass[Any]] = weakref.WeakValueDictionary()
 
 
-class ActorClass:
+class ActorClass(Generic[T]):
     """A class whose instances are actors. Made by ``@remote``; start one with ``.remote(...)``.
 
     Attributes of the class, static and class methods included, can be read through it. Source: Ray's ``ActorClass``.
@@ -66,7 +67,7 @@ class ActorClass:
             value = self._fetched = engine.definition(self._definition.id) if engine is not None else None
         return value
 
-    def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle:
+    def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle[T]:
         """Start an actor.
 
         Parameters
@@ -104,11 +105,11 @@ class ActorClass:
 
     def _remote(
         self, args: Sequence[Any] | None = None, kwargs: dict[str, Any] | None = None, **changes: Any
-    ) -> ActorHandle:
+    ) -> ActorHandle[T]:
         """Start an actor with other options (private in Ray too, but widely used)."""
         return self.options(**changes).remote(*(args or ()), **(kwargs or {}))
 
-    def options(self, **changes: Any) -> ActorClass:
+    def options(self, **changes: Any) -> ActorClass[T]:
         """Return a copy with other options; this one stays as it is.
 
         Raises
@@ -156,7 +157,7 @@ class ActorClass:
         return _rebuild, (*key, value, self._parameters, self._dumped, self._written, noted)
 
 
-def make_actor_class(value: type, written: Mapping[str, Any]) -> ActorClass:
+def make_actor_class(value: type, written: Mapping[str, Any]) -> ActorClass[Any]:
     """Return the actor class of a user's class; what `remote` calls."""
     if any(isinstance(base, ActorClass) for base in getattr(value, "__orig_bases__", ())):
         raise ActorClassInheritanceException(_NO_SUBCLASS)
@@ -168,7 +169,7 @@ def make_actor_class(value: type, written: Mapping[str, Any]) -> ActorClass:
         module=value.__module__,
         is_class=True,
     )
-    made = ActorClass(definition, read(value), dump_table(table), written)
+    made: ActorClass[Any] = ActorClass(definition, read(value), dump_table(table), written)
     _known[definition.id] = made
     return made
 
@@ -188,7 +189,7 @@ def _rebuild(
     dumped: bytes,
     written: dict[str, Any],
     noted: int = 0,
-) -> ActorClass:
+) -> ActorClass[Any]:
     learn_definition(key, noted)
     known = _known.get(key)
     if known is not None:
@@ -197,7 +198,7 @@ def _rebuild(
         return ActorClass(known._definition, parameters, dumped, written)
     # Pickled by hand, it may be older than what the session has under this id: here it is a definition of its own.
     own = key if value is None else uuid.uuid4().hex
-    made = ActorClass(
+    made: ActorClass[Any] = ActorClass(
         Definition(value=value, name=name, module=module, is_class=True, id=own), parameters, dumped, written
     )
     _known[key] = made

@@ -303,7 +303,7 @@ def kill(actor: Any, *, no_restart: bool = True) -> None:
     engine.kill(actor._ray_ref, no_restart=no_restart)
 
 
-def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
     """Find a living actor by its name.
 
     Parameters

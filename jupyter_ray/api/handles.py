@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
@@ -20,11 +20,12 @@ from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, wea
 from jupyter_ray.exceptions import PendingCallsLimitExceeded
 from jupyter_ray.ids import ActorID
 
+T = TypeVar("T")
 NO_GRAPHS = "bind() builds a graph to be run later, and graphs are not offered here: call .remote() instead."
 _OVERRIDES = {**tables.METHOD, "name": tables.COMMON["name"]}
 
 
-class ActorHandle:
+class ActorHandle(Generic[T]):
     """A handle of an actor: ``handle.method.remote(...)`` calls a method.
 
     Notes
@@ -84,7 +85,7 @@ class ActorMethod:
 
     __slots__ = ("__weakref__", "_handle", "_method", "_options")
 
-    def __init__(self, handle: ActorHandle, method: Method, options: tables.MethodOptions) -> None:
+    def __init__(self, handle: ActorHandle[Any], method: Method, options: tables.MethodOptions) -> None:
         self._handle = handle
         self._method = method
         self._options = options
@@ -207,7 +208,7 @@ class _Pending:
         self._count = 0
         self._lock = threading.Lock()
 
-    def enter(self, handle: ActorHandle) -> None:
+    def enter(self, handle: ActorHandle[Any]) -> None:
         with self._lock:
             if self._count >= self._limit:
                 raise PendingCallsLimitExceeded(
@@ -230,12 +231,12 @@ class _Pending:
             last._when_ready(lambda value, error: self.leave())
 
 
-def weak_handle(actor: bytes, dumped: bytes) -> ActorHandle:
+def weak_handle(actor: bytes, dumped: bytes) -> ActorHandle[Any]:
     """Return a handle that does not keep its actor alive: what `get_actor` and `current_actor` give."""
     return ActorHandle(weak_actor(actor), load_table(dumped), dumped, weak=True)
 
 
-def current_handle() -> ActorHandle:
+def current_handle() -> ActorHandle[Any]:
     """Return the handle of the actor that runs this code.
 
     Raises
@@ -272,15 +273,15 @@ def exit_actor() -> NoReturn:
     leave_actor(engine.process)
 
 
-def _rebuild(ref: ActorRef, dumped: bytes) -> ActorHandle:
+def _rebuild(ref: ActorRef, dumped: bytes) -> ActorHandle[Any]:
     return ActorHandle(ref, load_table(dumped), dumped)
 
 
-def _rebuild_weak(actor: bytes | ActorRef, dumped: bytes) -> ActorHandle:
+def _rebuild_weak(actor: bytes | ActorRef, dumped: bytes) -> ActorHandle[Any]:
     if isinstance(actor, ActorRef):
         return ActorHandle(actor, load_table(dumped), dumped, weak=True)
     return weak_handle(actor, dumped)
 
 
-def _rebuild_method(handle: ActorHandle, name: str, options: tables.MethodOptions) -> ActorMethod:
+def _rebuild_method(handle: ActorHandle[Any], name: str, options: tables.MethodOptions) -> ActorMethod:
     return ActorMethod(handle, handle._ray_table.methods[name], options)

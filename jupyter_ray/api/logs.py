@@ -61,7 +61,7 @@ def print_lines(lines: Sequence[LogLines]) -> None:
     with _lock:
         shown: list[Shown] = []
         for event in lines:
-            origin = "" if plain else f"({event.name} pid={event.pid}) "
+            origin = "" if plain else event.origin
             for line in event.text.splitlines():
                 if always and re.search(always, line):
                     shown.append(Shown(event.stream, origin + line))

@@ -21,6 +21,7 @@ from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, learn_definition, note_definition
 
 R = TypeVar("R")
+T = TypeVar("T")
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
 _WHAT = "remote functions"
@@ -247,7 +248,7 @@ if TYPE_CHECKING:
 
 
 @overload
-def remote(target: type, /) -> ActorClass: ...  # type: ignore[overload-overlap]
+def remote(target: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(target: Callable[..., Iterator[Any]], /) -> RemoteFunction[Any]: ...  # type: ignore[overload-overlap]
 @overload

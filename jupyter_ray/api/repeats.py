@@ -19,7 +19,7 @@ LINES = 10_000
 """At most so many lines are compared: a flood of different ones must not fill memory."""
 
 _HINT = " (RAY_DEDUP_LOGS=0 shows all of them)"
-_NUMBERED = re.compile(r"(?<!\S)[^\s\d]*\d\S*")
+_NUMBERED = re.compile(r"(?<!\S)[^\s0-9]*[0-9]\S*")
 """A word with a digit in it."""
 
 
@@ -65,7 +65,10 @@ class Repeats:
             What stands before the line.
         """
         due = self.due(now)
-        pattern = " ".join(_NUMBERED.sub("", line).split())
+        if any(map(line.__contains__, "0123456789")):  # Far cheaper than the pattern, for a flood of long lines.
+            pattern = " ".join(_NUMBERED.sub("", line).split())
+        else:
+            pattern = " ".join(line.split())
         seen = self._seen.get((stream, pattern)) if pattern else None
         if seen is None:
             if pattern:  # Where there are only numbers, they are what is to be seen.

@@ -106,7 +106,7 @@ class RuntimeContext:
         return self._process.namespace
 
     @property
-    def current_actor(self) -> ActorHandle:
+    def current_actor(self) -> ActorHandle[Any]:
         """A weak handle of the actor that runs this; RuntimeError outside of one."""
         return current_handle()
 

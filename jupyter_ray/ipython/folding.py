@@ -92,7 +92,7 @@ class CellOutput:
         full = self._full or self.messages >= self.limits.messages - _RESERVED_MESSAGES
         room = 0 if full else self.limits.bytes - _RESERVED_BYTES - self.bytes - self._pending_bytes
         if room > 0:
-            prefix = "" if own else f"({event.name} pid={event.pid}) "
+            prefix = "" if own else event.origin
             shown, text = self._fit(event, text, prefix, room)
             if shown:
                 self._pending.append((event.stream, shown))

@@ -104,7 +104,7 @@ class Spool:
                 continue
             if what is not None and not _matches(event, what):
                 continue
-            prefix = f"({event.name} pid={event.pid}) "
+            prefix = event.origin
             source = (event.task, event.pid, event.stream)
             *whole, rest = (begun.pop(source, prefix) + event.text).split("\n")
             for number, line in enumerate(whole):

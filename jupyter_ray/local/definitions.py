@@ -20,6 +20,7 @@ import itertools
 import linecache
 import os
 import pickle
+import sys
 import threading
 import types
 import warnings
@@ -317,9 +318,17 @@ def _judge_size(what: str, size: int, watch: Watch, *, warned: bool) -> None:
             f"{what[0].upper()}{what[1:]} is too large ({size / _MIB:.1f} MiB > {limit} MiB){because}. {remedy}"
         )
     if not warned:
-        warnings.warn(
-            f"{what[0].upper()}{what[1:]} is {size / _MIB:.1f} MiB large{because}. {remedy}", UserWarning, stacklevel=2
-        )
+        text = f"{what[0].upper()}{what[1:]} is {size / _MIB:.1f} MiB large{because}. {remedy}"
+        warnings.warn(text, UserWarning, stacklevel=_program_level())
+
+
+def _program_level() -> int:
+    """Return the `stacklevel` with which our caller's warning names the line of the program, not one of ours."""
+    package = __name__.partition(".")[0]
+    frame, level = sys._getframe(1), 1
+    while frame.f_globals.get("__name__", "").partition(".")[0] == package and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class Library:

@@ -16,7 +16,7 @@ import ray
 
 from jupyter_ray import exceptions as ours
 from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableException
-from jupyter_ray.local.serialization.errors import format_remote, one_line
+from jupyter_ray.local.serialization.errors import format_remote, one_line, unserializable
 
 _CHAIN = 20
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -27,6 +27,10 @@ _MADE = re.compile(
     r"(?:, actor_id=(?P<actor>[^)]*))?"
 )
 """How Ray begins the text of a task's error."""
+
+_FAILED_ARGUMENT = "At least one of the input arguments for this task could not be computed:"
+_LONG = 10_000
+"""Characters of a chain of failed arguments past which its text grows no more."""
 
 _INTERNAL = ("ray/_raylet.pyx", "ray/_private/", "ray/actor.py", "ray/util/tracing", _OURS)
 
@@ -54,8 +58,8 @@ def raised(error: BaseException, function: str, ip: str, actor: str | None, hint
     found = whole.as_instanceof_cause()
     try:
         dumped = ray.cloudpickle.dumps(found)
-    except Exception:  # The exception holds something that cannot travel: its text does.
-        return RayTaskError(function, text, None, pid=os.getpid(), ip=ip, actor=actor)
+    except Exception as broken:  # The exception holds something that cannot travel: its text does.
+        return RayTaskError(function, text, unserializable(cause, broken, text), pid=os.getpid(), ip=ip, actor=actor)
     try:
         pickle.loads(dumped)
     except Exception as broken:
@@ -106,26 +110,48 @@ def translated(error: BaseException) -> BaseException:
 
 
 def _of_task(error: Any) -> BaseException:
+    levels = [error]  # All but the last had an argument that raised.
     cause = error.cause
-    while isinstance(cause, ray.exceptions.RayTaskError):  # An error that came with an argument.
+    while isinstance(cause, ray.exceptions.RayTaskError):
+        levels.append(cause)
         cause = cause.cause
     if isinstance(cause, RayError):
-        return cause
+        return _passed_on(levels[:-1], cause)
     if isinstance(cause, ray.exceptions.RayError):
         cause = translated(cause)
-        if isinstance(cause, ours.RayActorError | ours.WorkerCrashedError | ours.ObjectLostError):
-            return cause
-    made = _MADE.search(str(error))
-    function = made["function"] if made else "task"
-    whole = RayTaskError(
-        function,
-        user_frames(str(error)),
+    head, _, rest = user_frames(str(error)).partition("\n")
+    text = f"Traceback (most recent call last):\n{rest}" if _MADE.match(head) else f"{head}\n{rest}"
+    return _whole(error, text, cause).as_instanceof_cause()
+
+
+def _passed_on(levels: list[Any], error: RayError) -> BaseException:
+    """Return what tasks that had `error` as an argument's value give: their own errors of the same cause."""
+    cause = error.cause if isinstance(error, RayTaskError) and error.cause is not None else error
+    kind = (
+        f"{RayTaskError.__module__}.{RayTaskError.__name__}"
+        if isinstance(error, RayTaskError)
+        else type(error).__name__
+    )
+    for level in reversed(levels):
+        text = str(error)
+        if len(text) > _LONG:
+            break
+        error = _whole(level, f"Traceback (most recent call last):\n  {_FAILED_ARGUMENT}\n{kind}: {text}", cause)
+        kind = f"{RayTaskError.__module__}.{RayTaskError.__name__}"
+    return error.as_instanceof_cause() if isinstance(error, RayTaskError) else error
+
+
+def _whole(error: Any, text: str, cause: BaseException | None) -> RayTaskError:
+    """Return Ray's `error` with another text and cause."""
+    made = _MADE.search(_COLOUR.sub("", str(error)))
+    return RayTaskError(
+        made["function"] if made else "task",
+        text,
         cause,
         pid=int(made["pid"]) if made else 0,
         ip=made["ip"] if made else "?",
         actor=made["actor"] if made else None,
     )
-    return whole.as_instanceof_cause()
 
 
 def _actor_text(error: Any) -> str:

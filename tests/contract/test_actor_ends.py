@@ -18,6 +18,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray.actor import exit_actor
 from jupyter_ray.exceptions import ActorDiedError, ActorUnavailableError, AsyncioActorExit
+from jupyter_ray.util.state import list_tasks
 from tests.contract.helpers import PATIENCE, eventually, is_running
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -360,6 +361,45 @@ def test_an_actor_is_made_again_while_its_caller_has_the_last_cpu(start: Callabl
         return int(ray.get(actor.increment.remote()))
 
     assert ray.get(watch.remote()) == 1
+
+
+@ray.remote(num_cpus=0)
+class Parent:
+    """Begins a task that nobody waits for, and ends."""
+
+    def go(self, path: str, how: str) -> None:
+        wait_and_write.remote(path)
+        while not os.path.exists(f"{path}.begun"):
+            pass
+        if how == "exit_actor":
+            exit_actor()
+        elif how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            sys.exit(int(how))
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def wait_and_write(path: str) -> None:
+    Path(f"{path}.begun").touch()
+    while not os.path.exists(f"{path}.go"):
+        pass
+    Path(path).touch()
+
+
+@pytest.mark.parametrize("how", ["exit_actor", "0", "1", "killed"])
+def test_the_tasks_of_an_actor_that_ends_by_itself_go_on(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "written"
+    parent: Any = Parent.remote()  # type: ignore[attr-defined]
+    with pytest.raises((ActorDiedError, ActorUnavailableError)):
+        ray.get(parent.go.remote(str(path), how), timeout=PATIENCE)
+    if how == "killed":
+        eventually(lambda: not list_tasks(filters=[("name", "=", "wait_and_write"), ("state", "=", "RUNNING")]))
+        Path(f"{path}.go").touch()
+        assert not path.exists()
+    else:
+        Path(f"{path}.go").touch()
+        eventually(path.exists)
 
 
 def test_a_call_that_an_actor_has_outlives_the_process_that_made_it(start: Callable[..., Any]) -> None:

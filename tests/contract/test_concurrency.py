@@ -16,7 +16,8 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
-from tests.contract.helpers import eventually
+from jupyter_ray.events import LogLines
+from tests.contract.helpers import PATIENCE, Log, eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -79,6 +80,58 @@ def test_an_async_actors_concurrency_is_limited() -> None:
 
     limited = Limited.remote()
     assert max(ray.get([limited.run.remote() for _ in range(20)])) == 2
+
+
+def test_calls_that_a_call_has_woken_go_on_before_the_next_begins() -> None:
+    @ray.remote(max_concurrency=2)
+    class Pairs:
+        """The second of each pair opens the gate for the first, which closes it again."""
+
+        def __init__(self) -> None:
+            self.gate = asyncio.Event()
+            self.here = 0
+            self.story: list[str] = []
+
+        async def meet(self, name: str) -> list[str]:
+            self.story.append(name)
+            self.here += 1
+            if self.here == 2:
+                self.gate.set()
+            else:
+                await self.gate.wait()
+                self.gate.clear()
+                self.here = 0
+            self.story.append(name.upper())
+            return self.story
+
+    pairs = Pairs.remote()
+    stories = ray.get([pairs.meet.remote(name) for name in "abcdef"], timeout=PATIENCE)
+    assert "".join(max(stories, key=lambda story: sum(1 for _ in story))) == "abBAcdDCefFE"
+
+
+@pytest.mark.local_only("Ray shows what it has read of a worker's log file")
+def test_lines_of_concurrent_calls_keep_their_order() -> None:
+    @ray.remote
+    class Talkers:
+        def __init__(self) -> None:
+            self.gate = asyncio.Event()
+            self.here = 0
+
+        async def talk(self, name: str) -> None:
+            print(f"{name} is here")
+            self.here += 1
+            if self.here == 3:
+                self.gate.set()
+            await self.gate.wait()
+            print(f"{name} leaves")
+
+    talkers = Talkers.remote()
+    ray.get([talkers.talk.remote(name) for name in "abc"], timeout=PATIENCE)
+    with Log() as log:
+        lines = eventually(
+            lambda: found if len(found := "".join(e.text for e in log.find(LogLines)).splitlines()) == 6 else None
+        )
+    assert lines == ["a is here", "b is here", "c is here", "c leaves", "a leaves", "b leaves"]
 
 
 def test_async_generators() -> None:

@@ -97,7 +97,7 @@ def test_a_task_that_prints_a_gigabyte_which_a_script_shows(tmp_path: Path) -> N
         shown = 0
         while data := script.stdout.read(MIB):
             shown += data.count(b"x")
-        assert int(script.stderr.read().split()[-1]) < 3 * PLENTY  # The line before tells that a session has started.
+        assert int(script.stderr.read().split()[-1]) < 3 * PLENTY
     assert script.returncode == 0
     assert shown == 2**30 // 1024 * 1023
 

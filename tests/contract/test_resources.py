@@ -15,7 +15,8 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
-from tests.contract.helpers import eventually
+from jupyter_ray.events import LogLines
+from tests.contract.helpers import PATIENCE, Log, eventually
 
 pytestmark = pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")
 
@@ -23,6 +24,24 @@ pytestmark = pytest.mark.local_only("it chooses resources at init; those of a cl
 def free(name: str) -> float:
     """Return how much of a resource is free."""
     return ray.available_resources().get(name, 0)
+
+
+def test_what_waits_for_an_actors_end_is_told(start: Callable[..., Any]) -> None:
+    @ray.remote(num_cpus=1)
+    class Keeper:
+        def hold(self) -> int:
+            return 1
+
+    start(num_cpus=1)
+    keeper = Keeper.remote()
+    late = Keeper.remote().hold.remote()
+    with Log() as log:
+        [told] = eventually(lambda: log.find(LogLines, stream="stderr", name="jupyter_ray"))
+    assert "waits for CPU: 1" in told.text
+    assert "the actor Keeper holds CPU: 1" in told.text
+    assert told.origin == "(jupyter_ray) "
+    del keeper
+    assert ray.get(late, timeout=PATIENCE) == 1
 
 
 def test_the_only_machine_is_the_head_and_the_environment_has_the_last_word(

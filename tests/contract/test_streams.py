@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -192,3 +193,36 @@ def test_a_generator_may_yield_several_objects_at_once(start: Callable[..., Any]
         ray.get(next(stream))
     with pytest.raises(ValueError, match="cannot be overridden"):
         wrong.options(_num_objects_per_yield=3)
+
+
+def test_a_bounded_stream_that_nobody_reads_is_made_to_its_end(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=2)
+    held, made = tmp_path / "held", tmp_path / "made"
+    held.touch()
+
+    @ray.remote(_generator_backpressure_num_objects=1)
+    def numbers(path: Path) -> Iterator[int]:
+        yield from range(5)
+        path.touch()
+
+    @ray.remote(num_cpus=2)
+    def occupy() -> None:
+        while held.exists():
+            pass
+
+    @ray.remote
+    class Reader:
+        def leave(self) -> None:
+            stream = numbers.remote(made)
+            ray.get(next(stream))
+            sys.exit(1)
+
+    busy = occupy.remote()
+    stream = numbers.remote(made)
+    del stream  # Before the call begins.
+    held.unlink()
+    ray.get(busy, timeout=PATIENCE)
+    eventually(made.exists)
+    made.unlink()
+    Reader.remote().leave.remote()
+    eventually(made.exists)

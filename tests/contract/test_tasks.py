@@ -113,6 +113,11 @@ def test_streaming_generators() -> None:
         yield 1
         raise ValueError("after one")
 
+    assert ray.get(fail.options(num_returns=1).remote()) == 1  # The error comes too late, and is only told.
+    both = fail.options(num_returns=2).remote()
+    assert ray.get(both[0]) == 1
+    with pytest.raises(ValueError, match="after one"):
+        ray.get(both[1])
     stream = fail.remote()
     assert ray.get(next(stream)) == 1
     with pytest.raises(ValueError, match="after one"):

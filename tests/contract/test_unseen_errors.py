@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray import exceptions
 from jupyter_ray.events import LogLines
 from tests.contract.helpers import Log, eventually
 
@@ -68,6 +70,29 @@ def test_errors_that_nobody_gets_are_told_once(start: Callable[..., Any]) -> Non
         told = [text for text in _told(log) if "cancelled" not in text]  # Whether that was in time is open.
         assert len(told) == len(wanted)
         assert all("Traceback" in text for text in told)
+
+
+def test_crashes_that_nobody_asks_about_are_told(start: Callable[..., Any]) -> None:
+    @ray.remote(max_retries=0)
+    def crash() -> None:
+        os._exit(3)
+
+    @ray.remote
+    class Broken:
+        def __init__(self) -> None:
+            raise ValueError("cannot be made")
+
+    start()
+    with Log() as log:
+        asked = crash.remote()
+        with pytest.raises(exceptions.WorkerCrashedError):
+            ray.get(asked)
+        del asked
+        crash.remote()
+        Broken.remote()  # type: ignore[attr-defined]
+        told = eventually(lambda: found if len(found := _told(log)) == 2 else [])
+    assert any("WorkerCrashedError" in text and "exit code 3" in text for text in told)
+    assert any("Broken.__init__" in text and "cannot be made" in text for text in told)
 
 
 def test_that_can_be_switched_off(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import cloudpickle
 import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
+from jupyter_ray.actor import ActorProxy
 from jupyter_ray.api.actors import ActorClass
 from jupyter_ray.api.handles import ActorHandle, ActorMethod
 from jupyter_ray.engine import registry
@@ -100,6 +101,14 @@ def test_neither_classes_nor_methods_are_called(engine: FakeEngine) -> None:
         Counter()
     with pytest.raises(TypeError, match=r"inc\.remote\(\)"):
         counter.inc()
+
+
+def test_annotations_name_the_class() -> None:
+    class Plain: ...
+
+    made: ActorClass[Plain] = ray.remote(Plain)
+    assert isinstance(made, ActorClass)
+    assert get_args(ActorProxy[Plain]) == (ActorHandle[Plain], type[Plain])  # type: ignore[misc]
 
 
 def test_an_actor_class_has_no_subclasses() -> None:

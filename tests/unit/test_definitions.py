@@ -187,8 +187,9 @@ def test_an_unpicklable_variable_is_named(notebook: Notebook) -> None:
 def test_a_large_closure_warns_and_names_the_variable(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook.run("small = b'x'\nbig = b'x' * 2_000_000\ndef f(): return big, small")
     f = notebook.define("f")
-    with pytest.warns(UserWarning, match=r"'big' in it takes 1\.9 MiB"):
+    with pytest.warns(UserWarning, match=r"'big' in it takes 1\.9 MiB") as warned:
         notebook.ensure(f)
+    assert warned[0].filename == __file__
     notebook.run("small = b'y'")
     assert notebook.ensure(f) == ["f"]  # Once is enough.
     monkeypatch.setattr(definitions, "CLOSURE_LIMIT", 1_500_000)

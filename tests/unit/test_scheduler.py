@@ -19,8 +19,9 @@ from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler import requests
 from jupyter_ray.local.scheduler.core import Scheduler
 from jupyter_ray.local.scheduler.invariants import validate
+from jupyter_ray.local.scheduler.starved import Starved
 from jupyter_ray.local.scheduler.stimuli import ClientJoined, Said, Tick, WorkerJoined, WorkerLost
-from jupyter_ray.resources import PARTS
+from jupyter_ray.resources import PARTS, Demand
 
 DRIVER = b"driver----------"
 VALUE = m.Payload(data=b"N.", size=2)
@@ -66,11 +67,13 @@ class Session:
         self.say(client, m.Submit(m.TaskSpec(task=task, name=name, body=b"", **spec)))
         return task
 
-    def actor(self, name: str = "", **options: Any) -> bytes:
+    def actor(self, name: str = "", demand: Demand | None = None, **options: Any) -> bytes:
         self.serial += 1
         actor = b"actor---" + self.serial.to_bytes(8, "big")
         task = b"creation--------" + self.serial.to_bytes(8, "big")
-        creation = m.TaskSpec(task=task, kind="actor", name="A", body=b"", actor=actor, num_returns=0)
+        creation = m.TaskSpec(
+            task=task, kind="actor", name="A", body=b"", actor=actor, num_returns=0, demand=demand or {}
+        )
         spec = m.ActorSpec(
             actor=actor, creation=creation, class_name="A", handle=b"", placement=CPU, name=name, **options
         )
@@ -205,6 +208,29 @@ def test_a_gpu_that_somebody_will_give_back_is_no_deadlock() -> None:
     assert not session.of(m.Reply, worker)
     session.finish(other)
     assert "evaluate" in session.running()
+
+
+def test_what_waits_for_an_actors_end_is_told_once_in_a_while() -> None:
+    session = Session(CPU=1)
+    told = Starved()
+    first = session.actor("first", demand=CPU)
+    session.submit("waiter")
+    state = session.scheduler.state
+    assert told.to_tell(state, session.now + 1) == []
+    [(task, text)] = told.to_tell(state, session.now + 10)
+    assert task.spec.name == "waiter"
+    assert "the actor first holds CPU: 1" in text
+    assert told.to_tell(state, session.now + 20) == []
+    session.say(DRIVER, m.Kill(first, no_restart=True))
+    assert session.running() == ["waiter"]
+    assert told.to_tell(state, session.now + 30) == []
+
+
+def test_what_waits_for_a_tasks_end_is_left_alone() -> None:
+    session = Session(CPU=1)
+    session.submit("runs")
+    session.submit("waits", demand={"CPU": PARTS // 2})
+    assert Starved().to_tell(session.scheduler.state, session.now + 100) == []
 
 
 def test_what_can_never_start_fails_at_once() -> None:

@@ -140,7 +140,7 @@ def test_methods_say_it_too() -> None:
     for kind in (Filler, AsyncFiller):
         actor = ray.remote(kind).remote()
         assert ray.get(actor.fill.remote(np.zeros(2))).tolist() == [7, 7]
-    actor = ray.remote(Filler).remote()
+    actor = ray.remote(Filler).remote()  # type: ignore[assignment]
     assert ray.get(actor.total.remote(np.zeros(3))) == 3
     with pytest.raises(ValueError, match=r"read-only.*@ray\.method|(?s:read-only.*@ray\.method)"):
         ray.get(actor.write.remote(np.zeros(3)))

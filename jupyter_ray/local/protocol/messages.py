@@ -392,6 +392,8 @@ class Leave(Message, frozen=True, tag=33):
     """The actor that says this ends by itself when the calls that run have ended: it wants no more."""
 
     reason: str
+    failed: bool = False
+    """It ends with an exit code other than 0, which is no death on purpose: it may be made again."""
 
 
 class Named(Message, frozen=True, tag=56):

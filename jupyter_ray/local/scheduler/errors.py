@@ -24,6 +24,10 @@ from jupyter_ray.local.protocol.messages import RAISED, Payload
 from jupyter_ray.local.scheduler.records import TaskRecord
 from jupyter_ray.resources import Demand, describe
 
+_CRASHES = (WorkerCrashedError, OutOfMemoryError)
+_HEAD = 200
+"""Bytes of a pickled error in which its class is named."""
+
 
 def stored(error: RayError) -> Payload:
     """Return `error` as a value that raises."""
@@ -36,6 +40,11 @@ def is_raised(payload: Payload) -> bool:
     if payload.segment:  # An error of the system is short.
         return True
     return RAISED.encode() in payload.data[:32] and b"TaskCancelledError" not in payload.data
+
+
+def is_crash(payload: Payload) -> bool:
+    """Tell whether `payload` says that a task's process died."""
+    return not payload.segment and any(kind.__name__.encode() in payload.data[:_HEAD] for kind in _CRASHES)
 
 
 def text_of(payload: Payload) -> str:

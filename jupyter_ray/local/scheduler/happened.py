@@ -95,7 +95,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         streams.reader_gone(step, client.id)
         dependencies.drop_all(step, client)
         if not worker.retired:
-            _orphans(step, client)
+            _orphans(step, client, tasks=not worker.orderly)
 
 
 def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
@@ -113,13 +113,13 @@ def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
     placement.enqueue(step, creation)
 
 
-def _orphans(step: Step, client: ClientRecord) -> None:
+def _orphans(step: Step, client: ClientRecord, *, tasks: bool) -> None:
     """What a dead process had started and nobody else wants ends with it, as in Ray; a call that an actor has goes on.
 
     A task that runs ends with its process, and what it had started in its turn.
     """
     state = step.state
-    for task in list(state.tasks.values()):
+    for task in list(state.tasks.values()) if tasks else ():
         if task.client is not client or task.spec.kind == "actor":
             continue
         if task.spec.kind == "method" and task.state not in (TaskState.WAITING, TaskState.READY):

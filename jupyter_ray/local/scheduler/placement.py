@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from jupyter_ray.config import IDLE_WORKER_SECONDS
 from jupyter_ray.events import TaskStarted
-from jupyter_ray.local.protocol.messages import ABSENT, Execute, Function, Payload, Recall
+from jupyter_ray.local.protocol.messages import ABSENT, Consume, Execute, Function, Payload, Recall
 from jupyter_ray.local.scheduler import groups, memory
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
 from jupyter_ray.local.scheduler.dependencies import grant
@@ -251,6 +251,8 @@ def execute(step: Step, task: TaskRecord) -> None:
             dependencies=spec.dependencies if elsewhere else [],
         ),
     )
+    if not task.stream_open:  # Its reader let go of it before it began.
+        step.send(client, Consume(spec.task, -1))
 
 
 def _attach(step: Step, worker: WorkerRecord, definition: str, functions: list[Function]) -> None:

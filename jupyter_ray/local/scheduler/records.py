@@ -105,6 +105,8 @@ class WorkerRecord(msgspec.Struct, eq=False):
     """Ray's word for that, if it is another than for most."""
     retired: bool = False
     """We let it go because it was not needed: what it made stays."""
+    orderly: bool = False
+    """An actor that ended by itself, with ``exit_actor`` or ``sys.exit``: the tasks that it began go on (as in Ray)."""
 
     def __repr__(self) -> str:
         return f"<Worker {self.id.hex()[-8:]} pid {self.pid}: {self.state.value}, {len(self.tasks)} tasks>"

@@ -174,7 +174,10 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
 def _leave(step: Step, client: ClientRecord, message: m.Leave) -> None:
     worker = step.state.workers.get(client.id)
     actor = None if worker is None else worker.actor
-    if actor is not None and actor.worker is worker and actor.state is not ActorState.DEAD and not actor.leaving:
+    if worker is None or actor is None or actor.worker is not worker:
+        return
+    worker.orderly = True
+    if actor.state is not ActorState.DEAD and not actor.leaving and not message.failed:
         actors.leave(step, actor, f"its process leaves on purpose (INTENDED_USER_EXIT): {message.reason}")
 
 

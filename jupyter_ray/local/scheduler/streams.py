@@ -107,5 +107,8 @@ def read_after(step: Step, client: bytes, task: bytes, index: int) -> None:
 
 def reader_gone(step: Step, client: bytes) -> None:
     """Nobody reads the streams of a process that is dead."""
-    for task in [task for task, (_, reader) in step.state.unread.items() if reader == client]:
-        read_after(step, client, task, -1)
+    for ended in [task for task, (_, reader) in step.state.unread.items() if reader == client]:
+        read_after(step, client, ended, -1)
+    for task in step.state.tasks.values():
+        if task.client.id == client and task.spec.num_returns == STREAMING and task.stream_open:
+            consumed(step, task, -1)

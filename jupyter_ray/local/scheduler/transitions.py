@@ -249,6 +249,8 @@ def _constructed(
     worker = actor.worker
     failed = f"there was an exception in the initialization method, its constructor: {error}"
     reason = failed if error else "it was cancelled before it was made"
+    if error and not actor.leaving:
+        unseen.not_made(step, task, actor, payload)
     actors.died(step, actor, actor.leaving or reason, payload if error else None)
     if worker is not None and worker.state is not WorkerState.DEAD and not exiting:
         placement.stop_worker(step, worker, kill=True, reason=reason, exit_type="USER_ERROR" if error else "")

@@ -81,8 +81,7 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
     elif task.state is TaskState.READY and task.spec.kind == "method" and task.actor is not None:
         yield from _queued_call(state, task, task.actor, now, seen)
     elif task.state is TaskState.READY:
-        needs = task.actor.spec.placement if task.actor is not None else task.spec.demand
-        yield f"{name} waits for {describe(needs)} since {since}. {_holders(state, needs, now)}"
+        yield waits_for(state, task, now)
     elif task.state is TaskState.ASSIGNED:
         yield from _assigned(task, name, since, now)
     elif task.state is TaskState.RUNNING:
@@ -93,6 +92,12 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
         yield from _first(state, missing, now, seen)
     else:
         yield f"{name} has what it waited for, and wants {describe(task.lent)} back. {_holders(state, task.lent, now)}"
+
+
+def waits_for(state: State, task: TaskRecord, now: float) -> str:
+    """Tell what resources a task or an actor's creation waits for, and who holds them."""
+    needs = task.actor.spec.placement if task.actor is not None else task.spec.demand
+    return f"{_name(task)} waits for {describe(needs)} since {_since(task, now)}. {_holders(state, needs, now)}"
 
 
 def _queued_call(state: State, task: TaskRecord, actor: ActorRecord, now: float, seen: set[bytes]) -> Iterator[str]:

@@ -75,9 +75,13 @@ def _dump_cause(cause: BaseException, text: str) -> Serialized:
     try:
         return values.code_dumps(_stripped(cause))
     except Exception as error:
-        kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
-        told = RayError(f"The exception {kind} isn't serializable: {one_line(error)}\nIts traceback:\n{text}")
-        return values.code_dumps(told)
+        return values.code_dumps(unserializable(cause, error, text))
+
+
+def unserializable(cause: BaseException, error: BaseException, text: str) -> RayError:
+    """Return what stands for the exception `cause`, which does not pickle because of `error`."""
+    kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
+    return RayError(f"The exception {kind} isn't serializable: {one_line(error)}\nIts traceback:\n{text}")
 
 
 class _stripped:

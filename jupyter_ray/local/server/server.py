@@ -22,6 +22,7 @@ from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import ProtocolError, append
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.core import Scheduler
+from jupyter_ray.local.scheduler.starved import Starved
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
     MemoryShort,
@@ -77,6 +78,7 @@ class Server:
         self._exhausted: dict[bytes, str] = {}
         """Workers that the guard ended, and why."""
         self._stopped = Stopped()
+        self._starved = Starved()
         self._ended_for: dict[bytes, str] = {}
         """Other workers that were ended here, and why."""
         self._exits: dict[bytes, str] = {}
@@ -305,6 +307,8 @@ class Server:
         workers = {each.pid: each.id for each in self.scheduler.state.workers.values() if each.tasks and each.pid}
         found = self._guard.look(workers)
         self._look_at_stopped(workers)
+        for task, text in self._starved.to_tell(self.scheduler.state, time.time()):
+            self._later(Said(task.client.id, m.Log("stderr", text, "jupyter_ray", cell=task.spec.cell)))
         if self._guard.is_short and self.scheduler.state.memory.spares:
             self._later(MemoryShort())
         if found is not None and workers[found[0]] not in self._exhausted:

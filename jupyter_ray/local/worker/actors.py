@@ -228,14 +228,24 @@ class _Lane:
                 self._unwanted.discard(execute.task)
                 context.cancelled = True
                 raise asyncio.CancelledError
-            async with self._slots:
+            await self._slots.acquire()
+            try:
                 started = time.perf_counter()
                 process.title(f"ray::{execute.name}")
                 done = None if self.closed else await self._call(execute, body, context, started, find)
+            finally:
+                self._leave()
         except BaseException as error:  # Cancelled while it waited for its turn.
             done = self._runner.failed(execute, body, context, error, time.perf_counter() - started)
         leave_task(token, main=False)
         return done
+
+    def _leave(self) -> None:
+        """Give a slot back. Calls that this one has woken go on before one begins that had no room (as in Ray)."""
+        if self._slots.locked():
+            self.loop.call_soon(self._slots.release)
+        else:
+            self._slots.release()
 
     async def _call(
         self,

@@ -152,7 +152,13 @@ class Partial(Exception):
 
 
 def results(
-    value: Any, number: int, name: str, store: Store, put: Callable[[Any], ObjectRef[Any]], put_error: PutError
+    value: Any,
+    number: int,
+    name: str,
+    store: Store,
+    put: Callable[[Any], ObjectRef[Any]],
+    put_error: PutError,
+    tell_late: Callable[[Exception], None],
 ) -> list[Payload]:
     """Return one payload for each return value.
 
@@ -166,6 +172,8 @@ def results(
         The function's.
     store, put, put_error
         Make the payload of a value, store an item of a dynamic generator, and what such a generator raised.
+    tell_late
+        Takes what a generator raised after its last value; raises it where the call is to be tried again.
 
     Raises
     ------
@@ -192,7 +200,7 @@ def results(
             refs.append(put_error(error))  # One more reference, which raises.
         return [payload_of(DynamicObjectRefGenerator(refs), f"the items of {name}", store)]
     if isinstance(value, Generator):
-        return _generated(value, number, name, store)
+        return _generated(value, number, name, store, tell_late)
     if isinstance(value, Iterator):
         items = list(itertools.islice(value, number + 1))
     elif hasattr(value, "__len__") and isinstance(value, Iterable):
@@ -205,7 +213,9 @@ def results(
     return [payload_of(item, f"return value {index} of {name}", store) for index, item in enumerate(items, 1)]
 
 
-def _generated(generator: Generator[Any, Any, Any], number: int, name: str, store: Store) -> list[Payload]:
+def _generated(
+    generator: Generator[Any, Any, Any], number: int, name: str, store: Store, tell_late: Callable[[Exception], None]
+) -> list[Payload]:
     made: list[Payload] = []
     try:
         for index in range(1, number + 1):
@@ -215,7 +225,7 @@ def _generated(generator: Generator[Any, Any, Any], number: int, name: str, stor
                     f"Task returned {len(made)} objects, but num_returns={number}: {name} yielded no more."
                 )
             if index == number:  # Before the last value is stored: what still runs may raise.
-                _finish(generator, number, name)
+                _finish(generator, number, name, tell_late)
             made.append(payload_of(item, f"return value {index} of {name}", store))
             del item
     except Exception as error:
@@ -225,9 +235,16 @@ def _generated(generator: Generator[Any, Any, Any], number: int, name: str, stor
     return made
 
 
-def _finish(generator: Generator[Any, Any, Any], number: int, name: str) -> None:
+def _finish(
+    generator: Generator[Any, Any, Any], number: int, name: str, tell_late: Callable[[Exception], None]
+) -> None:
     """Run a generator to its end, if it ends where it should; else leave it there and say so (as in Ray)."""
-    if next(generator, _END) is not _END:
+    try:
+        more = next(generator, _END)
+    except Exception as error:
+        tell_late(error)
+        return
+    if more is not _END:
         generator.close()
         print(f"{name} yields more values than its num_returns={number}: the rest was not made.", file=sys.stderr)
 

@@ -351,6 +351,9 @@ class Worker:
         if not self._leaving.acquire(blocking=False):
             threading.Event().wait()  # Another thread is at it.
         self.interrupts.leave()
+        if code:
+            with contextlib.suppress(RaySystemError):
+                self.client.send(m.Leave(f"exit code {code}", failed=True), soon=False)
         self.runner.say_farewell()
         process.run_exit_handlers()
         self.runner.instance = None  # Its __del__ runs.
@@ -400,6 +403,8 @@ class Worker:
         self.backlog.put_end()
 
     def _on_consume(self, message: m.Consume) -> None:
+        if message.index < 0:
+            self.runner.unwanted.append(message.task)
         producer = self.runner.producers.get(message.task)
         if producer is not None:
             producer.consumed(message.index)

@@ -74,6 +74,7 @@ class Output:
         with self._lock:
             buffer = self._buffers.get(key)
             if buffer is None:
+                self._emit_lines(stream)
                 buffer = self._buffers[key] = _Buffer(stream, context)
                 self._wake()
             buffer.parts.append(text)
@@ -81,6 +82,12 @@ class Output:
             if buffer.size >= _FULL:
                 del self._buffers[key]
                 self._emit(buffer)
+
+    def _emit_lines(self, stream: StreamName) -> None:
+        """Send what other tasks printed, unless they are in the middle of a line: lines keep their order."""
+        for key in [key for key, buffer in self._buffers.items() if key[0] == stream]:
+            if self._buffers[key].parts[-1].endswith("\n"):
+                self._emit(self._buffers.pop(key))
 
     @property
     def waiting(self) -> bool:

@@ -7,6 +7,7 @@ dictionaries that find them are written by the thread that runs the call, and re
 from __future__ import annotations
 
 import asyncio
+import collections
 import concurrent.futures
 import contextlib
 import functools
@@ -70,6 +71,8 @@ class Runner:
         self.contexts: dict[bytes, TaskContext] = {}
         """Of the calls that run."""
         self.producers: dict[bytes, Producer] = {}
+        self.unwanted: collections.deque[bytes] = collections.deque(maxlen=1000)
+        """Calls whose streams nobody reads on; they may have yet to begin."""
         self.budget: Budget | None = None
         """Of the actor, where its streams share one."""
         self.instance: Any = None
@@ -118,6 +121,8 @@ class Runner:
         if execute.num_returns == STREAMING:
             producer = Producer(execute.task, body.backpressure, body.per_yield, self.budget)
             self.producers[execute.task] = producer
+            if execute.task in self.unwanted:  # It was said before this call began.
+                producer.consumed(-1)
         return context
 
     # --- arguments that are not where they should be ---
@@ -246,7 +251,18 @@ class Runner:
             self.client.references.let_go(payload.contained)
             return ref
 
-        return calling.results(value, execute.num_returns, context.function, self.store, self._engine.put, put_error)
+        def tell_late(error: Exception) -> None:
+            if execute.retries_left and calling.may_retry(error, decode_body(execute.body)):
+                raise error
+            print(
+                f"{context.function} raised after its num_returns={execute.num_returns} values were made, so nobody "
+                f"gets this error:\n{format_remote(error).rstrip()}",
+                file=sys.stderr,
+            )
+
+        return calling.results(
+            value, execute.num_returns, context.function, self.store, self._engine.put, put_error, tell_late
+        )
 
     def stream(self, execute: Execute, value: Any) -> None:
         """Send the items of a generator as they come."""

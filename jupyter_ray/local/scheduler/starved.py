@@ -1,0 +1,72 @@
+"""Waits for what only the end of an actor or of a placement group would give back.
+
+Tasks end, and what they hold comes back; actors and placement groups keep theirs while they live. Somebody who holds
+their handles and waits for what cannot start beside them may wait for ever, so it has to be said. It is no error: the
+handles may go at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from jupyter_ray.local.scheduler.records import State, TaskRecord
+from jupyter_ray.local.scheduler.states import TaskState
+from jupyter_ray.local.scheduler.why import waits_for
+from jupyter_ray.resources import Demand
+
+TOLD_SECONDS = 5.0
+"""For so long, an actor may just be about to end."""
+
+
+def starved(state: State, now: float, seconds: float = TOLD_SECONDS) -> dict[Hashable, TaskRecord]:
+    """Return the first of each class of tasks that has waited for so long for what nothing gives back of itself."""
+    old: dict[Hashable, tuple[TaskRecord, Demand]] = {}
+    for queue in state.order:
+        first = next((task for task in queue.tasks if task.state is TaskState.READY), None)
+        if first is not None and queue.group is None and now - first.since >= seconds:
+            old[queue.key] = first, queue.demand
+    if not old:
+        return {}
+    coming = _coming(state)
+    return {
+        key: task
+        for key, (task, demand) in old.items()
+        if any(coming.get(name, 0) < parts for name, parts in demand.items())
+    }
+
+
+def _coming(state: State) -> Demand:
+    """Return what is free when all tasks have ended that run now."""
+    coming = dict(state.ledger.free)
+    on_workers = [task for worker in state.workers.values() for task in worker.tasks.values()]  # A queue may be long.
+    allocations = [task.allocation for task in on_workers if task.actor is None]
+    allocations += [lease.allocation for lease in state.leases.values()]
+    allocations += [actor.allocation for actor in state.actors.values() if actor.leaving]
+    for allocation in allocations:
+        if allocation is not None and allocation.ledger is state.ledger:
+            for name, parts in allocation.held.items():
+                coming[name] = coming.get(name, 0) + parts
+    return coming
+
+
+class Starved:
+    """Which classes of tasks people have heard of."""
+
+    def __init__(self) -> None:
+        self._told: set[Hashable] = set()
+
+    def to_tell(self, state: State, now: float) -> list[tuple[TaskRecord, str]]:
+        """Return those that people have not heard of, once, and what to tell them."""
+        found = starved(state, now)
+        news = [task for key, task in found.items() if key not in self._told]
+        self._told = set(found)
+        return [(task, f"{waits_for(state, task, now)} {_REMEDY}\n") for task in news]
+
+    def __repr__(self) -> str:
+        return f"<Starved: {len(self._told)} classes told>"
+
+
+_REMEDY = (
+    "Actors and placement groups keep what they hold while they live: let go of one, or kill it; let them ask for less "
+    "(num_cpus=0 for an actor that mostly waits); or declare more in init()."
+)
