@@ -130,18 +130,24 @@ def _logging(config: Any) -> str | None:
     return log_format.dump(config.encoding, config.log_level, config.additional_log_standard_attrs)
 
 
+_FILE_SYSTEMS = ("filesystem", "mock_distributed_fs", "unstable_fs", "slow_fs")
+"""Ray's words for where to spill to that are a folder; the last three are those of Ray's own tests."""
+
+
 def _spill_directory(directory: Any, system_config: Any) -> str | None:
     """Return the folder to spill to; of Ray's internal configuration, this is what programs set."""
     if directory is None and isinstance(system_config, dict) and system_config.get("object_spilling_config"):
         spilling = json.loads(system_config["object_spilling_config"])
-        if spilling.get("type") != "filesystem":
+        if spilling.get("type") not in _FILE_SYSTEMS:
             raise ValueError(f"Values are spilled to a filesystem, not to {spilling.get('type')!r}.")
         parameters = {"directory_path": None, "buffer_size": None, **spilling.get("params", {})}
         directory = parameters.pop("directory_path")
-        del parameters["buffer_size"]
+        buffer_size = parameters.pop("buffer_size")
+        if buffer_size is not None and not isinstance(buffer_size, int):
+            raise ValueError(f"buffer_size in object_spilling_config must be an integer, got {buffer_size!r}.")
         if parameters:
             raise ValueError(f"object_spilling_config has unknown parameters: {', '.join(parameters)}.")
-        if isinstance(directory, list):
+        if isinstance(directory, list) and directory:
             directory = directory[0]
     if directory is not None and not isinstance(directory, str):
         raise TypeError(f"object_spilling_directory must be a path as a string, got {type(directory)}.")

@@ -29,6 +29,9 @@ _MADE = re.compile(
 """How Ray begins the text of a task's error."""
 
 _FAILED_ARGUMENT = "At least one of the input arguments for this task could not be computed:"
+_HEAD = 300
+"""Characters in which Ray says that of the task itself, and not of one further down."""
+
 _LONG = 10_000
 """Characters of a chain of failed arguments past which its text grows no more."""
 
@@ -110,40 +113,42 @@ def translated(error: BaseException) -> BaseException:
 
 
 def _of_task(error: Any) -> BaseException:
-    levels = [error]  # All but the last had an argument that raised.
+    text = _COLOUR.sub("", str(error))
     cause = error.cause
+    if _FAILED_ARGUMENT in str(error)[:_HEAD]:  # Ray's text tells the whole way; its first line says which task.
+        text = user_frames(str(error)).partition("\n")[2]
+        return _whole(error, text, translated(cause)).as_instanceof_cause()
     while isinstance(cause, ray.exceptions.RayTaskError):
-        levels.append(cause)
         cause = cause.cause
     if isinstance(cause, RayError):
-        return _passed_on(levels[:-1], cause)
+        # Of the tasks that had it as an argument's value, Ray keeps the text only.
+        return _passed_on([_head(part) for part in text.split(_FAILED_ARGUMENT)[:-1]], cause)
     if isinstance(cause, ray.exceptions.RayError):
         cause = translated(cause)
-    head, _, rest = user_frames(str(error)).partition("\n")
-    text = f"Traceback (most recent call last):\n{rest}" if _MADE.match(head) else f"{head}\n{rest}"
-    return _whole(error, text, cause).as_instanceof_cause()
+    head, _, rest = user_frames(text).partition("\n")
+    told = f"Traceback (most recent call last):\n{rest}" if _MADE.match(head) else f"{head}\n{rest}"
+    return _whole(_MADE.search(text), told, cause).as_instanceof_cause()
 
 
-def _passed_on(levels: list[Any], error: RayError) -> BaseException:
+def _head(text: str) -> re.Match[str] | None:
+    """Return where `text` last names a task."""
+    return _MADE.search(text, max(text.rfind("ray::"), 0))
+
+
+def _passed_on(heads: list[re.Match[str] | None], error: RayError) -> BaseException:
     """Return what tasks that had `error` as an argument's value give: their own errors of the same cause."""
     cause = error.cause if isinstance(error, RayTaskError) and error.cause is not None else error
-    kind = (
-        f"{RayTaskError.__module__}.{RayTaskError.__name__}"
-        if isinstance(error, RayTaskError)
-        else type(error).__name__
-    )
-    for level in reversed(levels):
-        text = str(error)
+    for head in reversed(heads):
+        kind = RayTaskError if isinstance(error, RayTaskError) else type(error)
+        text = f"  {_FAILED_ARGUMENT}\n{kind.__module__}.{kind.__name__}: {error}"
         if len(text) > _LONG:
             break
-        error = _whole(level, f"Traceback (most recent call last):\n  {_FAILED_ARGUMENT}\n{kind}: {text}", cause)
-        kind = f"{RayTaskError.__module__}.{RayTaskError.__name__}"
+        error = _whole(head, f"Traceback (most recent call last):\n{text}", cause)
     return error.as_instanceof_cause() if isinstance(error, RayTaskError) else error
 
 
-def _whole(error: Any, text: str, cause: BaseException | None) -> RayTaskError:
-    """Return Ray's `error` with another text and cause."""
-    made = _MADE.search(_COLOUR.sub("", str(error)))
+def _whole(made: re.Match[str] | None, text: str, cause: BaseException | None) -> RayTaskError:
+    """Return the error of the task that `made` names."""
     return RayTaskError(
         made["function"] if made else "task",
         text,

@@ -267,6 +267,8 @@ def test_values_are_spilled_where_init_says(start: Callable[..., Any], tmp_path:
     assert list((tmp_path / "big disk").iterdir()) == []
     with pytest.raises(ValueError, match="spilled to a filesystem"):
         start(_system_config={"object_spilling_config": '{"type": "abc"}'})
+    with pytest.raises(ValueError, match="buffer_size"):
+        start(_system_config={"object_spilling_config": '{"type": "filesystem", "params": {"buffer_size": "abc"}}'})
     with pytest.raises(PermissionError if os.geteuid() else OSError):
         start(object_spilling_directory="/proc/nowhere")
     assert not ray.is_initialized()
