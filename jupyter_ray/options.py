@@ -100,7 +100,8 @@ class MethodOptions(msgspec.Struct, frozen=True, kw_only=True):
     per_yield: int = 1
     counted: bool = False
     """Whoever reads a stream of it tells how far: its actor has a `generator_cap`."""
-    enable_task_events: bool = True
+    enable_task_events: bool | None = None
+    """None: as the actor."""
 
 
 def _demand(options: TaskOptions | ActorOptions, cpus: float) -> Demand:

@@ -205,17 +205,23 @@ def _rebuild(
     return made
 
 
-_OF_CALLS = {"max_task_retries", "max_pending_calls", "_actor_generator_backpressure_num_objects"}
+_OF_CALLS = {
+    "max_task_retries",
+    "max_pending_calls",
+    "_actor_generator_backpressure_num_objects",
+    "enable_task_events",
+}
 """The only options of an actor that its calls depend on."""
 
 
 def _with_options(table: Table, options: ActorOptions) -> Table:
     def change(method: Any) -> Any:
-        own = "max_task_retries" in method.written
+        own, told = "max_task_retries" in method.written, method.written.get("enable_task_events")
         changed = msgspec.structs.replace(
             method.options,
             max_task_retries=method.options.max_task_retries if own else options.max_task_retries,
             counted=options.generator_cap > 0,
+            enable_task_events=options.enable_task_events if told is None else told,
         )
         return msgspec.structs.replace(method, options=changed)
 

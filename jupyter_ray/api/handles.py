@@ -166,6 +166,9 @@ class ActorMethod:
         options = msgspec.structs.replace(
             options,
             name=options.name or self._options.name,
+            enable_task_events=self._options.enable_task_events
+            if options.enable_task_events is None
+            else options.enable_task_events,
             max_task_retries=self._options.max_task_retries
             if options.max_task_retries is None
             else options.max_task_retries,

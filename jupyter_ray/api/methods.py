@@ -176,7 +176,10 @@ def _read_method(label: str, name: str, function: Any, cls: type, actor: ActorOp
 
 def _complete(options: MethodOptions, actor: ActorOptions) -> MethodOptions:
     """Fill in what the method leaves to its actor."""
-    options = msgspec.structs.replace(options, counted=actor.generator_cap > 0)
+    told = options.enable_task_events
+    options = msgspec.structs.replace(
+        options, counted=actor.generator_cap > 0, enable_task_events=actor.enable_task_events if told is None else told
+    )
     if options.max_task_retries is not None:
         return options
     return msgspec.structs.replace(options, max_task_retries=actor.max_task_retries)

@@ -10,6 +10,7 @@ from typing import Any
 
 from jupyter_ray import config
 from jupyter_ray.api.cluster import assigned_gpus
+from jupyter_ray.api.deprecation import RayDeprecationWarning
 from jupyter_ray.api.handles import ActorHandle, current_handle
 from jupyter_ray.api.runtime_env import RuntimeEnv
 from jupyter_ray.engine import registry
@@ -242,4 +243,4 @@ class RuntimeContext:
 
 
 def _deprecated(name: str, old: str = "") -> None:
-    warnings.warn(f"Use get_{name}() instead of {old or name}.", DeprecationWarning, stacklevel=3)
+    warnings.warn(f"Use get_{name}() instead of {old or name}.", RayDeprecationWarning, stacklevel=3)

@@ -18,13 +18,13 @@ import ray
 STRETCH = 100
 """Calls between two marks."""
 
-AHEAD = 4
+AHEAD = 2
 """Marks that may be out: what a quick actor does in some tenths of a second."""
 
 FAR_AHEAD = 128
 """Marks that may be out at an actor that is slow."""
 
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 0.5
 """An actor that takes longer for a stretch is slow."""
 
 

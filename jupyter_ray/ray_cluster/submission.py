@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -18,6 +18,7 @@ from jupyter_ray.ray_cluster import calls, feasible, hosts, refs, worker
 from jupyter_ray.ray_cluster.calls import EVERYTHING, Plan, Plans
 from jupyter_ray.ray_cluster.exceptions import translated
 from jupyter_ray.ray_cluster.flow import STRETCH
+from jupyter_ray.ray_cluster.shortcut import Way
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
@@ -45,6 +46,11 @@ def _with_options(called: Any, plan: Plan) -> Any:
         if plan.num_returns == "dynamic":  # Ray prefers "streaming" and says so; the program asked for this one.
             warnings.simplefilter("ignore")
         return called.options(**plan.native)
+
+
+def _bound(header: bytes) -> Any:
+    """Return a remote function of Ray's that runs the call of a header."""
+    return ray.remote(worker.with_header(header))
 
 
 class Submitter:
@@ -78,8 +84,12 @@ class Submitter:
             function = self._functions[plan.streams]
             if options.max_calls:  # Which Ray takes from the decorator alone.
                 function = ray.remote(max_calls=options.max_calls)(function._function)
-            plan.bound = _with_options(function, plan)
-        return self._call(plan, plan.bound.remote, args, kwargs, definition, None)
+            plan.bound = Way(
+                _with_options(function, plan).remote,
+                single=plan.num_returns == 1,
+                bind=None if options.max_calls else lambda header: _with_options(_bound(header), plan).remote,
+            )
+        return self._call(plan, plan.bound, args, kwargs, definition, None)
 
     def call(
         self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
@@ -96,10 +106,10 @@ class Submitter:
                 pace.mark(wait=actor.binary() != self._engine.process.actor)
         if bound is None:
             called = native.stream if plan.streams else native.run
-            bound = _with_options(called, plan)
+            bound = Way(_with_options(called, plan).remote, single=plan.num_returns == 1)
             if isinstance(actor, refs.RayActorRef):
                 actor._bound[id(plan)] = bound
-        return self._call(plan, bound.remote, args, kwargs, None, actor)
+        return self._call(plan, bound, args, kwargs, None, actor)
 
     def create_actor(
         self,
@@ -155,7 +165,7 @@ class Submitter:
     def _call(
         self,
         plan: Plan,
-        remote: Callable[..., Any],
+        way: Way,
         args: Sequence[Any],
         kwargs: dict[str, Any],
         definition: Definition | None,
@@ -163,13 +173,16 @@ class Submitter:
     ) -> Returned:
         layout, dependencies, plain = calls.lay_out(args, kwargs)
         header, values = self._header(definition, plan, layout, dependencies, plain)
-        self._engine.reports.before_call()
+        reports = self._engine.reports
+        reports.before_call()
+        task = current_task()
+        capture = task is not None and task.capture
         try:
-            if self._engine.reports.level() == EVERYTHING:
-                with self._engine.reports.passing() as passed:
-                    found = remote(header, *values)
+            if reports.level() == EVERYTHING:
+                with reports.passing() as passed:
+                    found = way(header, values, capture=capture)
             else:
-                passed, found = None, remote(header, *values)
+                passed, found = None, way(header, values, capture=capture)
         except Exception as error:
             raise self._explained(error, args, kwargs, definition, plan.name) from error
         adopt = refs.RayObjectRef.adopt

@@ -125,7 +125,7 @@ class Explanation:
     def _calls(self, actor: str) -> list[Any]:
         rows, _ = self._state.tasks(states=[("!=", "FINISHED"), ("!=", "FAILED")])
         calls = [each for each in rows if each["actor_id"] == actor and each["type"] == "ACTOR_TASK"]
-        return sorted(calls, key=lambda each: each["creation_time_ms"] or 0)
+        return sorted(calls, key=lambda each: each["times"].get("PENDING_ARGS_AVAIL", 0))
 
     def _of_actor(self, actor: bytes) -> str:
         rows = [row for row in self._state.actors() if row["actor_id"] == actor.hex()]

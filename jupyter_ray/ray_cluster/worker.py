@@ -312,6 +312,16 @@ def run_task(header: bytes, *values: Any) -> Any:
     return run(header, values)
 
 
+def with_header(header: bytes) -> Callable[[], Any]:
+    """Return a function that runs the call of a header; it travels with the header inside."""
+
+    def run_task() -> Any:
+        return run(header, ())
+
+    run_task.__qualname__ = "run_task"
+    return run_task
+
+
 def stream_task(header: bytes, *values: Any) -> Iterator[Any]:
     """Run a task that yields. What Ray calls."""
     for item in stream(header, values):

@@ -8,11 +8,12 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-import sys
 import textwrap
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from jupyter_ray.api.deprecation import RayDeprecationWarning
 
 T = TypeVar("T")
 
@@ -24,14 +25,6 @@ class AnnotationType(enum.Enum):
     DEVELOPER_API = "DeveloperAPI"
     DEPRECATED = "Deprecated"
     UNKNOWN = "Unknown"
-
-
-class RayDeprecationWarning(DeprecationWarning):
-    """Shown for what `Deprecated` marks with ``warning=True``."""
-
-
-if not sys.warnoptions:  # Once for each module that uses what is deprecated.
-    warnings.filterwarnings("module", category=RayDeprecationWarning)
 
 
 def PublicAPI(*args: Any, stability: str = "stable", api_group: str = "Others") -> Any:

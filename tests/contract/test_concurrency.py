@@ -256,6 +256,7 @@ def test_a_reference_that_an_async_actor_returns_stays_one() -> None:
     assert ray.get(ray.get(keeper.kept.remote())) == 7
 
 
+@pytest.mark.local_only("Ray's own threads count for Python once they have run a call")
 def test_a_threaded_actor_has_its_threads_from_the_start() -> None:
     class Actor:
         def threads(self) -> int:

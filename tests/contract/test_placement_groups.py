@@ -210,6 +210,7 @@ def test_ready_needs_no_process_and_says_what_it_waits_for() -> None:
         ray.get(second.ready(), timeout=60)
 
 
+@pytest.mark.local_only("Ray does not tell who waits for a placement group that is removed before it was made")
 def test_who_waits_for_a_group_that_is_removed_is_told() -> None:
     never = placement_group([{"CPU": 1}, {"CPU": 1000}])
     ready = never.ready()

@@ -545,3 +545,33 @@ def test_a_thread_of_an_actor_is_the_actor_s(gate: Path) -> None:
     )
     [task] = state.list_tasks(filters=[("name", "=", "of a thread")])
     assert task.parent_task_id == creation.task_id
+
+
+def test_tasks_that_are_not_to_be_listed() -> None:
+    @ray.remote(enable_task_events=False)
+    def secret() -> int:
+        return 1
+
+    @ray.remote
+    class Mixed:
+        def plain(self) -> None: ...
+
+        @ray.method(enable_task_events=False)
+        def hidden(self) -> None: ...
+
+        @ray.method(enable_task_events=True)
+        def shown(self) -> None: ...
+
+    shy: Any = Mixed.options(enable_task_events=False).remote()  # type: ignore[attr-defined]
+    open_: Any = Mixed.remote()  # type: ignore[attr-defined]
+    calls = [getattr(actor, name).remote() for actor in (shy, open_) for name in ("plain", "hidden", "shown")]
+    ray.get([secret.remote(), *calls, shy.plain.options(enable_task_events=True).remote()])
+
+    def listed(actor: Any) -> list[str]:
+        key = actor._actor_id.hex()
+        return sorted(task.name.rpartition(".")[2] for task in state.list_tasks(filters=[("actor_id", "=", key)]))
+
+    eventually(lambda: listed(open_) == ["__init__", "plain", "shown"])
+    eventually(lambda: listed(shy) == ["plain", "shown"])
+    assert not any("secret" in task.name for task in state.list_tasks())
+    assert state.get_task(calls[1]) is None

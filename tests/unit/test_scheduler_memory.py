@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_ray.config import PROMISE_SECONDS, SPARE_SECONDS
+from jupyter_ray.config import GARBAGE_SECONDS, PROMISE_SECONDS, SPARE_SECONDS
 from jupyter_ray.events import ObjectSpilled
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.names import ON_DISK
@@ -224,3 +224,17 @@ def test_a_refusal_says_what_holds_the_memory(session: Session) -> None:
     session.ask(14 * MIB)
     session.happen(Spilled(name, "full", "No space left on device"))
     assert [each.error for each in session.messages] == ["OutOfDiskError"]
+
+
+def test_garbage_is_looked_for_again_and_again_while_memory_is_short(session: Session) -> None:
+    object_id, _ = session.put(13 * MIB)
+    assert m.Collect() in session.messages
+    session.wait(GARBAGE_SECONDS / 2)
+    assert m.Collect() not in session.messages
+    assert session.scheduler.wants_tick
+    session.wait(GARBAGE_SECONDS)
+    assert m.Collect() in session.messages
+    session.drop(object_id)
+    session.wait(SPARE_SECONDS + GARBAGE_SECONDS)
+    assert m.Collect() not in session.messages
+    assert not session.scheduler.wants_tick

@@ -41,6 +41,11 @@ class Plan(msgspec.Struct, kw_only=True):
     route_key: Hashable = None
     """What tasks have in common that one lease may serve; None: none may."""
 
+    @property
+    def listed(self) -> bool:
+        """Whether `list_tasks` tells of the task."""
+        return self.options.enable_task_events is not False
+
 
 class Plans:
     """The plans of one process.

@@ -259,6 +259,7 @@ class LocalEngine(Questions):
             actor=actor,
             concurrency_group=concurrency_group,
             segment_size=arguments.size if arguments is not None and arguments.segment else 0,
+            listed=plan.listed,
         )
 
     def _send(self, spec: m.TaskSpec, plan: Plan, told: bool, route: Hashable = None, version: int = 0) -> Returned:

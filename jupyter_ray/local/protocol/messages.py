@@ -119,6 +119,8 @@ class TaskSpec(Message, frozen=True):
     actor: bytes | None = None
     concurrency_group: str = ""
     segment_size: int = 0
+    listed: bool = True
+    """Whether tables of tasks tell of it."""
 
 
 class ActorSpec(Message, frozen=True):

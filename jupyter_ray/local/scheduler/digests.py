@@ -30,6 +30,7 @@ class TaskDigest(msgspec.Struct, eq=False):
     pid: int
     error: str
     error_type: str
+    listed: bool
 
 
 class ActorDigest(msgspec.Struct, frozen=True):

@@ -73,6 +73,7 @@ def digest(task: TaskRecord, ended: float = 0.0, error: str = "", error_type: st
         0 if worker is None else worker.pid,
         error,
         error_type,
+        spec.listed,
     )
 
 

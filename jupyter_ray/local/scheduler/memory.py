@@ -36,11 +36,15 @@ def stored(step: Step, segment: str, size: int) -> None:
     if segment not in memory.on_disk:
         memory.here[segment] = size
         memory.used += size
-        if memory.used > memory.limit * GARBAGE_SHARE > 0:
+        if _is_short(memory):
             collect(step)
         _make_room(step, 0)
     if memory.waiting:
         _answer(step)
+
+
+def _is_short(memory: Memory) -> bool:
+    return memory.used > memory.limit * GARBAGE_SHARE > 0
 
 
 def collect(step: Step) -> None:
@@ -162,12 +166,14 @@ def short(step: Step) -> None:
 def due(state: State) -> bool:
     """Tell whether `tick` may have something to do."""
     memory = state.memory
-    return bool(memory.spares or memory.promised or memory.waiting)
+    return bool(memory.spares or memory.promised or memory.waiting or _is_short(memory))
 
 
 def tick(step: Step) -> None:
-    """Remove spares that nobody wanted, and count no longer on who was going to write and did not."""
+    """Remove spares that nobody wanted, and count no longer on who was going to write and did not; look for garbage."""
     memory = step.state.memory
+    if _is_short(memory):
+        collect(step)
     for segment in [each for each, room in memory.spares.items() if step.now - room.since > SPARE_SECONDS]:
         _drop_spare(step, segment)
     for segment in [each for each, room in memory.promised.items() if step.now - room.since > PROMISE_SECONDS]:

@@ -91,7 +91,9 @@ def _tasks(state: State, one: bytes | None) -> Iterable[TaskDigest]:
     else:
         found = digest(state.tasks[one]) if one in state.tasks else state.history.get(one)
         last = () if found is None else (found,)
-    return itertools.chain.from_iterable((task, *reversed(state.attempts.get(task.id, ()))) for task in last)
+    return itertools.chain.from_iterable(
+        (task, *reversed(state.attempts.get(task.id, ()))) for task in last if task.listed
+    )
 
 
 def _function(state: State, task: TaskDigest) -> str:
