@@ -349,9 +349,10 @@ class LabPage:
         return target
 
     def _layout_is_saved(self) -> bool:
-        """Whether the server knows that the notebook is open; JupyterLab tells it a moment after the fact."""
+        """Whether the server knows that the notebook is open, and where; JupyterLab tells it a moment later."""
         saved = self.server.request("GET", f"workspaces/{self.workspace}", prefix="lab/api")["data"]
-        return not self.path or f"notebook:{self.path}" in saved
+        widget = f"notebook:{self.path}"
+        return not self.path or (widget in saved and widget in json.dumps(saved.get("layout-restorer:data")))
 
     def _note_console(self, message: ConsoleMessage) -> None:
         self.console.append(f"{message.type}: {message.text}")
