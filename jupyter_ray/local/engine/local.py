@@ -313,8 +313,14 @@ class LocalEngine(Questions):
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> list[bytes]:
         """Wait for some of `refs`; see `Engine.wait`. Those of an ended session are never ready (as in Ray)."""
-        known = [ref for ref in refs if ref._counter in (self.client.references, None)]
-        return self.client.wait(self._ids_of(known if len(known) >= num_returns else refs), num_returns, timeout)
+        try:
+            ids = self._ids_of(refs)
+        except refs_module.StaleReferenceError:
+            known = [ref for ref in refs if ref._counter in (self.client.references, None)]
+            if len(known) < num_returns:
+                raise
+            ids = self._ids_of(known)
+        return self.client.wait(ids, num_returns, timeout)
 
     def _ids_of(self, refs: Sequence[ObjectRef[Any]]) -> list[bytes]:
         counter = self.client.references
