@@ -17,11 +17,12 @@ def check_reachable(address: str) -> None:
     address
         ``"auto"``, ``"host:port"`` or ``"ray://host:port"``.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ConnectionError(
-            f"Could not find any running Ray instance at {address!r}, since the package `ray` is not installed here: "
-            "pip install 'jupyter-ray[ray]'."
-        )
+    for package in ("ray", "grpc"):  # Ray alone does not bring the second, by which the head node is asked.
+        if importlib.util.find_spec(package) is None:
+            raise ConnectionError(
+                f"Could not find any running Ray instance at {address!r}, since the package `{package}` is not "
+                "installed here: pip install 'jupyter-ray[ray]'."
+            )
     if address == "auto":
         return
     client = address.startswith("ray://")

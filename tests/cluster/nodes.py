@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -40,7 +41,7 @@ class Cluster:
     address : str
         Of the head node.
     client_address : str
-        Of its Ray Client server.
+        Of its Ray Client server, where that can be started.
     """
 
     def __init__(self, standing: str = "") -> None:
@@ -83,7 +84,7 @@ class Cluster:
         self._start_node(
             "--head",
             f"--port={self.port}",
-            f"--ray-client-server-port={self.client_port}",
+            *([f"--ray-client-server-port={self.client_port}"] if find_spec("grpc") else []),  # It is of `ray[client]`.
             "--include-dashboard=false",
             f"--temp-dir={self.folder / 'ray'}",
             "--num-cpus=0",

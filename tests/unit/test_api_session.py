@@ -119,9 +119,10 @@ def test_what_init_ignores() -> None:
     assert ray.is_initialized()
 
 
-def test_a_cluster_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConnectionError, match=r"pip install 'jupyter-ray\[ray\]'"):
+@pytest.mark.parametrize("package", ["ray", "grpc"])
+def test_a_cluster_without_its_packages(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else object())
+    with pytest.raises(ConnectionError, match=rf"`{package}` is not.*pip install 'jupyter-ray\[ray\]'"):
         ray.init("auto")
     assert not ray.is_initialized()
 
