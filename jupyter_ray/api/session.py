@@ -392,11 +392,18 @@ def _context(engine: Engine) -> RayContext:
 def _configure_logging(level: int | str, form: str | None) -> None:
     """Set the package's logger up; a script that has no handlers gets one, as in Ray, a notebook does not."""
     _log.setLevel(level if isinstance(level, int) else level.upper())
-    if not _log.handlers and (form is not None or (_printer is logs.print_lines and not _log.hasHandlers())):
+    is_script = _printer is logs.print_lines and not _in_kernel() and not _log.hasHandlers()
+    if not _log.handlers and (form is not None or is_script):
         handler = _StderrHandler()
         handler.setFormatter(logging.Formatter(form or _FORMAT))
         _log.addHandler(handler)
         _log.propagate = False
+
+
+def _in_kernel() -> bool:
+    """Tell whether this process is a notebook's kernel, also before the extension is loaded whole."""
+    kernelapp = sys.modules.get("ipykernel.kernelapp")
+    return kernelapp is not None and bool(kernelapp.IPKernelApp.initialized())
 
 
 if TYPE_CHECKING:

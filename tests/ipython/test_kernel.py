@@ -364,3 +364,9 @@ def test_progress_bars_are_shown_in_their_cell(kernel: Kernel) -> None:
     assert "reading 100% [####" in bar["text/plain"]
     assert '<progress max="1" value="1.0000"' in bar["text/html"]
     assert "magic" not in cell.stdout
+
+
+@pytest.mark.parametrize("first", ["%load_ext jupyter_ray\n", ""])
+def test_a_notebook_is_told_nothing_of_a_session_that_starts(own_kernel: Kernel, first: str) -> None:
+    cell = own_kernel.run(first + "import jupyter_ray as ray\nsession = ray.init(num_cpus=1)")
+    assert cell.stdout + cell.stderr == ""
