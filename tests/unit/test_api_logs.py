@@ -16,6 +16,7 @@ from tests.contract.helpers import eventually
 @pytest.fixture(autouse=True)
 def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(logs, "_repeats", Repeats())
+    logs.be_plain(False)  # As after a session without a LoggingConfig.
     monkeypatch.delenv("RAY_DEDUP_LOGS", raising=False)
     yield
     logs.print_rest()
