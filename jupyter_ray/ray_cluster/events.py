@@ -279,8 +279,10 @@ class EventLog:
             if batch is None:
                 time.sleep(EVENT_INTERVAL)
             elif batch["job"] == self._job:
-                with contextlib.suppress(Exception):
+                try:
                     self._take(batch)
+                except Exception:  # One batch: the next may be of another kind.
+                    _log.exception("Some of what tasks printed or reported could not be shown.")
 
     def _take(self, batch: dict[str, Any]) -> None:
         if batch["pid"] == CHANNEL:

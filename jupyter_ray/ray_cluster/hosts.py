@@ -85,17 +85,20 @@ class AsyncHost(Host):
         if self._broken:
             raise ActorDiedError(self._broken, ray.get_runtime_context().get_actor_id(), True)
 
+    async def _begun(self, call: Call) -> Any:
+        """Return what the method of a call returns, which may still have to be awaited, once the instance is there."""
+        if self._coming is not None or self._broken:
+            await self._ready()
+        function = call.function()
+        args, kwargs = call.prepare(function)
+        return function(*args, **kwargs)
+
     async def run(self, header: bytes, *values: Any) -> Any:
         """Call a method."""
         with Call(header, values, self) as call:
             del values
             try:
-                if self._coming is not None or self._broken:
-                    await self._ready()
-                function = call.function()
-                args, kwargs = call.prepare(function)
-                value = function(*args, **kwargs)
-                del args, kwargs
+                value = await self._begun(call)
                 if inspect.isawaitable(value) and not isinstance(value, ray.ObjectRef):  # A reference stays one.
                     value = await value
                 elif isinstance(value, AsyncIterator):
@@ -112,11 +115,7 @@ class AsyncHost(Host):
         failure: BaseException | None = None
         with call:
             try:
-                if self._coming is not None or self._broken:
-                    await self._ready()
-                function = call.function()
-                args, kwargs = call.prepare(function)
-                value = function(*args, **kwargs)
+                value = await self._begun(call)
                 if inspect.iscoroutine(value):
                     value = await value
                 if isinstance(value, AsyncIterator):
