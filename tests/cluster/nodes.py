@@ -198,6 +198,8 @@ def running_cluster() -> Iterator[Cluster]:
     if standing := os.environ.get("JUPYTER_RAY_TEST_CLUSTER"):
         yield Cluster(standing)
         return
+    if "ray" in sys.modules:  # With it, Ray has read how it authenticates.
+        raise RuntimeError("A test module imports `ray`, or `jupyter_ray.ray_cluster`, at its top: do so in the tests.")
     cluster = Cluster()
     before = {name: os.environ.get(name) for name in cluster.environment()}
     os.environ.update(cluster.environment())

@@ -17,7 +17,6 @@ import msgspec
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray.ray_cluster import checks
 from tests.cluster.nodes import Cluster
 
 Start = Callable[..., object]
@@ -181,7 +180,7 @@ def test_a_package_of_another_version(
 def test_another_version_of_this_package_or_of_python(
     join: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(checks, "__version__", "99.1")
+    monkeypatch.setattr("jupyter_ray.ray_cluster.checks.__version__", "99.1")
     [line] = said(join, caplog)
     assert "and 99.1 here: install the same version" in line
     ray.shutdown()
