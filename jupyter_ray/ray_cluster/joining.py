@@ -19,6 +19,8 @@ from jupyter_ray.ray_cluster.exceptions import translated
 _KNOCK_SECONDS = 2.0
 """How long the head node has to answer; `api.addresses` has seen that somebody listens."""
 
+_CLIENT = "ray://"
+_ATTEMPTS = 3
 _START = "Start one with `ray start --head`, or leave the address out for a runtime on this machine."
 
 
@@ -45,21 +47,26 @@ def join(options: InitOptions, address: str) -> None:
             "This process has joined a cluster with the package `ray` already. Call `ray.shutdown()` of that package "
             "first; the one session serves both."
         )
-    target = _find(address)
-    _knock(target, address)
+    target = address
+    if not is_client(address):
+        target = _find(address)
+        _knock(target, address)
     environment = dict(options.runtime_env or {})
     if options.logging is not None:
         environment["env_vars"] = {**environment.get("env_vars", {}), log_format.VARIABLE: options.logging}
     try:
-        ray.init(
-            address=target,
-            namespace=options.namespace,
-            runtime_env=environment or None,
-            job_config=_job_config(options),
-            log_to_driver=False,
-            configure_logging=False,
-            logging_level=logging.WARNING,
-        )
+        if is_client(address):
+            _connect_client(address, options, environment)
+        else:
+            ray.init(
+                address=target,
+                namespace=options.namespace,
+                runtime_env=environment or None,
+                job_config=_job_config(options),
+                log_to_driver=False,
+                configure_logging=False,
+                logging_level=logging.WARNING,
+            )
     except Exception as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
@@ -73,6 +80,30 @@ def _job_config(options: InitOptions) -> Any:
         return None
     lifetime = "detached" if options.detached_actors else "non_detached"
     return ray.job_config.JobConfig(default_actor_lifetime=lifetime, metadata=options.metadata)
+
+
+def is_client(address: str) -> bool:
+    """Tell whether an address is one of Ray Client's."""
+    return address.startswith(_CLIENT)
+
+
+def _connect_client(address: str, options: InitOptions, environment: dict[str, Any]) -> None:
+    for name in ("ray.client_builder", "ray.util.client"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # They tell what they do.
+    builder = ray.client(address, _deprecation_warn_enabled=False)
+    builder._init_args(namespace=options.namespace, runtime_env=environment or None, log_to_driver=False)
+    if options.metadata:
+        for key, value in options.metadata.items():
+            builder._job_config.set_metadata(key, value)
+    if options.detached_actors:
+        builder._job_config.set_default_actor_lifetime("detached")
+    for attempt in range(_ATTEMPTS):  # The server starts a process for each client, which fails now and then.
+        try:
+            builder.connect()
+            return
+        except ConnectionAbortedError:
+            if attempt == _ATTEMPTS - 1:
+                raise
 
 
 def leave() -> None:
@@ -89,13 +120,6 @@ def address() -> str:
 
 def _find(address: str) -> str:
     """Return host and port of the head node."""
-    if address.startswith("ray://"):
-        host = address.removeprefix("ray://").partition(":")[0]
-        raise ConnectionError(
-            f"Ray Client ({address}) is not offered: what tasks print and Ray's state do not reach a client. Run the "
-            f"notebook on a node of the cluster, or make this machine one, `ray start --address={host}:6379 "
-            "--num-cpus=0`, and use init(address='auto')."
-        )
     if address == "auto":
         found = None
         with contextlib.suppress(Exception):

@@ -207,4 +207,4 @@ class Reports:
 def _task_of(returned: Any) -> bytes | None:
     if isinstance(returned, ObjectRefGenerator):
         return returned.task_id().binary()
-    return bytes(ray.ObjectRef.task_id(returned[0]).binary()) if returned else None
+    return bytes(returned[0]._native_task().binary()) if returned else None

@@ -402,7 +402,9 @@ def test_the_tasks_of_an_actor_that_ends_by_itself_go_on(tmp_path: Path, how: st
         eventually(path.exists)
 
 
-@pytest.mark.local_only("a process that dies takes with it what Ray's state has not been told yet")
+@pytest.mark.local_only(
+    "a process tells Ray's state once a second what it has started, and what it has not told dies with it"
+)
 def test_a_call_that_an_actor_has_outlives_the_process_that_made_it(start: Callable[..., Any]) -> None:
     start()
     gate: Any = Gate.options(name="gate", lifetime="detached").remote()  # type: ignore[attr-defined]
