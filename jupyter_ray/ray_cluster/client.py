@@ -1,18 +1,17 @@
-"""The engine through Ray Client (``ray://host:10001``): the same programs, from a machine that is no node of the cluster.
+"""The engine through Ray Client (``ray://host:10001``): the same programs, from outside of the cluster.
 
  this process ── gRPC, one port ──► Ray Client's server (the job's driver) ──► tasks, actors
       ▲                                                                          │
       └────────────── Relay, an actor: Ray's state, reports, streams ◄───────────┘
 
-References and handles are Ray Client's own, so libraries built on Ray take them here too. What Ray Client does not offer
-goes through the `Relay`. Calls, definitions, errors and the panel are those of the other engine.
+References and handles are Ray Client's own, so libraries built on Ray take them here too. What Ray Client does not
+offer goes through the `Relay`. Calls, definitions, errors and the panel are those of the other engine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copyreg
-import dataclasses
 import functools
 import pickle
 import threading
@@ -30,6 +29,7 @@ from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.ids import task_of
+from jupyter_ray.options import MethodOptions
 from jupyter_ray.ray_cluster import calls, refs, worker
 from jupyter_ray.ray_cluster.calls import Plan
 from jupyter_ray.ray_cluster.definitions import Definitions
@@ -63,7 +63,7 @@ class ClientRef(refs.References, ClientObjectRef):  # type: ignore[misc]
     def complete(handle: Any) -> None:
         """Tell a handle the methods of a host: it would ask the cluster for them."""
         if type(handle) is ClientActorHandle and not (handle._method_signatures or {}).get("__ray_ready__"):
-            handle.__init__(handle.actor_ref, SimpleNamespace(actor_cls=_Methods))  # type: ignore[misc]
+            handle.__init__(handle.actor_ref, SimpleNamespace(actor_cls=_Methods))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _by_hand(self)
@@ -113,8 +113,8 @@ class ClientEngine(RayEngine):
         except ImportError as error:
             ray.shutdown()
             raise ConnectionError(
-                f"The head node of the cluster cannot import this package ({error}): pip install jupyter-ray there, and "
-                "on every node."
+                f"The head node of the cluster cannot import this package ({error}): pip install jupyter-ray there, "
+                "and on every node."
             ) from None
         process = driver_of(options)
         maker = ray.remote(num_cpus=0, max_concurrency=_RELAYS, enable_task_events=False)(Relay)
@@ -242,18 +242,23 @@ class _Channel:
 
     def __init__(self, engine: ClientEngine) -> None:
         self._engine = engine
+        self._asking = threading.Lock()
         ray.get(engine.relay.publish.remote([]))  # It listens.
 
     def poll(self) -> list[dict[str, Any]] | None:
-        self._engine.let_go()
-        heard: list[dict[str, Any]] = self._engine.ask_relay("hear", _HEAR_SECONDS)
+        with self._asking:
+            self._engine.let_go()
+            heard: list[dict[str, Any]] = self._engine.ask_relay("hear", _HEAR_SECONDS)
         return heard
 
     def publish(self, lines: list[str]) -> None:
         self._engine.ask_relay("publish", lines)
 
     def close(self) -> None:
-        """The last question is answered within a second."""
+        # Ray Client's server would wait for ever for what was asked when the client leaves.
+        self._engine.relay.wake.remote()
+        if self._asking.acquire(timeout=3 * _HEAR_SECONDS):
+            self._asking.release()
 
 
 class _Submitter(Submitter):
@@ -273,7 +278,9 @@ class _Submitter(Submitter):
     def _open(
         self, actor: Sequence[Any], plan: Plan, header: bytes, values: Sequence[Any], *, capture: bool
     ) -> _Stream:
-        asked = dataclasses.replace(plan, options=None, bound=None)  # The rest travels.
+        asked: Any = Plan(
+            options=MethodOptions(), terms=b"", native=plan.native, defined=plan.defined, num_returns="streaming"
+        )
         return _Stream(self._engine, self._engine.ask_relay("open", actor, asked, header, list(values)))
 
 

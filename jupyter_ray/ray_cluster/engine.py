@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ray
 
@@ -21,11 +21,12 @@ from jupyter_ray.ids import task_of
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
-from jupyter_ray.ray_cluster import calls, checks, circles, groups, joining, refs, why, worker
+from jupyter_ray.ray_cluster import calls, circles, groups, joining, refs, why, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
-from jupyter_ray.ray_cluster.observer import Channel, Observer
+from jupyter_ray.ray_cluster.observer import Observer
+from jupyter_ray.ray_cluster.refs import converted
 from jupyter_ray.ray_cluster.reports import Reports
 from jupyter_ray.ray_cluster.state import State, machines
 from jupyter_ray.ray_cluster.submission import Submitter, native_of
@@ -159,7 +160,7 @@ class RayEngine:
             raise self.dead()
         for ref in asked:
             if type(ref) is self._references:
-                ref.check()
+                cast(Any, ref).check()
             elif type(ref) is ObjectRef:
                 raise StaleReferenceError(ref)
 
@@ -385,23 +386,6 @@ class RayEngine:
         return f"<RayEngine: {role} of job {self.process.job.hex()} on {joining.address()}>"
 
 
-converted = refs.converted
-
-
-def start(options: InitOptions, address: str | None) -> RayEngine:
-    """Join the cluster at `address`. What `registry.start` calls."""
-    if address == worker.WORKER:
-        return _worker_engine()
-    joining.join(options, str(address))
-    checks.check()
-    if joining.is_client(str(address)):
-        from jupyter_ray.ray_cluster.client import ClientEngine
-
-        return ClientEngine.begin(options)
-    process = driver_of(options)
-    return RayEngine(process, EventLog(Channel(process.job.hex()), ready(ray.nodes())), owned=True)
-
-
 def driver_of(options: InitOptions) -> ProcessContext:
     """Return what this process is: the driver."""
     context = ray.get_runtime_context()
@@ -420,27 +404,3 @@ def ready(nodes: list[dict[str, Any]]) -> ev.RuntimeReady:
     """Return the first event of a session on these nodes."""
     resources = dict(ray.cluster_resources())
     return ev.RuntimeReady(at=time.time(), pid=0, engine="ray", resources=resources, gpus=[], nodes=machines(nodes))
-
-
-def _worker_engine() -> RayEngine:
-    """Return the engine of a worker, on the connection that Ray gave it."""
-    context = ray.get_runtime_context()
-    environment = {key: value for key, value in context.runtime_env.items() if key != "_ray_commit"}
-    process = ProcessContext(
-        job=bytes.fromhex(context.get_job_id()),
-        node=bytes.fromhex(context.get_node_id()),
-        worker=bytes.fromhex(context.get_worker_id()),
-        is_driver=False,
-        namespace=context.namespace,
-        session=context.get_session_name(),
-        runtime_env=environment or None,
-    )
-    return RayEngine(process, observer=Observer(process.job.hex(), process.worker.hex(), process.node.hex()))
-
-
-def warm() -> None:
-    """There is nothing to start ahead: the cluster runs."""
-
-
-def cool() -> None:
-    """There is nothing to end."""

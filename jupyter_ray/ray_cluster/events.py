@@ -21,7 +21,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import ray
 
 from jupyter_ray import events as ev
 from jupyter_ray.config import EVENT_INTERVAL, EVENT_LOG

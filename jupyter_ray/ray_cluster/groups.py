@@ -41,9 +41,12 @@ def rows() -> list[dict[str, Any]]:
     return [{**row, "bundles": dict(row["bundles"])} for row in ray.util.placement_group_table().values()]
 
 
-@client_mode_wrap
 def ready(group: str, value: Any) -> Any:
     """Return Ray's reference to `value` that is ready when the group is made, and raises when it is removed."""
+    return client_mode_wrap(_ready)(group, value)
+
+
+def _ready(group: str, value: Any) -> Any:
     worker = ray._private.worker.global_worker
     serialized = worker.get_serialization_context().serialize(value)
     return worker.core_worker.async_wait_placement_group_ready(group_of(group).id, serialized)

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import ray
 from ray._private.gcs_utils import create_gcs_channel
-from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc, ray_client_pb2, ray_client_pb2_grpc
 
 from jupyter_ray.engine import log_format
 from jupyter_ray.engine.base import InitOptions
@@ -20,6 +20,7 @@ _KNOCK_SECONDS = 2.0
 """How long the head node has to answer; `api.addresses` has seen that somebody listens."""
 
 _CLIENT = "ray://"
+_CLIENT_PORT = 10001
 _ATTEMPTS = 3
 _START = "Start one with `ray start --head`, or leave the address out for a runtime on this machine."
 
@@ -47,16 +48,14 @@ def join(options: InitOptions, address: str) -> None:
             "This process has joined a cluster with the package `ray` already. Call `ray.shutdown()` of that package "
             "first; the one session serves both."
         )
-    target = address
-    if not is_client(address):
-        target = _find(address)
-        _knock(target, address)
+    target = _find(address)
+    _knock(target, address)
     environment = dict(options.runtime_env or {})
     if options.logging is not None:
         environment["env_vars"] = {**environment.get("env_vars", {}), log_format.VARIABLE: options.logging}
     try:
         if is_client(address):
-            _connect_client(address, options, environment)
+            _connect_client(target, options, environment)
         else:
             ray.init(
                 address=target,
@@ -119,7 +118,10 @@ def address() -> str:
 
 
 def _find(address: str) -> str:
-    """Return host and port of the head node."""
+    """Return host and port of the head node; with its scheme, those of Ray Client's server."""
+    if is_client(address):
+        host, _, port = address.rstrip("/").rpartition(":")
+        return address.rstrip("/") if port.isdigit() else f"{host}:{port}:{_CLIENT_PORT}"
     if address == "auto":
         found = None
         with contextlib.suppress(Exception):
@@ -135,16 +137,24 @@ def _find(address: str) -> str:
 
 
 def _knock(target: str, address: str) -> None:
-    channel = create_gcs_channel(target)
+    channel = create_gcs_channel(target.removeprefix(_CLIENT))
     try:
-        stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
-        stub.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=_KNOCK_SECONDS)
+        if target.startswith(_CLIENT):
+            server = ray_client_pb2_grpc.RayletDriverStub(channel)
+            ping = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
+            server.ClusterInfo(ping, timeout=_KNOCK_SECONDS)
+        else:
+            head = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
+            head.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=_KNOCK_SECONDS)
     except grpc.RpcError as error:
         if error.code() == grpc.StatusCode.UNAUTHENTICATED:
             raise _wants_token(address) from None
+        what = "Ray Client's server" if is_client(address) else "the head node of a Ray cluster"
+        port = "10001" if is_client(address) else "6379"
+        option = "--ray-client-server-port" if is_client(address) else "--port"
         raise ConnectionError(
-            f"Something answers at {address!r}, but it is not the head node of a Ray cluster (its port is 6379 unless "
-            f"`ray start --head --port=...` said otherwise). {_START}"
+            f"Something answers at {address!r}, but it is not {what} (its port is {port} unless "
+            f"`ray start --head {option}=...` said otherwise). {_START}"
         ) from None
     finally:
         channel.close()

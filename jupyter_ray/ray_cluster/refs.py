@@ -56,16 +56,16 @@ class References:
     def check(self) -> None:
         """Raise a `StaleReferenceError` if this is a reference of another session than the running one."""
         if self.session is not None and self.session is not session:
-            raise StaleReferenceError(self)  # type: ignore[arg-type]
+            raise StaleReferenceError(self)
 
     def _native_task(self) -> Any:
         return super().task_id()  # type: ignore[misc]
 
-    def future(self) -> concurrent.futures.Future[Any]:
+    def future(self: Any) -> concurrent.futures.Future[Any]:
         """Return a future of the value; see `engine.refs.ObjectRef.future`."""
         return ObjectRef.future(self)
 
-    def as_future(self) -> asyncio.Future[Any]:
+    def as_future(self: Any) -> asyncio.Future[Any]:
         """Return an asyncio future of the value, for the running loop."""
         return ObjectRef.as_future(self)
 
@@ -88,14 +88,14 @@ class References:
 
         super()._on_completed(completed)  # type: ignore[misc]
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ray.ObjectRef) and other.binary() == self.binary()  # type: ignore[attr-defined]
+    def __eq__(self: Any, other: Any) -> bool:
+        return isinstance(other, ray.ObjectRef) and other.binary() == self.binary()
 
-    def __hash__(self) -> int:
-        return hash(self.binary())  # type: ignore[attr-defined]
+    def __hash__(self: Any) -> int:
+        return hash(self.binary())
 
-    def __repr__(self) -> str:
-        return f"ObjectRef({self.hex()})"  # type: ignore[attr-defined]
+    def __repr__(self: Any) -> str:
+        return f"ObjectRef({self.hex()})"
 
 
 class RayObjectRef(References, ray.ObjectRef):  # type: ignore[misc]

@@ -65,6 +65,10 @@ class Relay:
         self._come.clear()
         return [self._heard.popleft() for _ in range(len(self._heard))]
 
+    async def wake(self) -> None:
+        """End a `hear` that waits."""
+        self._come.set()
+
     async def publish(self, lines: list[str]) -> None:
         """Send lines, after what was sent before."""
         await asyncio.to_thread(self._channel.publish, lines)

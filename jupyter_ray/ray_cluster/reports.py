@@ -13,8 +13,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import ray
-
 from jupyter_ray import events as ev
 from jupyter_ray.engine.context import current_cell, current_task
 from jupyter_ray.engine.refs import ObjectRefGenerator

@@ -4,7 +4,10 @@
 test that takes `cluster` shares one session of 4 CPUs with its module; one that takes `start` makes its own. The Ray
 engine joins the cluster that `ray_cluster` starts once: a head and two worker nodes of 2 CPUs.
 
-``@pytest.mark.local_only("reason")`` leaves a test out on the Ray engine; `docs/engines.md` lists all of them.
+Where the engines are ``client``, it does so through Ray Client.
+
+``@pytest.mark.local_only("reason")`` leaves a test out on the Ray engine, and ``not_through_client("reason")`` where
+that is reached through Ray Client; `docs/engines.md` lists all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         callspec = getattr(item, "callspec", None)
         engine = callspec.params.get("engine_name") if callspec is not None else None
         alone = engine is None and "tests/contract" in item.nodeid and "local" not in ENGINES
-        if (engine in ("ray", "client") and item.get_closest_marker("local_only")) or alone:
+        marks = {"ray": ("local_only",), "client": ("local_only", "not_through_client")}.get(str(engine), ())
+        if any(item.get_closest_marker(mark) for mark in marks) or alone:
             left_out.append(item)
             items.remove(item)
     if left_out:
