@@ -198,7 +198,6 @@ class Worker:
                     return
             else:
                 done = self.runner.run(execute, self._find_method, main=True, interruptible=False)
-                process.title(f"ray::{self.runner.class_name}")
                 self._finish(execute, done)
             self._main = None
             del execute
@@ -215,7 +214,6 @@ class Worker:
         self.devices.give(execute.held, execute.gpus)
         done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
         del opened
-        process.title(self._setup.idle_title)
         if self._is_last_call(execute) and not done.exiting:
             done = _exiting(done)
         self._finish(execute, done)
@@ -315,7 +313,10 @@ class Worker:
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
         if done.exiting and execute.kind == "task":
             self.backlog.close()
-        busy = len(self.backlog) > 0 or (self._async is not None and self._async.busy)
+        more = len(self.backlog) > 0
+        if not more and len(self.runner.contexts) <= 1:
+            process.title(f"ray::{self.runner.class_name}" if self.process.actor else self._setup.idle_title)
+        busy = more or (self._async is not None and self._async.busy)
         soon = busy and not done.exiting
         self.backlog.end_task(lambda: self.runner.finish(execute, done, soon=soon))
         if done.exiting and execute.kind != "method":
