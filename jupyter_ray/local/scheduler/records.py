@@ -50,7 +50,8 @@ class TaskRecord(msgspec.Struct, eq=False):
     """It is in its actor's queue. Taking it out from the middle would cost a search, so a queue may hold more."""
     items: int = 0
     """Items yielded so far, for a stream."""
-    stream_open: bool = True
+    read: int = 0
+    """Items that the holder of its stream took; -1: nobody wants more."""
     story: list[str] = msgspec.field(default_factory=list)
 
     @property

@@ -267,7 +267,7 @@ class Worker:
         if spec.is_async or spec.max_concurrency > 1 or spec.concurrency_groups:
             signal.signal(signal.SIGTERM, self._on_sigterm)
         if spec.generator_cap > 0:
-            self.runner.budget = Budget(spec.generator_cap)
+            self.runner.producers.budget = Budget(spec.generator_cap)
         host: AsyncActor | None = None
         if spec.is_async:
             host = AsyncActor(spec, self.runner, self._finish)
@@ -393,7 +393,7 @@ class Worker:
         context = self.runner.contexts.get(message.task)
         if context is not None:
             context.cancelled = True
-        producer = self.runner.producers.get(message.task)
+        producer = self.runner.producers.running.get(message.task)
         if producer is not None:
             producer.stop()
         if self.process.actor is None:
@@ -403,13 +403,7 @@ class Worker:
         self.backlog.put_end()
 
     def _on_consume(self, message: m.Consume) -> None:
-        if message.index < 0:
-            self.runner.unwanted.append(message.task)
-        producer = self.runner.producers.get(message.task)
-        if producer is not None:
-            producer.consumed(message.index)
-        if self.runner.budget is not None:
-            self.runner.budget.read(message.task, message.index)
+        self.runner.producers.heard(message.task, message.index)
 
     def __repr__(self) -> str:
         return f"<Worker {self._setup.worker.hex()}: {len(self.backlog)} waiting, {self.client!r}>"
