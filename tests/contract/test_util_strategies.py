@@ -18,7 +18,6 @@ from jupyter_ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
     NodeLabelSchedulingStrategy,
     NotIn,
-    PlacementGroupSchedulingStrategy,
 )
 
 NODE = "ray.io/node-id"
@@ -93,7 +92,6 @@ def test_what_it_never_can(make: Callable[[], Any]) -> None:
         (lambda: NodeLabelSchedulingStrategy({"a": "b"}), TypeError),
         (lambda: NodeLabelSchedulingStrategy({1: Exists()}), TypeError),  # type: ignore[dict-item]
         (lambda: In(1), TypeError),  # type: ignore[arg-type]
-        (lambda: PlacementGroupSchedulingStrategy(None), ValueError),
         (lambda: NodeAffinitySchedulingStrategy("", soft=False, _spill_on_unavailable=True), ValueError),
         (lambda: NodeAffinitySchedulingStrategy("", soft=True, _fail_on_unavailable=True), ValueError),
     ],
