@@ -21,7 +21,7 @@ class PlacementGroupSchedulingStrategy:
     Parameters
     ----------
     placement_group
-        What `placement_group` returned.
+        What `placement_group` returned; None: no group, also where the caller's would be taken over.
     placement_group_bundle_index
         The bundle to use; -1: any that has room.
     placement_group_capture_child_tasks
@@ -34,11 +34,6 @@ class PlacementGroupSchedulingStrategy:
         placement_group_bundle_index: int = -1,
         placement_group_capture_child_tasks: bool | None = None,
     ) -> None:
-        if placement_group is None:
-            raise ValueError(
-                "placement_group needs to be an instance of PlacementGroup. For the default placement leave "
-                "scheduling_strategy out."
-            )
         self.placement_group = placement_group
         self.placement_group_bundle_index = placement_group_bundle_index
         self.placement_group_capture_child_tasks = placement_group_capture_child_tasks

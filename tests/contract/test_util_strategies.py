@@ -18,7 +18,6 @@ from jupyter_ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
     NodeLabelSchedulingStrategy,
     NotIn,
-    PlacementGroupSchedulingStrategy,
 )
 
 NODE = "ray.io/node-id"
@@ -98,7 +97,6 @@ def test_what_it_never_can(make: Callable[[], Any]) -> None:
         (lambda: NodeLabelSchedulingStrategy({}, soft=["a"]), "soft parameter must be a map"),  # type: ignore[arg-type]
         (lambda: NodeLabelSchedulingStrategy({"a": In(1)}), "position 0 for the In operator must be str"),  # type: ignore[arg-type]
         (lambda: NodeLabelSchedulingStrategy({"a": NotIn()}), "parameter of the NotIn operator must be a non-empty"),
-        (lambda: PlacementGroupSchedulingStrategy(None), "PlacementGroup"),
         (lambda: NodeAffinitySchedulingStrategy(absent(), soft=False, _spill_on_unavailable=True), "Set soft to True"),
         (lambda: NodeAffinitySchedulingStrategy(absent(), soft=True, _fail_on_unavailable=True), "Set soft to False"),
         (lambda: NodeAffinitySchedulingStrategy("the second one", soft=False), "Invalid node_id 'the second one'"),
