@@ -345,8 +345,16 @@ class Runner:
             payload = calling.plain_failure(
                 WorkerCrashedError.because(context.name, f"it called sys.exit({error.code!r})")
             )
-            line = f"{EXITED} {error.code if isinstance(error.code, int) else bool(error.code):d}"
-            return Done(execute.task, [*values, payload], True, retry=True, exiting=True, seconds=seconds, error=line)
+            return Done(
+                execute.task,
+                [*values, payload],
+                failed=True,
+                retry=True,
+                exiting=True,
+                seconds=seconds,
+                error=f"{EXITED} {error.code}",
+                crashed=True,
+            )
         line = one_line(error)
         if execute.kind == "actor":
             raised = RayTaskError(
