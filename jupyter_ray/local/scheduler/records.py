@@ -156,6 +156,8 @@ class ActorRecord(msgspec.Struct, eq=False):
     restarts: int = 0
     death: Payload | None = None
     death_reason: str = ""
+    untold: bool = False
+    """Its process died, which nobody wanted, and nobody has heard of it."""
     lived: bool = False
     """A constructor of it has returned once."""
     repr_name: str = ""
@@ -327,6 +329,8 @@ class UnseenError(msgspec.Struct, frozen=True, eq=False):
     pid: int
     cell: str | None
     returns: int
+    lost: ActorRecord | None = None
+    """The actor whose process took the task with it."""
 
 
 class State(msgspec.Struct, eq=False):

@@ -24,6 +24,8 @@ import sys
 import threading
 from typing import Any
 
+import msgspec
+
 from jupyter_ray.config import LOG_INTERVAL, crash_report, session_folder, shared_memory_folder, spill_folder
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
@@ -217,7 +219,7 @@ class Worker:
         del opened
         process.title(self._setup.idle_title)
         if self._is_last_call(execute) and not done.exiting:
-            done = _exiting(done)
+            done = msgspec.structs.replace(done, exiting=True)
         self._finish(execute, done)
 
     def _find_function(self, execute: m.Execute, body: m.Body) -> Function:
@@ -407,10 +409,6 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<Worker {self._setup.worker.hex()}: {len(self.backlog)} waiting, {self.client!r}>"
-
-
-def _exiting(done: m.Done) -> m.Done:
-    return m.Done(done.task, done.returns, done.failed, done.cancelled, done.retry, True, done.seconds, done.error)
 
 
 # What user code touches first is imported in the template, so that a fork finds it.
