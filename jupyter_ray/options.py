@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from jupyter_ray.environments import check_runtime_env
+from jupyter_ray.labels import wrong_fallback, wrong_selector
 from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, demand, to_parts
 
 NumReturns = int | Literal["dynamic", "streaming"]
@@ -171,7 +172,7 @@ def _num_returns(name: str, value: Any) -> str | None:
         return None
     return (
         f"The keyword '{name}' only accepts None, a non-negative integer, 'streaming' (for generators), "
-        f"or 'dynamic'. Got {value!r}."
+        f"or 'dynamic': {name} must be >= 0 where it is a number. Got {value!r}."
     )
 
 
@@ -241,8 +242,8 @@ COMMON: dict[str, Keyword] = {
     "runtime_env": Keyword(_DICT, check_runtime_env),
     "scheduling_strategy": Keyword((), _strategy),
     "enable_task_events": Keyword((bool,)),
-    "label_selector": Keyword(_DICT, None, None),
-    "fallback_strategy": Keyword((list, _NONE), None, None),
+    "label_selector": Keyword(_DICT, wrong_selector, None),
+    "fallback_strategy": Keyword((list, _NONE), wrong_fallback, None),
     "_labels": Keyword(_DICT, None, None),
     "_metadata": Keyword(_DICT, None, None),
 }

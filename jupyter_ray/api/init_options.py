@@ -11,6 +11,7 @@ from jupyter_ray.api.constants import LoggingConfig
 from jupyter_ray.engine import log_format
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.environments import check_runtime_env
+from jupyter_ray.labels import wrong_key, wrong_value
 
 
 def init_options(
@@ -115,6 +116,8 @@ def _labels(labels: Any) -> dict[str, str]:
     for name, value in labels.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"labels must map text to text, got {name!r}: {value!r}.")
+        if wrong := wrong_key(name) or wrong_value(value):
+            raise ValueError(wrong)
         if name.startswith("ray.io/") and name != "ray.io/accelerator-type":
             raise ValueError(f"Labels that begin with 'ray.io/' are reserved, got {name!r}.")
     return dict(labels)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -82,6 +83,10 @@ def test_a_queue_between_tasks() -> None:
 
     assert asyncio.run(take()) == 0
     queue.shutdown()
+    uses: list[Callable[[], Any]] = [queue.get, queue.qsize, lambda: queue.put(1), lambda: asyncio.run(take())]
+    for use in uses:
+        with pytest.raises(ray.exceptions.RayActorError, match=r"ended by shutdown\(\).*make a new Queue"):
+            use()
 
 
 def test_named_actors() -> None:

@@ -11,7 +11,7 @@ from jupyter_ray.local.scheduler.records import (
     TaskRecord,
     WorkerRecord,
 )
-from jupyter_ray.local.scheduler.states import ActorState, TaskState
+from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 
 KEPT = 10_000
@@ -117,7 +117,7 @@ def remember_worker(step: Step, worker: WorkerRecord, reason: str, *, out_of_mem
     elif actor is not None and actor.leaving:
         kind, reason = "INTENDED_USER_EXIT", actor.leaving
     else:
-        kind = "NODE_OUT_OF_MEMORY" if out_of_memory else "SYSTEM_ERROR"
+        kind = "NODE_OUT_OF_MEMORY" if out_of_memory else CRASHED
     kept[worker.id] = WorkerDigest(
         worker.id, worker.pid, None if actor is None else actor.id, kind, reason, worker.started, step.now
     )

@@ -50,7 +50,8 @@ class TaskRecord(msgspec.Struct, eq=False):
     """It is in its actor's queue. Taking it out from the middle would cost a search, so a queue may hold more."""
     items: int = 0
     """Items yielded so far, for a stream."""
-    stream_open: bool = True
+    read: int = 0
+    """Items that the holder of its stream took; -1: nobody wants more."""
     story: list[str] = msgspec.field(default_factory=list)
 
     @property
@@ -155,6 +156,8 @@ class ActorRecord(msgspec.Struct, eq=False):
     restarts: int = 0
     death: Payload | None = None
     death_reason: str = ""
+    untold: bool = False
+    """Its process died, which nobody wanted, and nobody has heard of it."""
     lived: bool = False
     """A constructor of it has returned once."""
     repr_name: str = ""
@@ -326,6 +329,8 @@ class UnseenError(msgspec.Struct, frozen=True, eq=False):
     pid: int
     cell: str | None
     returns: int
+    lost: ActorRecord | None = None
+    """The actor whose process took the task with it."""
 
 
 class State(msgspec.Struct, eq=False):

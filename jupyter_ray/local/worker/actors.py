@@ -281,7 +281,7 @@ class _Lane:
         if not isinstance(value, AsyncIterator):
             self._runner.stream(execute, value)
             return
-        producer = self._runner.producers[execute.task]
+        producer = self._runner.producers.running[execute.task]
         iterator = aiter(value)
         while True:
             if not producer.may_go_on():
