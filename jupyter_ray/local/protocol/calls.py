@@ -14,7 +14,7 @@ EXITED = "Worker exits with an exit code"
 """What is told of a process that ended by itself: the words of Ray's tables."""
 
 
-class Message(msgspec.Struct, array_like=True, frozen=True):
+class Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What all messages have in common: they are immutable, and arrays on the wire."""
 
 

@@ -33,13 +33,10 @@ def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     kind
         Ray's word for what ended it; empty: its code ran to an end, or an argument was an error.
     """
-    kept = step.state.history
     told = digest(task, step.now, error, _error_type(task, kind))
     if kind == INTERRUPTED:
         told = msgspec.structs.replace(told, state=TaskState.FINISHED, error="")
-    kept[task.id] = told
-    if len(kept) > KEPT:
-        kept.popitem(last=False)
+    step.state.history.add(told, KEPT)
 
 
 def remember_attempt(step: Step, task: TaskRecord, error: str, kind: str) -> None:

@@ -251,8 +251,8 @@ def execute(step: Step, task: TaskRecord) -> None:
             dependencies=spec.dependencies if elsewhere else [],
         ),
     )
-    if not task.stream_open:  # Its reader let go of it before it began.
-        step.send(client, Consume(spec.task, -1))
+    if task.read:  # Said before it began, or of an earlier attempt.
+        step.send(client, Consume(spec.task, task.read))
 
 
 def _attach(step: Step, worker: WorkerRecord, definition: str, functions: list[Function]) -> None:

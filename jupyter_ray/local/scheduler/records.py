@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload, Query, TaskSpec
-from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
+from jupyter_ray.local.scheduler.digests import ActorDigest, History, TaskDigest, WorkerDigest
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.room import Memory
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState, WorkerState
@@ -50,7 +50,8 @@ class TaskRecord(msgspec.Struct, eq=False):
     """It is in its actor's queue. Taking it out from the middle would cost a search, so a queue may hold more."""
     items: int = 0
     """Items yielded so far, for a stream."""
-    stream_open: bool = True
+    read: int = 0
+    """Items that the holder of its stream took; -1: nobody wants more."""
     story: list[str] = msgspec.field(default_factory=list)
 
     @property
@@ -380,8 +381,7 @@ class State(msgspec.Struct, eq=False):
     idle: dict[str, list[WorkerRecord]] = msgspec.field(default_factory=dict)
     """Pooled workers that have nothing to do, by environment; the last one worked last."""
     ended: dict[str, int] = msgspec.field(default_factory=lambda: {"finished": 0, "failed": 0, "cancelled": 0})
-    history: OrderedDict[bytes, TaskDigest] = msgspec.field(default_factory=OrderedDict)
-    """The tasks that ended last, the newest at the end; bounded, see `history`."""
+    history: History = msgspec.field(default_factory=History)
     attempts: OrderedDict[bytes, list[TaskDigest]] = msgspec.field(default_factory=OrderedDict)
     """Attempts of tasks that failed and were made again, by task; bounded as `history`."""
     gone_actors: OrderedDict[bytes, ActorDigest] = msgspec.field(default_factory=OrderedDict)

@@ -7,7 +7,6 @@ dictionaries that find them are written by the thread that runs the call, and re
 from __future__ import annotations
 
 import asyncio
-import collections
 import concurrent.futures
 import contextlib
 import functools
@@ -32,7 +31,7 @@ from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
-from jupyter_ray.local.worker.producing import Budget, Producer
+from jupyter_ray.local.worker.producing import Producer, Producers
 from jupyter_ray.resources import amounts
 
 Function = Callable[..., Any]
@@ -70,11 +69,7 @@ class Runner:
         self._interrupts = interrupts
         self.contexts: dict[bytes, TaskContext] = {}
         """Of the calls that run."""
-        self.producers: dict[bytes, Producer] = {}
-        self.unwanted: collections.deque[bytes] = collections.deque(maxlen=1000)
-        """Calls whose streams nobody reads on; they may have yet to begin."""
-        self.budget: Budget | None = None
-        """Of the actor, where its streams share one."""
+        self.producers = Producers()
         self.instance: Any = None
         """The actor, where this is one."""
         self.class_name = ""
@@ -119,10 +114,7 @@ class Runner:
         )
         self.contexts[execute.task] = context
         if execute.num_returns == STREAMING:
-            producer = Producer(execute.task, body.backpressure, body.per_yield, self.budget)
-            self.producers[execute.task] = producer
-            if execute.task in self.unwanted:  # It was said before this call began.
-                producer.consumed(-1)
+            self.producers.begin(execute.task, body.backpressure, body.per_yield)
         return context
 
     # --- arguments that are not where they should be ---
@@ -270,7 +262,7 @@ class Runner:
             raise ValueError(
                 f'num_returns="streaming" wants a generator, and {execute.name} returned a {type(value).__name__}.'
             )
-        producer, context = self.producers[execute.task], self.contexts[execute.task]
+        producer, context = self.producers.running[execute.task], self.contexts[execute.task]
         iterator: Iterator[Any] = iter(value)
         while True:
             producer.wait()
@@ -401,8 +393,8 @@ class Runner:
         """Send the report, after what was printed, and let go of what the call held."""
         self._output.end_task(execute.task)
         self.contexts.pop(execute.task, None)
-        if execute.num_returns == STREAMING and (producer := self.producers.pop(execute.task, None)) is not None:
-            producer.end()
+        if execute.num_returns == STREAMING:
+            self.producers.end(execute.task)
         self._answer(done, soon)
         for payload in done.returns:
             if payload.contained:
