@@ -317,6 +317,10 @@ def test_a_runtime_env_is_a_dict() -> None:
     env = ray.runtime_env.RuntimeEnv(env_vars={"A": "1"}, working_dir="/x")
     assert env == {"env_vars": {"A": "1"}, "working_dir": "/x"}
     assert env.to_dict() == dict(env)
+    config = ray.runtime_env.RuntimeEnvConfig(setup_timeout_seconds=1)
+    plain = ray.runtime_env.RuntimeEnv(config=config).to_dict()
+    assert plain == {"config": config.to_dict()}
+    assert type(plain["config"]) is dict
     ray.init(runtime_env=env)
     assert current().init_options.runtime_env == env
     with pytest.raises(ValueError, match="no field 'env'"):
