@@ -130,14 +130,14 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         return cls(os.urandom(OBJECT_ID_SIZE))
 
     @classmethod
-    def from_hex(cls, text: str) -> ObjectRef[Any]:
-        """Return the reference whose id `hex` printed as `text`."""
-        return cls(bytes.fromhex(text))
+    def from_hex(cls, hex_id: str) -> ObjectRef[Any]:
+        """Return the reference whose id `hex` printed as `hex_id`."""
+        return cls(bytes.fromhex(hex_id))
 
     @classmethod
-    def from_binary(cls, binary: bytes) -> ObjectRef[Any]:
+    def from_binary(cls, id_bytes: bytes) -> ObjectRef[Any]:
         """Return the reference with these 28 bytes."""
-        return cls(binary)
+        return cls(id_bytes)
 
     @classmethod
     def size(cls) -> int:
@@ -184,7 +184,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         self._when_ready(settle)
         return future
 
-    def as_future(self) -> asyncio.Future[T]:
+    def as_future(self, _internal: bool = False) -> asyncio.Future[T]:
         """Return an asyncio future of the value, for the running loop, or for the thread's own where none runs."""
         import asyncio
 

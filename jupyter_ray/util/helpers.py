@@ -32,9 +32,9 @@ def list_named_actors(all_namespaces: bool = False) -> list[Any]:
 
 
 def as_completed(
-    refs: Sequence[ObjectRef[Any]], *, chunk_size: int = 10, yield_obj_refs: bool = False
+    refs: Sequence[ObjectRef[Any]], *, chunk_size: int = 10, yield_obj_refs: bool = False, **kwargs: Any
 ) -> Iterator[Any]:
-    """Yield the values of `refs` as they come, or the references themselves.
+    """Yield the values of `refs` as they come, or the references themselves; `kwargs` are for `wait`.
 
     Notes
     -----
@@ -42,15 +42,17 @@ def as_completed(
     """
     if chunk_size < 1:
         raise ValueError("`chunk_size` must be >= 1")
+    if "num_returns" in kwargs:
+        raise ValueError("`num_returns` is what chunk_size says: leave it out.")
     left = list(refs)
     while left:
-        ready, left = wait(left, num_returns=min(chunk_size, len(left)))
+        ready, left = wait(left, num_returns=min(chunk_size, len(left)), **kwargs)
         yield from ready if yield_obj_refs else get(ready)
 
 
 def map_unordered(
     fn: Any, items: Iterable[Any], *, backpressure_size: int | None = 100, chunk_size: int = 10,
-    yield_obj_refs: bool = False,
+    yield_obj_refs: bool = False, **kwargs: Any,
 ) -> Iterator[Any]:  # fmt: skip
     """Call a remote function, or a method of an actor, with each of `items`, and yield results as they come.
 
@@ -66,6 +68,8 @@ def map_unordered(
         Results taken at once.
     yield_obj_refs
         Yield references instead of values.
+    **kwargs
+        For `wait`.
 
     Notes
     -----
@@ -77,9 +81,9 @@ def map_unordered(
     for item in items:
         running.append(fn.remote(item))
         if backpressure_size is not None and len(running) >= backpressure_size:
-            ready, running = wait(running, num_returns=min(chunk_size, len(running)))
+            ready, running = wait(running, num_returns=min(chunk_size, len(running)), **kwargs)
             yield from ready if yield_obj_refs else get(ready)
-    yield from as_completed(running, chunk_size=chunk_size, yield_obj_refs=yield_obj_refs)
+    yield from as_completed(running, chunk_size=chunk_size, yield_obj_refs=yield_obj_refs, **kwargs)
 
 
 def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]) -> None:
@@ -101,8 +105,8 @@ def _deserialize(deserializer: Callable[[Any], Any], state: Any) -> Any:
     return deserializer(state)
 
 
-def get_node_ip_address() -> str:
-    """Return the address of this machine. Nothing listens on it: the local engine uses Unix sockets."""
+def get_node_ip_address(address: str | None = None) -> str:
+    """Return the address of this machine; nothing listens on it. `address` is Ray's, and of no effect."""
     return "127.0.0.1"
 
 
