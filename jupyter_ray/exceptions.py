@@ -391,7 +391,7 @@ class ObjectRefStreamEndOfStreamError(RayError):
     """A stream has no more items."""
 
 
-class StreamingGeneratorReplayInconsistentError(RayError):
+class StreamingGeneratorReplayInconsistentError(RaySystemError):
     """A generator yielded other items when it was run again."""
 
 

@@ -67,7 +67,7 @@ class RuntimeEnv(dict[str, Any]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain dict."""
-        return dict(self)
+        return {name: dict(value) if isinstance(value, dict) else value for name, value in self.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (dict(self),)
@@ -81,6 +81,10 @@ class RuntimeEnvConfig(dict[str, Any]):
         if not isinstance(eager_install, bool):
             raise TypeError(f"eager_install must be a boolean. got {type(eager_install)}")
         check_runtime_env("runtime_env", {"config": self})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a plain dict."""
+        return dict(self)
 
 
 def _rebuild(fields: dict[str, Any]) -> RuntimeEnv:

@@ -24,10 +24,6 @@ from jupyter_ray.local.protocol.messages import RAISED, Payload
 from jupyter_ray.local.scheduler.records import TaskRecord
 from jupyter_ray.resources import Demand, describe
 
-_CRASHES = (WorkerCrashedError, OutOfMemoryError)
-_HEAD = 200
-"""Bytes of a pickled error in which its class is named."""
-
 
 def stored(error: RayError) -> Payload:
     """Return `error` as a value that raises."""
@@ -35,16 +31,16 @@ def stored(error: RayError) -> Payload:
     return Payload(data=data, size=len(data), is_error=True)
 
 
+def is_cancel(payload: Payload) -> bool:
+    """Tell whether `payload` says that a task was cancelled."""
+    return not payload.segment and b"TaskCancelledError" in payload.data
+
+
 def is_raised(payload: Payload) -> bool:
     """Tell whether `payload` is what a program raised, not a failure of the system or a cancel."""
     if payload.segment:  # An error of the system is short.
         return True
-    return RAISED.encode() in payload.data[:32] and b"TaskCancelledError" not in payload.data
-
-
-def is_crash(payload: Payload) -> bool:
-    """Tell whether `payload` says that a task's process died."""
-    return not payload.segment and any(kind.__name__.encode() in payload.data[:_HEAD] for kind in _CRASHES)
+    return RAISED.encode() in payload.data[:32] and not is_cancel(payload)
 
 
 def text_of(payload: Payload) -> str:

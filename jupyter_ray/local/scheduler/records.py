@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload, Query, TaskSpec
-from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
+from jupyter_ray.local.scheduler.digests import ActorDigest, History, TaskDigest, WorkerDigest
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.room import Memory
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState, WorkerState
@@ -156,6 +156,8 @@ class ActorRecord(msgspec.Struct, eq=False):
     restarts: int = 0
     death: Payload | None = None
     death_reason: str = ""
+    untold: bool = False
+    """Its process died, which nobody wanted, and nobody has heard of it."""
     lived: bool = False
     """A constructor of it has returned once."""
     repr_name: str = ""
@@ -327,6 +329,8 @@ class UnseenError(msgspec.Struct, frozen=True, eq=False):
     pid: int
     cell: str | None
     returns: int
+    lost: ActorRecord | None = None
+    """The actor whose process took the task with it."""
 
 
 class State(msgspec.Struct, eq=False):
@@ -377,8 +381,7 @@ class State(msgspec.Struct, eq=False):
     idle: dict[str, list[WorkerRecord]] = msgspec.field(default_factory=dict)
     """Pooled workers that have nothing to do, by environment; the last one worked last."""
     ended: dict[str, int] = msgspec.field(default_factory=lambda: {"finished": 0, "failed": 0, "cancelled": 0})
-    history: OrderedDict[bytes, TaskDigest] = msgspec.field(default_factory=OrderedDict)
-    """The tasks that ended last, the newest at the end; bounded, see `history`."""
+    history: History = msgspec.field(default_factory=History)
     attempts: OrderedDict[bytes, list[TaskDigest]] = msgspec.field(default_factory=OrderedDict)
     """Attempts of tasks that failed and were made again, by task; bounded as `history`."""
     gone_actors: OrderedDict[bytes, ActorDigest] = msgspec.field(default_factory=OrderedDict)

@@ -43,6 +43,10 @@ class WorkerState(_State):
     DEAD = "dead"
 
 
+CRASHED = "SYSTEM_ERROR"
+"""Ray's word for the end of a process that nobody wanted."""
+
+
 class ActorState(_State):
     """Where an actor stands."""
 

@@ -50,6 +50,7 @@ GRACE_SECONDS = 5.0
 """How long a worker may take to leave when it was asked to."""
 DRAIN_SECONDS = 0.3
 TICK_SECONDS = 0.1
+"""So long after something has happened, the scheduler is asked whether it wants a tick."""
 
 
 class Server:
@@ -341,7 +342,8 @@ class Server:
 
     def _tick(self) -> None:
         self._ticking = False
-        self._later(Tick())
+        if self.scheduler.wants_tick:
+            self._later(Tick())
 
     def _setup(self, command: c.StartWorker) -> WorkerSetup:
         bind = self._bind
@@ -432,7 +434,7 @@ class Server:
         if not self._guarding and self.scheduler.busy:
             self._guarding = True
             self.loop.call_later(LOOK_SECONDS, self._look)
-        if not self._ticking and self.scheduler.wants_tick:
+        if not self._ticking:
             self._ticking = True
             self.loop.call_later(TICK_SECONDS, self._tick)
 

@@ -65,7 +65,6 @@ class ThreadedActor:
         try:
             process.title(f"ray::{execute.name}")
             done = self._runner.run(execute, self._find, main=False, interruptible=False)
-            process.title(f"ray::{self._runner.class_name}")
             self._finish(execute, done)
         except BaseException:  # Our own fault: the thread would end, and the caller wait for ever.
             traceback.print_exc()
@@ -209,7 +208,6 @@ class _Lane:
 
     async def _serve(self, execute: Execute) -> None:
         done = await self.run(execute, self._find)
-        process.title(f"ray::{self._runner.class_name}")
         if done is not None:
             self._finish(execute, done)
         self.tasks.pop(execute.task, None)

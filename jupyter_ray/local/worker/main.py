@@ -24,6 +24,8 @@ import sys
 import threading
 from typing import Any
 
+import msgspec
+
 from jupyter_ray.config import LOG_INTERVAL, crash_report, session_folder, shared_memory_folder, spill_folder
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
@@ -198,7 +200,6 @@ class Worker:
                     return
             else:
                 done = self.runner.run(execute, self._find_method, main=True, interruptible=False)
-                process.title(f"ray::{self.runner.class_name}")
                 self._finish(execute, done)
             self._main = None
             del execute
@@ -215,9 +216,8 @@ class Worker:
         self.devices.give(execute.held, execute.gpus)
         done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
         del opened
-        process.title(self._setup.idle_title)
         if self._is_last_call(execute) and not done.exiting:
-            done = _exiting(done)
+            done = msgspec.structs.replace(done, exiting=True)
         self._finish(execute, done)
 
     def _find_function(self, execute: m.Execute, body: m.Body) -> Function:
@@ -315,7 +315,10 @@ class Worker:
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
         if done.exiting and execute.kind == "task":
             self.backlog.close()
-        busy = len(self.backlog) > 0 or (self._async is not None and self._async.busy)
+        more = len(self.backlog) > 0
+        if not more and len(self.runner.contexts) <= 1:
+            process.title(f"ray::{self.runner.class_name}" if self.process.actor else self._setup.idle_title)
+        busy = more or (self._async is not None and self._async.busy)
         soon = busy and not done.exiting
         self.backlog.end_task(lambda: self.runner.finish(execute, done, soon=soon))
         if done.exiting and execute.kind != "method":
@@ -407,10 +410,6 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<Worker {self._setup.worker.hex()}: {len(self.backlog)} waiting, {self.client!r}>"
-
-
-def _exiting(done: m.Done) -> m.Done:
-    return m.Done(done.task, done.returns, done.failed, done.cancelled, done.retry, True, done.seconds, done.error)
 
 
 # What user code touches first is imported in the template, so that a fork finds it.

@@ -337,15 +337,24 @@ class Runner:
             payload = calling.plain_failure(
                 WorkerCrashedError.because(context.name, f"it called sys.exit({error.code!r})")
             )
-            line = f"{EXITED} {error.code if isinstance(error.code, int) else bool(error.code):d}"
-            return Done(execute.task, [*values, payload], True, retry=True, exiting=True, seconds=seconds, error=line)
+            return Done(
+                execute.task,
+                [*values, payload],
+                failed=True,
+                retry=True,
+                exiting=True,
+                seconds=seconds,
+                error=f"{EXITED} {error.code}",
+                crashed=True,
+            )
         line = one_line(error)
         if execute.kind == "actor":
             raised = RayTaskError(
                 f"{self.class_name}.__init__", format_remote(error), pid=os.getpid(), actor=self.describe()
             )
             text = f"The actor died because of an error raised in its creation task, {raised}"
-            return self._dead(execute, text, seconds, line=line, init_failed=True)
+            died = ActorDiedError(text, None if execute.actor is None else execute.actor.hex(), True)
+            return Done(execute.task, [calling.plain_failure(died)], True, seconds=seconds, error=line)
         try:
             payload = calling.failure(error, context.function, self.store, self.describe())
         except Exception as other:  # The error's own __reduce__ or __str__ fails.
@@ -379,19 +388,6 @@ class Runner:
         error = TaskCancelledError(task, f"The task {context.name} ({task}) was cancelled{how}.")
         payload = calling.failure(error, context.function, self.store)
         return Done(execute.task, [payload], True, cancelled=True, seconds=seconds, error="cancelled")
-
-    def _dead(
-        self,
-        execute: Execute,
-        text: str,
-        seconds: float,
-        *,
-        line: str,
-        init_failed: bool = False,
-    ) -> Done:
-        actor = None if execute.actor is None else execute.actor.hex()
-        payload = calling.plain_failure(ActorDiedError(text, actor, init_failed))
-        return Done(execute.task, [payload], True, seconds=seconds, error=line)
 
     def finish(self, execute: Execute, done: Done, *, soon: bool) -> None:
         """Send the report, after what was printed, and let go of what the call held."""
