@@ -50,6 +50,7 @@ def init_options(
         log_to_driver=bool(log_to_driver),
         logging=_logging(logging_config),
         spill_directory=_spill_directory(spill_directory, system_config),
+        spills=_spills(system_config),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
         labels=_labels(labels),
@@ -155,6 +156,11 @@ def _spill_directory(directory: Any, system_config: Any) -> str | None:
     if directory is not None and not isinstance(directory, str):
         raise TypeError(f"object_spilling_directory must be a path as a string, got {type(directory)}.")
     return directory
+
+
+def _spills(system_config: Any) -> bool:
+    """Tell whether values may go to disk: Ray's internal configuration can forbid it."""
+    return not isinstance(system_config, dict) or bool(system_config.get("automatic_object_spilling_enabled", True))
 
 
 def _environment(runtime_env: Any) -> dict[str, Any] | None:
