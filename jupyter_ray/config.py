@@ -24,6 +24,9 @@ SPARE_SECONDS = 10.0
 PROMISE_SECONDS = 10.0
 """Seconds for which room is kept free for a process that was going to write: it may have been stopped."""
 
+FULL_SECONDS = 2.0
+"""Seconds for which a full object store that may not spill waits for values to be freed (Ray's figure)."""
+
 GARBAGE_SHARE = 0.7
 GARBAGE_SECONDS = 10.0
 """Above this share of the object store all processes collect garbage, with so many seconds between (Ray's figures)."""

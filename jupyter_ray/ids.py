@@ -60,7 +60,7 @@ class BaseID:
 
     @classmethod
     def from_hex(cls: type[Self], hex_id: str) -> Self:
-        """Return the identifier that `hex` printed as `hex_id`."""
+        """Return the identifier that `hex` printed."""
         return cls(bytes.fromhex(hex_id))
 
     @classmethod
@@ -173,6 +173,12 @@ class FunctionID(UniqueID):
 
 class ActorClassID(UniqueID):
     """Names a shipped class."""
+
+    __slots__ = ()
+
+
+class ClusterID(UniqueID):
+    """Names a cluster."""
 
     __slots__ = ()
 

@@ -16,7 +16,7 @@ import msgspec
 
 from jupyter_ray.environments import check_runtime_env
 from jupyter_ray.labels import wrong_fallback, wrong_selector
-from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, demand, to_parts
+from jupyter_ray.resources import CPU, DEVICES, GPU, MEMORY, Demand, demand, to_parts
 
 NumReturns = int | Literal["dynamic", "streaming"]
 
@@ -149,7 +149,7 @@ def _amount(name: str, value: Any) -> str | None:
         return f"The quantity of resource {name} cannot be negative, got {value}."
     if value and not to_parts(value):
         return f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001, got {value}."
-    if name in ("num_gpus", GPU) and value > 1 and value != int(value):
+    if name in ("num_gpus", *DEVICES) and value > 1 and value != int(value):
         return f"The quantity of resource {name} must be a whole number where it is more than 1, got {value}."
     return None
 

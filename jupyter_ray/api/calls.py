@@ -244,9 +244,8 @@ def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) ->
     elif isinstance(ray_waitable, ObjectRef):
         object_id = ray_waitable.binary()
     else:
-        raise TypeError(
-            f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {type(ray_waitable)}."
-        )
+        kind = type(ray_waitable)
+        raise TypeError(f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {kind}.")
     engine.cancel(object_id, force=force, recursive=recursive)
 
 

@@ -52,6 +52,7 @@ def init_options(
         logging=_logging(logging_config),
         spill_directory=_spill_directory(spill_directory, system_config),
         temp_dir=_folder(temp_dir),
+        spills=_spills(system_config),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
         labels=_labels(labels),
@@ -163,6 +164,11 @@ def _folder(temp_dir: Any) -> str | None:
     if temp_dir is not None and not os.path.isabs(temp_dir):
         raise ValueError(f"_temp_dir must be an absolute path or None, got {temp_dir!r}.")
     return None if temp_dir is None else str(temp_dir)
+
+
+def _spills(system_config: Any) -> bool:
+    """Tell whether values may go to disk: Ray's internal configuration can forbid it."""
+    return not isinstance(system_config, dict) or bool(system_config.get("automatic_object_spilling_enabled", True))
 
 
 def _environment(runtime_env: Any) -> dict[str, Any] | None:

@@ -146,7 +146,7 @@ class RuntimeEnv(dict[str, Any]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain dict."""
-        return dict(self)
+        return {name: dict(value) if isinstance(value, dict) else value for name, value in self.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (dict(self),)

@@ -131,7 +131,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
 
     @classmethod
     def from_hex(cls, hex_id: str) -> ObjectRef[Any]:
-        """Return the reference whose id `hex` printed as `hex_id`."""
+        """Return the reference whose id `hex` printed."""
         return cls(bytes.fromhex(hex_id))
 
     @classmethod

@@ -107,7 +107,8 @@ def test_environments_merge(start: Callable[..., Any], tmp_path: Path) -> None:
     for name in ("job", "task", "library"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"contract_{name}.py").write_text(f"NAME = {name!r}")
-    (tmp_path / "job" / "large.bin").write_bytes(b"x")
+    for name in ("job", "library"):
+        (tmp_path / name / "large.bin").write_bytes(b"x")
     start(
         num_cpus=1,
         runtime_env={
@@ -122,6 +123,7 @@ def test_environments_merge(start: Callable[..., Any], tmp_path: Path) -> None:
     def look() -> tuple[list[str], str, str]:
         import library.contract_library as found  # type: ignore[import-not-found]
 
+        assert not (Path(found.__file__).parent / "large.bin").exists()
         return sorted(os.listdir()), found.NAME, os.environ["CONTRACT_PATH"]
 
     path = f"{os.environ['PATH']}:more"

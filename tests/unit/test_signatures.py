@@ -27,7 +27,7 @@ SIGNATURES: list[tuple[Callable[..., Any], str]] = [
     (ray.JobID.from_int, "(value)"),
     (ids.TaskID.from_hex, "(hex_id)"),
     (ray.ObjectRef.from_binary, "(id_bytes)"),
-    (util.as_completed, "(refs, *, chunk_size=10, yield_obj_refs=False, **kwargs)"),
+    (util.as_completed, "(refs, *, chunk_size=10, yield_obj_refs=False, **waiting)"),
     (util.get_node_ip_address, "(address=None)"),
     (Pool.starmap_async, "(self, func, iterable, callback=None, error_callback=None, chunksize=None)"),
     (exceptions.TaskCancelledError, "(task_id=None, error_message=None)"),
