@@ -27,6 +27,7 @@ class Bind(Message, frozen=True, tag=2):
     environ: dict[str, str]
     env: str = ""
     store_limit: int = 0
+    spills: bool = True
     job: bytes = b""
     node: bytes = b""
     """The ids that the driver's process context shows; workers get the same in their setup."""

@@ -22,6 +22,7 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -57,7 +58,7 @@ def main(setup: WorkerSetup) -> None:
     process.die_with_parent()
     process.lead_group()
     process.expendable()
-    session_folder(setup.session)  # Where it is does not depend on what the environment is about to become.
+    session_folder(setup.session, str(Path(setup.socket).parents[1]))  # Whatever the environment is about to become.
     fallback = os.dup(2)  # The runtime's log: for what is said before and after the session.
     try:
         env = process.dress(setup)
