@@ -62,8 +62,8 @@ _HOMES = {
     "api.timeline": ("timeline",),
     "engine.refs": ("DynamicObjectRefGenerator", "ObjectRef", "ObjectRefGenerator"),
     "ids": (
-        "ActorClassID", "ActorID", "FunctionID", "JobID", "NodeID", "PlacementGroupID", "TaskID", "UniqueID",
-        "WorkerID",
+        "ActorClassID", "ActorID", "ClusterID", "FunctionID", "JobID", "NodeID", "PlacementGroupID", "TaskID",
+        "UniqueID", "WorkerID",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -90,6 +90,7 @@ __all__ = [
     "ActorClassID",
     "ActorHandle",
     "ActorID",
+    "ClusterID",
     "DynamicObjectRefGenerator",
     "FunctionID",
     "JobID",

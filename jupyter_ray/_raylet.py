@@ -6,6 +6,7 @@ from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, Object
 from jupyter_ray.ids import (
     ActorClassID,
     ActorID,
+    ClusterID,
     FunctionID,
     JobID,
     NodeID,
@@ -21,6 +22,7 @@ StreamingObjectRefGenerator = ObjectRefGenerator
 __all__ = [
     "ActorClassID",
     "ActorID",
+    "ClusterID",
     "DynamicObjectRefGenerator",
     "FunctionID",
     "JobID",

@@ -32,10 +32,7 @@ def check_runtime_env(name: str, value: Any) -> str | None:
                 f"{name} has no field {field!r}. Valid ones are {list(RUNTIME_ENV_HONOURED)}, "
                 f"and on a Ray cluster also {list(RUNTIME_ENV_CLUSTER)}."
             )
-    variables = fields.get("env_vars")
-    pairs = variables.items() if isinstance(variables, dict) else [(variables, variables)] if variables else []
-    if not all(isinstance(text, str) for pair in pairs for text in pair):
-        raise TypeError(f"{name}['env_vars'] must map strings to strings, got {variables!r}.")
+    _check_variables(f"{name}['env_vars']", fields.get("env_vars"))
     folder = fields.get("working_dir")
     if folder is not None and not isinstance(folder, str | os.PathLike):
         raise TypeError(f"{name}['working_dir'] must be a path, got {type(folder)}.")
@@ -57,3 +54,14 @@ def check_runtime_env(name: str, value: Any) -> str | None:
     if not all(isinstance(each, str | os.PathLike | types.ModuleType) for each in fields.get("py_modules") or ()):
         raise TypeError(f"{name}['py_modules'] holds paths and modules, got {fields['py_modules']!r}.")
     return None
+
+
+def _check_variables(name: str, variables: Any) -> None:
+    if variables is not None and not isinstance(variables, dict):
+        raise TypeError(f"{name} must be of type Dict[str, str], got {type(variables)}.")
+    for key, value in (variables or {}).items():
+        for what, text in (("key", key), ("value", value)):
+            if not isinstance(text, str):
+                raise TypeError(
+                    f"{name} must be of type Dict[str, str], but the {what} {text} is of type {type(text)}."
+                )

@@ -59,14 +59,14 @@ class BaseID:
         return cls(os.urandom(cls.SIZE))
 
     @classmethod
-    def from_hex(cls: type[Self], text: str) -> Self:
-        """Return the identifier that `hex` printed as `text`."""
-        return cls(bytes.fromhex(text))
+    def from_hex(cls: type[Self], hex_id: str) -> Self:
+        """Return the identifier that `hex` printed."""
+        return cls(bytes.fromhex(hex_id))
 
     @classmethod
-    def from_binary(cls: type[Self], binary: bytes) -> Self:
+    def from_binary(cls: type[Self], id_bytes: bytes) -> Self:
         """Return the identifier with these bytes."""
-        return cls(binary)
+        return cls(id_bytes)
 
     def binary(self) -> bytes:
         """Return the identifier as bytes."""
@@ -130,9 +130,9 @@ class JobID(BaseID):
     __slots__ = ()
 
     @classmethod
-    def from_int(cls, number: int) -> JobID:
+    def from_int(cls, value: int) -> JobID:
         """Return the identifier with this number."""
-        return cls(number.to_bytes(cls.SIZE, "little"))
+        return cls(value.to_bytes(cls.SIZE, "little"))
 
     def int(self) -> int:
         """Return the identifier as a number."""
@@ -173,6 +173,12 @@ class FunctionID(UniqueID):
 
 class ActorClassID(UniqueID):
     """Names a shipped class."""
+
+    __slots__ = ()
+
+
+class ClusterID(UniqueID):
+    """Names a cluster."""
 
     __slots__ = ()
 

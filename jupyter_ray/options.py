@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from jupyter_ray.environments import check_runtime_env
-from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, demand, to_parts
+from jupyter_ray.labels import wrong_fallback, wrong_selector
+from jupyter_ray.resources import CPU, DEVICES, GPU, MEMORY, Demand, demand, to_parts
 
 NumReturns = int | Literal["dynamic", "streaming"]
 
@@ -148,7 +149,7 @@ def _amount(name: str, value: Any) -> str | None:
         return f"The quantity of resource {name} cannot be negative, got {value}."
     if value and not to_parts(value):
         return f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001, got {value}."
-    if name in ("num_gpus", GPU) and value > 1 and value != int(value):
+    if name in ("num_gpus", *DEVICES) and value > 1 and value != int(value):
         return f"The quantity of resource {name} must be a whole number where it is more than 1, got {value}."
     return None
 
@@ -171,7 +172,7 @@ def _num_returns(name: str, value: Any) -> str | None:
         return None
     return (
         f"The keyword '{name}' only accepts None, a non-negative integer, 'streaming' (for generators), "
-        f"or 'dynamic'. Got {value!r}."
+        f"or 'dynamic': {name} must be >= 0 where it is a number. Got {value!r}."
     )
 
 
@@ -241,8 +242,8 @@ COMMON: dict[str, Keyword] = {
     "runtime_env": Keyword(_DICT, check_runtime_env),
     "scheduling_strategy": Keyword((), _strategy),
     "enable_task_events": Keyword((bool,)),
-    "label_selector": Keyword(_DICT, None, None),
-    "fallback_strategy": Keyword((list, _NONE), None, None),
+    "label_selector": Keyword(_DICT, wrong_selector, None),
+    "fallback_strategy": Keyword((list, _NONE), wrong_fallback, None),
     "_labels": Keyword(_DICT, None, None),
     "_metadata": Keyword(_DICT, None, None),
 }

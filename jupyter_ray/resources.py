@@ -12,6 +12,8 @@ PARTS = 10_000
 CPU = "CPU"
 GPU = "GPU"
 MEMORY = "memory"
+DEVICES = (GPU, "HPU", "NPU", "TPU", "neuron_cores", "FURIOSA", "MBLT", "RBLN", "TTNPU")
+"""Kinds of accelerators: of more than one only whole ones can be had. Ids are given to GPUs alone. Source: Ray."""
 
 Demand = dict[str, int]
 

@@ -215,12 +215,12 @@ def _would_return(stream: ObjectRefGenerator) -> bool:
     return stream.next_ready() or stream.is_finished()
 
 
-def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
+def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) -> None:
     """Cancel a task: one that has not begun never runs, a running one is interrupted; `get` raises.
 
     Parameters
     ----------
-    ref
+    ray_waitable
         A reference to a return value, or the generator, of the task.
     force
         Kill the process that runs the task.
@@ -239,12 +239,13 @@ def cancel(ref: Any, *, force: bool = False, recursive: bool = True) -> None:
     Source: Ray's ``ray.cancel``. A task that has ended is left alone.
     """
     engine = registry.current() or registry.required()
-    if isinstance(ref, ObjectRefGenerator):
-        object_id = return_id(ref.task_id().binary(), 1)
-    elif isinstance(ref, ObjectRef):
-        object_id = ref.binary()
+    if isinstance(ray_waitable, ObjectRefGenerator):
+        object_id = return_id(ray_waitable.task_id().binary(), 1)
+    elif isinstance(ray_waitable, ObjectRef):
+        object_id = ray_waitable.binary()
     else:
-        raise TypeError(f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {type(ref)}.")
+        kind = type(ray_waitable)
+        raise TypeError(f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {kind}.")
     engine.cancel(object_id, force=force, recursive=recursive)
 
 

@@ -11,6 +11,7 @@ from jupyter_ray.api.constants import LoggingConfig
 from jupyter_ray.engine import log_format
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.environments import check_runtime_env
+from jupyter_ray.labels import wrong_key, wrong_value
 
 
 def init_options(
@@ -26,6 +27,7 @@ def init_options(
     logging_config: Any = None,
     spill_directory: Any = None,
     system_config: Any = None,
+    temp_dir: Any = None,
     actor_lifetime: str = "non_detached",
     metadata: dict[str, str] | None = None,
     labels: Any = None,
@@ -49,6 +51,8 @@ def init_options(
         log_to_driver=bool(log_to_driver),
         logging=_logging(logging_config),
         spill_directory=_spill_directory(spill_directory, system_config),
+        temp_dir=_folder(temp_dir),
+        spills=_spills(system_config),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
         labels=_labels(labels),
@@ -115,6 +119,8 @@ def _labels(labels: Any) -> dict[str, str]:
     for name, value in labels.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"labels must map text to text, got {name!r}: {value!r}.")
+        if wrong := wrong_key(name) or wrong_value(value):
+            raise ValueError(wrong)
         if name.startswith("ray.io/") and name != "ray.io/accelerator-type":
             raise ValueError(f"Labels that begin with 'ray.io/' are reserved, got {name!r}.")
     return dict(labels)
@@ -152,6 +158,17 @@ def _spill_directory(directory: Any, system_config: Any) -> str | None:
     if directory is not None and not isinstance(directory, str):
         raise TypeError(f"object_spilling_directory must be a path as a string, got {type(directory)}.")
     return directory
+
+
+def _folder(temp_dir: Any) -> str | None:
+    if temp_dir is not None and not os.path.isabs(temp_dir):
+        raise ValueError(f"_temp_dir must be an absolute path or None, got {temp_dir!r}.")
+    return None if temp_dir is None else str(temp_dir)
+
+
+def _spills(system_config: Any) -> bool:
+    """Tell whether values may go to disk: Ray's internal configuration can forbid it."""
+    return not isinstance(system_config, dict) or bool(system_config.get("automatic_object_spilling_enabled", True))
 
 
 def _environment(runtime_env: Any) -> dict[str, Any] | None:

@@ -264,15 +264,12 @@ def strategy(asked: Any) -> Any:
     """Return a scheduling strategy as Ray's; the classes are the API's, so they are read by their attributes."""
     if asked is None or isinstance(asked, str):
         return asked
-    group = getattr(asked, "placement_group", None)
-    if group is not None:
-        native = group_of(group.id.hex(), list(group.bundle_specs) or None) if not group.is_empty else None
-        if native is None:
-            from ray.util.placement_group import PlacementGroup
-
-            native = PlacementGroup.empty()
+    if hasattr(asked, "placement_group"):
+        group = asked.placement_group
+        if group is not None:
+            group = group_of(group.id.hex(), list(group.bundle_specs) or None)
         return PlacementGroupSchedulingStrategy(
-            native, asked.placement_group_bundle_index, asked.placement_group_capture_child_tasks
+            group, asked.placement_group_bundle_index, asked.placement_group_capture_child_tasks
         )
     if hasattr(asked, "node_id"):
         return NodeAffinitySchedulingStrategy(

@@ -51,14 +51,16 @@ def engine() -> Any:
         if found is None:
             found = registry.start("ray", InitOptions(), WORKER)
             registry.set_current(found)
-            ignored = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None)
-            if ignored and threading.current_thread() is threading.main_thread():
-                # Nodes that were started to ignore interrupts hand that on, and cancels would do nothing.
-                signal.signal(signal.SIGINT, signal.default_int_handler)
             found.capture_output()
             if settings := os.environ.get(log_format.VARIABLE):
                 log_format.apply(settings)
     return found
+
+
+def hear_interrupts() -> None:
+    """Have cancels interrupt this thread, the main one: the node or an earlier task may have switched that off."""
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -126,6 +128,8 @@ class Call:
         self._tokens = [versions_here.set(self._versions), enter_task(self.context, main=self._main)]
         if self._versions:
             self.engine.learn(self._versions)
+        if self._main and self.host is None:
+            hear_interrupts()
         if not self.open:
             self.engine.observer.began(self)
         return self

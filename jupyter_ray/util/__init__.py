@@ -115,3 +115,7 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'jupyter_ray.util' has no attribute {name!r}")
     return getattr(importlib.import_module(f"jupyter_ray.util.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -32,9 +32,20 @@ def list_named_actors(all_namespaces: bool = False) -> list[Any]:
 
 
 def as_completed(
-    refs: Sequence[ObjectRef[Any]], *, chunk_size: int = 10, yield_obj_refs: bool = False
+    refs: Sequence[ObjectRef[Any]], *, chunk_size: int = 10, yield_obj_refs: bool = False, **waiting: Any
 ) -> Iterator[Any]:
     """Yield the values of `refs` as they come, or the references themselves.
+
+    Parameters
+    ----------
+    refs
+        References to results.
+    chunk_size
+        Results taken at once.
+    yield_obj_refs
+        Yield references instead of values.
+    **waiting
+        For `wait`: ``timeout``, after which what is there is yielded though it is less than `chunk_size`.
 
     Notes
     -----
@@ -42,15 +53,17 @@ def as_completed(
     """
     if chunk_size < 1:
         raise ValueError("`chunk_size` must be >= 1")
+    if "num_returns" in waiting:
+        raise ValueError("num_returns is chunk_size here: use that.")
     left = list(refs)
     while left:
-        ready, left = wait(left, num_returns=min(chunk_size, len(left)))
+        ready, left = wait(left, num_returns=min(chunk_size, len(left)), **waiting)
         yield from ready if yield_obj_refs else get(ready)
 
 
 def map_unordered(
     fn: Any, items: Iterable[Any], *, backpressure_size: int | None = 100, chunk_size: int = 10,
-    yield_obj_refs: bool = False,
+    yield_obj_refs: bool = False, **waiting: Any,
 ) -> Iterator[Any]:  # fmt: skip
     """Call a remote function, or a method of an actor, with each of `items`, and yield results as they come.
 
@@ -66,6 +79,8 @@ def map_unordered(
         Results taken at once.
     yield_obj_refs
         Yield references instead of values.
+    **waiting
+        For `wait`, as in `as_completed`.
 
     Notes
     -----
@@ -73,13 +88,15 @@ def map_unordered(
     """
     if backpressure_size is not None and backpressure_size < chunk_size:
         raise ValueError("backpressure_size must be equal or greater than chunk_size")
+    if "num_returns" in waiting:
+        raise ValueError("num_returns is chunk_size here: use that.")
     running: list[ObjectRef[Any]] = []
     for item in items:
         running.append(fn.remote(item))
-        if backpressure_size is not None and len(running) >= backpressure_size:
-            ready, running = wait(running, num_returns=min(chunk_size, len(running)))
+        while backpressure_size is not None and len(running) >= backpressure_size:
+            ready, running = wait(running, num_returns=min(chunk_size, len(running)), **waiting)
             yield from ready if yield_obj_refs else get(ready)
-    yield from as_completed(running, chunk_size=chunk_size, yield_obj_refs=yield_obj_refs)
+    yield from as_completed(running, chunk_size=chunk_size, yield_obj_refs=yield_obj_refs, **waiting)
 
 
 def register_serializer(cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]) -> None:
@@ -101,8 +118,8 @@ def _deserialize(deserializer: Callable[[Any], Any], state: Any) -> Any:
     return deserializer(state)
 
 
-def get_node_ip_address() -> str:
-    """Return the address of this machine. Nothing listens on it: the local engine uses Unix sockets."""
+def get_node_ip_address(address: str | None = None) -> str:
+    """Return the address of this machine; nothing listens on it. `address` is Ray's, and of no effect."""
     return "127.0.0.1"
 
 

@@ -12,6 +12,7 @@ from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import PlacementGroupID
+from jupyter_ray.labels import wrong_selector
 
 _NODE = "ray.io/node-id"
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
@@ -149,6 +150,9 @@ def placement_group(
         raise ValueError(
             f"The length of `bundle_label_selector` must equal that of `bundles`: {bundle_label_selector!r}."
         )
+    for selector in bundle_label_selector or ():
+        if wrong := wrong_selector("bundle_label_selector", selector):
+            raise ValueError(wrong)
     strategy = _strategy(strategy, topology_strategy)
     if lifetime not in (None, "detached"):
         raise ValueError(f"The placement group `lifetime` must be None or 'detached', got {lifetime!r}.")

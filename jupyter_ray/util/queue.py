@@ -9,7 +9,8 @@ from typing import Any
 
 from jupyter_ray.api.calls import get, kill
 from jupyter_ray.api.remote import remote
-from jupyter_ray.exceptions import RayActorError
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.exceptions import ActorDiedError, RayActorError
 
 
 class Empty(queue.Empty):
@@ -45,12 +46,18 @@ class Queue:
         options = {"num_cpus": 0, **(actor_options or {})}  # It is there at once, however busy the machine is.
         self.actor: Any = remote(_QueueActor).options(**options).remote(maxsize)
 
+    def _call(self, method: str, *args: Any) -> ObjectRef[Any]:
+        if self.actor is None:
+            raise ActorDiedError("This queue was ended by shutdown(), and its items are gone: make a new Queue.")
+        ref: ObjectRef[Any] = getattr(self.actor, method).remote(*args)
+        return ref
+
     def __len__(self) -> int:
         return self.size()
 
     def size(self) -> int:
         """Return the number of items."""
-        number: int = get(self.actor.qsize.remote())
+        number: int = get(self._call("qsize"))
         return number
 
     def qsize(self) -> int:
@@ -84,28 +91,28 @@ class Queue:
         ValueError
             `timeout` is negative.
         """
-        _check(timeout)
-        if not get(self.actor.put.remote(item, timeout if block else 0)):
+        _check(block, timeout)
+        if not get(self._call("put", item, timeout if block else 0)):
             raise Full
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Remove and return the oldest item; parameters and errors as `put`, with `Empty`."""
-        _check(timeout)
-        found, item = get(self.actor.get.remote(timeout if block else 0))
+        _check(block, timeout)
+        found, item = get(self._call("get", timeout if block else 0))
         if not found:
             raise Empty
         return item
 
     async def put_async(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """As `put`, without blocking the event loop."""
-        _check(timeout)
-        if not await self.actor.put.remote(item, timeout if block else 0):
+        _check(block, timeout)
+        if not await self._call("put", item, timeout if block else 0):
             raise Full
 
     async def get_async(self, block: bool = True, timeout: float | None = None) -> Any:
         """As `get`, without blocking the event loop."""
-        _check(timeout)
-        found, item = await self.actor.get.remote(timeout if block else 0)
+        _check(block, timeout)
+        found, item = await self._call("get", timeout if block else 0)
         if not found:
             raise Empty
         return item
@@ -122,7 +129,7 @@ class Queue:
         """Add all items if there is room for all, else none, and raise `Full`."""
         if not isinstance(items, Iterable):
             raise TypeError("Argument 'items' must be an Iterable")
-        left = get(self.actor.put_batch.remote(list(items)))
+        left = get(self._call("put_batch", list(items)))
         if left:
             raise Full(left)
 
@@ -132,7 +139,7 @@ class Queue:
             raise TypeError("Argument 'num_items' must be an int")
         if num_items < 0:
             raise ValueError("'num_items' must be nonnegative")
-        items: list[Any] | None = get(self.actor.get_batch.remote(num_items))
+        items: list[Any] | None = get(self._call("get_batch", num_items))
         if items is None:
             raise Empty(f"Cannot get {num_items} items from a queue of {self.size()}.")
         return items
@@ -210,6 +217,6 @@ class _QueueActor:
         return [self._queue.get_nowait() for _ in range(count)]
 
 
-def _check(timeout: float | None) -> None:
-    if timeout is not None and timeout < 0:
+def _check(block: bool, timeout: float | None) -> None:
+    if block and timeout is not None and timeout < 0:
         raise ValueError("'timeout' must be a non-negative number")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jupyter_ray.ids import BaseID
+from jupyter_ray.ids import BaseID, NodeID
 
 DEFAULT_SCHEDULING_STRATEGY = "DEFAULT"
 SPREAD_SCHEDULING_STRATEGY = "SPREAD"
@@ -21,7 +21,7 @@ class PlacementGroupSchedulingStrategy:
     Parameters
     ----------
     placement_group
-        What `placement_group` returned.
+        What `placement_group` returned; None: no group, also where the caller's would be taken over.
     placement_group_bundle_index
         The bundle to use; -1: any that has room.
     placement_group_capture_child_tasks
@@ -34,11 +34,6 @@ class PlacementGroupSchedulingStrategy:
         placement_group_bundle_index: int = -1,
         placement_group_capture_child_tasks: bool | None = None,
     ) -> None:
-        if placement_group is None:
-            raise ValueError(
-                "placement_group needs to be an instance of PlacementGroup. For the default placement leave "
-                "scheduling_strategy out."
-            )
         self.placement_group = placement_group
         self.placement_group_bundle_index = placement_group_bundle_index
         self.placement_group_capture_child_tasks = placement_group_capture_child_tasks
@@ -66,10 +61,12 @@ class NodeAffinitySchedulingStrategy:
         _fail_on_unavailable: bool = False,
     ) -> None:
         if _spill_on_unavailable and not soft:
-            raise ValueError("_spill_on_unavailable cannot be set when soft is False.")
+            raise ValueError("_spill_on_unavailable cannot be set when soft is False. Set soft to True to use it.")
         if _fail_on_unavailable and soft:
-            raise ValueError("_fail_on_unavailable cannot be set when soft is True.")
+            raise ValueError("_fail_on_unavailable cannot be set when soft is True. Set soft to False to use it.")
         self.node_id = node_id if isinstance(node_id, str) else node_id.hex()
+        if not _is_node_id(self.node_id):
+            raise ValueError(f"Invalid node_id '{self.node_id}'. It is not the id of a node in hex; see ray.nodes().")
         self.soft = soft
         self._spill_on_unavailable = _spill_on_unavailable
         self._fail_on_unavailable = _fail_on_unavailable
@@ -78,13 +75,21 @@ class NodeAffinitySchedulingStrategy:
         return f"NodeAffinitySchedulingStrategy({self.node_id!r}, soft={self.soft})"
 
 
+def _is_node_id(text: str) -> bool:
+    try:
+        return not NodeID.from_hex(text).is_nil()
+    except ValueError:
+        return False
+
+
 class _Operator:
     """A condition on the value of one label; None stands for a machine without the label."""
 
     def __init__(self, *values: str) -> None:
-        if not all(isinstance(value, str) for value in values):
-            raise TypeError(f"{type(self).__name__}() takes the values of a label, as text; got {values!r}.")
         self.values = list(values)
+
+    def check(self) -> None:
+        """Raise a ValueError unless the values are what the condition takes."""
 
     def accepts(self, value: str | None) -> bool:
         """Tell whether a machine with this value will do."""
@@ -94,7 +99,20 @@ class _Operator:
         return f"{type(self).__name__}({', '.join(map(repr, self.values))})"
 
 
-class In(_Operator):
+class _Membership(_Operator):
+    def check(self) -> None:
+        """Raise a ValueError unless the values are what the condition takes."""
+        kind = type(self).__name__
+        if not self.values:
+            raise ValueError(f"The variadic parameter of the {kind} operator must be a non-empty tuple of text.")
+        for position, value in enumerate(self.values):
+            if not isinstance(value, str):
+                raise ValueError(
+                    f"Type of value in position {position} for the {kind} operator must be str, got {type(value)}."
+                )
+
+
+class In(_Membership):
     """The label has one of these values."""
 
     def accepts(self, value: str | None) -> bool:
@@ -102,7 +120,7 @@ class In(_Operator):
         return value in self.values
 
 
-class NotIn(_Operator):
+class NotIn(_Membership):
     """The label has none of these values, or is absent."""
 
     def accepts(self, value: str | None) -> bool:
@@ -144,10 +162,8 @@ class NodeLabelSchedulingStrategy:
 
     Raises
     ------
-    TypeError
-        Something else than a dict of text to conditions.
     ValueError
-        There are no conditions.
+        Something else than a dict of text to conditions, or there are no conditions.
     """
 
     def __init__(self, hard: dict[str, Any], *, soft: dict[str, Any] | None = None) -> None:
@@ -168,11 +184,14 @@ def _conditions(which: str, conditions: Any) -> dict[str, _Operator]:
     if conditions is None:
         return {}
     if not isinstance(conditions, dict):
-        raise TypeError(f"`{which}` maps the names of labels to conditions; got {type(conditions)}.")
-    for name, condition in conditions.items():
-        if not isinstance(name, str) or not isinstance(condition, _Operator):
-            raise TypeError(
-                f"`{which}` maps the names of labels to In(...), NotIn(...), Exists() or DoesNotExist(); "
-                f"got {name!r}: {condition!r}."
+        raise ValueError(f"The {which} parameter must be a map of labels to conditions, got {type(conditions)}.")
+    for label, condition in conditions.items():
+        if not isinstance(label, str):
+            raise ValueError(f"The map key of the {which} parameter must be of type str, got {label!r}.")
+        if not isinstance(condition, _Operator):
+            raise ValueError(
+                f"The condition on {label!r} in the {which} parameter must be one of the `In`, `NotIn`, `Exists` or "
+                f"`DoesNotExist` operators, got {condition!r}."
             )
+        condition.check()
     return dict(conditions)

@@ -402,6 +402,45 @@ def test_the_tasks_of_an_actor_that_ends_by_itself_go_on(tmp_path: Path, how: st
         eventually(path.exists)
 
 
+@ray.remote(num_cpus=0)
+class Keeper:
+    """Holds handles, so that actors do not end for want of them."""
+
+    def keep(self, actors: list[Any]) -> None:
+        self._actors = actors
+
+    def ask(self) -> int:
+        return int(ray.get(self._actors[0].increment.remote()))
+
+
+@pytest.mark.parametrize("leave", [sys.exit, os._exit])
+def test_what_a_task_started_ends_when_it_ends_its_process(tmp_path: Path, leave: Callable[[int], Any]) -> None:
+    @ray.remote(max_retries=0)
+    def begin(keeper: Any, path: str) -> None:
+        ray.get(keeper.keep.remote([Counter.remote()]))  # type: ignore[attr-defined]
+        wait_and_write.remote(path)
+        while not os.path.exists(f"{path}.begun"):
+            pass
+        leave(1)
+
+    keeper: Any = Keeper.remote()  # type: ignore[attr-defined]
+    path = tmp_path / "written"
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(begin.remote(keeper, str(path)), timeout=PATIENCE)
+    eventually(lambda: not list_tasks(filters=[("name", "=", "wait_and_write"), ("state", "=", "RUNNING")]))
+    Path(f"{path}.go").touch()
+    eventually(lambda: _is_dead(keeper))
+    assert not path.exists()
+
+
+def _is_dead(keeper: Any) -> bool:
+    try:
+        ray.get(keeper.ask.remote())
+    except ActorDiedError:
+        return True
+    return False
+
+
 @pytest.mark.local_only(
     "a process tells Ray's state once a second what it has started, and what it has not told dies with it"
 )

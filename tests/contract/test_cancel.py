@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -98,6 +99,24 @@ def test_a_soft_cancel_is_an_interrupt_in_the_task(tmp_path: Path) -> None:
     with pytest.raises(exceptions.TaskCancelledError):
         ray.get(ref, timeout=30)
     eventually((tmp_path / "tidied").exists)
+
+
+@pytest.mark.local_only("which process a task gets is Ray's choice")
+def test_a_task_that_ignores_interrupts_leaves_later_ones_as_they_are(tmp_path: Path) -> None:
+    @ray.remote(num_cpus=4)
+    def ignore() -> int:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return os.getpid()
+
+    pid = ray.get(ignore.remote())
+    path = tmp_path / "running"
+    ref = sleep.options(num_cpus=4).remote(str(path))
+    eventually(path.exists)
+    assert int(path.read_text()) == pid
+    ray.cancel(ref)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(ref, timeout=30)
+    eventually(lambda: not path.exists())
 
 
 def test_a_task_that_waits_in_get(tmp_path: Path) -> None:

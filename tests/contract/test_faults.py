@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -182,6 +183,40 @@ def test_a_killed_runtime(start: Callable[..., Any]) -> None:
             use()
     start(num_cpus=2)
     assert ray.get(ray.put(2)) == 2
+
+
+@pytest.mark.local_only("there is no runtime process of this session's own")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose children lost their parents")
+@pytest.mark.parametrize("fault", ["", "worker", "template", "runtime"])
+def test_what_a_task_started_does_not_outlive_the_session(
+    start: Callable[..., Any], tmp_path: Path, fault: str
+) -> None:
+    start(num_cpus=2)
+
+    @ray.remote(max_retries=0)
+    def begin(path: Path) -> None:
+        near = subprocess.Popen(["sleep", "1000"])
+        far = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        daemons = "for how in '' setsid; do $how sleep 1000 > /dev/null & echo $!; done"
+        orphans = subprocess.run(daemons, shell=True, stdout=subprocess.PIPE, check=True).stdout.decode().split()
+        (path / "half").write_text(json.dumps([os.getpid(), near.pid, far.pid, *map(int, orphans)]))
+        (path / "half").rename(path / "pids")
+        time.sleep(1000)
+
+    ref = begin.remote(tmp_path)
+    eventually((tmp_path / "pids").exists)
+    worker, *started = json.loads((tmp_path / "pids").read_text())
+    assert all(map(is_running, started))
+    template = psutil.Process(worker).parent()
+    assert template is not None
+    if fault:
+        os.kill({"worker": worker, "template": template.pid, "runtime": template.ppid()}[fault], signal.SIGKILL)
+        with pytest.raises(exceptions.RayError):
+            ray.get(ref, timeout=30)
+    ray.shutdown()
+    if fault == "runtime":  # Its template has to do it.
+        eventually(lambda: not any(map(psutil.pid_exists, started)))
+    assert not any(map(psutil.pid_exists, started))
 
 
 def test_sessions_follow_each_other(start: Callable[..., Any]) -> None:

@@ -13,8 +13,8 @@ import pytest
 import jupyter_ray as ray
 
 MODULES = {
-    "": "ActorClassID ActorID DynamicObjectRefGenerator FunctionID JobID LOCAL_MODE Language LoggingConfig NodeID "
-    "ObjectID ObjectRef ObjectRefGenerator PlacementGroupID SCRIPT_MODE TaskID UniqueID WORKER_MODE WorkerID "
+    "": "ActorClassID ActorID ClusterID DynamicObjectRefGenerator FunctionID JobID LOCAL_MODE Language LoggingConfig "
+    "NodeID ObjectID ObjectRef ObjectRefGenerator PlacementGroupID SCRIPT_MODE TaskID UniqueID WORKER_MODE WorkerID "
     "__version__ actor available_resources cancel cloudpickle cluster_resources exceptions get get_actor get_gpu_ids "
     "get_runtime_context init "
     "is_initialized kill method nodes put remote remote_function runtime_context runtime_env shutdown timeline "
@@ -75,8 +75,8 @@ def test_what_programs_import(module: str) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        ray.ActorClassID, ray.ActorID, ray.FunctionID, ray.JobID, ray.NodeID, ray.ObjectRef, ray.PlacementGroupID,
-        ray.TaskID, ray.UniqueID, ray.WorkerID,
+        ray.ActorClassID, ray.ActorID, ray.ClusterID, ray.FunctionID, ray.JobID, ray.NodeID, ray.ObjectRef,
+        ray.PlacementGroupID, ray.TaskID, ray.UniqueID, ray.WorkerID,
     ],
 )  # fmt: skip
 def test_identifiers(kind: Any) -> None:

@@ -108,6 +108,21 @@ def test_a_large_array_is_read_without_a_copy() -> None:
     assert one.__array_interface__["data"][0] % 64 == 0
 
 
+def test_what_a_reader_does_to_an_array_object_is_its_own() -> None:
+    ref = ray.put(np.arange(1_000_000))
+    one = ray.get(ref)
+    one.shape = (1000, 1000)
+    two = ray.get(ref)
+    assert two.shape == (1_000_000,)
+    assert not two.flags.writeable
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        two.flags.writeable = True
+    objects = ray.put(np.array([[number] for number in range(100_000)] + [None], dtype=object))
+    one = ray.get(objects)
+    one[0].append("mine")
+    assert ray.get(objects)[0] == [0], "it holds objects, which are no part of the file: each reader has its own"
+
+
 def test_wait(tmp_path: Path) -> None:
     done = [echo.remote(n) for n in range(3)]
     ray.get(done)

@@ -180,11 +180,15 @@ def test_nothing_of_a_group_without_one() -> None:
 
     def outer() -> list[bool]:
         inner = ray.remote(current)
-        return ray.get([inner.remote(), inner.options(placement_group=None).remote()])
+        outside = inner.options(scheduling_strategy=PlacementGroupSchedulingStrategy(None))
+        return ray.get([inner.remote(), inner.options(placement_group=None).remote(), outside.remote()])
 
     inside = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
-    assert ray.get(ray.remote(outer).options(scheduling_strategy=inside).remote()) == [True, False]
+    assert ray.get(ray.remote(outer).options(scheduling_strategy=inside).remote()) == [True, False, False]
     remove_placement_group(group)
+    nowhere = PlacementGroupSchedulingStrategy(None, placement_group_bundle_index=1)
+    with pytest.raises(ValueError, match="bundle index must be -1"):
+        ray.remote(current).options(scheduling_strategy=nowhere).remote()
 
 
 def test_what_is_deprecated_says_so() -> None:

@@ -107,7 +107,8 @@ def test_environments_merge(start: Callable[..., Any], tmp_path: Path) -> None:
     for name in ("job", "task", "library"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"contract_{name}.py").write_text(f"NAME = {name!r}")
-    (tmp_path / "job" / "large.bin").write_bytes(b"x")
+    for name in ("job", "library"):
+        (tmp_path / name / "large.bin").write_bytes(b"x")
     start(
         num_cpus=1,
         runtime_env={
@@ -122,6 +123,7 @@ def test_environments_merge(start: Callable[..., Any], tmp_path: Path) -> None:
     def look() -> tuple[list[str], str, str]:
         import library.contract_library as found  # type: ignore[import-not-found]
 
+        assert not (Path(found.__file__).parent / "large.bin").exists()
         return sorted(os.listdir()), found.NAME, os.environ["CONTRACT_PATH"]
 
     path = f"{os.environ['PATH']}:more"
@@ -322,6 +324,26 @@ def test_ray_tmpdir_is_where_the_session_is(
         assert not Path(session).exists()
     finally:
         shutil.rmtree(short)
+
+
+@pytest.mark.local_only("the session's folder is Ray's")
+def test_temp_dir_is_where_the_session_is(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/elsewhere")
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        session = Path(start(num_cpus=1, _temp_dir=f"{short}/inner")["session_dir"])
+        assert session.parent == Path(short, "inner")
+        assert session.stat().st_mode & 0o777 == 0o700
+
+        @ray.remote
+        def folder() -> str:
+            return ray.get_runtime_context().get_temp_dir()
+
+        assert Path(ray.get(folder.remote())) == session
+        ray.shutdown()
+        assert not session.exists()
+        with pytest.raises(exceptions.RaySystemError, match=r"bytes too long for this system. Set init\(_temp_dir"):
+            start(_temp_dir=f"{short}/{'long' * 20}")
+        assert not ray.is_initialized()
 
 
 @pytest.mark.local_only("a cluster's nodes have the names and labels that they were started with")

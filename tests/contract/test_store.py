@@ -19,7 +19,7 @@ from jupyter_ray.engine import registry
 from jupyter_ray.events import RuntimeReady
 from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
 from jupyter_ray.local.protocol.names import is_spare
-from tests.contract.helpers import Log, eventually
+from tests.contract.helpers import PATIENCE, Log, eventually
 
 pytestmark = pytest.mark.local_only("the store is the nodes', and its size was given when they were started")
 
@@ -272,3 +272,24 @@ def test_values_are_spilled_where_init_says(start: Callable[..., Any], tmp_path:
     with pytest.raises(PermissionError if os.geteuid() else OSError):
         start(object_spilling_directory="/proc/nowhere")
     assert not ray.is_initialized()
+
+
+def test_a_full_store_that_may_not_spill_refuses_a_value_and_takes_one_once_there_is_room(
+    start: Callable[..., Any],
+) -> None:
+    start(num_cpus=1, object_store_memory=100 * MIB, _system_config={"automatic_object_spilling_enabled": False})
+
+    @ray.remote
+    def make() -> Any:
+        return np.zeros(30 * MIB, dtype=np.uint8)
+
+    refs = [ray.put(np.zeros(30 * MIB, dtype=np.uint8)) for _ in range(3)]
+    with pytest.raises(ObjectStoreFullError, match="spilling is off"):
+        ray.put(np.zeros(30 * MIB, dtype=np.uint8))
+    with pytest.raises(ObjectStoreFullError, match="spilling is off"):
+        ray.get(make.remote(), timeout=PATIENCE)
+    assert [ray.get(ref).nbytes for ref in refs] == [30 * MIB] * 3
+    del refs
+    for _ in range(20):  # What was dropped just now makes room.
+        ray.put(np.zeros(60 * MIB, dtype=np.uint8))
+    assert ray.get(make.remote(), timeout=PATIENCE).nbytes == 30 * MIB

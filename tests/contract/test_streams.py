@@ -235,3 +235,48 @@ def test_a_bounded_stream_whose_reader_is_gone_is_made_to_its_end(start: Callabl
 
     Reader.remote().leave.remote()
     eventually(made.exists)
+
+
+def test_a_bounded_stream_goes_on_when_its_task_runs_again(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=1)
+    crashed = tmp_path / "crashed"
+
+    @ray.remote(max_retries=1, _generator_backpressure_num_objects=1)
+    def numbers() -> Iterator[int]:
+        for number in range(4):
+            if number == 2 and not crashed.exists():  # What was made before has been read by now.
+                crashed.touch()
+                os._exit(1)
+            yield number
+
+    assert [ray.get(item, timeout=PATIENCE) for item in _within(numbers.remote())] == [0, 1, 2, 3]
+
+
+def test_a_call_that_runs_again_takes_no_room_of_its_actor_s_streams_twice(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+
+    @ray.remote(max_task_retries=3, _actor_generator_backpressure_num_objects=2)
+    class Numbers:
+        def __init__(self) -> None:
+            self.attempts = 0
+
+        def make(self) -> Iterator[int]:
+            self.attempts += 1
+            yield from range(2)
+            if self.attempts < 3:
+                raise OSError("try again")
+            yield from range(2, 4)
+
+    stream = Numbers.remote().make.options(retry_exceptions=True).remote()
+    assert [ray.get(item, timeout=PATIENCE) for item in _within(stream)] == [0, 1, 2, 3]
+
+
+def _within(stream: Any) -> Iterator[Any]:
+    """Yield the items of a stream, each of which must come in time."""
+    while True:
+        ready, _ = ray.wait([stream], timeout=PATIENCE)
+        assert ready, "the stream has stopped"
+        try:
+            yield next(stream)
+        except StopIteration:
+            return

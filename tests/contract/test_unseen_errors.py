@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -93,6 +94,37 @@ def test_crashes_that_nobody_asks_about_are_told(start: Callable[..., Any]) -> N
         told = eventually(lambda: found if len(found := _told(log)) == 2 else [])
     assert any("WorkerCrashedError" in text and "exit code 3" in text for text in told)
     assert any("Broken.__init__" in text and "cannot be made" in text for text in told)
+
+
+class _Fragile:
+    def crash(self) -> None:
+        os._exit(3)
+
+    def go_on(self) -> int:
+        return os.getpid()
+
+
+@pytest.mark.parametrize("max_restarts", [0, 1])
+def test_the_death_of_an_actor_that_nobody_asks_about_is_told_once(
+    start: Callable[..., Any], max_restarts: int
+) -> None:
+    start()
+    with Log() as log:
+        quiet, asked, loud = (ray.remote(_Fragile).options(max_restarts=max_restarts).remote() for _ in range(3))
+        assert ray.get(quiet.go_on.remote())
+        ray.kill(quiet)
+        with pytest.raises(exceptions.RayActorError):
+            ray.get(asked.crash.remote())
+        loud.crash.remote()
+        for _ in range(3):
+            loud.go_on.remote()
+        eventually(lambda: _told(log))
+        with contextlib.suppress(exceptions.RayActorError):
+            ray.get(loud.go_on.remote())
+        ray.get_runtime_context()._engine.flush_events()
+        told = _told(log)
+    error = "ActorUnavailableError" if max_restarts else "ActorDiedError"
+    assert [error in text and "exit code 3" in text for text in told] == [True]
 
 
 def test_that_can_be_switched_off(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +57,29 @@ def test_a_pool_gives_no_calls_to_a_dead_actor() -> None:
     assert pool.pop_idle() is None
 
 
+def test_results_are_not_held_back_for_a_full_chunk(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
+    @ray.remote
+    def wait_for_gate(x: int) -> int:
+        while x == 0 and not gate.exists():
+            time.sleep(0.01)
+        return x
+
+    for results in (
+        util.as_completed([wait_for_gate.remote(x) for x in range(3)], timeout=0.1),
+        util.map_unordered(wait_for_gate, range(3), timeout=0.1),
+    ):
+        assert {next(results), next(results)} == {1, 2}
+        gate.touch()
+        assert list(results) == [0]
+        gate.unlink()
+    with pytest.raises(ValueError, match="chunk_size"):
+        next(util.as_completed([], num_returns=2))
+    with pytest.raises(ValueError, match="chunk_size"):
+        next(util.map_unordered(wait_for_gate, [], num_returns=2))
+
+
 def test_a_queue_between_tasks() -> None:
     queue = Queue(maxsize=5)
 
@@ -82,6 +108,10 @@ def test_a_queue_between_tasks() -> None:
 
     assert asyncio.run(take()) == 0
     queue.shutdown()
+    uses: list[Callable[[], Any]] = [queue.get, queue.qsize, lambda: queue.put(1), lambda: asyncio.run(take())]
+    for use in uses:
+        with pytest.raises(ray.exceptions.RayActorError, match=r"ended by shutdown\(\).*make a new Queue"):
+            use()
 
 
 def test_named_actors() -> None:

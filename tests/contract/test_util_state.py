@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -250,16 +251,20 @@ def end_of(worker: str | None) -> tuple[str | None, str]:
 
 
 @pytest.mark.local_only("Ray does not tell the exit code of a worker that crashed")
-def test_the_exit_code_of_a_process_is_told() -> None:
-    @ray.remote(max_retries=0)
+@pytest.mark.parametrize("leave", [os._exit, sys.exit])
+def test_the_exit_code_of_a_process_is_told(leave: Callable[[int], Any]) -> None:
+    @ray.remote(max_retries=1)
     def crash() -> None:
-        os._exit(3)
+        leave(3)
 
     ref = crash.remote()
     with pytest.raises(ray.exceptions.WorkerCrashedError):
         ray.get(ref)
-    [row] = ended(ref)
-    assert "3" in end_of(row.worker_id)[1]
+    for row in eventually(lambda: _whole(state.get_task(ref), 2)):
+        assert row.error_type == "WORKER_DIED"
+        kind, detail = end_of(row.worker_id)
+        assert kind == "SYSTEM_ERROR"
+        assert "exit code 3" in detail
 
 
 def test_processes_that_ended_say_why() -> None:

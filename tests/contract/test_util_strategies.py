@@ -18,7 +18,6 @@ from jupyter_ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
     NodeLabelSchedulingStrategy,
     NotIn,
-    PlacementGroupSchedulingStrategy,
 )
 
 NODE = "ray.io/node-id"
@@ -87,19 +86,25 @@ def test_what_it_never_can(make: Callable[[], Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "error"),
+    ("make", "says"),
     [
-        (lambda: NodeLabelSchedulingStrategy({}), ValueError),
-        (lambda: NodeLabelSchedulingStrategy({"a": "b"}), TypeError),
-        (lambda: NodeLabelSchedulingStrategy({1: Exists()}), TypeError),  # type: ignore[dict-item]
-        (lambda: In(1), TypeError),  # type: ignore[arg-type]
-        (lambda: PlacementGroupSchedulingStrategy(None), ValueError),
-        (lambda: NodeAffinitySchedulingStrategy("", soft=False, _spill_on_unavailable=True), ValueError),
-        (lambda: NodeAffinitySchedulingStrategy("", soft=True, _fail_on_unavailable=True), ValueError),
+        (lambda: NodeLabelSchedulingStrategy({}), "cannot both be empty"),
+        (
+            lambda: NodeLabelSchedulingStrategy({"a": "b"}),
+            "must be one of the `In`, `NotIn`, `Exists` or `DoesNotExist`",
+        ),
+        (lambda: NodeLabelSchedulingStrategy({1: Exists()}), "key of the hard parameter must be of type str"),  # type: ignore[dict-item]
+        (lambda: NodeLabelSchedulingStrategy({}, soft=["a"]), "soft parameter must be a map"),  # type: ignore[arg-type]
+        (lambda: NodeLabelSchedulingStrategy({"a": In(1)}), "position 0 for the In operator must be str"),  # type: ignore[arg-type]
+        (lambda: NodeLabelSchedulingStrategy({"a": NotIn()}), "parameter of the NotIn operator must be a non-empty"),
+        (lambda: NodeAffinitySchedulingStrategy(absent(), soft=False, _spill_on_unavailable=True), "Set soft to True"),
+        (lambda: NodeAffinitySchedulingStrategy(absent(), soft=True, _fail_on_unavailable=True), "Set soft to False"),
+        (lambda: NodeAffinitySchedulingStrategy("the second one", soft=False), "Invalid node_id 'the second one'"),
+        (lambda: NodeAffinitySchedulingStrategy(NodeID.nil(), soft=True), "Invalid node_id"),
     ],
 )
-def test_what_is_refused(make: Callable[[], object], error: type[Exception]) -> None:
-    with pytest.raises(error):
+def test_what_is_refused(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
         make()
 
 

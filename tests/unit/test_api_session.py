@@ -267,7 +267,7 @@ def test_gpu_ids(caplog: pytest.LogCaptureFixture) -> None:
     try:
         process.gpus = ["1"]
         assert ray.get_gpu_ids() == [1]
-        assert ray.get_runtime_context().get_accelerator_ids() == {"GPU": ["1"]}
+        assert ray.get_runtime_context().get_accelerator_ids()["GPU"] == ["1"]
         task = TaskContext(task=b"t" * 24, name="f", function="f", gpus=["0", "2"])
         token = context.enter_task(task, main=True)
         assert ray.get_gpu_ids() == [0, 2]
@@ -288,7 +288,7 @@ def test_the_runtime_context_of_the_driver(caplog: pytest.LogCaptureFixture) -> 
     assert found.get_actor_id() is None
     assert found.get_actor_name() is None
     assert found.get_assigned_resources() == {}
-    assert found.get_accelerator_ids() == {"GPU": []}
+    assert (found.get_accelerator_ids()["GPU"], found.get_accelerator_ids()["TPU"]) == ([], [])
     assert found.get_session_name() == "fake"
     assert found.get_placement_group_id() is None
     assert json.loads(found.get_runtime_env_string()) == {}
@@ -317,6 +317,10 @@ def test_a_runtime_env_is_a_dict() -> None:
     env = ray.runtime_env.RuntimeEnv(env_vars={"A": "1"}, working_dir="/x")
     assert env == {"env_vars": {"A": "1"}, "working_dir": "/x"}
     assert env.to_dict() == dict(env)
+    config = ray.runtime_env.RuntimeEnvConfig(setup_timeout_seconds=1)
+    plain = ray.runtime_env.RuntimeEnv(config=config).to_dict()
+    assert plain == {"config": config.to_dict()}
+    assert type(plain["config"]) is dict
     ray.init(runtime_env=env)
     assert current().init_options.runtime_env == env
     with pytest.raises(ValueError, match="no field 'env'"):

@@ -14,6 +14,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import util
+from jupyter_ray.api import logs
 from jupyter_ray.engine import registry
 from jupyter_ray.util import helpers
 from jupyter_ray.util.queue import Empty, Full, Queue
@@ -190,4 +191,5 @@ def test_the_debugger_stops_at_the_line_of_the_call(monkeypatch: pytest.MonkeyPa
     stops: list[str] = []
     monkeypatch.setattr("pdb.Pdb.set_trace", lambda self, frame=None, **more: stops.append(frame.f_code.co_name))
     ray.util.pdb.set_trace()
+    logs.pause(False)  # Nobody types "continue".
     assert stops == ["test_the_debugger_stops_at_the_line_of_the_call"]

@@ -10,6 +10,7 @@ from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines, TaskQueued
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.server import log as log_module
+from jupyter_ray.local.server.archive import CHUNK, HELD_BACK, RECENT
 from jupyter_ray.local.server.log import BEHIND, TEXT_BATCH, UNSHOWN, EventLog
 
 
@@ -150,3 +151,49 @@ def test_old_events_are_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     bench.subscribe()
     assert len(bench.driver.events) == 10
     assert bench.driver.text() == 100
+
+
+def test_events_that_everybody_has_had_become_bytes_and_come_back(bench: Bench) -> None:
+    count = 3 * (CHUNK + RECENT)
+    for number in range(count):
+        bench.log.record([TaskQueued(seq=number, at=0.5, task=f"task {number}")])
+    assert len(bench.log._log._chunks) == (count - RECENT) // CHUNK
+    bench.subscribe()
+    assert [each.seq for each in bench.driver.events] == list(range(count))
+    assert bench.driver.events[5] == TaskQueued(seq=5, at=0.5, task="task 5")
+    late: Any = Peer()
+    bench.subscribe(late)
+    assert late.events == bench.driver.events
+
+
+def test_who_has_not_had_events_gets_them_as_they_are(bench: Bench) -> None:
+    bench.subscribe()
+    bench.driver.waits = log_module.SEND_BUFFER + 1
+    bench.tasks(3 * CHUNK)
+    assert not bench.log._log._chunks
+    bench.tasks(HELD_BACK)
+    assert bench.log._log._chunks, "there is a bound"
+    bench.driver.waits = 0
+    assert not bench.log.publish()
+    assert len(bench.driver.events) == 3 * CHUNK + HELD_BACK
+
+
+def test_the_oldest_events_are_forgotten_by_the_thousand(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "EVENT_LOG", 3 * CHUNK)
+    for number in range(10 * CHUNK):
+        bench.log.record([TaskQueued(seq=number, at=0.5, task="t")])
+        assert len(bench.log._log) < 4 * CHUNK
+    bench.subscribe()
+    kept = [each.seq for each in bench.driver.events]
+    assert 3 * CHUNK <= len(kept) < 4 * CHUNK
+    assert kept == list(range(kept[0], 10 * CHUNK))
+
+
+def test_text_of_events_that_are_bytes_is_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3 * CHUNK):
+        bench.prints(10)
+    monkeypatch.setattr(config, "EVENT_LOG_TEXT", 25 * CHUNK)
+    bench.prints(10)
+    bench.subscribe()
+    assert len(bench.driver.events) == 3 * CHUNK + 1
+    assert bench.driver.text() == 10 * (2 * CHUNK + 1), "all that is kept together"

@@ -20,6 +20,7 @@ from jupyter_ray.resources import PARTS
         ({"num_cpus": -1}, ValueError, "cannot be negative"),
         ({"num_cpus": 0.00001}, ValueError, "0.0001"),
         ({"num_gpus": 1.5}, ValueError, "whole number"),
+        ({"resources": {"TPU": 2.5}}, ValueError, "whole number"),
         ({"resources": {"CPU": 1}}, ValueError, "num_cpus"),
         ({"resources": {"GPU": 1}}, ValueError, "num_gpus"),
         ({"resources": {"x": -1}}, ValueError, "negative"),

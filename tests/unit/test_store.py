@@ -82,6 +82,19 @@ def test_a_mapping_lingers_while_it_is_used(store: SegmentStore) -> None:
     assert not store._mappings
 
 
+def test_an_array_that_was_just_read_is_at_hand(store: SegmentStore) -> None:
+    payload = payloads.pack(values.dumps(np.zeros(100_000)), store)
+    array = payloads.unpack(payload, store)
+    store.linger(payload.segment, array)
+    assert store.read_before(payload.segment) is array
+    store.leave_old()
+    assert store.read_before(payload.segment) is array
+    store.linger(payload.segment, store.read_before(payload.segment).view())
+    assert store.read_before(payload.segment).base is array.base, "views of views lead to the same"
+    store.leave(payload.segment)
+    assert store.read_before(payload.segment) is None
+
+
 def test_small_values_stay_in_the_message(store: SegmentStore, tmp_path: Path) -> None:
     payload = payloads.pack(values.dumps(np.zeros(10)), store)
     assert not payload.segment

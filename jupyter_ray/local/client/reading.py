@@ -19,6 +19,7 @@ from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemEr
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.requests import Response
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.serialization.values import is_array
 from jupyter_ray.local.store.payloads import unpack, unpack_error
 from jupyter_ray.local.store.segments import SegmentStore, Unreadable
 
@@ -101,9 +102,12 @@ class Reader:
                     if late:  # They were there, and were lost before the last one came.
                         continue
                 for object_id, payload in found.items():
-                    values[object_id] = unpack(payload, store)
-                    if payload.segment and object_id in payloads:
-                        store.linger(payload.segment)
+                    segment = payload.segment
+                    before = store.read_before(segment) if segment else None
+                    values[object_id] = value = unpack(payload, store) if before is None else before.view()
+                    if segment and object_id in payloads:
+                        shared = is_array(type(value)) and not value.flags.writeable
+                        store.linger(segment, value.view() if shared else None)
                         self._client.want("mappings")
                 return [values[object_id] for object_id in ids]
             except Unreadable as error:
@@ -129,7 +133,9 @@ class Reader:
         """
         if error.segment in blamed:
             raise ObjectLostError(
-                f"The value of the object {object_id.hex()} is there, but this process cannot read it: {error.reason}."
+                object_id.hex(),
+                message=f"The value of the object {object_id.hex()} is there, but this process cannot read it: "
+                f"{error.reason}.",
             ) from error
         self._client.references.doubt(object_id)
         self._client.send(m.Lost([error.segment], error.reason), soon=False)

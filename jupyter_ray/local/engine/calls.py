@@ -111,19 +111,17 @@ class Plans:
 
     def _place(self, plan: Plan, strategy: Any, name: str) -> None:
         """Read a scheduling strategy by its attributes: the classes are the API's."""
-        group = getattr(strategy, "placement_group", None)
-        if group is not None:
-            plan.group = group.id.hex()
-            index = getattr(strategy, "placement_group_bundle_index", -1)
-            plan.bundle = -1 if index is None else index
-            if not group.id.is_nil():
-                _check_bundle(group, plan, name)
-            plan.capture = bool(getattr(strategy, "placement_group_capture_child_tasks", False))
-            plan.anywhere = False
-            if group.id.is_nil():
-                plan.group = None
-            return
         plan.anywhere = strategy is None
+        if hasattr(strategy, "placement_group"):
+            group, index = strategy.placement_group, strategy.placement_group_bundle_index
+            plan.bundle = -1 if index is None else index
+            if group is not None and not group.is_empty:
+                _check_bundle(group, plan, name)
+                plan.group = group.id.hex()
+            elif plan.bundle != -1:
+                raise ValueError(f"Without a placement group its bundle index must be -1, got {index}.")
+            plan.capture = bool(strategy.placement_group_capture_child_tasks)
+            return
         node = getattr(strategy, "node_id", None)
         if node is not None and node != self._node and not getattr(strategy, "soft", False):
             kind = ActorUnschedulableError if isinstance(plan.options, ActorOptions) else TaskUnschedulableError

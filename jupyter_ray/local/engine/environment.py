@@ -59,10 +59,11 @@ def encode(environment: Mapping[str, Any], folder: Path) -> str:
     variables = environment.get("env_vars")
     if variables:
         kept["env_vars"] = {str(name): str(value) for name, value in variables.items()}
+    excludes = tuple(environment.get("excludes") or ())
     if environment.get("working_dir"):
-        kept["working_dir"] = _copy(environment["working_dir"], folder, tuple(environment.get("excludes") or ()))
+        kept["working_dir"] = _copy(environment["working_dir"], folder, excludes)
     if environment.get("py_modules"):
-        kept["py_modules"] = [_module(each, folder) for each in environment["py_modules"]]
+        kept["py_modules"] = [_module(each, folder, excludes) for each in environment["py_modules"]]
     if environment.get(SETUP_HOOK):
         kept[SETUP_HOOK] = _packed(environment[SETUP_HOOK])
     return json.dumps(kept, sort_keys=True, separators=(",", ":")) if kept else ""
@@ -117,7 +118,7 @@ def _refuse(environment: Mapping[str, Any]) -> None:
             )
 
 
-def _copy(source: Any, folder: Path, excludes: tuple[str, ...] = ()) -> str:
+def _copy(source: Any, folder: Path, excludes: tuple[str, ...]) -> str:
     if "://" in str(source):
         if not str(source).endswith((".zip", ".jar", ".whl")):
             raise ValueError(f"The runtime environment names {str(source)!r}: an address must be that of a .zip file.")
@@ -149,14 +150,14 @@ def _copy(source: Any, folder: Path, excludes: tuple[str, ...] = ()) -> str:
     return str(copy)
 
 
-def _module(source: Any, folder: Path) -> str:
+def _module(source: Any, folder: Path, excludes: tuple[str, ...]) -> str:
     """Copy a module (a folder, a file, or the imported module itself) so that its parent can be put on the path."""
     location = getattr(source, "__file__", None)
     if location is not None:
         path = Path(location)
         source = path.parent if path.name == "__init__.py" else path
     path = Path(os.path.abspath(os.path.expanduser(os.fspath(source))))
-    copy = Path(_copy(path, folder))
+    copy = Path(_copy(path, folder, excludes))
     if path.is_dir() and not path.is_relative_to(folder):
         parent = copy.with_name(copy.name + "-module")
         link = parent / path.name
@@ -180,7 +181,7 @@ def _fingerprint(path: Path, excludes: tuple[str, ...]) -> str:
     if total > _UPLOAD_LIMIT:
         raise RuntimeEnvSetupError(
             f"{path} holds {total / 1024**2:.0f} MiB, more than the {_UPLOAD_LIMIT // 1024**2} MiB that a runtime "
-            "environment may copy. Point working_dir to a smaller folder, or name what to leave out in excludes or in "
+            "environment may copy. Point to a smaller folder, or name what to leave out in excludes or in "
             "a file .gitignore or .rayignore there."
         )
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from jupyter_ray.config import session_folder
 from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, binary_of, counter_of
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
@@ -324,10 +324,13 @@ class LocalEngine(Questions):
 
     def _ids_of(self, refs: Sequence[ObjectRef[Any]]) -> list[bytes]:
         counter = self.client.references
-        if not {counter, None}.issuperset(map(counter_of, refs)):
-            ref = next(ref for ref in refs if ref._counter is not counter and ref._counter is not None)
-            raise refs_module.StaleReferenceError(ref)
-        return list(map(binary_of, refs))
+        ids = [ref._binary for ref in refs if ref._counter is counter]
+        if len(ids) == len(refs):
+            return ids
+        for ref in refs:
+            if ref._counter is not counter and ref._counter is not None:
+                raise refs_module.StaleReferenceError(ref)
+        return refs_module.ids_of(refs)
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel a task; see `Engine.cancel`."""

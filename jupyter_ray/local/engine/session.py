@@ -100,6 +100,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 environ=_environ(options),
                 env=job_env,
                 store_limit=store_limit,
+                spills=options.spills,
                 job=process.job,
                 node=process.node,
             )

@@ -11,10 +11,10 @@ STREAMING = -2
 RAISED = "task error"
 """The first item of the pickled tuple that carries what a task raised."""
 EXITED = "Worker exits with an exit code"
-"""How a report of a task begins that ended its process by ``sys.exit``: the words of Ray's tables."""
+"""What is told of a process that ended by itself: the words of Ray's tables."""
 
 
-class Message(msgspec.Struct, array_like=True, frozen=True):
+class Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What all messages have in common: they are immutable, and arrays on the wire."""
 
 

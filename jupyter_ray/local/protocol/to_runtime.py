@@ -27,6 +27,7 @@ class Bind(Message, frozen=True, tag=2):
     environ: dict[str, str]
     env: str = ""
     store_limit: int = 0
+    spills: bool = True
     job: bytes = b""
     node: bytes = b""
     """The ids that the driver's process context shows; workers get the same in their setup."""
@@ -158,7 +159,8 @@ class Done(Message, frozen=True, tag=16):
     """A task ended. `returns` has one payload per return value (a single error payload if `failed`).
 
     `seconds` is how long user code ran. `retry` tells that the error is one that the task may be retried for.
-    `exiting`: the process leaves by itself after this message (`exit_actor`, `max_calls`).
+    `exiting`: the process leaves by itself after this message (`exit_actor`, `max_calls`, and `sys.exit`, which counts
+    as `crashed`).
     """
 
     task: bytes
@@ -170,6 +172,7 @@ class Done(Message, frozen=True, tag=16):
     seconds: float = 0.0
     error: str = ""
     """One line for people, if `failed`."""
+    crashed: bool = False
 
 
 class Item(Message, frozen=True, tag=17):

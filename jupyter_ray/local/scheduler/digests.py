@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterator
+
 import msgspec
 
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.resources import Demand
 
 
-class TaskDigest(msgspec.Struct, eq=False):
+class TaskDigest(msgspec.Struct, array_like=True, eq=False, gc=False):
     """What is told of a task, and remembered when it has ended: no arguments, no values."""
 
     id: bytes
@@ -33,7 +36,37 @@ class TaskDigest(msgspec.Struct, eq=False):
     listed: bool
 
 
-class ActorDigest(msgspec.Struct, frozen=True):
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(TaskDigest)
+
+
+class History:
+    """The tasks that ended last, kept as bytes: thousands of objects that nobody looks at would slow down new ones."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def add(self, task: TaskDigest, limit: int) -> None:
+        """Add a task; forget the oldest one if there are more than `limit`."""
+        kept = self._kept
+        kept[task.id] = _encoder.encode(task)
+        if len(kept) > limit:
+            kept.popitem(last=False)
+
+    def get(self, task: bytes) -> TaskDigest | None:
+        """Return a task, or None if it is not known any more."""
+        found = self._kept.get(task)
+        return None if found is None else _decoder.decode(found)
+
+    def newest_first(self) -> Iterator[TaskDigest]:
+        """Yield all of them."""
+        return map(_decoder.decode, reversed(self._kept.values()))
+
+    def __repr__(self) -> str:
+        return f"<History: {len(self._kept)} tasks>"
+
+
+class ActorDigest(msgspec.Struct, frozen=True, gc=False):
     """What is told of an actor, and remembered when it is dead and nobody holds it."""
 
     id: bytes
@@ -55,7 +88,7 @@ class ActorDigest(msgspec.Struct, frozen=True):
     repr_name: str
 
 
-class WorkerDigest(msgspec.Struct, frozen=True):
+class WorkerDigest(msgspec.Struct, frozen=True, gc=False):
     """What is remembered of a process that has ended."""
 
     id: bytes

@@ -24,10 +24,6 @@ from jupyter_ray.local.protocol.messages import RAISED, Payload
 from jupyter_ray.local.scheduler.records import TaskRecord
 from jupyter_ray.resources import Demand, describe
 
-_CRASHES = (WorkerCrashedError, OutOfMemoryError)
-_HEAD = 200
-"""Bytes of a pickled error in which its class is named."""
-
 
 def stored(error: RayError) -> Payload:
     """Return `error` as a value that raises."""
@@ -35,16 +31,16 @@ def stored(error: RayError) -> Payload:
     return Payload(data=data, size=len(data), is_error=True)
 
 
+def is_cancel(payload: Payload) -> bool:
+    """Tell whether `payload` says that a task was cancelled."""
+    return not payload.segment and b"TaskCancelledError" in payload.data
+
+
 def is_raised(payload: Payload) -> bool:
     """Tell whether `payload` is what a program raised, not a failure of the system or a cancel."""
     if payload.segment:  # An error of the system is short.
         return True
-    return RAISED.encode() in payload.data[:32] and b"TaskCancelledError" not in payload.data
-
-
-def is_crash(payload: Payload) -> bool:
-    """Tell whether `payload` says that a task's process died."""
-    return not payload.segment and any(kind.__name__.encode() in payload.data[:_HEAD] for kind in _CRASHES)
+    return RAISED.encode() in payload.data[:32] and not is_cancel(payload)
 
 
 def text_of(payload: Payload) -> str:
@@ -82,7 +78,7 @@ def of_argument(task: TaskRecord, payload: Payload) -> Payload:
         return payload
     if isinstance(loaded, RayError):
         text = f"{_FAILED_ARGUMENT}\n{type(loaded).__name__}: {loaded}"
-        return stored(RayTaskError(task.spec.name, text, loaded))
+        return stored(RayTaskError(task.spec.name, text, loaded, pid=0))
     marker, function, text, cause, pid, actor = loaded
     if len(text) > _LONG:
         return payload
@@ -112,8 +108,9 @@ def lost(object_id: bytes) -> Payload:
     """Return the value of an object that nobody knows."""
     return stored(
         ObjectLostError(
-            f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference "
-            "was made by hand or belongs to an earlier session. Make it again."
+            object_id.hex(),
+            message=f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference "
+            "was made by hand or belongs to an earlier session. Make it again.",
         )
     )
 
@@ -133,15 +130,17 @@ def lost_for_good(object_id: bytes, reason: str, name: str, fate: str) -> Payloa
     """Return the value of an object whose bytes were lost and that nobody computes again."""
     kind = ObjectReconstructionFailedError if fate in ("stream", "evicted") else ObjectLostError
     made_by = _MADE_BY[fate].format(name=name or "a task")
-    return stored(kind(f"The value of the object {object_id.hex()} was lost: {reason}. {made_by}. {_CAREFUL}"))
+    message = f"The value of the object {object_id.hex()} was lost: {reason}. {made_by}. {_CAREFUL}"
+    return stored(kind(object_id.hex(), message=message))
 
 
 def not_recomputed(object_id: bytes, reason: str, name: str, obstacle: str) -> Payload:
     """Return the value of an object whose bytes were lost and whose task cannot run again."""
     return stored(
         ObjectReconstructionFailedError(
-            f"The value of the object {object_id.hex()}, a result of {name}, was lost: {reason}. It cannot be computed "
-            f"again: {obstacle}. Call {name} again. {_CAREFUL}"
+            object_id.hex(),
+            message=f"The value of the object {object_id.hex()}, a result of {name}, was lost: {reason}. It cannot be "
+            f"computed again: {obstacle}. Call {name} again. {_CAREFUL}",
         )
     )
 
@@ -150,7 +149,8 @@ def unreadable(name: str, reason: str) -> Payload:
     """Return the result of a task whose workers cannot read an argument that the runtime finds intact."""
     return stored(
         ObjectLostError(
-            f"{name} could not begin: its worker could not read an argument, although the value is there: {reason}."
+            message=f"{name} could not begin: its worker could not read an argument, although the value is there: "
+            f"{reason}."
         )
     )
 

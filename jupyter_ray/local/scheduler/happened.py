@@ -20,7 +20,7 @@ from jupyter_ray.local.scheduler import (
     transitions,
 )
 from jupyter_ray.local.scheduler.records import ClientRecord, TaskRecord
-from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
+from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
@@ -69,7 +69,13 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
     reason = worker.doomed or stimulus.reason
     history.remember_worker(step, worker, reason, out_of_memory=stimulus.out_of_memory)
     step.events.append(
-        WorkerDied(seq=step.number(), at=step.now, worker=worker.id.hex(), reason=reason, expected=bool(worker.doomed))
+        WorkerDied(
+            seq=step.number(),
+            at=step.now,
+            worker=worker.id.hex(),
+            reason=reason,
+            expected=bool(worker.doomed) and worker.exit_type != CRASHED,
+        )
     )
     client = state.clients.pop(worker.id, None)
     if client is not None:
@@ -83,8 +89,10 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         creation = state.tasks.get(actor.spec.creation.task)
         if creation is not None and creation.worker is worker:
             worker.tasks.pop(creation.id, None)
+        actor.untold = not worker.doomed and not actor.leaving
         if actor.worker is worker and actors.process_lost(step, actor, reason):
-            creation = creation or TaskRecord(actor.spec.creation, actor.creator, actor=actor, since=step.now)
+            spec = actor.spec.creation
+            creation = creation or TaskRecord(spec.task, spec, actor.creator, actor=actor, since=step.now)
             creation.retry_reason = reason
             _make_again(step, creation, actor.restarts)
     else:

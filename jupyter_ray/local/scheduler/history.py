@@ -11,7 +11,7 @@ from jupyter_ray.local.scheduler.records import (
     TaskRecord,
     WorkerRecord,
 )
-from jupyter_ray.local.scheduler.states import ActorState, TaskState
+from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 
 KEPT = 10_000
@@ -33,13 +33,10 @@ def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     kind
         Ray's word for what ended it; empty: its code ran to an end, or an argument was an error.
     """
-    kept = step.state.history
     told = digest(task, step.now, error, _error_type(task, kind))
     if kind == INTERRUPTED:
         told = msgspec.structs.replace(told, state=TaskState.FINISHED, error="")
-    kept[task.id] = told
-    if len(kept) > KEPT:
-        kept.popitem(last=False)
+    step.state.history.add(told, KEPT)
 
 
 def remember_attempt(step: Step, task: TaskRecord, error: str, kind: str) -> None:
@@ -120,7 +117,7 @@ def remember_worker(step: Step, worker: WorkerRecord, reason: str, *, out_of_mem
     elif actor is not None and actor.leaving:
         kind, reason = "INTENDED_USER_EXIT", actor.leaving
     else:
-        kind = "NODE_OUT_OF_MEMORY" if out_of_memory else "SYSTEM_ERROR"
+        kind = "NODE_OUT_OF_MEMORY" if out_of_memory else CRASHED
     kept[worker.id] = WorkerDigest(
         worker.id, worker.pid, None if actor is None else actor.id, kind, reason, worker.started, step.now
     )

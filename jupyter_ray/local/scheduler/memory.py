@@ -3,7 +3,7 @@
 Rules. What was used least recently goes first, and nothing that somebody reads: its memory would stay in use. A value
 that is on disk is read from there, so nothing has to come back. A process asks for room before it writes a large
 value, and is answered when there is; what it was promised counts until it has come. Where all values are being read,
-the new one goes to disk itself.
+the new one goes to disk itself. Where nothing may go to disk, who asks is refused once nothing is freed for a while.
 
 A large file whose value was freed is kept as a spare, for the process that wrote it. Spares count as used, and are the
 first to go. What maps a file keeps its memory: the writer is told when a file that it may have mapped is gone.
@@ -11,7 +11,15 @@ first to go. What maps a file keeps its memory: the writer is told when a file t
 
 from __future__ import annotations
 
-from jupyter_ray.config import GARBAGE_SECONDS, GARBAGE_SHARE, PROMISE_SECONDS, RESERVE_FROM, SPARE_SECONDS, SPARE_SHARE
+from jupyter_ray.config import (
+    FULL_SECONDS,
+    GARBAGE_SECONDS,
+    GARBAGE_SHARE,
+    PROMISE_SECONDS,
+    RESERVE_FROM,
+    SPARE_SECONDS,
+    SPARE_SHARE,
+)
 from jupyter_ray.events import ObjectSpilled
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import Answer, AwaitSpace, Claimed, Collect, Forget, Spare
@@ -100,7 +108,7 @@ def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
         )
         step.send(client, Answer(message.request, refusal + _remedy(step.state), "ObjectStoreFullError"))
         return
-    memory.waiting.append((client.id, message))
+    memory.waiting.append((client.id, message, step.now))
     _answer(step)
 
 
@@ -197,6 +205,8 @@ def _make_room(step: Step, wanted: int) -> None:
         return
     while memory.spares and _excess(memory, wanted) > 0:
         _drop_spare(step, next(iter(memory.spares)))
+    if not memory.spills:
+        return
     excess = _excess(memory, wanted) - memory.moving_bytes
     chosen: list[str] = []
     if excess > 0:
@@ -221,12 +231,12 @@ def _answer(step: Step) -> None:
     """Answer those that have room now, in the order in which they asked; and all, if there will never be any."""
     memory = step.state.memory
     while memory.waiting:
-        asking, message = memory.waiting[0]
+        asking, message, since = memory.waiting[0]
         client = step.state.clients.get(asking)
         if client is None:
             memory.waiting.popleft()
             continue
-        refused = _none_yet(step, message) if memory.limit and _excess(memory, message.size) > 0 else None
+        refused = _none_yet(step, message, since) if memory.limit and _excess(memory, message.size) > 0 else None
         if refused is None and memory.limit and _excess(memory, message.size) > 0:
             return
         if refused is None:
@@ -235,8 +245,8 @@ def _answer(step: Step) -> None:
         step.send(client, refused or Answer(message.request, True))
 
 
-def _none_yet(step: Step, message: AwaitSpace) -> Answer | None:
-    """Make room, and return None if there is some now or soon; else what the process is told."""
+def _none_yet(step: Step, message: AwaitSpace, since: float) -> Answer | None:
+    """Make room, and return None if there is some now or soon; else what the process is told, who asked at `since`."""
     memory = step.state.memory
     if memory.failure and not memory.moving:
         text = f"The object store is full, and its values cannot be moved to disk: {memory.failure}."
@@ -247,6 +257,12 @@ def _none_yet(step: Step, message: AwaitSpace) -> Answer | None:
         _make_room(step, message.size)
     if memory.moving or memory.promised or _excess(memory, message.size) <= 0:
         return None  # What is promised comes, and can be moved then; or its time is up.
+    if not memory.spills and step.now - since < FULL_SECONDS:
+        collect(step)
+        return None  # What was dropped may be on its way.
+    if not memory.spills:
+        text = f"The object store is full, and spilling is off: {message.size:,} bytes have no room."
+        return Answer(message.request, text + _remedy(step.state), "ObjectStoreFullError")
     memory.on_disk.add(message.segment)
     return Answer(message.request, ON_DISK)
 

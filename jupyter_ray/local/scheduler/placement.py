@@ -18,7 +18,7 @@ from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
 from jupyter_ray.local.scheduler.dependencies import grant
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.records import ReadyClass, State, TaskRecord, WorkerRecord
-from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState, WorkerState
+from jupyter_ray.local.scheduler.states import CRASHED, ActorState, GroupState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
@@ -251,8 +251,8 @@ def execute(step: Step, task: TaskRecord) -> None:
             dependencies=spec.dependencies if elsewhere else [],
         ),
     )
-    if not task.stream_open:  # Its reader let go of it before it began.
-        step.send(client, Consume(spec.task, -1))
+    if task.read:  # Said before it began, or of an earlier attempt.
+        step.send(client, Consume(spec.task, task.read))
 
 
 def _attach(step: Step, worker: WorkerRecord, definition: str, functions: list[Function]) -> None:
@@ -389,8 +389,8 @@ def stop_worker(step: Step, worker: WorkerRecord, *, kill: bool, reason: str, ex
     if worker.doomed and not kill:
         return
     worker.doomed = reason
-    worker.exit_type = exit_type
-    worker.retired = not kill and worker.actor is None
+    worker.exit_type = exit_type or worker.exit_type
+    worker.retired = not kill and worker.actor is None and worker.exit_type != CRASHED
     worker_gone(step, worker)
     if worker.state is not WorkerState.DEAD:
         worker.state = WorkerState.LEAVING

@@ -21,6 +21,8 @@ class Memory(msgspec.Struct, eq=False):
     """What is in shared memory. Bytes; `limit` 0 means none."""
 
     limit: int = 0
+    spills: bool = True
+    """Values may go to disk."""
     used: int = 0
     here: dict[str, int] = msgspec.field(default_factory=dict)
     """Files of values and of arguments in memory; the least recently used comes first."""
@@ -47,8 +49,8 @@ class Memory(msgspec.Struct, eq=False):
     """Why the last move to disk failed, if it did."""
     disk_full: bool = False
     """That was since the disk is full."""
-    waiting: deque[tuple[bytes, AwaitSpace]] = msgspec.field(default_factory=deque)
-    """Processes that want to write."""
+    waiting: deque[tuple[bytes, AwaitSpace, float]] = msgspec.field(default_factory=deque)
+    """Processes that want to write, and when they asked."""
 
     def __repr__(self) -> str:
         return f"<Memory: {self.used:,} of {self.limit:,} bytes, {len(self.waiting)} wait>"

@@ -46,6 +46,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state.tells_unseen = message.environ.get("RAY_IGNORE_UNHANDLED_ERRORS") != "1"
     state.bound = True
     state.memory.limit = message.store_limit
+    state.memory.spills = message.spills
     state.lineage_limit = min(LINEAGE_LIMIT, message.store_limit // 4) if message.store_limit else LINEAGE_LIMIT
     for _ in range(min(PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
         placement.start_worker(step, message.env)
@@ -264,7 +265,8 @@ def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
             if payload.segment:
                 memory.discard(step, payload.segment)
         return
-    wanted = 0 if task.spec.num_returns == m.STREAMING else len(streams.returns(task.spec))
+    number = task.spec.num_returns
+    wanted = 0 if number == m.STREAMING else 1 if number < 0 else number
     if len(message.returns) < (1 if message.failed else 0 if message.cancelled else wanted):
         raise ValueError(f"{task.spec.name} is done with {len(message.returns)} of {wanted} return values.")
     step.agenda.append((task, "done", message))

@@ -30,6 +30,10 @@ class TaskState(_State):
     CANCELLED = "cancelled"
 
 
+ENDED = (TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED)
+"""The states of tasks that are over."""
+
+
 class WorkerState(_State):
     """Where a worker process stands."""
 
@@ -41,6 +45,10 @@ class WorkerState(_State):
     ACTOR = "actor"
     LEAVING = "leaving"
     DEAD = "dead"
+
+
+CRASHED = "SYSTEM_ERROR"
+"""Ray's word for the end of a process that nobody wanted."""
 
 
 class ActorState(_State):

@@ -13,27 +13,27 @@ import msgspec
 from jupyter_ray.local.protocol.messages import ClientMessage
 
 
-class Said(msgspec.Struct, frozen=True):
+class Said(msgspec.Struct, frozen=True, gc=False):
     """A connected client sent a message."""
 
     client: bytes
     message: ClientMessage
 
 
-class ClientJoined(msgspec.Struct, frozen=True):
+class ClientJoined(msgspec.Struct, frozen=True, gc=False):
     """A driver connected."""
 
     client: bytes
 
 
-class WorkerJoined(msgspec.Struct, frozen=True):
+class WorkerJoined(msgspec.Struct, frozen=True, gc=False):
     """A worker that we asked for connected."""
 
     worker: bytes
     pid: int
 
 
-class WorkerLost(msgspec.Struct, frozen=True):
+class WorkerLost(msgspec.Struct, frozen=True, gc=False):
     """A worker's process ended, or could not be started. `reason` is for people."""
 
     worker: bytes
@@ -41,14 +41,14 @@ class WorkerLost(msgspec.Struct, frozen=True):
     out_of_memory: bool = False
 
 
-class RequestExpired(msgspec.Struct, frozen=True):
+class RequestExpired(msgspec.Struct, frozen=True, gc=False):
     """The time of a request is up."""
 
     client: bytes
     request: int
 
 
-class Spilled(msgspec.Struct, frozen=True):
+class Spilled(msgspec.Struct, frozen=True, gc=False):
     """What became of moving a shared-memory file to disk.
 
     It was moved; or it stays in memory since somebody reads it, or since the disk is full, or since that failed
@@ -60,17 +60,17 @@ class Spilled(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class MemoryShort(msgspec.Struct, frozen=True):
+class MemoryShort(msgspec.Struct, frozen=True, gc=False):
     """The machine is about to run out of memory."""
 
 
-class SegmentsLost(msgspec.Struct, frozen=True):
+class SegmentsLost(msgspec.Struct, frozen=True, gc=False):
     """Files of values are gone or damaged: their names, and what was found."""
 
     segments: dict[str, str]
 
 
-class Tick(msgspec.Struct, frozen=True):
+class Tick(msgspec.Struct, frozen=True, gc=False):
     """Some time went by; see `Scheduler.wants_tick`."""
 
 

@@ -48,10 +48,10 @@ def item(step: Step, task: TaskRecord, message: Item) -> None:
     object_id = return_id(task.id, message.index + 1)
     record = expect(step, object_id)
     record.fate = "stream"
-    if task.stream_open and task.client.connected:
+    if task.read >= 0 and task.client.connected:
         grant(step, task.client, object_id)
     seal(step, object_id, message.payload)
-    if task.stream_open:
+    if task.read >= 0:
         payload = message.payload
         # An error goes only to who asks for it: it counts as seen then.
         alone = not (payload.segment or payload.contained or payload.is_error)
@@ -70,7 +70,7 @@ def end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
 
     What the generator raised is its last item only: the reference that tells the end raises where the system failed.
     """
-    if payload is not None and task.stream_open:
+    if payload is not None and task.read >= 0:
         item(step, task, Item(task.id, task.items + 1, payload))
     missed = step.state.objects.get(return_id(task.id, task.items + 2))
     if missed is not None:
@@ -78,9 +78,9 @@ def end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
     ended_well = payload is None or errors.is_raised(payload)
     for object_id in returns(task.spec):
         seal(step, object_id, NONE if payload is None or ended_well else payload)
-    if task.stream_open:
+    if task.read >= 0:
         step.send(task.client, StreamState(task.id, task.items, True))
-    if task.actor is not None and task.actor.spec.generator_cap > 0 and task.stream_open:
+    if task.actor is not None and task.actor.spec.generator_cap > 0 and task.read >= 0:
         step.state.unread[task.id] = (task.actor, task.client.id)
         if not task.client.connected:
             read_after(step, task.client.id, task.id, -1)
@@ -88,8 +88,8 @@ def end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
 
 def consumed(step: Step, task: TaskRecord, index: int) -> None:
     """The holder of a stream took items up to `index`; -1: it is gone."""
-    if index < 0:
-        task.stream_open = False
+    if task.read >= 0:
+        task.read = max(task.read, index) if index >= 0 else index
     if task.worker is not None and task.worker.id in step.state.clients:
         step.send(step.state.clients[task.worker.id], Consume(task.id, index))
 
@@ -110,5 +110,5 @@ def reader_gone(step: Step, client: bytes) -> None:
     for ended in [task for task, (_, reader) in step.state.unread.items() if reader == client]:
         read_after(step, client, ended, -1)
     for task in step.state.tasks.values():
-        if task.client.id == client and task.spec.num_returns == STREAMING and task.stream_open:
+        if task.client.id == client and task.spec.num_returns == STREAMING and task.read >= 0:
             consumed(step, task, -1)

@@ -87,7 +87,7 @@ def _tasks(state: State, one: bytes | None) -> Iterable[TaskDigest]:
     """Return each task's last attempt, and before the next task those that failed, from the last to the first."""
     last: Iterable[TaskDigest]
     if one is None:
-        last = itertools.chain(map(digest, state.tasks.values()), reversed(state.history.values()))
+        last = itertools.chain(map(digest, state.tasks.values()), state.history.newest_first())
     else:
         found = digest(state.tasks[one]) if one in state.tasks else state.history.get(one)
         last = () if found is None else (found,)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.events import TaskCancelled, TaskFailed, TaskFinished, TaskQueued, TaskRetried
-from jupyter_ray.local.protocol.messages import EXITED, STREAMING, Done, Interrupt, Payload
+from jupyter_ray.local.protocol.messages import STREAMING, Done, Interrupt, Payload
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
@@ -31,14 +31,13 @@ from jupyter_ray.local.scheduler import (
 from jupyter_ray.local.scheduler.dependencies import seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
 from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
-from jupyter_ray.local.scheduler.states import TaskState, WorkerState
+from jupyter_ray.local.scheduler.states import CRASHED, ENDED, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import GPU
 
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
 RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
-ENDED = (TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED)
 
 
 class InvalidTransition(Exception):
@@ -92,34 +91,31 @@ def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
 def _done(step: Step, task: TaskRecord, message: Done) -> None:
     spec = task.spec
     _learn(step, task, message.seconds)
+    leaving = "its task asked for it" if message.exiting else ""
+    failure = ""
+    if message.crashed and task.worker is not None:
+        leaving, failure = message.error, "WORKER_DIED"
+        task.worker.exit_type = CRASHED
     if message.failed and message.retry and not task.cancel_asked and _may_retry(task):
         streams.discard_values(step, message.returns)
-        _retry(step, task, message.error, exiting=message.exiting)
+        _retry(step, task, message.error, leaving=leaving, kind=failure)
         return
     if message.cancelled:
         payload = message.returns[0] if message.returns else errors.cancelled(spec.task, spec.name)
         kind = history.INTERRUPTED if message.seconds else ""
-        _end(step, task, TaskState.CANCELLED, payload, kind=kind, exiting=message.exiting, seconds=message.seconds)
+        _end(step, task, TaskState.CANCELLED, payload, kind=kind, leaving=leaving, seconds=message.seconds)
     elif message.failed and message.exiting and spec.kind == "method":
         # It did what it was to do, and its actor with it: not a failure (as in Ray).
         _end(step, task, TaskState.FINISHED, message.returns[-1], seconds=message.seconds)
     elif message.failed:
         error = message.error or "it raised an error"
+        seconds = message.seconds
         streams.seal_values(step, task, message.returns[:-1])
-        _end(
-            step,
-            task,
-            TaskState.FAILED,
-            message.returns[-1],
-            error,
-            kind="WORKER_DIED" if error.startswith(EXITED) else "",
-            exiting=message.exiting,
-            seconds=message.seconds,
-        )
+        _end(step, task, TaskState.FAILED, message.returns[-1], error, kind=failure, leaving=leaving, seconds=seconds)
     else:
         streams.seal_values(step, task, message.returns)
         large = any(each.segment for each in message.returns)
-        _end(step, task, TaskState.FINISHED, None, exiting=message.exiting, seconds=message.seconds, large=large)
+        _end(step, task, TaskState.FINISHED, None, leaving=leaving, seconds=message.seconds, large=large)
 
 
 def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
@@ -132,14 +128,14 @@ def _may_retry(task: TaskRecord) -> bool:
     return task.spec.max_retries < 0 or task.attempt < task.spec.max_retries
 
 
-def _retry(step: Step, task: TaskRecord, reason: str, *, exiting: bool = False, kind: str = "") -> None:
+def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind: str = "") -> None:
     history.remember_attempt(step, task, reason, kind)
     task.attempt += 1
     _again(step, task, reason)
     if task.spec.kind == "method" and task.actor is not None:
         actors.call_off(step, task.actor, task)
     else:
-        _leave_worker(step, task, exiting=exiting)
+        _leave_worker(step, task, leaving=leaving)
     task.worker = None
     task.state = READY
     _queue(step, task, front=True) if task.spec.kind == "method" else pauses.begin(step, task)
@@ -189,17 +185,17 @@ def _end(
     error: str = "",
     *,
     kind: str = "",
-    exiting: bool = False,
+    leaving: str = "",
     seconds: float | None = None,
     large: bool = False,
 ) -> None:
     """End a task; `payload` is the error that its return values become, None if they are sealed.
 
-    `large`: a return value lives in a file.
+    `leaving`: why its process ends with it, if it does. `large`: a return value lives in a file.
     """
     state, spec = step.state, task.spec
     if final is TaskState.FAILED:
-        unseen.failed(step, task, payload)
+        unseen.failed(step, task, payload, kind)
     if spec.num_returns == STREAMING:
         streams.end_stream(step, task, payload)
     elif payload is not None:
@@ -222,7 +218,7 @@ def _end(
         if task.actor is not None:
             actors.call_ended(step, task.actor, task, seconds)
     elif spec.kind == "task":
-        _leave_worker(step, task, exiting=exiting)
+        _leave_worker(step, task, leaving=leaving)
     if spec.segment and spec.kind != "actor" and spec.task not in state.lineage:
         memory.discard(step, spec.segment)
     task.state = final
@@ -233,9 +229,9 @@ def _end(
         parent.children.discard(task.id)
     unpin(step, spec.dependencies)
     unpin(step, spec.contained)
-    state.ended[final.value] += 1
+    state.ended[final] += 1
     if spec.kind == "actor" and task.actor is not None:
-        _constructed(step, task, task.actor, payload, error, exiting=exiting)
+        _constructed(step, task, task.actor, payload, error, exiting=bool(leaving))
 
 
 def _constructed(
@@ -256,8 +252,11 @@ def _constructed(
         placement.stop_worker(step, worker, kill=True, reason=reason, exit_type="USER_ERROR" if error else "")
 
 
-def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> None:
-    """Take a task off its pooled worker; the next one that the worker has inherits the resources."""
+def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
+    """Take a task off its pooled worker; the next one that the worker has inherits the resources.
+
+    `leaving`: why the process ends, if it does.
+    """
     worker = task.worker
     allocation, task.allocation = task.allocation, None
     if worker is None:
@@ -273,7 +272,7 @@ def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> Non
     used_gpu = allocation is not None and GPU in allocation.held
     lent, task.lent = task.lent, {}
     successor = next(iter(worker.tasks.values()), None)
-    if successor is not None and worker.state is WorkerState.BUSY and not exiting:
+    if successor is not None and worker.state is WorkerState.BUSY and not leaving:
         if lent and allocation is not None:
             allocation.release()
             allocation = allocation.ledger.acquire(successor.spec.demand) or Allocation(allocation.ledger, {})
@@ -287,10 +286,10 @@ def _leave_worker(step: Step, task: TaskRecord, *, exiting: bool = False) -> Non
     step.place = True
     if worker.state is not WorkerState.BUSY:
         return
-    if exiting or used_gpu:
+    if leaving or used_gpu:
         for other in reversed(list(worker.tasks.values())):
             step.agenda.append((other, "returned", None))
-        placement.stop_worker(step, worker, kill=False, reason="it used a GPU" if used_gpu else "its task asked for it")
+        placement.stop_worker(step, worker, kill=False, reason="it used a GPU" if used_gpu else leaving)
     else:
         placement.worker_free(step, worker)
 
@@ -354,10 +353,10 @@ def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
             _fail(step, task, payload, "the actor was lost", "ACTOR_UNAVAILABLE")
         return
     begun = task.state is not ASSIGNED
-    task.worker = None
     if not (_may_retry(task) if begun else task.spec.max_retries):
         _fail(step, task, payload, "the actor was lost", "ACTOR_UNAVAILABLE")
         return
+    task.worker = None
     if begun:
         history.remember_attempt(step, task, "the actor was lost", "ACTOR_UNAVAILABLE")
         task.attempt += 1

@@ -11,24 +11,38 @@ from jupyter_ray.ids import return_id, task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import errors
 from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord, UnseenError
+from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
 
+_BEGUN = (TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING)
 
-def failed(step: Step, task: TaskRecord, payload: Payload | None) -> None:
-    """Note that a task is about to leave `payload` behind; what a program raised is told, and that its process died."""
-    spec, state = task.spec, step.state
-    if payload is None or spec.num_returns == 0 or not state.tells_unseen:
+
+_TOLD = ("", "WORKER_DIED", "OUT_OF_MEMORY")
+"""What ended a task: its code or an argument, its process, the guard of the memory."""
+
+
+def failed(step: Step, task: TaskRecord, payload: Payload | None, kind: str) -> None:
+    """Note that a task is about to leave `payload` behind, if that is to be told; `kind` is what ended it.
+
+    Of the calls that an actor's process took with it, one is told.
+    """
+    spec, state, actor = task.spec, step.state, task.actor
+    if payload is None or spec.num_returns == 0 or not state.tells_unseen or errors.is_cancel(payload):
         return
-    if not errors.is_raised(payload) and (task.cancel_asked or not errors.is_crash(payload)):
+    lost = actor if kind else None
+    if not (kind in _TOLD if lost is None else lost.untold and task.state in _BEGUN):
         return
-    label = spec.name if task.actor is None else task.actor.spec.class_name
+    label = spec.name if actor is None else actor.spec.class_name
     pid = 0 if task.worker is None else task.worker.pid
-    state.unseen[task.id] = UnseenError(payload, label, pid, spec.cell, max(spec.num_returns, 1))
+    noted = UnseenError(payload, label, pid, spec.cell, max(spec.num_returns, 1), lost)
+    state.unseen[task.id] = noted
 
 
 def seen(step: Step, object_id: bytes) -> None:
     """Somebody got the error."""
-    step.state.unseen.pop(task_of(object_id), None)
+    noted = step.state.unseen.pop(task_of(object_id), None)
+    if noted is not None and noted.lost is not None:
+        noted.lost.untold = False
 
 
 def dropped(step: Step, object_id: bytes) -> None:
@@ -38,7 +52,11 @@ def dropped(step: Step, object_id: bytes) -> None:
     if noted is None or any(return_id(task, index) in step.state.objects for index in range(1, noted.returns + 1)):
         return
     del step.state.unseen[task]
-    _tell(step, task, noted)
+    if noted.lost is None:
+        _tell(step, task, noted)
+    elif noted.lost.untold:
+        noted.lost.untold = False
+        _tell(step, task, noted)
 
 
 def not_made(step: Step, task: TaskRecord, actor: ActorRecord, payload: Payload) -> None:

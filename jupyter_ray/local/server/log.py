@@ -12,11 +12,10 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 
-import msgspec
-
 from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.server.archive import Archive
 from jupyter_ray.local.server.condense import condense
 from jupyter_ray.local.server.connection import Connection
 
@@ -59,9 +58,7 @@ class EventLog:
 
     def __init__(self, send: Callable[[Connection, m.Events], None]) -> None:
         self._send = send
-        self._log: deque[AnyEvent] = deque()
-        self._logged = 0
-        """How many events there ever were."""
+        self._log = Archive()
         self._texts: deque[tuple[int, int]] = deque()
         """Number and characters of each event with text."""
         self._text = 0
@@ -72,39 +69,36 @@ class EventLog:
 
     def record(self, events: list[AnyEvent]) -> bool:
         """Add events; tell whether anybody is to be sent them."""
-        self._log.extend(events)
+        before = self._log.end
         text = 0
         if LogLines in set(map(type, events)):
-            for number, event in enumerate(events, self._logged):
+            for number, event in enumerate(events, before):
                 if isinstance(event, LogLines):
                     text += len(event.text)
                     self._texts.append((number, len(event.text)))
-        self._logged += len(events)
+        subscribers = self._subscribers.values()
+        for each in subscribers:
+            if each.logs_only and not each.unsent:
+                each.sent = before  # There was nothing for it.
+            each.unsent += text
+        self._log.add(events, min([each.sent for each in subscribers], default=before), config.EVENT_LOG)
         self._text += text
-        while len(self._log) > config.EVENT_LOG:
-            self._log.popleft()
         while self._text > config.EVENT_LOG_TEXT:
             self._forget_text()
-        for each in self._subscribers.values():
-            each.unsent += text
-        if not self._subscribers:
+        if not subscribers:
             return False
         self.has_lines = self.has_lines or text > 0
-        return self.has_lines or any(not each.logs_only for each in self._subscribers.values())
+        return self.has_lines or any(not each.logs_only for each in subscribers)
 
     def _forget_text(self) -> None:
-        number, size = self._texts.popleft()
-        self._text -= size
-        place = number - (self._logged - len(self._log))
-        if place >= 0:
-            event = self._log[place]
-            assert isinstance(event, LogLines)
-            self._log[place] = msgspec.structs.replace(event, text="")
+        end = self._log.blank(self._texts[0][0])
+        while self._texts and self._texts[0][0] < end:
+            self._text -= self._texts.popleft()[1]
 
     def subscribe(self, connection: Connection, message: m.Subscribe) -> None:
         """Begin from the oldest event that is remembered, or end."""
         if message.on:
-            oldest = self._logged - len(self._log)
+            oldest = self._log.oldest
             self._subscribers[connection] = _Subscriber(oldest, self._text, message.logs_only, message.condensed)
             self.publish()
         else:
@@ -130,7 +124,7 @@ class EventLog:
         """
         held_back = False
         for connection, each in self._subscribers.items():
-            while each.sent < self._logged:
+            while each.sent < self._log.end:
                 behind = connection.backlog() > SEND_BUFFER or each.unshown > UNSHOWN
                 if behind and not everything:
                     held_back = True
@@ -146,10 +140,9 @@ class EventLog:
 
     def _batch(self, each: _Subscriber) -> list[AnyEvent]:
         """Return the next events for a subscriber, and count them as sent."""
-        oldest = self._logged - len(self._log)
-        start = max(each.sent - oldest, 0)
+        start = max(each.sent, self._log.oldest)
         most = CONDENSED_BATCH if each.condensed else EVENT_BATCH
-        coming = itertools.islice(self._log, start, start + most)
+        coming = itertools.islice(self._log.since(start), most)
         text = 0
         batch: list[AnyEvent]
         if not each.unsent and not each.logs_only:
@@ -166,7 +159,7 @@ class EventLog:
                         break
                 elif not each.logs_only:
                     batch.append(event)
-        each.sent = oldest + start
+        each.sent = start
         each.unshown += text
         each.unsent = max(0, each.unsent - text)
         return condense(batch) if each.condensed else batch
@@ -174,7 +167,7 @@ class EventLog:
     @property
     def may_wait(self) -> bool:
         """Whether there is a burst, and whoever is to be sent events gets them condensed: later ones cost less."""
-        waiting = [self._logged - each.sent for each in self._subscribers.values() if not each.logs_only]
+        waiting = [self._log.end - each.sent for each in self._subscribers.values() if not each.logs_only]
         condensed = all(each.condensed or each.logs_only for each in self._subscribers.values())
         return bool(waiting) and condensed and not self.has_lines and RUSH < max(waiting) < CONDENSED_BATCH
 

@@ -24,7 +24,7 @@ import multiprocess.process
 
 from jupyter_ray.config import crash_report, remove_folders, session_folder
 from jupyter_ray.local.protocol.messages import EXITED
-from jupyter_ray.local.server import template
+from jupyter_ray.local.server import descendants, template
 from jupyter_ray.local.worker.main import main
 from jupyter_ray.local.worker.setup import WorkerSetup
 
@@ -59,7 +59,8 @@ class Processes:
         self._lost: Lost | None = None
         # Of a template that multiprocess starts; the first one is forked here.
         multiprocess.process.current_process()._config["tempdir"] = str(session_folder(session))
-        template.prepare(session_folder(session), main.__module__, closing=closing)
+        descendants.adopt()
+        template.prepare(session, main.__module__, closing=closing)
         self._context = multiprocess.get_context("forkserver")
         self._thread = threading.Thread(target=self._spawn, name="jupyter_ray-spawner", daemon=True)
 
@@ -71,6 +72,10 @@ class Processes:
         """Say who is told, in the event loop, of a worker's end: `lost(worker, reason)`."""
         self._loop = loop
         self._lost = lost
+        signal.signal(signal.SIGCHLD, lambda *_: loop.call_soon_threadsafe(self._collect))  # uvloop offers no handler.
+
+    def _collect(self) -> None:
+        descendants.collect(template.pid())
 
     def start(self, setup: WorkerSetup) -> None:
         """Start a worker; it connects by itself."""
@@ -87,11 +92,11 @@ class Processes:
             _end_group(child.pid)
 
     def close(self) -> None:
-        """End all workers and the template, and remove the session's folders."""
+        """End all workers, what they have started, and the template, and remove the session's folders."""
         self._orders.put(None)
         for worker in list(self._children):
             self.kill(worker)
-        template.kill()
+        descendants.end()
         remove_folders(self._session)
 
     def _spawn(self) -> None:

@@ -7,27 +7,28 @@ then on it is multiprocess's own forkserver; should it ever die, multiprocess st
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
-import signal
 import socket
-from pathlib import Path
+import warnings
 
 import multiprocess.forkserver
 import multiprocess.resource_tracker
 from setproctitle import setproctitle
 
+from jupyter_ray.config import remove_folders, session_folder
+from jupyter_ray.local.server import descendants
+
 _LISTENING = 512
 
 
-def prepare(folder: Path, preload: str, *, closing: tuple[int, ...]) -> None:
+def prepare(session: str, preload: str, *, closing: tuple[int, ...]) -> None:
     """Fork the template from this process, which must have one thread and no event loop yet.
 
     Parameters
     ----------
-    folder
-        Of the session: the template's socket goes there, and leaves with it.
+    session
+        In its folder is the template's socket, and leaves with it.
     preload
         The module that workers run; imported already.
     closing
@@ -39,36 +40,38 @@ def prepare(folder: Path, preload: str, *, closing: tuple[int, ...]) -> None:
     multiprocess.resource_tracker._resource_tracker._fd = os.open(os.devnull, os.O_WRONLY)
     if hasattr(server, "_forkserver_authkey"):
         return  # Python 3.14: both ends prove who they are. multiprocess starts it, at the first worker.
-    address = str(folder / "template.sock")
+    address = str(session_folder(session) / "template.sock")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(address)
         listener.listen(_LISTENING)
         alive, held = os.pipe()  # It ends when nobody holds the other end any more.
         gc.collect()
         gc.freeze()  # What is shared stays shared: the collector writes into what it looks at.
-        pid = os.fork()
-        if pid == 0:
+        forked = os.fork()
+        if forked == 0:
             for descriptor in (held, *closing):
                 os.close(descriptor)
-            _serve(listener.detach(), alive)
+            _serve(session, listener.detach(), alive)
     os.close(alive)
-    server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, held, pid
+    server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, held, forked
 
 
-def _serve(listener: int, alive: int) -> None:
+def _serve(session: str, listener: int, alive: int) -> None:
     code = 1
     try:
         setproctitle("ray::template")
+        descendants.adopt()
+        warnings.filterwarnings("ignore", "forkserver: waitpid returned unexpected pid")  # Whom it has adopted.
         multiprocess.forkserver.main(listener, alive, None)
-    except SystemExit:
+    except SystemExit:  # The runtime is gone.
+        descendants.end()
+        remove_folders(session)
         code = 0
     finally:
         os._exit(code)
 
 
-def kill() -> None:
-    """End the template at once."""
-    pid = multiprocess.forkserver._forkserver._forkserver_pid
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+def pid() -> int | None:
+    """Return the template's process id; None: there is none yet."""
+    found: int | None = multiprocess.forkserver._forkserver._forkserver_pid
+    return found

@@ -22,6 +22,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from jupyter_ray.config import RESERVE_FROM
 from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
@@ -41,6 +42,9 @@ class Unreadable(Exception):
         self.segment = segment
         self.reason = reason
 
+
+_Read = tuple[mmap.mmap, Any]
+"""A mapping, and the array that was read from it, if it holds one."""
 
 _MANY_FILES = 65_536
 
@@ -83,9 +87,9 @@ class SegmentStore:
         self._prefix = prefix(client)
         self._numbers = itertools.count(1)
         self._mappings: weakref.WeakValueDictionary[str, mmap.mmap] = weakref.WeakValueDictionary()
-        self._lingering: dict[str, mmap.mmap] = {}
-        """Mappings that were used since the last look."""
-        self._older: dict[str, mmap.mmap] = {}
+        self._lingering: dict[str, _Read] = {}
+        """What was read since the last look."""
+        self._older: dict[str, _Read] = {}
 
     def write(self, parts: Sequence[bytes | memoryview]) -> tuple[str, list[int], int]:
         """Write a new segment.
@@ -218,11 +222,24 @@ class SegmentStore:
                 raise Unreadable(name, str(error)) from error
         return memoryview(mapping)
 
-    def linger(self, name: str) -> None:
-        """Keep a segment mapped for a while: who reads it again soon finds its pages. Ask for `leave_old` then."""
+    def linger(self, name: str, array: Any = None) -> None:
+        """Keep a segment mapped for a while: who reads it again soon finds its pages. Ask for `leave_old` then.
+
+        Parameters
+        ----------
+        name
+            The segment.
+        array
+            Its value, if that is an array: see `read_before`.
+        """
         mapping = self._mappings.get(name)
         if mapping is not None:
-            self._lingering[name] = mapping
+            self._lingering[name] = mapping, array
+
+    def read_before(self, name: str) -> Any:
+        """Return the array that was read from a segment a moment ago, or None: a view of it costs no unpickling."""
+        read = self._lingering.get(name) or self._older.get(name)
+        return None if read is None else read[1]
 
     def leave(self, name: str) -> None:
         """Unmap a segment as soon as nobody reads it: its file is about to be freed."""

@@ -56,16 +56,36 @@ class ThreadedActor:
         self._finish = finish
         sizes = {"": spec.max_concurrency, **spec.concurrency_groups}
         self._pools = {group: Threads(size, f"actor {group}".strip(), self._run) for group, size in sizes.items()}
+        self._ended = threading.Event()
+        self._closed = False
 
-    def submit(self, execute: Execute) -> None:
-        """Run a call in its group's pool."""
-        self._pools.get(execute.concurrency_group, self._pools[""]).submit(execute)
+    def put(self, execute: Execute | None) -> None:
+        """Take a call from the reader thread, for its group's pool; None: leave after those that are queued."""
+        if execute is None:
+            self._ended.set()
+        else:
+            self._pools.get(execute.concurrency_group, self._pools[""]).submit(execute)
+
+    def close(self) -> None:
+        """Begin no more calls, and leave after those that run."""
+        self._closed = True
+        self._ended.set()
+
+    def run(self) -> None:
+        """Wait, in the main thread, until it is time to leave."""
+        self._ended.wait()
+        for pool in self._pools.values():
+            pool.drain(queued=not self._closed)
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls wait for a thread, so that more reports come soon."""
+        return any(pool.waiting for pool in self._pools.values())
 
     def _run(self, execute: Execute) -> None:
         try:
             process.title(f"ray::{execute.name}")
             done = self._runner.run(execute, self._find, main=False, interruptible=False)
-            process.title(f"ray::{self._runner.class_name}")
             self._finish(execute, done)
         except BaseException:  # Our own fault: the thread would end, and the caller wait for ever.
             traceback.print_exc()
@@ -74,11 +94,6 @@ class ThreadedActor:
 
     def _find(self, execute: Execute, body: Body) -> Function:
         return method_of(self._runner.instance, body.method)
-
-    def drain(self, *, queued: bool) -> None:
-        """Wait for the calls that run, and for those that are queued or drop them."""
-        for pool in self._pools.values():
-            pool.drain(queued=queued)
 
 
 class AsyncActor:
@@ -209,7 +224,6 @@ class _Lane:
 
     async def _serve(self, execute: Execute) -> None:
         done = await self.run(execute, self._find)
-        process.title(f"ray::{self._runner.class_name}")
         if done is not None:
             self._finish(execute, done)
         self.tasks.pop(execute.task, None)
@@ -283,7 +297,7 @@ class _Lane:
         if not isinstance(value, AsyncIterator):
             self._runner.stream(execute, value)
             return
-        producer = self._runner.producers[execute.task]
+        producer = self._runner.producers.running[execute.task]
         iterator = aiter(value)
         while True:
             if not producer.may_go_on():

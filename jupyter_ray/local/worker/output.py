@@ -104,11 +104,10 @@ class Output:
         """Send what a task printed: nothing of it may come after its result."""
         if self._pipes:
             self._flush_c(None)
-            with self._lock:  # A poll object serves one thread at a time.
-                if self._poll.poll(0):
-                    self._drain()
         with self._lock:  # Also if nothing waits here: another thread may be just sending it.
-            for stream in _STREAMS:
+            if self._pipes and self._poll.poll(0):
+                self._drain()
+            for stream in _STREAMS if self._buffers else ():
                 buffer = self._buffers.pop((stream, task), None)
                 if buffer is not None:
                     self._emit(buffer)

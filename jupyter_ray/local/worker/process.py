@@ -104,9 +104,15 @@ def _expand(text: str, environ: Mapping[str, str]) -> str:
     return re.sub(r"\$\{(\w+)\}", lambda found: environ.get(found[1], ""), text)
 
 
+_title = ""
+
+
 def title(text: str) -> None:
     """Set the title that `ps` and `top` show for this process (as in Ray)."""
-    setproctitle(text)
+    global _title
+    if text != _title:
+        _title = text
+        setproctitle(text)
 
 
 class Devices:

@@ -6,8 +6,12 @@ Owner: a `Producer` belongs to the call that makes the stream; what was read is 
 
 from __future__ import annotations
 
+import collections
 import threading
 from collections.abc import Callable
+
+EARLY_LIMIT = 1000
+"""Streams of calls that have yet to begin, of which it is kept how far they were read."""
 
 
 class Budget:
@@ -39,8 +43,8 @@ class Budget:
         """Whether `take` would succeed."""
         return self._unread < self._limit
 
-    def ended(self, task: bytes, made: int) -> None:
-        """A stream has ended, with `made` items."""
+    def set_made(self, task: bytes, made: int) -> None:
+        """A stream has ended with `made` items, or begins again with none."""
         with self.changed:
             if task in self._made:
                 self._made[task] = made
@@ -83,6 +87,8 @@ class Producer:
         self.step = step
         self._ahead = ahead
         self._budget = budget
+        if budget is not None:
+            budget.set_made(task, 0)
         self._consumed = 0
         self.made = 0
         self.unwanted = False
@@ -150,4 +156,40 @@ class Producer:
         if self._budget is not None and self.unwanted:
             self._budget.read(self.task, -1)
         elif self._budget is not None:
-            self._budget.ended(self.task, self.made)
+            self._budget.set_made(self.task, self.made)
+
+
+class Producers:
+    """The streams that a worker makes, and how far those were read that have yet to begin.
+
+    A call that runs again makes items that were read before; its reader tells of them no more.
+    """
+
+    def __init__(self) -> None:
+        self.running: dict[bytes, Producer] = {}
+        self.budget: Budget | None = None
+        """Of the actor, where its streams share one."""
+        self._early: collections.OrderedDict[bytes, int] = collections.OrderedDict()
+
+    def begin(self, task: bytes, ahead: int, step: int) -> None:
+        """A call begins to make a stream; the parameters are those of its `Producer`."""
+        self.running[task] = producer = Producer(task, ahead, step, self.budget)
+        producer.consumed(self._early.pop(task, 0))
+
+    def heard(self, task: bytes, index: int) -> None:
+        """Take a reader's word, in the thread that reads: a stream was read up to `index`; -1: nobody reads on."""
+        self._early[task] = index
+        producer = self.running.get(task)
+        if producer is not None:
+            self._early.pop(task, None)
+            producer.consumed(index)
+        elif len(self._early) > EARLY_LIMIT:  # Those that have ended.
+            self._early.popitem(last=False)
+        if self.budget is not None:
+            self.budget.read(task, index)
+
+    def end(self, task: bytes) -> None:
+        """A call that made a stream has ended."""
+        producer = self.running.pop(task, None)
+        if producer is not None:
+            producer.end()

@@ -7,7 +7,6 @@ dictionaries that find them are written by the thread that runs the call, and re
 from __future__ import annotations
 
 import asyncio
-import collections
 import concurrent.futures
 import contextlib
 import functools
@@ -32,7 +31,7 @@ from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
-from jupyter_ray.local.worker.producing import Budget, Producer
+from jupyter_ray.local.worker.producing import Producer, Producers
 from jupyter_ray.resources import amounts
 
 Function = Callable[..., Any]
@@ -70,11 +69,7 @@ class Runner:
         self._interrupts = interrupts
         self.contexts: dict[bytes, TaskContext] = {}
         """Of the calls that run."""
-        self.producers: dict[bytes, Producer] = {}
-        self.unwanted: collections.deque[bytes] = collections.deque(maxlen=1000)
-        """Calls whose streams nobody reads on; they may have yet to begin."""
-        self.budget: Budget | None = None
-        """Of the actor, where its streams share one."""
+        self.producers = Producers()
         self.instance: Any = None
         """The actor, where this is one."""
         self.class_name = ""
@@ -119,10 +114,7 @@ class Runner:
         )
         self.contexts[execute.task] = context
         if execute.num_returns == STREAMING:
-            producer = Producer(execute.task, body.backpressure, body.per_yield, self.budget)
-            self.producers[execute.task] = producer
-            if execute.task in self.unwanted:  # It was said before this call began.
-                producer.consumed(-1)
+            self.producers.begin(execute.task, body.backpressure, body.per_yield)
         return context
 
     # --- arguments that are not where they should be ---
@@ -270,7 +262,7 @@ class Runner:
             raise ValueError(
                 f'num_returns="streaming" wants a generator, and {execute.name} returned a {type(value).__name__}.'
             )
-        producer, context = self.producers[execute.task], self.contexts[execute.task]
+        producer, context = self.producers.running[execute.task], self.contexts[execute.task]
         iterator: Iterator[Any] = iter(value)
         while True:
             producer.wait()
@@ -345,15 +337,23 @@ class Runner:
             payload = calling.plain_failure(
                 WorkerCrashedError.because(context.name, f"it called sys.exit({error.code!r})")
             )
-            line = f"{EXITED} {error.code if isinstance(error.code, int) else bool(error.code):d}"
-            return Done(execute.task, [*values, payload], True, retry=True, exiting=True, seconds=seconds, error=line)
+            return Done(
+                execute.task,
+                [*values, payload],
+                failed=True,
+                retry=True,
+                exiting=True,
+                seconds=seconds,
+                error=f"{EXITED} {error.code}",
+                crashed=True,
+            )
         line = one_line(error)
         if execute.kind == "actor":
             raised = RayTaskError(
                 f"{self.class_name}.__init__", format_remote(error), pid=os.getpid(), actor=self.describe()
             )
-            text = f"The actor died because of an error raised in its creation task, {raised}"
-            return self._dead(execute, text, seconds, line=line, init_failed=True)
+            died = ActorDiedError(raised, None if execute.actor is None else execute.actor.hex())
+            return Done(execute.task, [calling.plain_failure(died)], True, seconds=seconds, error=line)
         try:
             payload = calling.failure(error, context.function, self.store, self.describe())
         except Exception as other:  # The error's own __reduce__ or __str__ fails.
@@ -388,25 +388,12 @@ class Runner:
         payload = calling.failure(error, context.function, self.store)
         return Done(execute.task, [payload], True, cancelled=True, seconds=seconds, error="cancelled")
 
-    def _dead(
-        self,
-        execute: Execute,
-        text: str,
-        seconds: float,
-        *,
-        line: str,
-        init_failed: bool = False,
-    ) -> Done:
-        actor = None if execute.actor is None else execute.actor.hex()
-        payload = calling.plain_failure(ActorDiedError(text, actor, init_failed))
-        return Done(execute.task, [payload], True, seconds=seconds, error=line)
-
     def finish(self, execute: Execute, done: Done, *, soon: bool) -> None:
         """Send the report, after what was printed, and let go of what the call held."""
         self._output.end_task(execute.task)
         self.contexts.pop(execute.task, None)
-        if execute.num_returns == STREAMING and (producer := self.producers.pop(execute.task, None)) is not None:
-            producer.end()
+        if execute.num_returns == STREAMING:
+            self.producers.end(execute.task)
         self._answer(done, soon)
         for payload in done.returns:
             if payload.contained:

@@ -1,0 +1,61 @@
+"""The labels of machines, and the conditions on them: what a well-formed one is. Source: Ray's ``label_selector``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_WORD = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
+_VALUE = re.compile(_WORD)
+_PREFIX = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*")
+_CONDITION = re.compile(rf"!?(?:{_WORD}|in\({_WORD}(?:, ?{_WORD})*\))")
+_ALPHABET = "at most 63 letters, digits, '-', '_' and '.', with a letter or a digit at both ends"
+
+
+def wrong_key(key: Any) -> str | None:
+    """Return what is wrong with the name of a label, or None: ``"name"`` or ``"domain/name"``."""
+    if not isinstance(key, str):
+        return f"Invalid label key name {key!r}: it is a {type(key).__name__}, and must be text."
+    prefix, slash, name = key.rpartition("/")
+    if slash and not (len(prefix) <= 253 and _PREFIX.fullmatch(prefix)):
+        return f"Invalid label key prefix {prefix!r} in {key!r}: before the '/' stands a domain, as in 'ray.io/zone'."
+    if not _VALUE.fullmatch(name):
+        return f"Invalid label key name {name!r}: it has {_ALPHABET}."
+    return None
+
+
+def wrong_value(value: Any) -> str | None:
+    """Return what is wrong with the value of a label, or None. It may be empty."""
+    if isinstance(value, str) and (not value or _VALUE.fullmatch(value)):
+        return None
+    return f"Invalid label key value {value!r}: it is text of {_ALPHABET}."
+
+
+def wrong_selector(name: str, selector: Any) -> str | None:
+    """Return what is wrong with a selector, or None: it maps names to ``"a"``, ``"!a"``, ``"in(a, b)"``, ``"!in(a)"``.
+
+    Source: Ray's ``label_selector``.
+    """
+    for key, condition in (selector or {}).items():
+        if wrong := wrong_key(key):
+            return f"{name}: {wrong}"
+        if condition and not (isinstance(condition, str) and _CONDITION.fullmatch(condition)):
+            return (
+                f"{name}: Invalid label selector value {condition!r} for {key!r}: write 'a', '!a', 'in(a, b)' or "
+                f"'!in(a, b)', where a value has {_ALPHABET}."
+            )
+    return None
+
+
+def wrong_fallback(name: str, strategies: Any) -> str | None:
+    """Return what is wrong with a list of alternatives, each a dict with a ``label_selector``, or None."""
+    for each in strategies or ():
+        if not isinstance(each, dict):
+            return f"Each element of `{name}` must be a dictionary, got {each!r}."
+        if not each:
+            return f"Empty dictionary found in `{name}`."
+        if unknown := [option for option in each if option != "label_selector"]:
+            return f"{name}: Unsupported option found: {unknown[0]!r}. Only 'label_selector' may stand there."
+        if wrong := wrong_selector(name, each["label_selector"]):
+            return wrong
+    return None

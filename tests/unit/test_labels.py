@@ -1,0 +1,60 @@
+"""What a well-formed label is, and a well-formed condition on one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.labels import wrong_fallback, wrong_key, wrong_selector, wrong_value
+
+
+@pytest.mark.parametrize("key", ["zone", "ray.io/accelerator-type", "a", "a" * 63, "A_b.c-9"])
+def test_names(key: str) -> None:
+    assert wrong_key(key) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "part"),
+    [("", "name"), ("-zone", "name"), ("zone-", "name"), ("a" * 64, "name"), (3, "name"), ("no!domain/zone", "prefix")],
+)
+def test_wrong_names(key: Any, part: str) -> None:
+    assert f"Invalid label key {part}" in str(wrong_key(key))
+
+
+def test_values() -> None:
+    assert wrong_value("") is None
+    assert wrong_value("us-west") is None
+    for value in ("_a", "a-", "@", "a" * 64, 3):
+        assert "Invalid label key value" in str(wrong_value(value))
+
+
+@pytest.mark.parametrize("condition", ["spot", "!GPU", "in(A123, B456,C789)", "!in(spot, on-demand)", "", None])
+def test_conditions(condition: str | None) -> None:
+    assert wrong_selector("label_selector", {"zone": condition}) is None
+
+
+@pytest.mark.parametrize(
+    "condition", ["-spot", "spot_", "in()", "in(spot,", "in(H100, TPU!GPU)", "!!in(a)", "a" * 64, 3]
+)
+def test_wrong_conditions_are_refused_where_they_are_written(condition: Any) -> None:
+    selector = {"zone": condition}
+    says = "Invalid label selector value"
+    for write in (
+        lambda: ray.remote(label_selector=selector)(len),
+        lambda: ray.remote(len).options(label_selector=selector),
+        lambda: ray.remote(fallback_strategy=[{"label_selector": selector}])(dict),
+        lambda: ray.util.placement_group([{"CPU": 1}], bundle_label_selector=[selector]),
+    ):
+        with pytest.raises(ValueError, match=says):
+            write()
+    with pytest.raises(ValueError, match="Invalid label key prefix"):
+        ray.remote(label_selector={"!/zone": "a"})(len)
+
+
+def test_alternatives() -> None:
+    assert wrong_fallback("fallback_strategy", [{"label_selector": {"zone": "a"}}]) is None
+    assert "Empty dictionary" in str(wrong_fallback("fallback_strategy", [{}]))
+    assert "Unsupported option found: 'memory'" in str(wrong_fallback("fallback_strategy", [{"memory": "5m"}]))
+    assert "dictionary" in str(wrong_fallback("fallback_strategy", ["a"]))
