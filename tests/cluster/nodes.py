@@ -116,6 +116,7 @@ class Cluster:
             **self.environment(),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_DEDUP_LOGS": "0",
+            "RAY_memory_monitor_refresh_ms": "0",  # What else this machine runs must not end the tests' workers.
             "PYTHONPATH": os.pathsep.join((str(self._shims), str(ROOT))),
             "PYTHONWARNINGS": "default",
         }

@@ -249,24 +249,34 @@ def test_tasks_that_libraries_start_with_ray_itself_are_seen(tmp_path: Path) -> 
 
 def test_the_state_is_asked_once_a_second_at_most_also_with_many_tasks() -> None:
     engine: Any = registry.current()
-    asked: list[float] = []
-    ask = engine.state.tasks
+    poller = engine.reports.poller
+    asked: list[tuple[float, str]] = []
 
-    def counted(**options: Any) -> Any:
-        asked.append(time.monotonic())
-        return ask(**options)
+    def counted(what: str) -> Any:
+        ask = getattr(engine.state, what)
+
+        def asks(**options: Any) -> Any:
+            asked.append((time.monotonic(), what))
+            return ask(**options)
+
+        return asks
 
     @ray.remote
     def nothing() -> None: ...
 
-    engine.state.tasks = counted
+    kinds = ("tasks", "actors", "workers")
+    for kind in kinds:
+        setattr(engine.state, kind, counted(kind))
     try:
         with Log() as log:
             ray.get([nothing.remote() for _ in range(10_000)])
             eventually(lambda: len(log.find(ev.TaskFinished)) >= 10_000, 60)
+            eventually(lambda: {"tasks", "actors"} <= {what for _, what in asked})
     finally:
-        del engine.state.tasks
-    assert all(later - earlier >= 1.0 for earlier, later in itertools.pairwise(asked))
+        for kind in kinds:
+            delattr(engine.state, kind)
+    assert all(later - earlier >= 1.0 for (earlier, _), (later, _) in itertools.pairwise(asked))
+    assert poller.looks >= len(asked)  # One question is one look.
 
 
 def test_what_ray_leaves_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,6 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray.actor import exit_actor
 from jupyter_ray.exceptions import ActorDiedError, ActorUnavailableError, AsyncioActorExit
-from jupyter_ray.util.state import list_tasks
 from tests.contract.helpers import PATIENCE, eventually, is_running
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -381,10 +380,18 @@ class Parent:
 
 @ray.remote(num_cpus=0, max_retries=0)
 def wait_and_write(path: str) -> None:
-    Path(f"{path}.begun").touch()
+    told = Path(f"{path}.begun")
+    told.with_suffix(".new").write_text(str(os.getpid()))
+    told.with_suffix(".new").rename(told)
     while not os.path.exists(f"{path}.go"):
         pass
     Path(path).touch()
+
+
+def _ends(path: Path) -> None:
+    """Wait until the process ends that has begun to wait."""
+    pid = int(Path(f"{path}.begun").read_text())
+    eventually(lambda: not is_running(pid))
 
 
 @pytest.mark.parametrize("how", ["exit_actor", "0", "1", "killed"])
@@ -394,7 +401,7 @@ def test_the_tasks_of_an_actor_that_ends_by_itself_go_on(tmp_path: Path, how: st
     with pytest.raises((ActorDiedError, ActorUnavailableError)):
         ray.get(parent.go.remote(str(path), how), timeout=PATIENCE)
     if how == "killed":
-        eventually(lambda: not list_tasks(filters=[("name", "=", "wait_and_write"), ("state", "=", "RUNNING")]))
+        _ends(path)
         Path(f"{path}.go").touch()
         assert not path.exists()
     else:
@@ -427,7 +434,7 @@ def test_what_a_task_started_ends_when_it_ends_its_process(tmp_path: Path, leave
     path = tmp_path / "written"
     with pytest.raises(ray.exceptions.WorkerCrashedError):
         ray.get(begin.remote(keeper, str(path)), timeout=PATIENCE)
-    eventually(lambda: not list_tasks(filters=[("name", "=", "wait_and_write"), ("state", "=", "RUNNING")]))
+    _ends(path)
     Path(f"{path}.go").touch()
     eventually(lambda: _is_dead(keeper))
     assert not path.exists()

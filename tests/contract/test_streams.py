@@ -252,6 +252,7 @@ def test_a_bounded_stream_goes_on_when_its_task_runs_again(start: Callable[..., 
     assert [ray.get(item, timeout=PATIENCE) for item in _within(numbers.remote())] == [0, 1, 2, 3]
 
 
+@pytest.mark.local_only("in Ray a call that runs again takes room in its actor's bound for streams once more")
 def test_a_call_that_runs_again_takes_no_room_of_its_actor_s_streams_twice(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
 
