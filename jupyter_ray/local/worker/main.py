@@ -38,7 +38,7 @@ from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.store.segments import SegmentStore
-from jupyter_ray.local.worker import calling, process
+from jupyter_ray.local.worker import calling, forks, process
 from jupyter_ray.local.worker.actors import AsyncActor, ThreadedActor, method_of
 from jupyter_ray.local.worker.backlog import Backlog
 from jupyter_ray.local.worker.door import Door
@@ -156,6 +156,7 @@ class Worker:
         self.output.main_task = self._main_context
         self.output.push = self.client.flush
         self.output.capture()
+        forks.prepare(self.client, self.output)
         process.before_exit(self.runner.flush)
         registry.set_current(self.engine)
         if log_settings := os.environ.pop(log_format.VARIABLE, ""):

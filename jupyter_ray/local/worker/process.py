@@ -59,6 +59,7 @@ def end_by_sigterm() -> NoReturn:
 
 def dress(setup: WorkerSetup) -> dict[str, Any]:
     """Take over the driver's surroundings, then the runtime environment's; return the latter."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # The runtime ignores it, and what tasks start would inherit that.
     env = environment.decode(setup.env)
     os.environ.clear()
     os.environ.update(setup.environ)
