@@ -75,14 +75,11 @@ def enqueue_call(step: Step, actor: ActorRecord, task: TaskRecord, *, front: boo
     step.pump[actor] = None
 
 
-def _window(actor: ActorRecord) -> int:
-    ahead = 0
-    if actor.seconds is not None:
-        ahead = min(AHEAD_LIMIT, int(AHEAD_SECONDS / max(actor.seconds, 1e-6)))
-    if actor.spec.concurrency_groups:
-        # The groups fill one by one: a full one must not keep calls of another away.
-        ahead = max(ahead, 1000)
-    return actor.concurrency + ahead
+def learn(actor: ActorRecord, seconds: float) -> None:
+    """Note how long a call took, and so how many may be handed over before their turn."""
+    mean = actor.seconds = seconds if actor.seconds is None else 0.8 * actor.seconds + 0.2 * seconds
+    if not actor.spec.concurrency_groups:
+        actor.surplus = min(AHEAD_LIMIT, int(AHEAD_SECONDS / max(mean, 1e-6)))
 
 
 def pump(step: Step, actor: ActorRecord) -> None:
@@ -116,9 +113,11 @@ def _free_name(step: Step, actor: ActorRecord) -> None:
 
 
 def _hand_over(step: Step, actor: ActorRecord) -> None:
-    window = _window(actor)
-    concurrency = actor.concurrency
     queues = actor.queues
+    concurrency = actor.concurrency
+    if not queues or len(actor.handed) > concurrency + actor.surplus // 2:
+        return  # There is time to hand over the next ones together.
+    window = concurrency + actor.surplus
     skipped = 0
     while queues and skipped < len(queues) and len(actor.handed) < window:
         caller, queue = next(iter(queues.items()))
@@ -159,7 +158,7 @@ def call_ended(step: Step, actor: ActorRecord, task: TaskRecord, seconds: float 
     else:
         actor.unfinished.pop(caller, None)
     if seconds is not None:
-        actor.learn(seconds)
+        learn(actor, seconds)
     call_off(step, actor, task)
     if actor.room:
         room_made(step, actor)

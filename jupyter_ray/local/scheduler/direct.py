@@ -115,7 +115,7 @@ def ran(step: Step, client: ClientRecord, message: Ran) -> None:
     state, spec, done = step.state, message.spec, message.done
     actor = state.actors.get(spec.actor) if spec.actor is not None else None
     began = step.now - done.seconds
-    task = TaskRecord(spec, client, since=step.now, made=began, begun=began, actor=actor)
+    task = TaskRecord(spec.task, spec, client, since=step.now, made=began, begun=began, actor=actor)
     task.worker = state.workers.get(message.worker)
     task.state = TaskState.FINISHED
     name = spec.task.hex()
@@ -135,9 +135,9 @@ def ran(step: Step, client: ClientRecord, message: Ran) -> None:
     seal(step, object_id, done.returns[0])
     step.events.append(TaskFinished(seq=step.number(), at=step.now, task=name))
     history.remember(step, task, "", "")
-    state.ended["finished"] += 1
+    state.ended[TaskState.FINISHED] += 1
     if actor is not None:
-        actor.learn(done.seconds)
+        actors.learn(actor, done.seconds)
     elif (function := state.functions.get(spec.definition)) is not None:
         function.learn(done.seconds)
 

@@ -78,7 +78,7 @@ def of_argument(task: TaskRecord, payload: Payload) -> Payload:
         return payload
     if isinstance(loaded, RayError):
         text = f"{_FAILED_ARGUMENT}\n{type(loaded).__name__}: {loaded}"
-        return stored(RayTaskError(task.spec.name, text, loaded))
+        return stored(RayTaskError(task.spec.name, text, loaded, pid=0))
     marker, function, text, cause, pid, actor = loaded
     if len(text) > _LONG:
         return payload
@@ -108,8 +108,9 @@ def lost(object_id: bytes) -> Payload:
     """Return the value of an object that nobody knows."""
     return stored(
         ObjectLostError(
-            f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference "
-            "was made by hand or belongs to an earlier session. Make it again."
+            object_id.hex(),
+            message=f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference "
+            "was made by hand or belongs to an earlier session. Make it again.",
         )
     )
 
@@ -129,15 +130,17 @@ def lost_for_good(object_id: bytes, reason: str, name: str, fate: str) -> Payloa
     """Return the value of an object whose bytes were lost and that nobody computes again."""
     kind = ObjectReconstructionFailedError if fate in ("stream", "evicted") else ObjectLostError
     made_by = _MADE_BY[fate].format(name=name or "a task")
-    return stored(kind(f"The value of the object {object_id.hex()} was lost: {reason}. {made_by}. {_CAREFUL}"))
+    message = f"The value of the object {object_id.hex()} was lost: {reason}. {made_by}. {_CAREFUL}"
+    return stored(kind(object_id.hex(), message=message))
 
 
 def not_recomputed(object_id: bytes, reason: str, name: str, obstacle: str) -> Payload:
     """Return the value of an object whose bytes were lost and whose task cannot run again."""
     return stored(
         ObjectReconstructionFailedError(
-            f"The value of the object {object_id.hex()}, a result of {name}, was lost: {reason}. It cannot be computed "
-            f"again: {obstacle}. Call {name} again. {_CAREFUL}"
+            object_id.hex(),
+            message=f"The value of the object {object_id.hex()}, a result of {name}, was lost: {reason}. It cannot be "
+            f"computed again: {obstacle}. Call {name} again. {_CAREFUL}",
         )
     )
 
@@ -146,7 +149,8 @@ def unreadable(name: str, reason: str) -> Payload:
     """Return the result of a task whose workers cannot read an argument that the runtime finds intact."""
     return stored(
         ObjectLostError(
-            f"{name} could not begin: its worker could not read an argument, although the value is there: {reason}."
+            message=f"{name} could not begin: its worker could not read an argument, although the value is there: "
+            f"{reason}."
         )
     )
 

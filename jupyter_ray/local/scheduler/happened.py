@@ -91,7 +91,8 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
             worker.tasks.pop(creation.id, None)
         actor.untold = not worker.doomed and not actor.leaving
         if actor.worker is worker and actors.process_lost(step, actor, reason):
-            creation = creation or TaskRecord(actor.spec.creation, actor.creator, actor=actor, since=step.now)
+            spec = actor.spec.creation
+            creation = creation or TaskRecord(spec.task, spec, actor.creator, actor=actor, since=step.now)
             creation.retry_reason = reason
             _make_again(step, creation, actor.restarts)
     else:

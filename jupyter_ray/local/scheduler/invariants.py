@@ -7,8 +7,7 @@ from collections import Counter
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.scheduler.ledger import Ledger
 from jupyter_ray.local.scheduler.records import State
-from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
-from jupyter_ray.local.scheduler.transitions import ENDED
+from jupyter_ray.local.scheduler.states import ENDED, ActorState, TaskState, WorkerState
 from jupyter_ray.resources import CPU, PARTS
 
 

@@ -65,7 +65,7 @@ def definition(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None
 
 def statistics(state: State, _: dict[str, Any]) -> dict[str, Any]:
     """Return counts: tasks by state, actors, objects, workers, bytes in shared memory."""
-    counts: dict[str, int] = dict(state.ended)
+    counts = {each.value: count for each, count in state.ended.items()}
     for record in state.tasks.values():
         counts[record.state.value] = counts.get(record.state.value, 0) + 1
     payloads = [each.payload for each in state.objects.values() if each.payload is not None]

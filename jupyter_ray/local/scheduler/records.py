@@ -16,13 +16,14 @@ from jupyter_ray.local.protocol.messages import ActorSpec, Payload, Query, TaskS
 from jupyter_ray.local.scheduler.digests import ActorDigest, History, TaskDigest, WorkerDigest
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.room import Memory
-from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState, WorkerState
+from jupyter_ray.local.scheduler.states import ENDED, ActorState, GroupState, TaskState, WorkerState
 from jupyter_ray.resources import Demand
 
 
 class TaskRecord(msgspec.Struct, eq=False):
     """A task that has not ended."""
 
+    id: bytes
     spec: TaskSpec
     client: ClientRecord
     depth: int = 0
@@ -53,11 +54,6 @@ class TaskRecord(msgspec.Struct, eq=False):
     read: int = 0
     """Items that the holder of its stream took; -1: nobody wants more."""
     story: list[str] = msgspec.field(default_factory=list)
-
-    @property
-    def id(self) -> bytes:
-        """The task's id."""
-        return self.spec.task
 
     def __repr__(self) -> str:
         return f"<Task {self.spec.name} {self.spec.task.hex()[-8:]}: {self.state.value}>"
@@ -166,19 +162,20 @@ class ActorRecord(msgspec.Struct, eq=False):
     """Who the events say holds a handle: holder to (client, None for an object; kind)."""
     concurrency: int = 1
     """Calls that it can run at once."""
+    surplus: int = 0
+    """Calls beyond them that its worker may have."""
 
     def __post_init__(self) -> None:
         """Work out what follows from the specification."""
-        self.concurrency = self.spec.max_concurrency + sum(self.spec.concurrency_groups.values())
+        groups = self.spec.concurrency_groups
+        self.concurrency = self.spec.max_concurrency + sum(groups.values())
+        # Groups fill one by one: a full one must not keep calls of another away.
+        self.surplus = 1000 if groups else 0
 
     @property
     def id(self) -> bytes:
         """The actor's id."""
         return self.spec.actor
-
-    def learn(self, seconds: float) -> None:
-        """Note how long a call took."""
-        self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds
 
     @property
     def label(self) -> str:
@@ -380,7 +377,8 @@ class State(msgspec.Struct, eq=False):
     resuming: deque[RequestRecord] = msgspec.field(default_factory=deque)
     idle: dict[str, list[WorkerRecord]] = msgspec.field(default_factory=dict)
     """Pooled workers that have nothing to do, by environment; the last one worked last."""
-    ended: dict[str, int] = msgspec.field(default_factory=lambda: {"finished": 0, "failed": 0, "cancelled": 0})
+    ended: dict[TaskState, int] = msgspec.field(default_factory=lambda: dict.fromkeys(ENDED, 0))
+    """How many tasks came to each of the last states."""
     history: History = msgspec.field(default_factory=History)
     attempts: OrderedDict[bytes, list[TaskDigest]] = msgspec.field(default_factory=OrderedDict)
     """Attempts of tasks that failed and were made again, by task; bounded as `history`."""

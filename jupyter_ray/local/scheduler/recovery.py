@@ -111,6 +111,7 @@ def _run_again(step: Step, plan: dict[LineageRecord, list[bytes]], object_id: by
             why = f"its result is needed again for the object {object_id.hex()}, whose value was lost: {reason}"
         actor = state.actors.get(spec.actor) if spec.kind == "method" and spec.actor is not None else None
         task = TaskRecord(
+            spec.task,
             spec,
             kept.client,
             kept.depth,

@@ -265,7 +265,8 @@ def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
             if payload.segment:
                 memory.discard(step, payload.segment)
         return
-    wanted = 0 if task.spec.num_returns == m.STREAMING else len(streams.returns(task.spec))
+    number = task.spec.num_returns
+    wanted = 0 if number == m.STREAMING else 1 if number < 0 else number
     if len(message.returns) < (1 if message.failed else 0 if message.cancelled else wanted):
         raise ValueError(f"{task.spec.name} is done with {len(message.returns)} of {wanted} return values.")
     step.agenda.append((task, "done", message))

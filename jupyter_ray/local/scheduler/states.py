@@ -30,6 +30,10 @@ class TaskState(_State):
     CANCELLED = "cancelled"
 
 
+ENDED = (TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED)
+"""The states of tasks that are over."""
+
+
 class WorkerState(_State):
     """Where a worker process stands."""
 

@@ -23,7 +23,7 @@ def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
 def record(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord | None) -> TaskRecord:
     """Make the record of a task, and those of its return values."""
     state = step.state
-    task = TaskRecord(spec, client, actor=actor, since=step.now, made=step.now)
+    task = TaskRecord(spec.task, spec, client, actor=actor, since=step.now, made=step.now)
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
     if parent is not None:
         task.depth = parent.depth + 1

@@ -31,14 +31,13 @@ from jupyter_ray.local.scheduler import (
 from jupyter_ray.local.scheduler.dependencies import seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
 from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
-from jupyter_ray.local.scheduler.states import CRASHED, TaskState, WorkerState
+from jupyter_ray.local.scheduler.states import CRASHED, ENDED, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import GPU
 
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
 RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
-ENDED = (TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED)
 
 
 class InvalidTransition(Exception):
@@ -230,7 +229,7 @@ def _end(
         parent.children.discard(task.id)
     unpin(step, spec.dependencies)
     unpin(step, spec.contained)
-    state.ended[final.value] += 1
+    state.ended[final] += 1
     if spec.kind == "actor" and task.actor is not None:
         _constructed(step, task, task.actor, payload, error, exiting=bool(leaving))
 

@@ -7,12 +7,12 @@ stimulus commands; what the commands send is collected per connection and writte
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -28,19 +28,17 @@ from jupyter_ray.local.scheduler.stimuli import (
     MemoryShort,
     RequestExpired,
     Said,
-    SegmentsLost,
-    Spilled,
     Stimulus,
     Tick,
     WorkerJoined,
     WorkerLost,
 )
 from jupyter_ray.local.server.connection import Connection
-from jupyter_ray.local.server.damage import found_lost, found_missing
+from jupyter_ray.local.server.files import Files
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
 from jupyter_ray.local.server.log import EventLog
 from jupyter_ray.local.server.processes import Processes, last_words
-from jupyter_ray.local.server.spill import HALF, Notice, drop_spare, is_full, keep_spare, spill
+from jupyter_ray.local.server.spill import Notice
 from jupyter_ray.local.server.stopped import Stopped, stopped
 from jupyter_ray.local.worker.setup import WorkerSetup
 
@@ -84,13 +82,17 @@ class Server:
         """Other workers that were ended here, and why."""
         self._exits: dict[bytes, str] = {}
         """Workers whose process has ended, and how, while their socket is still being read."""
-        self._disk = config.spill_folder(session)
-        self._mover = ThreadPoolExecutor(1, thread_name_prefix="jupyter_ray-spill")
-        self._spilling: set[str] = set()
-        self._notice = Notice()
-        self._unwanted: set[str] = set()
-        """Segments that were freed while they were being moved."""
-        self._shm = config.shared_memory_folder(session)
+        self._files = Files(loop, session, self.scheduler.state, self._later, self._say)
+        self._own: dict[type, Callable[[Connection, Any], m.ClientMessage | None]] = {
+            m.Subscribe: self._on_subscribe,
+            m.Seen: self._on_seen,
+            m.Shutdown: self._on_shutdown,
+            m.Query: self._on_query,
+            m.Bind: self._on_bind,
+            m.Lost: self._on_lost,
+            m.Log: self._on_log,
+        }
+        """Messages that are the server's business too; what a function returns the scheduler gets."""
         processes.attach(loop, self._process_ended)
 
     async def serve(self, listener: socket.socket) -> None:
@@ -141,43 +143,48 @@ class Server:
 
     def said(self, connection: Connection, message: m.ClientMessage) -> None:
         """A client said something."""
-        client = connection.client
-        assert client is not None
-        kind = type(message)
-        if kind is m.Subscribe:
-            self._record()
-            self._log.subscribe(connection, message)  # type: ignore[arg-type]
-            return
-        if kind is m.Seen:
-            self._log.seen(connection, message.text)  # type: ignore[union-attr, arg-type]
-            return
-        if kind is m.Shutdown:
-            self._publish(everything=True)  # The driver reads to the end; that end is ours too.
-            self.flush()
-            connection.close()
-            return
-        if isinstance(message, m.Query):
-            if message.what == "events":
-                self._publish(everything=True)  # They come before the answer.
-            elif message.what == "why":
-                pids = [worker.pid for worker in self.scheduler.state.workers.values() if worker.pid]
-                message = msgspec.structs.replace(message, arguments={**message.arguments, "stopped": stopped(pids)})
-        if kind is m.Bind:
-            if client != self.driver:
-                raise ProtocolError("A worker wanted to bind the session.")
-            self._bind = message  # type: ignore[assignment]
-            self._notice = Notice.of(message.environ)  # type: ignore[union-attr]
-            limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")  # type: ignore[union-attr]
-            self._guard.limit = int(limit) if limit.isdigit() else 0
-        if kind is m.Lost:
-            self._lose(found_lost(self.scheduler.state, (self._shm, self._disk), message.segments))  # type: ignore[union-attr]
-        self.happen(Said(client, message))
-        if kind is m.Log:
-            self._printed.add(connection)
+        assert connection.client is not None
+        own = self._own.get(type(message))
+        told = message if own is None else own(connection, message)
+        if told is not None:
+            self.happen(Said(connection.client, told))
 
-    def _lose(self, lost: dict[str, str]) -> None:
-        if lost:
-            self.happen(SegmentsLost(lost))
+    def _on_subscribe(self, connection: Connection, message: m.Subscribe) -> None:
+        self._record()
+        self._log.subscribe(connection, message)
+
+    def _on_seen(self, connection: Connection, message: m.Seen) -> None:
+        self._log.seen(connection, message.text)
+
+    def _on_shutdown(self, connection: Connection, message: m.Shutdown) -> None:
+        self._publish(everything=True)  # The driver reads to the end; that end is ours too.
+        self.flush()
+        connection.close()
+
+    def _on_query(self, connection: Connection, message: m.Query) -> m.Query:
+        if message.what == "events":
+            self._publish(everything=True)  # They come before the answer.
+        elif message.what == "why":
+            pids = [worker.pid for worker in self.scheduler.state.workers.values() if worker.pid]
+            return msgspec.structs.replace(message, arguments={**message.arguments, "stopped": stopped(pids)})
+        return message
+
+    def _on_bind(self, connection: Connection, message: m.Bind) -> m.Bind:
+        if connection.client != self.driver:
+            raise ProtocolError("A worker wanted to bind the session.")
+        self._bind = message
+        self._files.notice = Notice.of(message.environ)
+        limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")
+        self._guard.limit = int(limit) if limit.isdigit() else 0
+        return message
+
+    def _on_lost(self, connection: Connection, message: m.Lost) -> m.Lost:
+        self._files.look(message.segments)
+        return message
+
+    def _on_log(self, connection: Connection, message: m.Log) -> m.Log:
+        self._printed.add(connection)
+        return message
 
     def left(self, connection: Connection) -> None:
         """A connection is closed."""
@@ -215,10 +222,11 @@ class Server:
         memory = self._exhausted.pop(worker, None)
         exit_reason = self._ended_for.pop(worker, exit_reason)
         if signal.SIGBUS.name in exit_reason:  # What it had mapped may have been cut short.
-            self._lose(found_missing(self.scheduler.state, (self._shm, self._disk)))
+            self._files.look()
         self._tell_of_crash(worker)
         self.happen(WorkerLost(worker, memory or exit_reason, out_of_memory=memory is not None))
-        self._remove_unsealed(worker)
+        door_of(config.session_folder(self.session), worker).unlink(missing_ok=True)
+        self._files.remove_unsealed(worker)
         self.flush()
 
     def happen(self, stimulus: Stimulus) -> None:
@@ -236,17 +244,9 @@ class Server:
     def _do(self, command: c.Command) -> None:
         if "/" in getattr(command, "segment", ""):
             return  # No process of ours writes such a name.
-        if isinstance(command, c.DiscardSegment):
-            self._discard(command.segment)
-        elif isinstance(command, c.KeepSpare):
-            keep_spare(self._shm, command.segment)
-        elif isinstance(command, c.DropSpare):
-            drop_spare(self._shm, command.segment)
-        elif isinstance(command, c.SpillSegment):
-            self._spilling.add(command.segment)
-            moved = self.loop.run_in_executor(self._mover, spill, self._shm, self._disk, command.segment)
-            moved.add_done_callback(lambda done: self._spilled(command.segment, done))
-        elif isinstance(command, c.SetTimer):
+        if self._files.do(command):
+            return
+        if isinstance(command, c.SetTimer):
             self.loop.call_later(
                 command.seconds, self._later, RequestExpired(client=command.client, request=command.request)
             )
@@ -260,36 +260,9 @@ class Server:
                 self._collect(connection, m.Exit(command.reason))
                 self.loop.call_later(GRACE_SECONDS, self._kill_lingering, connection, command.worker)
 
-    def _discard(self, segment: str) -> None:
-        if segment in self._spilling:
-            self._unwanted.add(segment)
-            return
-        for folder in (self._shm, self._disk):
-            with contextlib.suppress(OSError):  # It is not there, or somebody put a file in the folder's place.
-                os.unlink(folder / segment)
-                return
-
-    def _spilled(self, segment: str, done: asyncio.Future[bool]) -> None:
-        self._spilling.discard(segment)
-        if segment in self._unwanted:
-            self._unwanted.discard(segment)
-            self._discard(segment)
-        error = done.exception()
-        if isinstance(error, FileNotFoundError):
-            self._lose(found_lost(self.scheduler.state, (self._shm, self._disk), [segment]))
-            self._later(Spilled(segment, "gone"))
-        elif error is not None:
-            self._later(Spilled(segment, "full" if is_full(error) else "failed", str(error)))
-        else:
-            if done.result():
-                self._tell_of_spilling(segment)
-            self._later(Spilled(segment, "moved" if done.result() else "read"))
-
-    def _tell_of_spilling(self, segment: str) -> None:
-        with contextlib.suppress(OSError):  # Nobody wants it any more, and it is gone already.
-            text = self._notice.moved((self._disk / segment).stat().st_size)
-            if text and self.driver is not None:
-                self._later(Said(self.driver, m.Log("stderr", text, "jupyter_ray")))
+    def _say(self, text: str) -> None:
+        if self.driver is not None:
+            self._later(Said(self.driver, m.Log("stderr", text, "jupyter_ray")))
 
     def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
         if self.connections.get(worker) is connection:
@@ -361,28 +334,6 @@ class Server:
             node=bind.node,
             total=bind.resources,
         )
-
-    def _remove_unsealed(self, worker: bytes) -> None:
-        """Remove what a dead worker had begun to write."""
-        door_of(config.session_folder(self.session), worker).unlink(missing_ok=True)
-        prefix = worker.hex()
-        begun = [
-            folder / name
-            for folder in (self._shm, self._disk)
-            if folder.is_dir()
-            for name in os.listdir(folder)
-            if name.startswith(prefix) and name not in self._spilling and not name.endswith(HALF)
-        ]
-        if not begun:
-            return
-        state = self.scheduler.state
-        known = {record.payload.segment for record in state.objects.values() if record.payload is not None}
-        known |= {task.spec.segment for task in state.tasks.values()}
-        known |= {kept.spec.segment for kept in state.lineage.values()}
-        known |= {actor.spec.creation.segment for actor in state.actors.values()}
-        for path in begun:
-            if path.name not in known:
-                path.unlink(missing_ok=True)
 
     # --- what is sent ----------------------------------------------------------------------------------------
 
