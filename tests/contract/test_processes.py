@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -53,6 +54,27 @@ def test_a_template_that_is_killed_is_replaced(session: str) -> None:
     psutil.Process(template).kill()
     eventually(lambda: not is_running(worker))
     assert ray.get(family.remote(), timeout=60)[1] != template
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no worker is tied to its template")
+def test_a_worker_that_the_runtime_lets_go_leaves_the_session_s_folders(session: str) -> None:
+    @ray.remote
+    class Stubborn:
+        def stay(self) -> tuple[int, int]:
+            ctypes.CDLL(None).prctl(1, 0)  # It does not die with the template,
+            os.setpgid(0, os.getpgid(os.getppid()))  # nor with the group that it led.
+            return os.getpid(), os.getppid()
+
+    @ray.remote
+    def pid() -> int:
+        return os.getpid()
+
+    actor: Any = Stubborn.remote()
+    worker, template = ray.get(actor.stay.remote())
+    psutil.Process(template).kill()
+    eventually(lambda: not is_running(worker))
+    assert config.session_folder(session).is_dir()
+    assert ray.get(pid.remote(), timeout=PATIENCE) != worker
 
 
 def test_nothing_listens_on_the_network() -> None:

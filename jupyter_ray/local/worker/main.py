@@ -67,7 +67,7 @@ def main(setup: WorkerSetup) -> None:
         worker.start()
         worker.serve()
     except RaySystemError:  # The runtime is gone.
-        process.end_with_runtime(setup.session)
+        process.end_with_runtime(setup.session, setup.socket)
     except BaseException:
         import traceback
 
@@ -112,7 +112,7 @@ class Worker:
                 m.Exit: self._on_exit,
                 m.Consume: self._on_consume,
             },
-            on_death=lambda reason: process.end_with_runtime(setup.session),
+            on_death=lambda reason: process.end_with_runtime(setup.session, setup.socket),
             chores={"logs": (LOG_INTERVAL, lambda: self.output.flush())},
             folder=session_folder(setup.session),
         )
