@@ -47,6 +47,7 @@ def _worker_joined(step: Step, stimulus: WorkerJoined) -> None:
         return
     state.clients[worker.id] = ClientRecord(worker.id, is_driver=False)
     worker.pid = stimulus.pid
+    worker.joined = step.now
     step.events.append(WorkerStarted(seq=step.number(), at=step.now, worker=worker.id.hex(), pid=stimulus.pid))
     if worker.state is not WorkerState.STARTING:
         return
@@ -89,6 +90,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         creation = state.tasks.get(actor.spec.creation.task)
         if creation is not None and creation.worker is worker:
             worker.tasks.pop(creation.id, None)
+        actor.last_pid = worker.pid
         actor.untold = not worker.doomed and not actor.leaving
         if actor.worker is worker and actors.process_lost(step, actor, reason):
             spec = actor.spec.creation
