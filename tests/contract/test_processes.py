@@ -58,7 +58,6 @@ def test_a_template_that_is_killed_is_replaced(session: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no worker is tied to its template")
 def test_a_worker_that_the_runtime_lets_go_leaves_the_session_s_folders(session: str) -> None:
-    @ray.remote
     class Stubborn:
         def stay(self) -> tuple[int, int]:
             ctypes.CDLL(None).prctl(1, 0)  # It does not die with the template,
@@ -69,7 +68,7 @@ def test_a_worker_that_the_runtime_lets_go_leaves_the_session_s_folders(session:
     def pid() -> int:
         return os.getpid()
 
-    actor: Any = Stubborn.remote()
+    actor: Any = ray.remote(Stubborn).remote()
     worker, template = ray.get(actor.stay.remote())
     psutil.Process(template).kill()
     eventually(lambda: not is_running(worker))
