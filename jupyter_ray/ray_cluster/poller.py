@@ -219,7 +219,7 @@ class Poller:
                         actor=actor, class_name=row["class_name"], name=row["name"] or None, task=task, parent=None
                     )
                 )
-            reason = (row["death_cause"] or {}).get("error_message") or ""
+            reason = row["reason"] or ""
             if state == "ALIVE":
                 if before is not None and restarts > before[1]:
                     happened.append(ev.ActorRestarted(actor=actor, restarts=restarts, reason=reason))

@@ -283,6 +283,7 @@ def _task_row(event: gcs_pb2.TaskEvents) -> Row | None:
         "end_time_ms": _ms(times.get(state)) if state in ("FINISHED", "FAILED") else None,
         "error_message": updates.error_info.error_message if failed else None,
         "call_site": info.call_site or None,
+        "events": [{"state": state, "created_ms": at / _MS} for state, at in times.items()],
         "times": times,
     }
 
@@ -308,7 +309,8 @@ def _actor_row(actor: gcs_pb2.ActorTableData) -> Row:
         "pid": actor.pid,
         "ray_namespace": actor.ray_namespace,
         "required_resources": dict(actor.required_resources),
-        "death_cause": {"error_message": reason} if which else None,
+        "death_cause": {which: {"error_message": reason}} if which else None,
+        "reason": reason,
         "is_detached": actor.is_detached,
         "placement_group_id": _hex(actor.placement_group_id),
         "num_restarts": actor.num_restarts,

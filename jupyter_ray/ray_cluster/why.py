@@ -135,7 +135,7 @@ class Explanation:
         [row] = rows
         name = row["class_name"]
         if row["state"] == "DEAD":
-            reason = (row["death_cause"] or {}).get("error_message") or "Ray gives no reason"
+            reason = row["reason"] or "Ray gives no reason"
             return f"{name} is dead: {reason}"
         if row["state"] == "ALIVE":
             calls = self._calls(row["actor_id"])

@@ -18,6 +18,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray.actor import exit_actor
 from jupyter_ray.exceptions import ActorDiedError, ActorUnavailableError, AsyncioActorExit
+from jupyter_ray.util.state import list_tasks
 from tests.contract.helpers import PATIENCE, eventually, is_running
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -380,18 +381,11 @@ class Parent:
 
 @ray.remote(num_cpus=0, max_retries=0)
 def wait_and_write(path: str) -> None:
-    told = Path(f"{path}.begun")
-    told.with_suffix(".new").write_text(str(os.getpid()))
-    told.with_suffix(".new").rename(told)
+    Path(f"{path}.half").write_text(str(os.getpid()))
+    Path(f"{path}.half").rename(f"{path}.begun")
     while not os.path.exists(f"{path}.go"):
         pass
     Path(path).touch()
-
-
-def _ends(path: Path) -> None:
-    """Wait until the process ends that has begun to wait."""
-    pid = int(Path(f"{path}.begun").read_text())
-    eventually(lambda: not is_running(pid))
 
 
 @pytest.mark.parametrize("how", ["exit_actor", "0", "1", "killed"])
@@ -401,7 +395,7 @@ def test_the_tasks_of_an_actor_that_ends_by_itself_go_on(tmp_path: Path, how: st
     with pytest.raises((ActorDiedError, ActorUnavailableError)):
         ray.get(parent.go.remote(str(path), how), timeout=PATIENCE)
     if how == "killed":
-        _ends(path)
+        eventually(lambda: not list_tasks(filters=[("name", "=", "wait_and_write"), ("state", "=", "RUNNING")]))
         Path(f"{path}.go").touch()
         assert not path.exists()
     else:
@@ -434,10 +428,8 @@ def test_what_a_task_started_ends_when_it_ends_its_process(tmp_path: Path, leave
     path = tmp_path / "written"
     with pytest.raises(ray.exceptions.WorkerCrashedError):
         ray.get(begin.remote(keeper, str(path)), timeout=PATIENCE)
-    _ends(path)
-    Path(f"{path}.go").touch()
+    eventually(lambda: not is_running(int(Path(f"{path}.begun").read_text())))
     eventually(lambda: _is_dead(keeper))
-    assert not path.exists()
 
 
 def _is_dead(keeper: Any) -> bool:

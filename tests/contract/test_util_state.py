@@ -168,8 +168,7 @@ def test_a_crash_is_told() -> None:
     ref = ray.remote(max_retries=0)(sys.exit).remote(27)
     with pytest.raises(ray.exceptions.WorkerCrashedError):
         ray.get(ref)
-    ended(ref)
-    [task] = state.list_tasks(filters=[("task_id", "=", ref.task_id().hex())], detail=True)
+    [task] = ended(ref)
     assert task.error_type == "WORKER_DIED"
     assert "Worker exits with an exit code 27" in str(task.error_message)
 
@@ -511,6 +510,32 @@ def test_dead_actors_are_remembered() -> None:
     assert "all references" in str(row.death_cause)
     with pytest.raises(ray.exceptions.ActorDiedError, match=r"(?s)Mortal.*all references"):
         ray.get(weak.me.remote())
+
+
+@pytest.mark.local_only("Ray's own table")
+def test_names_of_calls_and_the_columns_of_ray() -> None:
+    counter: Any = Counter.options(name="of calls").remote()  # type: ignore[attr-defined]
+    pid = ray.get(counter.__ray_call__.remote(lambda _: os.getpid()))
+    ref = counter.inc.options(name="a call of its own").remote()
+    ray.get(ref)
+    [row] = ended(ref)
+    assert (row.name, row.func_or_class_name) == ("a call of its own", "Counter.inc")
+    assert [each["state"] for each in row.events] == ["PENDING_ARGS_AVAIL", "RUNNING", "FINISHED"]
+    assert row.events[-1]["created_ms"] >= row.events[0]["created_ms"] > 0
+    assert {row[name] for name in ("profiling_data", "task_log_info", "is_debugger_paused", "label_selector")} == {None}
+    assert state.list_tasks(filters=[("task_log_info", "!=", "None")]) == []
+    ray.kill(counter)
+    dead: Any = eventually(
+        lambda: found if (found := state.get_actor(row.actor_id)) and found.state == "DEAD" else None
+    )
+    assert dead.pid == pid
+    cause = dead.death_cause["actor_died_error_context"]
+    assert "killed by `ray.kill`" in cause["error_message"]
+    assert (cause["pid"], cause["name"], cause["never_started"]) == (pid, "of calls", False)
+    assert dead.num_restarts_due_to_node_preemption == 0
+    worker = state.get_worker(row.worker_id)
+    assert worker is not None
+    assert 0 < worker.worker_launch_time_ms <= worker.worker_launched_time_ms  # type: ignore[operator]
 
 
 @pytest.mark.local_only("Ray's own table")

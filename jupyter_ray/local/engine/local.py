@@ -129,6 +129,7 @@ class LocalEngine(Questions):
             body,
             plan,
             dependencies,
+            definition="" if name.endswith(method) else method,  # Tables tell it of a call with a name of its own.
             actor=key,
             concurrency_group=options.concurrency_group or "",
         )

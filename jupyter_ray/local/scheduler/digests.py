@@ -98,4 +98,5 @@ class WorkerDigest(msgspec.Struct, frozen=True, gc=False):
     """Ray's word for why."""
     reason: str
     started: float
+    joined: float
     ended: float

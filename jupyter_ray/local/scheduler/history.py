@@ -99,7 +99,7 @@ def actor_digest(state: State, actor: ActorRecord) -> ActorDigest:
         spec.creation.site,
         actor.restarts,
         worker is not None or actor.lived,
-        0 if worker is None else worker.pid,
+        actor.last_pid if worker is None else worker.pid,
         actor.queued,
         actor.death_reason,
         actor.repr_name,
@@ -119,7 +119,14 @@ def remember_worker(step: Step, worker: WorkerRecord, reason: str, *, out_of_mem
     else:
         kind = "NODE_OUT_OF_MEMORY" if out_of_memory else CRASHED
     kept[worker.id] = WorkerDigest(
-        worker.id, worker.pid, None if actor is None else actor.id, kind, reason, worker.started, step.now
+        worker.id,
+        worker.pid,
+        None if actor is None else actor.id,
+        kind,
+        reason,
+        worker.started,
+        worker.joined,
+        step.now,
     )
     if len(kept) > WORKERS_KEPT:
         kept.popitem(last=False)
