@@ -126,7 +126,7 @@ def test_the_panel_sees_the_cluster_and_not_the_relay() -> None:
         eventually(lambda: log.find(ev.HandleDropped, actor=actor, holder=task))
         eventually(lambda: log.find(ev.ActorAlive, actor=actor))
         eventually(lambda: [each for each in log.find(ev.LogLines) if "in the cluster" in each.text])
-        assert [each.class_name for each in log.find(ev.ActorCreated)] == ["Counter"]
+        assert {each.class_name for each in log.find(ev.ActorCreated)} == {"Counter"}
     assert "Counter is alive" in ray.why(counter)
     assert ray.why(ref) == "It is ready."
 
