@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Iterator
@@ -129,6 +130,18 @@ def test_the_panel_sees_the_cluster_and_not_the_relay() -> None:
         assert {each.class_name for each in log.find(ev.ActorCreated)} == {"Counter"}
     assert "Counter is alive" in ray.why(counter)
     assert ray.why(ref) == "It is ready."
+
+
+def test_a_head_node_without_this_package(ray_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jupyter_ray.ray_cluster import client
+
+    ray.shutdown()
+    with monkeypatch.context() as patched:
+        patched.setattr(client._HandsOn, "__reduce__", lambda self: (importlib.import_module, ("not_there_at_all",)))
+        with pytest.raises(ConnectionError, match="pip install jupyter-ray"):
+            ray.init(ray_cluster.client_address, log_to_driver=False)
+        assert not ray.is_initialized()
+    ray.init(ray_cluster.client_address, log_to_driver=False, namespace="client")
 
 
 def test_sessions_follow_each_other(ray_cluster: Cluster) -> None:
