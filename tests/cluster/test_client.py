@@ -146,7 +146,10 @@ def test_a_head_node_without_this_package(ray_cluster: Cluster, monkeypatch: pyt
 
 def test_sessions_follow_each_other(ray_cluster: Cluster) -> None:
     stale = ray.put(1)
+    waiting = ray.remote(lambda: time.sleep(600)).remote().future()
     ray.shutdown()
+    with pytest.raises(ray.exceptions.RaySystemError, match="session has ended"):
+        waiting.result(timeout=30)
     ray.init(ray_cluster.client_address, log_to_driver=False, namespace="client")
     with pytest.raises(ray.exceptions.RaySystemError):
         ray.get(stale)
