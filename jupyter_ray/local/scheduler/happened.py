@@ -51,6 +51,7 @@ def _worker_joined(step: Step, stimulus: WorkerJoined) -> None:
     step.events.append(WorkerStarted(seq=step.number(), at=step.now, worker=worker.id.hex(), pid=stimulus.pid))
     if worker.state is not WorkerState.STARTING:
         return
+    state.unstarted = 0
     if not worker.tasks:
         placement.worker_free(step, worker)
         return
@@ -66,6 +67,8 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
     if worker is None:
         return
     placement.worker_gone(step, worker)
+    if worker.state is WorkerState.STARTING and not worker.doomed:
+        state.unstarted += 1
     worker.state = WorkerState.DEAD
     reason = worker.doomed or stimulus.reason
     history.remember_worker(step, worker, reason, out_of_memory=stimulus.out_of_memory)

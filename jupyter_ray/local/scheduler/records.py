@@ -342,6 +342,8 @@ class State(msgspec.Struct, eq=False):
     pid: int = 0
     """The runtime's process, for the events."""
     bound: bool = False
+    unstarted: int = 0
+    """Workers that ended before they began, since the last one that did begin."""
     namespace: str = ""
     started: float = 0.0
     """When it was bound."""

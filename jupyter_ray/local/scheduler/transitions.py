@@ -36,6 +36,9 @@ from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import GPU
 
+START_LIMIT = 10
+"""After so many workers in a row that ended before they began, a task that waits for one fails."""
+
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
 RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
 
@@ -314,8 +317,10 @@ def _worker_lost_before(step: Step, task: TaskRecord, detail: tuple[str, bool]) 
         task.allocation = None
     if task.cancel_asked:
         _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
-        return
-    _returned(step, task, None)
+    elif step.state.unstarted >= START_LIMIT:
+        _fail(step, task, errors.never_started(task.spec.name, detail[0]), detail[0], "WORKER_DIED")
+    else:
+        _returned(step, task, None)
 
 
 def _worker_lost(step: Step, task: TaskRecord, detail: tuple[str, bool]) -> None:
