@@ -440,7 +440,9 @@ def _is_dead(keeper: Any) -> bool:
     return False
 
 
-@pytest.mark.local_only("a process that dies takes with it what Ray's state has not been told yet")
+@pytest.mark.local_only(
+    "a process tells Ray's state once a second what it has started, and what it has not told dies with it"
+)
 def test_a_call_that_an_actor_has_outlives_the_process_that_made_it(start: Callable[..., Any]) -> None:
     start()
     gate: Any = Gate.options(name="gate", lifetime="detached").remote()  # type: ignore[attr-defined]
