@@ -250,6 +250,10 @@ def _resources(options: TaskOptions | ActorOptions) -> dict[str, Any]:
     found: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     if options.resources:
         found["resources"] = dict(options.resources)
+    if options.label_selector:
+        found["label_selector"] = options.label_selector
+    if options.fallback_strategy:
+        found["fallback_strategy"] = options.fallback_strategy
     return found
 
 

@@ -283,6 +283,7 @@ def _task_row(event: gcs_pb2.TaskEvents) -> Row | None:
         "end_time_ms": _ms(times.get(state)) if state in ("FINISHED", "FAILED") else None,
         "error_message": updates.error_info.error_message if failed else None,
         "call_site": info.call_site or None,
+        "label_selector": dict(info.label_selector),
         "events": [{"state": state, "created_ms": at / _MS} for state, at in times.items()],
         "times": times,
     }
@@ -315,6 +316,7 @@ def _actor_row(actor: gcs_pb2.ActorTableData) -> Row:
         "placement_group_id": _hex(actor.placement_group_id),
         "num_restarts": actor.num_restarts,
         "call_site": actor.call_site or None,
+        "label_selector": dict(actor.label_selector),
         "pending_calls": None,
         "worker_id": _hex(actor.address.worker_id),
     }

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -270,6 +272,26 @@ def test_a_call_that_runs_again_takes_no_room_of_its_actor_s_streams_twice(start
 
     stream = Numbers.remote().make.options(retry_exceptions=True).remote()
     assert [ray.get(item, timeout=PATIENCE) for item in _within(stream)] == [0, 1, 2, 3]
+
+
+@pytest.mark.local_only("Ray waits in its own code, which hears the signal alone")
+def test_who_waits_for_an_item_can_be_interrupted(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=1)
+    go = tmp_path / "go"
+
+    @ray.remote
+    def numbers() -> Iterator[int]:
+        while not go.exists():
+            time.sleep(0.01)
+        yield 1
+
+    stream = numbers.remote()
+    timer = threading.Timer(0.1, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    go.touch()
+    assert ray.get(next(stream), timeout=PATIENCE) == 1
 
 
 def _within(stream: Any) -> Iterator[Any]:

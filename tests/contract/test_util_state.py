@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import os
 import sys
@@ -513,6 +514,25 @@ def test_dead_actors_are_remembered() -> None:
 
 
 @pytest.mark.local_only("Ray's own table")
+def test_labels_and_environments_are_told() -> None:
+    asked = {"label_selector": {"zone": "!b"}, "fallback_strategy": [{"label_selector": {"zone": "!c"}}]}
+    env = {"env_vars": {"TOLD": "1"}}
+    ref = passes.options(**asked, runtime_env=env).remote(1)
+    plain = passes.remote(ref)
+    actor: Any = Counter.options(**asked, runtime_env=env).remote()  # type: ignore[attr-defined]
+    assert ray.get(plain) == ray.get(actor.inc.remote()) == 1
+    first, second = ended(ref, plain)
+    row: Any = state.get_actor(actor._actor_id.hex())
+    for told in (first, row):
+        assert told.label_selector == {"zone": "!b"}
+        assert told.fallback_strategy == {"options": asked["fallback_strategy"]}
+    assert (second.label_selector, second.fallback_strategy) == ({}, {"options": []})
+    assert json.loads(first.runtime_env_info["serialized_runtime_env"]) == env
+    assert json.loads(row.serialized_runtime_env) == env
+    assert "TOLD" not in second.runtime_env_info["serialized_runtime_env"]
+
+
+@pytest.mark.local_only("Ray's own table")
 def test_names_of_calls_and_the_columns_of_ray() -> None:
     counter: Any = Counter.options(name="of calls").remote()  # type: ignore[attr-defined]
     pid = ray.get(counter.__ray_call__.remote(lambda _: os.getpid()))
@@ -522,7 +542,7 @@ def test_names_of_calls_and_the_columns_of_ray() -> None:
     assert (row.name, row.func_or_class_name) == ("a call of its own", "Counter.inc")
     assert [each["state"] for each in row.events] == ["PENDING_ARGS_AVAIL", "RUNNING", "FINISHED"]
     assert row.events[-1]["created_ms"] >= row.events[0]["created_ms"] > 0
-    assert {row[name] for name in ("profiling_data", "task_log_info", "is_debugger_paused", "label_selector")} == {None}
+    assert {row[name] for name in ("profiling_data", "task_log_info", "is_debugger_paused")} == {None}
     assert state.list_tasks(filters=[("task_log_info", "!=", "None")]) == []
     ray.kill(counter)
     dead: Any = eventually(

@@ -71,6 +71,8 @@ def digest(task: TaskRecord, ended: float = 0.0, error: str = "", error_type: st
         error,
         error_type,
         spec.listed,
+        spec.env,
+        spec.labels,
     )
 
 
@@ -103,6 +105,8 @@ def actor_digest(state: State, actor: ActorRecord) -> ActorDigest:
         actor.queued,
         actor.death_reason,
         actor.repr_name,
+        spec.creation.env,
+        spec.creation.labels,
     )
 
 

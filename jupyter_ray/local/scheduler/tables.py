@@ -8,6 +8,7 @@ as in Ray. Of tasks that have ended, a bounded number is known: see `history`.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -78,6 +79,14 @@ def _worker_id(worker: bytes | None) -> str | None:
 
 def _milliseconds(at: float) -> int | None:
     return int(at * 1000) if at else None
+
+
+def _label_selector(state: State, told: TaskDigest | ActorDigest) -> Any:
+    return json.loads(told.labels)[0] if told.labels else {}
+
+
+def _fallback_strategy(state: State, told: TaskDigest | ActorDigest) -> Any:
+    return {"options": json.loads(told.labels)[1] if told.labels else []}
 
 
 # --- tasks: those that have not ended, in the order of their submission, then the ended ones, newest first ---------
@@ -169,6 +178,9 @@ _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "error_message": lambda state, task: task.error if task.state in _FAILED else None,
     "call_site": lambda state, task: task.site,
     "events": _events,
+    "runtime_env_info": lambda state, task: {"serialized_runtime_env": task.env or state.env or "{}"},
+    "label_selector": _label_selector,
+    "fallback_strategy": _fallback_strategy,
 }
 
 
@@ -225,6 +237,9 @@ _ACTOR: dict[str, Callable[[State, ActorDigest], Any]] = {
     "num_restarts": lambda state, actor: actor.restarts,
     "call_site": lambda state, actor: actor.site,
     "repr_name": lambda state, actor: actor.repr_name,
+    "serialized_runtime_env": lambda state, actor: actor.env or state.env or "{}",
+    "label_selector": _label_selector,
+    "fallback_strategy": _fallback_strategy,
     "pending_calls": lambda state, actor: actor.queued,
 }
 

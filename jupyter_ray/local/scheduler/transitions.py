@@ -94,7 +94,7 @@ def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
 def _done(step: Step, task: TaskRecord, message: Done) -> None:
     spec = task.spec
     _learn(step, task, message.seconds)
-    leaving = "its task asked for it" if message.exiting else ""
+    leaving = "it has run as many tasks as it may (max_calls)" if message.exiting else ""
     failure = ""
     if message.crashed and task.worker is not None:
         leaving, failure = message.error, "WORKER_DIED"
@@ -292,7 +292,7 @@ def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
     if leaving or used_gpu:
         for other in reversed(list(worker.tasks.values())):
             step.agenda.append((other, "returned", None))
-        placement.stop_worker(step, worker, kill=False, reason="it used a GPU" if used_gpu else leaving)
+        placement.stop_worker(step, worker, kill=False, reason=leaving or "it used a GPU")
     else:
         placement.worker_free(step, worker)
 

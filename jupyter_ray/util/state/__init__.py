@@ -68,18 +68,8 @@ _ATTEMPTS = 1000
 """So many attempts of one task are told."""
 
 _NOT_TOLD: dict[type[Row], dict[str, Any]] = {
-    TaskState: dict.fromkeys(
-        (
-            "runtime_env_info",
-            "profiling_data",
-            "task_log_info",
-            "is_debugger_paused",
-            "label_selector",
-            "fallback_strategy",
-        )
-    ),
+    TaskState: dict.fromkeys(("profiling_data", "task_log_info", "is_debugger_paused")),
     ActorState: {
-        **dict.fromkeys(("serialized_runtime_env", "label_selector", "fallback_strategy")),
         "num_restarts_due_to_lineage_reconstruction": 0,
         "num_restarts_due_to_node_preemption": 0,
     },
