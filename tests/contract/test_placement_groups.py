@@ -170,6 +170,7 @@ def test_one_group_of_a_name() -> None:
     remove_placement_group(again)
 
 
+@pytest.mark.not_through_client("what Ray itself refuses a call for is told at get()")
 def test_nothing_of_a_group_without_one() -> None:
     with pytest.raises(ValueError, match="bundle index must be -1"):
         ray.remote(int).options(placement_group_bundle_index=0).remote()
