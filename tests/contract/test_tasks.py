@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import os
@@ -18,7 +19,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
-from tests.contract.helpers import eventually
+from tests.contract.helpers import PATIENCE, eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -401,3 +402,29 @@ def test_functions_and_handles_pickled_by_hand() -> None:
     texts = [cloudpickle.dumps(each) for each in (double, holder, ref)]
     assert ray.get(use.remote(*texts)) == [8, 7, 9]
     assert ray.get(cloudpickle.loads(texts[0]).remote(5)) == 10
+
+
+def test_a_cached_function_is_shipped_and_again_when_its_globals_change() -> None:
+    scope: dict[str, Any] = {"functools": functools, "FACTOR": 2, "__name__": "__main__"}  # As in a notebook.
+    exec("@functools.cache\ndef scaled(number):\n    return number * FACTOR\n", scope)
+    exec("def use(number):\n    return scaled(number)\n", scope)
+    use = ray.remote(scope["use"])
+    assert ray.get(use.remote(3), timeout=PATIENCE) == 6
+    scope["FACTOR"] = 5
+    assert ray.get(use.remote(3), timeout=PATIENCE) == 15
+
+
+@pytest.mark.local_only("Ray pickles results itself, and makes such a class anew without its slots")
+def test_an_instance_of_a_class_with_slots_comes_back() -> None:
+    @dataclasses.dataclass(slots=True)
+    class Point:
+        x: int
+        y: int = 0
+
+    @ray.remote
+    def moved(point: Point) -> tuple[Point, bool]:
+        return Point(point.x + 1, 7), hasattr(point, "__dict__")
+
+    point, has_dict = ray.get(moved.remote(Point(1)), timeout=PATIENCE)
+    assert point == Point(2, 7)
+    assert not has_dict
