@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 
-def dumps_debug(value: Any, protocol: int | None = None) -> bytes:
-    """Return `value` pickled; a TypeError that names the value if that cannot be."""
+def dumps_debug(obj: Any, *args: Any, **kwargs: Any) -> bytes:
+    """Return `obj` pickled; a TypeError that names it if that cannot be. The rest is for `dumps`."""
     try:
-        dumped: bytes = dumps(value, protocol)
+        dumped: bytes = dumps(obj, *args, **kwargs)
     except (TypeError, RuntimeError) as error:
-        raise TypeError(f"Could not serialize {value!r}: {error}") from error
+        raise TypeError(f"Could not serialize {obj!r}: {error}") from error
     return dumped

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shutil
 import tempfile
@@ -65,13 +64,18 @@ SHUTDOWN_SECONDS = 5.0
 """Seconds that `shutdown` grants the runtime before it is killed."""
 
 
-@functools.cache
-def session_folder(session: str) -> Path:
-    """Return the folder (mode 0700) of a session's sockets and logs: in ``RAY_TMPDIR``, as in Ray, if that is set.
+_session_folders: dict[str, Path] = {}
 
-    The environment is read once for each session, since a program may change it meanwhile.
+
+def session_folder(session: str, root: str | None = None) -> Path:
+    """Return the folder (mode 0700) of a session's sockets and logs: in `root`, else in ``RAY_TMPDIR``, as in Ray.
+
+    The first call for a session settles it, since a program may change its environment meanwhile.
     """
-    return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / f"jupyter_ray-{os.getuid()}-{session}"
+    if session not in _session_folders:
+        root = root or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+        _session_folders[session] = Path(root) / f"jupyter_ray-{os.getuid()}-{session}"
+    return _session_folders[session]
 
 
 def crash_report(session: str, worker: bytes) -> Path:

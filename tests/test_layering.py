@@ -20,7 +20,18 @@ MAX_LINES = 450
 LONG_MODULES: dict[str, str] = {}
 """Modules that may be longer than `MAX_LINES`, each with its reason."""
 
-L0 = ("_version", "environments", "exceptions", "ids", "labels", "options", "resources", "config", "events")
+L0 = (
+    "_version",
+    "environments",
+    "exceptions",
+    "ids",
+    "labels",
+    "options",
+    "resources",
+    "config",
+    "events",
+    "task_errors",
+)
 L1 = ("engine",)
 SHARED = (
     "local.definitions", "local.engine.calls", "local.protocol.messages", "local.serialization",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jupyter_ray.engine.log_format import STANDARD_ATTRIBUTES
 
@@ -42,7 +43,7 @@ class LoggingConfig:
 
     encoding: str = "TEXT"
     log_level: str = "INFO"
-    additional_log_standard_attrs: Sequence[str] = ()
+    additional_log_standard_attrs: Sequence[str] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.encoding not in ("TEXT", "JSON"):
@@ -52,3 +53,13 @@ class LoggingConfig:
                 raise ValueError(
                     f"Unknown log standard attribute {name!r}. The valid ones are {list(STANDARD_ATTRIBUTES)}."
                 )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> LoggingConfig:
+        """Return what `d` says of the fields; unknown ones are left out."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: value for name, value in d.items() if name in known})

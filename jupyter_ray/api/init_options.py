@@ -27,6 +27,7 @@ def init_options(
     logging_config: Any = None,
     spill_directory: Any = None,
     system_config: Any = None,
+    temp_dir: Any = None,
     actor_lifetime: str = "non_detached",
     metadata: dict[str, str] | None = None,
     labels: Any = None,
@@ -50,6 +51,7 @@ def init_options(
         log_to_driver=bool(log_to_driver),
         logging=_logging(logging_config),
         spill_directory=_spill_directory(spill_directory, system_config),
+        temp_dir=_folder(temp_dir),
         spills=_spills(system_config),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
@@ -156,6 +158,12 @@ def _spill_directory(directory: Any, system_config: Any) -> str | None:
     if directory is not None and not isinstance(directory, str):
         raise TypeError(f"object_spilling_directory must be a path as a string, got {type(directory)}.")
     return directory
+
+
+def _folder(temp_dir: Any) -> str | None:
+    if temp_dir is not None and not os.path.isabs(temp_dir):
+        raise ValueError(f"_temp_dir must be an absolute path or None, got {temp_dir!r}.")
+    return None if temp_dir is None else str(temp_dir)
 
 
 def _spills(system_config: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jupyter_ray.environments import check_runtime_env
+from jupyter_ray.environments import RUNTIME_ENV_CLUSTER, RUNTIME_ENV_HONOURED, check_runtime_env
 
 
 class RuntimeEnv(dict[str, Any]):
@@ -19,26 +19,105 @@ class RuntimeEnv(dict[str, Any]):
         A folder; the working directory of the workers, and importable.
     py_modules
         Folders of modules that shall be importable.
-    **others
-        Further fields of Ray; the local engine says when it cannot honour one.
+    worker_process_setup_hook
+        A function, or its name, that each worker calls before anything else.
+    config
+        A `RuntimeEnvConfig`.
+    py_executable, pip, conda, container, nsight, rocprof_sys, image_uri, uv
+        For Ray clusters; the local engine says that it cannot honour them.
+    _validate
+        Check the fields.
+    **kwargs
+        Further fields.
 
     Notes
     -----
     Source: Ray's ``ray.runtime_env.RuntimeEnv``.
     """
 
+    known_fields = frozenset((*RUNTIME_ENV_HONOURED, *RUNTIME_ENV_CLUSTER))
+
     def __init__(
         self,
         *,
-        env_vars: dict[str, str] | None = None,
-        working_dir: str | None = None,
         py_modules: list[Any] | None = None,
-        **others: Any,
+        py_executable: str | None = None,
+        working_dir: str | None = None,
+        pip: Any = None,
+        conda: Any = None,
+        container: dict[str, Any] | None = None,
+        env_vars: dict[str, str] | None = None,
+        worker_process_setup_hook: Any = None,
+        nsight: Any = None,
+        rocprof_sys: Any = None,
+        config: dict[str, Any] | None = None,
+        _validate: bool = True,
+        image_uri: str | None = None,
+        uv: Any = None,
+        **kwargs: Any,
     ) -> None:
-        fields = {"env_vars": env_vars, "working_dir": working_dir, "py_modules": py_modules, **others}
+        fields = {
+            "env_vars": env_vars,
+            "working_dir": working_dir,
+            "py_modules": py_modules,
+            "worker_process_setup_hook": worker_process_setup_hook,
+            "config": config,
+            "py_executable": py_executable,
+            "pip": pip,
+            "conda": conda,
+            "container": container,
+            "nsight": nsight,
+            "rocprof-sys": rocprof_sys,
+            "image_uri": image_uri,
+            "uv": uv,
+            **kwargs,
+        }
         super().__init__({name: value for name, value in fields.items() if value is not None})
+        if _validate and (wrong := check_runtime_env("runtime_env", self)):
+            raise ValueError(wrong)
+
+    def get(self, name: str, default: Any = None, data_class: type | None = None) -> Any:
+        """Return a field, or `default` if there is none of this name; with a `data_class`, as an instance of that."""
+        if name not in self:
+            return default
+        return self[name] if data_class is None else data_class(**self[name])
+
+    def set(self, name: str, value: Any) -> None:
+        """Set a field."""
+        self[name] = value
         if wrong := check_runtime_env("runtime_env", self):
             raise ValueError(wrong)
+
+    def has_pip(self) -> bool:
+        """Tell whether packages are named for pip."""
+        return bool(self.get("pip"))
+
+    def has_uv(self) -> bool:
+        """Tell whether packages are named for uv."""
+        return bool(self.get("uv"))
+
+    def has_conda(self) -> bool:
+        """Tell whether there is a conda environment."""
+        return bool(self.get("conda"))
+
+    def py_executable(self) -> str | None:
+        """Return the Python to use, if one is named."""
+        found: str | None = self.get("py_executable")
+        return found
+
+    def image_uri(self) -> str | None:
+        """Return the container's image, if one is named."""
+        found: str | None = self.get("image_uri")
+        return found
+
+    def working_dir_uri(self) -> str | None:
+        """Return the working directory as it was written."""
+        found: str | None = self.get("working_dir")
+        return found
+
+    def py_modules_uris(self) -> list[Any]:
+        """Return the modules as they were written."""
+        return self.py_modules()
 
     def env_vars(self) -> dict[str, str]:
         """Return the environment variables."""
@@ -61,9 +140,9 @@ class RuntimeEnv(dict[str, Any]):
         return json.dumps(self, sort_keys=True)
 
     @classmethod
-    def deserialize(cls, serialized: str) -> RuntimeEnv:
+    def deserialize(cls, serialized_runtime_env: str) -> RuntimeEnv:
         """Return the environment that `serialize` wrote."""
-        return cls(**json.loads(serialized))
+        return _rebuild(json.loads(serialized_runtime_env))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain dict."""
@@ -76,11 +155,21 @@ class RuntimeEnv(dict[str, Any]):
 class RuntimeEnvConfig(dict[str, Any]):
     """Settings of a runtime environment's set-up (accepted, of no effect). Source: Ray's ``RuntimeEnvConfig``."""
 
-    def __init__(self, setup_timeout_seconds: int = 600, eager_install: bool = True, **others: Any) -> None:
-        super().__init__({"setup_timeout_seconds": setup_timeout_seconds, "eager_install": eager_install, **others})
+    known_fields = frozenset(("setup_timeout_seconds", "eager_install", "log_files"))
+
+    def __init__(
+        self, setup_timeout_seconds: int = 600, eager_install: bool = True, log_files: list[str] | None = None
+    ) -> None:
+        fields = {"setup_timeout_seconds": setup_timeout_seconds, "eager_install": eager_install}
+        super().__init__({**fields, "log_files": log_files or []})
         if not isinstance(eager_install, bool):
             raise TypeError(f"eager_install must be a boolean. got {type(eager_install)}")
         check_runtime_env("runtime_env", {"config": self})
+
+    @classmethod
+    def default_config(cls) -> RuntimeEnvConfig:
+        """Return the settings that nobody has changed."""
+        return cls()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as a plain dict."""
@@ -88,4 +177,6 @@ class RuntimeEnvConfig(dict[str, Any]):
 
 
 def _rebuild(fields: dict[str, Any]) -> RuntimeEnv:
-    return RuntimeEnv(**fields)
+    made = RuntimeEnv(_validate=False)
+    made.update(fields)
+    return made

@@ -39,13 +39,7 @@ _owner = 0
 
 _FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
 
-_IGNORED = frozenset(
-    {
-        "include_dashboard", "dashboard_host", "dashboard_port", "proxy_server_url",
-        "enable_resource_isolation", "system_reserved_cpu", "system_reserved_memory", "cgroup_path", "labels",
-        "allow_multiple", "enable_object_reconstruction", "log_style",
-    }
-)  # fmt: skip
+_IGNORED = ("allow_multiple", "enable_object_reconstruction", "log_style")
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,18 +87,27 @@ def init(
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     resources: dict[str, float] | None = None,
+    labels: dict[str, str] | None = None,
     object_store_memory: int | None = None,
-    namespace: str | None = None,
-    runtime_env: dict[str, Any] | None = None,
+    local_mode: bool = False,
     ignore_reinit_error: bool = False,
-    log_to_driver: bool = True,
+    include_dashboard: bool | None = None,
+    dashboard_host: str = "127.0.0.1",
+    dashboard_port: int | None = None,
+    job_config: JobConfig | None = None,
     configure_logging: bool = True,
-    logging_level: int | str = logging.INFO,
+    logging_level: int | str = "info",
     logging_format: str | None = None,
     logging_config: Any = None,
-    local_mode: bool = False,
+    log_to_driver: bool | None = None,
+    namespace: str | None = None,
+    runtime_env: dict[str, Any] | None = None,
+    enable_resource_isolation: bool = False,
+    cgroup_path: str | None = None,
+    system_reserved_cpu: float | None = None,
+    system_reserved_memory: int | None = None,
+    proxy_server_url: str | None = None,
     object_spilling_directory: str | None = None,
-    job_config: JobConfig | None = None,
     **others: Any,
 ) -> RayContext:
     """Start a session, or join a cluster.
@@ -118,6 +121,8 @@ def init(
         How many to use; None: what is there. More GPUs than there are may be declared, for tests.
     resources
         Custom resources, by name.
+    labels
+        Of this machine, by name.
     object_store_memory
         Limit of the shared memory, in bytes.
     namespace
@@ -127,7 +132,7 @@ def init(
     ignore_reinit_error
         A session that runs already is no error.
     log_to_driver
-        Print here what tasks print.
+        Print here what tasks print; None: if the environment variable ``RAY_LOG_TO_DRIVER`` is not 0.
     configure_logging, logging_level, logging_format
         For the logger ``jupyter_ray``.
     logging_config
@@ -138,9 +143,13 @@ def init(
         Where values go that have no room in memory; None: to the folder of temporary files.
     job_config
         A `JobConfig`, for what the other parameters do not say.
+    include_dashboard, dashboard_host, dashboard_port, proxy_server_url
+        Accepted: there is no dashboard.
+    enable_resource_isolation, cgroup_path, system_reserved_cpu, system_reserved_memory
+        Accepted, and of no effect.
     **others
-        Ray's further keywords (``include_dashboard`` and so on, and those that begin with ``_``) are accepted and have
-        no effect.
+        Ray's further keywords that begin with ``_``. ``_temp_dir`` names the folder in which the session's is made;
+        ``_memory`` and ``_node_name`` are honoured too, others have no effect.
 
     Returns
     -------
@@ -169,9 +178,6 @@ def init(
     job = job_config or JobConfig.of_environment()
     if (hook := os.environ.get("RAY_RUNTIME_ENV_HOOK")) and not others.get("_skip_env_hook"):
         runtime_env = _named(hook)(runtime_env)
-    folder = others.get("_temp_dir")
-    if folder is not None and not os.path.isabs(folder):
-        raise ValueError(f"_temp_dir must be an absolute path or None, got {folder!r}.")
     options = init_options(
         num_cpus=num_cpus,
         num_gpus=num_gpus,
@@ -180,13 +186,14 @@ def init(
         object_store_memory=object_store_memory,
         namespace=namespace if namespace is not None else job.ray_namespace,
         runtime_env=runtime_env if runtime_env else job.runtime_env,
-        log_to_driver=log_to_driver,
+        log_to_driver=os.environ.get("RAY_LOG_TO_DRIVER", "1") != "0" if log_to_driver is None else log_to_driver,
         logging_config=logging_config,
         spill_directory=object_spilling_directory,
         system_config=others.get("_system_config"),
+        temp_dir=others.get("_temp_dir"),
         actor_lifetime=job.default_actor_lifetime,
         metadata=job.metadata,
-        labels=others.get("labels"),
+        labels=labels,
         node_name=others.get("_node_name"),
     )
     with _lock:
@@ -251,8 +258,10 @@ def _without_resources(options: InitOptions, address: str) -> InitOptions:
     )
 
 
-def shutdown(_exiting_interpreter: bool = False) -> None:
+def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:
     """End the session and all its processes; references and handles of it are dead afterwards. Idempotent.
+
+    When it returns, the processes are gone, whatever `wait_for_processes` says.
 
     Notes
     -----
@@ -372,7 +381,7 @@ def _end_printing() -> None:
 
 def _at_exit() -> None:
     if os.getpid() == _owner:  # Not in a forked child, whose parent goes on.
-        shutdown(True)
+        shutdown(_exiting_interpreter=True)
 
 
 def _context(engine: Engine) -> RayContext:

@@ -62,6 +62,8 @@ class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `log_format.dump` returned."""
     spill_directory: str | None = None
     """Where values go that have no room in memory; None: to the session's folder."""
+    temp_dir: str | None = None
+    """Where the session's folder is made; None: where temporary files are."""
     spills: bool = True
     """Values that have no room in memory go to disk."""
     detached_actors: bool = False

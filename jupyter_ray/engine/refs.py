@@ -184,7 +184,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         self._when_ready(settle)
         return future
 
-    def as_future(self) -> asyncio.Future[T]:
+    def as_future(self, _internal: bool = False) -> asyncio.Future[T]:
         """Return an asyncio future of the value, for the running loop, or for the thread's own where none runs."""
         import asyncio
 

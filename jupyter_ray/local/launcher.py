@@ -23,8 +23,19 @@ _CODE = "import sys; sys.path[0] = {root!r}; from jupyter_ray.local.server.main 
 _LOG_TAIL = 2_000
 
 
+_PATH_LIMIT = 103
+"""Bytes of a Unix socket's path: macOS takes so many, Linux four more."""
+_LONGEST_NAME = len("w-0123456789abcdef")
+"""Of the sockets in the session's folder."""
+
+
 class Runtime:
     """A runtime process that this driver started, and the connection to it.
+
+    Parameters
+    ----------
+    root
+        Where the session's folder is made; None: where `session_folder` says.
 
     Attributes
     ----------
@@ -34,14 +45,16 @@ class Runtime:
         A connected socket; whoever uses it closes it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root: str | None = None) -> None:
         self.session = uuid.uuid4().hex[:12]
-        self.folder = session_folder(self.session)
+        self.folder = session_folder(self.session, root)
         self.shared_memory = shared_memory_folder(self.session)
         address = self.folder / "runtime.sock"
-        if len(os.fsencode(address)) > 100:
+        room = _PATH_LIMIT - len(os.fsencode(self.folder)) - 1 - _LONGEST_NAME
+        if room < 0:
             raise RaySystemError(
-                f"The path of a socket would be too long: {address}. Set TMPDIR to a shorter path, such as /tmp."
+                f"The paths of the sockets in {self.folder} would be {-room} bytes too long for this system. Set "
+                "init(_temp_dir=...), RAY_TMPDIR or TMPDIR to a shorter path, such as /tmp."
             )
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self.folder.mkdir(mode=0o700)
@@ -61,6 +74,7 @@ class Runtime:
         path = [entry for entry in sys.path if entry]
         arguments = {
             "session": self.session,
+            "root": str(self.folder.parent),
             "listen_fd": listener,
             "sys_path": path if _ROOT in path else [_ROOT, *path],
             "driver_pid": os.getpid(),

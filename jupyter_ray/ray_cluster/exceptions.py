@@ -96,17 +96,26 @@ def translated(error: BaseException) -> BaseException:
         name = f"The task {task} was cancelled." if task else None
         return ours.TaskCancelledError(task, " ".join(filter(None, (name, error.error_message))) or None)
     if isinstance(error, native.RayActorError):
-        kind = getattr(ours, type(error).__name__, ours.RayActorError)
-        text = _actor_text(error)
-        if kind is ours.ActorUnavailableError and "exit_actor() is called" in text:  # It will never be available.
-            kind, text = ours.ActorDiedError, f"The actor {error.actor_id} is dead: it left by exit_actor(). {text}"
-        return kind(text, error.actor_id, error.actor_init_failed)
+        return _of_actor(error)
     known = getattr(ours, type(error).__name__, None)
     if not (isinstance(known, type) and issubclass(known, RayError)):
         known = next(found for kind in type(error).__mro__ if (found := getattr(ours, kind.__name__, None)))
+    if issubclass(known, ours.ObjectLostError):
+        return known(error.object_ref_hex, error.owner_address, error.call_site, str(error))
     if known is UnserializableException:
         return UnserializableException(getattr(error, "_original_stack_trace", str(error)))
     return known(str(error))
+
+
+def _of_actor(error: Any) -> ours.RayActorError:
+    text = _actor_text(error)
+    if isinstance(error, ray.exceptions.ActorUnavailableError):
+        if "exit_actor() is called" not in text:
+            return ours.ActorUnavailableError(text, error.actor_id)
+        text = f"The actor {error.actor_id} is dead: it left by exit_actor(). {text}"  # It will never be available.
+    elif not isinstance(error, ray.exceptions.ActorDiedError):
+        return ours.RayActorError(error.actor_id, text, error.actor_init_failed, error.preempted)
+    return ours.ActorDiedError(text, error.actor_id, error.actor_init_failed)
 
 
 def _of_task(error: Any) -> BaseException:

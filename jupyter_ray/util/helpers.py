@@ -118,8 +118,8 @@ def _deserialize(deserializer: Callable[[Any], Any], state: Any) -> Any:
     return deserializer(state)
 
 
-def get_node_ip_address() -> str:
-    """Return the address of this machine. Nothing listens on it: the local engine uses Unix sockets."""
+def get_node_ip_address(address: str | None = None) -> str:
+    """Return the address of this machine; nothing listens on it. `address` is Ray's, and of no effect."""
     return "127.0.0.1"
 
 

@@ -46,7 +46,7 @@ class Failed:
 
     def error(self) -> BaseException:
         """Return the error, with the remote traceback as its cause."""
-        told = RayTaskError(self.name, self.text)
+        told = RayTaskError(self.name, self.text, pid=0)
         if self.pickled is None:
             return told
         try:

@@ -326,6 +326,26 @@ def test_ray_tmpdir_is_where_the_session_is(
         shutil.rmtree(short)
 
 
+@pytest.mark.local_only("the session's folder is Ray's")
+def test_temp_dir_is_where_the_session_is(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/elsewhere")
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        session = Path(start(num_cpus=1, _temp_dir=f"{short}/inner")["session_dir"])
+        assert session.parent == Path(short, "inner")
+        assert session.stat().st_mode & 0o777 == 0o700
+
+        @ray.remote
+        def folder() -> str:
+            return ray.get_runtime_context().get_temp_dir()
+
+        assert Path(ray.get(folder.remote())) == session
+        ray.shutdown()
+        assert not session.exists()
+        with pytest.raises(exceptions.RaySystemError, match=r"bytes too long for this system. Set init\(_temp_dir"):
+            start(_temp_dir=f"{short}/{'long' * 20}")
+        assert not ray.is_initialized()
+
+
 @pytest.mark.local_only("a cluster's nodes have the names and labels that they were started with")
 def test_a_machine_has_a_name_and_labels(start: Callable[..., Any]) -> None:
     start(labels={"region": "north"}, _node_name="mine")

@@ -156,7 +156,7 @@ ResourceDeadlockError
 def test_every_error_is_a_ray_error_that_pickles_and_has_a_message(name: str) -> None:
     kind = getattr(exceptions, name)
     assert issubclass(kind, RayError)
-    error = kind("f", "why") if kind is RayTaskError else kind("why")
+    error = kind("f", "why") if kind in (RayTaskError, exceptions.RayActorError) else kind("why")
     back = pickle.loads(pickle.dumps(error))
     assert type(back) is kind
     assert str(back) == str(error)

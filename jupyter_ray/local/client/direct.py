@@ -107,7 +107,7 @@ class Route:
 
 def door_of(folder: Path, worker: bytes) -> Path:
     """Return the socket at which a worker takes calls."""
-    return folder / f"w-{worker.hex()}"
+    return folder / f"w-{worker[-8:].hex()}"  # Workers' ids differ there, and a socket's path must be short.
 
 
 class Direct:

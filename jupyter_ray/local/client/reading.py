@@ -133,7 +133,9 @@ class Reader:
         """
         if error.segment in blamed:
             raise ObjectLostError(
-                f"The value of the object {object_id.hex()} is there, but this process cannot read it: {error.reason}."
+                object_id.hex(),
+                message=f"The value of the object {object_id.hex()} is there, but this process cannot read it: "
+                f"{error.reason}.",
             ) from error
         self._client.references.doubt(object_id)
         self._client.send(m.Lost([error.segment], error.reason), soon=False)

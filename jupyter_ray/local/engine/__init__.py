@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_ray.engine.base import Engine, InitOptions
@@ -102,9 +103,10 @@ def start(options: InitOptions, address: str | None = None) -> Engine:
     from jupyter_ray.local.engine.session import bind
     from jupyter_ray.local.launcher import Runtime
 
-    runtime = warming.take() if warming is not None else Runtime()
-    if not runtime.alive:  # It died while it waited to be bound.
+    runtime = warming.take() if warming is not None else Runtime(options.temp_dir)
+    elsewhere = options.temp_dir is not None and runtime.folder.parent != Path(options.temp_dir)
+    if elsewhere or not runtime.alive:  # It died while it waited to be bound.
         runtime.connection.close()
         runtime.end()
-        runtime = Runtime()
+        runtime = Runtime(options.temp_dir)
     return bind(runtime, options)

@@ -77,7 +77,7 @@ def of_argument(task: TaskRecord, payload: Payload) -> Payload:
     if isinstance(loaded, RayTaskError) or not isinstance(loaded, tuple | RayError):
         return payload
     if isinstance(loaded, RayError):
-        return stored(RayTaskError(task.spec.name, _argument_text(loaded), loaded))
+        return stored(RayTaskError(task.spec.name, _argument_text(loaded), loaded, pid=0))
     marker, _, text, cause, pid, _ = loaded
     if len(text) > _LONG:
         return payload
@@ -115,8 +115,9 @@ def lost(object_id: bytes) -> Payload:
     """Return the value of an object that nobody knows."""
     return stored(
         ObjectLostError(
-            f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference "
-            "was made by hand or belongs to an earlier session. Make it again."
+            object_id.hex(),
+            message=f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference "
+            "was made by hand or belongs to an earlier session. Make it again.",
         )
     )
 
@@ -136,15 +137,17 @@ def lost_for_good(object_id: bytes, reason: str, name: str, fate: str) -> Payloa
     """Return the value of an object whose bytes were lost and that nobody computes again."""
     kind = ObjectReconstructionFailedError if fate in ("stream", "evicted") else ObjectLostError
     made_by = _MADE_BY[fate].format(name=name or "a task")
-    return stored(kind(f"The value of the object {object_id.hex()} was lost: {reason}. {made_by}. {_CAREFUL}"))
+    message = f"The value of the object {object_id.hex()} was lost: {reason}. {made_by}. {_CAREFUL}"
+    return stored(kind(object_id.hex(), message=message))
 
 
 def not_recomputed(object_id: bytes, reason: str, name: str, obstacle: str) -> Payload:
     """Return the value of an object whose bytes were lost and whose task cannot run again."""
     return stored(
         ObjectReconstructionFailedError(
-            f"The value of the object {object_id.hex()}, a result of {name}, was lost: {reason}. It cannot be computed "
-            f"again: {obstacle}. Call {name} again. {_CAREFUL}"
+            object_id.hex(),
+            message=f"The value of the object {object_id.hex()}, a result of {name}, was lost: {reason}. It cannot be "
+            f"computed again: {obstacle}. Call {name} again. {_CAREFUL}",
         )
     )
 
@@ -153,7 +156,8 @@ def unreadable(name: str, reason: str) -> Payload:
     """Return the result of a task whose workers cannot read an argument that the runtime finds intact."""
     return stored(
         ObjectLostError(
-            f"{name} could not begin: its worker could not read an argument, although the value is there: {reason}."
+            message=f"{name} could not begin: its worker could not read an argument, although the value is there: "
+            f"{reason}."
         )
     )
 
@@ -173,8 +177,7 @@ def _bad_argument(actor: bytes, label: str, payload: Payload) -> Payload:
         return actor_died(actor, label, "an argument of its constructor failed", init_failed=True)
     pid = loaded[4] if isinstance(loaded, tuple) else 0
     raised = RayTaskError(f"{label}.__init__", _argument_text(loaded), None, pid=pid)
-    text = f"The actor died because of an error raised in its creation task, {raised}"
-    return stored(ActorDiedError(text, actor.hex(), True))
+    return stored(ActorDiedError(raised, actor.hex()))
 
 
 def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:

@@ -1,7 +1,8 @@
 """The entry of the runtime process.
 
-The driver starts it with one argument, a JSON object: ``session``, ``listen_fd`` (the listening socket), ``sys_path``
-and ``driver_pid``. It ends when the driver's connection closes, and takes everything with it.
+The driver starts it with one argument, a JSON object: ``session``, ``root`` (where the session's folder is),
+``listen_fd`` (the listening socket), ``sys_path`` and ``driver_pid``. It ends when the driver's connection closes, and
+takes everything with it.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
+    from jupyter_ray.config import session_folder
     from jupyter_ray.local.server.processes import Processes
     from jupyter_ray.local.server.server import Server
 
+    session_folder(arguments["session"], arguments["root"])
     listener = socket.socket(fileno=arguments["listen_fd"])
     loop_type = _loop_type()
     processes = Processes(arguments["session"], listener.fileno())

@@ -56,10 +56,31 @@ class ThreadedActor:
         self._finish = finish
         sizes = {"": spec.max_concurrency, **spec.concurrency_groups}
         self._pools = {group: Threads(size, f"actor {group}".strip(), self._run) for group, size in sizes.items()}
+        self._ended = threading.Event()
+        self._closed = False
 
-    def submit(self, execute: Execute) -> None:
-        """Run a call in its group's pool."""
-        self._pools.get(execute.concurrency_group, self._pools[""]).submit(execute)
+    def put(self, execute: Execute | None) -> None:
+        """Take a call from the reader thread, for its group's pool; None: leave after those that are queued."""
+        if execute is None:
+            self._ended.set()
+        else:
+            self._pools.get(execute.concurrency_group, self._pools[""]).submit(execute)
+
+    def close(self) -> None:
+        """Begin no more calls, and leave after those that run."""
+        self._closed = True
+        self._ended.set()
+
+    def run(self) -> None:
+        """Wait, in the main thread, until it is time to leave."""
+        self._ended.wait()
+        for pool in self._pools.values():
+            pool.drain(queued=not self._closed)
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls wait for a thread, so that more reports come soon."""
+        return any(pool.waiting for pool in self._pools.values())
 
     def _run(self, execute: Execute) -> None:
         try:
@@ -73,11 +94,6 @@ class ThreadedActor:
 
     def _find(self, execute: Execute, body: Body) -> Function:
         return method_of(self._runner.instance, body.method)
-
-    def drain(self, *, queued: bool) -> None:
-        """Wait for the calls that run, and for those that are queued or drop them."""
-        for pool in self._pools.values():
-            pool.drain(queued=queued)
 
 
 class AsyncActor:

@@ -120,10 +120,10 @@ class Backlog:
 
     # --- the main thread ---
 
-    def get(self, *, read: bool = True) -> Execute | None:
-        """Wait for the next task, and read meanwhile unless told not to; None: leave."""
+    def get(self) -> Execute | None:
+        """Wait for the next task, and read meanwhile; None: leave."""
         while True:
-            if read and self._wakes.empty():
+            if self._wakes.empty():
                 self._read_until(self._woken)
             self._wakes.get()
             with self._lock:
@@ -155,7 +155,7 @@ class Backlog:
                 self._reserve_next()
 
     def redirect(self, elsewhere: Callable[[Execute | None], None]) -> None:
-        """From now on, give everything to `elsewhere` (an event loop), and what is queued first."""
+        """From now on, give everything to `elsewhere` (an event loop, threads), and what is queued first."""
         with self._lock:
             self._elsewhere = elsewhere
             if self._reserved is not None:

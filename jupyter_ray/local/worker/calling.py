@@ -62,8 +62,8 @@ def prepare(
             laid_out = unpack(body.args, store)
         except Unreadable as error:
             raise ObjectLostError(
-                f"The arguments of {execute.name} ({body.args.size:,} bytes) were lost: {error.reason}. They are "
-                "nowhere else: call it again. Large values that several calls share are better given to put()."
+                message=f"The arguments of {execute.name} ({body.args.size:,} bytes) were lost: {error.reason}. They "
+                "are nowhere else: call it again. Large values that several calls share are better given to put()."
             ) from error
         dependencies = [
             there[index] if index in there else unpack(payload, store) for index, payload in enumerate(execute.values)

@@ -22,6 +22,7 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -57,7 +58,7 @@ def main(setup: WorkerSetup) -> None:
     process.die_with_parent()
     process.lead_group()
     process.expendable()
-    session_folder(setup.session)  # Where it is does not depend on what the environment is about to become.
+    session_folder(setup.session, str(Path(setup.socket).parents[1]))  # Whatever the environment is about to become.
     fallback = os.dup(2)  # The runtime's log: for what is said before and after the session.
     try:
         env = process.dress(setup)
@@ -142,8 +143,8 @@ class Worker:
         self.devices = process.Devices()
         self._calls: dict[str, int] = {}
         self._main: m.Execute | None = None
-        self._threaded: ThreadedActor | None = None
-        self._async: AsyncActor | None = None
+        self._host: ThreadedActor | AsyncActor | None = None
+        """Runs the calls of a concurrent actor."""
         self._unfit: RuntimeEnvSetupError | None = None
         """Why nothing can run here: the environment's own function failed."""
         self._leaving = threading.Lock()
@@ -184,27 +185,22 @@ class Worker:
             environment.run_hook(self.process.runtime_env or {})
         except RuntimeEnvSetupError as error:
             self._unfit = error
-        while (execute := self.backlog.get(read=self._threaded is None)) is not None:
-            if self._threaded is not None:
-                self._threaded.submit(execute)
-                continue
+        while (execute := self.backlog.get()) is not None:
             self._main = execute
             process.title(f"ray::{execute.name}")
             if execute.kind == "task":
                 self._run_task(execute)
             elif execute.kind == "actor":
                 self._become_actor(execute)
-                if self._async is not None:
+                if self._host is not None:
                     self._main = None
-                    self._async.run()
+                    self._host.run()
                     return
             else:
                 done = self.runner.run(execute, self._find_method, main=True, interruptible=False)
                 self._finish(execute, done)
             self._main = None
             del execute
-        if self._threaded is not None:
-            self._threaded.drain(queued=not (self.runner.farewell or self._terminated))
 
     def _run_task(self, execute: m.Execute) -> None:
         opened, lost = self.runner.look(execute) if execute.dependencies else ([], None)
@@ -268,23 +264,23 @@ class Worker:
             signal.signal(signal.SIGTERM, self._on_sigterm)
         if spec.generator_cap > 0:
             self.runner.producers.budget = Budget(spec.generator_cap)
-        host: AsyncActor | None = None
+        host: ThreadedActor | AsyncActor | None = None
         if spec.is_async:
             host = AsyncActor(spec, self.runner, self._finish)
             done = host.construct(execute, self._find_class)
         else:
             done = self.runner.run(execute, self._find_class, main=True, interruptible=False)
+            if not done.failed and (spec.max_concurrency > 1 or spec.concurrency_groups):
+                host = ThreadedActor(spec, self.runner, self._finish)
         process.title(f"ray::{spec.class_name}")
         if not done.failed:
-            if spec.is_async:
-                self._async = host
-            elif spec.max_concurrency > 1 or spec.concurrency_groups:
-                self._threaded = ThreadedActor(spec, self.runner, self._finish)
+            self._host = host
             self._label_by_repr()
         self._finish(execute, done)
-        if host is not None and not done.failed:
-            self.backlog.redirect(host.put)
-            self.door.move(host.loop.add_reader, host.loop.remove_reader)
+        if self._host is not None:
+            self.backlog.redirect(self._host.put)
+        if isinstance(self._host, AsyncActor):
+            self.door.move(self._host.loop.add_reader, self._host.loop.remove_reader)
 
     def _find_class(self, execute: m.Execute, body: m.Body) -> Function:
         self.library.install(execute.functions)
@@ -318,7 +314,7 @@ class Worker:
         more = len(self.backlog) > 0
         if not more and len(self.runner.contexts) <= 1:
             process.title(f"ray::{self.runner.class_name}" if self.process.actor else self._setup.idle_title)
-        busy = more or (self._async is not None and self._async.busy)
+        busy = more or (self._host is not None and self._host.busy)
         soon = busy and not done.exiting
         self.backlog.end_task(lambda: self.runner.finish(execute, done, soon=soon))
         if done.exiting and execute.kind != "method":
@@ -334,8 +330,8 @@ class Worker:
 
     def _end_soon(self) -> None:
         self.backlog.end_now()
-        if self._async is not None:
-            self._async.close()
+        if self._host is not None:
+            self._host.close()
 
     def _on_sigterm(self, number: int, frame: Any) -> None:
         """The calls of a concurrent actor that run may end first, and their results are told (as in Ray)."""
@@ -390,8 +386,8 @@ class Worker:
             self._answer(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), False)
             self.runner.let_go(waiting)
             return
-        if self._async is not None:
-            self._async.cancel(message.task)
+        if isinstance(self._host, AsyncActor):
+            self._host.cancel(message.task)
             return
         context = self.runner.contexts.get(message.task)
         if context is not None:

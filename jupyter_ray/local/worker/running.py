@@ -352,8 +352,7 @@ class Runner:
             raised = RayTaskError(
                 f"{self.class_name}.__init__", format_remote(error), pid=os.getpid(), actor=self.describe()
             )
-            text = f"The actor died because of an error raised in its creation task, {raised}"
-            died = ActorDiedError(text, None if execute.actor is None else execute.actor.hex(), True)
+            died = ActorDiedError(raised, None if execute.actor is None else execute.actor.hex())
             return Done(execute.task, [calling.plain_failure(died)], True, seconds=seconds, error=line)
         try:
             payload = calling.failure(error, context.function, self.store, self.describe())

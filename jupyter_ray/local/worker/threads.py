@@ -56,6 +56,11 @@ class Threads:
                     self._add()
         self._calls.put(execute)
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a thread."""
+        return self._calls.qsize()
+
     def _serve(self) -> None:
         while (execute := self._calls.get()) is not None:
             self._run(execute)

@@ -213,7 +213,7 @@ class Pool:
         self,
         processes: int | None = None,
         initializer: Callable[..., Any] | None = None,
-        initargs: Iterable[Any] = (),
+        initargs: Iterable[Any] | None = None,
         maxtasksperchild: int | None = None,
         context: Any = None,
         ray_address: str | None = None,
@@ -286,18 +286,18 @@ class Pool:
         self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
     ) -> list[Any]:
         """As `map`, with items that are the arguments of a call."""
-        result: list[Any] = self.starmap_async(func, iterable, chunksize).get()
+        result: list[Any] = self.starmap_async(func, iterable, chunksize=chunksize).get()
         return result
 
     def starmap_async(
         self,
         func: Callable[..., Any],
         iterable: Iterable[Iterable[Any]],
-        chunksize: int | None = None,
         callback: Callback | None = None,
         error_callback: Callback | None = None,
+        chunksize: int | None = None,
     ) -> AsyncResult:
-        """As `starmap`; return at once."""
+        """As `starmap`; return at once. The order of the parameters is Ray's, not that of `multiprocessing`."""
         calls: list[Call] = [(tuple(item), {}) for item in iterable]
         return self._map(func, calls, chunksize, callback, error_callback)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RayStateApiException", "ServerUnavailable"]
+__all__ = ["DataSourceUnavailable", "RayStateApiException", "ServerUnavailable"]
 
 
 class RayStateApiException(Exception):
@@ -11,3 +11,7 @@ class RayStateApiException(Exception):
 
 class ServerUnavailable(RayStateApiException):
     """The dashboard does not answer; the runtime itself answers here."""
+
+
+class DataSourceUnavailable(RayStateApiException):
+    """A part of the cluster does not answer."""

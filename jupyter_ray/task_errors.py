@@ -1,0 +1,211 @@
+"""What a task raised, as its caller meets it: an error that is a `RayTaskError` and of its own class at once."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import types
+from typing import Any
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class RayError(Exception):
+    """The base of all errors of this package."""
+
+    @property
+    def error_message(self) -> str:
+        """The message, under the name that Ray gives it."""
+        return str(self)
+
+
+_TRACEBACK = re.compile(r"^Traceback \(most recent call last\):$", re.MULTILINE)
+
+
+class RayTaskError(RayError):
+    """A task raised an error.
+
+    Parameters
+    ----------
+    function_name
+        The task's name.
+    traceback_str
+        The remote traceback, as text.
+    cause
+        The error that the task raised; a plain `RayError` that says why, if it could not be pickled.
+    proctitle
+        The title of the worker's process.
+    pid, ip
+        The worker's process and machine; a `pid` of 0 says that there was none.
+    actor_repr, actor_id
+        Of the actor, for methods.
+    actor
+        Both of them, as the error tells them.
+    """
+
+    def __init__(
+        self,
+        function_name: str,
+        traceback_str: str,
+        cause: BaseException | None = None,
+        proctitle: str | None = None,
+        pid: int | None = None,
+        ip: str | None = None,
+        actor_repr: str | None = None,
+        actor_id: str | None = None,
+        *,
+        actor: str | None = None,
+    ) -> None:
+        if isinstance(cause, RayTaskError):  # The error of another task, passed on: what matters is the first one.
+            first: BaseException | None = cause.cause
+            cause = first
+        Exception.__init__(self, function_name, traceback_str, cause)  # Not the next class of a dual error.
+        self.function_name = function_name
+        self.traceback_str = traceback_str
+        self.proctitle = proctitle or f"ray::{function_name}"
+        self.cause: BaseException | None = cause
+        self.pid = os.getpid() if pid is None else pid
+        self.ip = ip or "127.0.0.1"
+        self.actor = f"{actor_id}, repr={actor_repr}" if actor_repr else actor
+        self._chain: tuple[BaseException, ...] = ()
+        """What the cause was raised from, and so on: pickling an exception drops that, so its sender notes it here."""
+
+    def as_instanceof_cause(self) -> RayTaskError:
+        """Return an error that is a `RayTaskError` and an instance of the cause's class; `self` if that cannot be."""
+        cause = self.cause
+        if cause is None or isinstance(cause, _OF_THE_PROCESS) or isinstance(self, type(cause)):
+            return self
+        try:
+            return self.make_dual_exception_instance()
+        except Exception as error:  # A class that cannot be subclassed or made this way: the plain error says it all.
+            _LOGGER.warning(
+                "%s cannot be subclassed, or not be made again from its arguments (%s). This exception is raised as "
+                "RayTaskError only. You can use `ray_task_error.cause` to access the user exception.",
+                type(cause).__qualname__,
+                error,
+            )
+            return self
+
+    def make_dual_exception_instance(self) -> RayTaskError:
+        """As `as_instanceof_cause`; what the class of the cause raises is passed on."""
+        cause = self.cause
+        assert cause is not None
+        error: RayTaskError = _dual_class(type(cause))(self, cause)
+        error.__cause__ = cause.__cause__
+        error.__suppress_context__ = True
+        return error
+
+    def __str__(self) -> str:
+        actor = f", actor_id={self.actor}" if self.actor else ""
+        process = f"pid={self.pid}, ip={self.ip}{actor}" if self.pid else "it did not begin"
+        where = f"ray::{self.function_name}() ({process})"
+        text = self.traceback_str.rstrip()
+        named = _TRACEBACK.sub(lambda _: where, text)
+        return f"{where}\n{text}" if named == text else named
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_task_error, (
+            self.function_name,
+            self.traceback_str,
+            self.cause,
+            self.pid,
+            self.ip,
+            self.actor,
+            self._chain,
+        )
+
+
+def _rebuild_task_error(
+    function_name: str,
+    traceback_str: str,
+    cause: BaseException | None,
+    pid: int,
+    ip: str,
+    actor: str | None,
+    chain: tuple[BaseException, ...] = (),
+) -> RayTaskError:
+    last = cause
+    for each in chain:
+        if last is not None:
+            last.__cause__ = each
+        last = each
+    error = RayTaskError(function_name, traceback_str, cause, pid=pid, ip=ip, actor=actor)
+    error._chain = chain
+    return error
+
+
+_OF_THE_PROCESS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""An interrupt or an exit of the task must not look like one of this process."""
+
+_dual_classes: dict[type[BaseException], type[RayTaskError]] = {}
+
+
+def _dual_class(kind: type[BaseException]) -> Any:
+    """Return the class that is `RayTaskError` and `kind` at once."""
+    if kind in _dual_classes:
+        return _dual_classes[kind]
+
+    def __new__(cls: Any, *given: BaseException) -> Any:
+        cause = given[-1]  # Given alone where Ray itself makes an error that is an instance of this class.
+        for args in (cause.args, ()):  # An ExceptionGroup, for one, insists on its arguments.
+            with contextlib.suppress(TypeError):
+                return kind.__new__(cls, *args)
+        return Exception.__new__(cls)  # MemoryError's own gives out objects of one size only.
+
+    def __init__(self: Any, error: RayTaskError, cause: BaseException) -> None:
+        RayTaskError.__init__(
+            self, error.function_name, error.traceback_str, cause, pid=error.pid, ip=error.ip, actor=error.actor
+        )
+        self._chain = error._chain
+        native: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+        with contextlib.suppress(Exception):
+            native.__init__(self, *cause.args)
+        self.args = cause.args  # Handlers read them, as they would of the cause.
+        for name, value in vars(cause).items():  # Before a default of its class, which __getattr__ would not pass.
+            self.__dict__.setdefault(name, value)
+        for name in _native_fields(kind):  # `errno` of an OSError and its like live in C, out of reach of __getattr__.
+            with contextlib.suppress(AttributeError, TypeError):
+                setattr(self, name, getattr(cause, name))
+
+    def __getattr__(self: Any, name: str) -> Any:
+        if name.startswith("__") or name == "cause":
+            raise AttributeError(name)
+        return getattr(self.cause, name)
+
+    def __reduce__(self: Any) -> tuple[Any, ...]:
+        return _rebuild_dual, (RayTaskError.__reduce__(self)[1],)
+
+    body = {
+        "__new__": __new__,
+        "__init__": __init__,
+        "__getattr__": __getattr__,
+        "__reduce__": __reduce__,
+        "__str__": RayTaskError.__str__,
+        "__module__": RayTaskError.__module__,
+    }
+    name = f"RayTaskError({kind.__name__})"
+    dual = type(name, (RayTaskError, kind), {**body, "__qualname__": name})
+    _dual_classes[kind] = dual
+    return dual
+
+
+def _native_fields(kind: type[BaseException]) -> list[str]:
+    """Return the names of what a built-in exception keeps in C, such as `errno`."""
+    native = (types.MemberDescriptorType, types.GetSetDescriptorType)
+    return [
+        name
+        for base in kind.__mro__
+        if base not in (BaseException, Exception, object)
+        for name, field in vars(base).items()
+        if isinstance(field, native) and not name.startswith("__")
+    ]
+
+
+def _rebuild_dual(state: tuple[Any, ...]) -> RayTaskError:
+    return _rebuild_task_error(*state).as_instanceof_cause()
+
+
+for _kind in (RayError, RayTaskError):  # Where users, and pickled errors, look for them.
+    _kind.__module__ = "jupyter_ray.exceptions"
