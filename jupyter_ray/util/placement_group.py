@@ -13,6 +13,7 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import PlacementGroupID
 from jupyter_ray.labels import wrong_selector
+from jupyter_ray.options import unwritable
 
 _NODE = "ray.io/node-id"
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
@@ -124,6 +125,8 @@ def placement_group(
     ------
     ValueError
         A bundle is empty or no mapping of amounts, or the strategy or lifetime is not known.
+    TypeError
+        `name` is no text.
     RaySystemError
         A group of this name is there.
     """
@@ -146,6 +149,10 @@ def placement_group(
                 DeprecationWarning,
                 stacklevel=2,
             )
+    if not isinstance(name, str):
+        raise TypeError(f"The name of a placement group is a string, got {type(name)}.")
+    if wrong := unwritable("name", name):
+        raise ValueError(wrong)
     if bundle_label_selector is not None and len(bundle_label_selector) != len(bundles):
         raise ValueError(
             f"The length of `bundle_label_selector` must equal that of `bundles`: {bundle_label_selector!r}."

@@ -66,6 +66,8 @@ __all__ = [
 Process = TypeVar("Process", WorkerState, ObjectState)
 
 _MIB = 1 << 20
+_MOST = 10**12
+"""A higher `limit` says no more than this one."""
 _ATTEMPTS = 1000
 """So many attempts of one task are told."""
 
@@ -329,7 +331,7 @@ def _list(kind: type[Made], table: str, filters: Filters | None, limit: int, det
             asked.append((column, predicate, value))
     if any((str(constants[c]).casefold() == str(v).casefold()) != (p == "=") for c, p, v in checked if c in constants):
         return []
-    rows, more = session_engine().table(table, limit=limit, filters=asked)
+    rows, more = session_engine().table(table, limit=min(limit, _MOST), filters=asked)
     warn(kind, more, limit)
     return [kind.make({**constants, **row}, detail) for row in rows]
 
