@@ -140,9 +140,13 @@ test-py: $(STAMPS)/installed-test
 	$(call run_pytest,py,tests --ignore=tests/ui --ignore=tests/cluster)
 
 # The contract suite once more, on a Ray cluster of three nodes that the tests start here, and what only a cluster has.
+# The basics then a third time, through Ray Client.
+THROUGH_CLIENT := $(addprefix tests/contract/test_,tasks.py actors.py streams.py cancel.py concurrency.py \
+	placement_groups.py why.py)
 test-cluster: export JUPYTER_RAY_TEST_ENGINES := ray
 test-cluster: $(STAMPS)/installed-test
 	$(call run_pytest,cluster,tests/contract tests/cluster)
+	JUPYTER_RAY_TEST_ENGINES=client $(BIN)/python -m pytest --junitxml=$(REPORTS)/client.xml $(THROUGH_CLIENT) $(ARGS)
 
 # A cell of a tutorial may take two minutes (nbval's own default is 2,000 s); a notebook is one pytest item per cell.
 # Without the user's own IPython profile, whose start-up files might print.

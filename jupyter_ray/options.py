@@ -39,6 +39,8 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     runtime_env: dict[str, Any] | None = None
     scheduling_strategy: Any = None
+    label_selector: dict[str, str] | None = None
+    fallback_strategy: list[dict[str, Any]] | None = None
     writable: bool | list[str | int] | None = None
     inout: list[str | int] | None = None
     generator_backpressure: int = -1
@@ -70,6 +72,8 @@ class ActorOptions(msgspec.Struct, frozen=True, kw_only=True):
     allow_out_of_order_execution: bool | None = None
     runtime_env: dict[str, Any] | None = None
     scheduling_strategy: Any = None
+    label_selector: dict[str, str] | None = None
+    fallback_strategy: list[dict[str, Any]] | None = None
     enable_task_events: bool = True
 
     @property
@@ -262,8 +266,8 @@ COMMON: dict[str, Keyword] = {
     "runtime_env": Keyword(_DICT, check_runtime_env),
     "scheduling_strategy": Keyword((), _strategy),
     "enable_task_events": Keyword((bool,)),
-    "label_selector": Keyword(_DICT, wrong_selector, None),
-    "fallback_strategy": Keyword((list, _NONE), wrong_fallback, None),
+    "label_selector": Keyword(_DICT, wrong_selector),
+    "fallback_strategy": Keyword((list, _NONE), wrong_fallback),
     "_labels": Keyword(_DICT, None, None),
     "_metadata": Keyword(_DICT, None, None),
 }

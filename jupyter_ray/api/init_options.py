@@ -53,6 +53,7 @@ def init_options(
         spill_directory=_spill_directory(spill_directory, system_config),
         temp_dir=_folder(temp_dir),
         spills=_spills(system_config),
+        memory_share=_memory_share(system_config),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
         labels=_labels(labels),
@@ -169,6 +170,24 @@ def _folder(temp_dir: Any) -> str | None:
 def _spills(system_config: Any) -> bool:
     """Tell whether values may go to disk: Ray's internal configuration can forbid it."""
     return not isinstance(system_config, dict) or bool(system_config.get("automatic_object_spilling_enabled", True))
+
+
+def _memory_share(system_config: Any) -> float:
+    """Return above which share of the memory in use a worker is ended; 0: none is. The environment may say it too."""
+    settings = {
+        name: os.environ.get(f"RAY_{name}", default)
+        for name, default in (("memory_monitor_refresh_ms", 1), ("memory_usage_threshold", InitOptions().memory_share))
+    }
+    if isinstance(system_config, dict):
+        settings.update((name, system_config[name]) for name in settings if name in system_config)
+    try:
+        share = float(settings["memory_usage_threshold"])
+        is_off = float(settings["memory_monitor_refresh_ms"]) == 0
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"memory_usage_threshold and memory_monitor_refresh_ms must be numbers: {error}.") from error
+    if not 0 < share <= 1:
+        raise ValueError(f"memory_usage_threshold must be above 0 and at most 1, got {share}.")
+    return 0.0 if is_off else share
 
 
 def _environment(runtime_env: Any) -> dict[str, Any] | None:

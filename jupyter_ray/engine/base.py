@@ -66,6 +66,8 @@ class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where the session's folder is made; None: where temporary files are."""
     spills: bool = True
     """Values that have no room in memory go to disk."""
+    memory_share: float = 0.95
+    """A worker is ended when more than this share of the machine's memory is in use (Ray's figure); 0: never."""
     detached_actors: bool = False
     """Actors that do not say are detached."""
     metadata: dict[str, str] = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from jupyter_ray.engine.base import Engine, InitOptions
 
-_PROVIDERS = {"local": "jupyter_ray.local.engine", "ray": "jupyter_ray.ray_cluster.engine"}
+_PROVIDERS = {"local": "jupyter_ray.local.engine", "ray": "jupyter_ray.ray_cluster.provider"}
 
 _engine: Engine | None = None
 _starter: Callable[[], Engine] | None = None

@@ -11,6 +11,7 @@ import array
 import dataclasses
 import pickle
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.local.serialization import compiled, values
 from jupyter_ray.local.serialization.arguments import Argument, Parcel
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
+from jupyter_ray.ray_cluster import refs
 from jupyter_ray.resources import amounts
 
 PROTOCOL = 5
@@ -91,6 +93,8 @@ class Plan:
     terms: bytes
     native: dict[str, Any]
     """Ray's keyword arguments."""
+    defined: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Those that Ray takes where a function or method is defined, and not with a call."""
     num_returns: int | str = 1
     held: dict[str, float] = dataclasses.field(default_factory=dict)
     name: str = ""
@@ -98,6 +102,12 @@ class Plan:
     """Some node has been seen to have what the call asks for."""
     bound: Any = None
     """What Ray made of the options, where it can be used again."""
+
+    @property
+    def group(self) -> str:
+        """The id of the placement group that the options name; "" if they name none."""
+        group = getattr(getattr(self.options, "scheduling_strategy", None), "placement_group", None)
+        return "" if group is None or group.is_empty else str(group.id.hex())
 
     @property
     def streams(self) -> bool:
@@ -156,10 +166,14 @@ def task_plan(options: TaskOptions, name: str) -> Plan:
         native["_generator_backpressure_num_objects"] = options.generator_backpressure
     native["enable_task_events"] = options.enable_task_events
     native["scheduling_strategy"] = strategy(options.scheduling_strategy)
+    defined = {"max_calls": options.max_calls} if options.max_calls else {}
+    if options.per_yield > 1:
+        defined["_num_objects_per_yield"] = options.per_yield
     return Plan(
         options=options,
         terms=pickle.dumps(terms, PROTOCOL),
         native=native,
+        defined=defined,
         num_returns=terms.num_returns,
         held=held,
         name=terms.name,
@@ -189,7 +203,12 @@ def method_plan(options: MethodOptions, name: str, method: str) -> Plan:
         native["_generator_backpressure_num_objects"] = options.generator_backpressure
     native["enable_task_events"] = options.enable_task_events is not False
     return Plan(
-        options=options, terms=pickle.dumps(terms, PROTOCOL), native=native, num_returns=number, name=terms.name
+        options=options,
+        terms=pickle.dumps(terms, PROTOCOL),
+        native=native,
+        defined={"_num_objects_per_yield": options.per_yield} if options.per_yield > 1 else {},
+        num_returns=number,
+        name=terms.name,
     )
 
 
@@ -205,6 +224,8 @@ def actor_plan(options: ActorOptions, name: str) -> Plan:
     native["get_if_exists"] = options.get_if_exists
     native["max_restarts"] = options.max_restarts
     native["max_task_retries"] = options.max_task_retries
+    if options.generator_cap > 0:
+        native["_actor_generator_backpressure_num_objects"] = options.generator_cap
     if options.runtime_env:
         native["runtime_env"] = shipped(options.runtime_env)
     native["enable_task_events"] = options.enable_task_events
@@ -218,9 +239,9 @@ def shipped(environment: Mapping[str, Any]) -> dict[str, Any]:
     from ray._private.runtime_env.working_dir import upload_working_dir_if_needed
 
     found = dict(environment)
-    scratch = ray._private.worker.global_worker.node.get_runtime_env_dir_path()
-    for upload in (upload_py_modules_if_needed, upload_working_dir_if_needed):
-        found = upload(found, include_gitignore=True, scratch_dir=scratch)
+    with tempfile.TemporaryDirectory() as scratch:
+        for upload in (upload_py_modules_if_needed, upload_working_dir_if_needed):
+            found = upload(found, include_gitignore=True, scratch_dir=scratch)
     return found
 
 
@@ -229,6 +250,10 @@ def _resources(options: TaskOptions | ActorOptions) -> dict[str, Any]:
     found: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     if options.resources:
         found["resources"] = dict(options.resources)
+    if options.label_selector:
+        found["label_selector"] = options.label_selector
+    if options.fallback_strategy:
+        found["fallback_strategy"] = options.fallback_strategy
     return found
 
 
@@ -314,6 +339,8 @@ def _place(value: Any, kind: type, dependencies: list[Any]) -> tuple[Any, bool]:
     if kind is str:
         return value, len(value) < INLINE_LIMIT
     if isinstance(value, ray.ObjectRef):
+        if isinstance(value, refs.References):
+            value.check()
         for index, each in enumerate(dependencies):
             if each == value:
                 return Argument(index), True

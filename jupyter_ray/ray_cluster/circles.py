@@ -43,7 +43,7 @@ def check(engine: Any, awaited: Sequence[Any], keeps: dict[str, float], name: st
         The message names the circle.
     """
     _, late = ray.wait(list(dict.fromkeys(awaited)), num_returns=len(set(awaited)), timeout=0, fetch_local=False)
-    totals = ray._private.state.total_resources_per_node()
+    totals = engine.state.total()
     here = engine.process.node.hex()
     for ref in late[:_LOOKED_AT]:
         rows, _ = engine.state.tasks(task=task_of(ref.binary()))

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ray
 
@@ -20,17 +20,17 @@ from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
-from jupyter_ray.options import ActorOptions, MethodOptions, PlacementGroupOption, TaskOptions
-from jupyter_ray.ray_cluster import calls, checks, circles, feasible, joining, refs, worker
+from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
+from jupyter_ray.ray_cluster import calls, circles, groups, joining, refs, why, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
 from jupyter_ray.ray_cluster.observer import Observer
+from jupyter_ray.ray_cluster.refs import converted
 from jupyter_ray.ray_cluster.reports import Reports
 from jupyter_ray.ray_cluster.state import State, machines
 from jupyter_ray.ray_cluster.submission import Submitter, native_of
 
-_READY = Definition(lambda group: group, "placement_group.ready", __name__)
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
 _SUBMITTED_MS = 2_000
@@ -65,17 +65,28 @@ class RayEngine:
         self.process = process
         self.log = log
         self.observer: Any = observer
-        self.definitions = Definitions(process.job.hex())
-        self.state = State(self)
+        self.definitions = self._make_definitions()
+        self.state = self._make_state()
         self.reports = Reports(self, log, observer)
         self._owned = owned
         self._alive = True
         self._end_lock = threading.Lock()
-        self._submitter = Submitter(self)
-        refs.begin(self)
+        self._submitter = self._make_submitter()
+        refs.begin(self, self._references)
         travel.set_hooks(self.definitions)
         set_counter(None, process.job)  # Ray counts; ids know their session.
         calls.register_reducers()
+
+    _references: Any = refs.RayObjectRef
+
+    def _make_definitions(self) -> Definitions:
+        return Definitions(self.process.job.hex())
+
+    def _make_state(self) -> State:
+        return State(self.process.job, self.process.node.hex())
+
+    def _make_submitter(self) -> Submitter:
+        return Submitter(self)
 
     def new_epoch(self) -> None:
         """A notebook cell begins: what definitions refer to may have been changed in place."""
@@ -124,7 +135,7 @@ class RayEngine:
                 f"Get timed out: some object(s) not ready ({self._late(refs)} within {timeout} s)."
             ) from None
         except ray.exceptions.RayError as error:
-            raise translated(error) from None
+            raise translated(error, refs) from None
         except Exception as error:
             if not self.alive:
                 raise self.dead() from error
@@ -148,9 +159,8 @@ class RayEngine:
         if not self.alive:
             raise self.dead()
         for ref in asked:
-            if type(ref) is refs.RayObjectRef:
-                if ref.session not in (None, self):
-                    raise StaleReferenceError(ref)
+            if type(ref) is self._references:
+                cast(Any, ref).check()
             elif type(ref) is ObjectRef:
                 raise StaleReferenceError(ref)
 
@@ -169,7 +179,7 @@ class RayEngine:
     def put(self, value: Any) -> ObjectRef[Any]:
         """Store a snapshot of `value`; see `Engine.put`."""
         try:
-            ref: Any = refs.RayObjectRef.adopt(ray.put(value))
+            ref: Any = self._references.adopt(ray.put(value))
             return ref  # type: ignore[no-any-return]
         except ray.exceptions.RayError as error:
             raise translated(error) from None
@@ -183,10 +193,16 @@ class RayEngine:
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> list[bytes]:
-        """Wait for some of `refs`; see `Engine.wait`."""
-        self._check(refs)
+        """Wait for some of `refs`; see `Engine.wait`. Those of an ended session are never ready (as in Ray)."""
+        known = list(refs)
         try:
-            ready, _ = ray.wait(list(refs), num_returns=num_returns, timeout=timeout, fetch_local=fetch_local)
+            self._check(known)
+        except StaleReferenceError:
+            known = [ref for ref in refs if getattr(ref, "session", None) in (None, self)]
+            if len(known) < num_returns:
+                raise
+        try:
+            ready, _ = ray.wait(known, num_returns=num_returns, timeout=timeout, fetch_local=fetch_local)
         except ray.exceptions.RayError as error:
             raise translated(error) from None
         return [ref.binary() for ref in ready]
@@ -198,12 +214,18 @@ class RayEngine:
         ref = refs.living(object_id)
         try:
             if self.reports.dependencies_of(task_of(object_id)):
-                # Ray's process dies if a task that waits for an argument is cancelled before it was taken up by the
-                # thread that submits. That thread answers this question, so it has done so before.
-                ray.experimental.get_object_locations([ref], timeout_ms=_SUBMITTED_MS)
+                self._let_submit(ref)
             ray.cancel(ref, force=force, recursive=recursive)
         except ray.exceptions.RayError as error:
             raise translated(error) from None
+
+    def _let_submit(self, ref: Any) -> None:
+        """Return when Ray has taken up the call that makes an object.
+
+        Ray's process dies if a task that waits for an argument is cancelled before it was taken up by the thread that
+        submits. That thread answers this question, so it has done so before.
+        """
+        ray.experimental.get_object_locations([ref], timeout_ms=_SUBMITTED_MS)
 
     # --- actors ---
 
@@ -217,10 +239,9 @@ class RayEngine:
     def get_actor(self, name: str, namespace: str | None) -> NamedActor | None:
         """Find a living actor by its name; see `Engine.get_actor`."""
         try:
-            native = ray.get_actor(name, namespace=namespace or self.process.namespace)
+            actor = refs.remember_weak(ray.get_actor(name, namespace=namespace or self.process.namespace))
         except ValueError:
             return None
-        actor = refs.remember_weak(native)
         handle = self.definitions.handle_of(actor)
         if handle is None:
             raise ValueError(
@@ -270,31 +291,24 @@ class RayEngine:
         self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
     ) -> str:
         """Ask for a placement group; see `Engine.create_placement_group`."""
-        group = ray.util.placement_group(
-            bundles, strategy=strategy, name=name, lifetime="detached" if detached else None
-        )
-        return str(group.id.hex())
+        return groups.create(bundles, strategy, name, detached=detached)
 
     def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
-        """Return what a task in the group returns; see `Engine.placement_group_ready`."""
-        strategy = PlacementGroupOption(value, -1, False)
-        options = TaskOptions(num_cpus=0, num_returns=1, max_retries=0, scheduling_strategy=strategy)
-        (ref,) = self.submit(_READY, (value,), {}, options)
+        """Return a reference that is ready when the group is; see `Engine.placement_group_ready`."""
+        ref: ObjectRef[Any] = self._references.adopt(groups.ready(group, value))
         return ref
 
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back; see `Engine.remove_placement_group`."""
-        ray.util.remove_placement_group(calls.group_of(group))
-        feasible.forget_group(group)
+        groups.remove(group)
 
     def placement_groups(self) -> list[dict[str, Any]]:
         """Return a row for each placement group."""
-        rows = list(ray.util.placement_group_table().values())
-        return [{**row, "bundles": dict(row["bundles"])} for row in rows]
+        return groups.rows()
 
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""
-        return self.state.why(counted)
+        return why.Explanation(self).of(counted)
 
     def definition(self, key: str) -> Any:
         """Return a function or class that was shipped; see `Engine.definition`."""
@@ -372,17 +386,10 @@ class RayEngine:
         return f"<RayEngine: {role} of job {self.process.job.hex()} on {joining.address()}>"
 
 
-converted = refs.converted
-
-
-def start(options: InitOptions, address: str | None) -> RayEngine:
-    """Join the cluster at `address`. What `registry.start` calls."""
-    if address == worker.WORKER:
-        return _worker_engine()
-    joining.join(options, str(address))
-    checks.check()
+def driver_of(options: InitOptions) -> ProcessContext:
+    """Return what this process is: the driver."""
     context = ray.get_runtime_context()
-    process = ProcessContext(
+    return ProcessContext(
         job=bytes.fromhex(context.get_job_id()),
         node=bytes.fromhex(context.get_node_id()),
         worker=bytes.fromhex(context.get_worker_id()),
@@ -391,32 +398,9 @@ def start(options: InitOptions, address: str | None) -> RayEngine:
         session=context.get_session_name(),
         runtime_env=dict(options.runtime_env) if options.runtime_env else None,
     )
-    nodes = machines(ray.nodes())
-    ready = ev.RuntimeReady(
-        at=time.time(), pid=0, engine="ray", resources=dict(ray.cluster_resources()), gpus=[], nodes=nodes
-    )
-    return RayEngine(process, EventLog(process.job.hex(), ready), owned=True)
 
 
-def _worker_engine() -> RayEngine:
-    """Return the engine of a worker, on the connection that Ray gave it."""
-    context = ray.get_runtime_context()
-    environment = {key: value for key, value in context.runtime_env.items() if key != "_ray_commit"}
-    process = ProcessContext(
-        job=bytes.fromhex(context.get_job_id()),
-        node=bytes.fromhex(context.get_node_id()),
-        worker=bytes.fromhex(context.get_worker_id()),
-        is_driver=False,
-        namespace=context.namespace,
-        session=context.get_session_name(),
-        runtime_env=environment or None,
-    )
-    return RayEngine(process, observer=Observer(process.job.hex(), process.worker.hex(), process.node.hex()))
-
-
-def warm() -> None:
-    """There is nothing to start ahead: the cluster runs."""
-
-
-def cool() -> None:
-    """There is nothing to end."""
+def ready(nodes: list[dict[str, Any]]) -> ev.RuntimeReady:
+    """Return the first event of a session on these nodes."""
+    resources = dict(ray.cluster_resources())
+    return ev.RuntimeReady(at=time.time(), pid=0, engine="ray", resources=resources, gpus=[], nodes=machines(nodes))

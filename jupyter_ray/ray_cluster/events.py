@@ -21,15 +21,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import ray
-from ray._raylet import GcsLogSubscriber
 
 from jupyter_ray import events as ev
 from jupyter_ray.config import EVENT_INTERVAL, EVENT_LOG
 from jupyter_ray.engine.base import EventListener
 from jupyter_ray.ray_cluster import refs
 from jupyter_ray.ray_cluster.calls import EVERYTHING, LOGS, NOTHING
-from jupyter_ray.ray_cluster.observer import CHANNEL, publish
+from jupyter_ray.ray_cluster.observer import CHANNEL
 
 _log = logging.getLogger("jupyter_ray")
 _decode = msgspec.json.Decoder(ev.AnyEvent).decode
@@ -46,14 +44,14 @@ class EventLog:
 
     Parameters
     ----------
-    job
-        The session's id (hex).
+    channel
+        Where workers report: a `Channel`.
     begin
         The first event.
     """
 
-    def __init__(self, job: str, begin: ev.AnyEvent) -> None:
-        self._job = job
+    def __init__(self, channel: Any, begin: ev.AnyEvent) -> None:
+        self._channel = channel
         self._lock = threading.RLock()
         self._seq = 0
         self._history: deque[ev.AnyEvent] = deque(maxlen=EVENT_LOG)
@@ -62,7 +60,6 @@ class EventLog:
         self._number = 0
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._handing: threading.Thread | None = None
-        self._subscriber: Any = None
         self._marks: dict[str, threading.Event] = {}
         self._closed = threading.Event()
         self._due = threading.Event()
@@ -235,9 +232,6 @@ class EventLog:
     def _start_threads(self) -> None:
         self._handing = threading.Thread(target=self._serve, name="jupyter_ray events", daemon=True)
         self._handing.start()
-        worker = ray._private.worker.global_worker
-        self._subscriber = GcsLogSubscriber(address=worker.gcs_client.address)
-        self._subscriber.subscribe()
         threading.Thread(target=self._read, name="jupyter_ray log lines", daemon=True).start()
 
     def flush(self) -> None:
@@ -247,7 +241,7 @@ class EventLog:
         mark = uuid.uuid4().hex
         come = self._marks[mark] = threading.Event()
         with contextlib.suppress(Exception):
-            publish([f'{_MARK}"{mark}"}}'], self._job)
+            self._channel.publish([f'{_MARK}"{mark}"}}'])
             come.wait(_PATIENCE_SECONDS)
         self._marks.pop(mark, None)
         self._drain()
@@ -268,17 +262,16 @@ class EventLog:
     # --- Ray's log channel ---
 
     def _read(self) -> None:
-        subscriber = self._subscriber
         while not self._closed.is_set():
             try:
-                batch = subscriber.poll()
+                batches = self._channel.poll()
             except Exception as error:
                 if not self._closed.is_set():
                     _log.warning("What tasks print is no longer shown: the cluster's log channel is gone (%s).", error)
                 return
-            if batch is None:
+            if batches is None:
                 time.sleep(EVENT_INTERVAL)
-            elif batch["job"] == self._job:
+            for batch in batches or ():
                 try:
                     self._take(batch)
                 except Exception:  # One batch: the next may be of another kind.
@@ -313,9 +306,8 @@ class EventLog:
                 time.sleep(0.01)
         self.flush()
         self._closed.set()
-        if self._subscriber is not None:
-            with contextlib.suppress(Exception):
-                self._subscriber.close()
+        with contextlib.suppress(Exception):
+            self._channel.close()
         if self._handing is not None:
             self._drain()
             self._queue.put(None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -31,6 +32,9 @@ _MADE = re.compile(
 _FAILED_ARGUMENT = "At least one of the input arguments for this task could not be computed:"
 _LONG = 10_000
 """Characters of a chain of failed arguments past which its text grows no more."""
+
+ended: dict[str, str] = {}
+"""The tasks and actors that were ended since their placement groups were removed; their groups."""
 
 _INTERNAL = ("ray/_raylet.pyx", "ray/_private/", "ray/actor.py", "ray/util/tracing", _OURS)
 
@@ -84,8 +88,16 @@ def _chain_of(error: BaseException) -> tuple[BaseException, ...]:
     return tuple(chain)
 
 
-def translated(error: BaseException) -> BaseException:
-    """Return one of Ray's errors as one of ours; anything else is returned as it is."""
+def translated(error: BaseException, refs: Sequence[Any] = ()) -> BaseException:
+    """Return one of Ray's errors as one of ours; anything else is returned as it is.
+
+    Parameters
+    ----------
+    error
+        The error.
+    refs
+        What was asked for: Ray does not always say whose error it is.
+    """
     native = ray.exceptions
     if not isinstance(error, native.RayError):
         return error
@@ -93,6 +105,12 @@ def translated(error: BaseException) -> BaseException:
         return _of_task(error)
     if isinstance(error, native.TaskCancelledError):
         task = None if error.task_id is None else error.task_id.hex()
+        if ended and task is None:
+            task = next((found for ref in refs if (found := ref.task_id().hex()) in ended), None)
+        if task in ended:
+            return ours.TaskPlacementGroupRemoved(
+                f"The placement group {ended[task]} of the task {task} was removed before it was made."
+            )
         name = f"The task {task} was cancelled." if task else None
         return ours.TaskCancelledError(task, " ".join(filter(None, (name, error.error_message))) or None)
     if isinstance(error, native.RayActorError):
@@ -107,7 +125,11 @@ def translated(error: BaseException) -> BaseException:
     return known(str(error))
 
 
-def _of_actor(error: Any) -> ours.RayActorError:
+def _of_actor(error: Any) -> RayError:
+    if error.actor_id in ended:
+        return ours.ActorPlacementGroupRemoved(
+            f"The placement group {ended[error.actor_id]} of the actor {error.actor_id} was removed before it was made."
+        )
     text = _actor_text(error)
     if isinstance(error, ray.exceptions.ActorUnavailableError):
         if "exit_actor() is called" not in text:

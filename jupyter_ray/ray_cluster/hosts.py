@@ -31,6 +31,7 @@ class Host:
         with call:
             try:
                 kind = call.function()
+                call.engine.observer.label_actor(kind)
                 args, kwargs = call.prepare(kind)
                 if inspect.iscoroutinefunction(kind.__init__):
                     self.instance = kind.__new__(kind, *args, **kwargs)
@@ -41,7 +42,7 @@ class Host:
                 failure = call.failed(error)
         if failure is not None:
             raise failure
-        call.engine.observer.label_actor(self.instance)
+        call.engine.observer.label_actor(kind, self.instance)
 
     @property
     def is_broken(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import ray
 from ray._private.gcs_utils import create_gcs_channel
-from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc, ray_client_pb2, ray_client_pb2_grpc
 
 from jupyter_ray.engine import log_format
 from jupyter_ray.engine.base import InitOptions
@@ -19,6 +19,9 @@ from jupyter_ray.ray_cluster.exceptions import translated
 _KNOCK_SECONDS = 2.0
 """How long the head node has to answer; `api.addresses` has seen that somebody listens."""
 
+_CLIENT = "ray://"
+_CLIENT_PORT = 10001
+_ATTEMPTS = 3
 _START = "Start one with `ray start --head`, or leave the address out for a runtime on this machine."
 
 
@@ -51,15 +54,18 @@ def join(options: InitOptions, address: str) -> None:
     if options.logging is not None:
         environment["env_vars"] = {**environment.get("env_vars", {}), log_format.VARIABLE: options.logging}
     try:
-        ray.init(
-            address=target,
-            namespace=options.namespace,
-            runtime_env=environment or None,
-            job_config=_job_config(options),
-            log_to_driver=False,
-            configure_logging=False,
-            logging_level=logging.WARNING,
-        )
+        if is_client(address):
+            _connect_client(target, options, environment)
+        else:
+            ray.init(
+                address=target,
+                namespace=options.namespace,
+                runtime_env=environment or None,
+                job_config=_job_config(options),
+                log_to_driver=False,
+                configure_logging=False,
+                logging_level=logging.WARNING,
+            )
     except Exception as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
@@ -75,6 +81,30 @@ def _job_config(options: InitOptions) -> Any:
     return ray.job_config.JobConfig(default_actor_lifetime=lifetime, metadata=options.metadata)
 
 
+def is_client(address: str) -> bool:
+    """Tell whether an address is one of Ray Client's."""
+    return address.startswith(_CLIENT)
+
+
+def _connect_client(address: str, options: InitOptions, environment: dict[str, Any]) -> None:
+    for name in ("ray.client_builder", "ray.util.client"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # They tell what they do.
+    builder = ray.client(address, _deprecation_warn_enabled=False)
+    builder._init_args(namespace=options.namespace, runtime_env=environment or None, log_to_driver=False)
+    if options.metadata:
+        for key, value in options.metadata.items():
+            builder._job_config.set_metadata(key, value)
+    if options.detached_actors:
+        builder._job_config.set_default_actor_lifetime("detached")
+    for attempt in range(_ATTEMPTS):  # The server starts a process for each client, which fails now and then.
+        try:
+            builder.connect()
+            return
+        except ConnectionAbortedError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+
+
 def leave() -> None:
     """Disconnect this process."""
     ray.shutdown()
@@ -88,14 +118,10 @@ def address() -> str:
 
 
 def _find(address: str) -> str:
-    """Return host and port of the head node."""
-    if address.startswith("ray://"):
-        host = address.removeprefix("ray://").partition(":")[0]
-        raise ConnectionError(
-            f"Ray Client ({address}) is not offered: what tasks print and Ray's state do not reach a client. Run the "
-            f"notebook on a node of the cluster, or make this machine one, `ray start --address={host}:6379 "
-            "--num-cpus=0`, and use init(address='auto')."
-        )
+    """Return host and port of the head node; with its scheme, those of Ray Client's server."""
+    if is_client(address):
+        host, _, port = address.rstrip("/").rpartition(":")
+        return address.rstrip("/") if port.isdigit() else f"{host}:{port}:{_CLIENT_PORT}"
     if address == "auto":
         found = None
         with contextlib.suppress(Exception):
@@ -111,16 +137,24 @@ def _find(address: str) -> str:
 
 
 def _knock(target: str, address: str) -> None:
-    channel = create_gcs_channel(target)
+    channel = create_gcs_channel(target.removeprefix(_CLIENT))
     try:
-        stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
-        stub.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=_KNOCK_SECONDS)
+        if target.startswith(_CLIENT):
+            server = ray_client_pb2_grpc.RayletDriverStub(channel)
+            ping = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
+            server.ClusterInfo(ping, timeout=_KNOCK_SECONDS)
+        else:
+            head = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
+            head.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=_KNOCK_SECONDS)
     except grpc.RpcError as error:
         if error.code() == grpc.StatusCode.UNAUTHENTICATED:
             raise _wants_token(address) from None
+        what = "Ray Client's server" if is_client(address) else "the head node of a Ray cluster"
+        port = "10001" if is_client(address) else "6379"
+        option = "--ray-client-server-port" if is_client(address) else "--port"
         raise ConnectionError(
-            f"Something answers at {address!r}, but it is not the head node of a Ray cluster (its port is 6379 unless "
-            f"`ray start --head --port=...` said otherwise). {_START}"
+            f"Something answers at {address!r}, but it is not {what} (its port is {port} unless "
+            f"`ray start --head {option}=...` said otherwise). {_START}"
         ) from None
     finally:
         channel.close()

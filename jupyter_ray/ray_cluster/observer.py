@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 import ray
+from ray._raylet import GcsLogSubscriber
 
 from jupyter_ray import events as ev
 from jupyter_ray.config import LOG_INTERVAL
@@ -56,6 +57,30 @@ def publish(lines: list[str], job: str) -> None:
         },
         30,
     )
+
+
+class Channel:
+    """Ray's log channel, as the driver of a job hears it."""
+
+    def __init__(self, job: str) -> None:
+        self._job = job
+        self._subscriber = GcsLogSubscriber(address=ray._private.worker.global_worker.gcs_client.address)
+        self._subscriber.subscribe()
+
+    def poll(self) -> list[dict[str, Any]] | None:
+        """Wait for messages, and return those of the job; None: there was none in time."""
+        message = self._subscriber.poll()
+        if message is None:
+            return None
+        return [message] if message["job"] == self._job else []
+
+    def publish(self, lines: list[str]) -> None:
+        """Send lines, after what was sent before."""
+        publish(lines, self._job)
+
+    def close(self) -> None:
+        """End a `poll` that waits."""
+        self._subscriber.close()
 
 
 class Observer:
@@ -164,11 +189,10 @@ class Observer:
         if self._printed:
             self.flush()
 
-    def label_actor(self, instance: Any) -> None:
-        """An actor was made: its lines bear its class, or its own ``repr``, as in Ray."""
-        kind = type(instance)
+    def label_actor(self, kind: type, instance: Any = None) -> None:
+        """An actor is made: its lines bear its class, or the ``repr`` of its own, once there is one (as in Ray)."""
         self._output.label = kind.__name__
-        if getattr(kind, "__repr__", None) != object.__repr__:
+        if instance is not None and getattr(kind, "__repr__", None) != object.__repr__:
             with contextlib.suppress(Exception):
                 self._output.label = repr(instance)[:100]
 

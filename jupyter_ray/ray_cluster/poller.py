@@ -1,4 +1,4 @@
-"""Ray's state, looked at once a second while somebody watches, as events of what has changed since.
+"""Ray's state, asked one question a second while somebody watches, as events of what has changed since.
 
 It completes what workers report: tasks that libraries start with Ray itself, what becomes of calls whose worker died,
 and actors. Finished tasks are not asked for, so that ten thousand of them cost nothing; a look that took long is
@@ -13,7 +13,11 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from typing import Any
+
+import ray
 
 from jupyter_ray import events as ev
 from jupyter_ray.ray_cluster.state import machines
@@ -21,8 +25,8 @@ from jupyter_ray.ray_cluster.state import machines
 INTERVAL = 1.0
 """Seconds between two looks, at least."""
 
-SELDOM = 10
-"""Looks after which nodes and worker processes are looked at once more."""
+SELDOM = 4
+"""Looks at tasks and at actors, in turns, between two at nodes and at worker processes."""
 
 LIMIT = 2_000
 """Unfinished tasks that one look shows; there is no room for more in a panel."""
@@ -54,6 +58,7 @@ class Poller:
         self._ours: dict[str, str] = {}
         """Tasks that only Ray's state told of: what was said of them last."""
         self._actors: dict[str, tuple[str, int]] = {}
+        self._turns: deque[Callable[[], list[ev.AnyEvent]]] = deque()
         self._truncated = False
         self._nodes: list[ev.Node] | None = None
         self.looks = 0
@@ -61,6 +66,7 @@ class Poller:
     def watch(self) -> None:
         """Somebody watches from now on, and nobody did before."""
         self._resumed = True
+        self._turns.clear()
         self._wanted.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="jupyter_ray state", daemon=True)
@@ -87,28 +93,21 @@ class Poller:
             self._closed.wait(max(INTERVAL, 10 * (time.monotonic() - began)))
 
     def look(self) -> None:
-        """Look once."""
+        """Ask one question, and tell what has changed."""
         self.looks += 1
-        first, self._resumed = self._resumed, False
-        happened: list[ev.AnyEvent] = []
-        if self.looks % SELDOM == 1:
-            self._see_nodes(happened)
-        tasks, left_out = self._engine.state.tasks(limit=LIMIT, states=[] if first else [("!=", "FINISHED")])
-        self._see_actors(happened)
-        self._see_tasks(tasks, happened, first)
-        self._events.add(*happened)
-        if left_out and not self._truncated:
-            self._truncated = True
-            text = f"jupyter_ray: Ray's state left out {left_out} tasks; the panel shows the others.\n"
-            self._events.add(ev.LogLines(stream="stderr", text=text, name="jupyter_ray", pid=0))
+        if not self._turns:
+            self._turns += [self._look_at_tasks, self._look_at_actors] * SELDOM
+            self._turns += [self._look_at_nodes, self._look_at_workers]
+        self._events.add(*self._turns.popleft()())
 
     # --- nodes and processes ---
 
-    def _see_nodes(self, happened: list[ev.AnyEvent]) -> None:
-        nodes = machines(self._engine.nodes())
-        if nodes != self._nodes:
-            happened.append(ev.NodesChanged(nodes=nodes))
-        self._nodes = nodes
+    def _look_at_nodes(self) -> list[ev.AnyEvent]:
+        before, self._nodes = self._nodes, machines(ray.nodes())
+        return [] if self._nodes == before else [ev.NodesChanged(nodes=self._nodes)]
+
+    def _look_at_workers(self) -> list[ev.AnyEvent]:
+        happened: list[ev.AnyEvent] = []
         known = self._events.living_workers()
         if known:
             ended = {row["worker_id"]: row for row in self._engine.state.workers() if not row["is_alive"]}
@@ -118,12 +117,24 @@ class Poller:
                     reason = row["exit_detail"] or row["exit_type"] or "it ended"
                     expected = row["exit_type"] not in ("SYSTEM_ERROR", "USER_ERROR", "NODE_OUT_OF_MEMORY")
                     happened.append(ev.WorkerDied(worker=worker, reason=reason, expected=expected))
+        return happened
 
     def _introduce_worker(self, worker: str | None, pid: int, node: str | None, happened: list[ev.AnyEvent]) -> None:
         if worker and node and not self._events.knows_worker(worker):
             happened.append(ev.WorkerStarted(worker=worker, pid=pid, node=node))
 
     # --- tasks ---
+
+    def _look_at_tasks(self) -> list[ev.AnyEvent]:
+        first, self._resumed = self._resumed, False
+        tasks, left_out = self._engine.state.tasks(limit=LIMIT, states=[] if first else [("!=", "FINISHED")])
+        happened: list[ev.AnyEvent] = []
+        self._see_tasks(tasks, happened, first)
+        if left_out and not self._truncated:
+            self._truncated = True
+            text = f"jupyter_ray: Ray's state left out {left_out} tasks; the panel shows the others.\n"
+            happened.append(ev.LogLines(stream="stderr", text=text, name="jupyter_ray", pid=0))
+        return happened
 
     def _see_tasks(self, rows: list[dict[str, Any]], happened: list[ev.AnyEvent], first: bool) -> None:
         seen = set()
@@ -191,7 +202,8 @@ class Poller:
 
     # --- actors ---
 
-    def _see_actors(self, happened: list[ev.AnyEvent]) -> None:
+    def _look_at_actors(self) -> list[ev.AnyEvent]:
+        happened: list[ev.AnyEvent] = []
         for row in self._engine.state.actors():
             actor, state, restarts = row["actor_id"], row["state"], row["num_restarts"]
             before = self._actors.get(actor)
@@ -207,7 +219,7 @@ class Poller:
                         actor=actor, class_name=row["class_name"], name=row["name"] or None, task=task, parent=None
                     )
                 )
-            reason = (row["death_cause"] or {}).get("error_message") or ""
+            reason = row["reason"] or ""
             if state == "ALIVE":
                 if before is not None and restarts > before[1]:
                     happened.append(ev.ActorRestarted(actor=actor, restarts=restarts, reason=reason))
@@ -224,6 +236,7 @@ class Poller:
                 happened.append(ev.ActorRestarted(actor=actor, restarts=restarts, reason=reason))
             elif state == "DEAD":
                 happened.append(ev.ActorDied(actor=actor, reason=reason.splitlines()[0] if reason else "it ended"))
+        return happened
 
     def __repr__(self) -> str:
         with contextlib.suppress(RuntimeError):

@@ -17,7 +17,7 @@ from typing import Any
 import ray
 
 from jupyter_ray.engine import refs
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, StaleReferenceError
 from jupyter_ray.exceptions import GetTimeoutError
 from jupyter_ray.ids import JobID, TaskID
 from jupyter_ray.ray_cluster import exceptions, flow
@@ -30,43 +30,42 @@ passing = threading.local()
 handles: deque[tuple[bytes, int]] = deque(maxlen=100_000)
 """Actors whose handles this process got (+1) and dropped (-1), in order; finalizers write here, so nothing locks."""
 
-session: object = None
+session: Any = None
 """The running session: references remember theirs, so that those of an ended one are told apart."""
 
 
-def begin(new: object) -> None:
-    """Let references made from now on belong to the session `new`; None: to none."""
-    global session
-    session = new
+def begin(new: object, made: Any = None) -> None:
+    """Let references made from now on belong to the session `new`, and be of the kind `made`; None: the plain ones."""
+    global session, kind
+    session, kind = new, made or RayObjectRef
 
 
-class RayObjectRef(ray.ObjectRef):  # type: ignore[misc]
-    """A ``ray.ObjectRef`` whose errors are those of `jupyter_ray.exceptions`."""
+class References:
+    """What this package adds to a reference of Ray's: its own ids, and the errors of `jupyter_ray.exceptions`."""
 
     session: Any = None
 
-    @classmethod
-    def adopt(cls, ref: Any) -> RayObjectRef:
-        """Return `ref` as one of ours; Ray counts it as one more reference."""
-        if type(ref) is cls:
-            return ref
-        made = cls(ref.binary(), ref.owner_address(), ref.call_site(), tensor_transport=ref.tensor_transport())
-        made.session = session
-        return made
-
     def task_id(self) -> TaskID:
         """Return the id of the task that makes the object."""
-        return TaskID(ray.ObjectRef.task_id(self).binary())
+        return TaskID(self._native_task().binary())
 
     def job_id(self) -> JobID:
         """Return the id of the session that the object belongs to."""
-        return JobID(ray.ObjectRef.task_id(self).job_id().binary())
+        return JobID(self._native_task().job_id().binary())
 
-    def future(self) -> concurrent.futures.Future[Any]:
+    def check(self) -> None:
+        """Raise a `StaleReferenceError` if this is a reference of another session than the running one."""
+        if self.session is not None and self.session is not session:
+            raise StaleReferenceError(self)
+
+    def _native_task(self) -> Any:
+        return super().task_id()  # type: ignore[misc]
+
+    def future(self: Any) -> concurrent.futures.Future[Any]:
         """Return a future of the value; see `engine.refs.ObjectRef.future`."""
         return ObjectRef.future(self)
 
-    def as_future(self) -> asyncio.Future[Any]:
+    def as_future(self: Any) -> asyncio.Future[Any]:
         """Return an asyncio future of the value, for the running loop."""
         return ObjectRef.as_future(self)
 
@@ -83,28 +82,46 @@ class RayObjectRef(ray.ObjectRef):  # type: ignore[misc]
         def completed(result: Any) -> None:
             keep.clear()
             if isinstance(result, ray.exceptions.RayError):
-                callback(None, exceptions.translated(result))
+                callback(None, exceptions.translated(result, [self]))
             else:
                 callback(converted(result), None)
 
-        ray.ObjectRef._on_completed(self, completed)
+        super()._on_completed(completed)  # type: ignore[misc]
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self: Any, other: Any) -> bool:
         return isinstance(other, ray.ObjectRef) and other.binary() == self.binary()
 
-    def __hash__(self) -> int:
+    def __hash__(self: Any) -> int:
         return hash(self.binary())
 
-    def __repr__(self) -> str:
+    def __repr__(self: Any) -> str:
         return f"ObjectRef({self.hex()})"
 
+
+class RayObjectRef(References, ray.ObjectRef):  # type: ignore[misc]
+    """A ``ray.ObjectRef`` whose errors are those of `jupyter_ray.exceptions`."""
+
+    @classmethod
+    def adopt(cls, ref: Any) -> RayObjectRef:
+        """Return `ref` as one of ours; Ray counts it as one more reference."""
+        if type(ref) is cls:
+            return ref
+        made = cls(ref.binary(), ref.owner_address(), ref.call_site(), tensor_transport=ref.tensor_transport())
+        made.session = session
+        return made
+
+    @staticmethod
+    def complete(handle: Any) -> None:
+        """See to it that a handle of Ray's knows the methods of a host."""
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _revive, tuple(_reducer(ray.ObjectRef)(self))
+        self.check()
+        # As Ray pickles its own: with the owner, and noted as part of the value that holds it.
+        return _revive, tuple(ray.cloudpickle.CloudPickler.dispatch[ray.ObjectRef](self))
 
 
-def _reducer(kind: type) -> Any:
-    """Return how Ray pickles its own objects: with their owner, and noted as part of the value that holds them."""
-    return ray.cloudpickle.CloudPickler.dispatch[kind]
+kind: Any = RayObjectRef
+"""What references are in this process."""
 
 
 def _revive(rebuild: Callable[..., Any], state: tuple[Any, ...]) -> RayObjectRef:
@@ -114,7 +131,7 @@ def _revive(rebuild: Callable[..., Any], state: tuple[Any, ...]) -> RayObjectRef
 def converted(value: Any) -> Any:
     """Return a value as this package's users know it: Ray's dynamic generator as ours."""
     if type(value) is ray.DynamicObjectRefGenerator:
-        return refs.DynamicObjectRefGenerator([RayObjectRef.adopt(ref) for ref in value])
+        return refs.DynamicObjectRefGenerator([kind.adopt(ref) for ref in value])
     return value
 
 
@@ -126,18 +143,18 @@ class RayGenerator(ObjectRefGenerator):
         self._native = native
 
     def __next__(self) -> Any:
-        return RayObjectRef.adopt(self._translate(lambda: next(self._native)))
+        return kind.adopt(self._translate(lambda: next(self._native)))
 
     def _next_sync(self, timeout_s: float | None = None) -> Any:
         """As `next`; the nil reference when the time is up (private in Ray too, but widely used)."""
-        return RayObjectRef.adopt(self._translate(lambda: self._native._next_sync(timeout_s)))
+        return kind.adopt(self._translate(lambda: self._native._next_sync(timeout_s)))
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
     async def __anext__(self) -> Any:
         try:
-            return RayObjectRef.adopt(await self._native.__anext__())
+            return kind.adopt(await self._native.__anext__())
         except ray.exceptions.RayError as error:
             raise exceptions.translated(error) from None
 
@@ -187,7 +204,7 @@ class _Native:
 
     def completed(self) -> Any:
         """Return a reference that is ready when the task has ended."""
-        return RayObjectRef.adopt(self._native.completed())
+        return kind.adopt(self._native.completed())
 
     def task(self) -> bytes:
         """Return the id of the task."""
@@ -205,7 +222,8 @@ class RayActorRef(ActorRef):
     travels = True
 
     def __init__(self, native: Any) -> None:
-        super().__init__(native._ray_actor_id.binary(), weak=True)
+        kind.complete(native)
+        super().__init__(native._actor_id.binary(), weak=True)
         self.native = native
         self.session = session
         self._bound: dict[int, Any] = {}
@@ -224,7 +242,7 @@ class RayActorRef(ActorRef):
 
 def living(object_id: bytes) -> Any:
     """Return Ray's reference to an object that this process refers to."""
-    return ray.ObjectRef(object_id)
+    return kind(object_id)
 
 
 _named: dict[bytes, Any] = {}
@@ -232,7 +250,7 @@ _named: dict[bytes, Any] = {}
 
 def remember_weak(native: Any) -> bytes:
     """Keep one of Ray's weak handles (that of a named actor), for `weak_actor`; return the actor's id."""
-    binary = bytes(native._ray_actor_id.binary())
+    binary = bytes(native._actor_id.binary())
     _named[binary] = native
     return binary
 
@@ -240,7 +258,7 @@ def remember_weak(native: Any) -> bytes:
 def weak_actor(binary: bytes) -> ActorRef:
     """Return a reference that does not keep the actor alive."""
     native = _named.get(binary)
-    if native is None and ray._private.worker.global_worker.actor_id.binary() == binary:
+    if native is None and session is not None and session.process.actor == binary:
         native = ray.get_runtime_context().current_actor
     return ActorRef(binary, weak=True) if native is None else RayActorRef(native)
 

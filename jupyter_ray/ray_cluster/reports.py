@@ -13,8 +13,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import ray
-
 from jupyter_ray import events as ev
 from jupyter_ray.engine.context import current_cell, current_task
 from jupyter_ray.engine.refs import ObjectRefGenerator
@@ -207,4 +205,4 @@ class Reports:
 def _task_of(returned: Any) -> bytes | None:
     if isinstance(returned, ObjectRefGenerator):
         return returned.task_id().binary()
-    return bytes(ray.ObjectRef.task_id(returned[0]).binary()) if returned else None
+    return bytes(returned[0]._native_task().binary()) if returned else None

@@ -17,7 +17,7 @@ from ray._private.gcs_utils import create_gcs_channel
 from ray.core.generated import common_pb2, gcs_pb2, gcs_service_pb2, gcs_service_pb2_grpc
 
 from jupyter_ray import events as ev
-from jupyter_ray.ray_cluster import calls, why
+from jupyter_ray.ray_cluster import calls
 
 Row = dict[str, Any]
 
@@ -38,12 +38,15 @@ class State:
 
     Parameters
     ----------
-    engine
-        Whose session.
+    job
+        The id of the session.
+    node
+        The id of the node that is told first (hex).
     """
 
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
+    def __init__(self, job: bytes, node: str) -> None:
+        self._job = job
+        self._node = node
         self._tasks: Any = None
         self._actors: Any = None
         self._workers: Any = None
@@ -73,7 +76,7 @@ class State:
         """
         self._connect()
         filters = gcs_service_pb2.GetTaskEventsRequest.Filters(exclude_driver=True)
-        filters.job_filters.add(job_id=self._engine.process.job, predicate=_EQUAL["="])
+        filters.job_filters.add(job_id=self._job, predicate=_EQUAL["="])
         if task is not None:
             filters.task_filters.add(task_id=task, predicate=_EQUAL["="])
         for predicate, state in states:
@@ -86,7 +89,7 @@ class State:
     def actors(self) -> list[Row]:
         """Return the actors of this job, dead ones included."""
         self._connect()
-        filters = gcs_service_pb2.GetAllActorInfoRequest.Filters(job_id=self._engine.process.job)
+        filters = gcs_service_pb2.GetAllActorInfoRequest.Filters(job_id=self._job)
         request = gcs_service_pb2.GetAllActorInfoRequest(show_dead_jobs=False, limit=_LIMIT, filters=filters)
         reply = self._actors.GetAllActorInfo(request, timeout=_TIMEOUT_SECONDS)
         return [_actor_row(actor) for actor in reply.actor_table_data]
@@ -97,8 +100,7 @@ class State:
         reply = self._workers.GetAllWorkerInfo(
             gcs_service_pb2.GetAllWorkerInfoRequest(limit=_LIMIT), timeout=_TIMEOUT_SECONDS
         )
-        job = self._engine.process.job
-        return [_worker_row(row) for row in reply.worker_table_data if row.job_id in (job, b"")]
+        return [_worker_row(row) for row in reply.worker_table_data if row.job_id in (self._job, b"")]
 
     def objects(self) -> list[Row]:
         """Return the objects that this process refers to."""
@@ -128,18 +130,29 @@ class State:
 
     def nodes(self) -> list[Row]:
         """Return Ray's rows of the nodes, and what it leaves out there: when each began, and which is the head."""
-        here = self._engine.process.node.hex()
         known = ray._private.worker.global_worker.gcs_client.get_all_node_info()
         began = {node.hex(): int(info.start_time_ms) for node, info in known.items()}
         rows = [
             {**row, "StartTimeMs": began.get(row["NodeID"], 0), "IsHead": _HEAD in row["Resources"]}
             for row in ray.nodes()
         ]
-        return sorted(rows, key=lambda row: row["NodeID"] != here)
+        return sorted(rows, key=lambda row: row["NodeID"] != self._node)
+
+    def total(self) -> dict[str, dict[str, float]]:
+        """Return what each living node has in all."""
+        return dict(ray._private.state.total_resources_per_node())
+
+    def free(self) -> dict[str, dict[str, float]]:
+        """Return what each living node has free."""
+        return dict(ray._private.state.available_resources_per_node())
+
+    def may_grow(self) -> bool:
+        """Tell whether nodes are started when they are wanted: the cluster has an autoscaler."""
+        return ray._private.state.state.get_max_resources_from_cluster_config() is not None
 
     def machines(self) -> list[Row]:
         """Return, for each living node, its name and what it has free and in all."""
-        free = ray._private.state.available_resources_per_node()
+        free = self.free()
         return [
             {
                 "node": row["NodeID"],
@@ -187,10 +200,6 @@ class State:
             counts[key] += 1
             sizes[key] += int(row.get("object_size") or 0)
         return [(list(key), count, sizes[key]) for key, count in counts.items()]
-
-    def why(self, counted: bytes) -> str:
-        """Explain an object or an actor; see `Engine.why`."""
-        return why.Explanation(self, self._engine).of(counted)
 
     def statistics(self) -> dict[str, Any]:
         """Return counts of the session."""
@@ -277,6 +286,8 @@ def _task_row(event: gcs_pb2.TaskEvents) -> Row | None:
         "end_time_ms": _ms(times.get(state)) if state in ("FINISHED", "FAILED") else None,
         "error_message": updates.error_info.error_message if failed else None,
         "call_site": info.call_site or None,
+        "label_selector": dict(info.label_selector),
+        "events": [{"state": state, "created_ms": at / _MS} for state, at in times.items()],
         "times": times,
     }
 
@@ -302,11 +313,13 @@ def _actor_row(actor: gcs_pb2.ActorTableData) -> Row:
         "pid": actor.pid,
         "ray_namespace": actor.ray_namespace,
         "required_resources": dict(actor.required_resources),
-        "death_cause": {"error_message": reason} if which else None,
+        "death_cause": {which: {"error_message": reason}} if which else None,
+        "reason": reason,
         "is_detached": actor.is_detached,
         "placement_group_id": _hex(actor.placement_group_id),
         "num_restarts": actor.num_restarts,
         "call_site": actor.call_site or None,
+        "label_selector": dict(actor.label_selector),
         "pending_calls": None,
         "worker_id": _hex(actor.address.worker_id),
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -14,7 +15,7 @@ from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.exceptions import ActorAlreadyExistsError, RaySystemError
 from jupyter_ray.local.serialization.arguments import explain
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
-from jupyter_ray.ray_cluster import calls, feasible, hosts, refs, worker
+from jupyter_ray.ray_cluster import calls, feasible, groups, hosts, refs, worker
 from jupyter_ray.ray_cluster.calls import EVERYTHING, Plan, Plans
 from jupyter_ray.ray_cluster.exceptions import translated
 from jupyter_ray.ray_cluster.flow import STRETCH
@@ -48,6 +49,20 @@ def _with_options(called: Any, plan: Plan) -> Any:
         return called.options(**plan.native)
 
 
+def function_of(streams: bool, **defined: Any) -> Any:
+    """Return Ray's own remote function for tasks, with what Ray takes from the decorator alone."""
+    function = worker.stream_task if streams else worker.run_task
+    return ray.remote(**defined)(function) if defined else ray.remote(function)
+
+
+def method_of(native: Any, plan: Plan) -> Any:
+    """Return Ray's own method of a host for the calls of a plan."""
+    called = native.stream if plan.streams else native.run
+    for name, value in plan.defined.items():
+        setattr(called, name, value)  # The host's class is made before anybody knows.
+    return called
+
+
 def _bound(header: bytes) -> Any:
     """Return a remote function of Ray's that runs the call of a header."""
     return ray.remote(worker.with_header(header))
@@ -67,10 +82,7 @@ class Submitter:
         self._plans = Plans()
         self.detached = False
         """Whether actors were made that outlive the session."""
-        self._functions: dict[bool, Any] = {
-            False: ray.remote(worker.run_task),
-            True: ray.remote(worker.stream_task),
-        }
+        self._function = functools.cache(function_of)
         self._classes: dict[tuple[str, bool, tuple[tuple[str, int], ...]], Any] = {}
 
     def submit(
@@ -79,17 +91,13 @@ class Submitter:
         """Start a task; see `Engine.submit`."""
         plan = self._plans.of(options, definition.id, lambda: calls.task_plan(options, definition.name))
         if not plan.feasible:
-            feasible.check(plan, definition.name)
+            feasible.check(plan, definition.name, self._engine.state)
         if plan.bound is None:
-            function = self._functions[plan.streams]
-            if options.max_calls:  # Which Ray takes from the decorator alone.
-                function = ray.remote(max_calls=options.max_calls)(function._function)
-            plan.bound = Way(
-                _with_options(function, plan).remote,
-                single=plan.num_returns == 1,
-                bind=None if options.max_calls else lambda header: _with_options(_bound(header), plan).remote,
-            )
-        return self._call(plan, plan.bound, args, kwargs, definition, None)
+            plan.bound = self._way_of_task(plan)
+        returned = self._call(plan, plan.bound, args, kwargs, definition, None)
+        if plan.group and isinstance(returned, list) and returned:
+            groups.started(plan.group, returned[0])
+        return returned
 
     def call(
         self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
@@ -105,11 +113,20 @@ class Submitter:
             if pace.calls >= STRETCH:
                 pace.mark(wait=actor.binary() != self._engine.process.actor)
         if bound is None:
-            called = native.stream if plan.streams else native.run
-            bound = Way(_with_options(called, plan).remote, single=plan.num_returns == 1)
+            bound = self._way_of_method(plan, native)
             if isinstance(actor, refs.RayActorRef):
                 actor._bound[id(plan)] = bound
         return self._call(plan, bound, args, kwargs, None, actor)
+
+    def _way_of_task(self, plan: Plan) -> Callable[..., Any]:
+        """Return what makes the calls of a task's plan: `Way`, or the like of it."""
+        function = self._function(plan.streams, **plan.defined)
+        bind = None if plan.defined else lambda header: _with_options(_bound(header), plan).remote
+        return Way(_with_options(function, plan).remote, single=plan.num_returns == 1, bind=bind)
+
+    def _way_of_method(self, plan: Plan, native: Any) -> Callable[..., Any]:
+        """Return what makes the calls of a method's plan."""
+        return Way(_with_options(method_of(native, plan), plan).remote, single=plan.num_returns == 1)
 
     def create_actor(
         self,
@@ -124,7 +141,7 @@ class Submitter:
         """Start an actor; see `Engine.create_actor`."""
         plan = self._plans.of(options, definition.id, lambda: calls.actor_plan(options, definition.name))
         if not plan.feasible:
-            feasible.check(plan, definition.name)
+            feasible.check(plan, definition.name, self._engine.state)
         if options.get_if_exists and options.name:
             found = self._engine.get_actor(options.name, options.namespace)
             if found is not None:
@@ -138,6 +155,7 @@ class Submitter:
         try:
             with self._engine.reports.passing() as passed:
                 native = made.remote(header, *values)
+            native._actor_id.binary()  # Through Ray Client, what is wrong is told with the id.
         except ValueError as error:
             if options.name and "already" in str(error):
                 raise ActorAlreadyExistsError(str(error)) from None
@@ -145,6 +163,8 @@ class Submitter:
         except Exception as error:
             raise self._explained(error, args, kwargs, definition, definition.name) from error
         ref = refs.RayActorRef(native)
+        if plan.group:
+            groups.started(plan.group, ref)
         if options.lifetime == "detached":
             self.detached = True
         if options.name:
@@ -165,7 +185,7 @@ class Submitter:
     def _call(
         self,
         plan: Plan,
-        way: Way,
+        way: Callable[..., Any],
         args: Sequence[Any],
         kwargs: dict[str, Any],
         definition: Definition | None,
@@ -185,7 +205,7 @@ class Submitter:
                 passed, found = None, way(header, values, capture=capture)
         except Exception as error:
             raise self._explained(error, args, kwargs, definition, plan.name) from error
-        adopt = refs.RayObjectRef.adopt
+        adopt = refs.kind.adopt
         returned: Returned
         if isinstance(found, ray.ObjectRef):
             returned = [adopt(found)]

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
+from jupyter_ray.ray_cluster import refs
 
 _DEPTH = 20
 _BEFORE_NODE = ("PENDING_NODE_ASSIGNMENT", "PENDING_OBJ_STORE_MEM_AVAIL")
@@ -19,8 +20,8 @@ _RUNNING = ("RUNNING", "RUNNING_IN_RAY_GET", "RUNNING_IN_RAY_WAIT", "GETTING_AND
 class Explanation:
     """One question and its answer; asks Ray for each task at most once."""
 
-    def __init__(self, state: Any, engine: Any) -> None:
-        self._state = state
+    def __init__(self, engine: Any) -> None:
+        self._state = engine.state
         self._engine = engine
         self._rows: dict[bytes, dict[str, Any] | None] = {}
 
@@ -28,7 +29,7 @@ class Explanation:
         """Explain an object or an actor."""
         if len(counted) == ACTOR_ID_SIZE:
             return self._of_actor(counted)
-        ready, _ = ray.wait([ray.ObjectRef(counted)], timeout=0, fetch_local=False)
+        ready, _ = ray.wait([refs.living(counted)], timeout=0, fetch_local=False)
         if ready:
             return "It is ready."
         return "\n".join(self._of_task(task_of(counted), 0))
@@ -80,7 +81,7 @@ class Explanation:
     def _arguments(self, task: bytes, name: str, depth: int) -> list[str]:
         missing = []
         for object_id in self._engine.reports.dependencies_of(task):
-            ready, _ = ray.wait([ray.ObjectRef(object_id)], timeout=0, fetch_local=False)
+            ready, _ = ray.wait([refs.living(object_id)], timeout=0, fetch_local=False)
             if not ready:
                 missing.append(object_id)
         if not missing:
@@ -93,10 +94,10 @@ class Explanation:
 
     def _resources(self, row: dict[str, Any]) -> list[str]:
         asked = {key: value for key, value in row["required_resources"].items() if value}
-        free = ray._private.state.available_resources_per_node()
+        free = self._state.free()
         wanted = ", ".join(f"{key}: {value:g}" for key, value in sorted(asked.items())) or "a worker"
         lines = [f"{row['name']} waits for {wanted}."]
-        total = ray._private.state.total_resources_per_node()
+        total = self._state.total()
         if not any(all(node.get(key, 0) >= value for key, value in asked.items()) for node in total.values()):
             lines.append("No node of the cluster has that in all: it waits until one joins, or for ever. Ask for less.")
             return lines
@@ -134,7 +135,7 @@ class Explanation:
         [row] = rows
         name = row["class_name"]
         if row["state"] == "DEAD":
-            reason = (row["death_cause"] or {}).get("error_message") or "Ray gives no reason"
+            reason = row["reason"] or "Ray gives no reason"
             return f"{name} is dead: {reason}"
         if row["state"] == "ALIVE":
             calls = self._calls(row["actor_id"])

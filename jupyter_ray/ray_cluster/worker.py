@@ -232,7 +232,8 @@ class Call:
             return error
         if isinstance(error, _RAYS):
             self.cancelled = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
-            return error  # An interrupt, an exit, a cancel: Ray knows what they mean.
+            # An interrupt, an exit, a cancel: Ray knows what they mean. What the call had must go before the process.
+            return error.with_traceback(None)
         ip = ray._private.worker.global_worker.node_ip_address
         hint = calling.hint_for(error) or _hint_for(error)
         return exceptions.raised(error, self.terms.function, ip, self._describe(), hint)

@@ -116,6 +116,7 @@ class Cluster:
             **self.environment(),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_DEDUP_LOGS": "0",
+            "RAY_memory_monitor_refresh_ms": "0",  # What else this machine runs must not end the tests' workers.
             "PYTHONPATH": os.pathsep.join((str(self._shims), str(ROOT))),
             "PYTHONWARNINGS": "default",
         }
@@ -198,6 +199,8 @@ def running_cluster() -> Iterator[Cluster]:
     if standing := os.environ.get("JUPYTER_RAY_TEST_CLUSTER"):
         yield Cluster(standing)
         return
+    if "ray" in sys.modules:  # With it, Ray has read how it authenticates.
+        raise RuntimeError("A test module imports `ray`, or `jupyter_ray.ray_cluster`, at its top: do so in the tests.")
     cluster = Cluster()
     before = {name: os.environ.get(name) for name in cluster.environment()}
     os.environ.update(cluster.environment())

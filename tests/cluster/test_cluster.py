@@ -9,7 +9,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,7 @@ def test_the_panel_sees_parents_holdings_places_and_holders(tmp_path: Path) -> N
         holders = {event.holder for event in log.find(ev.HandlePassed, actor=actor._actor_id.hex())}
         assert {outer, inner.task, "driver"} <= holders
         eventually(lambda: log.find(ev.ActorAlive, actor=actor._actor_id.hex()))
-        assert "is blocked in get()" in ray.why(ref)
+        eventually(lambda: "is blocked in get()" in ray.why(ref))
         gate.touch()
         assert ray.get(ref) == 1
         eventually(lambda: log.find(ev.TaskFinished, task=outer))
@@ -206,6 +206,28 @@ def test_a_caller_does_not_run_far_ahead_of_an_actor(tmp_path: Path) -> None:
     assert ray.get(selfish.again.remote(selfish, 2_000), timeout=60) == 2_000  # Nobody waits for himself.
 
 
+def test_the_streams_of_an_actor_have_a_bound() -> None:
+    @ray.remote(_actor_generator_backpressure_num_objects=3)
+    class Counting:
+        def __init__(self) -> None:
+            self.made = 0
+
+        async def numbers(self, count: int) -> AsyncIterator[int]:
+            for number in range(count):
+                self.made += 1
+                yield number
+
+        async def so_far(self) -> int:
+            return self.made
+
+    actor = Counting.remote()
+    stream = actor.numbers.remote(9)
+    assert ray.get(next(stream)) == 0
+    eventually(lambda: ray.get(actor.so_far.remote()) >= 4)
+    assert ray.get(actor.so_far.remote()) < 6
+    assert [ray.get(ref) for ref in stream] == list(range(1, 9))
+
+
 def test_tasks_that_libraries_start_with_ray_itself_are_seen(tmp_path: Path) -> None:
     import ray as native
 
@@ -227,24 +249,34 @@ def test_tasks_that_libraries_start_with_ray_itself_are_seen(tmp_path: Path) -> 
 
 def test_the_state_is_asked_once_a_second_at_most_also_with_many_tasks() -> None:
     engine: Any = registry.current()
-    asked: list[float] = []
-    ask = engine.state.tasks
+    poller = engine.reports.poller
+    asked: list[tuple[float, str]] = []
 
-    def counted(**options: Any) -> Any:
-        asked.append(time.monotonic())
-        return ask(**options)
+    def counted(what: str) -> Any:
+        ask = getattr(engine.state, what)
+
+        def asks(**options: Any) -> Any:
+            asked.append((time.monotonic(), what))
+            return ask(**options)
+
+        return asks
 
     @ray.remote
     def nothing() -> None: ...
 
-    engine.state.tasks = counted
+    kinds = ("tasks", "actors", "workers")
+    for kind in kinds:
+        setattr(engine.state, kind, counted(kind))
     try:
         with Log() as log:
             ray.get([nothing.remote() for _ in range(10_000)])
             eventually(lambda: len(log.find(ev.TaskFinished)) >= 10_000, 60)
+            eventually(lambda: {"tasks", "actors"} <= {what for _, what in asked})
     finally:
-        del engine.state.tasks
-    assert all(later - earlier >= 1.0 for earlier, later in itertools.pairwise(asked))
+        for kind in kinds:
+            delattr(engine.state, kind)
+    assert all(later - earlier >= 1.0 for (earlier, _), (later, _) in itertools.pairwise(asked))
+    assert poller.looks >= len(asked)  # One question is one look.
 
 
 def test_what_ray_leaves_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""docs/engines.md lists every test of the contract that is true of the local engine alone, with its reason."""
+"""docs/engines.md lists the tests of the contract that do not hold on the Ray engine or through Ray Client, and why."""
 
 from __future__ import annotations
 
@@ -6,63 +6,73 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
-BEGIN, END = "<!-- begin: local_only -->", "<!-- end: local_only -->"
+HEADINGS = {"local_only": "on a Ray cluster", "not_through_client": "through Ray Client"}
 
 
-def _reason(node: ast.expr, constants: dict[str, str]) -> str | None:
+def _reason(node: ast.expr, mark: str, constants: dict[str, str]) -> str | None:
     if isinstance(node, ast.Name):
         return constants.get(node.id)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "local_only":
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == mark:
         [argument] = node.args
         assert isinstance(argument, ast.Constant), "the reason is a text, as it stands in the document"
         return str(argument.value)
     return None
 
 
-def _all_reasons(node: ast.expr) -> list[str]:
+def _all_reasons(node: ast.expr, mark: str) -> list[str]:
     parts = [part for part in ast.walk(node) if isinstance(part, ast.expr)]
-    return [reason for part in parts if (reason := _reason(part, {})) is not None]
+    return [reason for part in parts if (reason := _reason(part, mark, {})) is not None]
 
 
-def marked() -> Iterator[tuple[str, str, str]]:
-    """Yield file, test and reason of each test that is left out on the Ray engine."""
+def marked(mark: str) -> Iterator[tuple[str, str, str]]:
+    """Yield file, test and reason of each test that has a mark."""
     for path in sorted((ROOT / "tests" / "contract").glob("test_*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         constants: dict[str, str] = {}
         for node in tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                reason = _reason(node.value, {})
+                reason = _reason(node.value, mark, {})
                 if reason is not None:
                     constants[node.targets[0].id] = reason
                 if node.targets[0].id == "pytestmark":
-                    yield from ((path.name, "test_*", found) for found in _all_reasons(node.value))
+                    yield from ((path.name, "test_*", found) for found in _all_reasons(node.value, mark))
         for function in (each for each in tree.body if isinstance(each, ast.FunctionDef)):
             for decorator in function.decorator_list:
                 for part in ast.walk(decorator):
-                    reason = _reason(part, constants) if isinstance(part, ast.expr) else None
+                    reason = _reason(part, mark, constants) if isinstance(part, ast.expr) else None
                     if reason is not None:
                         yield path.name, function.name, reason
                         break
 
 
-def table() -> str:
-    """Return the document's table: one row for each reason."""
+def table(mark: str) -> str:
+    """Return the document's table of a mark: one row for each reason."""
     rows: dict[str, list[str]] = {}
-    for file, test, reason in marked():
+    for file, test, reason in marked(mark):
         rows.setdefault(reason, []).append(f"`{file.removesuffix('.py')}::{test.removeprefix('test_')}`")
-    lines = ["| on a Ray cluster | tests of the contract that do not apply there |", "|---|---|"]
+    lines = [f"| {HEADINGS[mark]} | tests of the contract that do not apply there |", "|---|---|"]
     lines += [f"| {reason} | {', '.join(dict.fromkeys(tests))} |" for reason, tests in sorted(rows.items())]
     return "\n".join(lines)
 
 
-def test_the_document_lists_what_is_left_out() -> None:
-    text = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
-    found = text.partition(BEGIN)[2].partition(END)[0].strip()
-    assert found == table(), "run `python tests/cluster/test_engines_doc.py` to write the table anew"
+def parts(text: str, mark: str) -> tuple[str, str, str]:
+    """Return what comes before a table, the table, and what comes after."""
+    before, begin, rest = text.partition(f"<!-- begin: {mark} -->")
+    found, end, after = rest.partition(f"<!-- end: {mark} -->")
+    return before + begin, found.strip(), end + after
+
+
+@pytest.mark.parametrize("mark", HEADINGS)
+def test_the_document_lists_what_is_left_out(mark: str) -> None:
+    _, found, _ = parts((ROOT / "docs" / "engines.md").read_text(encoding="utf-8"), mark)
+    assert found == table(mark), "run `python tests/cluster/test_engines_doc.py` to write the table anew"
 
 
 if __name__ == "__main__":
     document = ROOT / "docs" / "engines.md"
-    before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
-    document.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    for each in HEADINGS:
+        before, _, after = parts(document.read_text(encoding="utf-8"), each)
+        document.write_text(f"{before}\n\n{table(each)}\n\n{after}", encoding="utf-8")

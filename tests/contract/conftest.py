@@ -4,7 +4,10 @@
 test that takes `cluster` shares one session of 4 CPUs with its module; one that takes `start` makes its own. The Ray
 engine joins the cluster that `ray_cluster` starts once: a head and two worker nodes of 2 CPUs.
 
-``@pytest.mark.local_only("reason")`` leaves a test out on the Ray engine; `docs/engines.md` lists all of them.
+Where the engines are ``client``, it does so through Ray Client.
+
+``@pytest.mark.local_only("reason")`` leaves a test out on the Ray engine, and ``not_through_client("reason")`` where
+that is reached through Ray Client; `docs/engines.md` lists all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         callspec = getattr(item, "callspec", None)
         engine = callspec.params.get("engine_name") if callspec is not None else None
         alone = engine is None and "tests/contract" in item.nodeid and "local" not in ENGINES
-        if (engine == "ray" and item.get_closest_marker("local_only")) or alone:
+        marks = {"ray": ("local_only",), "client": ("local_only", "not_through_client")}.get(str(engine), ())
+        if any(item.get_closest_marker(mark) for mark in marks) or alone:
             left_out.append(item)
             items.remove(item)
     if left_out:
@@ -42,16 +46,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def engine_name(request: pytest.FixtureRequest) -> str:
     """The engine under test."""
     name: str = request.param
-    if name == "ray":
+    if name != "local":
         request.getfixturevalue("ray_cluster")
     return name
 
 
 def _start(engine_name: str, request: pytest.FixtureRequest, **options: Any) -> Any:
-    if engine_name == "ray":
+    if engine_name != "local":
         os.environ["JUPYTER_RAY_CHECKS"] = "0"  # A task at each of a hundred sessions; tests/cluster has them on.
         given = {name: value for name, value in options.items() if name not in _GIVEN}
-        return ray.init(**{"address": request.getfixturevalue("ray_cluster").address, "log_to_driver": False, **given})
+        cluster = request.getfixturevalue("ray_cluster")
+        address = cluster.address if engine_name == "ray" else cluster.client_address
+        return ray.init(**{"address": address, "log_to_driver": False, **given})
     return ray.init(**{"num_cpus": 4, "num_gpus": 0, "log_to_driver": False, **options})
 
 
@@ -72,7 +78,7 @@ def start(engine_name: str, request: pytest.FixtureRequest) -> Iterator[Callable
 
 def _end(engine_name: str) -> None:
     """End a session; on the shared cluster also what would outlive it."""
-    if engine_name == "ray" and ray.is_initialized():
+    if engine_name != "local" and ray.is_initialized():
         import ray as native
 
         for actor in native.util.list_named_actors(all_namespaces=True):

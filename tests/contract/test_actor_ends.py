@@ -381,7 +381,8 @@ class Parent:
 
 @ray.remote(num_cpus=0, max_retries=0)
 def wait_and_write(path: str) -> None:
-    Path(f"{path}.begun").touch()
+    Path(f"{path}.half").write_text(str(os.getpid()))
+    Path(f"{path}.half").rename(f"{path}.begun")
     while not os.path.exists(f"{path}.go"):
         pass
     Path(path).touch()
@@ -427,10 +428,8 @@ def test_what_a_task_started_ends_when_it_ends_its_process(tmp_path: Path, leave
     path = tmp_path / "written"
     with pytest.raises(ray.exceptions.WorkerCrashedError):
         ray.get(begin.remote(keeper, str(path)), timeout=PATIENCE)
-    eventually(lambda: not list_tasks(filters=[("name", "=", "wait_and_write"), ("state", "=", "RUNNING")]))
-    Path(f"{path}.go").touch()
+    eventually(lambda: not is_running(int(Path(f"{path}.begun").read_text())))
     eventually(lambda: _is_dead(keeper))
-    assert not path.exists()
 
 
 def _is_dead(keeper: Any) -> bool:
@@ -441,7 +440,9 @@ def _is_dead(keeper: Any) -> bool:
     return False
 
 
-@pytest.mark.local_only("a process that dies takes with it what Ray's state has not been told yet")
+@pytest.mark.local_only(
+    "a process tells Ray's state once a second what it has started, and what it has not told dies with it"
+)
 def test_a_call_that_an_actor_has_outlives_the_process_that_made_it(start: Callable[..., Any]) -> None:
     start()
     gate: Any = Gate.options(name="gate", lifetime="detached").remote()  # type: ignore[attr-defined]

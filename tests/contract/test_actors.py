@@ -292,6 +292,7 @@ def test_named_actors() -> None:
     assert ray.get(eventually(is_free).get.remote()) == 9
 
 
+@pytest.mark.not_through_client("Ray Client's server holds an actor whose name it was asked for")
 def test_a_handle_found_by_name_does_not_keep_the_actor() -> None:
     counter = Counter.options(name="weak").remote()
     pid = ray.get(counter.get_pid.remote())

@@ -82,6 +82,7 @@ def test_an_async_actors_concurrency_is_limited() -> None:
     assert max(ray.get([limited.run.remote() for _ in range(20)])) == 2
 
 
+@pytest.mark.local_only("Ray begins the calls of an async actor in any order")
 def test_calls_that_a_call_has_woken_go_on_before_the_next_begins() -> None:
     @ray.remote(max_concurrency=2)
     class Pairs:
@@ -256,7 +257,7 @@ def test_a_reference_that_an_async_actor_returns_stays_one() -> None:
     assert ray.get(ray.get(keeper.kept.remote())) == 7
 
 
-@pytest.mark.local_only("Ray's own threads count for Python once they have run a call")
+@pytest.mark.local_only("the threads of an actor are Ray's: Python counts one when it has run a call")
 def test_a_threaded_actor_has_its_threads_from_the_start() -> None:
     class Actor:
         def threads(self) -> int:

@@ -388,3 +388,17 @@ class TestShared:
             thread.join()
         for numbers in results.values():
             assert numbers == list(range(numbers[0], numbers[0] + 200))
+
+
+def test_nothing_is_kept_of_actors_that_nobody_has(cluster: Any) -> None:
+    engine = registry.current()
+    assert isinstance(engine, LocalEngine)
+    last = engine.client.direct._last
+    gc.collect()
+    for _ in range(3):
+        actor = Counter.remote()
+        ray.get([actor.inc.remote() for _ in range(3)])
+        key = actor._actor_id.binary()
+        assert key in last
+        del actor
+        eventually(lambda key=key: key not in last)  # type: ignore[misc]

@@ -365,6 +365,26 @@ def test_a_script_prints_what_tasks_print_and_leaves_in_peace() -> None:
 
 
 @pytest.mark.local_only("a node's own memory monitor decides, by the node's memory")
+def test_the_share_of_memory_that_may_be_in_use_is_chosen_at_init(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @ray.remote(max_retries=0)
+    def wait() -> int:
+        time.sleep(1)  # The guard looks four times a second.
+        return 1
+
+    with pytest.raises(ValueError, match="memory_usage_threshold"):
+        start(_system_config={"memory_usage_threshold": 1.5})
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.0001")
+    start(num_cpus=1)
+    with pytest.raises(exceptions.OutOfMemoryError):
+        ray.get(wait.remote(), timeout=PATIENCE)
+    ray.shutdown()
+    start(num_cpus=1, _system_config={"memory_monitor_refresh_ms": 0})
+    assert ray.get(wait.remote(), timeout=PATIENCE) == 1
+
+
+@pytest.mark.local_only("a node's own memory monitor decides, by the node's memory")
 def test_a_task_that_exhausts_memory_is_ended_and_says_so(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray.exceptions import RayActorError, RaySystemError, TaskPlacementGroupRemoved, WorkerCrashedError
+from jupyter_ray.exceptions import (
+    RayActorError,
+    RayError,
+    RaySystemError,
+    TaskPlacementGroupRemoved,
+    WorkerCrashedError,
+)
 from jupyter_ray.util import (
     PlacementGroup,
     get_current_placement_group,
@@ -123,6 +129,7 @@ def test_children_inherit_only_if_captured() -> None:
     remove_placement_group(group)
 
 
+@pytest.mark.not_through_client("what Ray itself refuses a call for is told at get()")
 def test_bad_groups_say_so_at_once() -> None:
     wrong: list[Any] = [[], [{}], [{"CPU": 0}], [{"CPU": -1}], ["CPU"], {"CPU": 1}]
     for bundles in wrong:
@@ -214,13 +221,20 @@ def test_ready_needs_no_process_and_says_what_it_waits_for() -> None:
         ray.get(second.ready(), timeout=60)
 
 
-@pytest.mark.local_only("Ray does not tell who waits for a placement group that is removed before it was made")
-def test_who_waits_for_a_group_that_is_removed_is_told() -> None:
+def test_who_waits_for_a_group_that_is_removed_is_told(tmp_path: Path) -> None:
     never = placement_group([{"CPU": 1}, {"CPU": 1000}])
-    ready = never.ready()
+    ready, inside = never.ready(), PlacementGroupSchedulingStrategy(never)
+    task = hold.options(scheduling_strategy=inside).remote(str(tmp_path / "never"))
+    actor: Any = ray.remote(_Nothing).options(scheduling_strategy=inside).remote()
+    call = actor.nothing.remote()
     remove_placement_group(never)
-    with pytest.raises(TaskPlacementGroupRemoved):
-        ray.get(ready, timeout=60)
+    for waiting, error in ((ready, TaskPlacementGroupRemoved), (task, TaskPlacementGroupRemoved), (call, RayError)):
+        with pytest.raises(error, match="group"):
+            ray.get(waiting, timeout=60)
+
+
+class _Nothing:
+    def nothing(self) -> None: ...
 
 
 @ONE_MACHINE

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
+import signal
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,9 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import config
 from jupyter_ray.engine import registry
-from tests.contract.helpers import eventually, is_running
+from jupyter_ray.events import LogLines
+from jupyter_ray.exceptions import RaySystemError
+from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
 
 @pytest.fixture
@@ -48,6 +54,26 @@ def test_a_template_that_is_killed_is_replaced(session: str) -> None:
     psutil.Process(template).kill()
     eventually(lambda: not is_running(worker))
     assert ray.get(family.remote(), timeout=60)[1] != template
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no worker is tied to its template")
+def test_a_worker_that_the_runtime_lets_go_leaves_the_session_s_folders(session: str) -> None:
+    class Stubborn:
+        def stay(self) -> tuple[int, int]:
+            ctypes.CDLL(None).prctl(1, 0)  # It does not die with the template,
+            os.setpgid(0, os.getpgid(os.getppid()))  # nor with the group that it led.
+            return os.getpid(), os.getppid()
+
+    @ray.remote
+    def pid() -> int:
+        return os.getpid()
+
+    actor: Any = ray.remote(Stubborn).remote()
+    worker, template = ray.get(actor.stay.remote())
+    psutil.Process(template).kill()
+    eventually(lambda: not is_running(worker))
+    assert config.session_folder(session).is_dir()
+    assert ray.get(pid.remote(), timeout=PATIENCE) != worker
 
 
 def test_nothing_listens_on_the_network() -> None:
@@ -108,3 +134,59 @@ def test_the_kernel_ends_workers_first_when_memory_runs_out(session: str) -> Non
 
     assert ray.get(adjusted.remote()) == 1000
     assert int(Path("/proc/self/oom_score_adj").read_text()) < 1000
+
+
+def test_a_process_that_a_task_forks_has_no_session_and_leaves_that_of_the_task_alone(session: str) -> None:
+    @ray.remote
+    def echo(value: Any) -> Any:
+        return value
+
+    @ray.remote
+    def fork() -> tuple[str, int]:
+        print("the task's line")
+
+        def child(answers: Any) -> None:
+            print("the child's line")
+            try:
+                answers.put(ray.get(echo.remote("another's answer")))
+            except RaySystemError as error:
+                answers.put(str(error))
+
+        forking: Any = multiprocessing.get_context("fork")
+        answers = forking.Queue()
+        process = forking.Process(target=child, args=(answers,))
+        process.start()
+        told = answers.get(timeout=PATIENCE)
+        process.join(PATIENCE)
+        return told, ray.get(echo.remote(5))
+
+    with Log() as log:
+        told, own = ray.get(fork.remote(), timeout=PATIENCE)
+        assert "forked from a worker" in told
+        assert own == 5
+
+        def lines() -> list[str]:
+            return [line for event in log.find(LogLines) for line in event.text.splitlines()]
+
+        eventually(lambda: sorted(lines()) == ["the child's line", "the task's line"])
+
+
+@pytest.mark.parametrize(("code", "ends"), [(3, 3), (None, 0)])
+def test_a_forked_process_that_comes_to_the_end_of_its_task_ends(session: str, code: int | None, ends: int) -> None:
+    @ray.remote(max_retries=0)
+    def fork() -> int:
+        pid = os.fork()
+        if pid == 0 and code is not None:
+            sys.exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if pid else -1
+
+    assert ray.get(fork.remote(), timeout=PATIENCE) == ends
+    assert ray.get(fork.remote(), timeout=PATIENCE) == ends
+
+
+def test_a_task_ends_by_a_hangup_as_any_program_does(session: str) -> None:
+    @ray.remote
+    def handler() -> bool:
+        return signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+    assert ray.get(handler.remote(), timeout=PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import os
 import sys
@@ -168,8 +169,9 @@ def test_a_crash_is_told() -> None:
     ref = ray.remote(max_retries=0)(sys.exit).remote(27)
     with pytest.raises(ray.exceptions.WorkerCrashedError):
         ray.get(ref)
-    task = state.list_tasks(filters=[("task_id", "=", ref.task_id().hex())], detail=True)[0]
-    assert (task.error_type, task.error_message) == ("WORKER_DIED", "Worker exits with an exit code 27")
+    [task] = ended(ref)
+    assert task.error_type == "WORKER_DIED"
+    assert "Worker exits with an exit code 27" in str(task.error_message)
 
 
 def test_actors(gate: Path) -> None:
@@ -322,13 +324,16 @@ def test_why_calls_of_actors_failed() -> None:
             os._exit(1)
 
         def fail(self) -> None:
-            raise ValueError
+            raise ZeroDivisionError
 
     actor = Doomed.remote()  # type: ignore[attr-defined]
     failed, named = actor.fail.remote(), actor.fail.options(name="its own name").remote()
+    for ref in (failed, named):  # What an actor says as it dies may not be heard.
+        with pytest.raises(ZeroDivisionError):
+            ray.get(ref)
     lost, late = actor.die.remote(), actor.fail.remote()
-    for ref in (failed, named, lost, late):
-        with pytest.raises((ValueError, ray.exceptions.RayActorError)):
+    for ref in (lost, late):
+        with pytest.raises(ray.exceptions.RayActorError):
             ray.get(ref)
     later = actor.fail.remote()
     with pytest.raises(ray.exceptions.ActorDiedError):
@@ -523,6 +528,51 @@ def test_dead_actors_are_remembered() -> None:
     assert "all references" in str(row.death_cause)
     with pytest.raises(ray.exceptions.ActorDiedError, match=r"(?s)Mortal.*all references"):
         ray.get(weak.me.remote())
+
+
+@pytest.mark.local_only("Ray's own table")
+def test_labels_and_environments_are_told() -> None:
+    asked = {"label_selector": {"zone": "!b"}, "fallback_strategy": [{"label_selector": {"zone": "!c"}}]}
+    env = {"env_vars": {"TOLD": "1"}}
+    ref = passes.options(**asked, runtime_env=env).remote(1)
+    plain = passes.remote(ref)
+    actor: Any = Counter.options(**asked, runtime_env=env).remote()  # type: ignore[attr-defined]
+    assert ray.get(plain) == ray.get(actor.inc.remote()) == 1
+    first, second = ended(ref, plain)
+    row: Any = state.get_actor(actor._actor_id.hex())
+    for told in (first, row):
+        assert told.label_selector == {"zone": "!b"}
+        assert told.fallback_strategy == {"options": asked["fallback_strategy"]}
+    assert (second.label_selector, second.fallback_strategy) == ({}, {"options": []})
+    assert json.loads(first.runtime_env_info["serialized_runtime_env"]) == env
+    assert json.loads(row.serialized_runtime_env) == env
+    assert "TOLD" not in second.runtime_env_info["serialized_runtime_env"]
+
+
+@pytest.mark.local_only("Ray's own table")
+def test_names_of_calls_and_the_columns_of_ray() -> None:
+    counter: Any = Counter.options(name="of calls").remote()  # type: ignore[attr-defined]
+    pid = ray.get(counter.__ray_call__.remote(lambda _: os.getpid()))
+    ref = counter.inc.options(name="a call of its own").remote()
+    ray.get(ref)
+    [row] = ended(ref)
+    assert (row.name, row.func_or_class_name) == ("a call of its own", "Counter.inc")
+    assert [each["state"] for each in row.events] == ["PENDING_ARGS_AVAIL", "RUNNING", "FINISHED"]
+    assert row.events[-1]["created_ms"] >= row.events[0]["created_ms"] > 0
+    assert {row[name] for name in ("profiling_data", "task_log_info", "is_debugger_paused")} == {None}
+    assert state.list_tasks(filters=[("task_log_info", "!=", "None")]) == []
+    ray.kill(counter)
+    dead: Any = eventually(
+        lambda: found if (found := state.get_actor(row.actor_id)) and found.state == "DEAD" else None
+    )
+    assert dead.pid == pid
+    cause = dead.death_cause["actor_died_error_context"]
+    assert "killed by `ray.kill`" in cause["error_message"]
+    assert (cause["pid"], cause["name"], cause["never_started"]) == (pid, "of calls", False)
+    assert dead.num_restarts_due_to_node_preemption == 0
+    worker = state.get_worker(row.worker_id)
+    assert worker is not None
+    assert 0 < worker.worker_launch_time_ms <= worker.worker_launched_time_ms  # type: ignore[operator]
 
 
 @pytest.mark.local_only("Ray's own table")

@@ -227,7 +227,7 @@ def log(text: str, stream: Any = "stdout") -> LogLines:
     return LogLines(stream=stream, text=text, name="f", pid=7)
 
 
-def test_what_tasks_print_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_tasks_print_is_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     ray.init()
     [listener] = current().listeners
     listener([log("one\ntwo\n"), TaskFinished(task="ab"), log("bad", "stderr")])
@@ -235,6 +235,13 @@ def test_what_tasks_print_is_printed(capsys: pytest.CaptureFixture[str]) -> None
     ray.shutdown()
     ray.init(log_to_driver=False)
     assert not current().listeners
+    ray.shutdown()
+    monkeypatch.setenv("RAY_LOG_TO_DRIVER", "0")
+    ray.init()
+    assert not current().listeners
+    ray.shutdown()
+    ray.init(log_to_driver=True)
+    assert current().listeners
 
 
 def test_the_printer_can_be_replaced(capsys: pytest.CaptureFixture[str]) -> None:

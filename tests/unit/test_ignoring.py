@@ -36,6 +36,12 @@ def test_the_last_pattern_that_fits_decides() -> None:
     rules = Rules(["# comment", "", "*.txt", "!keep.txt", "logs/"])
     assert [rules.exclude(path, False) for path in ("a.txt", "keep.txt", "logs")] == [True, False, False]
     assert rules.exclude("logs", True), "only a folder of this name"
+    rules = Rules(["d/**", "!d/keep", "\\", "[z-a]"])
+    assert [rules.exclude("d", True), rules.exclude("d/x", False), rules.exclude("d/keep", False)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

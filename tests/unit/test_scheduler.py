@@ -39,6 +39,8 @@ class Session:
         self.asked_to_leave: list[bytes] = []
         self.now = 0.0
         self.serial = 0
+        self.stillborn = ""
+        """Why no worker begins; empty: they do."""
         self.happen(ClientJoined(DRIVER))
         parts = {name: amount * PARTS for name, amount in resources.items()}
         gpus = [str(index) for index in range(resources.get("GPU", 0))]
@@ -48,7 +50,9 @@ class Session:
         self.now += 0.001
         for command in self.scheduler.handle(stimulus, self.now):
             if isinstance(command, c.StartWorker):
-                self.happen(WorkerJoined(command.worker, 100))
+                self.happen(
+                    WorkerLost(command.worker, self.stillborn) if self.stillborn else WorkerJoined(command.worker, 100)
+                )
             elif isinstance(command, c.StopWorker):
                 (self.killed if command.kill else self.asked_to_leave).append(command.worker)
                 self.happen(WorkerLost(command.worker, "stopped"))
@@ -274,6 +278,20 @@ def test_a_lost_worker_retries_its_task_and_then_says_why_not() -> None:
     session.get(task, 6)
     assert "SIGKILL" in str(session.error_of(6))
     assert "2 times" in str(session.error_of(6))
+
+
+def test_a_task_fails_where_no_worker_begins_any_more() -> None:
+    session = Session(CPU=1)
+    session.happen(WorkerLost(session.worker_of(session.submit("first", max_retries=0)), "it crashed"))
+    session.stillborn = "it could not be started: there is no such folder"
+    for request, name in enumerate(("second", "third"), 6):
+        session.get(session.submit(name, max_retries=5), request)
+        assert "no such folder" in str(session.error_of(request))
+    session.stillborn = ""
+    fourth = session.submit("fourth")
+    session.finish(fourth)
+    session.get(fourth, 8)
+    assert [reply.request for reply in session.of(m.Reply) if not reply.values[0].is_error] == [8]
 
 
 def test_a_task_that_fails_again_pauses_before_it_is_tried_once_more() -> None:

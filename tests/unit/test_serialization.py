@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import functools
 import pickle
 import threading
 from collections.abc import Callable
@@ -257,3 +258,19 @@ def test_errors_of_the_runtime_itself() -> None:
     assert isinstance(loaded, exceptions.ActorDiedError)
     assert loaded.actor_init_failed
     assert isinstance(errors.load_error(b"no pickle"), exceptions.UnserializableException)
+
+
+def test_a_class_with_a_cached_property() -> None:
+    class Squares:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        @functools.cached_property
+        def all(self) -> list[int]:
+            self.calls += 1
+            return [number**2 for number in range(3)]
+
+    Squares.__module__ = "__main__"  # So that it goes by value.
+    loaded: Any = values.loads(values.code_dumps(Squares).data)()
+    assert loaded.all == [0, 1, 4] == loaded.all
+    assert loaded.calls == 1

@@ -97,3 +97,11 @@ def test_runtime_environments_and_logging() -> None:
     assert ray.runtime_env.RuntimeEnvConfig.default_config().to_dict()["setup_timeout_seconds"] == 600
     logging = ray.LoggingConfig(encoding="JSON", log_level="DEBUG")
     assert ray.LoggingConfig.from_dict({**logging.to_dict(), "later": 1}) == logging
+
+
+def test_modules_of_the_state_api() -> None:
+    from jupyter_ray.util.state import api, common
+
+    assert api.list_tasks is util.state.list_tasks
+    assert common.TaskState is util.state.TaskState
+    assert inspect.signature(api.list_actors).parameters["limit"].default == common.DEFAULT_LIMIT == 100

@@ -166,8 +166,7 @@ class Client:
             raise self.dead() from error
 
     def _drop(self, drops: list[tuple[bytes, int]]) -> None:
-        if self._deferred:
-            self.direct.dropped(drops)
+        self.direct.dropped(drops)
         with contextlib.suppress(ConnectionError):
             self._channel.send(m.Drop(drops), soon=True)
 

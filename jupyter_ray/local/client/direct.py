@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jupyter_ray.exceptions import RaySystemError
-from jupyter_ray.ids import return_id, task_of
+from jupyter_ray.ids import ACTOR_ID_SIZE, return_id, task_of
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
@@ -134,7 +134,7 @@ class Direct:
         self._seen: object = None
         """The deferred call that was there at the last look."""
         self._last: dict[bytes, bytes] = {}
-        """The last call of each actor that went the usual way."""
+        """The last call of each actor that went the usual way, as long as we have a handle."""
         self._closed = False
 
     def introduce(self, hello: m.Hello) -> None:
@@ -192,6 +192,9 @@ class Direct:
             mine = (spec.actor, return_id(spec.task, 1), *spec.dependencies)
             if any(counted in mine for counted, _ in drops):
                 self.release()
+        for counted, _ in drops:
+            if len(counted) == ACTOR_ID_SIZE:
+                self._last.pop(counted, None)
 
     def forget(self, actor: bytes) -> None:
         """Something happens to an actor that later calls must not overtake."""

@@ -21,6 +21,8 @@ from jupyter_ray.ids import return_id
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import messages
 
+_LOOK = 0.1
+"""Seconds between two looks: a signal that came right before a wait is heard then."""
 _ANNOUNCED = 1.0
 """Seconds within which an item that is there has been announced: by the message before the one that says so."""
 
@@ -131,7 +133,7 @@ class Stream:
                 rest = None if deadline is None else deadline - time.monotonic()
                 if rest is not None and rest <= 0:
                     raise GetTimeoutError(f"The stream had no next item within {timeout} seconds.")
-                state.changed.wait(rest)
+                state.changed.wait(_LOOK if rest is None else min(rest, _LOOK))
         return self._take()
 
     def _take(self) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
@@ -33,6 +34,8 @@ class Plan(msgspec.Struct, kw_only=True):
     retry_on: bytes = b""
     max_calls: int = 0
     env: str = ""
+    labels: str = ""
+    """What was asked for by label, as JSON, for the tables: one machine has nothing to choose from."""
     group: str | None = None
     bundle: int = -1
     capture: bool = False
@@ -78,6 +81,7 @@ class Plans:
                 demand=options.demand(),
                 placement=options.placement_demand(),
                 env=self._encode_env(options.runtime_env),
+                labels=_labels(options),
             )
             self._place(plan, options.scheduling_strategy, name)
         else:
@@ -103,6 +107,7 @@ class Plans:
             # CUDA keeps a process's memory on the device: a worker that used a GPU is not used again (as in Ray).
             max_calls=(1 if GPU in demand else 0) if options.max_calls is None else options.max_calls,
             env=self._encode_env(options.runtime_env),
+            labels=_labels(options),
         )
         self._place(plan, options.scheduling_strategy, name)
         if not plan.max_calls and GPU not in demand:
@@ -154,6 +159,12 @@ def _check_bundle(group: Any, plan: Plan, name: str) -> None:
         f"Cannot schedule {name} with the placement group because the resource request {asked} cannot fit into any "
         f"bundles for the placement group, {usable}. Ask for less, or make the bundles larger."
     )
+
+
+def _labels(options: TaskOptions | ActorOptions) -> str:
+    if not options.label_selector and not options.fallback_strategy:
+        return ""
+    return json.dumps([options.label_selector or {}, options.fallback_strategy or []])
 
 
 def _num_returns(number: NumReturns | None) -> int:

@@ -16,13 +16,15 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_ray.environments import RUNTIME_ENV_CLUSTER, SETUP_HOOK
 from jupyter_ray.exceptions import RuntimeEnvSetupError
-from jupyter_ray.local.engine.ignoring import Ignoring
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.errors import format_remote
+
+if TYPE_CHECKING:
+    from jupyter_ray.local.engine.ignoring import Ignoring
 
 _UPLOAD_LIMIT = 512 * 1024**2
 
@@ -139,7 +141,7 @@ def _copy(source: Any, folder: Path, excludes: tuple[str, ...]) -> str:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(partial)
         elif path.is_dir():
-            shutil.copytree(path, partial, symlinks=True, ignore=Ignoring(path, excludes).names)
+            shutil.copytree(path, partial, symlinks=True, ignore=_ignoring(path, excludes).names)
         else:
             partial.mkdir(parents=True)
             shutil.copy2(path, partial)
@@ -148,6 +150,12 @@ def _copy(source: Any, folder: Path, excludes: tuple[str, ...]) -> str:
         except OSError:  # Another process was faster.
             shutil.rmtree(partial, ignore_errors=True)
     return str(copy)
+
+
+def _ignoring(path: Path, excludes: tuple[str, ...]) -> Ignoring:
+    from jupyter_ray.local.engine.ignoring import Ignoring  # It takes 45 ms, and few sessions name folders.
+
+    return Ignoring(path, excludes)
 
 
 def _module(source: Any, folder: Path, excludes: tuple[str, ...]) -> str:
@@ -172,7 +180,7 @@ def _fingerprint(path: Path, excludes: tuple[str, ...]) -> str:
     digest = hashlib.blake2b(os.fsencode(path), digest_size=12)
     digest.update("\0".join(excludes).encode())
     total = 0
-    for file in [path] if path.is_file() else Ignoring(path, excludes).files():
+    for file in [path] if path.is_file() else _ignoring(path, excludes).files():
         if not file.is_file():
             continue
         status = file.stat()

@@ -10,67 +10,37 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+
+from pathspec import GitIgnoreSpec
 
 FOLDERS = (".git", "__pycache__", ".ipynb_checkpoints", "node_modules", ".venv", "venv")
 """Never wanted, and seldom in a ``.gitignore``."""
-
-_TOKEN = re.compile(r"/\*\*/|^\*\*/|/\*\*$|\*+|\?|\[[!^]?\]?[^\]]*\]|\\.|.", re.DOTALL)
-
-
-class _Pattern(NamedTuple):
-    fits: re.Pattern[str]
-    excludes: bool
-    folders_only: bool
 
 
 class Rules:
     """The patterns of one file or list; paths are relative to the folder that they are for."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self._patterns = [found for line in lines if (found := _read(line)) is not None]
+        patterns = [line for line in lines if _is_pattern(line)]
+        self._files = GitIgnoreSpec.from_lines(patterns)
+        # "d/**" is what is in d, not d itself: something in there may be wanted nevertheless.
+        self._folders = GitIgnoreSpec.from_lines(line for line in patterns if not line.rstrip().endswith("/**"))
 
     def exclude(self, path: str, is_folder: bool) -> bool:
-        """Tell whether a path is left out: the last pattern that fits decides."""
-        for pattern in reversed(self._patterns):
-            if (is_folder or not pattern.folders_only) and pattern.fits.fullmatch(path):
-                return pattern.excludes
-        return False
+        """Tell whether a path is left out."""
+        return self._folders.match_file(f"{path}/") if is_folder else self._files.match_file(path)
 
     def __repr__(self) -> str:
-        return f"<Rules: {len(self._patterns)} patterns>"
+        return f"<Rules: {len(self._files)} patterns>"
 
 
-def _read(line: str) -> _Pattern | None:
-    text = re.sub(r"(?<!\\)\s+$", "", line.rstrip("\n"))
-    if not text or text.startswith("#"):
-        return None
-    excludes = not text.startswith("!")
-    text = text.removeprefix("!")
-    folders_only = text.endswith("/")
-    text = text.rstrip("/")
-    if not text:
-        return None
-    anchored = "/" in text
-    body = "".join(map(_translate, _TOKEN.findall(text.removeprefix("/"))))
-    return _Pattern(re.compile(body if anchored else f"(?:.*/)?{body}", re.DOTALL), excludes, folders_only)
-
-
-def _translate(token: str) -> str:
-    if token == "/**/":
-        return "/(?:.*/)?"
-    if token == "**/":
-        return "(?:.*/)?"
-    if token == "/**":
-        return "/.*"
-    if token.startswith("*"):
-        return "[^/]*"
-    if token == "?":
-        return "[^/]"
-    if token.startswith("[") and len(token) > 2:
-        inside = token[1:-1].replace("\\", "\\\\")
-        return f"[^{inside[1:]}]" if inside[0] in "!^" else f"[{inside}]"
-    return re.escape(token[1:] if token.startswith("\\") and len(token) > 1 else token)
+def _is_pattern(line: str) -> bool:
+    """Tell whether a line can be read; git passes over one that cannot."""
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except (ValueError, re.error):
+        return False
+    return True
 
 
 class Ignoring:

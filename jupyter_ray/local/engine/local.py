@@ -129,6 +129,7 @@ class LocalEngine(Questions):
             body,
             plan,
             dependencies,
+            definition="" if name.endswith(method) else method,  # Tables tell it of a call with a name of its own.
             actor=key,
             concurrency_group=options.concurrency_group or "",
         )
@@ -260,6 +261,7 @@ class LocalEngine(Questions):
             concurrency_group=concurrency_group,
             segment_size=arguments.size if arguments is not None and arguments.segment else 0,
             listed=plan.listed,
+            labels=plan.labels,
         )
 
     def _send(self, spec: m.TaskSpec, plan: Plan, told: bool, route: Hashable = None, version: int = 0) -> Returned:

@@ -101,6 +101,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 env=job_env,
                 store_limit=store_limit,
                 spills=options.spills,
+                memory_share=options.memory_share,
                 job=process.job,
                 node=process.node,
             )

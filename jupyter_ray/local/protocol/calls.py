@@ -104,6 +104,8 @@ class TaskSpec(Message, frozen=True):
     segment_size: int = 0
     listed: bool = True
     """Whether tables of tasks tell of it."""
+    labels: str = ""
+    """Label selector and fallback strategy, as JSON, for the tables; "" if there are none."""
 
 
 class ActorSpec(Message, frozen=True):

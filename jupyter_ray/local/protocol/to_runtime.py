@@ -28,6 +28,7 @@ class Bind(Message, frozen=True, tag=2):
     env: str = ""
     store_limit: int = 0
     spills: bool = True
+    memory_share: float = 0.0
     job: bytes = b""
     node: bytes = b""
     """The ids that the driver's process context shows; workers get the same in their setup."""

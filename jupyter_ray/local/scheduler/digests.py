@@ -34,6 +34,8 @@ class TaskDigest(msgspec.Struct, array_like=True, eq=False, gc=False):
     error: str
     error_type: str
     listed: bool
+    env: str
+    labels: str
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -86,6 +88,8 @@ class ActorDigest(msgspec.Struct, frozen=True, gc=False):
     queued: int
     death_reason: str
     repr_name: str
+    env: str
+    labels: str
 
 
 class WorkerDigest(msgspec.Struct, frozen=True, gc=False):
@@ -98,4 +102,5 @@ class WorkerDigest(msgspec.Struct, frozen=True, gc=False):
     """Ray's word for why."""
     reason: str
     started: float
+    joined: float
     ended: float

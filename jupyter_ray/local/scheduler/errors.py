@@ -106,6 +106,12 @@ def crashed(name: str, reason: str, attempts: int) -> Payload:
     return stored(WorkerCrashedError.because(name, reason, attempts))
 
 
+def never_started(name: str, reason: str) -> Payload:
+    """Return the result of a task for which no worker process begins."""
+    text = f"No worker process could be started for {name}; the last one: {reason}. shutdown() and init() begin anew."
+    return stored(WorkerCrashedError(text))
+
+
 def out_of_memory(name: str, reason: str) -> Payload:
     """Return the result of a task that was ended because memory ran out."""
     return stored(OutOfMemoryError(f"{name} was ended before the machine ran out of memory: {reason}."))

@@ -47,9 +47,11 @@ def _worker_joined(step: Step, stimulus: WorkerJoined) -> None:
         return
     state.clients[worker.id] = ClientRecord(worker.id, is_driver=False)
     worker.pid = stimulus.pid
+    worker.joined = step.now
     step.events.append(WorkerStarted(seq=step.number(), at=step.now, worker=worker.id.hex(), pid=stimulus.pid))
     if worker.state is not WorkerState.STARTING:
         return
+    state.unstarted = 0
     if not worker.tasks:
         placement.worker_free(step, worker)
         return
@@ -65,6 +67,8 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
     if worker is None:
         return
     placement.worker_gone(step, worker)
+    if worker.state is WorkerState.STARTING and not worker.doomed:
+        state.unstarted += 1
     worker.state = WorkerState.DEAD
     reason = worker.doomed or stimulus.reason
     history.remember_worker(step, worker, reason, out_of_memory=stimulus.out_of_memory)
@@ -89,6 +93,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         creation = state.tasks.get(actor.spec.creation.task)
         if creation is not None and creation.worker is worker:
             worker.tasks.pop(creation.id, None)
+        actor.last_pid = worker.pid
         actor.untold = not worker.doomed and not actor.leaving
         if actor.worker is worker and actors.process_lost(step, actor, reason):
             spec = actor.spec.creation

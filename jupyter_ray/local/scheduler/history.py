@@ -71,6 +71,8 @@ def digest(task: TaskRecord, ended: float = 0.0, error: str = "", error_type: st
         error,
         error_type,
         spec.listed,
+        spec.env,
+        spec.labels,
     )
 
 
@@ -99,10 +101,12 @@ def actor_digest(state: State, actor: ActorRecord) -> ActorDigest:
         spec.creation.site,
         actor.restarts,
         worker is not None or actor.lived,
-        0 if worker is None else worker.pid,
+        actor.last_pid if worker is None else worker.pid,
         actor.queued,
         actor.death_reason,
         actor.repr_name,
+        spec.creation.env,
+        spec.creation.labels,
     )
 
 
@@ -119,7 +123,14 @@ def remember_worker(step: Step, worker: WorkerRecord, reason: str, *, out_of_mem
     else:
         kind = "NODE_OUT_OF_MEMORY" if out_of_memory else CRASHED
     kept[worker.id] = WorkerDigest(
-        worker.id, worker.pid, None if actor is None else actor.id, kind, reason, worker.started, step.now
+        worker.id,
+        worker.pid,
+        None if actor is None else actor.id,
+        kind,
+        reason,
+        worker.started,
+        worker.joined,
+        step.now,
     )
     if len(kept) > WORKERS_KEPT:
         kept.popitem(last=False)

@@ -123,6 +123,7 @@ def placement_groups(state: State, arguments: dict[str, Any]) -> list[dict[str, 
                 "bundles": {index: amounts(demand) for index, demand in enumerate(group.demands)},
                 "strategy": group.strategy,
                 "state": group.state.value,
+                "is_detached": group.detached,
                 "stats": _group_statistics(state, group),
             }
         )

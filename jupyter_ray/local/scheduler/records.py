@@ -93,6 +93,8 @@ class WorkerRecord(msgspec.Struct, eq=False):
     functions: dict[str, int] = msgspec.field(default_factory=dict)
     """Versions of the definitions that it was sent."""
     started: float = 0.0
+    """When it was asked for."""
+    joined: float = 0.0
     idle_since: float = 0.0
     recalled: bool = False
     runs: int = 0
@@ -150,6 +152,8 @@ class ActorRecord(msgspec.Struct, eq=False):
     leaving: str = ""
     """Why it is about to end, if it is; it will not be restarted."""
     restarts: int = 0
+    last_pid: int = 0
+    """Of the process that it had, once that has ended."""
     death: Payload | None = None
     death_reason: str = ""
     untold: bool = False
@@ -338,6 +342,8 @@ class State(msgspec.Struct, eq=False):
     pid: int = 0
     """The runtime's process, for the events."""
     bound: bool = False
+    unstarted: int = 0
+    """Workers that ended before they began, since the last one that did begin."""
     namespace: str = ""
     started: float = 0.0
     """When it was bound."""

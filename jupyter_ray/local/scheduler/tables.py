@@ -8,6 +8,7 @@ as in Ray. Of tasks that have ended, a bounded number is known: see `history`.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -80,6 +81,14 @@ def _milliseconds(at: float) -> int | None:
     return int(at * 1000) if at else None
 
 
+def _label_selector(state: State, told: TaskDigest | ActorDigest) -> Any:
+    return json.loads(told.labels)[0] if told.labels else {}
+
+
+def _fallback_strategy(state: State, told: TaskDigest | ActorDigest) -> Any:
+    return {"options": json.loads(told.labels)[1] if told.labels else []}
+
+
 # --- tasks: those that have not ended, in the order of their submission, then the ended ones, newest first ---------
 
 
@@ -97,21 +106,27 @@ def _tasks(state: State, one: bytes | None) -> Iterable[TaskDigest]:
 
 
 def _function(state: State, task: TaskDigest) -> str:
-    shipped = state.functions.get(task.definition) if task.kind == "task" else None
-    return shipped.name if shipped is not None else task.name
+    """Return the function's name, or class and method, also of a call that was given another name."""
+    if task.kind == "task" and (shipped := state.functions.get(task.definition)) is not None:
+        return shipped.name
+    if task.kind == "method" and task.definition and (actor := _actor(state, task.actor)) is not None:
+        return f"{actor.class_name}.{task.definition}"
+    return task.name
 
 
 def _task_name(state: State, task: TaskDigest) -> str:
     """Return a task's name: calls of an actor that has a name for itself bear that one, as in Ray."""
-    if task.kind != "method" or task.actor is None:
-        return task.name
-    actor = state.actors.get(task.actor)
-    name = actor.repr_name if actor is not None else ""
+    actor = _actor(state, task.actor) if task.kind == "method" else None
     if actor is None:
-        gone = state.gone_actors.get(task.actor)
-        name = gone.repr_name if gone is not None else ""
+        return task.name
     kind, _, method = task.name.rpartition(".")
-    return f"{name}.{method}" if name and kind else task.name
+    return f"{actor.repr_name}.{method}" if actor.repr_name and kind else task.name
+
+
+def _actor(state: State, actor: bytes | None) -> ActorDigest | None:
+    if actor is None or actor not in state.actors:
+        return state.gone_actors.get(actor or b"")
+    return actor_digest(state, state.actors[actor])
 
 
 def _task_state(state: State, task: TaskDigest) -> str:
@@ -120,6 +135,11 @@ def _task_state(state: State, task: TaskDigest) -> str:
     if where in (TaskState.READY, TaskState.ASSIGNED) and task.kind == "method":
         return "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"
     return _TASK_STATES[where]
+
+
+def _events(state: State, task: TaskDigest) -> list[dict[str, Any]]:
+    known = [("PENDING_ARGS_AVAIL", task.made), ("RUNNING", task.begun), (_task_state(state, task), task.ended)]
+    return [{"state": name, "created_ms": at * 1000} for name, at in known if at]
 
 
 _TASK_STATES = {
@@ -157,6 +177,10 @@ _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "end_time_ms": lambda state, task: _milliseconds(task.ended),
     "error_message": lambda state, task: task.error if task.state in _FAILED else None,
     "call_site": lambda state, task: task.site,
+    "events": _events,
+    "runtime_env_info": lambda state, task: {"serialized_runtime_env": task.env or state.env or "{}"},
+    "label_selector": _label_selector,
+    "fallback_strategy": _fallback_strategy,
 }
 
 
@@ -181,6 +205,23 @@ _ACTOR_STATES = {
     ActorState.DEAD: "DEAD",
 }
 
+
+def _death_cause(state: State, actor: ActorDigest) -> dict[str, Any] | None:
+    if not actor.death_reason:
+        return None
+    told = {
+        "error_message": f"The actor is dead because {actor.death_reason}",
+        "node_ip_address": "127.0.0.1",
+        "pid": actor.pid,
+        "ray_namespace": actor.namespace,
+        "class_name": actor.class_name,
+        "actor_id": actor.id.hex(),
+        "name": actor.name,
+        "never_started": not actor.placed,
+    }
+    return {"actor_died_error_context": told}
+
+
 _ACTOR: dict[str, Callable[[State, ActorDigest], Any]] = {
     "actor_id": lambda state, actor: actor.id.hex(),
     "class_name": lambda state, actor: actor.class_name,
@@ -190,12 +231,15 @@ _ACTOR: dict[str, Callable[[State, ActorDigest], Any]] = {
     "pid": lambda state, actor: actor.pid,
     "ray_namespace": lambda state, actor: actor.namespace,
     "required_resources": lambda state, actor: amounts(actor.demand),
-    "death_cause": lambda state, actor: {"error_message": actor.death_reason} if actor.death_reason else None,
+    "death_cause": _death_cause,
     "is_detached": lambda state, actor: actor.detached,
     "placement_group_id": lambda state, actor: actor.group,
     "num_restarts": lambda state, actor: actor.restarts,
     "call_site": lambda state, actor: actor.site,
     "repr_name": lambda state, actor: actor.repr_name,
+    "serialized_runtime_env": lambda state, actor: actor.env or state.env or "{}",
+    "label_selector": _label_selector,
+    "fallback_strategy": _fallback_strategy,
     "pending_calls": lambda state, actor: actor.queued,
 }
 
@@ -319,6 +363,8 @@ _PROCESS: dict[str, Callable[[State, _Process], Any]] = {
     "pid": lambda state, process: 0 if isinstance(process, ClientRecord) else process.pid,
     "exit_detail": _exit_detail,
     "runtime_env": lambda state, process: process.env if isinstance(process, WorkerRecord) else "",
+    "worker_launch_time_ms": lambda state, process: _milliseconds(getattr(process, "started", state.started)) or 0,
+    "worker_launched_time_ms": lambda state, process: _milliseconds(getattr(process, "joined", state.started)) or 0,
     "start_time_ms": lambda state, process: _milliseconds(getattr(process, "started", state.started)) or 0,
     "end_time_ms": lambda state, process: _milliseconds(getattr(process, "ended", 0.0)) or 0,
     "status": _status,

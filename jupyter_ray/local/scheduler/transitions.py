@@ -36,6 +36,9 @@ from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import GPU
 
+START_LIMIT = 10
+"""After so many workers in a row that ended before they began, a task that waits for one fails."""
+
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
 RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
 
@@ -91,7 +94,7 @@ def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
 def _done(step: Step, task: TaskRecord, message: Done) -> None:
     spec = task.spec
     _learn(step, task, message.seconds)
-    leaving = "its task asked for it" if message.exiting else ""
+    leaving = "it has run as many tasks as it may (max_calls)" if message.exiting else ""
     failure = ""
     if message.crashed and task.worker is not None:
         leaving, failure = message.error, "WORKER_DIED"
@@ -289,7 +292,7 @@ def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
     if leaving or used_gpu:
         for other in reversed(list(worker.tasks.values())):
             step.agenda.append((other, "returned", None))
-        placement.stop_worker(step, worker, kill=False, reason="it used a GPU" if used_gpu else leaving)
+        placement.stop_worker(step, worker, kill=False, reason=leaving or "it used a GPU")
     else:
         placement.worker_free(step, worker)
 
@@ -314,8 +317,10 @@ def _worker_lost_before(step: Step, task: TaskRecord, detail: tuple[str, bool]) 
         task.allocation = None
     if task.cancel_asked:
         _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
-        return
-    _returned(step, task, None)
+    elif step.state.unstarted >= START_LIMIT:
+        _fail(step, task, errors.never_started(task.spec.name, detail[0]), detail[0], "WORKER_DIED")
+    else:
+        _returned(step, task, None)
 
 
 def _worker_lost(step: Step, task: TaskRecord, detail: tuple[str, bool]) -> None:

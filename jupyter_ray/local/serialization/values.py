@@ -11,6 +11,7 @@ arrival in every case and a program does not change its behaviour when its data 
 from __future__ import annotations
 
 import array
+import functools
 import io
 import pickle
 import struct
@@ -232,11 +233,28 @@ def _reduce_code(code: types.CodeType) -> Any:
     return make, tuple(code.co_filename if each == _NO_FILE else each for each in arguments)
 
 
+def _reduce_cached_property(value: functools.cached_property[Any]) -> Any:
+    """Leave the lock out that it has before Python 3.12."""
+    return _cached_property, (value.func, value.attrname)
+
+
+def _cached_property(function: Callable[[Any], Any], name: str | None) -> functools.cached_property[Any]:
+    made = functools.cached_property(function)
+    if name is not None:
+        made.__set_name__(None, name)  # type: ignore[arg-type]  # The class it is in is being made.
+    return made
+
+
 class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     """cloudpickle, with buffers beside the stream, and with what Cython compiled."""
 
     dispatch_table: ClassVar[ChainMap[type, Any]] = ChainMap(
-        {memoryview: _reduce_memoryview, types.CodeType: _reduce_code}, cloudpickle.CloudPickler.dispatch_table
+        {
+            memoryview: _reduce_memoryview,
+            types.CodeType: _reduce_code,
+            functools.cached_property: _reduce_cached_property,
+        },
+        cloudpickle.CloudPickler.dispatch_table,
     )
 
     def __init__(

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 PATIENCE_SECONDS = 0.5
-"""How long a process that was killed may take to be gone before nobody waits for it any more."""
+"""For so long descendants are ended, and waited for: one that forks without end, or is stuck in the kernel, is left."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -39,13 +39,13 @@ def collect(but: int | None) -> None:
 
 def end() -> None:
     """End all that descends from this process, also what it starts meanwhile, and collect it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     ended: set[int] = set()
-    while new := _descendants(os.getpid()) - ended:
+    while (new := _descendants(os.getpid()) - ended) and time.monotonic() < deadline:
         for pid in new:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         ended |= new
-    deadline = time.monotonic() + PATIENCE_SECONDS
     with contextlib.suppress(ChildProcessError):  # There are none any more.
         while time.monotonic() < deadline:
             if os.waitpid(-1, os.WNOHANG) == (0, 0):

@@ -13,8 +13,6 @@ from pathlib import Path
 import psutil
 
 LOOK_SECONDS = 0.25
-USED_SHARE = 0.95
-"""Ray's ``memory_usage_threshold``."""
 SHORT_SHARE = 0.85
 """From here on, what is kept for convenience is given back."""
 
@@ -25,6 +23,8 @@ class Guard:
     def __init__(self) -> None:
         self.limit = 0
         """Bytes that all workers together may have; 0: no such limit."""
+        self.share = 0.0
+        """Of the machine's memory, that may be in use; 0: all."""
         self.is_short = False
         """Memory was getting short at the last look."""
         self._container = _container_limit()
@@ -54,7 +54,7 @@ class Guard:
         largest = max(sizes, key=lambda pid: sizes[pid])
         if self.limit and ours > self.limit:
             limit = f"the workers had {ours:,} of the {self.limit:,} bytes that JUPYTER_RAY_WORKER_MEMORY allows"
-        elif used > USED_SHARE * total:
+        elif used > self.share * total > 0:
             limit = f"{used:,} of {total:,} bytes of memory were in use"
         else:
             return None

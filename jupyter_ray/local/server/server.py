@@ -176,6 +176,7 @@ class Server:
         self._files.notice = Notice.of(message.environ)
         limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")
         self._guard.limit = int(limit) if limit.isdigit() else 0
+        self._guard.share = message.memory_share
         return message
 
     def _on_lost(self, connection: Connection, message: m.Lost) -> m.Lost:

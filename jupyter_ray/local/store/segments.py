@@ -275,7 +275,7 @@ class SegmentStore:
             deadline = deadline or now + _PATIENCE
             if now > deadline:
                 raise Unreadable(name, "it is locked")
-            time.sleep(0.0002)
+            time.sleep(0.0002)  # A lock that one waits for would have no end where its holder is stopped.
 
     def _find(self, name: str) -> tuple[str, int]:
         path = f"{self._folder}/{name}"

@@ -24,7 +24,7 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
-from jupyter_ray.local.worker import calling, process
+from jupyter_ray.local.worker import calling, forks, process
 from jupyter_ray.local.worker.producing import Producer
 from jupyter_ray.local.worker.running import Function, Runner
 from jupyter_ray.local.worker.threads import Threads
@@ -285,6 +285,7 @@ class _Lane:
                     value = await value
                 elif isinstance(value, AsyncIterator):
                     value = [item async for item in value]
+                forks.end_if_forked()
                 value = calling.with_inout(value, inout)
                 returns = runner.returns(execute, context, value)
         except BaseException as error:

@@ -39,7 +39,7 @@ from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.store.segments import SegmentStore
-from jupyter_ray.local.worker import calling, process
+from jupyter_ray.local.worker import calling, forks, process
 from jupyter_ray.local.worker.actors import AsyncActor, ThreadedActor, method_of
 from jupyter_ray.local.worker.backlog import Backlog
 from jupyter_ray.local.worker.door import Door
@@ -67,7 +67,7 @@ def main(setup: WorkerSetup) -> None:
         worker.start()
         worker.serve()
     except RaySystemError:  # The runtime is gone.
-        process.end_with_runtime(setup.session)
+        process.end_with_runtime(setup.session, setup.socket)
     except BaseException:
         import traceback
 
@@ -112,7 +112,7 @@ class Worker:
                 m.Exit: self._on_exit,
                 m.Consume: self._on_consume,
             },
-            on_death=lambda reason: process.end_with_runtime(setup.session),
+            on_death=lambda reason: process.end_with_runtime(setup.session, setup.socket),
             chores={"logs": (LOG_INTERVAL, lambda: self.output.flush())},
             folder=session_folder(setup.session),
         )
@@ -157,6 +157,7 @@ class Worker:
         self.output.main_task = self._main_context
         self.output.push = self.client.flush
         self.output.capture()
+        forks.prepare(self.client, self.output)
         process.before_exit(self.runner.flush)
         registry.set_current(self.engine)
         if log_settings := os.environ.pop(log_format.VARIABLE, ""):

@@ -73,15 +73,17 @@ class Output:
         key = (stream, None if context is None else context.task)
         with self._lock:
             buffer = self._buffers.get(key)
+            is_new = buffer is None
             if buffer is None:
                 self._emit_lines(stream)
                 buffer = self._buffers[key] = _Buffer(stream, context)
-                self._wake()
             buffer.parts.append(text)
             buffer.size += len(text)
             if buffer.size >= _FULL:
                 del self._buffers[key]
                 self._emit(buffer)
+            elif is_new:
+                self._wake()
 
     def _emit_lines(self, stream: StreamName) -> None:
         """Send what other tasks printed, unless they are in the middle of a line: lines keep their order."""
@@ -161,8 +163,22 @@ class Output:
                     continue
                 self.write(stream, data.decode("utf-8", "replace"), context)
 
+    def disown(self) -> None:
+        """In a forked process: forget what the parent printed, and print into the pipes that the parent reads."""
+        self._lock = threading.RLock()
+        self._buffers = {}
+        self._send = _write_plainly
+        self._wake = self.flush
+        self.push = lambda: None
+
     def __repr__(self) -> str:
         return f"<Output: {len(self._buffers)} buffers>"
+
+
+def _write_plainly(log: Log) -> None:
+    data = log.text.encode("utf-8", "replace")
+    while data:
+        data = data[os.write(1 if log.stream == "stdout" else 2, data) :]
 
 
 class TaskStream(io.TextIOBase):

@@ -14,6 +14,7 @@ import math
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -59,6 +60,7 @@ def end_by_sigterm() -> NoReturn:
 
 def dress(setup: WorkerSetup) -> dict[str, Any]:
     """Take over the driver's surroundings, then the runtime environment's; return the latter."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # The runtime ignores it, and what tasks start would inherit that.
     env = environment.decode(setup.env)
     os.environ.clear()
     os.environ.update(setup.environ)
@@ -142,12 +144,25 @@ def _is_set(name: str) -> bool:
     return os.environ.get(name, "0").lower() in ("1", "true")
 
 
-def end_with_runtime(session: str) -> None:
-    """Leave at once: the runtime is gone, and what it left goes too."""
-    remove_folders(session)
+def end_with_runtime(session: str, address: str) -> None:
+    """Leave at once: the runtime at that socket is gone, and what it left goes too; or it has only let us go."""
+    if _is_gone(address):
+        remove_folders(session)
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)  # What user code has started, and this process with it.
     os._exit(1)
+
+
+def _is_gone(address: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(address)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        except OSError:  # It has no time just now.
+            return False
+    return False
 
 
 def before_exit(flush: Callable[[], None]) -> None:

@@ -28,7 +28,7 @@ from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import mapped, unpack
 from jupyter_ray.local.store.segments import Unreadable
-from jupyter_ray.local.worker import calling
+from jupyter_ray.local.worker import calling, forks
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
 from jupyter_ray.local.worker.producing import Producer, Producers
@@ -209,6 +209,7 @@ class Runner:
                 if interruptible:
                     self._interrupts.enter(execute.task)
                 value = function(*args, **kwargs)
+                forks.end_if_forked()
                 del args, kwargs
                 if execute.num_returns == STREAMING:
                     self.stream(execute, value)
@@ -290,6 +291,7 @@ class Runner:
             )
 
     def _yield_item(self, execute: Execute, producer: Producer, item: Any) -> None:
+        forks.end_if_forked()
         producer.made += 1
         if producer.unwanted:
             return
@@ -320,6 +322,7 @@ class Runner:
 
     def failed(self, execute: Execute, body: Body, context: TaskContext, error: BaseException, seconds: float) -> Done:
         """Return the report of a call that raised."""
+        forks.end_if_forked(error)
         values: list[Payload] = []
         if isinstance(error, calling.Partial):
             values, error = error.values, error.error

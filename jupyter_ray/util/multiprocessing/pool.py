@@ -235,14 +235,16 @@ class Pool:
 
     # --- one call ---
 
-    def apply(self, func: Callable[..., Any], args: Iterable[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def apply(
+        self, func: Callable[..., Any], args: Iterable[Any] | None = None, kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Call `func` in a process of the pool; return its result or raise its error."""
         return self.apply_async(func, args, kwargs).get()
 
     def apply_async(
         self,
         func: Callable[..., Any],
-        args: Iterable[Any] = (),
+        args: Iterable[Any] | None = None,
         kwargs: dict[str, Any] | None = None,
         callback: Callback | None = None,
         error_callback: Callback | None = None,

@@ -71,6 +71,17 @@ _MOST = 10**12
 _ATTEMPTS = 1000
 """So many attempts of one task are told."""
 
+_NOT_TOLD: dict[type[Row], dict[str, Any]] = {
+    TaskState: dict.fromkeys(("profiling_data", "task_log_info", "is_debugger_paused")),
+    ActorState: {
+        "num_restarts_due_to_lineage_reconstruction": 0,
+        "num_restarts_due_to_node_preemption": 0,
+    },
+    ObjectState: {},
+    WorkerState: dict.fromkeys(("debugger_port", "num_paused_threads")),
+}
+"""Columns of Ray that are the same in every row here, since what they tell of is not there."""
+
 # --- lists -------------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +169,11 @@ def list_jobs(filters: Filters | None, limit: int, detail: bool) -> list[JobStat
         "status": "RUNNING",
         "runtime_env": process.runtime_env or {},
         "metadata": process.metadata,
-        "driver_info": {"id": process.job.hex(), "node_ip_address": "127.0.0.1"},
+        "driver_info": {
+            "id": process.job.hex(),
+            "node_ip_address": "127.0.0.1",
+            "pid": str(os.getpid()) if process.is_driver else "",
+        },
         "start_time": session_engine().nodes()[0].get("StartTimeMs", 0),
         "end_time": 0,
     }
@@ -176,6 +191,7 @@ def list_placement_groups(filters: Filters | None, limit: int, detail: bool) -> 
             "creator_job_id": engine.process.job.hex(),
             "state": group["state"],
             "bundles": group["bundles"],
+            "is_detached": group.get("is_detached"),
             "stats": group.get("stats"),
         }
         for group in engine.placement_groups()
@@ -366,7 +382,7 @@ def _of_driver(kind: type[Row], column: str, value: Any) -> tuple[str, Any]:
 def _constants(kind: type[Row]) -> dict[str, Any]:
     """Return the columns that are the same in every row: there is one job, on one machine."""
     process = session_engine().process
-    found = {"job_id": process.job.hex(), "node_id": process.node.hex(), "ip": "127.0.0.1"}
+    found = {"job_id": process.job.hex(), "node_id": process.node.hex(), "ip": "127.0.0.1", **_NOT_TOLD[kind]}
     if kind in (TaskState, ActorState):  # What has not been placed has none.
         del found["node_id"]
     return found

@@ -1,6 +1,4 @@
-"""Ray's ``ray.util.state.common``: the rows that ``util.state`` returns."""
-
-from __future__ import annotations
+"""Ray's ``ray.util.state.common``: the rows of the tables, and the limits, under the names that programs import."""
 
 from jupyter_ray.util.state.rows import (
     ActorState,
@@ -13,8 +11,12 @@ from jupyter_ray.util.state.rows import (
     TaskState,
     WorkerState,
 )
+from jupyter_ray.util.state.signatures import DEFAULT_LIMIT
 
 __all__ = [
+    "DEFAULT_LIMIT",
+    "DEFAULT_LOG_LIMIT",
+    "DEFAULT_RPC_TIMEOUT",
     "ActorState",
     "ClusterEventState",
     "JobState",
@@ -25,3 +27,6 @@ __all__ = [
     "TaskState",
     "WorkerState",
 ]
+
+DEFAULT_LOG_LIMIT = 1000
+DEFAULT_RPC_TIMEOUT = 30

@@ -47,7 +47,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class TaskState(Row):
-    """A task. Times are in milliseconds since 1970."""
+    """A task. Times are in milliseconds since 1970; `events` are those at which its state is known to have changed."""
 
     task_id: str
     attempt_number: int
@@ -64,12 +64,19 @@ class TaskState(Row):
     error_type: str | None
     language: str | None = None
     required_resources: dict[str, float] | None = None
+    runtime_env_info: dict[str, Any] | None = None
     placement_group_id: str | None = None
+    events: list[dict[str, Any]] | None = None
+    profiling_data: dict[str, Any] | None = None
     creation_time_ms: int | None = None
     start_time_ms: int | None = None
     end_time_ms: int | None = None
+    task_log_info: dict[str, Any] | None = None
     error_message: str | None = None
+    is_debugger_paused: bool | None = None
     call_site: str | None = None
+    label_selector: dict[str, str] | None = None
+    fallback_strategy: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +91,18 @@ class ActorState(Row):
     node_id: str | None
     pid: int
     ray_namespace: str
+    serialized_runtime_env: str | None = None
     required_resources: dict[str, float] | None = None
     death_cause: dict[str, Any] | None = None
     is_detached: bool | None = None
     placement_group_id: str | None = None
-    num_restarts: int | None = None
-    call_site: str | None = None
     repr_name: str | None = None
+    num_restarts: int | None = None
+    num_restarts_due_to_lineage_reconstruction: int | None = None
+    num_restarts_due_to_node_preemption: int | None = None
+    call_site: str | None = None
+    label_selector: dict[str, str] | None = None
+    fallback_strategy: Any = None
     pending_calls: int | None = None
 
 
@@ -126,8 +138,12 @@ class WorkerState(Row):
     ip: str
     pid: int
     exit_detail: str | None = None
+    worker_launch_time_ms: int | None = None
+    worker_launched_time_ms: int | None = None
     start_time_ms: int | None = None
     end_time_ms: int | None = None
+    debugger_port: int | None = None
+    num_paused_threads: int | None = None
     status: str | None = None
     actor_id: str | None = None
 
@@ -164,6 +180,9 @@ class JobState(Row):
     driver_info: dict[str, str] | None = None
     start_time: int | None = None
     end_time: int | None = None
+    driver_agent_http_address: str | None = None
+    driver_node_id: str | None = None
+    driver_exit_code: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +194,10 @@ class PlacementGroupState(Row):
     creator_job_id: str
     state: str
     bundles: Any = None
+    is_detached: bool | None = None
     stats: Any = None
+    topology_strategy: dict[str, str] | None = None
+    topology_assignments: dict[str, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,140 @@
+"""Through Ray Client, from outside of the cluster: what is its own there. The contract runs through it too."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import events as ev
+from jupyter_ray.engine import registry
+from tests.cluster.nodes import Cluster
+from tests.contract.helpers import Log, eventually
+
+
+@pytest.fixture(scope="module")
+def session(ray_cluster: Cluster) -> Iterator[Any]:
+    os.environ["JUPYTER_RAY_CHECKS"] = "0"
+    yield ray.init(ray_cluster.client_address, log_to_driver=False, namespace="client")
+    ray.shutdown()
+
+
+pytestmark = pytest.mark.usefixtures("session")
+
+
+@ray.remote
+def double(value: int) -> int:
+    return 2 * value
+
+
+@ray.remote
+def numbers(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+@ray.remote
+class Counter:
+    def __init__(self) -> None:
+        self.value = 0
+
+    def inc(self) -> int:
+        self.value += 1
+        return self.value
+
+
+def test_references_are_ray_clients_own() -> None:
+    import ray as native
+
+    ref = double.remote(21)
+    assert isinstance(ref, native.ObjectRef)
+    assert isinstance(ref, ray.ObjectRef)
+    assert native.get(ref) == 42
+    theirs = native.put(4)
+    assert ray.get([theirs, double.remote(theirs)]) == [4, 8]
+    assert ray.get(ray.get(ray.put([ref]))[0]) == 42
+
+
+def test_what_a_function_refers_to_goes_with_its_code() -> None:
+    counter, ref = Counter.remote(), ray.put(7)
+
+    @ray.remote
+    def both() -> list[int]:
+        return ray.get([counter.inc.remote(), ref])
+
+    assert ray.get(both.remote()) == [1, 7]
+    assert ray.get(both.remote()) == [2, 7]
+
+
+def test_remote_functions_pass_through_the_server() -> None:
+    @ray.remote
+    def call(function: Any) -> Any:
+        return function, ray.get(function.remote(4))
+
+    function, value = ray.get(call.remote(double))
+    assert value == 8
+    assert ray.get(function.remote(5)) == 10
+
+
+def test_streams_wait_and_are_let_go() -> None:
+    @ray.remote
+    def slow() -> Iterator[int]:
+        yield 1
+        time.sleep(2)
+        yield 2
+
+    stream = slow.remote()
+    assert ray.get(next(stream)) == 1
+    assert stream._next_sync(0.1).is_nil()  # Not lost: the next question gets it.
+    assert ray.get(next(stream)) == 2
+    eventually(stream.is_finished)
+    assert list(stream) == []
+    engine: Any = registry.current()
+    held = numbers.remote(3)
+    assert ray.get(next(held)) == 0
+    task = held.task_id().binary()
+    del held
+    with pytest.raises(KeyError):
+        eventually(lambda: engine.ask_relay("look", task) and False, 10)
+
+
+def test_the_panel_sees_the_cluster_and_not_the_relay() -> None:
+    @ray.remote
+    def parent(handle: Any) -> int:
+        print("in the cluster")
+        return int(ray.get(handle.inc.remote()))
+
+    with Log() as log:
+        [ready] = eventually(lambda: log.find(ev.RuntimeReady))
+        assert len(ready.nodes) == 3
+        counter = Counter.remote()
+        actor = counter._actor_id.hex()
+        ref = parent.remote(counter)
+        assert ray.get(ref) == 1
+        task = ref.task_id().hex()
+        eventually(lambda: log.find(ev.TaskFinished, task=task))
+        [called] = eventually(
+            lambda: [each for each in log.find(ev.TaskSubmitted, actor=actor) if each.kind == "method"]
+        )
+        assert called.parent == task
+        eventually(lambda: log.find(ev.HandleDropped, actor=actor, holder=task))
+        eventually(lambda: log.find(ev.ActorAlive, actor=actor))
+        eventually(lambda: [each for each in log.find(ev.LogLines) if "in the cluster" in each.text])
+        assert [each.class_name for each in log.find(ev.ActorCreated)] == ["Counter"]
+    assert "Counter is alive" in ray.why(counter)
+    assert ray.why(ref) == "It is ready."
+
+
+def test_sessions_follow_each_other(ray_cluster: Cluster) -> None:
+    stale = ray.put(1)
+    ray.shutdown()
+    ray.init(ray_cluster.client_address, log_to_driver=False, namespace="client")
+    with pytest.raises(ray.exceptions.RaySystemError):
+        ray.get(stale)
+    assert ray.get(double.remote(4)) == 8
