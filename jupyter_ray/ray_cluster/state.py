@@ -119,7 +119,7 @@ class State:
                     "attempt_number": 0,
                     "reference_type": "PINNED_IN_MEMORY" if shared else "LOCAL_REFERENCE",
                     "call_site": None,
-                    "type": "DRIVER" if self._engine.process.is_driver else "WORKER",
+                    "type": "DRIVER" if ray._private.worker.global_worker.mode == ray.SCRIPT_MODE else "WORKER",
                     "pid": os.getpid(),
                     "ip": ray._private.worker.global_worker.node_ip_address,
                     "in_shared_memory": shared,
