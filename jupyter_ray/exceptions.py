@@ -26,6 +26,11 @@ class TaskCancelledError(RayError):
         return f"Task {self.task_id} was cancelled." if self.task_id else "This task or its actor was cancelled."
 
 
+def is_cancel(error: BaseException) -> bool:
+    """Tell whether an error says that a task was cancelled: that one, or another that it passed through."""
+    return isinstance(error.cause if isinstance(error, RayTaskError) else error, TaskCancelledError)
+
+
 class GetTimeoutError(RayError, TimeoutError):
     """`get` waited for longer than its timeout."""
 

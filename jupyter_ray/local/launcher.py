@@ -29,6 +29,21 @@ _LONGEST_NAME = len("w-0123456789abcdef")
 """Of the sockets in the session's folder."""
 
 
+def working_directory() -> str:
+    """Return where this process is; the root, where that folder was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
+
+
+def _fill_standard_descriptors() -> None:
+    """See that no socket takes the numbers of standard streams that the program lacks: the runtime's would hide it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
 class Runtime:
     """A runtime process that this driver started, and the connection to it.
 
@@ -56,6 +71,7 @@ class Runtime:
                 f"The paths of the sockets in {self.folder} would be {-room} bytes too long for this system. Set "
                 "init(_temp_dir=...), RAY_TMPDIR or TMPDIR to a shorter path, such as /tmp."
             )
+        _fill_standard_descriptors()
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self.folder.mkdir(mode=0o700)
         self.shared_memory.mkdir(mode=0o700)
@@ -82,6 +98,7 @@ class Runtime:
         with open(self.folder / "runtime.log", "wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", _CODE.format(root=_ROOT), json.dumps(arguments)],
+                cwd=working_directory(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

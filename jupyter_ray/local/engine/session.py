@@ -17,7 +17,7 @@ from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
 from jupyter_ray.local.engine.local import LocalEngine
-from jupyter_ray.local.launcher import Runtime
+from jupyter_ray.local.launcher import Runtime, working_directory
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
 
@@ -89,14 +89,15 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
             metadata=options.metadata,
         )
         engine = LocalEngine(client, process, session.end)
+        cwd = working_directory()
         bound = client.request(
             lambda number: m.Bind(
                 number,
                 resources=demand,
                 gpus=devices,
                 namespace=process.namespace,
-                sys_path=[os.path.abspath(entry) for entry in sys.path],
-                cwd=os.getcwd(),
+                sys_path=[os.path.normpath(os.path.join(cwd, entry)) for entry in sys.path],
+                cwd=cwd,
                 environ=_environ(options),
                 env=job_env,
                 store_limit=store_limit,

@@ -37,6 +37,8 @@ class Payload(Message, frozen=True):
         The value is an exception to raise.
     contained
         Ids of the objects and actors that the value refers to, one for each occurrence.
+    is_cancel
+        The exception says that a task was cancelled.
     """
 
     data: bytes = b""
@@ -46,6 +48,7 @@ class Payload(Message, frozen=True):
     size: int = 0
     is_error: bool = False
     contained: list[bytes] = []
+    is_cancel: bool = False
 
 
 ABSENT = Payload(size=-1)

@@ -19,6 +19,7 @@ from jupyter_ray.exceptions import (
     TaskPlacementGroupRemoved,
     TaskUnschedulableError,
     WorkerCrashedError,
+    is_cancel,
 )
 from jupyter_ray.local.protocol.messages import RAISED, Payload
 from jupyter_ray.local.scheduler.records import TaskRecord
@@ -28,19 +29,14 @@ from jupyter_ray.resources import Demand, describe
 def stored(error: RayError) -> Payload:
     """Return `error` as a value that raises."""
     data = pickle.dumps(error, protocol=5)
-    return Payload(data=data, size=len(data), is_error=True)
-
-
-def is_cancel(payload: Payload) -> bool:
-    """Tell whether `payload` says that a task was cancelled."""
-    return not payload.segment and b"TaskCancelledError" in payload.data
+    return Payload(data=data, size=len(data), is_error=True, is_cancel=is_cancel(error))
 
 
 def is_raised(payload: Payload) -> bool:
     """Tell whether `payload` is what a program raised, not a failure of the system or a cancel."""
     if payload.segment:  # An error of the system is short.
         return True
-    return RAISED.encode() in payload.data[:32] and not is_cancel(payload)
+    return RAISED.encode() in payload.data[:32] and not payload.is_cancel
 
 
 def text_of(payload: Payload) -> str:
@@ -82,7 +78,7 @@ def of_argument(task: TaskRecord, payload: Payload) -> Payload:
     if len(text) > _LONG:
         return payload
     data = pickle.dumps((marker, task.spec.name, _argument_text(loaded), cause, pid, None), protocol=5)
-    return Payload(data=data, size=len(data), is_error=True, contained=payload.contained)
+    return Payload(data=data, size=len(data), is_error=True, contained=payload.contained, is_cancel=payload.is_cancel)
 
 
 def _argument_text(loaded: object) -> str:

@@ -27,7 +27,7 @@ def failed(step: Step, task: TaskRecord, payload: Payload | None, kind: str) -> 
     Of the calls that an actor's process took with it, one is told.
     """
     spec, state, actor = task.spec, step.state, task.actor
-    if payload is None or spec.num_returns == 0 or not state.tells_unseen or errors.is_cancel(payload):
+    if payload is None or spec.num_returns == 0 or not state.tells_unseen or payload.is_cancel:
         return
     lost = actor if kind else None
     if not (kind in _TOLD if lost is None else lost.untold and task.state in _BEGUN):

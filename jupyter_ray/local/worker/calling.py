@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef
-from jupyter_ray.exceptions import ObjectLostError, RayTaskError
+from jupyter_ray.exceptions import ObjectLostError, RayTaskError, is_cancel
 from jupyter_ray.local.protocol.messages import DYNAMIC, Body, Execute, Payload
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.arguments import Parcel, fill
@@ -266,6 +268,8 @@ def hint_for(error: BaseException) -> str:
 def failure(error: BaseException, name: str, store: Store, actor: str | None = None) -> Payload:
     """Return the payload of what a task raised."""
     payload = store(dump_error(error, name, actor, hint_for(error)), is_error=True)
+    if is_cancel(error):
+        payload = msgspec.structs.replace(payload, is_cancel=True)
     without_traceback(error)
     return payload
 
@@ -285,7 +289,7 @@ def may_retry(error: BaseException, body: Body) -> bool:
 def plain_failure(error: Exception) -> Payload:
     """Return the payload of an error of our own, which says it all and has no remote traceback."""
     data = values.code_dumps(error).data
-    return Payload(data=data, size=len(data), is_error=True)
+    return Payload(data=data, size=len(data), is_error=True, is_cancel=is_cancel(error))
 
 
 def bound_method(instance: Any, name: str) -> Any:

@@ -1,0 +1,43 @@
+"""Programs that lack what most have: standard streams, a working directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys
+import jupyter_ray as ray
+ray.init(num_cpus=1)
+answer = ray.get(ray.remote(lambda: 7).remote(), timeout=60)
+ray.shutdown()
+sys.exit(answer)
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_program_without_standard_streams(closed: str) -> None:
+    command = f'exec "$0" -c "$1" {closed}'
+    ran = subprocess.run(["sh", "-c", command, sys.executable, PROGRAM], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 7, ran.stderr
+
+
+def test_a_program_whose_folder_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "TMPDIR": "/tmp"}
+    command = 'rmdir "$2" && exec "$0" -c "$1"'
+    ran = subprocess.run(
+        ["sh", "-c", command, sys.executable, PROGRAM, str(folder)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 7, ran.stderr
