@@ -79,14 +79,17 @@ def test_what_was_flushed_is_heard_at_once() -> None:
 
 
 @shared
-def test_a_stream_whose_process_ends_has_a_last_item_that_raises_and_does_not_complete() -> None:
+def test_a_stream_whose_process_ends_has_a_last_item_that_raises_and_does_not_complete(tmp_path: Path) -> None:
     @ray.remote(max_retries=0)
     def numbers() -> Any:
         yield 1
+        while not (tmp_path / "read").exists():
+            time.sleep(0.01)
         sys.exit(3)
 
     stream = numbers.remote()
     assert ray.get(next(stream), timeout=PATIENCE) == 1
+    (tmp_path / "read").touch()
     for ref in (next(stream), stream.completed()):
         with pytest.raises(WorkerCrashedError):
             ray.get(ref, timeout=PATIENCE)

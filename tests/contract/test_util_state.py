@@ -179,7 +179,7 @@ def test_actors(gate: Path) -> None:
     held = actor.hold.remote(str(gate))
     calls = [actor.inc.remote() for _ in range(3)]
     eventually(lambda: states(held) == ["RUNNING"])
-    assert states(calls[-1])[0] in ("PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY", "SUBMITTED_TO_WORKER")
+    eventually(lambda: states(calls[-1])[0] in ("PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY", "SUBMITTED_TO_WORKER"))
     row = state.list_actors(filters=[("name", "=", "listed")], detail=True)[0]
     assert (row.class_name, row.state, row.ray_namespace) == ("Counter", "ALIVE", "contract")
     assert row.required_resources == {"CPU": 1.0}
