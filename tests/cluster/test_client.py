@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Iterator
@@ -126,14 +127,29 @@ def test_the_panel_sees_the_cluster_and_not_the_relay() -> None:
         eventually(lambda: log.find(ev.HandleDropped, actor=actor, holder=task))
         eventually(lambda: log.find(ev.ActorAlive, actor=actor))
         eventually(lambda: [each for each in log.find(ev.LogLines) if "in the cluster" in each.text])
-        assert [each.class_name for each in log.find(ev.ActorCreated)] == ["Counter"]
+        assert {each.class_name for each in log.find(ev.ActorCreated)} == {"Counter"}
     assert "Counter is alive" in ray.why(counter)
     assert ray.why(ref) == "It is ready."
 
 
+def test_a_head_node_without_this_package(ray_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jupyter_ray.ray_cluster import client
+
+    ray.shutdown()
+    with monkeypatch.context() as patched:
+        patched.setattr(client._HandsOn, "__reduce__", lambda self: (importlib.import_module, ("not_there_at_all",)))
+        with pytest.raises(ConnectionError, match="pip install jupyter-ray"):
+            ray.init(ray_cluster.client_address, log_to_driver=False)
+        assert not ray.is_initialized()
+    ray.init(ray_cluster.client_address, log_to_driver=False, namespace="client")
+
+
 def test_sessions_follow_each_other(ray_cluster: Cluster) -> None:
     stale = ray.put(1)
+    waiting = ray.remote(lambda: time.sleep(600)).remote().future()
     ray.shutdown()
+    with pytest.raises(ray.exceptions.RaySystemError, match="session has ended"):
+        waiting.result(timeout=30)
     ray.init(ray_cluster.client_address, log_to_driver=False, namespace="client")
     with pytest.raises(ray.exceptions.RaySystemError):
         ray.get(stale)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -380,6 +382,23 @@ def test_a_detached_actor_outlives_its_session(ray_cluster: Cluster) -> None:
     again = ray.get_actor("keeper")
     assert ray.get(again.add.remote(2)) == [1, 2]
     ray.kill(again)
+
+
+def test_a_session_may_end_while_many_calls_wait(ray_cluster: Cluster) -> None:
+    number = 8_000
+    program = (
+        "import time, jupyter_ray as ray\n"
+        f"ray.init({ray_cluster.address!r}, log_to_driver=False)\n"
+        "sleeper = ray.remote(type('Sleeper', (), {'sleep': lambda self: time.sleep(1)})).remote()\n"
+        "task = ray.remote(lambda *args: time.sleep(1))\n"
+        f"refs = [task.remote() for _ in range({number})]\n"
+        f"refs += [task.remote(refs[-1]) for _ in range({number})]\n"
+        f"refs += [sleeper.sleep.remote() for _ in range({number})]\n"
+        "ray.shutdown()\n"
+        "print('ended')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "ended\n"), ended.stderr[-2000:]
 
 
 def test_a_demand_that_no_node_can_meet_is_refused() -> None:

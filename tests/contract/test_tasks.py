@@ -428,3 +428,31 @@ def test_an_instance_of_a_class_with_slots_comes_back() -> None:
     point, has_dict = ray.get(moved.remote(Point(1)), timeout=PATIENCE)
     assert point == Point(2, 7)
     assert not has_dict
+
+
+def test_arguments_of_a_wrong_kind_do_not_end_the_session() -> None:
+    @ray.remote
+    class Actor:
+        def work(self) -> int:
+            return 1
+
+    @ray.remote
+    def work() -> int:
+        return 1
+
+    actor = Actor.remote()
+    assert ray.get(actor.work.remote()) == 1
+    ray.kill(actor, no_restart=1)  # type: ignore[arg-type]
+    with pytest.raises(exceptions.RayActorError):
+        ray.get(actor.work.remote())
+    ray.cancel(work.remote(), force=1, recursive=None)  # type: ignore[arg-type]
+    wrong: Any = None
+    with pytest.raises(TypeError, match="name of a placement group"):
+        ray.util.placement_group([{"CPU": 1}], name=wrong)
+    with pytest.raises(ValueError, match="not valid Unicode"):
+        ray.util.placement_group([{"CPU": 1}], name="\ud800")
+    for limit in (1.5, float("inf"), "10"):
+        with pytest.raises(TypeError, match="limit must be a whole number"):
+            ray.util.state.list_tasks(limit=limit)  # type: ignore[arg-type]
+    assert ray.util.state.list_tasks(limit=2**70)
+    assert ray.get(work.remote()) == 1

@@ -179,7 +179,7 @@ def test_actors(gate: Path) -> None:
     held = actor.hold.remote(str(gate))
     calls = [actor.inc.remote() for _ in range(3)]
     eventually(lambda: states(held) == ["RUNNING"])
-    assert states(calls[-1])[0] in ("PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY", "SUBMITTED_TO_WORKER")
+    eventually(lambda: states(calls[-1])[0] in ("PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY", "SUBMITTED_TO_WORKER"))
     row = state.list_actors(filters=[("name", "=", "listed")], detail=True)[0]
     assert (row.class_name, row.state, row.ray_namespace) == ("Counter", "ALIVE", "contract")
     assert row.required_resources == {"CPU": 1.0}
@@ -213,9 +213,26 @@ def test_objects() -> None:
     ray.get(made)
     summary = state.summarize_objects()["cluster"]
     assert summary["total_objects"] >= 2
+    assert (row.type, row.pid) == ("DRIVER", os.getpid())
+    assert ref.hex() in [each.object_id for each in state.list_objects(filters=[("pid", "=", os.getpid())], limit=1000)]
     key = ref.hex()
     del ref
     eventually(lambda: not state.get_objects(key))
+
+
+@pytest.mark.local_only("on a cluster there are only the objects of this process")
+def test_objects_of_a_worker() -> None:
+    @ray.remote
+    class Keeper:
+        def keep(self) -> tuple[int, str]:
+            self.ref = ray.put(b"x" * 200_000)
+            return os.getpid(), self.ref.hex()
+
+    keeper: Any = Keeper.remote()  # type: ignore[attr-defined]
+    pid, key = ray.get(keeper.keep.remote())
+    rows = {row.object_id: row for row in state.list_objects(filters=[("pid", "=", pid)], limit=1000)}
+    assert (rows[key].type, rows[key].pid) == ("WORKER", pid)
+    assert key not in [each.object_id for each in state.list_objects(filters=[("pid", "!=", pid)], limit=1000)]
 
 
 def test_processes_machines_and_jobs() -> None:
