@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import os
@@ -412,22 +411,6 @@ def test_a_cached_function_is_shipped_and_again_when_its_globals_change() -> Non
     assert ray.get(use.remote(3), timeout=PATIENCE) == 6
     scope["FACTOR"] = 5
     assert ray.get(use.remote(3), timeout=PATIENCE) == 15
-
-
-@pytest.mark.local_only("Ray pickles results itself, and makes such a class anew without its slots")
-def test_an_instance_of_a_class_with_slots_comes_back() -> None:
-    @dataclasses.dataclass(slots=True)
-    class Point:
-        x: int
-        y: int = 0
-
-    @ray.remote
-    def moved(point: Point) -> tuple[Point, bool]:
-        return Point(point.x + 1, 7), hasattr(point, "__dict__")
-
-    point, has_dict = ray.get(moved.remote(Point(1)), timeout=PATIENCE)
-    assert point == Point(2, 7)
-    assert not has_dict
 
 
 def test_arguments_of_a_wrong_kind_do_not_end_the_session() -> None:
