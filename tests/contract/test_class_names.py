@@ -1,11 +1,10 @@
-"""Classes: what one means by its own name, in its methods and in tasks, by value and by import; and what comes back."""
+"""What an actor's class means by its own name: in its methods, in tasks, by value and by import."""
 
 # mypy does not see what a decorator makes of a class.
 # mypy: disable-error-code="attr-defined"
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
-from tests.contract.helpers import PATIENCE
 
 SOURCE = """
 import threading
@@ -123,19 +121,3 @@ def test_a_class_that_a_task_made(module: dict[str, Any]) -> None:
     assert (inner.LIMIT, inner.__name__, inner.__ray_metadata__.class_name.rpartition(".")[2]) == (5, "Inner", "Inner")
     with pytest.raises(AttributeError, match="nothing"):
         _ = inner.nothing
-
-
-@pytest.mark.local_only("Ray pickles results itself, and makes such a class anew without its slots")
-def test_an_instance_of_a_class_with_slots_comes_back(cluster: Any) -> None:
-    @dataclasses.dataclass(slots=True)
-    class Point:
-        x: int
-        y: int = 0
-
-    @ray.remote
-    def moved(point: Point) -> tuple[Point, bool]:
-        return Point(point.x + 1, 7), hasattr(point, "__dict__")
-
-    point, has_dict = ray.get(moved.remote(Point(1)), timeout=PATIENCE)
-    assert point == Point(2, 7)
-    assert not has_dict
