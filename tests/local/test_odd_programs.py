@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import jupyter_ray as ray
+from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.local import launcher
+
 PROGRAM = """
 import sys
 import jupyter_ray as ray
@@ -41,3 +45,13 @@ def test_a_program_whose_folder_is_gone(tmp_path: Path) -> None:
         timeout=120,
     )
     assert ran.returncode == 7, ran.stderr
+
+
+def test_a_runtime_that_cannot_start_says_why_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(launcher, "_CODE", "raise SystemExit('no luck today')")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    with pytest.raises(RaySystemError, match="no luck today"):
+        ray.init(num_cpus=1)
+    assert not list(tmp_path.iterdir())
