@@ -557,6 +557,15 @@ def test_names_of_calls_and_the_columns_of_ray() -> None:
     ray.get(ref)
     [row] = ended(ref)
     assert (row.name, row.func_or_class_name) == ("a call of its own", "Counter.inc")
+
+    @ray.remote
+    class Local:
+        def work(self) -> None: ...
+
+    local: Any = Local.remote()  # type: ignore[attr-defined]
+    second = local.work.options(name="of a local class").remote()
+    ray.get(second)
+    assert ended(second)[0].func_or_class_name == "Local.work"
     assert [each["state"] for each in row.events] == ["PENDING_ARGS_AVAIL", "RUNNING", "FINISHED"]
     assert row.events[-1]["created_ms"] >= row.events[0]["created_ms"] > 0
     assert {row[name] for name in ("profiling_data", "task_log_info", "is_debugger_paused")} == {None}

@@ -110,7 +110,7 @@ def _function(state: State, task: TaskDigest) -> str:
     if task.kind == "task" and (shipped := state.functions.get(task.definition)) is not None:
         return shipped.name
     if task.kind == "method" and task.definition and (actor := _actor(state, task.actor)) is not None:
-        return f"{actor.class_name}.{task.definition}"
+        return f"{actor.class_name.rpartition('.')[2]}.{task.definition}"
     return task.name
 
 
