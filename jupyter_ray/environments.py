@@ -65,3 +65,13 @@ def _check_variables(name: str, variables: Any) -> None:
                 raise TypeError(
                     f"{name} must be of type Dict[str, str], but the {what} {text} is of type {type(text)}."
                 )
+            if "\0" in text or not _is_unicode(text) or (what == "key" and (not text or "=" in text)):
+                raise ValueError(f"No environment variable can have the {what} {text!r}, which is in {name}.")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -8,6 +8,7 @@ lists the valid ones, a wrong type a TypeError, a wrong value a ValueError. Sour
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
@@ -151,6 +152,8 @@ def _amount(name: str, value: Any) -> str | None:
         return None
     if value < 0:
         return f"The quantity of resource {name} cannot be negative, got {value}."
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"The quantity of resource {name} must be finite, got {value}."
     if value and not to_parts(value):
         return f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001, got {value}."
     if name in ("num_gpus", *DEVICES) and value > 1 and value != int(value):
@@ -166,7 +169,7 @@ def _resources(name: str, value: Any) -> str | None:
     for resource, amount in value.items():
         if not isinstance(resource, str) or isinstance(amount, bool) or not isinstance(amount, int | float):
             return f"The keyword '{name}' maps names to numbers, got {resource!r}: {amount!r}."
-        if wrong := _amount(resource, amount):
+        if wrong := unwritable(name, resource) or _amount(resource, amount):
             return wrong
     return None
 
@@ -211,6 +214,23 @@ def _strategy(name: str, value: Any) -> str | None:
     return None
 
 
+def unwritable(name: str, value: str | None) -> str | None:
+    """Return what is wrong with a text that no message can carry: one with half a surrogate pair."""
+    if value is None or value.isascii():
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        return f"The keyword '{name}' is not valid Unicode, {error.reason}: {value!r}."
+    return None
+
+
+def _group(name: str, value: Any) -> str | None:
+    if value not in (None, "default") and not hasattr(value, "is_empty"):  # The class is above this module.
+        raise TypeError(f"The type of keyword '{name}' must be None or PlacementGroup, but received {type(value)}.")
+    return None
+
+
 def _lifetime(name: str, value: Any) -> str | None:
     if value in (None, "detached", "non_detached"):
         return None
@@ -235,11 +255,11 @@ _DICT: Types = (dict, _NONE)
 COMMON: dict[str, Keyword] = {
     "accelerator_type": Keyword(_TEXT),
     "memory": Keyword(_NUMBER, _amount),
-    "name": Keyword(_TEXT),
+    "name": Keyword(_TEXT, unwritable),
     "num_cpus": Keyword(_NUMBER, _amount),
     "num_gpus": Keyword(_NUMBER, _amount),
     "object_store_memory": Keyword(_COUNT, _at_least(0), None),
-    "placement_group": Keyword(),
+    "placement_group": Keyword((), _group),
     "placement_group_bundle_index": Keyword((int,)),
     "placement_group_capture_child_tasks": Keyword((bool, _NONE)),
     "resources": Keyword(_DICT, _resources),
@@ -273,7 +293,7 @@ ACTOR: dict[str, Keyword] = {
     "max_task_retries": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_pending_calls": Keyword(_COUNT, _at_least(0, endless=True)),
     "_actor_generator_backpressure_num_objects": Keyword(_COUNT, _generator_cap, "generator_cap"),
-    "namespace": Keyword(_TEXT),
+    "namespace": Keyword(_TEXT, unwritable),
     "get_if_exists": Keyword((bool,)),
     "allow_out_of_order_execution": Keyword((bool, _NONE)),
     "enable_tensor_transport": Keyword((bool, _NONE), None, None),

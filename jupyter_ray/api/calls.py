@@ -246,7 +246,7 @@ def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) ->
     else:
         kind = type(ray_waitable)
         raise TypeError(f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {kind}.")
-    engine.cancel(object_id, force=force, recursive=recursive)
+    engine.cancel(object_id, force=bool(force), recursive=bool(recursive))
 
 
 def why(ref_or_actor: Any) -> str:
@@ -301,7 +301,7 @@ def kill(actor: Any, *, no_restart: bool = True) -> None:
     engine = registry.current() or registry.required()
     if not isinstance(actor, ActorHandle):
         raise ValueError(f"ray.kill() only supported for actors. For tasks, try ray.cancel(). Got: {type(actor)}.")
-    engine.kill(actor._ray_ref, no_restart=no_restart)
+    engine.kill(actor._ray_ref, no_restart=bool(no_restart))
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:

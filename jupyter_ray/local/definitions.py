@@ -114,6 +114,9 @@ class Watch:
         elif isinstance(value, property):
             for function in (value.fget, value.fset, value.fdel):
                 self._visit(function)
+        elif isinstance(value, values.LruCache):
+            if not values.is_importable(value):
+                self._visit(value.__wrapped__)
         elif isinstance(value, functools.partial):
             self._visit(value.func)
             for part in (*value.args, *value.keywords.values()):

@@ -7,6 +7,7 @@ about a second after they happened; what a filter can leave out is left out ther
 from __future__ import annotations
 
 import binascii
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -118,6 +119,8 @@ class State:
                     "attempt_number": 0,
                     "reference_type": "PINNED_IN_MEMORY" if shared else "LOCAL_REFERENCE",
                     "call_site": None,
+                    "type": "DRIVER" if ray._private.worker.global_worker.mode == ray.SCRIPT_MODE else "WORKER",
+                    "pid": os.getpid(),
                     "ip": ray._private.worker.global_worker.node_ip_address,
                     "in_shared_memory": shared,
                     "holders": None,

@@ -171,10 +171,15 @@ class Histogram(Metric):
     ) -> None:
         super().__init__(name, description, tag_keys)
         if not boundaries:
-            raise ValueError('boundaries argument should be provided, as in Histogram("name", boundaries=[1.0, 2.0]).')
+            raise ValueError(
+                "boundaries argument should be provided when using the Histogram class, as in "
+                'Histogram("name", boundaries=[1.0, 2.0]).'
+            )
         for index, boundary in enumerate(boundaries):
             if boundary <= 0:
-                raise ValueError(f"boundaries must be greater than 0, got {boundary} at index {index}.")
+                raise ValueError(
+                    f"Invalid `boundaries` argument at index {index}, {list(boundaries)}: they must be greater than 0."
+                )
         self.boundaries = list(boundaries)
 
     def observe(self, value: float, tags: Tags | None = None) -> None:

@@ -13,6 +13,7 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import PlacementGroupID
 from jupyter_ray.labels import wrong_selector
+from jupyter_ray.options import unwritable
 
 _NODE = "ray.io/node-id"
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
@@ -124,11 +125,17 @@ def placement_group(
     ------
     ValueError
         A bundle is empty or no mapping of amounts, or the strategy or lifetime is not known.
+    TypeError
+        `name` is no text.
     RaySystemError
         A group of this name is there.
     """
-    if not isinstance(bundles, (list, tuple)) or not bundles:
-        raise ValueError(f"The placement group `bundles` must be a list of at least one mapping, got {bundles!r}.")
+    if not isinstance(bundles, (list, tuple)):
+        raise ValueError(f"Placement group bundles must be a list, got {type(bundles)}.")
+    if not bundles:
+        raise ValueError(
+            "Bundles must be a non-empty list of resource dictionaries, such as [{'CPU': 1}], got an empty one."
+        )
     for bundle in bundles:
         if not isinstance(bundle, dict):
             raise ValueError(f"A bundle must be a dict of resources, got {bundle!r}.")
@@ -146,6 +153,10 @@ def placement_group(
                 DeprecationWarning,
                 stacklevel=2,
             )
+    if not isinstance(name, str):
+        raise TypeError(f"The name of a placement group is a string, got {type(name)}.")
+    if wrong := unwritable("name", name):
+        raise ValueError(wrong)
     if bundle_label_selector is not None and len(bundle_label_selector) != len(bundles):
         raise ValueError(
             f"The length of `bundle_label_selector` must equal that of `bundles`: {bundle_label_selector!r}."
@@ -155,7 +166,7 @@ def placement_group(
             raise ValueError(wrong)
     strategy = _strategy(strategy, topology_strategy)
     if lifetime not in (None, "detached"):
-        raise ValueError(f"The placement group `lifetime` must be None or 'detached', got {lifetime!r}.")
+        raise ValueError(f"Placement group `lifetime` argument must be either `None` or 'detached', got {lifetime!r}.")
     plain = [{resource: float(amount) for resource, amount in bundle.items()} for bundle in bundles]
     engine = registry.current() or registry.required()
     if name and any(row["name"] == name and row["state"] != "REMOVED" for row in engine.placement_groups()):
@@ -178,7 +189,9 @@ def _strategy(strategy: str | None, topology: dict[str, str] | None) -> str:
         raise ValueError(f"`topology_strategy` takes {_NODE!r} and one more label, got {topology!r}.")
     for label, each in written.items():
         if each not in STRATEGIES:
-            raise ValueError(f"Invalid strategy {each!r}. Supported strategies are: {', '.join(STRATEGIES)}.")
+            raise ValueError(
+                f"Invalid placement group strategy {each!r}. Supported strategies are: {', '.join(STRATEGIES)}."
+            )
         if label in labels and each != "STRICT_PACK":
             raise ValueError(f"Only 'STRICT_PACK' is supported for the label {label!r}, got {each!r}.")
     return written.get(_NODE, "PACK")

@@ -61,7 +61,10 @@ class NodeAffinitySchedulingStrategy:
         _fail_on_unavailable: bool = False,
     ) -> None:
         if _spill_on_unavailable and not soft:
-            raise ValueError("_spill_on_unavailable cannot be set when soft is False. Set soft to True to use it.")
+            raise ValueError(
+                "_spill_on_unavailable cannot be set when soft is False. "
+                "Please set soft to True to use _spill_on_unavailable."
+            )
         if _fail_on_unavailable and soft:
             raise ValueError("_fail_on_unavailable cannot be set when soft is True. Set soft to False to use it.")
         self.node_id = node_id if isinstance(node_id, str) else node_id.hex()

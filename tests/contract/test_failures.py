@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -277,6 +278,29 @@ def test_an_error_in_an_argument_tells_the_whole_way() -> None:
     assert text.startswith("ray::take() (")
     assert text.count("input arguments for this task could not be computed") == 2
     assert text.endswith("KeyError: 'first'")
+
+
+@shared
+def test_an_actor_without_its_argument_tells_what_failed_as_for_any_error_of_its_constructor() -> None:
+    @ray.remote
+    def fail() -> None:
+        raise KeyError("first")
+
+    @ray.remote(max_retries=0)
+    def crash() -> None:
+        os._exit(1)
+
+    @ray.remote
+    class Taker:
+        def __init__(self, value: Any) -> None: ...
+
+        def take(self) -> None: ...
+
+    for bad, last in ((fail.remote(), "KeyError: 'first'"), (crash.remote(), r"WorkerCrashedError: [^\n]*crash[^\n]*")):
+        pattern = r"raised in its creation task, ray::Taker.__init__\(\) \(.*\)\n  At least one of the input arguments "
+        with pytest.raises(RayActorError, match=pattern) as found:
+            ray.get(Taker.remote(bad).take.remote(), timeout=PATIENCE)
+        assert re.search(f"\n{last}$", str(found.value))
 
 
 @shared

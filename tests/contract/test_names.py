@@ -59,6 +59,8 @@ MODULES = {
     "util.scheduling_strategies": "DoesNotExist Exists In NodeAffinitySchedulingStrategy NodeLabelSchedulingStrategy "
     "NotIn PlacementGroupSchedulingStrategy",
     "util.serialization": "deregister_serializer register_serializer",
+    "util.state.common": "ActorState ClusterEventState JobState NodeState ObjectState PlacementGroupState "
+    "RuntimeEnvState TaskState WorkerState",
     "util.state.exception": "RayStateApiException ServerUnavailable",
     "util.state": "get_actor get_log get_task list_actors list_cluster_events list_jobs list_logs list_nodes "
     "list_objects list_placement_groups list_runtime_envs list_tasks list_workers summarize_actors summarize_objects "

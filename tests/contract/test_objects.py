@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import exceptions
 from jupyter_ray.events import ObjectFreed
-from tests.contract.helpers import Log, eventually
+from tests.contract.helpers import PATIENCE, Log, eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -279,3 +280,19 @@ def test_a_future_for_a_loop_that_does_not_run_yet() -> None:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+@pytest.mark.local_only("Ray pickles results itself, and makes such a class anew without its slots")
+def test_an_instance_of_a_class_with_slots_comes_back() -> None:
+    @dataclasses.dataclass(slots=True)
+    class Point:
+        x: int
+        y: int = 0
+
+    @ray.remote
+    def moved(point: Point) -> tuple[Point, bool]:
+        return Point(point.x + 1, 7), hasattr(point, "__dict__")
+
+    point, has_dict = ray.get(moved.remote(Point(1)), timeout=PATIENCE)
+    assert point == Point(2, 7)
+    assert not has_dict

@@ -18,7 +18,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
-from tests.contract.helpers import eventually
+from tests.contract.helpers import PATIENCE, eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -401,3 +401,41 @@ def test_functions_and_handles_pickled_by_hand() -> None:
     texts = [cloudpickle.dumps(each) for each in (double, holder, ref)]
     assert ray.get(use.remote(*texts)) == [8, 7, 9]
     assert ray.get(cloudpickle.loads(texts[0]).remote(5)) == 10
+
+
+def test_a_cached_function_is_shipped_and_again_when_its_globals_change() -> None:
+    scope: dict[str, Any] = {"functools": functools, "FACTOR": 2, "__name__": "__main__"}  # As in a notebook.
+    exec("@functools.cache\ndef scaled(number):\n    return number * FACTOR\n", scope)
+    exec("def use(number):\n    return scaled(number)\n", scope)
+    use = ray.remote(scope["use"])
+    assert ray.get(use.remote(3), timeout=PATIENCE) == 6
+    scope["FACTOR"] = 5
+    assert ray.get(use.remote(3), timeout=PATIENCE) == 15
+
+
+def test_arguments_of_a_wrong_kind_do_not_end_the_session() -> None:
+    @ray.remote
+    class Actor:
+        def work(self) -> int:
+            return 1
+
+    @ray.remote
+    def work() -> int:
+        return 1
+
+    actor = Actor.remote()
+    assert ray.get(actor.work.remote()) == 1
+    ray.kill(actor, no_restart=1)  # type: ignore[arg-type]
+    with pytest.raises(exceptions.RayActorError):
+        ray.get(actor.work.remote())
+    ray.cancel(work.remote(), force=1, recursive=None)  # type: ignore[arg-type]
+    wrong: Any = None
+    with pytest.raises(TypeError, match="name of a placement group"):
+        ray.util.placement_group([{"CPU": 1}], name=wrong)
+    with pytest.raises(ValueError, match="not valid Unicode"):
+        ray.util.placement_group([{"CPU": 1}], name="\ud800")
+    for limit in (1.5, float("inf"), "10"):
+        with pytest.raises(TypeError, match="limit must be a whole number"):
+            ray.util.state.list_tasks(limit=limit)  # type: ignore[arg-type]
+    assert ray.util.state.list_tasks(limit=2**70)
+    assert ray.get(work.remote()) == 1

@@ -213,9 +213,26 @@ def test_objects() -> None:
     ray.get(made)
     summary = state.summarize_objects()["cluster"]
     assert summary["total_objects"] >= 2
+    assert (row.type, row.pid) == ("DRIVER", os.getpid())
+    assert ref.hex() in [each.object_id for each in state.list_objects(filters=[("pid", "=", os.getpid())], limit=1000)]
     key = ref.hex()
     del ref
     eventually(lambda: not state.get_objects(key))
+
+
+@pytest.mark.local_only("on a cluster there are only the objects of this process")
+def test_objects_of_a_worker() -> None:
+    @ray.remote
+    class Keeper:
+        def keep(self) -> tuple[int, str]:
+            self.ref = ray.put(b"x" * 200_000)
+            return os.getpid(), self.ref.hex()
+
+    keeper: Any = Keeper.remote()  # type: ignore[attr-defined]
+    pid, key = ray.get(keeper.keep.remote())
+    rows = {row.object_id: row for row in state.list_objects(filters=[("pid", "=", pid)], limit=1000)}
+    assert (rows[key].type, rows[key].pid) == ("WORKER", pid)
+    assert key not in [each.object_id for each in state.list_objects(filters=[("pid", "!=", pid)], limit=1000)]
 
 
 def test_processes_machines_and_jobs() -> None:
@@ -540,6 +557,15 @@ def test_names_of_calls_and_the_columns_of_ray() -> None:
     ray.get(ref)
     [row] = ended(ref)
     assert (row.name, row.func_or_class_name) == ("a call of its own", "Counter.inc")
+
+    @ray.remote
+    class Local:
+        def work(self) -> None: ...
+
+    local: Any = Local.remote()  # type: ignore[attr-defined]
+    second = local.work.options(name="of a local class").remote()
+    ray.get(second)
+    assert ended(second)[0].func_or_class_name == "Local.work"
     assert [each["state"] for each in row.events] == ["PENDING_ARGS_AVAIL", "RUNNING", "FINISHED"]
     assert row.events[-1]["created_ms"] >= row.events[0]["created_ms"] > 0
     assert {row[name] for name in ("profiling_data", "task_log_info", "is_debugger_paused")} == {None}

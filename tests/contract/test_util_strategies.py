@@ -97,7 +97,7 @@ def test_what_it_never_can(make: Callable[[], Any]) -> None:
         (lambda: NodeLabelSchedulingStrategy({}, soft=["a"]), "soft parameter must be a map"),  # type: ignore[arg-type]
         (lambda: NodeLabelSchedulingStrategy({"a": In(1)}), "position 0 for the In operator must be str"),  # type: ignore[arg-type]
         (lambda: NodeLabelSchedulingStrategy({"a": NotIn()}), "parameter of the NotIn operator must be a non-empty"),
-        (lambda: NodeAffinitySchedulingStrategy(absent(), soft=False, _spill_on_unavailable=True), "Set soft to True"),
+        (lambda: NodeAffinitySchedulingStrategy(absent(), soft=False, _spill_on_unavailable=True), "set soft to True"),
         (lambda: NodeAffinitySchedulingStrategy(absent(), soft=True, _fail_on_unavailable=True), "Set soft to False"),
         (lambda: NodeAffinitySchedulingStrategy("the second one", soft=False), "Invalid node_id 'the second one'"),
         (lambda: NodeAffinitySchedulingStrategy(NodeID.nil(), soft=True), "Invalid node_id"),

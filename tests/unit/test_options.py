@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,12 +20,15 @@ from jupyter_ray.resources import PARTS
         ({"num_cpus": True}, TypeError, "num_cpus"),
         ({"num_cpus": -1}, ValueError, "cannot be negative"),
         ({"num_cpus": 0.00001}, ValueError, "0.0001"),
+        ({"num_cpus": float("inf")}, ValueError, "num_cpus must be finite"),
+        ({"resources": {"x": float("nan")}}, ValueError, "x must be finite"),
         ({"num_gpus": 1.5}, ValueError, "whole number"),
         ({"resources": {"TPU": 2.5}}, ValueError, "whole number"),
         ({"resources": {"CPU": 1}}, ValueError, "num_cpus"),
         ({"resources": {"GPU": 1}}, ValueError, "num_gpus"),
         ({"resources": {"x": -1}}, ValueError, "negative"),
         ({"resources": {"x": "much"}}, ValueError, "names to numbers"),
+        ({"resources": {"\ud800": 1}}, ValueError, "'resources' is not valid Unicode"),
         ({"resources": [1]}, TypeError, "dict"),
         ({"num_returns": -1}, ValueError, "non-negative"),
         ({"num_returns": "lots"}, ValueError, "streaming"),
@@ -37,6 +41,10 @@ from jupyter_ray.resources import PARTS
         ({"runtime_env": "x"}, TypeError, "runtime_env"),
         ({"runtime_env": {"env_vars": {"A": 1}}}, TypeError, "env_vars"),
         ({"runtime_env": {"env_vars": ["A"]}}, TypeError, "env_vars"),
+        ({"runtime_env": {"env_vars": {"A": "a\0b"}}}, ValueError, r"env_vars"),
+        ({"runtime_env": {"env_vars": {"A": "\ud800"}}}, ValueError, r"the value '\\ud800', which is in .*env_vars"),
+        ({"runtime_env": {"env_vars": {"": "1"}}}, ValueError, "the key '', which is in .*env_vars"),
+        ({"runtime_env": {"env_vars": {"A=B": "1"}}}, ValueError, "the key 'A=B'"),
         ({"runtime_env": {"working_dir": 1}}, TypeError, "working_dir"),
         ({"runtime_env": {"py_modules": "x"}}, TypeError, "py_modules"),
         ({"runtime_env": {"excludes": "x"}}, TypeError, "excludes"),
@@ -44,6 +52,8 @@ from jupyter_ray.resources import PARTS
         ({"scheduling_strategy": "FASTEST"}, ValueError, "FASTEST"),
         ({"_generator_backpressure_num_objects": 0}, ValueError, "at least 1"),
         ({"name": 3}, TypeError, "name"),
+        ({"name": "\ud800"}, ValueError, "'name' is not valid Unicode"),
+        ({"placement_group": 3}, TypeError, "PlacementGroup"),
         ({"writable": [1.5]}, ValueError, "names or positions"),
         ({"inout": True}, TypeError, "inout"),
         ({"max_restarts": 1}, ValueError, "max_restarts"),
@@ -133,7 +143,7 @@ def test_an_accelerator_type_is_a_trace_of_a_resource() -> None:
 
 
 def test_the_deprecated_spelling_of_placement_groups_warns() -> None:
-    group = object()
+    group = SimpleNamespace(is_empty=False)
     with pytest.warns(DeprecationWarning, match="scheduling_strategy"):
         tables.check(tables.TASK, "remote functions", {"placement_group": group})
     options = tables.task_options({"placement_group": group, "placement_group_bundle_index": 2}, is_generator=False)

@@ -274,3 +274,21 @@ def test_a_class_with_a_cached_property() -> None:
     loaded: Any = values.loads(values.code_dumps(Squares).data)()
     assert loaded.all == [0, 1, 4] == loaded.all
     assert loaded.calls == 1
+
+
+def test_a_cached_function_goes_by_value_with_an_empty_cache_or_by_name() -> None:
+    @functools.lru_cache(maxsize=7, typed=True)
+    def fibonacci(number: int) -> int:
+        return number if number < 2 else fibonacci(number - 1) + fibonacci(number - 2)
+
+    fibonacci(10)
+    loaded: Any = values.loads(values.code_dumps(fibonacci).data)
+    assert loaded.cache_info().currsize == 0
+    assert loaded(30) == 832040
+    assert loaded.cache_parameters() == {"maxsize": 7, "typed": True}
+    assert values.loads(values.code_dumps(cached_in_a_module).data) is cached_in_a_module
+
+
+@functools.cache
+def cached_in_a_module() -> int:
+    return 1

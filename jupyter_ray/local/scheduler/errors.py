@@ -63,7 +63,7 @@ def of_argument(task: TaskRecord, payload: Payload) -> Payload:
     Ray). An actor without its argument is a dead one.
     """
     if task.spec.kind == "actor" and task.actor is not None:
-        return bad_argument(task.actor.id, task.actor.spec.class_name, payload)
+        return _bad_argument(task.actor.id, task.actor.spec.class_name, payload)
     if payload.segment:
         return payload
     try:
@@ -73,16 +73,23 @@ def of_argument(task: TaskRecord, payload: Payload) -> Payload:
     if isinstance(loaded, RayTaskError) or not isinstance(loaded, tuple | RayError):
         return payload
     if isinstance(loaded, RayError):
-        text = f"{_FAILED_ARGUMENT}\n{type(loaded).__name__}: {loaded}"
-        return stored(RayTaskError(task.spec.name, text, loaded, pid=0))
-    marker, function, text, cause, pid, actor = loaded
+        return stored(RayTaskError(task.spec.name, _argument_text(loaded), loaded, pid=0))
+    marker, _, text, cause, pid, _ = loaded
     if len(text) > _LONG:
         return payload
-    whole = RayTaskError(function, text, None, pid=pid, actor=actor)
-    kind = f"{RayTaskError.__module__}.{RayTaskError.__name__}"
-    text = f"Traceback (most recent call last):\n  {_FAILED_ARGUMENT}\n{kind}: {whole}"
-    data = pickle.dumps((marker, task.spec.name, text, cause, pid, None), protocol=5)
+    data = pickle.dumps((marker, task.spec.name, _argument_text(loaded), cause, pid, None), protocol=5)
     return Payload(data=data, size=len(data), is_error=True, contained=payload.contained, is_cancel=payload.is_cancel)
+
+
+def _argument_text(loaded: object) -> str:
+    """Return the traceback of a task that was to get the unpickled payload `loaded`: its last word is what failed."""
+    if isinstance(loaded, tuple):
+        _, function, text, _, pid, actor = loaded
+        loaded = RayTaskError(function, text, None, pid=pid, actor=actor)
+        kind = f"{RayTaskError.__module__}.{RayTaskError.__name__}"
+    else:
+        kind = type(loaded).__name__
+    return f"Traceback (most recent call last):\n  {_FAILED_ARGUMENT}\n{kind}: {loaded}"
 
 
 def cancelled(task: bytes, name: str) -> Payload:
@@ -162,10 +169,17 @@ def actor_died(actor: bytes, label: str, reason: str, *, init_failed: bool = Fal
     return stored(ActorDiedError.because(reason, label, actor.hex(), init_failed=init_failed))
 
 
-def bad_argument(actor: bytes, label: str, payload: Payload) -> Payload:
+def _bad_argument(actor: bytes, label: str, payload: Payload) -> Payload:
     """Return the result of the calls of an actor whose constructor was to get what `payload` raises."""
-    reason = f"an argument of its constructor failed:\n{text_of(payload)}"
-    return actor_died(actor, label, reason, init_failed=True)
+    try:
+        loaded = None if payload.segment else pickle.loads(payload.data)
+    except Exception:  # Of a class that this process does not know.
+        loaded = None
+    if loaded is None:
+        return actor_died(actor, label, "an argument of its constructor failed", init_failed=True)
+    pid = loaded[4] if isinstance(loaded, tuple) else 0
+    raised = RayTaskError(f"{label}.__init__", _argument_text(loaded), None, pid=pid)
+    return stored(ActorDiedError(raised, actor.hex()))
 
 
 def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:

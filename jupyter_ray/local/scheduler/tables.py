@@ -110,7 +110,7 @@ def _function(state: State, task: TaskDigest) -> str:
     if task.kind == "task" and (shipped := state.functions.get(task.definition)) is not None:
         return shipped.name
     if task.kind == "method" and task.definition and (actor := _actor(state, task.actor)) is not None:
-        return f"{actor.class_name}.{task.definition}"
+        return f"{actor.class_name.rpartition('.')[2]}.{task.definition}"
     return task.name
 
 
@@ -274,12 +274,34 @@ def _attempt(state: State, record: ObjectRecord) -> int:
     return 0 if maker is None else maker.attempt
 
 
+def _shared(state: State, record: ObjectRecord) -> bool:
+    return record.payload is not None and bool(record.payload.segment)
+
+
 def _reference(state: State, record: ObjectRecord) -> str:
     if record.dependents:
         return "USED_BY_PENDING_TASK"
     if record.pins and not record.holders:
         return "CAPTURED_IN_OBJECT"
-    return "PINNED_IN_MEMORY" if record.payload is not None else "LOCAL_REFERENCE"
+    return "PINNED_IN_MEMORY" if _shared(state, record) else "LOCAL_REFERENCE"
+
+
+def _holder(state: State, record: ObjectRecord) -> ClientRecord | None:
+    """Return a process that refers to an object: the driver if it does."""
+    return next((client for client in state.clients.values() if record.id in client.holds), None)
+
+
+def _holder_type(state: State, record: ObjectRecord) -> str | None:
+    holder = _holder(state, record)
+    return None if holder is None else "DRIVER" if holder.is_driver else "WORKER"
+
+
+def _holder_pid(state: State, record: ObjectRecord) -> int | None:
+    holder = _holder(state, record)
+    if holder is None or holder.is_driver:  # Only the driver knows its own.
+        return None if holder is None else 0
+    worker = state.workers.get(holder.id)
+    return None if worker is None else worker.pid
 
 
 _OBJECT: dict[str, Callable[[State, ObjectRecord], Any]] = {
@@ -289,7 +311,9 @@ _OBJECT: dict[str, Callable[[State, ObjectRecord], Any]] = {
     "attempt_number": _attempt,
     "reference_type": _reference,
     "call_site": _call_site,
-    "in_shared_memory": lambda state, record: record.payload is not None and bool(record.payload.segment),
+    "type": _holder_type,
+    "pid": _holder_pid,
+    "in_shared_memory": _shared,
     "holders": lambda state, record: record.holders,
 }
 

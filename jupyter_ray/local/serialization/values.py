@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import cloudpickle
+import cloudpickle.cloudpickle as cloudpickle_module
 
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine import refs
@@ -245,6 +246,36 @@ def _cached_property(function: Callable[[Any], Any], name: str | None) -> functo
     return made
 
 
+LruCache: Any = type(functools.cache(id))
+"""What `functools.cache` and `functools.lru_cache` make."""
+
+
+def is_importable(function: Any) -> bool:
+    """Tell whether a `LruCache` goes by name, as functions do that a worker can import."""
+    place = cloudpickle_module._lookup_module_and_qualname(function, name=function.__qualname__)
+    return place is not None and not cloudpickle_module._is_registered_pickle_by_value(place[0])
+
+
+def _reduce_lru_cache(function: Any) -> Any:
+    if is_importable(function):
+        return str(function.__qualname__)
+    return _lru_cache, (function.__wrapped__, function.cache_parameters())
+
+
+def _lru_cache(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
+def _keep_slots(reduced: Any, kind: Any) -> None:
+    """Have a class made with its slots: cloudpickle adds them later, when they are names only.
+
+    Its instances would have a ``__dict__`` then, and could not come back to where the class is the real one.
+    """
+    make, arguments, *_ = reduced
+    if make.__name__ == "_make_skeleton_class":
+        arguments[3]["__slots__"] = kind.__slots__
+
+
 class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     """cloudpickle, with buffers beside the stream, and with what Cython compiled."""
 
@@ -253,6 +284,7 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
             memoryview: _reduce_memoryview,
             types.CodeType: _reduce_code,
             functools.cached_property: _reduce_cached_property,
+            LruCache: _reduce_lru_cache,
         },
         cloudpickle.CloudPickler.dispatch_table,
     )
@@ -271,4 +303,9 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     def reducer_override(self, obj: Any) -> Any:
         """Return how `obj` is pickled: Cython's functions and classes in their own way, the rest as in cloudpickle."""
         reduced = compiled.reduce(obj)
-        return super().reducer_override(obj) if reduced is None else reduced
+        if reduced is not None:
+            return reduced
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, type) and vars(obj).get("__slots__") and reduced is not NotImplemented:
+            _keep_slots(reduced, obj)
+        return reduced

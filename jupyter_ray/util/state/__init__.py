@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from typing import Any
+from typing import Any, TypeVar
 
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.util.state.events import list_cluster_events, list_runtime_envs
@@ -63,7 +63,11 @@ __all__ = [
     "summarize_tasks",
 ]
 
+Process = TypeVar("Process", WorkerState, ObjectState)
+
 _MIB = 1 << 20
+_MOST = 10**12
+"""A higher `limit` says no more than this one."""
 _ATTEMPTS = 1000
 """So many attempts of one task are told."""
 
@@ -124,7 +128,7 @@ def list_actors(filters: Filters | None, limit: int, detail: bool) -> list[Actor
 @lists
 def list_objects(filters: Filters | None, limit: int, detail: bool) -> list[ObjectState]:
     """Return the objects that somebody may still ask for; as `list_tasks`."""
-    return _list(ObjectState, "objects", filters, limit, detail)
+    return [_with_pid(row) for row in _list(ObjectState, "objects", filters, limit, detail)]
 
 
 @lists
@@ -227,7 +231,7 @@ def get_actor(id: str) -> ActorState | None:
 def get_objects(id: str) -> list[ObjectState]:
     """Return the object with this id (hex), in a list, as in Ray."""
     found = _one(ObjectState, "objects", id)
-    return [] if found is None else [found]
+    return [] if found is None else [_with_pid(found)]
 
 
 @gets
@@ -336,10 +340,14 @@ def _cluster(summary: dict[str, Any], by: str, **totals: Any) -> dict[str, Any]:
 def _list(kind: type[Made], table: str, filters: Filters | None, limit: int, detail: bool) -> list[Made]:
     checked = check(kind, filters, limit)
     constants = _constants(kind)
-    asked = [each for each in checked if each[0] not in constants]
+    asked = []
+    for column, predicate, value in checked:
+        if column not in constants:
+            column, value = _of_driver(kind, column, value)
+            asked.append((column, predicate, value))
     if any((str(constants[c]).casefold() == str(v).casefold()) != (p == "=") for c, p, v in checked if c in constants):
         return []
-    rows, more = session_engine().table(table, limit=limit, filters=asked)
+    rows, more = session_engine().table(table, limit=min(limit, _MOST), filters=asked)
     warn(kind, more, limit)
     return [kind.make({**constants, **row}, detail) for row in rows]
 
@@ -353,11 +361,22 @@ def _one(kind: type[Made], table: str, key: str) -> Made | None:
     return kind.make({**_constants(kind), **rows[0]}, True) if rows else None
 
 
-def _with_pid(row: WorkerState) -> WorkerState:
+_TYPE: dict[type[Row], str] = {WorkerState: "worker_type", ObjectState: "type"}
+"""The column with the type of the process whose `pid` is in the row."""
+
+
+def _with_pid(row: Process) -> Process:
     """Return the row with the driver's pid, which only the driver knows."""
-    if row.worker_type != "DRIVER" or not session_engine().process.is_driver:
+    if row[_TYPE[type(row)]] != "DRIVER" or not session_engine().process.is_driver:
         return row
     return dataclasses.replace(row, pid=os.getpid())
+
+
+def _of_driver(kind: type[Row], column: str, value: Any) -> tuple[str, Any]:
+    """Return the filter that asks for the driver's pid, which the runtime does not know, as one that it can answer."""
+    if column == "pid" and kind in _TYPE and str(value) == str(os.getpid()) and session_engine().process.is_driver:
+        return _TYPE[kind], "DRIVER"
+    return column, value
 
 
 def _constants(kind: type[Row]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ def pick(kind: type[Made], rows: list[dict[str, Any]], filters: Filters | None, 
 
 def check(kind: type[Row], filters: Filters | None, limit: int) -> list[tuple[str, str, Any]]:
     """Return the filters, with their columns in lower case; ValueError for what is none."""
+    if not isinstance(limit, int):
+        raise TypeError(f"limit must be a whole number, got {limit!r}.")
     if limit < 0:
         raise ValueError(f"limit cannot be negative, got {limit}.")
     checked = []

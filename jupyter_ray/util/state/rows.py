@@ -108,7 +108,10 @@ class ActorState(Row):
 
 @dataclasses.dataclass(frozen=True)
 class ObjectState(Row):
-    """An object. `object_size` is in bytes; `in_shared_memory` and `holders` are not in Ray."""
+    """An object. `object_size` is in bytes; `type` and `pid` are those of a process that refers to it.
+
+    `in_shared_memory` and `holders` are not in Ray.
+    """
 
     object_id: str
     object_size: int
@@ -116,6 +119,8 @@ class ObjectState(Row):
     attempt_number: int
     reference_type: str
     call_site: str | None
+    type: str | None
+    pid: int | None
     ip: str
     in_shared_memory: bool | None = None
     holders: int | None = None
