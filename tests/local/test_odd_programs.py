@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.local import launcher
 
 PROGRAM = """
 import sys
@@ -41,3 +46,12 @@ def test_a_program_whose_folder_is_gone(tmp_path: Path) -> None:
         timeout=120,
     )
     assert ran.returncode == 7, ran.stderr
+
+
+def test_a_runtime_that_cannot_start_says_why_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "_CODE", "raise SystemExit('no luck today')")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's are too long for a socket's path.
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        with pytest.raises(RaySystemError, match="no luck today"):
+            ray.init(num_cpus=1)
+        assert not os.listdir(folder)

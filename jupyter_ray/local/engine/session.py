@@ -69,8 +69,8 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
     """
     session = _Session(runtime)
     client = session.client
-    client.start(m.Hello("driver", session.id, os.getpid()))
     try:
+        client.start(m.Hello("driver", session.id, os.getpid()))
         if options.spill_directory is not None:
             _spill_to(options.spill_directory, runtime.session)
         demand, devices, store_limit = machine.resources(options)
@@ -111,7 +111,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
     except BaseException as error:
         words = runtime.last_words()
         session.end()
-        if isinstance(error, RaySystemError) and words:
+        if isinstance(error, RaySystemError | ConnectionError) and words:
             raise RaySystemError(f"The runtime could not be started. Its last words were:\n{words}") from error
         raise
     _forget_in_forks(engine)
