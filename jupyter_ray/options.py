@@ -174,7 +174,13 @@ def _resources(name: str, value: Any) -> str | None:
     return None
 
 
+_MOST_RETURNS = 1_000_000
+"""Each has a reference that the caller holds at once."""
+
+
 def _num_returns(name: str, value: Any) -> str | None:
+    if isinstance(value, int) and value > _MOST_RETURNS:
+        return f"{name} is at most {_MOST_RETURNS:,}: each has a reference. num_returns='streaming' has no limit."
     if value is None or value in ("dynamic", "streaming") or (isinstance(value, int) and value >= 0):
         return None
     return (

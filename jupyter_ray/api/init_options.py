@@ -69,6 +69,12 @@ _DEFAULT = {
 }
 
 
+_MOST = 9 * 10**14
+"""What 64 bits can count in parts of 1/10000."""
+_MOST_GPUS = 10_000
+"""Each has an id."""
+
+
 def _amount(name: str, value: Any) -> Any:
     if value is None:
         return None
@@ -76,6 +82,9 @@ def _amount(name: str, value: Any) -> Any:
         raise TypeError(f"{name} must be a number, got {type(value)}.")
     if value < 0:
         raise ValueError(f"{name} cannot be negative, got {value}.")
+    most = _MOST_GPUS if name == "num_gpus" else _MOST
+    if not value <= most:  # Nor is what is no number.
+        raise ValueError(f"{name} is at most {most:,}, got {value}.")
     return value
 
 

@@ -296,11 +296,11 @@ def test_an_actor_without_its_argument_tells_what_failed_as_for_any_error_of_its
 
         def take(self) -> None: ...
 
-    for bad, last in ((fail.remote(), "KeyError: 'first'"), (crash.remote(), r"WorkerCrashedError: [^\n]*crash[^\n]*")):
+    for bad, last in ((fail.remote(), "KeyError: 'first'"), (crash.remote(), "WorkerCrashedError: The worker died")):
         pattern = r"raised in its creation task, ray::Taker.__init__\(\) \(.*\)\n  At least one of the input arguments "
         with pytest.raises(RayActorError, match=pattern) as found:
             ray.get(Taker.remote(bad).take.remote(), timeout=PATIENCE)
-        assert re.search(f"\n{last}$", str(found.value))
+        assert re.search(f"[.\n]{last}.*$", str(found.value))
 
 
 @shared

@@ -32,6 +32,7 @@ from jupyter_ray.resources import PARTS
         ({"resources": [1]}, TypeError, "dict"),
         ({"num_returns": -1}, ValueError, "non-negative"),
         ({"num_returns": "lots"}, ValueError, "streaming"),
+        ({"num_returns": 2**63}, ValueError, "at most 1,000,000.*streaming"),
         ({"num_returns": 1.5}, TypeError, "num_returns"),
         ({"max_retries": -2}, ValueError, "infinity"),
         ({"max_retries": "3"}, TypeError, "max_retries"),

@@ -398,3 +398,13 @@ def test_strict_spread_waits_for_machines_that_are_not_there() -> None:
     assert session.scheduler.state.groups["g"].state.value == "PENDING"
     session.say(DRIVER, m.RemoveGroup("g"))
     assert not session.scheduler.state.pending_groups
+
+
+def test_a_query_that_fails_is_answered_and_nothing_ends() -> None:
+    session = Session(CPU=1)
+    session.say(DRIVER, m.Query(80, "resources", {}))
+    session.say(DRIVER, m.Query(81, "task", {"no": "task"}))
+    good, bad = [message for _, message in session.sent if isinstance(message, m.Answer) and message.request >= 80]
+    assert not good.error
+    assert bad.error == "KeyError"
+    assert "'task' failed" in bad.value

@@ -243,7 +243,11 @@ def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
                 step.state.awaited.setdefault(wanted, []).append((client, message))
                 return
             _handed(step, client, wanted)
-        step.send(client, m.Answer(message.request, answer(step.state, {**message.arguments, "now": step.now})))
+        try:
+            told = m.Answer(message.request, answer(step.state, {**message.arguments, "now": step.now}))
+        except Exception as error:  # It changed nothing: no reason to end the session of whoever asked.
+            told = m.Answer(message.request, f"The query {message.what!r} failed: {error!r}.", type(error).__name__)
+        step.send(client, told)
 
 
 def _handed(step: Step, client: ClientRecord, definition: str) -> None:
