@@ -7,12 +7,16 @@ session folder may remain. A folder of tests that shares a runtime or a server a
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster.nodes import Cluster, running_cluster
 from tests.leaks import Watch
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # As in a shell's background job; tests interrupt themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PATIENCE = 8.0
 """Seconds that processes get to end by themselves. A dead kernel's runtime must be gone after 3."""
