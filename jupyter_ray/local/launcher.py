@@ -61,6 +61,7 @@ class Runtime:
     """
 
     def __init__(self, root: str | None = None) -> None:
+        self._words = ""
         self.session = uuid.uuid4().hex[:12]
         self.folder = session_folder(self.session, root)
         self.shared_memory = shared_memory_folder(self.session)
@@ -114,8 +115,8 @@ class Runtime:
     def last_words(self) -> str:
         """Return the end of the runtime's log, for an error's text; "" if it said nothing."""
         with contextlib.suppress(OSError):
-            return (self.folder / "runtime.log").read_text(errors="replace")[-_LOG_TAIL:].strip()
-        return ""
+            self._words = (self.folder / "runtime.log").read_text(errors="replace")[-_LOG_TAIL:].strip()
+        return self._words
 
     def end(self) -> None:
         """Wait for the process to end by itself, for `SHUTDOWN_SECONDS` at most, then kill it; remove what it left."""
@@ -128,6 +129,7 @@ class Runtime:
 
     def remove_folders(self) -> None:
         """Remove the session's folders; idempotent."""
+        self.last_words()  # Another thread may ask for them.
         remove_folders(self.session)
 
     def __repr__(self) -> str:
