@@ -118,6 +118,13 @@ def enough(row: Row, cells: Mapping[str, Cell], bound: float | None) -> bool | N
     return to_ray >= 5 or near
 
 
+def quicker_peer(row: Row, cells: Mapping[str, Cell]) -> tuple[str, float] | None:
+    """Return the best peer of a row if it is better than we are, and how many times as good as it we are."""
+    peer = best_peer(row, cells)
+    value = None if not peer else against(row, cells, peer)
+    return None if peer is None or value is None or value >= 1 else (peer, value)
+
+
 def summary(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> list[str]:
     """Sentences on the whole: the mean ratio to Ray, the rows below a goal, the rows where a peer is better."""
     offered = [(row, results[row.key]) for row in rows]
@@ -135,9 +142,9 @@ def summary(rows: Sequence[Row], results: Results, names: Mapping[str, str]) -> 
             f"Less than 5 times Ray, and not within 1.5 times of the physical limit either: {'; '.join(few) or 'none'}."
         )
     behind = [
-        f"{row.name} ({names[peer]}, {times(value)})"
+        f"{row.name} ({names[found[0]]}, {times(found[1])})"
         for row, cells in offered
-        if (peer := best_peer(row, cells)) and (value := against(row, cells, peer)) is not None and value < 1
+        if (found := quicker_peer(row, cells)) is not None
     ]
     if any(best_peer(row, cells) for row, cells in offered):
         said.append(f"Slower than a peer: {'; '.join(behind) or 'nowhere'}.")
@@ -163,6 +170,7 @@ def document(
         and (
             verdict(row, results[row.key]).startswith("✗")
             or enough(row, results[row.key], limit_of(row, results)) is False
+            or quicker_peer(row, results[row.key]) is not None
         )
     ]
     parts = [

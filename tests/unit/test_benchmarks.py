@@ -130,6 +130,13 @@ def test_the_document_holds_the_tables_and_says_what_holds_back_only_rows_that_f
     assert "nothing" not in text
 
 
+def test_what_makes_us_slower_than_a_peer_is_said_too() -> None:
+    results: Results = {"time": {"jupyter_ray": cell(1), "loky": cell(0.5)}}
+    assert report.quicker_peer(TIME, results["time"]) == ("loky", 0.5)
+    text = report.document([TIME], results, NAMES, {}, {}, "5 rounds", {"time": "it starts two processes"})
+    assert "- **a time**: it starts two processes" in text
+
+
 def test_markdown_escapes_what_would_end_a_cell() -> None:
     assert report.markdown([["a", "b"], ["x|y", "1"]]) == "| a | b |\n|---|---:|\n| x\\|y | 1 |"
 
