@@ -205,11 +205,14 @@ def test_each_concurrency_group_of_an_async_actor_has_its_own_loop(tmp_path: Pat
         ray.get(asleep)
 
 
-def test_an_error_in_the_midst_of_a_stream() -> None:
+def test_an_error_in_the_midst_of_a_stream(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
     @ray.remote(max_retries=0)
     def numbers(crash: bool) -> Any:
         yield 1
         if crash:
+            eventually(gate.exists)  # On a cluster an item that was not told yet dies with its process.
             os._exit(1)
         raise ValueError("no more")
 
@@ -221,8 +224,9 @@ def test_an_error_in_the_midst_of_a_stream() -> None:
         next(raised)
     assert ray.get(raised.completed()) is None
     crashed = numbers.remote(True)
-    first, failed = crashed
-    assert ray.get(first) == 1
+    assert ray.get(next(crashed)) == 1
+    gate.touch()
+    (failed,) = crashed
     for ref in (failed, crashed.completed()):
         with pytest.raises(WorkerCrashedError):
             ray.get(ref)
