@@ -9,6 +9,7 @@ import importlib
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,16 +84,20 @@ def test_remote_functions_pass_through_the_server() -> None:
     assert ray.get(function.remote(5)) == 10
 
 
-def test_streams_wait_and_are_let_go() -> None:
+def test_streams_wait_and_are_let_go(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
     @ray.remote
     def slow() -> Iterator[int]:
         yield 1
-        time.sleep(2)
+        while not gate.exists():
+            time.sleep(0.01)
         yield 2
 
     stream = slow.remote()
     assert ray.get(next(stream)) == 1
     assert stream._next_sync(0.1).is_nil()  # Not lost: the next question gets it.
+    gate.touch()
     assert ray.get(next(stream)) == 2
     eventually(stream.is_finished)
     assert list(stream) == []
