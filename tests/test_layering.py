@@ -107,6 +107,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.queries",
         "local.scheduler.why",
         "local.scheduler.starved",
+        "local.scheduler.expendable",
         "local.scheduler.deadlock",
     ),
     (

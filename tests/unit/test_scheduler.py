@@ -9,6 +9,7 @@ import pytest
 
 from jupyter_ray.exceptions import (
     ActorDiedError,
+    OutOfMemoryError,
     ResourceDeadlockError,
     TaskPlacementGroupRemoved,
     TaskUnschedulableError,
@@ -18,6 +19,7 @@ from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler import requests
 from jupyter_ray.local.scheduler.core import Scheduler
+from jupyter_ray.local.scheduler.expendable import expendable
 from jupyter_ray.local.scheduler.invariants import validate
 from jupyter_ray.local.scheduler.starved import Starved
 from jupyter_ray.local.scheduler.stimuli import ClientJoined, Said, Tick, WorkerJoined, WorkerLost
@@ -408,3 +410,33 @@ def test_a_query_that_fails_is_answered_and_nothing_ends() -> None:
     assert not good.error
     assert bad.error == "KeyError"
     assert "'task' failed" in bad.value
+
+
+def test_whose_end_costs_least_goes_first_when_memory_runs_out() -> None:
+    session = Session(CPU=8)
+    idle = session.submit("idle")
+    session.finish(idle)
+    actor = session.scheduler.state.actors[session.actor()].worker
+    restartable = session.scheduler.state.actors[session.actor(max_restarts=1)].worker
+    once = session.submit("once", max_retries=0)
+    older, newer = session.submit("older", max_retries=-1), session.submit("newer", max_retries=3)
+    assert actor is not None
+    assert restartable is not None
+    workers = [session.worker_of(task) for task in (newer, older)] + [restartable.id, session.worker_of(once), actor.id]
+    found = [each.id for each in expendable(session.scheduler.state)]
+    assert found[-5:] == workers
+    assert all(session.scheduler.state.workers[each].state.value == "idle" for each in found[:-5])
+
+
+def test_how_often_a_task_is_tried_again_that_was_ended_for_want_of_memory() -> None:
+    session = Session(CPU=1)
+    session.scheduler.state.memory_retries = 1
+    task = session.submit("task", max_retries=-1)
+    session.happen(WorkerLost(session.worker_of(task), "too much", out_of_memory=True))
+    assert session.running() == [], "it waits until memory may be free"
+    session.now += 1
+    session.happen(Tick())
+    assert session.running() == ["task"]
+    session.happen(WorkerLost(session.worker_of(task), "too much", out_of_memory=True))
+    session.get(task, 9)
+    assert isinstance(session.error_of(9), OutOfMemoryError)

@@ -163,6 +163,7 @@ def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Alloc
     task.worker = worker
     task.allocation = allocation
     worker.tasks[task.id] = task
+    worker.given = step.now
     if task.actor is None:
         worker.queue = queue
         queue.workers[worker] = None

@@ -95,6 +95,8 @@ class WorkerRecord(msgspec.Struct, eq=False):
     started: float = 0.0
     """When it was asked for."""
     joined: float = 0.0
+    given: float = 0.0
+    """When it was given its actor, or the first of its tasks in a row."""
     idle_since: float = 0.0
     recalled: bool = False
     runs: int = 0
@@ -339,6 +341,8 @@ class State(msgspec.Struct, eq=False):
 
     ledger: Ledger = msgspec.field(default_factory=Ledger)
     memory: Memory = msgspec.field(default_factory=Memory)
+    memory_retries: int = -1
+    """How often a task that was ended for want of memory is tried again at most; negative: as often as any."""
     pid: int = 0
     """The runtime's process, for the events."""
     bound: bool = False
