@@ -440,3 +440,37 @@ def test_how_often_a_task_is_tried_again_that_was_ended_for_want_of_memory() -> 
     session.happen(WorkerLost(session.worker_of(task), "too much", out_of_memory=True))
     session.get(task, 9)
     assert isinstance(session.error_of(9), OutOfMemoryError)
+
+
+def test_of_a_crowd_that_is_blocked_at_once_further_ones_begin_later_and_later() -> None:
+    session = Session(CPU=1)
+    slow = session.submit("slow", demand={})
+
+    def running() -> list[bytes]:
+        return [each.id for each in session.scheduler.state.tasks.values() if each.state.value == "running"]
+
+    def begun() -> int:
+        """Have all wait for the slow one that can begin, and return how many have begun."""
+        while waits := [task for task in running() if task != slow]:
+            session.get(slow, 1000, session.worker_of(waits[0]), task=waits[0])
+        return sum(each.name == "waits" for each in session.of(m.Execute))
+
+    waiting = [session.submit("waits", definition="w") for _ in range(30)]
+    assert begun() == 16
+    session.say(DRIVER, m.Query(90, "why", {"id": return_id(waiting[-1], 1), "now": session.now}))
+    assert "16 other calls of its function are blocked" in session.of(m.Answer)[-1].value
+    session.finish(session.submit("other", definition="o"))  # Others do not wait with them,
+    session.finish(session.submit("deeper", session.worker_of(waiting[0]), parent=waiting[0], definition="w"))
+    for count, pause in enumerate((1, 2, 4, 8, 10, 10), 17):
+        assert session.scheduler.wants_tick
+        session.now += pause - 0.5
+        session.happen(Tick())
+        assert begun() == count - 1
+        session.now += 0.5
+        session.happen(Tick())
+        assert begun() == count
+    session.finish(slow)
+    while left := running():  # All go on, and the rest begins as soon as they are fewer.
+        session.finish(left[0])
+    assert not session.scheduler.state.tasks
+    assert not session.scheduler.state.ready

@@ -43,7 +43,10 @@ def text_of(payload: Payload) -> str:
     """Return the text of what a task raised, or of an error of the system; empty if it is not in the payload itself."""
     if payload.segment:
         return ""
-    loaded = pickle.loads(payload.data)
+    try:
+        loaded = pickle.loads(payload.data)
+    except Exception:  # Of a class that this process does not know, or nonsense of a worker.
+        return ""
     if isinstance(loaded, BaseException):
         return f"{type(loaded).__name__}: {loaded}"
     _, function, text, _, pid, actor = loaded

@@ -316,6 +316,8 @@ class ReadyClass(msgspec.Struct, eq=False):
     demand: Demand
     group: str | None = None
     bundle: int = -1
+    crowded: bool = False
+    """Tasks of one function, set apart since very many of them were blocked: see `crowd`."""
     tasks: deque[TaskRecord] = msgspec.field(default_factory=deque)
     workers: dict[WorkerRecord, None] = msgspec.field(default_factory=dict)
     """Workers that run one of them now."""
