@@ -237,6 +237,10 @@ def _group(name: str, value: Any) -> str | None:
     return None
 
 
+def _not_for_tasks(name: str, value: Any) -> str | None:
+    return None if value is None else f"Setting '{name}' is not implemented for tasks: leave it out."
+
+
 def _lifetime(name: str, value: Any) -> str | None:
     if value in (None, "detached", "non_detached"):
         return None
@@ -280,6 +284,7 @@ COMMON: dict[str, Keyword] = {
 
 TASK: dict[str, Keyword] = {
     **COMMON,
+    "object_store_memory": Keyword(_COUNT, _not_for_tasks, None),
     "max_calls": Keyword(_COUNT, _at_least(0)),
     "max_retries": Keyword(_COUNT, _at_least(0, endless=True)),
     "num_returns": Keyword((int, str, _NONE), _num_returns),
@@ -294,7 +299,7 @@ ACTOR: dict[str, Keyword] = {
     **COMMON,
     "concurrency_groups": Keyword(_DICT),
     "lifetime": Keyword(_TEXT, _lifetime),
-    "max_concurrency": Keyword(_COUNT, _at_least(1)),
+    "max_concurrency": Keyword(_COUNT, _at_least(0)),
     "max_restarts": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_task_retries": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_pending_calls": Keyword(_COUNT, _at_least(0, endless=True)),
