@@ -106,7 +106,9 @@ SCHEDULER_ORDER = (
         "local.scheduler.tables",
         "local.scheduler.queries",
         "local.scheduler.why",
+        "local.scheduler.crowd",
         "local.scheduler.starved",
+        "local.scheduler.expendable",
         "local.scheduler.deadlock",
     ),
     (

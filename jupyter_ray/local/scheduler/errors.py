@@ -43,7 +43,10 @@ def text_of(payload: Payload) -> str:
     """Return the text of what a task raised, or of an error of the system; empty if it is not in the payload itself."""
     if payload.segment:
         return ""
-    loaded = pickle.loads(payload.data)
+    try:
+        loaded = pickle.loads(payload.data)
+    except Exception:  # Of a class that this process does not know, or nonsense of a worker.
+        return ""
     if isinstance(loaded, BaseException):
         return f"{type(loaded).__name__}: {loaded}"
     _, function, text, _, pid, actor = loaded
@@ -109,8 +112,8 @@ def never_started(name: str, reason: str) -> Payload:
 
 
 def out_of_memory(name: str, reason: str) -> Payload:
-    """Return the result of a task that was ended because memory ran out."""
-    return stored(OutOfMemoryError(f"{name} was ended before the machine ran out of memory: {reason}."))
+    """Return the result of a task, or of an actor's calls, that was ended because memory ran out."""
+    return stored(OutOfMemoryError(f"{name} was ended, since the machine was running low on memory: {reason}."))
 
 
 def lost(object_id: bytes) -> Payload:
