@@ -77,7 +77,7 @@ LAYERS = (
 LOCAL_ORDER = (
     ("local.protocol",),
     ("local.serialization", "local.scheduler"),
-    ("local.store", "local.definitions", "local.turns"),
+    ("local.store", "local.definitions", "local.turns", "local.vigil"),
     ("local.transport",),
     ("local.client", "local.launcher"),
     ("local.engine",),
