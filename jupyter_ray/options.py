@@ -198,17 +198,11 @@ def _retry_exceptions(name: str, value: Any) -> str | None:
 def _backpressure(name: str, value: Any) -> str | None:
     if value is None or value == -1 or value > 0:
         return None
-    return f"{name}={value} is not allowed. Use a number of objects of at least 1, or -1 for no limit."
+    return f"{name}={value} is not allowed: it must be > 0, a number of unread objects, or -1 for no limit."
 
 
 def _positive(name: str, value: Any) -> str | None:
     return None if value is None or value > 0 else f"{name} must be a positive integer, got {value}."
-
-
-def _generator_cap(name: str, value: Any) -> str | None:
-    if value is None or value > 0 or value == -1:
-        return None
-    return f"{name} must be > 0 for a bound on the unread items of all streams, or -1 for none. Got {value}."
 
 
 def _strategy(name: str, value: Any) -> str | None:
@@ -303,7 +297,7 @@ ACTOR: dict[str, Keyword] = {
     "max_restarts": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_task_retries": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_pending_calls": Keyword(_COUNT, _at_least(0, endless=True)),
-    "_actor_generator_backpressure_num_objects": Keyword(_COUNT, _generator_cap, "generator_cap"),
+    "_actor_generator_backpressure_num_objects": Keyword(_COUNT, _backpressure, "generator_cap"),
     "namespace": Keyword(_TEXT, unwritable),
     "get_if_exists": Keyword((bool,)),
     "allow_out_of_order_execution": Keyword((bool, _NONE)),
