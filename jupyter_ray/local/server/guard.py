@@ -67,7 +67,7 @@ class Guard:
         wanted = excess + min(BREATH_SHARE * limit, BREATH_BYTES)
         enough = (pid for pid in sizes if sizes[pid] >= wanted)
         ended = next(enough, None) or max(sizes, key=lambda pid: sizes[pid])
-        return ended, f"{reason}, {sizes[ended]:,} of them by its process"
+        return ended, f"the machine was running low on memory: {reason}, {sizes[ended]:,} of them by its process"
 
 
 def _container_limit() -> tuple[int, Path] | None:

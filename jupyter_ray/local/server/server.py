@@ -280,7 +280,7 @@ class Server:
         if not self._guarding:
             return
         self.loop.call_later(LOOK_SECONDS, self._look)
-        workers = {each.pid: each.id for each in expendable(self.scheduler.state)}
+        workers = {each.pid: each for each in expendable(self.scheduler.state)}
         too_much = self._guard.look(workers)
         self._look_at_stopped()
         for task, text in self._starved.to_tell(self.scheduler.state, time.time()):
@@ -289,8 +289,11 @@ class Server:
             self._later(MemoryShort())
         if too_much is not None and not self._exhausted:  # What the last one had is free once it is gone.
             pid, reason = too_much
-            self._exhausted[workers[pid]] = reason
-            self.processes.kill(workers[pid])
+            worker = workers[pid]
+            self._exhausted[worker.id] = reason
+            self.processes.kill(worker.id)
+            names = [worker.actor.label] if worker.actor is not None else [t.spec.name for t in worker.tasks.values()]
+            self._say(f"Process {pid} ({', '.join(names[:1]) or 'idle'}) was ended: {reason}.\n")
 
     def _look_at_stopped(self) -> None:
         """Tell of workers that are stopped, and end those that calls wait behind."""
