@@ -22,6 +22,7 @@ LONG_MODULES: dict[str, str] = {}
 
 L0 = (
     "_version",
+    "deprecation",
     "environments",
     "exceptions",
     "ids",
@@ -77,7 +78,7 @@ LAYERS = (
 LOCAL_ORDER = (
     ("local.protocol",),
     ("local.serialization", "local.scheduler"),
-    ("local.store", "local.definitions", "local.turns"),
+    ("local.store", "local.definitions", "local.turns", "local.vigil"),
     ("local.transport",),
     ("local.client", "local.launcher"),
     ("local.engine",),
@@ -106,7 +107,9 @@ SCHEDULER_ORDER = (
         "local.scheduler.tables",
         "local.scheduler.queries",
         "local.scheduler.why",
+        "local.scheduler.crowd",
         "local.scheduler.starved",
+        "local.scheduler.expendable",
         "local.scheduler.deadlock",
     ),
     (

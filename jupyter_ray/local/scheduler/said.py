@@ -47,6 +47,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state.bound = True
     state.memory.limit = message.store_limit
     state.memory.spills = message.spills
+    state.memory_retries = message.memory_retries
     state.lineage_limit = min(LINEAGE_LIMIT, message.store_limit // 4) if message.store_limit else LINEAGE_LIMIT
     for _ in range(min(PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
         placement.start_worker(step, message.env)
@@ -215,7 +216,7 @@ def _remove_group(step: Step, client: ClientRecord, message: m.RemoveGroup) -> N
     group = state.groups.get(message.group)
     if group is None or group.state is GroupState.REMOVED:
         return
-    reason = "its placement group was removed"
+    reason = "its placement group was removed (INTENDED_SYSTEM_EXIT)"
     for actor in list(state.actors.values()):
         if actor.spec.creation.group == group.id and actor.state is not ActorState.DEAD:
             worker = actor.worker
