@@ -9,12 +9,12 @@ lists the valid ones, a wrong type a TypeError, a wrong value a ValueError. Sour
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from jupyter_ray.deprecation import deprecated
 from jupyter_ray.environments import check_runtime_env
 from jupyter_ray.labels import wrong_fallback, wrong_selector
 from jupyter_ray.resources import CPU, DEVICES, GPU, MEMORY, Demand, demand, to_parts
@@ -198,17 +198,11 @@ def _retry_exceptions(name: str, value: Any) -> str | None:
 def _backpressure(name: str, value: Any) -> str | None:
     if value is None or value == -1 or value > 0:
         return None
-    return f"{name}={value} is not allowed. Use a number of objects of at least 1, or -1 for no limit."
+    return f"{name}={value} is not allowed: it must be > 0 (at least 1 unread object), or -1 for no limit."
 
 
 def _positive(name: str, value: Any) -> str | None:
     return None if value is None or value > 0 else f"{name} must be a positive integer, got {value}."
-
-
-def _generator_cap(name: str, value: Any) -> str | None:
-    if value is None or value > 0 or value == -1:
-        return None
-    return f"{name} must be > 0 for a bound on the unread items of all streams, or -1 for none. Got {value}."
 
 
 def _strategy(name: str, value: Any) -> str | None:
@@ -235,6 +229,10 @@ def _group(name: str, value: Any) -> str | None:
     if value not in (None, "default") and not hasattr(value, "is_empty"):  # The class is above this module.
         raise TypeError(f"The type of keyword '{name}' must be None or PlacementGroup, but received {type(value)}.")
     return None
+
+
+def _not_for_tasks(name: str, value: Any) -> str | None:
+    return None if value is None else f"Setting '{name}' is not implemented for tasks: leave it out."
 
 
 def _lifetime(name: str, value: Any) -> str | None:
@@ -280,6 +278,7 @@ COMMON: dict[str, Keyword] = {
 
 TASK: dict[str, Keyword] = {
     **COMMON,
+    "object_store_memory": Keyword(_COUNT, _not_for_tasks, None),
     "max_calls": Keyword(_COUNT, _at_least(0)),
     "max_retries": Keyword(_COUNT, _at_least(0, endless=True)),
     "num_returns": Keyword((int, str, _NONE), _num_returns),
@@ -294,11 +293,11 @@ ACTOR: dict[str, Keyword] = {
     **COMMON,
     "concurrency_groups": Keyword(_DICT),
     "lifetime": Keyword(_TEXT, _lifetime),
-    "max_concurrency": Keyword(_COUNT, _at_least(1)),
+    "max_concurrency": Keyword(_COUNT, _at_least(0)),
     "max_restarts": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_task_retries": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_pending_calls": Keyword(_COUNT, _at_least(0, endless=True)),
-    "_actor_generator_backpressure_num_objects": Keyword(_COUNT, _generator_cap, "generator_cap"),
+    "_actor_generator_backpressure_num_objects": Keyword(_COUNT, _backpressure, "generator_cap"),
     "namespace": Keyword(_TEXT, unwritable),
     "get_if_exists": Keyword((bool,)),
     "allow_out_of_order_execution": Keyword((bool, _NONE)),
@@ -349,15 +348,11 @@ def check(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -
         instead = "use scheduling_strategy=PlacementGroupSchedulingStrategy(...)."
         if written.get("scheduling_strategy") is not None:
             raise ValueError(f"The placement_group option is deprecated, and there is a scheduling_strategy: {instead}")
-        _deprecated(f"The placement_group parameter is deprecated: {instead}")
+        deprecated(f"The placement_group parameter is deprecated: {instead}", 3)
     elif group is None and index not in (None, -1):
         raise ValueError(f"Without a placement group the placement group bundle index must be -1, got {index}.")
     if table is ACTOR and written.get("object_store_memory"):
-        _deprecated("Setting 'object_store_memory' for actors is deprecated: it has no effect.")
-
-
-def _deprecated(text: str) -> None:
-    warnings.warn(text, DeprecationWarning, stacklevel=5)
+        deprecated("Setting 'object_store_memory' for actors is deprecated: it has no effect.", 3)
 
 
 def _is_a(value: Any, types: Types) -> bool:
@@ -442,6 +437,8 @@ def resolve_num_returns(num_returns: NumReturns | None, is_generator: bool | Non
     """
     if num_returns is None:
         return "streaming" if is_generator else 1
+    if num_returns == "dynamic":
+        deprecated("num_returns='dynamic' is deprecated. Use 'streaming', which gives each value when it is there.", 5)
     if isinstance(num_returns, str) and is_generator is False:
         raise ValueError(
             f"num_returns='{num_returns}' can only be used with generator functions, and this function does not yield. "

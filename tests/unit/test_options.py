@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jupyter_ray import options as tables
+from jupyter_ray.deprecation import RayDeprecationWarning
 from jupyter_ray.options import ActorOptions, PlacementGroupOption, TaskOptions
 from jupyter_ray.resources import PARTS
 
@@ -31,6 +32,7 @@ from jupyter_ray.resources import PARTS
         ({"resources": {"\ud800": 1}}, ValueError, "'resources' is not valid Unicode"),
         ({"resources": [1]}, TypeError, "dict"),
         ({"num_returns": -1}, ValueError, "non-negative"),
+        ({"object_store_memory": 1}, ValueError, "not implemented for tasks"),
         ({"num_returns": "lots"}, ValueError, "streaming"),
         ({"num_returns": 2**63}, ValueError, "at most 1,000,000.*streaming"),
         ({"num_returns": 1.5}, TypeError, "num_returns"),
@@ -69,7 +71,7 @@ def test_a_wrong_task_option_is_named(written: dict[str, Any], error: type[Excep
     ("written", "error"),
     [
         ({"lifetime": "eternal"}, ValueError),
-        ({"max_concurrency": 0}, ValueError),
+        ({"max_concurrency": -1}, ValueError),
         ({"max_restarts": -2}, ValueError),
         ({"name": 1}, TypeError),
         ({"get_if_exists": 1}, TypeError),
@@ -95,7 +97,7 @@ def test_a_wrong_actor_option_is_an_error(written: dict[str, Any], error: type[E
         {"max_retries": -1},
         {"retry_exceptions": (KeyError, OSError)},
         {"scheduling_strategy": "SPREAD"},
-        {"label_selector": {"zone": "a"}, "fallback_strategy": [], "_labels": {}, "object_store_memory": 1},
+        {"label_selector": {"zone": "a"}, "fallback_strategy": [], "_labels": {}, "object_store_memory": None},
         {"writable": True},
         {"writable": ["a", 0]},
         {"inout": ["result"]},
@@ -141,6 +143,11 @@ def test_none_means_the_default() -> None:
 def test_an_accelerator_type_is_a_trace_of_a_resource() -> None:
     options = tables.task_options({"accelerator_type": "A100", "resources": {"x": 1}}, is_generator=False)
     assert options.resources == {"x": 1, "accelerator_type:A100": 0.001}
+
+
+def test_dynamic_returns_warn() -> None:
+    with pytest.warns(RayDeprecationWarning, match="streaming"):
+        assert tables.resolve_num_returns("dynamic", is_generator=True) == "dynamic"
 
 
 def test_the_deprecated_spelling_of_placement_groups_warns() -> None:

@@ -80,7 +80,8 @@ def of_argument(task: TaskRecord, payload: Payload) -> Payload:
     marker, _, text, cause, pid, _ = loaded
     if len(text) > _LONG:
         return payload
-    data = pickle.dumps((marker, task.spec.name, _argument_text(loaded), cause, pid, None), protocol=5)
+    actor = None if task.actor is None else task.actor.id.hex()
+    data = pickle.dumps((marker, task.spec.name, _argument_text(loaded), cause, pid, actor), protocol=5)
     return Payload(data=data, size=len(data), is_error=True, contained=payload.contained, is_cancel=payload.is_cancel)
 
 
