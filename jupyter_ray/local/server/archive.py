@@ -1,8 +1,8 @@
 """A bounded sequence of events of which the older ones are kept as bytes.
 
 Tens of thousands of small objects that nobody looks at cost more than their making: each new one gets memory that is
-in no cache. So events turn into bytes, while they are still in one, as soon as everybody has had them; who comes late has them
-decoded.
+in no cache. So events turn into bytes, while they are still in one, as soon as everybody has had them; who comes late
+has them decoded.
 """
 
 from __future__ import annotations
