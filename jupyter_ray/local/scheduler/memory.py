@@ -3,7 +3,8 @@
 Rules. What was used least recently goes first, and nothing that somebody reads: its memory would stay in use. A value
 that is on disk is read from there, so nothing has to come back. A process asks for room before it writes a large
 value, and is answered when there is; what it was promised counts until it has come. Where all values are being read,
-and where it is larger than the whole store, the new one goes to disk itself. Where nothing may go to disk, who asks is refused once nothing is freed for a while.
+or the new one is larger than the whole store, it goes to disk itself. Where nothing may go to disk, who asks is refused
+once nothing is freed for a while.
 
 A large file whose value was freed is kept as a spare, for the process that wrote it. Spares count as used, and are the
 first to go. What maps a file keeps its memory: the writer is told when a file that it may have mapped is gone.
