@@ -32,6 +32,11 @@ def check_runtime_env(name: str, value: Any) -> str | None:
                 f"{name} has no field {field!r}. Valid ones are {list(RUNTIME_ENV_HONOURED)}, "
                 f"and on a Ray cluster also {list(RUNTIME_ENV_CLUSTER)}."
             )
+    tools = [field for field in ("pip", "conda", "uv") if fields.get(field) is not None]
+    if len(tools) > 1:
+        return f"{name} names {' and '.join(tools)}, of which there can be one; conda's may list packages of pip."
+    if fields.get("container") and (others := set(fields) - {"container", "config", "env_vars"}):
+        return f"{name} names a container, which cannot be used with {', '.join(map(str, sorted(others)))}."
     _check_variables(f"{name}['env_vars']", fields.get("env_vars"))
     folder = fields.get("working_dir")
     if folder is not None and not isinstance(folder, str | os.PathLike):

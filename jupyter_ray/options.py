@@ -198,17 +198,11 @@ def _retry_exceptions(name: str, value: Any) -> str | None:
 def _backpressure(name: str, value: Any) -> str | None:
     if value is None or value == -1 or value > 0:
         return None
-    return f"{name}={value} is not allowed. Use a number of objects of at least 1, or -1 for no limit."
+    return f"{name}={value} is not allowed: it must be > 0 (at least 1 unread object), or -1 for no limit."
 
 
 def _positive(name: str, value: Any) -> str | None:
     return None if value is None or value > 0 else f"{name} must be a positive integer, got {value}."
-
-
-def _generator_cap(name: str, value: Any) -> str | None:
-    if value is None or value > 0 or value == -1:
-        return None
-    return f"{name} must be > 0 for a bound on the unread items of all streams, or -1 for none. Got {value}."
 
 
 def _strategy(name: str, value: Any) -> str | None:
@@ -235,6 +229,10 @@ def _group(name: str, value: Any) -> str | None:
     if value not in (None, "default") and not hasattr(value, "is_empty"):  # The class is above this module.
         raise TypeError(f"The type of keyword '{name}' must be None or PlacementGroup, but received {type(value)}.")
     return None
+
+
+def _not_for_tasks(name: str, value: Any) -> str | None:
+    return None if value is None else f"Setting '{name}' is not implemented for tasks: leave it out."
 
 
 def _lifetime(name: str, value: Any) -> str | None:
@@ -280,6 +278,7 @@ COMMON: dict[str, Keyword] = {
 
 TASK: dict[str, Keyword] = {
     **COMMON,
+    "object_store_memory": Keyword(_COUNT, _not_for_tasks, None),
     "max_calls": Keyword(_COUNT, _at_least(0)),
     "max_retries": Keyword(_COUNT, _at_least(0, endless=True)),
     "num_returns": Keyword((int, str, _NONE), _num_returns),
@@ -294,11 +293,11 @@ ACTOR: dict[str, Keyword] = {
     **COMMON,
     "concurrency_groups": Keyword(_DICT),
     "lifetime": Keyword(_TEXT, _lifetime),
-    "max_concurrency": Keyword(_COUNT, _at_least(1)),
+    "max_concurrency": Keyword(_COUNT, _at_least(0)),
     "max_restarts": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_task_retries": Keyword(_COUNT, _at_least(0, endless=True)),
     "max_pending_calls": Keyword(_COUNT, _at_least(0, endless=True)),
-    "_actor_generator_backpressure_num_objects": Keyword(_COUNT, _generator_cap, "generator_cap"),
+    "_actor_generator_backpressure_num_objects": Keyword(_COUNT, _backpressure, "generator_cap"),
     "namespace": Keyword(_TEXT, unwritable),
     "get_if_exists": Keyword((bool,)),
     "allow_out_of_order_execution": Keyword((bool, _NONE)),

@@ -77,7 +77,7 @@ LAYERS = (
 LOCAL_ORDER = (
     ("local.protocol",),
     ("local.serialization", "local.scheduler"),
-    ("local.store", "local.definitions", "local.turns"),
+    ("local.store", "local.definitions", "local.turns", "local.vigil"),
     ("local.transport",),
     ("local.client", "local.launcher"),
     ("local.engine",),
@@ -106,7 +106,9 @@ SCHEDULER_ORDER = (
         "local.scheduler.tables",
         "local.scheduler.queries",
         "local.scheduler.why",
+        "local.scheduler.crowd",
         "local.scheduler.starved",
+        "local.scheduler.expendable",
         "local.scheduler.deadlock",
     ),
     (

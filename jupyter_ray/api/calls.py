@@ -99,11 +99,15 @@ def put(value: T, *, _owner: Any = None, _tensor_transport: Any = None) -> Objec
         An `_owner` was named.
     ObjectStoreFullError
         There is no room for it.
+    ValueError
+        An `_owner` is named, which Ray took once.
 
     Notes
     -----
     Source: Ray's ``ray.put``.
     """
+    if _owner is not None:
+        raise ValueError("put() takes no `_owner` any more. To keep a value alive, let that actor hold its reference.")
     if isinstance(value, ObjectRef):
         raise TypeError(
             "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you can wrap the "

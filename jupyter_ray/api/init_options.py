@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from jupyter_ray.api.constants import LoggingConfig
 from jupyter_ray.engine import log_format
@@ -54,6 +55,7 @@ def init_options(
         temp_dir=_folder(temp_dir),
         spills=_spills(system_config),
         memory_share=_memory_share(system_config),
+        memory_retries=_setting(system_config, "task_oom_retries", -1, int),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
         labels=_labels(labels),
@@ -182,21 +184,25 @@ def _spills(system_config: Any) -> bool:
 
 
 def _memory_share(system_config: Any) -> float:
-    """Return above which share of the memory in use a worker is ended; 0: none is. The environment may say it too."""
-    settings = {
-        name: os.environ.get(f"RAY_{name}", default)
-        for name, default in (("memory_monitor_refresh_ms", 1), ("memory_usage_threshold", InitOptions().memory_share))
-    }
-    if isinstance(system_config, dict):
-        settings.update((name, system_config[name]) for name in settings if name in system_config)
-    try:
-        share = float(settings["memory_usage_threshold"])
-        is_off = float(settings["memory_monitor_refresh_ms"]) == 0
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"memory_usage_threshold and memory_monitor_refresh_ms must be numbers: {error}.") from error
+    """Return above which share of the memory in use a worker is ended; 0: none is."""
+    share = _setting(system_config, "memory_usage_threshold", InitOptions().memory_share, float)
     if not 0 < share <= 1:
         raise ValueError(f"memory_usage_threshold must be above 0 and at most 1, got {share}.")
-    return 0.0 if is_off else share
+    return share if _setting(system_config, "memory_monitor_refresh_ms", 1.0, float) else 0.0
+
+
+N = TypeVar("N", int, float)
+
+
+def _setting(system_config: Any, name: str, default: N, kind: Callable[[Any], N]) -> N:
+    """Return a number of Ray's internal configuration, which the environment may say too."""
+    value = os.environ.get(f"RAY_{name}", default)
+    if isinstance(system_config, dict):
+        value = system_config.get(name, value)
+    try:
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a number: {error}.") from error
 
 
 def _environment(runtime_env: Any) -> dict[str, Any] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from pathlib import Path
 from typing import Any
 
 from jupyter_ray.environments import RUNTIME_ENV_CLUSTER, RUNTIME_ENV_HONOURED, check_runtime_env
@@ -73,7 +75,17 @@ class RuntimeEnv(dict[str, Any]):
             **kwargs,
         }
         super().__init__({name: value for name, value in fields.items() if value is not None})
-        if _validate and (wrong := check_runtime_env("runtime_env", self)):
+        for name in _PACKAGES:
+            if name in self:
+                self[name] = self[name]
+        if _validate:
+            self._check()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, _packages(name, value) if name in _PACKAGES else value)
+
+    def _check(self) -> None:
+        if wrong := check_runtime_env("runtime_env", self):
             raise ValueError(wrong)
 
     def get(self, name: str, default: Any = None, data_class: type | None = None) -> Any:
@@ -84,9 +96,9 @@ class RuntimeEnv(dict[str, Any]):
 
     def set(self, name: str, value: Any) -> None:
         """Set a field."""
-        self[name] = value
-        if wrong := check_runtime_env("runtime_env", self):
+        if wrong := check_runtime_env("runtime_env", {**self, name: value}):
             raise ValueError(wrong)
+        self[name] = value
 
     def has_pip(self) -> bool:
         """Tell whether packages are named for pip."""
@@ -99,6 +111,44 @@ class RuntimeEnv(dict[str, Any]):
     def has_conda(self) -> bool:
         """Tell whether there is a conda environment."""
         return bool(self.get("conda"))
+
+    def conda_env_name(self) -> str | None:
+        """Return the conda environment that is named, if one is."""
+        conda = self.get("conda")
+        return conda if conda and isinstance(conda, str) else None
+
+    def conda_config(self) -> str | None:
+        """Return the conda environment that is described, as JSON, if one is."""
+        conda = self.get("conda")
+        return json.dumps(conda, sort_keys=True) if conda and isinstance(conda, dict) else None
+
+    def pip_config(self) -> dict[str, Any]:
+        """Return what pip is to install, and how."""
+        return self.get("pip") or {}
+
+    def uv_config(self) -> dict[str, Any]:
+        """Return what uv is to install, and how."""
+        return self.get("uv") or {}
+
+    def virtualenv_name(self) -> str | None:
+        """Return None: packages are always listed (as in Ray)."""
+        return None
+
+    def has_py_container(self) -> bool:
+        """Tell whether there is a container."""
+        return bool(self.get("container"))
+
+    def py_container_image(self) -> str | None:
+        """Return the image of the container, if there is one."""
+        return self["container"].get("image", "") if self.has_py_container() else None
+
+    def py_container_worker_path(self) -> str | None:
+        """Return the worker's program in the container, if there is one."""
+        return self["container"].get("worker_path", "") if self.has_py_container() else None
+
+    def py_container_run_options(self) -> list[str] | None:
+        """Return the options that the container is run with, if there is one."""
+        return self["container"].get("run_options", []) if self.has_py_container() else None
 
     def py_executable(self) -> str | None:
         """Return the Python to use, if one is named."""
@@ -136,7 +186,14 @@ class RuntimeEnv(dict[str, Any]):
         return list(self.get("py_modules") or [])
 
     def serialize(self) -> str:
-        """Return the fields as JSON."""
+        """Return the fields as JSON.
+
+        Raises
+        ------
+        ValueError
+            A field is wrong, or two of them exclude each other.
+        """
+        self._check()
         return json.dumps(self, sort_keys=True)
 
     @classmethod
@@ -146,7 +203,7 @@ class RuntimeEnv(dict[str, Any]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain dict."""
-        return {name: dict(value) if isinstance(value, dict) else value for name, value in self.items()}
+        return {name: dict(value) if isinstance(value, dict) else value for name, value in copy.deepcopy(self).items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (dict(self),)
@@ -180,3 +237,21 @@ def _rebuild(fields: dict[str, Any]) -> RuntimeEnv:
     made = RuntimeEnv(_validate=False)
     made.update(fields)
     return made
+
+
+_PACKAGES = ("pip", "uv")
+
+
+def _packages(tool: str, value: Any) -> Any:
+    """Return what a tool is to install as Ray writes it: a list, or the path of one, becomes a dict with `packages`."""
+    fields = dict(value) if isinstance(value, dict) else {"packages": value}
+    if isinstance(fields.get("packages"), str):
+        try:
+            text = Path(fields["packages"]).read_text()
+        except OSError as error:
+            raise ValueError(f"runtime_env[{tool!r}] names a list of packages that cannot be read: {error}.") from error
+        fields["packages"] = text.strip().splitlines()
+    listed = fields.get("packages")
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        raise TypeError(f"runtime_env[{tool!r}] must list packages, or name a file that does, got {value!r}.")
+    return {f"{tool}_check": False, **fields}

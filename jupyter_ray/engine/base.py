@@ -68,6 +68,8 @@ class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Values that have no room in memory go to disk."""
     memory_share: float = 0.95
     """A worker is ended when more than this share of the machine's memory is in use (Ray's figure); 0: never."""
+    memory_retries: int = -1
+    """How often a task that was ended for want of memory is tried again at most; negative: as often as any."""
     detached_actors: bool = False
     """Actors that do not say are detached."""
     metadata: dict[str, str] = {}

@@ -7,6 +7,7 @@ still importing.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -16,7 +17,6 @@ import uuid
 from pathlib import Path
 
 from jupyter_ray.config import SHUTDOWN_SECONDS, remove_folders, session_folder, shared_memory_folder
-from jupyter_ray.exceptions import RaySystemError
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _CODE = "import sys; sys.path[0] = {root!r}; from jupyter_ray.local.server.main import main; main()"
@@ -68,9 +68,10 @@ class Runtime:
         address = self.folder / "runtime.sock"
         room = _PATH_LIMIT - len(os.fsencode(self.folder)) - 1 - _LONGEST_NAME
         if room < 0:
-            raise RaySystemError(
+            raise OSError(
+                errno.ENAMETOOLONG,
                 f"The paths of the sockets in {self.folder} would be {-room} bytes too long for this system. Set "
-                "init(_temp_dir=...), RAY_TMPDIR or TMPDIR to a shorter path, such as /tmp."
+                "init(_temp_dir=...), RAY_TMPDIR or TMPDIR to a shorter path, such as /tmp.",
             )
         _fill_standard_descriptors()
         self.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ from time import monotonic
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol.messages import ClientMessage, ServerMessage
 from jupyter_ray.local.turns import Sleep, Turns
+from jupyter_ray.local.vigil import Vigil
 
 _log = logging.getLogger("jupyter_ray")
 
@@ -80,6 +81,7 @@ class Channel:
         self._reason = "the connection was closed"
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
+        self.vigil = Vigil()
         self._beside: dict[int, Callable[[], None]] = {}
         """What else is read in turn, by descriptor."""
         self._turns = Turns(self._take_in, busy)
@@ -234,9 +236,9 @@ class Channel:
         ready: list[tuple[int, int]] = []
         if sleep is not None:
             # A signal that comes right before the system call does not end it: Python sees it when that returns.
-            sleep(lambda: ready.extend(self._poll.poll(_LOOK_MILLISECONDS)))
+            sleep(lambda: ready.extend(self.vigil.poll(self._poll, _LOOK_MILLISECONDS)))
         else:
-            ready = self._poll.poll()
+            ready = self.vigil.poll(self._poll)
         came = False
         for descriptor, _ in ready:
             on_ready = self._beside.get(descriptor)

@@ -10,6 +10,7 @@ import bisect
 import copy
 import re
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -34,16 +35,19 @@ class Metric:
     Raises
     ------
     ValueError
-        The name is empty or has other characters.
+        The name is empty. One with other characters is warned of.
     TypeError
         `tag_keys` is not a tuple of text.
     """
 
     def __init__(self, name: str, description: str = "", tag_keys: tuple[str, ...] | None = None) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"A metric's name must be str, got {type(name)}.")
         if not name:
             raise ValueError("Empty name is not allowed. Please provide a metric name.")
         if _NAME.fullmatch(name) is None:
-            raise ValueError(f"Invalid metric name: {name}. Use letters, digits, '_' and ':', with no digit first.")
+            allowed = "Use letters, digits, '_' and ':', with no digit first: others would not be exported."
+            warnings.warn(f"Invalid metric name: {name}. {allowed}", stacklevel=2)
         if not isinstance(tag_keys, tuple | None):
             raise TypeError(f"tag_keys should be a tuple type, got: {type(tag_keys)}")
         for key in tag_keys or ():

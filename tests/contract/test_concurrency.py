@@ -82,6 +82,15 @@ def test_an_async_actors_concurrency_is_limited() -> None:
     assert max(ray.get([limited.run.remote() for _ in range(20)])) == 2
 
 
+def test_a_concurrency_of_none_at_all_is_the_default() -> None:
+    @ray.remote(max_concurrency=0)
+    class Plain:
+        def get(self) -> int:
+            return 1
+
+    assert ray.get(Plain.remote().get.remote(), timeout=PATIENCE) == 1
+
+
 @pytest.mark.local_only("Ray begins the calls of an async actor in any order")
 def test_calls_that_a_call_has_woken_go_on_before_the_next_begins() -> None:
     @ray.remote(max_concurrency=2)

@@ -279,6 +279,14 @@ def test_an_error_in_an_argument_tells_the_whole_way() -> None:
     assert text.count("input arguments for this task could not be computed") == 2
     assert text.endswith("KeyError: 'first'")
 
+    @ray.remote
+    class Taker:
+        def take(self, value: Any) -> None: ...
+
+    taker = Taker.remote()
+    with pytest.raises(KeyError, match=taker._actor_id.hex()):
+        ray.get(taker.take.remote(fail.remote()), timeout=PATIENCE)
+
 
 @shared
 def test_an_actor_without_its_argument_tells_what_failed_as_for_any_error_of_its_constructor() -> None:

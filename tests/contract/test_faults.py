@@ -408,6 +408,39 @@ def test_a_task_that_exhausts_memory_is_ended_and_says_so(
     assert ray.get(modest.remote(), timeout=PATIENCE) == 1
 
 
+@pytest.mark.local_only("a node's own memory monitor decides, by the node's memory")
+def test_when_memory_runs_out_the_newest_goes_and_an_actor_s_calls_say_so(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RAY_WORKER_MEMORY", str(400 * 1024**2))
+    start(num_cpus=2, _system_config={"task_oom_retries": 0})
+
+    @ray.remote
+    class Hoard:
+        def __init__(self) -> None:
+            self.kept: list[bytearray] = []
+
+        def keep(self, mib: int) -> int:
+            for _ in range(mib):
+                self.kept.append(bytearray(1024**2))
+                self.kept[-1][::4096] = bytes(256)
+            return len(self.kept)
+
+    @ray.remote(max_retries=-1)
+    def keep(mib: int) -> None:
+        kept = [bytearray(b"x") * 1024**2 for _ in range(mib)]
+        time.sleep(10 * PATIENCE)
+        del kept
+
+    hoard = Hoard.remote()
+    assert ray.get(hoard.keep.remote(250), timeout=PATIENCE) == 250
+    with pytest.raises(exceptions.OutOfMemoryError, match="keep"):
+        ray.get(keep.remote(200), timeout=PATIENCE)
+    assert ray.get(hoard.keep.remote(1), timeout=PATIENCE) == 251, "the actor has more, but is older"
+    with pytest.raises(exceptions.OutOfMemoryError, match="Hoard"):
+        ray.get(hoard.keep.remote(10_000), timeout=PATIENCE)
+
+
 def test_a_driver_that_only_warmed_up_and_is_killed_leaves_nothing(tmp_path: Path) -> None:
     program = """
         import sys, time

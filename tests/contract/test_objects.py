@@ -82,6 +82,8 @@ def test_put_takes_a_snapshot() -> None:
     assert ray.get(ref) == {"a": [1, 2]}
     with pytest.raises(TypeError, match="not allowed"):
         ray.put(ref)
+    with pytest.raises(ValueError, match="_owner"):
+        ray.put(1, _owner=ref)
 
 
 @pytest.mark.parametrize("size", [10, 1_000_000])

@@ -341,7 +341,7 @@ def test_temp_dir_is_where_the_session_is(start: Callable[..., Any], monkeypatch
         assert Path(ray.get(folder.remote())) == session
         ray.shutdown()
         assert not session.exists()
-        with pytest.raises(exceptions.RaySystemError, match=r"bytes too long for this system. Set init\(_temp_dir"):
+        with pytest.raises(OSError, match=r"bytes too long for this system. Set init\(_temp_dir"):
             start(_temp_dir=f"{short}/{'long' * 20}")
         assert not ray.is_initialized()
 

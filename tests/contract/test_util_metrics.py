@@ -56,7 +56,7 @@ def test_metrics_travel() -> None:
     ("call", "error", "message"),
     [
         (lambda: Counter(""), ValueError, "Empty name"),
-        (lambda: Counter("a b"), ValueError, "Invalid metric name"),
+        (lambda: Counter(1), TypeError, "str"),  # type: ignore[arg-type]
         (lambda: Counter("a", tag_keys=["x"]), TypeError, "tuple"),  # type: ignore[arg-type]
         (lambda: Counter("a", tag_keys=(1,)), TypeError, "str"),  # type: ignore[arg-type]
         (lambda: Counter("a").inc(0), ValueError, ">0"),
@@ -74,3 +74,10 @@ def test_metrics_travel() -> None:
 def test_what_is_refused(call: Callable[[], object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_name_that_could_not_be_exported_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match="Invalid metric name: a b"):
+        counter = Counter("a b")
+    counter.inc()
+    assert counter.values == {(): 1.0}

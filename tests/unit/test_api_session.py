@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -342,6 +343,39 @@ def test_a_runtime_env_is_a_dict() -> None:
     assert current().init_options.runtime_env == env
     with pytest.raises(ValueError, match="no field 'env'"):
         ray.runtime_env.RuntimeEnv(env={})
+
+
+def test_a_runtime_env_tells_what_is_for_a_cluster(tmp_path: Path) -> None:
+    make = ray.runtime_env.RuntimeEnv
+    env = make(pip=["a", "b"])
+    assert env == {"pip": {"packages": ["a", "b"], "pip_check": False}}
+    assert make.deserialize(env.serialize()) == env
+    plain = env.to_dict()
+    env["pip"]["packages"].append("c")
+    assert plain["pip"]["packages"] == ["a", "b"], "a copy"
+    (tmp_path / "list.txt").write_text("d\ne\n")
+    env["pip"] = str(tmp_path / "list.txt")
+    assert (env.has_pip(), env.pip_config()["packages"], env.virtualenv_name()) == (True, ["d", "e"], None)
+    assert make(uv={"packages": ["x"], "uv_check": True}).uv_config() == {"packages": ["x"], "uv_check": True}
+    with pytest.raises(ValueError, match="cannot be read"):
+        make(pip="/nowhere.txt")
+    with pytest.raises(TypeError, match="must list packages"):
+        make(pip=7)
+    env["conda"] = "name"
+    assert (env.conda_env_name(), env.conda_config()) == ("name", None)
+    with pytest.raises(ValueError, match="pip and conda"):
+        env.serialize()
+    env = make(conda={"dependencies": ["x"]})
+    assert (env.conda_env_name(), env.conda_config()) == (None, '{"dependencies": ["x"]}')
+    env = make(container={"image": "i", "run_options": ["--x"]})
+    assert (env.py_container_image(), env.py_container_worker_path(), env.py_container_run_options()) == (
+        "i",
+        "",
+        ["--x"],
+    )
+    assert make().py_container_image() is None
+    with pytest.raises(ValueError, match="container, which cannot be used with pip"):
+        make(container={"image": "i"}, pip=["x"])
 
 
 def test_a_timeline_has_a_row_per_attempt(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from jupyter_ray.exceptions import (
     ActorDiedError,
+    OutOfMemoryError,
     ResourceDeadlockError,
     TaskPlacementGroupRemoved,
     TaskUnschedulableError,
@@ -18,6 +19,7 @@ from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler import requests
 from jupyter_ray.local.scheduler.core import Scheduler
+from jupyter_ray.local.scheduler.expendable import expendable
 from jupyter_ray.local.scheduler.invariants import validate
 from jupyter_ray.local.scheduler.starved import Starved
 from jupyter_ray.local.scheduler.stimuli import ClientJoined, Said, Tick, WorkerJoined, WorkerLost
@@ -408,3 +410,67 @@ def test_a_query_that_fails_is_answered_and_nothing_ends() -> None:
     assert not good.error
     assert bad.error == "KeyError"
     assert "'task' failed" in bad.value
+
+
+def test_whose_end_costs_least_goes_first_when_memory_runs_out() -> None:
+    session = Session(CPU=8)
+    idle = session.submit("idle")
+    session.finish(idle)
+    actor = session.scheduler.state.actors[session.actor()].worker
+    restartable = session.scheduler.state.actors[session.actor(max_restarts=1)].worker
+    once = session.submit("once", max_retries=0)
+    older, newer = session.submit("older", max_retries=-1), session.submit("newer", max_retries=3)
+    assert actor is not None
+    assert restartable is not None
+    workers = [session.worker_of(task) for task in (newer, older)] + [restartable.id, session.worker_of(once), actor.id]
+    found = [each.id for each in expendable(session.scheduler.state)]
+    assert found[-5:] == workers
+    assert all(session.scheduler.state.workers[each].state.value == "idle" for each in found[:-5])
+
+
+def test_how_often_a_task_is_tried_again_that_was_ended_for_want_of_memory() -> None:
+    session = Session(CPU=1)
+    session.scheduler.state.memory_retries = 1
+    task = session.submit("task", max_retries=-1)
+    session.happen(WorkerLost(session.worker_of(task), "too much", out_of_memory=True))
+    assert session.running() == [], "it waits until memory may be free"
+    session.now += 1
+    session.happen(Tick())
+    assert session.running() == ["task"]
+    session.happen(WorkerLost(session.worker_of(task), "too much", out_of_memory=True))
+    session.get(task, 9)
+    assert isinstance(session.error_of(9), OutOfMemoryError)
+
+
+def test_of_a_crowd_that_is_blocked_at_once_further_ones_begin_later_and_later() -> None:
+    session = Session(CPU=1)
+    slow = session.submit("slow", demand={})
+
+    def running() -> list[bytes]:
+        return [each.id for each in session.scheduler.state.tasks.values() if each.state.value == "running"]
+
+    def begun() -> int:
+        """Have all wait for the slow one that can begin, and return how many have begun."""
+        while waits := [task for task in running() if task != slow]:
+            session.get(slow, 1000, session.worker_of(waits[0]), task=waits[0])
+        return sum(each.name == "waits" for each in session.of(m.Execute))
+
+    waiting = [session.submit("waits", definition="w") for _ in range(30)]
+    assert begun() == 16
+    session.say(DRIVER, m.Query(90, "why", {"id": return_id(waiting[-1], 1), "now": session.now}))
+    assert "16 other calls of its function are blocked" in session.of(m.Answer)[-1].value
+    session.finish(session.submit("other", definition="o"))  # Others do not wait with them,
+    session.finish(session.submit("deeper", session.worker_of(waiting[0]), parent=waiting[0], definition="w"))
+    for count, pause in enumerate((1, 2, 4, 8, 10, 10), 17):
+        assert session.scheduler.wants_tick
+        session.now += pause - 0.5
+        session.happen(Tick())
+        assert begun() == count - 1
+        session.now += 0.5
+        session.happen(Tick())
+        assert begun() == count
+    session.finish(slow)
+    while left := running():  # All go on, and the rest begins as soon as they are fewer.
+        session.finish(left[0])
+    assert not session.scheduler.state.tasks
+    assert not session.scheduler.state.ready

@@ -127,6 +127,7 @@ class Client:
         self._channel: Channel = Channel(
             connection, self._on_message, self._on_close, lambda: self._house.want("flush"), self._busy
         )
+        self.expect = self._channel.vigil.expect
         self.reader: Reader = Reader(self)
         self.direct: Direct = Direct(self, folder or Path())
         self._deferred = self.direct._deferred

@@ -30,6 +30,7 @@ from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.turns import shielded
+from jupyter_ray.local.vigil import Vigil
 
 PATIENCE_SECONDS = 0.01
 """How long a call is waited for before the runtime hears of it: less than a screen needs, more than a wake-up takes."""
@@ -63,7 +64,7 @@ class Asker(Protocol):
 class Route:
     """A worker that takes calls at its socket."""
 
-    __slots__ = ("busy", "connection", "frames", "key", "poll", "used", "versions", "withdrawn", "worker")
+    __slots__ = ("busy", "connection", "frames", "key", "poll", "used", "versions", "vigil", "withdrawn", "worker")
 
     def __init__(self, worker: bytes, key: Hashable) -> None:
         self.worker = worker
@@ -72,6 +73,7 @@ class Route:
         self.connection: socket.socket | None = None
         self.frames = framing.FrameReader()
         self.poll = select.poll()
+        self.vigil = Vigil()
         self.used = 0
         """Looks since the last use."""
         self.withdrawn = False
@@ -252,7 +254,8 @@ class Direct:
             return
         try:
             ready: list[object] = []
-            sleep(lambda: ready.extend(route.poll.poll(PATIENCE_SECONDS * 1000)))
+            route.vigil.expect()
+            sleep(lambda: ready.extend(route.vigil.poll(route.poll, PATIENCE_SECONDS * 1000)))
             reply = self._read(route, connection) if ready else None
         except (OSError, codec.ProtocolError, framing.FrameError):
             self._tell(spec, route)

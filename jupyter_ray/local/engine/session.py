@@ -103,6 +103,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 store_limit=store_limit,
                 spills=options.spills,
                 memory_share=options.memory_share,
+                memory_retries=options.memory_retries,
                 job=process.job,
                 node=process.node,
             )

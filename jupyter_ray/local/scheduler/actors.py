@@ -244,10 +244,10 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     step.pump[actor] = None
 
 
-def count_restart(step: Step, actor: ActorRecord, reason: str) -> bool:
+def count_restart(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = None) -> bool:
     """Count one restart of an actor that is not there (any more); return False if that was one too many: it is dead."""
     if 0 <= actor.spec.max_restarts <= actor.restarts:
-        died(step, actor, reason)
+        died(step, actor, reason, payload)
         return False
     actor.restarts += 1
     step.events.append(
@@ -256,7 +256,7 @@ def count_restart(step: Step, actor: ActorRecord, reason: str) -> bool:
     return True
 
 
-def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
+def process_lost(step: Step, actor: ActorRecord, reason: str, *, out_of_memory: bool) -> bool:
     """The actor's process ended. Return True if the actor is to be made anew; else it died."""
     worker, actor.worker = actor.worker, None
     if actor.state is ActorState.DEAD:
@@ -264,7 +264,8 @@ def process_lost(step: Step, actor: ActorRecord, reason: str) -> bool:
     if actor.leaving:
         died(step, actor, actor.leaving)
         return False
-    if not count_restart(step, actor, f"its worker process has died: {reason}"):
+    payload = errors.out_of_memory(actor.label, reason) if out_of_memory else None
+    if not count_restart(step, actor, f"its worker process has died: {reason}", payload):
         return False
     actor.state = ActorState.RESTARTING
     if actor.allocation is not None:

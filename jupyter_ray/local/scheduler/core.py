@@ -70,7 +70,9 @@ class Scheduler:
         """Whether something may become due without a stimulus: give `Tick` some ten times a second while it is so."""
         state = self.state
         keep = state.ledger.total.get(CPU, 0) // PARTS
-        if state.later or sum(map(len, state.idle.values())) > keep or memory.due(state) or placement.stuck(state):
+        if state.later or sum(map(len, state.idle.values())) > keep or memory.due(state):
+            return True
+        if placement.waits_in_crowd(state) or placement.stuck(state):
             return True
         return any(len(worker.tasks) > 1 for queue in state.order for worker in queue.workers)
 

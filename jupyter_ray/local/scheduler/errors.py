@@ -43,7 +43,10 @@ def text_of(payload: Payload) -> str:
     """Return the text of what a task raised, or of an error of the system; empty if it is not in the payload itself."""
     if payload.segment:
         return ""
-    loaded = pickle.loads(payload.data)
+    try:
+        loaded = pickle.loads(payload.data)
+    except Exception:  # Of a class that this process does not know, or nonsense of a worker.
+        return ""
     if isinstance(loaded, BaseException):
         return f"{type(loaded).__name__}: {loaded}"
     _, function, text, _, pid, actor = loaded
@@ -77,7 +80,8 @@ def of_argument(task: TaskRecord, payload: Payload) -> Payload:
     marker, _, text, cause, pid, _ = loaded
     if len(text) > _LONG:
         return payload
-    data = pickle.dumps((marker, task.spec.name, _argument_text(loaded), cause, pid, None), protocol=5)
+    actor = None if task.actor is None else task.actor.id.hex()
+    data = pickle.dumps((marker, task.spec.name, _argument_text(loaded), cause, pid, actor), protocol=5)
     return Payload(data=data, size=len(data), is_error=True, contained=payload.contained, is_cancel=payload.is_cancel)
 
 
@@ -109,8 +113,8 @@ def never_started(name: str, reason: str) -> Payload:
 
 
 def out_of_memory(name: str, reason: str) -> Payload:
-    """Return the result of a task that was ended because memory ran out."""
-    return stored(OutOfMemoryError(f"{name} was ended before the machine ran out of memory: {reason}."))
+    """Return the result of a task, or of an actor's calls, that was ended because memory ran out."""
+    return stored(OutOfMemoryError(f"{name} was ended, since the machine was running low on memory: {reason}."))
 
 
 def lost(object_id: bytes) -> Payload:

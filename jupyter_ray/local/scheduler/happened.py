@@ -95,7 +95,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
             worker.tasks.pop(creation.id, None)
         actor.last_pid = worker.pid
         actor.untold = not worker.doomed and not actor.leaving
-        if actor.worker is worker and actors.process_lost(step, actor, reason):
+        if actor.worker is worker and actors.process_lost(step, actor, reason, out_of_memory=stimulus.out_of_memory):
             spec = actor.spec.creation
             creation = creation or TaskRecord(spec.task, spec, actor.creator, actor=actor, since=step.now)
             creation.retry_reason = reason

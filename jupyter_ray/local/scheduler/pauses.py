@@ -11,9 +11,11 @@ SECONDS, LONGEST = 0.1, 1.0
 """The pause before the third attempt, doubled for each that follows, and the longest (Ray's is that at most)."""
 
 
-def begin(step: Step, task: TaskRecord) -> None:
-    """Queue a plain task later; before its second attempt there is no pause."""
-    if task.attempt < 2:
+def begin(step: Step, task: TaskRecord, *, long: bool = False) -> None:
+    """Queue a plain task later; before its second attempt there is no pause, unless it is to be `long`."""
+    if long:
+        step.state.later.append((step.now + LONGEST, task))
+    elif task.attempt < 2:
         placement.enqueue(step, task)
     else:
         step.state.later.append((step.now + min(SECONDS * 2 ** (task.attempt - 2), LONGEST), task))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections import deque
 from collections.abc import Iterator
 
 from jupyter_ray.config import IDLE_WORKER_SECONDS
 from jupyter_ray.events import TaskStarted
 from jupyter_ray.local.protocol.messages import ABSENT, Consume, Execute, Function, Payload, Recall
-from jupyter_ray.local.scheduler import groups, memory
+from jupyter_ray.local.scheduler import crowd, groups, memory
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
 from jupyter_ray.local.scheduler.dependencies import grant
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
@@ -71,10 +72,14 @@ def place(step: Step) -> None:
             allocation = _acquire(state, queue)
             if allocation is None:
                 break
-            worker = _pick(step, queue.env, task.depth, fresh=GPU in queue.demand)
+            worker = _pick(step, task, queue)
             if worker is None:
                 allocation.release()
-                break
+                if crowd.due(state, task) <= step.now or queue.crowded:
+                    break
+                _set_apart(step, queue)
+                tasks = queue.tasks
+                continue
             tasks.popleft()
             assign(step, task, worker, allocation, queue)
         if tasks:
@@ -82,6 +87,20 @@ def place(step: Step) -> None:
         elif not queue.workers:
             del state.ready[queue.key]
             state.order.remove(queue)
+
+
+def _set_apart(step: Step, queue: ReadyClass) -> None:
+    """Give the tasks of a crowd's function a class of their own: others need not wait with them."""
+    state = step.state
+    definition = queue.tasks[0].spec.definition
+    key = (queue.key, definition)
+    apart = state.ready.get(key)
+    if apart is None:
+        apart = ReadyClass(key, queue.rank, queue.env, queue.demand, queue.group, queue.bundle, crowded=True)
+        state.ready[key] = apart
+        bisect.insort(state.order, apart, key=lambda each: each.rank)
+    apart.tasks.extend(each for each in queue.tasks if each.spec.definition == definition)
+    queue.tasks = deque(each for each in queue.tasks if each.spec.definition != definition)
 
 
 def _ledgers(state: State, queue: ReadyClass) -> list[Ledger]:
@@ -116,12 +135,13 @@ def _resume(step: Step) -> None:
             task.lent = {}
 
 
-def _pick(step: Step, env: str, depth: int, *, fresh: bool) -> WorkerRecord | None:
-    """Return a worker for a task, a new one if need be; None: there are too many.
-
-    `fresh`: one that has run nothing. What uses a GPU may not find a library there that has counted other GPUs.
-    """
-    state = step.state
+def _pick(step: Step, task: TaskRecord, queue: ReadyClass) -> WorkerRecord | None:
+    """Return a worker for a task, a new one if need be; None: there are too many."""
+    state, env = step.state, queue.env
+    # What uses a GPU has one that has run nothing: it might find a library there that has counted other GPUs.
+    fresh = GPU in queue.demand
+    if any(each.crowded for each in state.order) and crowd.due(state, task) > step.now:
+        return None
     idle = state.idle.get(env)
     if idle and not fresh:
         return idle.pop()
@@ -132,10 +152,10 @@ def _pick(step: Step, env: str, depth: int, *, fresh: bool) -> WorkerRecord | No
         if worker.state is WorkerState.STARTING and worker.env == env and not worker.tasks:
             return worker
     active = sum(1 for worker in state.workers.values() if _counts(worker))
-    if active >= max(64, 8 * state.ledger.total.get(CPU, 0) // PARTS):
+    if active >= max(64, 8 * state.ledger.total.get(CPU, 0) // PARTS) or crowd.due(state, task) > step.now:
         return None
     worker = start_worker(step, env)
-    if depth:  # Its parent waits for it, and so may it for one deeper still: that will find its worker ready.
+    if task.depth:  # Its parent waits for it, and so may it for one deeper still: that will find its worker ready.
         start_worker(step, env)
     return worker
 
@@ -163,6 +183,7 @@ def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Alloc
     task.worker = worker
     task.allocation = allocation
     worker.tasks[task.id] = task
+    worker.given = step.now
     if task.actor is None:
         worker.queue = queue
         queue.workers[worker] = None
@@ -366,6 +387,7 @@ def tick(step: Step) -> None:
         ):
             worker.recalled = True
             step.send(state.clients[worker.id], Recall())
+    step.place = step.place or waits_in_crowd(state)
     keep = state.ledger.total.get(CPU, 0) // PARTS
     surplus = sum(map(len, state.idle.values())) - keep
     for idle in state.idle.values():
@@ -374,6 +396,11 @@ def tick(step: Step) -> None:
                 surplus -= 1
                 idle.remove(worker)
                 stop_worker(step, worker, kill=False, reason="it was idle, and not needed any more")
+
+
+def waits_in_crowd(state: State) -> bool:
+    """Tell whether a task waits for its time rather than for resources: see `crowd`."""
+    return any(queue.crowded and queue.tasks for queue in state.order)
 
 
 def stuck(state: State, then: float = math.inf) -> bool:

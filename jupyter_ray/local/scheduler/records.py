@@ -95,6 +95,8 @@ class WorkerRecord(msgspec.Struct, eq=False):
     started: float = 0.0
     """When it was asked for."""
     joined: float = 0.0
+    given: float = 0.0
+    """When it was given its actor, or the first of its tasks in a row."""
     idle_since: float = 0.0
     recalled: bool = False
     runs: int = 0
@@ -314,6 +316,8 @@ class ReadyClass(msgspec.Struct, eq=False):
     demand: Demand
     group: str | None = None
     bundle: int = -1
+    crowded: bool = False
+    """Tasks of one function, set apart since very many of them were blocked: see `crowd`."""
     tasks: deque[TaskRecord] = msgspec.field(default_factory=deque)
     workers: dict[WorkerRecord, None] = msgspec.field(default_factory=dict)
     """Workers that run one of them now."""
@@ -339,6 +343,8 @@ class State(msgspec.Struct, eq=False):
 
     ledger: Ledger = msgspec.field(default_factory=Ledger)
     memory: Memory = msgspec.field(default_factory=Memory)
+    memory_retries: int = -1
+    """How often a task that was ended for want of memory is tried again at most; negative: as often as any."""
     pid: int = 0
     """The runtime's process, for the events."""
     bound: bool = False

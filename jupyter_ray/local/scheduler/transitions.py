@@ -141,7 +141,8 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind
         _leave_worker(step, task, leaving=leaving)
     task.worker = None
     task.state = READY
-    _queue(step, task, front=True) if task.spec.kind == "method" else pauses.begin(step, task)
+    is_short = kind == "OUT_OF_MEMORY"
+    _queue(step, task, front=True) if task.spec.kind == "method" else pauses.begin(step, task, long=is_short)
 
 
 def _again(step: Step, task: TaskRecord, reason: str) -> None:
@@ -328,7 +329,7 @@ def _worker_lost(step: Step, task: TaskRecord, detail: tuple[str, bool]) -> None
     spec = task.spec
     if task.cancel_asked:
         _end(step, task, TaskState.CANCELLED, errors.cancelled(spec.task, spec.name))
-    elif _may_retry(task):
+    elif _may_retry(task) and not (out_of_memory and 0 <= step.state.memory_retries <= task.attempt):
         _retry(step, task, reason, kind="OUT_OF_MEMORY" if out_of_memory else "WORKER_DIED")
     elif out_of_memory:
         _fail(step, task, errors.out_of_memory(spec.name, reason), reason, "OUT_OF_MEMORY")

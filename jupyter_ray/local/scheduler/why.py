@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
+from jupyter_ray.local.scheduler import crowd
 from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.resources import Demand, describe
@@ -96,6 +97,9 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
 
 def waits_for(state: State, task: TaskRecord, now: float) -> str:
     """Tell what resources a task or an actor's creation waits for, and who holds them."""
+    if (due := crowd.due(state, task)) > now:
+        others = f"{len(crowd.crowd(state, task))} other calls of its function are blocked in get() or wait()"
+        return f"{_name(task)} begins in {due - now:.0f} s: {others}, so further ones begin one by one."
     needs = task.actor.spec.placement if task.actor is not None else task.spec.demand
     return f"{_name(task)} waits for {describe(needs)} since {_since(task, now)}. {_holders(state, needs, now)}"
 

@@ -1,7 +1,10 @@
-"""The guard of the machine's memory: ends the largest worker before the machine begins to swap.
+"""The guard of the machine's memory: ends one worker before the machine begins to swap.
 
 It looks only while tasks run. What is "too much" is a share of the machine's memory, or of the container's if that is
 smaller; with ``JUPYTER_RAY_WORKER_MEMORY`` (bytes) it is also the sum that all workers of a session may have.
+
+Of the workers, the first goes whose end alone makes enough room, in the order in which they are given; where none
+would, the largest. So many small ones are never ended for the sake of a large one.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import psutil
 LOOK_SECONDS = 0.25
 SHORT_SHARE = 0.85
 """From here on, what is kept for convenience is given back."""
+BREATH_SHARE, BREATH_BYTES = 0.05, 3 * 1024**3
+"""So much more than what is too much has to become free, of the limit and at most (as in Ray)."""
 
 
 class Guard:
@@ -35,13 +40,13 @@ class Guard:
         Parameters
         ----------
         pids
-            The workers that run something.
+            The workers; first those whose end costs least.
         """
         machine = psutil.virtual_memory()
         used = machine.total - machine.available
         total = machine.total
         if self._container is not None and self._container[0] < total:
-            total, used = self._container[0], _number(self._container[1]) or 0
+            total, used = self._container[0], _used(self._container[1])
         self.is_short = used > SHORT_SHARE * total
         sizes: dict[int, int] = {}
         for pid in pids:
@@ -51,26 +56,41 @@ class Guard:
         if not sizes:
             return None
         ours = sum(sizes.values())
-        largest = max(sizes, key=lambda pid: sizes[pid])
         if self.limit and ours > self.limit:
-            limit = f"the workers had {ours:,} of the {self.limit:,} bytes that JUPYTER_RAY_WORKER_MEMORY allows"
+            excess, limit = ours - self.limit, self.limit
+            reason = f"the workers had {ours:,} of the {limit:,} bytes that JUPYTER_RAY_WORKER_MEMORY allows"
         elif used > self.share * total > 0:
-            limit = f"{used:,} of {total:,} bytes of memory were in use"
+            excess, limit = used - int(self.share * total), total
+            reason = f"{used:,} of {total:,} bytes of memory were in use"
         else:
             return None
-        return largest, f"{limit}, and its process had most of them: {sizes[largest]:,} bytes"
+        wanted = excess + min(BREATH_SHARE * limit, BREATH_BYTES)
+        enough = (pid for pid in sizes if sizes[pid] >= wanted)
+        ended = next(enough, None) or max(sizes, key=lambda pid: sizes[pid])
+        return ended, f"{reason}, {sizes[ended]:,} of them by its process"
 
 
 def _container_limit() -> tuple[int, Path] | None:
-    """Return the limit of the control group that this runs in, and the file that tells what is used; None without."""
+    """Return the limit of the control group that this runs in, and its folder; None without."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             if line.startswith("0::"):
                 folder = Path("/sys/fs/cgroup") / line[3:].lstrip("/")
                 limit = _number(folder / "memory.max")
                 if limit is not None:
-                    return limit, folder / "memory.current"
+                    return limit, folder
     return None
+
+
+def _used(group: Path) -> int:
+    """Return what a control group uses, but for copies of files that the kernel would drop."""
+    used = _number(group / "memory.current") or 0
+    with contextlib.suppress(OSError):
+        for line in (group / "memory.stat").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name in ("active_file", "inactive_file"):
+                used -= int(value)
+    return used
 
 
 def _number(path: Path) -> int | None:

@@ -22,6 +22,7 @@ from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import ProtocolError, append
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.core import Scheduler
+from jupyter_ray.local.scheduler.expendable import expendable
 from jupyter_ray.local.scheduler.starved import Starved
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
@@ -274,27 +275,29 @@ class Server:
         self.flush()
 
     def _look(self) -> None:
-        """End the largest worker if memory runs out; look again while something runs."""
+        """End a worker if memory runs out; look again while something runs."""
         self._guarding = self.scheduler.busy
         if not self._guarding:
             return
         self.loop.call_later(LOOK_SECONDS, self._look)
-        workers = {each.pid: each.id for each in self.scheduler.state.workers.values() if each.tasks and each.pid}
-        found = self._guard.look(workers)
-        self._look_at_stopped(workers)
+        workers = {each.pid: each.id for each in expendable(self.scheduler.state)}
+        too_much = self._guard.look(workers)
+        self._look_at_stopped()
         for task, text in self._starved.to_tell(self.scheduler.state, time.time()):
             self._later(Said(task.client.id, m.Log("stderr", text, "jupyter_ray", cell=task.spec.cell)))
         if self._guard.is_short and self.scheduler.state.memory.spares:
             self._later(MemoryShort())
-        if found is not None and workers[found[0]] not in self._exhausted:
-            self._exhausted[workers[found[0]]] = found[1]
-            self.processes.kill(workers[found[0]])
+        if too_much is not None and not self._exhausted:  # What the last one had is free once it is gone.
+            pid, reason = too_much
+            self._exhausted[workers[pid]] = reason
+            self.processes.kill(workers[pid])
 
-    def _look_at_stopped(self, workers: dict[int, bytes]) -> None:
+    def _look_at_stopped(self) -> None:
         """Tell of workers that are stopped, and end those that calls wait behind."""
         now = self.loop.time()
-        self._stopped.look(workers, now)
         records = self.scheduler.state.workers
+        workers = {each.pid: each.id for each in records.values() if each.tasks and each.pid}
+        self._stopped.look(workers, now)
         for pid in self._stopped.to_tell(now):
             task = next(iter(records[workers[pid]].tasks.values())).spec
             text = f"Process {pid} is stopped (SIGSTOP): {task.name} does not go on before `kill -CONT {pid}`.\n"

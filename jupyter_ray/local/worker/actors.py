@@ -24,6 +24,7 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute
+from jupyter_ray.local.vigil import Vigil
 from jupyter_ray.local.worker import calling, forks, process
 from jupyter_ray.local.worker.producing import Producer
 from jupyter_ray.local.worker.running import Function, Runner
@@ -139,6 +140,10 @@ class AsyncActor:
         """The event loop of the main thread."""
         return self._main.loop
 
+    def expect(self) -> None:
+        """A caller has its answer, and may call again at once."""
+        self._main.expect()
+
     def run(self) -> None:
         """Serve calls until it is time to leave."""
         for group, lane in self._groups.items():
@@ -183,6 +188,8 @@ class _Lane:
         """Calls that have not begun do not begin any more."""
         self._unwanted: set[bytes] = set()
         """Calls that were cancelled before they began."""
+        self._vigil = Vigil()
+        self._awake = False
 
     def serve(self) -> None:
         """Run the loop in this thread."""
@@ -198,6 +205,19 @@ class _Lane:
         elif not self._planned:
             self._planned = True
             self.loop.call_soon_threadsafe(self._take)
+
+    def expect(self) -> None:
+        """Keep the loop turning for a moment instead of letting it sleep: a call is about to come."""
+        if not self._awake and threading.get_ident() == self.owner and self._vigil.expect():
+            self._awake = True
+            self.loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        if self.tasks or not self._vigil.goes_on():
+            self._awake = False
+            self._vigil.ended(came=bool(self.tasks))
+        else:
+            self.loop.call_soon(self._look)
 
     def cancel(self, task: bytes) -> None:
         """Cancel a call, if it is one of this loop."""

@@ -78,6 +78,7 @@ class Door:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._watch: Callable[[int, Callable[[], None]], object] = client.watch
         self._unwatch: Callable[[int], object] = client.unwatch
+        self._expect: Callable[[], object] = client.expect
 
     def open(self) -> None:
         """Listen."""
@@ -86,10 +87,15 @@ class Door:
         self._listener.setblocking(False)
         self._watch(self._listener.fileno(), self._accept)
 
-    def move(self, watch: Callable[[int, Callable[[], None]], object], unwatch: Callable[[int], object]) -> None:
+    def move(
+        self,
+        watch: Callable[[int, Callable[[], None]], object],
+        unwatch: Callable[[int], object],
+        expect: Callable[[], object],
+    ) -> None:
         """Have somebody else watch the socket from now on, before anybody has come."""
         self._unwatch(self._listener.fileno())
-        self._watch, self._unwatch = watch, unwatch
+        self._watch, self._unwatch, self._expect = watch, unwatch, expect
         self._watch(self._listener.fileno(), self._accept)
 
     def close(self) -> None:
@@ -202,6 +208,7 @@ class Door:
             if not self._calls:
                 self._client.before_message = None
         _reply(call, reply)
+        self._expect()
 
     def __repr__(self) -> str:
         return f"<Door {self._path.name}: {len(self._calls)} calls>"

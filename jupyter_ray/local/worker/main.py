@@ -281,7 +281,7 @@ class Worker:
         if self._host is not None:
             self.backlog.redirect(self._host.put)
         if isinstance(self._host, AsyncActor):
-            self.door.move(self._host.loop.add_reader, self._host.loop.remove_reader)
+            self.door.move(self._host.loop.add_reader, self._host.loop.remove_reader, self._host.expect)
 
     def _find_class(self, execute: m.Execute, body: m.Body) -> Function:
         self.library.install(execute.functions)
