@@ -95,8 +95,6 @@ def put(value: T, *, _owner: Any = None, _tensor_transport: Any = None) -> Objec
     ------
     TypeError
         `value` is a reference already, or cannot be pickled.
-    ValueError
-        An `_owner` was named.
     ObjectStoreFullError
         There is no room for it.
     ValueError
@@ -113,8 +111,6 @@ def put(value: T, *, _owner: Any = None, _tensor_transport: Any = None) -> Objec
             "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you can wrap the "
             "ray.ObjectRef in a list and call 'put' on it."
         )
-    if _owner is not None:
-        raise ValueError("put() takes no _owner, as in Ray since 2.56: leave it out. The runtime owns all values.")
     engine = registry.current() or registry.required()
     return engine.put(value)
 

@@ -74,8 +74,6 @@ def test_put(engine: FakeEngine) -> None:
     assert ray.get(ref) == [1]
     with pytest.raises(TypeError, match="not allowed"):
         ray.put(ref)
-    with pytest.raises(ValueError, match="takes no _owner"):
-        ray.put(1, _owner=object())
     assert ray.get(ray.get(ray.put([ref]))) == [[1]]
 
 
