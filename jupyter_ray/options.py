@@ -9,12 +9,12 @@ lists the valid ones, a wrong type a TypeError, a wrong value a ValueError. Sour
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from jupyter_ray.deprecation import deprecated
 from jupyter_ray.environments import check_runtime_env
 from jupyter_ray.labels import wrong_fallback, wrong_selector
 from jupyter_ray.resources import CPU, DEVICES, GPU, MEMORY, Demand, demand, to_parts
@@ -348,15 +348,11 @@ def check(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -
         instead = "use scheduling_strategy=PlacementGroupSchedulingStrategy(...)."
         if written.get("scheduling_strategy") is not None:
             raise ValueError(f"The placement_group option is deprecated, and there is a scheduling_strategy: {instead}")
-        _deprecated(f"The placement_group parameter is deprecated: {instead}")
+        deprecated(f"The placement_group parameter is deprecated: {instead}", 3)
     elif group is None and index not in (None, -1):
         raise ValueError(f"Without a placement group the placement group bundle index must be -1, got {index}.")
     if table is ACTOR and written.get("object_store_memory"):
-        _deprecated("Setting 'object_store_memory' for actors is deprecated: it has no effect.")
-
-
-def _deprecated(text: str) -> None:
-    warnings.warn(text, DeprecationWarning, stacklevel=5)
+        deprecated("Setting 'object_store_memory' for actors is deprecated: it has no effect.", 3)
 
 
 def _is_a(value: Any, types: Types) -> bool:
@@ -441,6 +437,8 @@ def resolve_num_returns(num_returns: NumReturns | None, is_generator: bool | Non
     """
     if num_returns is None:
         return "streaming" if is_generator else 1
+    if num_returns == "dynamic":
+        deprecated("num_returns='dynamic' is deprecated. Use 'streaming', which gives each value when it is there.", 5)
     if isinstance(num_returns, str) and is_generator is False:
         raise ValueError(
             f"num_returns='{num_returns}' can only be used with generator functions, and this function does not yield. "

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import warnings
 from typing import Any
 
 from jupyter_ray import config
 from jupyter_ray.api.cluster import assigned_gpus
-from jupyter_ray.api.deprecation import RayDeprecationWarning
 from jupyter_ray.api.handles import ActorHandle, current_handle
 from jupyter_ray.api.runtime_env import RuntimeEnv
+from jupyter_ray.deprecation import deprecated
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import ProcessContext, TaskContext, current_task, in_event_loop
@@ -245,4 +244,4 @@ class RuntimeContext:
 
 
 def _deprecated(name: str, old: str = "") -> None:
-    warnings.warn(f"Use get_{name}() instead of {old or name}.", RayDeprecationWarning, stacklevel=3)
+    deprecated(f"Use get_{name}() instead of {old or name}.")

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from jupyter_ray.api.deprecation import RayDeprecationWarning
+from jupyter_ray.deprecation import RayDeprecationWarning
 
 T = TypeVar("T")
 

@@ -92,7 +92,7 @@ def test_tasks_and_actors_run_inside_and_end_with_the_group(tmp_path: Path) -> N
     gate.touch()
     assert ray.get(hold.options(scheduling_strategy=other).remote(str(gate))) == 1
     remove_placement_group(group)
-    with pytest.raises(RayActorError):
+    with pytest.raises(RayActorError, match="INTENDED_SYSTEM_EXIT"):
         eventually(lambda: not ray.get(actor.pid.remote(), timeout=30))
     with pytest.raises(TaskPlacementGroupRemoved):
         ray.get(hold.options(scheduling_strategy=other).remote("x"), timeout=30)

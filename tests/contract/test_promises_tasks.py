@@ -14,6 +14,8 @@ from tests.contract.helpers import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
+DYNAMIC = pytest.mark.filterwarnings("ignore:num_returns='dynamic'")
+
 
 def _numbers(count: int, error: bool) -> Any:
     for number in range(count):
@@ -27,6 +29,7 @@ class _Actor:
         yield from _numbers(count, error)
 
 
+@DYNAMIC
 @pytest.mark.parametrize("of_an_actor", [False, True])
 @pytest.mark.parametrize("error", [False, True])
 def test_what_a_generator_yielded_before_it_failed_can_be_read(of_an_actor: bool, error: bool) -> None:
@@ -47,12 +50,14 @@ def test_what_a_generator_yielded_before_it_failed_can_be_read(of_an_actor: bool
             ray.get(items[2])
 
 
+@DYNAMIC
 @pytest.mark.local_only("Ray hands out the error of a generator that yields nothing as its one item")
 def test_a_generator_that_fails_before_it_yields_has_failed() -> None:
     with pytest.raises(ValueError, match="no more"):
         ray.get(ray.remote(_numbers).options(num_returns="dynamic").remote(0, True))
 
 
+@DYNAMIC
 @pytest.mark.parametrize("num_returns", [2, "dynamic"])
 def test_a_generator_that_failed_halfway_is_tried_again(tmp_path: Path, num_returns: Any) -> None:
     @ray.remote(retry_exceptions=True, max_retries=1)

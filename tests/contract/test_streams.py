@@ -239,6 +239,50 @@ def test_a_bounded_stream_whose_reader_is_gone_is_made_to_its_end(start: Callabl
     eventually(made.exists)
 
 
+@pytest.mark.local_only("a cluster's processes read their environment when they start")
+def test_a_stream_has_so_many_items_at_most(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_max_num_generator_returns", "2")
+    start(num_cpus=1)
+
+    @ray.remote
+    def numbers() -> Iterator[int]:
+        yield from range(3)
+
+    first, second, error = numbers.remote()
+    assert ray.get([first, second], timeout=PATIENCE) == [0, 1]
+    with pytest.raises(ValueError, match="2 items at most"):
+        ray.get(error, timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("ahead", [1, -1])
+def test_a_stream_of_an_actor_ends_with_the_process_that_reads_it(start: Callable[..., Any], ahead: int) -> None:
+    start(num_cpus=2)
+
+    @ray.remote
+    class Numbers:
+        made = 0
+
+        def numbers(self) -> Iterator[int]:
+            for number in range(1000):
+                self.made = number
+                time.sleep(0.01)
+                yield number
+
+        def last(self) -> int:
+            return self.made
+
+    @ray.remote(max_retries=0)
+    def read(actor: Any) -> None:
+        stream = actor.numbers.options(_generator_backpressure_num_objects=ahead).remote()
+        ray.get(next(stream))
+        os._exit(1)
+
+    actor = Numbers.remote()
+    with pytest.raises(WorkerCrashedError):
+        ray.get(read.remote(actor), timeout=PATIENCE)
+    assert ray.get(actor.last.remote(), timeout=PATIENCE) < 999
+
+
 def test_a_bounded_stream_goes_on_when_its_task_runs_again(start: Callable[..., Any], tmp_path: Path) -> None:
     start(num_cpus=1)
     crashed = tmp_path / "crashed"

@@ -128,6 +128,7 @@ def test_the_traceback_shows_lines_of_the_pyx(cyth: Any) -> None:
         run(cyth.compute_kernel_matrix, "X", "T", 1, 1, 1.0, np.zeros((1, 1, 1), "f"), 0, 1, 0.0, None, 1)
 
 
+@pytest.mark.filterwarnings("ignore:num_returns='dynamic'")
 @pytest.mark.parametrize("options", [{}, {"num_returns": "streaming"}, {"num_returns": "dynamic"}])
 def test_a_generator(cyth: Any, options: dict[str, Any]) -> None:
     task = ray.remote(cyth.countdown)

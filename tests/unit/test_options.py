@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jupyter_ray import options as tables
+from jupyter_ray.deprecation import RayDeprecationWarning
 from jupyter_ray.options import ActorOptions, PlacementGroupOption, TaskOptions
 from jupyter_ray.resources import PARTS
 
@@ -142,6 +143,11 @@ def test_none_means_the_default() -> None:
 def test_an_accelerator_type_is_a_trace_of_a_resource() -> None:
     options = tables.task_options({"accelerator_type": "A100", "resources": {"x": 1}}, is_generator=False)
     assert options.resources == {"x": 1, "accelerator_type:A100": 0.001}
+
+
+def test_dynamic_returns_warn() -> None:
+    with pytest.warns(RayDeprecationWarning, match="streaming"):
+        assert tables.resolve_num_returns("dynamic", is_generator=True) == "dynamic"
 
 
 def test_the_deprecated_spelling_of_placement_groups_warns() -> None:

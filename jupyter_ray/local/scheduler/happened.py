@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.events import WorkerDied, WorkerStarted
+from jupyter_ray.local.protocol.messages import STREAMING
 from jupyter_ray.local.scheduler import (
     actors,
     dependencies,
@@ -105,10 +106,10 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
             step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
     if client is not None:
         direct.end_leases(step, client)
-        streams.reader_gone(step, client.id)
         dependencies.drop_all(step, client)
         if not worker.retired:
             _orphans(step, client, tasks=not worker.orderly)
+        streams.reader_gone(step, client.id)
 
 
 def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
@@ -127,15 +128,17 @@ def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
 
 
 def _orphans(step: Step, client: ClientRecord, *, tasks: bool) -> None:
-    """What a dead process had started and nobody else wants ends with it, as in Ray; a call that an actor has goes on.
+    """What a dead process had started and nobody else wants ends with it, as in Ray.
 
-    A task that runs ends with its process, and what it had started in its turn.
+    A task that runs ends with its process, and what it had started in its turn. A call that an actor has goes on, but
+    for a stream, which nobody else can read.
     """
     state = step.state
     for task in list(state.tasks.values()) if tasks else ():
         if task.client is not client or task.spec.kind == "actor":
             continue
-        if task.spec.kind == "method" and task.state not in (TaskState.WAITING, TaskState.READY):
+        begun = task.state not in (TaskState.WAITING, TaskState.READY)
+        if task.spec.kind == "method" and begun and task.spec.num_returns != STREAMING:
             continue
         records = (state.objects.get(object_id) for object_id in streams.returns(task.spec))
         if not any(record is not None and (record.holders > 0 or record.pins > 0) for record in records):

@@ -216,7 +216,7 @@ def _remove_group(step: Step, client: ClientRecord, message: m.RemoveGroup) -> N
     group = state.groups.get(message.group)
     if group is None or group.state is GroupState.REMOVED:
         return
-    reason = "its placement group was removed"
+    reason = "its placement group was removed (INTENDED_SYSTEM_EXIT)"
     for actor in list(state.actors.values()):
         if actor.spec.creation.group == group.id and actor.state is not ActorState.DEAD:
             worker = actor.worker

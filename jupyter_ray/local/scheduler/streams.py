@@ -106,9 +106,9 @@ def read_after(step: Step, client: bytes, task: bytes, index: int) -> None:
 
 
 def reader_gone(step: Step, client: bytes) -> None:
-    """Nobody reads the streams of a process that is dead."""
+    """Nobody reads the streams of a process that is dead. One that was cancelled makes nothing more anyway."""
     for ended in [task for task, (_, reader) in step.state.unread.items() if reader == client]:
         read_after(step, client, ended, -1)
     for task in step.state.tasks.values():
-        if task.client.id == client and task.spec.num_returns == STREAMING and task.read >= 0:
+        if task.client.id == client and task.spec.num_returns == STREAMING and task.read >= 0 and not task.cancel_asked:
             consumed(step, task, -1)

@@ -7,11 +7,16 @@ Owner: a `Producer` belongs to the call that makes the stream; what was read is 
 from __future__ import annotations
 
 import collections
+import os
 import threading
 from collections.abc import Callable
 
 EARLY_LIMIT = 1000
 """Streams of calls that have yet to begin, of which it is kept how far they were read."""
+
+
+LIMIT = "RAY_max_num_generator_returns"
+"""The environment variable that says how many items a stream may have; Ray's, as is the default."""
 
 
 class Budget:
@@ -90,6 +95,7 @@ class Producer:
         if budget is not None:
             budget.set_made(task, 0)
         self._consumed = 0
+        self._limit = int(os.environ.get(LIMIT) or 100_000_000)
         self.made = 0
         self.unwanted = False
         self.stopped = False
@@ -109,6 +115,12 @@ class Producer:
             wake = self.wake
         if wake is not None:
             wake()
+
+    def count(self) -> None:
+        """Another item was made; ValueError if it is one too many for any stream."""
+        if self.made == self._limit:
+            raise ValueError(f"A stream has {self._limit} items at most: the environment variable {LIMIT} says so.")
+        self.made += 1
 
     def stop(self) -> None:
         """The call was cancelled."""

@@ -292,7 +292,7 @@ class Runner:
 
     def _yield_item(self, execute: Execute, producer: Producer, item: Any) -> None:
         forks.end_if_forked()
-        producer.made += 1
+        producer.count()
         if producer.unwanted:
             return
         payload = calling.payload_of(item, f"item {producer.made} of {execute.name}", self.store)
