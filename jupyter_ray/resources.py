@@ -33,6 +33,13 @@ def demand(amounts: Mapping[str, float | None]) -> Demand:
     return {name: parts for name, value in amounts.items() if value and (parts := to_parts(value))}
 
 
+def broken(name: str, value: float) -> str | None:
+    """Return what is wrong with more than one device of a kind, and a part of another one."""
+    if value <= 1 or value == int(value):
+        return None
+    return f"The quantity of resource {name} must be a whole number where it is more than 1, got {value}."
+
+
 def amounts(parts: Mapping[str, int]) -> dict[str, float]:
     """Return a demand as amounts for people."""
     return {name: value / PARTS for name, value in parts.items()} if parts else {}

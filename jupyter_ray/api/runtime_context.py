@@ -244,4 +244,4 @@ class RuntimeContext:
 
 
 def _deprecated(name: str, old: str = "") -> None:
-    deprecated(f"Use get_{name}() instead of {old or name}.")
+    deprecated(f"Use get_{name}() instead of {old or name}.", 2)
