@@ -6,6 +6,7 @@ name of a resource to a number of parts; zero amounts are left out. Nothing but 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 PARTS = 10_000
@@ -15,12 +16,15 @@ MEMORY = "memory"
 DEVICES = (GPU, "HPU", "NPU", "TPU", "neuron_cores", "FURIOSA", "MBLT", "RBLN", "TTNPU")
 """Kinds of accelerators: of more than one only whole ones can be had. Ids are given to GPUs alone. Source: Ray."""
 
+_INEXACT = 1e-6
+"""What the product may lack because of how floats are stored: 0.57 is 5,700 parts."""
+
 Demand = dict[str, int]
 
 
 def to_parts(amount: float) -> int:
-    """Return `amount` in parts of 1/10,000, rounded to the nearest."""
-    return round(amount * PARTS)
+    """Return `amount` in whole parts of 1/10,000: what is less than one is left out. Source: Ray."""
+    return math.floor(amount * PARTS + _INEXACT)
 
 
 def from_parts(parts: int) -> float:

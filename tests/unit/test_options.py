@@ -188,6 +188,14 @@ def test_a_broken_number_of_gpus_is_refused_where_it_is_asked_for() -> None:
             options.demand()
 
 
+@pytest.mark.parametrize(
+    ("asked", "parts"),
+    [(0.57, 5700), (0.1 + 0.2, 3000), (1.15, 11500), (0.41249, 4124), (0.00019, 1), (2.0**53, 2**53 * PARTS)],
+)
+def test_what_is_less_than_a_part_is_left_out(asked: float, parts: int) -> None:
+    assert TaskOptions(num_cpus=asked).demand() == {"CPU": parts}
+
+
 def test_the_cpus_of_tasks() -> None:
     assert TaskOptions().demand() == {"CPU": PARTS}
     assert TaskOptions(num_cpus=0, num_gpus=0.5, memory=8).demand() == {"GPU": PARTS // 2, "memory": 8 * PARTS}
