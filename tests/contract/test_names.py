@@ -83,7 +83,7 @@ def test_what_programs_import(module: str) -> None:
 )  # fmt: skip
 def test_identifiers(kind: Any) -> None:
     one = kind.from_random()
-    assert one == kind.from_hex(one.hex()) == kind(one.binary()) == pickle.loads(pickle.dumps(one))
+    assert one == kind.from_hex(one.hex()) == kind(bytes(one)) == pickle.loads(pickle.dumps(one))
     assert hash(one) == hash(kind(one.binary()))
     assert len(one.binary()) == kind.size()
     assert not one.is_nil()

@@ -3,7 +3,8 @@
 Rules. What was used least recently goes first, and nothing that somebody reads: its memory would stay in use. A value
 that is on disk is read from there, so nothing has to come back. A process asks for room before it writes a large
 value, and is answered when there is; what it was promised counts until it has come. Where all values are being read,
-the new one goes to disk itself. Where nothing may go to disk, who asks is refused once nothing is freed for a while.
+or the new one is larger than the whole store, it goes to disk itself. Where nothing may go to disk, who asks is refused
+once nothing is freed for a while.
 
 A large file whose value was freed is kept as a spare, for the process that wrote it. Spares count as used, and are the
 first to go. What maps a file keeps its memory: the writer is told when a file that it may have mapped is gone.
@@ -103,10 +104,7 @@ def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
     if message.size < 0:
         raise ValueError(f"{message.size} bytes are no size.")
     if memory.limit and message.size > memory.limit:
-        refusal = (
-            f"{message.size:,} bytes do not fit into the object store at all: its limit is {memory.limit:,} bytes."
-        )
-        step.send(client, Answer(message.request, refusal + _remedy(step.state), "ObjectStoreFullError"))
+        step.send(client, _too_large(step.state, message))
         return
     memory.waiting.append((client.id, message, step.now))
     _answer(step)
@@ -263,6 +261,18 @@ def _none_yet(step: Step, message: AwaitSpace, since: float) -> Answer | None:
     if not memory.spills:
         text = f"The object store is full, and spilling is off: {message.size:,} bytes have no room."
         return Answer(message.request, text + _remedy(step.state), "ObjectStoreFullError")
+    return _to_disk(memory, message)
+
+
+def _too_large(state: State, message: AwaitSpace) -> Answer:
+    memory = state.memory
+    if memory.spills:
+        return _to_disk(memory, message)
+    text = f"{message.size:,} bytes do not fit into the object store at all: its limit is {memory.limit:,} bytes."
+    return Answer(message.request, text + _remedy(state), "ObjectStoreFullError")
+
+
+def _to_disk(memory: Memory, message: AwaitSpace) -> Answer:
     memory.on_disk.add(message.segment)
     return Answer(message.request, ON_DISK)
 
