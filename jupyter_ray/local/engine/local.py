@@ -33,7 +33,7 @@ from jupyter_ray.resources import demand
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
 _SITES = "RAY_record_ref_creation_sites"
-"""With it set, the runtime is told where small values were put, too: what large ones are told costs nothing beside them."""
+"""With it set, the runtime is told where small values were put, too; for large ones that costs nothing beside them."""
 
 
 class LocalEngine(Questions):
@@ -51,7 +51,7 @@ class LocalEngine(Questions):
         All resources, in parts, if they are known already.
     """
 
-    name = "local"
+    name = address = "local"
 
     def __init__(
         self,
