@@ -59,9 +59,9 @@ class BaseID:
         return cls(os.urandom(cls.SIZE))
 
     @classmethod
-    def from_hex(cls: type[Self], hex_id: str) -> Self:
+    def from_hex(cls: type[Self], hex_id: str | bytes) -> Self:
         """Return the identifier that `hex` printed."""
-        return cls(bytes.fromhex(hex_id))
+        return cls(bytes.fromhex(hex_id if isinstance(hex_id, str) else hex_id.decode()))
 
     @classmethod
     def from_binary(cls: type[Self], id_bytes: bytes) -> Self:
@@ -79,6 +79,9 @@ class BaseID:
     def is_nil(self) -> bool:
         """Tell whether this identifier names nothing."""
         return self._binary == b"\xff" * self.SIZE
+
+    def __bytes__(self) -> bytes:
+        return self._binary
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other._binary == self._binary

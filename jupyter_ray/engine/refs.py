@@ -130,9 +130,9 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         return cls(os.urandom(OBJECT_ID_SIZE))
 
     @classmethod
-    def from_hex(cls, hex_id: str) -> ObjectRef[Any]:
+    def from_hex(cls, hex_id: str | bytes) -> ObjectRef[Any]:
         """Return the reference whose id `hex` printed."""
-        return cls(bytes.fromhex(hex_id))
+        return cls(bytes.fromhex(hex_id if isinstance(hex_id, str) else hex_id.decode()))
 
     @classmethod
     def from_binary(cls, id_bytes: bytes) -> ObjectRef[Any]:
@@ -226,6 +226,9 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectRef) and other.binary() == self._binary
+
+    def __bytes__(self) -> bytes:
+        return self._binary
 
     def __hash__(self) -> int:
         return hash(self._binary)

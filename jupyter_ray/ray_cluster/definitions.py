@@ -6,6 +6,7 @@ to, so a worker fetches what it does not have, once, and a redefinition takes ef
 
 from __future__ import annotations
 
+import secrets
 import threading
 from typing import Any
 
@@ -153,6 +154,21 @@ class Definitions(Hooks):
         """Return what `keep_handle` stored."""
         found = internal_kv._internal_kv_get(b"actor/" + actor.hex().encode(), namespace=NAMESPACE)
         return None if found is None else bytes(found)
+
+    # --- headers of calls ---
+
+    def keep_header(self, header: bytes) -> str:
+        """Store the header of a method's calls; return the key under which any process of the cluster finds it."""
+        key = f"{self._job}/{secrets.token_urlsafe(8)}"
+        internal_kv._internal_kv_put(key.encode(), header, namespace=NAMESPACE)
+        return key
+
+    def header_of(self, key: str) -> bytes:
+        """Return what `keep_header` stored."""
+        found = internal_kv._internal_kv_get(key.encode(), namespace=NAMESPACE)
+        if found is None:
+            raise RaySystemError("The session that made this call has ended.")
+        return bytes(found)
 
     def __repr__(self) -> str:
         return f"<Definitions of job {self._job}: {len(self._versions)} known>"

@@ -67,6 +67,8 @@ class EventLog:
         """Called when somebody wants more than lines, and nobody did."""
         self.observe = NOTHING
         self._states: dict[str, str] = {}
+        self._early: dict[str, list[ev.AnyEvent]] = {}
+        """What was reported of tasks before it was told that they were made."""
         self._waits: dict[str, list[bytes]] = {}
         self._handles: dict[str, list[str]] = {}
         self._actors: set[str] = set()
@@ -109,11 +111,17 @@ class EventLog:
             if len(self._states) > 2 * EVENT_LOG:
                 for old in [each for each, state in self._states.items() if state == "ended"][:EVENT_LOG]:
                     del self._states[old]
-        elif isinstance(event, ev.TaskBlocked):
+            return [event, *(each for early in self._early.pop(task, ()) for each in self._fold(early))]
+        if isinstance(event, ev.TaskBlocked):
             self._waits[task] = [bytes.fromhex(each) for each in event.waits_for]
         elif isinstance(event, ev.TaskUnblocked):
             self._waits.pop(task, None)
-        elif isinstance(event, ev.TaskStarted):
+        if task not in self._states:  # Another process reports who made it, and its report may be the later one.
+            self._early.setdefault(task, []).append(event)
+            if len(self._early) > EVENT_LOG:
+                del self._early[next(iter(self._early))]
+            return []
+        if isinstance(event, ev.TaskStarted):
             if event.attempt and self._states.get(task) == "ended":
                 self._states[task] = "known"
                 return [ev.TaskRetried(task=task, attempt=event.attempt, reason="it failed"), event]

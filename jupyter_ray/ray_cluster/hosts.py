@@ -10,6 +10,7 @@ import ray
 
 from jupyter_ray.exceptions import ActorDiedError
 from jupyter_ray.local.serialization.errors import format_remote
+from jupyter_ray.ray_cluster import shortcut
 from jupyter_ray.ray_cluster.worker import Call, engine, run, stream
 
 
@@ -27,6 +28,7 @@ class Host:
         call = Call(header, values, self)
         call.engine.become_actor(call)
         call.context.actor = call.engine.process.actor
+        shortcut.take_names()
         failure: BaseException | None = None
         with call:
             try:
@@ -49,7 +51,7 @@ class Host:
         """Whether an ``async def __init__`` raised: it runs with the first call."""
         return bool(self._broken)
 
-    def run(self, header: bytes, *values: Any) -> Any:
+    def run(self, header: bytes | str, *values: Any) -> Any:
         """Call a method."""
         return run(header, values, self)
 
@@ -94,7 +96,7 @@ class AsyncHost(Host):
         args, kwargs = call.prepare(function)
         return function(*args, **kwargs)
 
-    async def run(self, header: bytes, *values: Any) -> Any:
+    async def run(self, header: bytes | str, *values: Any) -> Any:
         """Call a method."""
         with Call(header, values, self) as call:
             del values

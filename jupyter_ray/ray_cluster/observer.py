@@ -148,10 +148,8 @@ class Observer:
         return 0 if context is None else self._observed.get(context.task, 0)
 
     def began(self, call: Any) -> None:
-        """A call begins."""
+        """A call begins that is to be reported."""
         level = call.header.observe
-        if not level:
-            return
         context: TaskContext = call.context
         self._observed[context.task] = level
         if level >= EVERYTHING:
@@ -172,8 +170,6 @@ class Observer:
     def ended(self, call: Any, error: BaseException | None) -> None:
         """A call has ended; what it printed must be on its way before its result is."""
         level = call.header.observe
-        if not level:
-            return
         task = call.context.task
         self._output.end_task(task)
         self._observed.pop(task, None)

@@ -4,9 +4,10 @@ Before it submits a call, Ray goes through some forty options and binds the argu
 long as the submission itself. The calls of one plan differ only in their header. So the first one goes Ray's way, and
 what Ray hands to its core then is kept; the later ones hand over the same, with another header.
 
-To Ray an argument is worth a quarter of a task: it travels as an object of its own, and is unpacked as one. A task
-that is called again and again with the same header, so without arguments of its own, becomes a function that has the
-header inside, and is called with nothing.
+To Ray an argument is worth a quarter of a task, and an eighth of a method's call that is waited for: it travels as an
+object of its own, and is unpacked as one. What is called again and again with the same header, so without arguments of
+its own, is called with nothing: a task becomes a function that has the header inside; the header of a method is kept in
+the cluster, and its key stands in the method's descriptor, where the actor's process finds it.
 
 Whatever could differ from call to call goes Ray's way always: arguments beside the header, several returns, generators,
 tracing, a task that captures its children in its placement group, another session.
@@ -14,21 +15,24 @@ tracing, a task that captures its children in its placement group, another sessi
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
+from ray._raylet import PythonFunctionDescriptor
 
 BIND_AFTER = 64
-"""Calls with one header in a row after which a function is shipped that has it inside: that takes some milliseconds."""
+"""Calls with one header in a row after which it is sent once and for all: that takes some milliseconds."""
 
 BOUND = 1000
-"""Such functions that one process ships at most: Ray keeps them as long as the session."""
+"""Headers that one process sends so at most: they are kept as long as the session."""
 
 _bound = 0
 _watching = threading.Lock()
 _SUBMITS = ("submit_task", "submit_actor_task")
+_DESCRIPTORS = 4096
 
 
 class Way:
@@ -41,7 +45,7 @@ class Way:
     single
         Whether a call has one return value.
     bind
-        Returns Ray's own for calls with a header inside; None: there are none.
+        Returns the way, made from this one, of the calls that do not carry a header; None: there is none.
     """
 
     __slots__ = (
@@ -49,14 +53,14 @@ class Way:
     )  # fmt: skip
 
     def __init__(
-        self, remote: Callable[..., Any], *, single: bool, bind: Callable[[bytes], Callable[..., Any]] | None = None
+        self, remote: Callable[..., Any], *, single: bool, bind: Callable[[Way, bytes], Way] | None = None
     ) -> None:
         self._remote = remote
         self._single = single
         self._bind = bind
         self._repeated = 0
         self._inside: tuple[bytes, Way | None] = (b"", None)
-        """The last header, and the way of the calls that have it inside."""
+        """The last header, and the way of the calls that do not carry it."""
         self._core: Any = None
         self._submit: Any = None
         self._before: tuple[Any, ...] = ()
@@ -77,7 +81,7 @@ class Way:
             return self._remote(header, *values)
         return self._call(header) if self._bind is None else self._call_bound(header, self._bind)
 
-    def _call_bound(self, header: bytes, bind: Callable[[bytes], Callable[..., Any]]) -> Any:
+    def _call_bound(self, header: bytes, bind: Callable[[Way, bytes], Way]) -> Any:
         global _bound
         known, inside = self._inside  # At once: other threads call too.
         if header != known:
@@ -88,7 +92,7 @@ class Way:
             if self._repeated < BIND_AFTER or _bound >= BOUND:
                 return self._call(header)
             _bound += 1
-            inside = Way(bind(header), single=True)
+            inside = bind(self, header)
             self._inside = (header, inside)
         return inside._call()
 
@@ -126,8 +130,41 @@ class Way:
             self._before, self._after = handed[:place], handed[place + 1 :]
             self._submit, self._core = getattr(core, name), core
 
+    def named(self, header: bytes, key: str) -> Way:
+        """Return the way of a method's calls whose header is known to the actor's process by its key."""
+        made = Way(functools.partial(self._remote, header), single=self._single)
+        for name in ("_after", "_before", "_core", "_submit"):
+            setattr(made, name, getattr(self, name))
+        made._before = tuple(
+            _descriptor(each, key) if isinstance(each, PythonFunctionDescriptor) else each for each in self._before
+        )
+        return made
+
     def __repr__(self) -> str:
         return f"<Way: {'long' if self._core is None else 'short'}>"
+
+
+def _descriptor(known: Any, key: str) -> Any:
+    return PythonFunctionDescriptor(known.module_name, known.function_name, known.class_name, key)
+
+
+def take_names() -> None:
+    """Have this process, an actor's, run calls whose descriptor names their header."""
+    manager = ray._private.worker.global_worker.function_actor_manager
+    known = manager.get_execution_info
+
+    def find(job: Any, descriptor: Any) -> Any:
+        """Return what Ray shall run. It asks once for each descriptor."""
+        key = descriptor.function_hash
+        if not key or descriptor.function_name != "run":
+            return known(job, descriptor)
+        if len(manager.execution_infos) > _DESCRIPTORS:
+            manager.execution_infos.clear()
+        info = known(job, _descriptor(descriptor, ""))
+        method = functools.partial(info.function.method, header=key)
+        return info._replace(function=manager._make_actor_method_executor(info.function_name, method))
+
+    manager.get_execution_info = find
 
 
 class _Watcher:

@@ -63,11 +63,6 @@ def method_of(native: Any, plan: Plan) -> Any:
     return called
 
 
-def _bound(header: bytes) -> Any:
-    """Return a remote function of Ray's that runs the call of a header."""
-    return ray.remote(worker.with_header(header))
-
-
 class Submitter:
     """Makes the calls of one process.
 
@@ -121,12 +116,20 @@ class Submitter:
     def _way_of_task(self, plan: Plan) -> Callable[..., Any]:
         """Return what makes the calls of a task's plan: `Way`, or the like of it."""
         function = self._function(plan.streams, **plan.defined)
-        bind = None if plan.defined else lambda header: _with_options(_bound(header), plan).remote
-        return Way(_with_options(function, plan).remote, single=plan.num_returns == 1, bind=bind)
+
+        def bind(way: Way, header: bytes) -> Way:
+            return Way(_with_options(ray.remote(worker.with_header(header)), plan).remote, single=True)
+
+        single = plan.num_returns == 1
+        return Way(_with_options(function, plan).remote, single=single, bind=None if plan.defined else bind)
 
     def _way_of_method(self, plan: Plan, native: Any) -> Callable[..., Any]:
         """Return what makes the calls of a method's plan."""
-        return Way(_with_options(method_of(native, plan), plan).remote, single=plan.num_returns == 1)
+
+        def bind(way: Way, header: bytes) -> Way:
+            return way.named(header, self._engine.definitions.keep_header(header))
+
+        return Way(_with_options(method_of(native, plan), plan).remote, single=plan.num_returns == 1, bind=bind)
 
     def create_actor(
         self,

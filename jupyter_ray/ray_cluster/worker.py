@@ -8,7 +8,6 @@ it, and leaves with the user's own value or with the error that `get` will raise
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import functools
 import os
@@ -37,6 +36,8 @@ versions_here: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("
 WORKER = "worker"
 """The address that stands for the connection which a worker has already."""
 
+_NO_ARGUMENTS: tuple[list[Any], dict[str, Any]] = ([], {})
+_MAIN = threading.main_thread().ident
 _binding = threading.Lock()
 _RAYS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
@@ -69,12 +70,27 @@ def _terms(blob: bytes) -> Terms:
     return terms
 
 
-class Call:
-    """One call in this worker: its context, its arguments, its outcome."""
+@functools.lru_cache(maxsize=4096)
+def _kept(key: str) -> Header:
+    return load_header(engine().definitions.header_of(key))
 
-    def __init__(self, header: bytes, values: Sequence[Any], host: Any = None) -> None:
+
+class Call:
+    """One call in this worker: its context, its arguments, its outcome.
+
+    Parameters
+    ----------
+    header
+        What `dump_header` returned, or the key under which it is kept in the cluster.
+    values
+        What travelled beside it.
+    host
+        What Ray holds of the actor, if it is a call of one.
+    """
+
+    def __init__(self, header: bytes | str, values: Sequence[Any], host: Any = None) -> None:
         self.engine = engine()
-        self.header: Header = load_header(header)
+        self.header: Header = _kept(header) if isinstance(header, str) else load_header(header)
         self.terms = _terms(self.header.terms)
         self.host = host
         self.context = self._context()
@@ -94,7 +110,7 @@ class Call:
         worker = ray._private.worker.global_worker
         if terms.method:  # What an actor holds, and its placement group, are the same for all its calls.
             return TaskContext(
-                task=worker.current_task_id.binary(),
+                task=worker.core_worker.get_current_task_id().binary(),
                 name=terms.name,
                 function=terms.function,
                 actor=process.actor,
@@ -124,26 +140,30 @@ class Call:
         )
 
     def __enter__(self) -> Call:
-        self._main = threading.current_thread() is threading.main_thread() and not _in_event_loop()
+        self._main = threading.get_ident() == _MAIN and not _in_event_loop()
         self._tokens = [versions_here.set(self._versions), enter_task(self.context, main=self._main)]
         if self._versions:
             self.engine.learn(self._versions)
-        if self._main and self.host is None:
+        if self.host is None and self._main:
             hear_interrupts()
-        if not self.open:
+        if self.header.observe and not self.open:
             self.engine.observer.began(self)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if not self.open:
+        if self.header.observe and not self.open:
             self.engine.observer.ended(self, error)
-        with contextlib.suppress(ValueError):  # An async generator may be closed in another context.
+        try:
             leave_task(self._tokens[1], main=self._main)
             versions_here.reset(self._tokens[0])
+        except ValueError:
+            pass  # An async generator may be closed in another context.
 
     def prepare(self, function: Any) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments; buffers are read-only, or private copies where the options say so."""
         values, layout = self._values, self.header.layout
+        if layout == _NO_ARGUMENTS:
+            return [], {}
         if layout is None:
             layout, values = values[0], values[1:]
         self._values = ()
@@ -268,7 +288,7 @@ def _in_event_loop() -> bool:
     return asyncio._get_running_loop() is not None
 
 
-def run(header: bytes, values: Sequence[Any], host: Any = None) -> Any:
+def run(header: bytes | str, values: Sequence[Any], host: Any = None) -> Any:
     """Run a call, and return what Ray shall store."""
     with Call(header, values, host) as call:
         del values

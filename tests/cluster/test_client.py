@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,16 +16,8 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import events as ev
 from jupyter_ray.engine import registry
-from tests.cluster.nodes import Cluster
+from tests.cluster.conftest import Join
 from tests.contract.helpers import Log, eventually
-
-
-@pytest.fixture(scope="module")
-def session(ray_cluster: Cluster) -> Iterator[Any]:
-    os.environ["JUPYTER_RAY_CHECKS"] = "0"
-    yield ray.init(ray_cluster.client_address, log_to_driver=False, namespace="client")
-    ray.shutdown()
-
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -137,25 +128,25 @@ def test_the_panel_sees_the_cluster_and_not_the_relay() -> None:
     assert ray.why(ref) == "It is ready."
 
 
-def test_a_head_node_without_this_package(ray_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_node_without_this_package(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
     from jupyter_ray.ray_cluster import client
 
     ray.shutdown()
     with monkeypatch.context() as patched:
         patched.setattr(client._HandsOn, "__reduce__", lambda self: (importlib.import_module, ("not_there_at_all",)))
         with pytest.raises(ConnectionError, match="pip install jupyter-ray"):
-            ray.init(ray_cluster.client_address, log_to_driver=False)
+            join()
         assert not ray.is_initialized()
-    ray.init(ray_cluster.client_address, log_to_driver=False, namespace="client")
+    join()
 
 
-def test_sessions_follow_each_other(ray_cluster: Cluster) -> None:
+def test_sessions_follow_each_other(join: Join) -> None:
     stale = ray.put(1)
     waiting = ray.remote(lambda: time.sleep(600)).remote().future()
     ray.shutdown()
     with pytest.raises(ray.exceptions.RaySystemError, match="session has ended"):
         waiting.result(timeout=30)
-    ray.init(ray_cluster.client_address, log_to_driver=False, namespace="client")
+    join()
     with pytest.raises(ray.exceptions.RaySystemError):
         ray.get(stale)
     assert ray.get(double.remote(4)) == 8

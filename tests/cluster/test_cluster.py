@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,9 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import events as ev
 from jupyter_ray.engine import registry
+from tests.cluster.conftest import Join
 from tests.cluster.nodes import Cluster
 from tests.contract.helpers import Log, eventually
-
-
-@pytest.fixture(scope="module")
-def session(ray_cluster: Cluster) -> Iterator[Any]:
-    os.environ["JUPYTER_RAY_CHECKS"] = "0"
-    yield ray.init(ray_cluster.address, log_to_driver=False, namespace="cluster")
-    ray.shutdown()
-
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -322,50 +315,7 @@ def test_a_definition_that_is_changed_reaches_a_running_session() -> None:
     assert ray.get(scope["outer"].remote()) == 2
 
 
-def test_many_calls_without_arguments_are_calls_of_the_newest_definition() -> None:
-    scope: dict[str, Any] = {"ray": ray, "__name__": "__main__"}
-    for version in range(3):
-        exec(f"@ray.remote\ndef f(more=0):\n    return {version} + more", scope)
-        f = scope["f"]
-        assert ray.get([f.remote() for _ in range(300)]) == [version] * 300
-        assert ray.get([f.remote(), f.remote(5), f.remote()]) == [version, version + 5, version]
-
-    @ray.remote
-    def outer() -> tuple[list[int], str, str]:
-        return ray.get([f.remote() for _ in range(100)]), *ray.get([named.remote(), parent.remote()])
-
-    @ray.remote
-    def named() -> str:
-        return str(ray.get_runtime_context().get_task_name())
-
-    @ray.remote
-    def parent() -> str:
-        return ray.get(me.remote())
-
-    @ray.remote
-    def me() -> str:
-        return ray.get_runtime_context().get_node_id()
-
-    assert ray.get(outer.remote())[0] == [2] * 100
-    assert {name.rpartition(".")[2] for name in ray.get([named.remote() for _ in range(100)])} == {"named"}
-
-
-def test_repeated_calls_fail_and_print_as_others_do() -> None:
-    @ray.remote
-    def fails() -> None:
-        print("before it fails")
-        raise ValueError("each time")
-
-    with Log() as log:
-        refs = [fails.remote() for _ in range(100)]
-        for ref in refs:
-            with pytest.raises(ValueError, match="each time"):
-                ray.get(ref)
-        lines = eventually(lambda: "".join(each.text for each in log.find(ev.LogLines)).count("before it fails") == 100)
-    assert lines
-
-
-def test_a_detached_actor_outlives_its_session(ray_cluster: Cluster) -> None:
+def test_a_detached_actor_outlives_its_session(join: Join) -> None:
     @ray.remote
     class Keeper:
         def __init__(self) -> None:
@@ -378,7 +328,7 @@ def test_a_detached_actor_outlives_its_session(ray_cluster: Cluster) -> None:
     keeper = Keeper.options(name="keeper", lifetime="detached").remote()
     assert ray.get(keeper.add.remote(1)) == [1]
     ray.shutdown()
-    ray.init(ray_cluster.address, log_to_driver=False, namespace="cluster")
+    join()
     again = ray.get_actor("keeper")
     assert ray.get(again.add.remote(2)) == [1, 2]
     ray.kill(again)

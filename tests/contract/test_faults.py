@@ -23,7 +23,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import config, exceptions
 from jupyter_ray.engine import registry
-from jupyter_ray.events import RuntimeReady
+from jupyter_ray.events import LogLines, RuntimeReady
 from jupyter_ray.local.protocol.names import is_spare
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
@@ -437,6 +437,11 @@ def test_when_memory_runs_out_the_newest_goes_and_an_actor_s_calls_say_so(
     with pytest.raises(exceptions.OutOfMemoryError, match="keep"):
         ray.get(keep.remote(200), timeout=PATIENCE)
     assert ray.get(hoard.keep.remote(1), timeout=PATIENCE) == 251, "the actor has more, but is older"
+    ended = [each for each in ray.util.state.list_workers(detail=True) if each.exit_type == "NODE_OUT_OF_MEMORY"]
+    assert "running low on memory" in str(ended[0].exit_detail)
+    with Log() as log:
+        lines = eventually(lambda: log.find(LogLines, name="jupyter_ray", stream="stderr"))
+    assert f"Process {ended[0].pid} (keep) was ended: the machine was running low on memory" in lines[0].text
     with pytest.raises(exceptions.OutOfMemoryError, match="Hoard"):
         ray.get(hoard.keep.remote(10_000), timeout=PATIENCE)
 

@@ -12,6 +12,7 @@ from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.environments import merge
 from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
@@ -31,6 +32,9 @@ from jupyter_ray.resources import demand
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
+_SITES = "RAY_record_ref_creation_sites"
+"""With it set, the runtime is told where small values were put, too; for large ones that costs nothing beside them."""
+
 
 class LocalEngine(Questions):
     """One session of the local engine, seen from one process.
@@ -47,7 +51,7 @@ class LocalEngine(Questions):
         All resources, in parts, if they are known already.
     """
 
-    name = "local"
+    name = address = "local"
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class LocalEngine(Questions):
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process)
         self._total = total
+        self._tells_sites = os.environ.get(_SITES, "0").lower() in ("1", "true")
         refs_module.set_counter(client.references, process.job)
 
     def new_epoch(self) -> None:
@@ -297,13 +302,13 @@ class LocalEngine(Questions):
         except Exception as error:
             raise unpicklable(value, error, "the value given to put()", "value") from error
         payload = self.store_value(serialized)
-        ref = self.put_payload(payload)
+        ref = self.put_payload(payload, call_site() if payload.segment or self._tells_sites else "")
         self.client.references.remember(ref.binary(), payload)
         return ref
 
-    def put_payload(self, payload: m.Payload) -> ObjectRef[Any]:
+    def put_payload(self, payload: m.Payload, site: str = "") -> ObjectRef[Any]:
         """Return a reference to a stored value, or to an error that it will raise."""
-        return self._made(lambda object_id: m.Put(object_id, payload))
+        return self._made(lambda object_id: m.Put(object_id, payload, site))
 
     def _made(self, message: Callable[[bytes], m.ClientMessage]) -> ObjectRef[Any]:
         object_id = self._ids.object()
@@ -418,7 +423,7 @@ class LocalEngine(Questions):
         inherited = self.process.runtime_env
         if not asked and not inherited:
             return ""
-        return environment.encode(environment.merge(inherited, asked), session_folder(self.process.session))
+        return environment.encode(merge(inherited, asked), session_folder(self.process.session))
 
     def __repr__(self) -> str:
         role = "driver" if self.process.is_driver else "worker"

@@ -114,7 +114,7 @@ def never_started(name: str, reason: str) -> Payload:
 
 def out_of_memory(name: str, reason: str) -> Payload:
     """Return the result of a task, or of an actor's calls, that was ended because memory ran out."""
-    return stored(OutOfMemoryError(f"{name} was ended, since the machine was running low on memory: {reason}."))
+    return stored(OutOfMemoryError(f"{name} was ended: {reason}."))
 
 
 def lost(object_id: bytes) -> Payload:

@@ -287,17 +287,19 @@ class Server:
         if not self._guarding:
             return
         self.loop.call_later(LOOK_SECONDS, self._look)
-        workers = {each.pid: each.id for each in expendable(self.scheduler.state)}
-        too_much = self._guard.look(workers)
+        too_much = self._guard.look(lambda: [each.pid for each in expendable(self.scheduler.state)])
+        if too_much is not None and not self._exhausted:  # What the last one had is free once it is gone.
+            pid, reason = too_much
+            worker = next(each for each in self.scheduler.state.workers.values() if each.pid == pid)
+            self._exhausted[worker.id] = reason
+            self.processes.kill(worker.id)
+            names = [worker.actor.label] if worker.actor is not None else [t.spec.name for t in worker.tasks.values()]
+            self._say(f"Process {pid} ({', '.join(names[:1]) or 'idle'}) was ended: {reason}.\n")
         self._look_at_stopped()
         for task, text in self._starved.to_tell(self.scheduler.state, time.time()):
             self._later(Said(task.client.id, [m.Log("stderr", text, "jupyter_ray", cell=task.spec.cell)]))
         if self._guard.is_short and self.scheduler.state.memory.spares:
             self._later(MemoryShort())
-        if too_much is not None and not self._exhausted:  # What the last one had is free once it is gone.
-            pid, reason = too_much
-            self._exhausted[workers[pid]] = reason
-            self.processes.kill(workers[pid])
 
     def _look_at_stopped(self) -> None:
         """Tell of workers that are stopped, and end those that calls wait behind."""
