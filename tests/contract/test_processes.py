@@ -126,6 +126,26 @@ def test_ps_shows_what_a_process_runs(session: str) -> None:
         assert process.cmdline()[0] == "ray::Actor"
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux tells the names of threads so")
+def test_an_actor_has_the_same_threads_however_many_call_it(session: str) -> None:
+    @ray.remote(max_concurrency=3)
+    class Actor:
+        def threads(self) -> list[str]:
+            return sorted((each / "comm").read_text() for each in Path("/proc/self/task").iterdir())
+
+        def add(self, one: int) -> int:
+            return one + 1
+
+    @ray.remote
+    def calls(actor: Any) -> list[int]:
+        return ray.get([actor.add.remote(number) for number in range(10)])
+
+    actor = Actor.remote()
+    before = ray.get(actor.threads.remote())
+    ray.get([calls.remote(actor) for _ in range(4)])
+    assert ray.get(actor.threads.remote()) == before
+
+
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux tells it, and others have none")
 def test_the_kernel_ends_workers_first_when_memory_runs_out(session: str) -> None:
     @ray.remote
