@@ -178,7 +178,9 @@ def init(
     unknown = [name for name in others if name not in _IGNORED and not name.startswith("_")]
     if unknown:
         raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
-    job = job_config or JobConfig.of_environment()
+    submitted = JobConfig.of_environment()
+    job = job_config or submitted
+    runtime_env = submitted.joined(runtime_env)
     if (hook := os.environ.get("RAY_RUNTIME_ENV_HOOK")) and not others.get("_skip_env_hook"):
         runtime_env = _named(hook)(runtime_env)
     options = init_options(

@@ -245,3 +245,17 @@ def test_garbage_is_looked_for_again_and_again_while_memory_is_short(session: Se
     session.wait(SPARE_SECONDS + GARBAGE_SECONDS)
     assert m.Collect() not in session.messages
     assert not session.scheduler.wants_tick
+
+
+def test_garbage_is_looked_for_when_a_value_has_to_make_room_and_once_more_when_it_is_time(session: Session) -> None:
+    session.put(8 * MIB)
+    assert m.Collect() not in session.messages, "half of the store is free"
+    first = session.ask(9 * MIB)
+    assert m.Collect() in session.messages
+    session.say(m.Unwritten(first))
+    session.put(8 * MIB)
+    session.ask(9 * MIB)
+    assert m.Collect() not in session.messages, "just now they did"
+    assert session.scheduler.wants_tick
+    session.wait(GARBAGE_SECONDS)
+    assert m.Collect() in session.messages, "what became garbage meanwhile"

@@ -12,6 +12,7 @@ from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.environments import merge
 from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
@@ -418,7 +419,7 @@ class LocalEngine(Questions):
         inherited = self.process.runtime_env
         if not asked and not inherited:
             return ""
-        return environment.encode(environment.merge(inherited, asked), session_folder(self.process.session))
+        return environment.encode(merge(inherited, asked), session_folder(self.process.session))
 
     def __repr__(self) -> str:
         role = "driver" if self.process.is_driver else "worker"

@@ -53,7 +53,7 @@ def stored(step: Step, segment: str, size: int) -> None:
 
 
 def _is_short(memory: Memory) -> bool:
-    return memory.used > memory.limit * GARBAGE_SHARE > 0
+    return memory.tight or memory.used > memory.limit * GARBAGE_SHARE > 0
 
 
 def collect(step: Step) -> None:
@@ -61,6 +61,7 @@ def collect(step: Step) -> None:
     memory = step.state.memory
     if step.now - memory.collected >= GARBAGE_SECONDS:
         memory.collected = step.now
+        memory.tight = False
         for client in step.state.clients.values():
             step.send(client, Collect())
 
@@ -203,6 +204,9 @@ def _make_room(step: Step, wanted: int) -> None:
         return
     while memory.spares and _excess(memory, wanted) > 0:
         _drop_spare(step, next(iter(memory.spares)))
+    if _excess(memory, wanted) > 0:
+        memory.tight = True
+        collect(step)  # What only garbage holds need not move.
     if not memory.spills:
         return
     excess = _excess(memory, wanted) - memory.moving_bytes
@@ -256,8 +260,7 @@ def _none_yet(step: Step, message: AwaitSpace, since: float) -> Answer | None:
     if memory.moving or memory.promised or _excess(memory, message.size) <= 0:
         return None  # What is promised comes, and can be moved then; or its time is up.
     if not memory.spills and step.now - since < FULL_SECONDS:
-        collect(step)
-        return None  # What was dropped may be on its way.
+        return None  # What was dropped may be on its way, and what only garbage held.
     if not memory.spills:
         text = f"The object store is full, and spilling is off: {message.size:,} bytes have no room."
         return Answer(message.request, text + _remedy(step.state), "ObjectStoreFullError")
