@@ -140,7 +140,7 @@ def test_an_actor_has_the_same_threads_however_many_call_it(session: str) -> Non
     def calls(actor: Any) -> list[int]:
         return ray.get([actor.add.remote(number) for number in range(10)])
 
-    actor = Actor.remote()
+    actor: Any = Actor.remote()  # type: ignore[attr-defined]
     before = ray.get(actor.threads.remote())
     ray.get([calls.remote(actor) for _ in range(4)])
     assert ray.get(actor.threads.remote()) == before
