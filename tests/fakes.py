@@ -47,7 +47,7 @@ class FakeEngine:
         How many references to each id live in this process.
     """
 
-    name = "fake"
+    name = address = "fake"
 
     def __init__(self, options: InitOptions | None = None) -> None:
         self.init_options = options or InitOptions()

@@ -403,7 +403,8 @@ def _context(engine: Engine) -> RayContext:
     return RayContext(
         address_info={
             "node_ip_address": "127.0.0.1",
-            "address": engine.name,
+            "address": engine.address,
+            "gcs_address": engine.address,
             "node_id": process.node.hex(),
             "session_dir": str(config.session_folder(process.session)),
             "session_name": process.session,

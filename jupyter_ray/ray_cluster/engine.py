@@ -79,6 +79,11 @@ class RayEngine:
 
     _references: Any = refs.RayObjectRef
 
+    @property
+    def address(self) -> str:
+        """Where the head node answers."""
+        return joining.address()
+
     def _make_definitions(self) -> Definitions:
         return Definitions(self.process.job.hex())
 
@@ -383,7 +388,7 @@ class RayEngine:
 
     def __repr__(self) -> str:
         role = "driver" if self.process.is_driver else "worker"
-        return f"<RayEngine: {role} of job {self.process.job.hex()} on {joining.address()}>"
+        return f"<RayEngine: {role} of job {self.process.job.hex()} on {self.address}>"
 
 
 def driver_of(options: InitOptions) -> ProcessContext:

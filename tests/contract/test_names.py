@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray.util.state import list_nodes
 
 MODULES = {
     "": "ActorClassID ActorID ClusterID DynamicObjectRefGenerator FunctionID JobID LOCAL_MODE Language LoggingConfig "
@@ -118,6 +119,8 @@ def test_what_init_returns_is_a_mapping(start: Callable[..., Any]) -> None:
     assert dict(context) == context.address_info
     assert context["node_id"] == ray.nodes()[0]["NodeID"]
     assert context.get("nothing") is None
+    assert ray.get_runtime_context().gcs_address == context["gcs_address"] == context["address"]
+    assert context["node_id"] in [node.node_id for node in list_nodes(address=context["address"])]
     assert "session_dir" in context
 
 

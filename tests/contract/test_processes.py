@@ -126,24 +126,21 @@ def test_ps_shows_what_a_process_runs(session: str) -> None:
         assert process.cmdline()[0] == "ray::Actor"
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux tells the names of threads so")
-def test_an_actor_has_the_same_threads_however_many_call_it(session: str) -> None:
-    @ray.remote(max_concurrency=3)
-    class Actor:
-        def threads(self) -> list[str]:
-            return sorted((each / "comm").read_text() for each in Path("/proc/self/task").iterdir())
-
-        def add(self, one: int) -> int:
-            return one + 1
-
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux tells it")
+def test_the_threads_of_an_actor_keep_their_names(session: str) -> None:
     @ray.remote
-    def calls(actor: Any) -> list[int]:
-        return ray.get([actor.add.remote(number) for number in range(10)])
+    class Actor:
+        def names(self) -> list[str]:
+            return sorted(file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm"))
 
-    actor: Any = Actor.remote()  # type: ignore[attr-defined]
-    before = ray.get(actor.threads.remote())
-    ray.get([calls.remote(actor) for _ in range(4)])
-    assert ray.get(actor.threads.remote()) == before
+        def add(self, one: int, two: int) -> int:
+            return one + two
+
+    actor: Any = Actor.options(max_concurrency=2).remote()  # type: ignore[attr-defined]
+    names = ray.get(actor.names.remote())
+    assert {"actor_0", "actor_1"} < set(names)
+    assert ray.get([actor.add.remote(number, 1) for number in range(20)]) == list(range(1, 21))
+    assert ray.get(actor.names.remote()) == names
 
 
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux tells it, and others have none")

@@ -48,7 +48,7 @@ class LocalEngine(Questions):
         All resources, in parts, if they are known already.
     """
 
-    name = "local"
+    name = address = "local"
 
     def __init__(
         self,

@@ -121,7 +121,7 @@ def title(text: str) -> None:
 
 
 def name_thread() -> None:
-    """Give this thread, for `top -H` and the like, the name that it has in Python; else it would be the title's."""
+    """Show this thread by its own name: it has its maker's, or the title that it has just given to the process."""
     setthreadtitle(threading.current_thread().name)
 
 
