@@ -353,4 +353,4 @@ def _holder(state: State, segment: str) -> str:
     maker = state.history.get(task_id)
     running = state.tasks.get(task_id)
     name = maker.name if maker is not None else running.spec.name if running is not None else "put()"
-    return f"{owner.hex()[-12:]} of {name}"
+    return f"{owner.hex()[:8]} of {name}"
