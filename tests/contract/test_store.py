@@ -205,9 +205,19 @@ def test_a_value_larger_than_the_whole_store_goes_to_disk_at_once(start: Callabl
 def test_what_can_never_fit_is_refused_with_what_holds_the_memory(start: Callable[..., Any]) -> None:
     start(object_store_memory=80 * MIB, _system_config={"automatic_object_spilling_enabled": False})
     kept = ray.put(np.zeros(20 * MIB, dtype=np.uint8))
-    with pytest.raises(ObjectStoreFullError, match=r"limit is 83,886,080 bytes.*" + kept.hex()[:8]):
+    holder = kept.hex()[:8] + r" of put\(\) at .*test_store\.py:\d+ in test_what_can_never"
+    with pytest.raises(ObjectStoreFullError, match=r"limit is 83,886,080 bytes.*" + holder):
         ray.put(np.zeros(90 * MIB, dtype=np.uint8))
     assert ray.get(kept)[0] == 0
+
+
+def test_the_environment_asks_where_small_values_were_put_too(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_record_ref_creation_sites", "1")
+    start()
+    ref = ray.put(1)
+    assert "in test_the_environment_asks" in str(ray.util.state.get_objects(ref.hex())[0].call_site)
 
 
 def test_a_disk_that_becomes_full_in_the_midst_of_a_file(start: Callable[..., Any]) -> None:

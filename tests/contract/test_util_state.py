@@ -130,6 +130,19 @@ def test_where_a_task_and_an_object_were_made() -> None:
     assert any("test_util_state" in site for site in state.summarize_objects()["cluster"]["summary"])
 
 
+@NO_CALL_SITES
+def test_where_a_large_value_was_put() -> None:
+    def store(size: int) -> Any:
+        return ray.put(b"x" * size)
+
+    large, small = store(200_000), store(10)
+    site = state.get_objects(large.hex())[0].call_site
+    assert site is not None
+    assert site.endswith(" in store")
+    assert state.get_objects(small.hex())[0].call_site is None
+    assert state.summarize_objects()["cluster"]["summary"][site]["total_objects"] == 1
+
+
 def test_blocked_tasks_run(gate: Path) -> None:
     first = waits.remote(str(gate))
     in_get, in_wait = gets.remote([first], False), gets.remote([first], True)

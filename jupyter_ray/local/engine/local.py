@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -30,6 +31,9 @@ from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.resources import demand
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
+
+_SITES = "RAY_record_ref_creation_sites"
+"""With it set, the runtime is told where small values were put, too; for large ones that costs nothing beside them."""
 
 
 class LocalEngine(Questions):
@@ -66,6 +70,7 @@ class LocalEngine(Questions):
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process)
         self._total = total
+        self._tells_sites = os.environ.get(_SITES, "0").lower() in ("1", "true")
         refs_module.set_counter(client.references)
 
     def new_epoch(self) -> None:
@@ -297,13 +302,13 @@ class LocalEngine(Questions):
         except Exception as error:
             raise unpicklable(value, error, "the value given to put()", "value") from error
         payload = self.store_value(serialized)
-        ref = self.put_payload(payload)
+        ref = self.put_payload(payload, call_site() if payload.segment or self._tells_sites else "")
         self.client.references.remember(ref.binary(), payload)
         return ref
 
-    def put_payload(self, payload: m.Payload) -> ObjectRef[Any]:
+    def put_payload(self, payload: m.Payload, site: str = "") -> ObjectRef[Any]:
         """Return a reference to a stored value, or to an error that it will raise."""
-        return self._made(lambda object_id: m.Put(object_id, payload))
+        return self._made(lambda object_id: m.Put(object_id, payload, site))
 
     def _made(self, message: Callable[[bytes], m.ClientMessage]) -> ObjectRef[Any]:
         object_id = self._ids.object()

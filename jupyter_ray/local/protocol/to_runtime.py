@@ -117,6 +117,8 @@ class Put(Message, frozen=True, tag=10):
 
     object: bytes
     payload: Payload
+    site: str = ""
+    """The line and the function that called `put`, where that is recorded."""
 
 
 class Drop(Message, frozen=True, tag=11):

@@ -352,5 +352,7 @@ def _holder(state: State, segment: str) -> str:
     task_id = task_of(owner)
     maker = state.history.get(task_id)
     running = state.tasks.get(task_id)
-    name = maker.name if maker is not None else running.spec.name if running is not None else "put()"
+    site = state.objects[owner].site if owner in state.objects else ""
+    put = f"put() at {site}" if site else "put()"
+    name = maker.name if maker is not None else running.spec.name if running is not None else put
     return f"{owner.hex()[:8]} of {name}"

@@ -207,6 +207,8 @@ class ObjectRecord(msgspec.Struct, eq=False):
     """A task is to make it."""
     fate: Literal["", "error", "stream", "once", "method", "evicted"] = ""
     """Why it could not be computed again, if it lives in a file and its task's lineage is not kept."""
+    site: str = ""
+    """Where `put` was called for it, if that is known: a line and a function."""
 
     def __repr__(self) -> str:
         state = "ready" if self.payload is not None else "pending"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -140,6 +141,8 @@ def _abandon(step: Step, client: ClientRecord, message: m.Abandon) -> None:
 
 def _put(step: Step, client: ClientRecord, message: m.Put) -> None:
     dependencies.grant(step, client, message.object)
+    if message.site:
+        step.state.objects[message.object].site = sys.intern(message.site)
     dependencies.seal(step, message.object, message.payload)
 
 

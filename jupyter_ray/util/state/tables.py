@@ -268,7 +268,7 @@ def summarize_objects() -> dict[str, Any]:
     for (site, status, kind), count, size in session_engine().summary(
         "objects", ["call_site", "task_status", "reference_type"]
     ):
-        site = "put, or a task that ended long ago" if site == "None" else site
+        site = "put, of small values, or a task that ended long ago" if site == "None" else site
         row = sites.setdefault(
             site,
             {
