@@ -74,7 +74,7 @@ class RayEngine:
         self._submitter = self._make_submitter()
         refs.begin(self, self._references)
         travel.set_hooks(self.definitions)
-        set_counter(None, process.job)  # Ray counts; ids know their session.
+        set_counter(None)  # Ray counts; ids know their session.
         calls.register_reducers()
 
     _references: Any = refs.RayObjectRef

@@ -224,7 +224,7 @@ def test_a_refusal_says_what_holds_the_memory(session: Session) -> None:
     (answer,) = session.messages
     assert answer.error == "ObjectStoreFullError"
     assert (
-        f"In memory: {5 * MIB:,} bytes in 2 objects, the largest {object_id.hex()[-12:]} of put() ({3 * MIB:,} bytes); "
+        f"In memory: {5 * MIB:,} bytes in 2 objects, the largest {object_id.hex()[:8]} of put() ({3 * MIB:,} bytes); "
         f"arguments of train ({2 * MIB:,} bytes)." in answer.value
     )
     assert "cannot be moved to disk: No space left on device." in str(session.answers()[0])

@@ -13,7 +13,7 @@ from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.environments import merge
-from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
+from jupyter_ray.ids import IdSource, JobID, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
 from jupyter_ray.local.definitions import Exporter, Library
@@ -64,14 +64,14 @@ class LocalEngine(Questions):
         self.process = process
         self._end = end
         self._end_lock = threading.Lock()
-        self._ids = IdSource()
+        self._ids = IdSource(process.job)
         self._exporter = Exporter(lambda export: client.send(export))
         self.library = Library(client.references.granted_all)
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process)
         self._total = total
         self._tells_sites = os.environ.get(_SITES, "0").lower() in ("1", "true")
-        refs_module.set_counter(client.references, process.job)
+        refs_module.set_counter(client.references)
 
     def new_epoch(self) -> None:
         """A notebook cell begins: what definitions refer to may have been changed in place."""
@@ -243,7 +243,7 @@ class LocalEngine(Questions):
         task = current_task()
         arguments = body.args
         return m.TaskSpec(
-            task=self._ids.task(),
+            task=self._ids.task(actor),
             kind=kind,
             name=name,
             body=encode_body(body),
@@ -384,7 +384,7 @@ class LocalEngine(Questions):
         self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
     ) -> str:
         """Ask for a placement group; see `Engine.create_placement_group`."""
-        group = os.urandom(PlacementGroupID.SIZE).hex()
+        group = PlacementGroupID.of(JobID(self.process.job)).hex()
         self.client.send(m.CreateGroup(group, [demand(bundle) for bundle in bundles], strategy, name, detached))
         return group
 

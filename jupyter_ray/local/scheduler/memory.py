@@ -355,4 +355,4 @@ def _holder(state: State, segment: str) -> str:
     site = state.objects[owner].site if owner in state.objects else ""
     put = f"put() at {site}" if site else "put()"
     name = maker.name if maker is not None else running.spec.name if running is not None else put
-    return f"{owner.hex()[-12:]} of {name}"
+    return f"{owner.hex()[:8]} of {name}"
