@@ -203,6 +203,7 @@ class Log(Message, frozen=True, tag=19):
     task: bytes | None = None
     actor: bytes | None = None
     cell: str | None = None
+    attempt: int | None = None
 
 
 class Shutdown(Message, frozen=True, tag=20):

@@ -320,6 +320,7 @@ def _log(step: Step, client: ClientRecord, message: m.Log) -> None:
             task=None if message.task is None else message.task.hex(),
             actor=None if message.actor is None else message.actor.hex(),
             cell=message.cell,
+            attempt=message.attempt,
         )
     )
 
