@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import types
+from collections.abc import Mapping
 from typing import Any
 
 SETUP_HOOK = "worker_process_setup_hook"
@@ -15,6 +16,16 @@ RUNTIME_ENV_CLUSTER = (
     "nsight", "rocprof-sys", "mpi",
 )  # fmt: skip
 """Fields that only a Ray cluster takes: an engine that forks its workers from this process refuses them."""
+
+
+def merge(outer: Mapping[str, Any] | None, inner: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return `inner` on top of `outer`; ``env_vars`` are merged name by name (as in Ray)."""
+    outer, inner = outer or {}, inner or {}
+    merged = {**outer, **inner}
+    variables = {**(outer.get("env_vars") or {}), **(inner.get("env_vars") or {})}
+    if variables:
+        merged["env_vars"] = variables
+    return merged
 
 
 def check_runtime_env(name: str, value: Any) -> str | None:

@@ -246,6 +246,8 @@ class LogLines(Event, frozen=True, kw_only=True, tag="log_lines"):
     task: str | None = None
     actor: str | None = None
     cell: str | None = None
+    attempt: int | None = None
+    """Which attempt of the task, from 0; None where nobody knows."""
 
     @property
     def origin(self) -> str:

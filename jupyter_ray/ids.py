@@ -1,12 +1,15 @@
-"""Identifiers: fixed-length byte strings, with the lengths of Ray's.
+"""Identifiers: fixed-length byte strings, laid out as Ray's.
 
-A task id is a random prefix of the process that made it and a counter; an object id is the id of its task followed by
-the index of the return value, so that the task of an object needs no look-up. On the wire identifiers are plain
-``bytes``: an object id has 28, an actor id 16, and the length tells them apart where both are counted.
+An actor id is 12 bytes of its own and the job. A task id is 8 bytes of its own and the id of its actor, or, for a plain
+task, of an actor that is none, and so the job too. An object id is the id of its task followed by the index of the
+return value, so that the task of an object needs no look-up. On the wire identifiers are plain ``bytes``: an object id
+has 28, an actor id 16, and the length tells them apart where both are counted. The first bytes differ from the next
+identifier's: to people, the first eight digits are shown.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from typing import Any, TypeVar
@@ -14,6 +17,9 @@ from typing import Any, TypeVar
 TASK_ID_SIZE = 24
 OBJECT_ID_SIZE = 28
 ACTOR_ID_SIZE = 16
+JOB_ID_SIZE = 4
+_OWN = 8
+"""The bytes that tell two tasks of one actor apart."""
 
 Self = TypeVar("Self", bound="BaseID")
 
@@ -109,9 +115,47 @@ class TaskID(BaseID):
     SIZE = TASK_ID_SIZE
     __slots__ = ()
 
+    def actor_id(self) -> ActorID:
+        """Return the actor that the task is a call of; for a plain task, a name that no actor has."""
+        return ActorID(self._binary[_OWN:])
+
     def job_id(self) -> JobID:
-        """Return the id of the session that this process is in; nil outside of one."""
-        return _job
+        """Return the session that the task belongs to.
+
+        Raises
+        ------
+        ValueError
+            The identifier names nothing.
+        """
+        return _job_of(self)
+
+    @classmethod
+    def for_driver_task(cls, job_id: JobID) -> TaskID:
+        """Return what the program of a driver has for a task."""
+        return cls(_NONE[:_OWN] + _no_actor(job_id.binary()))
+
+    @classmethod
+    def for_fake_task(cls, job_id: JobID) -> TaskID:
+        """Return a new task id that nothing has."""
+        return cls(os.urandom(cls.SIZE - JobID.SIZE) + job_id.binary())
+
+    @classmethod
+    def for_actor_creation_task(cls, actor_id: ActorID) -> TaskID:
+        """Return what Ray has for an actor's constructor."""
+        return cls(_NONE[:_OWN] + actor_id.binary())
+
+    @classmethod
+    def for_actor_task(
+        cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int, actor_id: ActorID
+    ) -> TaskID:
+        """Return the same id for the same call."""
+        return cls(_digest(job_id, parent_task_id, parent_task_counter, _OWN) + actor_id.binary())
+
+    @classmethod
+    def for_normal_task(cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int) -> TaskID:
+        """Return the same id for the same call."""
+        own = _digest(job_id, parent_task_id, parent_task_counter, _OWN)
+        return cls(own + _no_actor(job_id.binary()))
 
 
 class ActorID(BaseID):
@@ -122,14 +166,20 @@ class ActorID(BaseID):
 
     @property
     def job_id(self) -> JobID:
-        """The id of the session that this process is in; nil outside of one."""
-        return _job
+        """The session that the actor belongs to; ValueError if this names nothing."""
+        return _job_of(self)
+
+    @classmethod
+    def of(cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int) -> ActorID:
+        """Return a new id: that of the actor that a task has made as its n-th."""
+        own = _digest(job_id, parent_task_id, parent_task_counter, cls.SIZE - JobID.SIZE)
+        return cls(own + job_id.binary())
 
 
 class JobID(BaseID):
     """Names a driver's session."""
 
-    SIZE = 4
+    SIZE = JOB_ID_SIZE
     __slots__ = ()
 
     @classmethod
@@ -142,18 +192,21 @@ class JobID(BaseID):
         return int.from_bytes(self._binary, "little")
 
 
-_job = JobID.nil()
+_NONE = b"\xff" * TASK_ID_SIZE
 
 
-def set_job(binary: bytes | None) -> None:
-    """Say which session this process is in."""
-    global _job
-    _job = JobID.nil() if binary is None else JobID(binary)
+def _no_actor(job: bytes) -> bytes:
+    return _NONE[: ACTOR_ID_SIZE - JOB_ID_SIZE] + job
 
 
-def current_job() -> JobID:
-    """Return the id of the session that this process is in; nil outside of one."""
-    return _job
+def _job_of(value: TaskID | ActorID) -> JobID:
+    if value.is_nil():
+        raise ValueError(f"{type(value).__name__} is nil")
+    return JobID(value.binary()[-JobID.SIZE :])
+
+
+def _digest(job: JobID, parent: TaskID, number: int, size: int) -> bytes:
+    return hashlib.blake2b(job.binary() + parent.binary() + number.to_bytes(8, "little"), digest_size=size).digest()
 
 
 class NodeID(UniqueID):
@@ -192,32 +245,44 @@ class PlacementGroupID(BaseID):
     SIZE = 18
     __slots__ = ()
 
+    @classmethod
+    def of(cls, job_id: JobID) -> PlacementGroupID:
+        """Return a new id of a group of that session."""
+        return cls(os.urandom(cls.SIZE - JobID.SIZE) + job_id.binary())
+
 
 class IdSource:
     """Makes identifiers that no other process makes, without a system call for each.
 
+    Parameters
+    ----------
+    job
+        The session's, which they end with.
+
     Notes
     -----
-    Safe to use from several threads: `itertools.count` is atomic under the interpreter lock.
+    Each process counts on from a random number of 63 bits, the lowest byte first. Safe to use from several threads:
+    `itertools.count` is atomic under the interpreter lock.
     """
 
-    __slots__ = ("_counter", "_prefix")
+    __slots__ = ("_actors_end", "_numbers", "_tasks_end")
 
-    def __init__(self) -> None:
-        self._prefix = os.urandom(16)
-        self._counter = itertools.count(1)
+    def __init__(self, job: bytes) -> None:
+        self._numbers = itertools.count(int.from_bytes(os.urandom(8), "little") >> 1)
+        self._tasks_end = _no_actor(job)
+        self._actors_end = os.urandom(ACTOR_ID_SIZE - JOB_ID_SIZE - _OWN) + job
 
-    def task(self) -> bytes:
-        """Return a new task id, 24 bytes."""
-        return self._prefix + next(self._counter).to_bytes(8, "big")
+    def task(self, actor: bytes | None = None) -> bytes:
+        """Return the id of a new task, 24 bytes; `actor`: it is a call of that."""
+        return next(self._numbers).to_bytes(_OWN, "little") + (actor or self._tasks_end)
 
     def object(self) -> bytes:
         """Return a new object id for `put`, 28 bytes; its index is 0, which no return value has."""
-        return self._prefix + next(self._counter).to_bytes(8, "big") + b"\0\0\0\0"
+        return self.task() + b"\0\0\0\0"
 
     def actor(self) -> bytes:
         """Return a new actor id, 16 bytes."""
-        return self._prefix[:8] + next(self._counter).to_bytes(8, "big")
+        return next(self._numbers).to_bytes(_OWN, "little") + self._actors_end
 
 
 def return_id(task: bytes, index: int) -> bytes:

@@ -17,7 +17,7 @@ import msgspec
 from jupyter_ray.deprecation import deprecated
 from jupyter_ray.environments import check_runtime_env
 from jupyter_ray.labels import wrong_fallback, wrong_selector
-from jupyter_ray.resources import CPU, DEVICES, GPU, MEMORY, Demand, demand, to_parts
+from jupyter_ray.resources import CPU, DEVICES, GPU, MEMORY, Demand, broken, demand, to_parts
 
 NumReturns = int | Literal["dynamic", "streaming"]
 
@@ -111,6 +111,8 @@ class MethodOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _demand(options: TaskOptions | ActorOptions, cpus: float) -> Demand:
+    if options.num_gpus and (wrong := broken("num_gpus", options.num_gpus)):
+        raise ValueError(wrong)
     named = {
         CPU: cpus if options.num_cpus is None else options.num_cpus,
         GPU: options.num_gpus,
@@ -156,9 +158,7 @@ def _amount(name: str, value: Any) -> str | None:
         return f"The quantity of resource {name} must be finite, got {value}."
     if value and not to_parts(value):
         return f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001, got {value}."
-    if name in ("num_gpus", *DEVICES) and value > 1 and value != int(value):
-        return f"The quantity of resource {name} must be a whole number where it is more than 1, got {value}."
-    return None
+    return broken(name, value) if name in DEVICES else None
 
 
 def _resources(name: str, value: Any) -> str | None:

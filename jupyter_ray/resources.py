@@ -6,6 +6,7 @@ name of a resource to a number of parts; zero amounts are left out. Nothing but 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 PARTS = 10_000
@@ -15,12 +16,15 @@ MEMORY = "memory"
 DEVICES = (GPU, "HPU", "NPU", "TPU", "neuron_cores", "FURIOSA", "MBLT", "RBLN", "TTNPU")
 """Kinds of accelerators: of more than one only whole ones can be had. Ids are given to GPUs alone. Source: Ray."""
 
+_INEXACT = 1e-6
+"""What the product may lack because of how floats are stored: 0.57 is 5,700 parts."""
+
 Demand = dict[str, int]
 
 
 def to_parts(amount: float) -> int:
-    """Return `amount` in parts of 1/10,000, rounded to the nearest."""
-    return round(amount * PARTS)
+    """Return `amount` in whole parts of 1/10,000: what is less than one is left out. Source: Ray."""
+    return math.floor(amount * PARTS + _INEXACT)
 
 
 def from_parts(parts: int) -> float:
@@ -31,6 +35,13 @@ def from_parts(parts: int) -> float:
 def demand(amounts: Mapping[str, float | None]) -> Demand:
     """Return `amounts` in parts, without the resources that are None or zero."""
     return {name: parts for name, value in amounts.items() if value and (parts := to_parts(value))}
+
+
+def broken(name: str, value: float) -> str | None:
+    """Return what is wrong with more than one device of a kind, and a part of another one."""
+    if value <= 1 or value == int(value):
+        return None
+    return f"The quantity of resource {name} must be a whole number where it is more than 1, got {value}."
 
 
 def amounts(parts: Mapping[str, int]) -> dict[str, float]:

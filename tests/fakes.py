@@ -47,11 +47,11 @@ class FakeEngine:
         How many references to each id live in this process.
     """
 
-    name = "fake"
+    name = address = "fake"
 
     def __init__(self, options: InitOptions | None = None) -> None:
         self.init_options = options or InitOptions()
-        self.ids = IdSource()
+        self.ids = IdSource(b"\1" * 4)
         self.process = ProcessContext(
             job=b"\1" * 4,
             node=b"\2" * 28,

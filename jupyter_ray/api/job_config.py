@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from jupyter_ray.environments import merge
+
 _LIFETIMES = ("detached", "non_detached")
 
 
@@ -87,6 +89,28 @@ class JobConfig:
         """Return what the environment variable ``RAY_JOB_CONFIG_JSON_ENV_VAR`` says; nothing by default."""
         text = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")
         return cls.from_json(json.loads(text)) if text else cls()
+
+    def joined(self, runtime_env: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return this runtime environment and that of a program in one.
+
+        Raises
+        ------
+        ValueError
+            Both say what one of them must say; ``RAY_OVERRIDE_JOB_RUNTIME_ENV=1`` lets the program say it (as in Ray).
+        """
+        mine, other = self.runtime_env, runtime_env or {}
+        if not mine or not other:
+            return mine or runtime_env
+        if os.environ.get("RAY_OVERRIDE_JOB_RUNTIME_ENV") != "1":
+            both = sorted((set(mine) & set(other)) - {"env_vars"})
+            both += sorted(set(mine.get("env_vars") or {}) & set(other.get("env_vars") or {}))
+            if both:
+                raise ValueError(
+                    f"Failed to merge the Job's runtime env {dict(mine)} with init's {dict(other)}, because of a "
+                    f"conflict: {', '.join(both)}. Leave it out of one of them, or let init's win with "
+                    "RAY_OVERRIDE_JOB_RUNTIME_ENV=1."
+                )
+        return merge(mine, other)
 
     def __repr__(self) -> str:
         told = {name: value for name, value in vars(self).items() if value and value != "non_detached"}

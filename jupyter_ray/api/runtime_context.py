@@ -150,6 +150,11 @@ class RuntimeContext:
         """Return the name of the session."""
         return self._process.session
 
+    @property
+    def gcs_address(self) -> str:
+        """The address of the session."""
+        return self._engine.address
+
     def get_dashboard_url(self) -> str:
         """Return an empty text: the panel needs no server."""
         return ""
@@ -244,4 +249,4 @@ class RuntimeContext:
 
 
 def _deprecated(name: str, old: str = "") -> None:
-    deprecated(f"Use get_{name}() instead of {old or name}.")
+    deprecated(f"Use get_{name}() instead of {old or name}.", 2)

@@ -39,6 +39,8 @@ _owner = 0
 
 _FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
 
+_RESOURCES = ("num_cpus", "num_gpus", "resources", "memory", "object_store_memory")
+
 _IGNORED = ("allow_multiple", "enable_object_reconstruction", "log_style")
 
 
@@ -176,7 +178,9 @@ def init(
     unknown = [name for name in others if name not in _IGNORED and not name.startswith("_")]
     if unknown:
         raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
-    job = job_config or JobConfig.of_environment()
+    submitted = JobConfig.of_environment()
+    job = job_config or submitted
+    runtime_env = submitted.joined(runtime_env)
     if (hook := os.environ.get("RAY_RUNTIME_ENV_HOOK")) and not others.get("_skip_env_hook"):
         runtime_env = _named(hook)(runtime_env)
     options = init_options(
@@ -223,6 +227,11 @@ def _start(address: str | None, options: InitOptions) -> Engine:
     if address in (None, "local"):
         engine = registry.start("local", options)
     else:
+        if asked := _asked(options):
+            raise ValueError(
+                f"init(address={address!r}) joins a cluster, whose resources were given when its nodes were started: "
+                f"leave {', '.join(f'{name}=' for name in asked)} out."
+            )
         check_reachable(str(address))
         engine = registry.start("ray", options, address)
     _warm = False  # Bound now, if it was warm.
@@ -249,14 +258,18 @@ def _named(path: str) -> Any:
 
 def _without_resources(options: InitOptions, address: str) -> InitOptions:
     """Return the options of a program for one machine that runs unchanged on the cluster in the environment."""
-    names = ("num_cpus", "num_gpus", "resources", "memory", "object_store_memory")
-    asked = [f"{name}={getattr(options, name)}" for name in names if getattr(options, name) is not None]
+    asked = _asked(options)
     if not asked or address == "local":
         return options
-    _log.info("RAY_ADDRESS=%s: %s is left out, since a cluster's resources are given.", address, ", ".join(asked))
-    return msgspec.structs.replace(
-        options, num_cpus=None, num_gpus=None, resources=None, memory=None, object_store_memory=None
-    )
+    named = ", ".join(f"{name}={value}" for name, value in asked.items())
+    _log.info("RAY_ADDRESS=%s: %s is left out, since a cluster's resources are given.", address, named)
+    return msgspec.structs.replace(options, **dict.fromkeys(asked))
+
+
+def _asked(options: InitOptions) -> dict[str, Any]:
+    """Return what was asked for that a machine has and a cluster is given."""
+    values = {name: getattr(options, name) for name in _RESOURCES}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:
@@ -390,7 +403,8 @@ def _context(engine: Engine) -> RayContext:
     return RayContext(
         address_info={
             "node_ip_address": "127.0.0.1",
-            "address": engine.name,
+            "address": engine.address,
+            "gcs_address": engine.address,
             "node_id": process.node.hex(),
             "session_dir": str(config.session_folder(process.session)),
             "session_name": process.session,

@@ -86,6 +86,11 @@ class Engine(Protocol):
     name: str
     process: ProcessContext
 
+    @property
+    def address(self) -> str:
+        """Where the session answers: what `init` and the state API take."""
+        ...
+
     def submit(
         self, definition: Definition, args: Sequence[Any], kwargs: dict[str, Any], options: TaskOptions
     ) -> list[ObjectRef[Any]] | ObjectRefGenerator:

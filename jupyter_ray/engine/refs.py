@@ -22,7 +22,7 @@ from jupyter_ray.engine.travel import forbid_out_of_band as forbid_out_of_band
 from jupyter_ray.engine.travel import learn_definition as learn_definition
 from jupyter_ray.engine.travel import note_definition as note_definition
 from jupyter_ray.exceptions import GetTimeoutError
-from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, current_job, set_job, task_of
+from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, task_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,11 +49,10 @@ class Counter(Protocol):
 _default_counter: Counter | None = None
 
 
-def set_counter(counter: Counter | None, job: bytes | None = None) -> None:
-    """Make `counter` the one that references made in this process report to; `job` is the id of its session."""
+def set_counter(counter: Counter | None) -> None:
+    """Make `counter` the one that references made in this process report to."""
     global _default_counter
     _default_counter = counter
-    set_job(job)
 
 
 def weak_actor(binary: bytes) -> ActorRef:
@@ -161,8 +160,8 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         return TaskID(task_of(self._binary))
 
     def job_id(self) -> JobID:
-        """Return the id of the session that this process is in; nil outside of one."""
-        return current_job()
+        """Return the id of the session that the object belongs to."""
+        return self.task_id().job_id()
 
     def future(self) -> concurrent.futures.Future[T]:
         """Return a future of the value. Cancelling it does not cancel the task (as in Ray).

@@ -102,7 +102,7 @@ def _has_id(task: State, what: str) -> bool:
 
 
 def _label(task: State) -> str:
-    return f"{task['name']} ({task['id'][-4:]})"
+    return f"{task['name']} ({task['id'][:4]})"
 
 
 def _reason(task: State, tasks: Mapping[str, State], state: State) -> str:

@@ -96,4 +96,4 @@ def context(facts: Any) -> str:
 
 
 def _short(binary: bytes) -> str:
-    return binary.hex()[-4:]
+    return binary.hex()[:4]

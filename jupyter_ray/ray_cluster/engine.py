@@ -74,10 +74,15 @@ class RayEngine:
         self._submitter = self._make_submitter()
         refs.begin(self, self._references)
         travel.set_hooks(self.definitions)
-        set_counter(None, process.job)  # Ray counts; ids know their session.
+        set_counter(None)  # Ray counts; ids know their session.
         calls.register_reducers()
 
     _references: Any = refs.RayObjectRef
+
+    @property
+    def address(self) -> str:
+        """Where the head node answers."""
+        return joining.address()
 
     def _make_definitions(self) -> Definitions:
         return Definitions(self.process.job.hex())
@@ -384,7 +389,7 @@ class RayEngine:
 
     def __repr__(self) -> str:
         role = "driver" if self.process.is_driver else "worker"
-        return f"<RayEngine: {role} of job {self.process.job.hex()} on {joining.address()}>"
+        return f"<RayEngine: {role} of job {self.process.job.hex()} on {self.address}>"
 
 
 def driver_of(options: InitOptions) -> ProcessContext:

@@ -32,17 +32,9 @@ def join(options: InitOptions, address: str) -> None:
     ------
     ConnectionError
         No cluster answers there, this machine is no part of it, or it wants a token; the message says what helps.
-    ValueError
-        Resources were asked for: those of a cluster are given.
     RuntimeError
         Python or Ray is of another version there.
     """
-    for name in ("num_cpus", "num_gpus", "resources", "object_store_memory", "memory"):
-        if getattr(options, name) is not None:
-            raise ValueError(
-                f"init(address={address!r}) joins a cluster, whose resources were given when its nodes were started: "
-                f"leave {name}= out."
-            )
     if ray.is_initialized():
         raise RuntimeError(
             "This process has joined a cluster with the package `ray` already. Call `ray.shutdown()` of that package "

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray.util.state import list_nodes
 
 MODULES = {
     "": "ActorClassID ActorID ClusterID DynamicObjectRefGenerator FunctionID JobID LOCAL_MODE Language LoggingConfig "
@@ -118,6 +119,8 @@ def test_what_init_returns_is_a_mapping(start: Callable[..., Any]) -> None:
     assert dict(context) == context.address_info
     assert context["node_id"] == ray.nodes()[0]["NodeID"]
     assert context.get("nothing") is None
+    assert ray.get_runtime_context().gcs_address == context["gcs_address"] == context["address"]
+    assert context["node_id"] in [node.node_id for node in list_nodes(address=context["address"])]
     assert "session_dir" in context
 
 
@@ -179,9 +182,32 @@ def test_identifiers_know_their_session_and_come_from_bytes(start: Callable[...,
         context = ray.get_runtime_context()
         actor = Actor.remote()  # type: ignore[attr-defined]
         task = ray.TaskID.from_hex(str(context.get_task_id()))
-        return [ray.JobID.from_hex(context.get_job_id()), task.job_id(), actor._actor_id.job_id, ray.put(1).job_id()]
+        call = actor.ping.remote()
+        assert call.task_id().actor_id() == actor._actor_id != task.actor_id()
+        found = [ray.JobID.from_hex(context.get_job_id()), task.job_id(), call.job_id(), ray.put(1).job_id()]
+        return [*found, actor._actor_id.job_id]
 
     job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
-    assert ray.get(jobs.remote()) == [job] * 4
+    assert ray.get(jobs.remote()) == [job] * 5
     for kind in (ray.TaskID, ray.JobID, ray.ActorID, ray.NodeID, ray.ObjectID):
         assert kind.from_binary(kind.nil().binary()) == kind.nil()
+
+
+def test_identifiers_that_are_made_of_others() -> None:
+    job = ray.JobID.from_int(7)
+    driver = ray.TaskID.for_driver_task(job)
+    actor = ray.ActorID.of(job, driver, 1)
+    assert actor == ray.ActorID.of(job, driver, 1) != ray.ActorID.of(job, driver, 2)
+    call = ray.TaskID.for_actor_task(job, driver, 1, actor)
+    assert call != ray.TaskID.for_actor_task(job, driver, 2, actor)
+    assert call.actor_id() == ray.TaskID.for_actor_creation_task(actor).actor_id() == actor
+    plain = ray.TaskID.for_normal_task(job, driver, 1)
+    assert plain.actor_id() == driver.actor_id() != actor
+    assert ray.PlacementGroupID.of(job) != ray.PlacementGroupID.of(job)
+    for task in (driver, call, plain, ray.TaskID.for_fake_task(job)):
+        assert task.job_id() == actor.job_id == job
+    assert ray.ObjectRef(call.binary() + bytes(4)).job_id() == job
+    with pytest.raises(ValueError, match="nil"):
+        ray.TaskID.nil().job_id()
+    with pytest.raises(ValueError, match="nil"):
+        _ = ray.ActorID.nil().job_id

@@ -126,6 +126,23 @@ def test_ps_shows_what_a_process_runs(session: str) -> None:
         assert process.cmdline()[0] == "ray::Actor"
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux tells it")
+def test_the_threads_of_an_actor_keep_their_names(session: str) -> None:
+    @ray.remote
+    class Actor:
+        def names(self) -> list[str]:
+            return sorted(file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm"))
+
+        def add(self, one: int, two: int) -> int:
+            return one + two
+
+    actor: Any = Actor.options(max_concurrency=2).remote()  # type: ignore[attr-defined]
+    names = ray.get(actor.names.remote())
+    assert {"actor_0", "actor_1"} < set(names)
+    assert ray.get([actor.add.remote(number, 1) for number in range(20)]) == list(range(1, 21))
+    assert ray.get(actor.names.remote()) == names
+
+
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux tells it, and others have none")
 def test_the_kernel_ends_workers_first_when_memory_runs_out(session: str) -> None:
     @ray.remote

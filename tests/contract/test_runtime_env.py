@@ -33,6 +33,7 @@ def test_a_python_path_among_the_variables_is_searched(tmp_path: Path) -> None:
     ("environment", "error"),
     [
         ({"working_dir": "/does/not/exist"}, ValueError),
+        ({"working_dir": __file__}, ValueError),
         ({"py_modules": ["/does/not/exist"]}, ValueError),
         ({"py_modules": [1]}, TypeError),
         ({"py_modules": "folder"}, TypeError),

@@ -257,6 +257,25 @@ def test_a_job_config_s_metadata_is_listed(start: Callable[..., Any], monkeypatc
     assert ray.util.state.list_jobs()[0].metadata == {"who": "me"}
 
 
+def test_the_environment_of_a_submitted_job_joins_that_of_init(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"runtime_env": {"env_vars": {"FIRST": "job"}}}')
+
+    @ray.remote
+    def variables() -> tuple[str | None, str | None]:
+        return os.environ.get("FIRST"), os.environ.get("SECOND")
+
+    with pytest.raises(ValueError, match="conflict: FIRST"):
+        start(runtime_env={"env_vars": {"FIRST": "init"}})
+    start(runtime_env={"env_vars": {"SECOND": "init"}})
+    assert ray.get(variables.remote()) == ("job", "init")
+    ray.shutdown()
+    monkeypatch.setenv("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
+    start(runtime_env={"env_vars": {"FIRST": "init"}})
+    assert ray.get(variables.remote()) == ("init", None)
+
+
 def test_a_constructor_prints_under_the_class_s_name(start: Callable[..., Any]) -> None:
     start()
 

@@ -182,12 +182,42 @@ def test_many_arrays_are_held_at_once(start: Callable[..., Any]) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_a_value_larger_than_the_whole_store_goes_to_disk_at_once(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, object_store_memory=80 * MIB)
+    memory, disk = folders()
+    kept = ray.put(np.full(20 * MIB, 1, dtype=np.uint8))
+
+    @ray.remote
+    def double(array: Any) -> Any:
+        return np.concatenate([array, array])
+
+    large = double.remote(np.full(90 * MIB, 2, dtype=np.uint8))
+    value = ray.get(large)
+    assert (value.nbytes, value[0], value[-1]) == (180 * MIB, 2, 2)
+    assert size_of(disk) >= 180 * MIB
+    assert 20 * MIB <= size_of(memory) < 40 * MIB, "nothing was moved for its sake"
+    del large, value
+    gc.collect()
+    eventually(lambda: size_of(disk) == 0)
+    assert ray.get(kept)[0] == 1
+
+
 def test_what_can_never_fit_is_refused_with_what_holds_the_memory(start: Callable[..., Any]) -> None:
-    start(object_store_memory=80 * MIB)
+    start(object_store_memory=80 * MIB, _system_config={"automatic_object_spilling_enabled": False})
     kept = ray.put(np.zeros(20 * MIB, dtype=np.uint8))
-    with pytest.raises(ObjectStoreFullError, match=r"limit is 83,886,080 bytes.*" + kept.hex()[-12:]):
+    holder = kept.hex()[:8] + r" of put\(\) at .*test_store\.py:\d+ in test_what_can_never"
+    with pytest.raises(ObjectStoreFullError, match=r"limit is 83,886,080 bytes.*" + holder):
         ray.put(np.zeros(90 * MIB, dtype=np.uint8))
     assert ray.get(kept)[0] == 0
+
+
+def test_the_environment_asks_where_small_values_were_put_too(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_record_ref_creation_sites", "1")
+    start()
+    ref = ray.put(1)
+    assert "in test_the_environment_asks" in str(ray.util.state.get_objects(ref.hex())[0].call_site)
 
 
 def test_a_disk_that_becomes_full_in_the_midst_of_a_file(start: Callable[..., Any]) -> None:
@@ -201,7 +231,7 @@ def test_a_disk_that_becomes_full_in_the_midst_of_a_file(start: Callable[..., An
     old = resource.prlimit(ready.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(ready.pid, resource.RLIMIT_FSIZE, (8 * MIB, old[1]))
     refs = [ray.put(np.full(20 * MIB, number, dtype=np.uint8)) for number in range(3)]
-    held = refs[0].hex()[-12:]
+    held = refs[0].hex()[:8]
     with pytest.raises(OutOfDiskError, match=rf"(?s)cannot be moved to disk: .*{held} of put\(\)"):
         ray.put(np.zeros(40 * MIB, dtype=np.uint8))
     assert list(disk.iterdir()) == [], "nothing half-written is left"

@@ -130,6 +130,19 @@ def test_where_a_task_and_an_object_were_made() -> None:
     assert any("test_util_state" in site for site in state.summarize_objects()["cluster"]["summary"])
 
 
+@NO_CALL_SITES
+def test_where_a_large_value_was_put() -> None:
+    def store(size: int) -> Any:
+        return ray.put(b"x" * size)
+
+    large, small = store(200_000), store(10)
+    site = state.get_objects(large.hex())[0].call_site
+    assert site is not None
+    assert site.endswith(" in store")
+    assert state.get_objects(small.hex())[0].call_site is None
+    assert state.summarize_objects()["cluster"]["summary"][site]["total_objects"] == 1
+
+
 def test_blocked_tasks_run(gate: Path) -> None:
     first = waits.remote(str(gate))
     in_get, in_wait = gets.remote([first], False), gets.remote([first], True)
@@ -658,3 +671,21 @@ def test_tasks_that_are_not_to_be_listed() -> None:
     eventually(lambda: listed(shy) == ["plain", "shown"])
     assert not any("secret" in task.name for task in state.list_tasks())
     assert state.get_task(calls[1]) is None
+
+
+def test_a_client_of_the_tables() -> None:
+    from jupyter_ray.util.state.common import ListApiOptions, StateResource, SummaryResource
+
+    client = state.StateApiClient()
+    ref = passes.remote(1)
+    ray.get(ref)
+    key = ref.task_id().hex()
+    options = ListApiOptions(filters=[("task_id", "=", key)], detail=True)
+    rows = eventually(lambda: client.list(StateResource.TASKS, options, raise_on_missing_output=False))
+    assert [row["name"].rpartition(".")[2] for row in rows] == ["passes"]
+    assert client.get(StateResource.TASKS, key)["task_id"] == key
+    assert len(client.list(StateResource.TASKS, ListApiOptions(limit=0))) == 0
+    assert "passes" in str(client.summary(SummaryResource.TASKS)["cluster"]["summary"])
+    assert [node["node_id"] for node in client.list(StateResource.NODES)] == [node["NodeID"] for node in ray.nodes()]
+    with pytest.raises(ValueError, match="CLUSTER_EVENTS"):
+        client.get(StateResource.CLUSTER_EVENTS, key)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +50,22 @@ def test_what_a_task_printed() -> None:
     assert eventually(lambda: log(task_id=task)) == "one\n"
     assert eventually(lambda: log(task_id=task, suffix="err")) == "one in red\n"
     assert b"one\n" in b"".join(state.get_log(pid=pid, encoding=None))
+
+
+def test_what_each_attempt_printed(tmp_path: Path) -> None:
+    @ray.remote(max_retries=2, retry_exceptions=True)
+    def fails() -> None:
+        print("attempt", len(os.listdir(tmp_path)))
+        tempfile.mkstemp(dir=tmp_path)
+        raise KeyError
+
+    ref = fails.remote()
+    with pytest.raises(KeyError):
+        ray.get(ref)
+    task = ref.task_id().hex()
+    for attempt in range(3):
+        assert eventually(partial(log, task_id=task, attempt_number=attempt)) == f"attempt {attempt}\n"
+    assert log(task_id=task, attempt_number=3) == ""
 
 
 def test_the_end_of_what_an_actor_printed() -> None:

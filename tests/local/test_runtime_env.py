@@ -1,6 +1,9 @@
-"""What a forked worker cannot have is refused by name."""
+"""What a forked worker cannot have, or nobody, is refused by name."""
 
 from __future__ import annotations
+
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -31,5 +34,31 @@ def test_what_only_a_cluster_offers_is_refused_at_the_call() -> None:
         with pytest.raises(RuntimeEnvSetupError, match="only folders and zip files of this machine"):
             task.options(runtime_env={"working_dir": "https://example.org/x.zip"}).remote()
         assert ray.get(task.options(runtime_env={"pip": None}).remote()) is None
+    finally:
+        ray.shutdown()
+
+
+def test_what_a_folder_or_a_module_may_be(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no module")
+    (tmp_path / "single.py").write_text("value = 7")
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        archive.writestr("inside.txt", "from the archive")
+
+    @ray.remote
+    def look() -> tuple[int, str]:
+        import single  # type: ignore[import-not-found]
+
+        return single.value, Path("inside.txt").read_text()
+
+    ray.init(num_cpus=1)
+    try:
+        with pytest.raises(ValueError, match="is not a folder or a zip file"):
+            look.options(runtime_env={"working_dir": str(tmp_path / "notes.txt")}).remote()
+        with pytest.raises(ValueError, match="is not a folder, a module, or a zip file"):
+            look.options(runtime_env={"py_modules": [str(tmp_path / "notes.txt")]}).remote()
+        with pytest.raises(RuntimeEnvSetupError, match="only folders and zip files of this machine"):
+            look.options(runtime_env={"py_modules": ["https://example.org/x.zip"]}).remote()
+        environment = {"working_dir": f"file://{tmp_path}/packed.zip", "py_modules": [str(tmp_path / "single.py")]}
+        assert ray.get(look.options(runtime_env=environment).remote()) == (7, "from the archive")
     finally:
         ray.shutdown()

@@ -131,6 +131,13 @@ def test_a_cluster_without_its_packages(package: str, monkeypatch: pytest.Monkey
     assert not ray.is_initialized()
 
 
+@pytest.mark.parametrize("asked", [{"num_cpus": 5}, {"num_gpus": 1, "resources": {"a": 1}}])
+def test_a_cluster_has_its_resources(asked: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"leave {', '.join(f'{name}=' for name in asked)} out"):
+        ray.init("127.0.0.1:1", **asked)
+    assert not ray.is_initialized()
+
+
 def test_the_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1"):

@@ -21,7 +21,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, limit: int, sizes: dict[int, int]) ->
     monkeypatch.setattr("psutil.Process", process)
     watch = guard.Guard()
     watch.limit = limit
-    found = watch.look(sizes)
+    found = watch.look(lambda: sizes)
     if found is None:
         return None
     assert f"{sizes[found[0]]:,}" in found[1]
@@ -34,6 +34,12 @@ def test_the_first_goes_whose_end_makes_enough_room_and_else_the_largest(monkeyp
     assert ended(monkeypatch, 10 * GIB, {1: GIB, 2: 9 * GIB + 1}) == 1, "and what is free then is a twentieth"
     assert ended(monkeypatch, 10 * GIB, {1: GIB // 4, 2: 10 * GIB, 3: GIB}) == 2, "small ones do not go for a large one"
     assert ended(monkeypatch, 2 * GIB, {1: 2 * GIB, 2: 3 * GIB, 3: 2 * GIB}) == 2, "none is enough"
+
+
+def test_processes_are_looked_at_only_when_it_matters() -> None:
+    watch = guard.Guard()
+    watch.share = 1.0
+    assert watch.look(lambda: pytest.fail("there may be a thousand of them")) is None
 
 
 def test_copies_of_files_are_not_memory_in_use(tmp_path: Path) -> None:

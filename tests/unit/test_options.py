@@ -23,7 +23,6 @@ from jupyter_ray.resources import PARTS
         ({"num_cpus": 0.00001}, ValueError, "0.0001"),
         ({"num_cpus": float("inf")}, ValueError, "num_cpus must be finite"),
         ({"resources": {"x": float("nan")}}, ValueError, "x must be finite"),
-        ({"num_gpus": 1.5}, ValueError, "whole number"),
         ({"resources": {"TPU": 2.5}}, ValueError, "whole number"),
         ({"resources": {"CPU": 1}}, ValueError, "num_cpus"),
         ({"resources": {"GPU": 1}}, ValueError, "num_gpus"),
@@ -181,6 +180,20 @@ def test_get_if_exists_wants_a_name() -> None:
 def test_the_cpus_of_actors(options: ActorOptions, held: float, placed: float) -> None:
     assert options.demand().get("CPU", 0) == held * PARTS
     assert options.placement_demand().get("CPU", 0) == placed * PARTS
+
+
+def test_a_broken_number_of_gpus_is_refused_where_it_is_asked_for() -> None:
+    for options in (TaskOptions(num_gpus=1.5), ActorOptions(num_gpus=1.5)):
+        with pytest.raises(ValueError, match="whole number"):
+            options.demand()
+
+
+@pytest.mark.parametrize(
+    ("asked", "parts"),
+    [(0.57, 5700), (0.1 + 0.2, 3000), (1.15, 11500), (0.41249, 4124), (0.00019, 1), (2.0**53, 2**53 * PARTS)],
+)
+def test_what_is_less_than_a_part_is_left_out(asked: float, parts: int) -> None:
+    assert TaskOptions(num_cpus=asked).demand() == {"CPU": parts}
 
 
 def test_the_cpus_of_tasks() -> None:

@@ -43,7 +43,7 @@ class Session:
         validate(self.scheduler.state)
 
     def say(self, message: m.ClientMessage) -> None:
-        self.happen(Said(DRIVER, message))
+        self.happen(Said(DRIVER, [message]))
 
     def name(self) -> str:
         self.serial += 1
@@ -168,6 +168,15 @@ def test_what_is_read_stays_and_the_new_value_goes_to_disk(session: Session) -> 
     assert session.commands == [c.SpillSegment(old)]
 
 
+def test_what_is_larger_than_the_store_goes_to_disk_and_nothing_moves_for_it(session: Session) -> None:
+    session.put(12 * MIB)
+    new = session.ask(17 * MIB)
+    assert session.answers() == [ON_DISK]
+    assert session.commands == []
+    session.put(17 * MIB, new)
+    assert session.memory.used == 12 * MIB
+
+
 def test_the_writer_forgets_what_leaves_memory(session: Session) -> None:
     object_id, name = session.put(4 * MIB)
     session.drop(object_id)
@@ -210,16 +219,14 @@ def test_a_refusal_says_what_holds_the_memory(session: Session) -> None:
     arguments = session.name()
     spec = m.TaskSpec(task=b"t" * 24, kind="task", name="train", body=b"", segment=arguments, segment_size=2 * MIB)
     session.say(m.Submit(spec))
-    session.ask(17 * MIB)
+    session.ask(14 * MIB)
+    session.happen(Spilled(name, "failed", "No space left on device"))
     (answer,) = session.messages
     assert answer.error == "ObjectStoreFullError"
     assert (
-        f"In memory: {5 * MIB:,} bytes in 2 objects, the largest {object_id.hex()[-12:]} of put() ({3 * MIB:,} bytes); "
+        f"In memory: {5 * MIB:,} bytes in 2 objects, the largest {object_id.hex()[:8]} of put() ({3 * MIB:,} bytes); "
         f"arguments of train ({2 * MIB:,} bytes)." in answer.value
     )
-    session.ask(14 * MIB)
-    session.happen(Spilled(name, "failed", "No space left on device"))
-    assert [each.error for each in session.messages] == ["ObjectStoreFullError"]
     assert "cannot be moved to disk: No space left on device." in str(session.answers()[0])
     session.ask(14 * MIB)
     session.happen(Spilled(name, "full", "No space left on device"))
@@ -238,3 +245,17 @@ def test_garbage_is_looked_for_again_and_again_while_memory_is_short(session: Se
     session.wait(SPARE_SECONDS + GARBAGE_SECONDS)
     assert m.Collect() not in session.messages
     assert not session.scheduler.wants_tick
+
+
+def test_garbage_is_looked_for_when_a_value_has_to_make_room_and_once_more_when_it_is_time(session: Session) -> None:
+    session.put(8 * MIB)
+    assert m.Collect() not in session.messages, "half of the store is free"
+    first = session.ask(9 * MIB)
+    assert m.Collect() in session.messages
+    session.say(m.Unwritten(first))
+    session.put(8 * MIB)
+    session.ask(9 * MIB)
+    assert m.Collect() not in session.messages, "just now they did"
+    assert session.scheduler.wants_tick
+    session.wait(GARBAGE_SECONDS)
+    assert m.Collect() in session.messages, "what became garbage meanwhile"

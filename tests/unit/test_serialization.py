@@ -5,7 +5,9 @@ from __future__ import annotations
 import array
 import functools
 import pickle
+import sys
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -292,3 +294,23 @@ def test_a_cached_function_goes_by_value_with_an_empty_cache_or_by_name() -> Non
 @functools.cache
 def cached_in_a_module() -> int:
     return 1
+
+
+class State:
+    """As Starlette's: what keeps the attributes is one itself, which is not there yet when it is unpickled."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        super().__setattr__("_state", state)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._state[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        return self._state[name]
+
+
+def test_what_a_web_application_keeps_travels(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("starlette.datastructures")
+    monkeypatch.setattr(module, "State", State, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert round_trip([State({"user": "me"})])[0].user == "me"

@@ -64,7 +64,7 @@ class Worker:
         self.store = SegmentStore(self.folders[1], b"d" * 16)
         self.exports: list[m.Export] = []
         self.exporter = Exporter(self.exports.append)
-        self.ids = IdSource()
+        self.ids = IdSource(b"\1" * 4)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(address)
             listener.listen()

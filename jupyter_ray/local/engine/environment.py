@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+import importlib.machinery
 import json
 import os
 import pickle
@@ -29,16 +30,6 @@ if TYPE_CHECKING:
 _UPLOAD_LIMIT = 512 * 1024**2
 
 
-def merge(outer: Mapping[str, Any] | None, inner: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return `inner` on top of `outer`; ``env_vars`` are merged name by name (as in Ray)."""
-    outer, inner = outer or {}, inner or {}
-    merged = {**outer, **inner}
-    variables = {**(outer.get("env_vars") or {}), **(inner.get("env_vars") or {})}
-    if variables:
-        merged["env_vars"] = variables
-    return merged
-
-
 def encode(environment: Mapping[str, Any], folder: Path) -> str:
     """Return an environment as canonical JSON, "" if it asks for nothing.
 
@@ -54,7 +45,7 @@ def encode(environment: Mapping[str, Any], folder: Path) -> str:
     RuntimeEnvSetupError
         A field asks for what a forked worker cannot have; a folder is too large.
     ValueError
-        A folder does not exist.
+        A folder does not exist, or is none.
     """
     _refuse(environment)
     kept: dict[str, Any] = {}
@@ -63,7 +54,7 @@ def encode(environment: Mapping[str, Any], folder: Path) -> str:
         kept["env_vars"] = {str(name): str(value) for name, value in variables.items()}
     excludes = tuple(environment.get("excludes") or ())
     if environment.get("working_dir"):
-        kept["working_dir"] = _copy(environment["working_dir"], folder, excludes)
+        kept["working_dir"] = _copy(_path(environment["working_dir"]), folder, excludes)
     if environment.get("py_modules"):
         kept["py_modules"] = [_module(each, folder, excludes) for each in environment["py_modules"]]
     if environment.get(SETUP_HOOK):
@@ -120,19 +111,28 @@ def _refuse(environment: Mapping[str, Any]) -> None:
             )
 
 
-def _copy(source: Any, folder: Path, excludes: tuple[str, ...]) -> str:
-    if "://" in str(source):
-        if not str(source).endswith((".zip", ".jar", ".whl")):
-            raise ValueError(f"The runtime environment names {str(source)!r}: an address must be that of a .zip file.")
-        raise RuntimeEnvSetupError(
-            f"The runtime environment names {str(source)!r}: only folders and zip files of this machine are taken. "
-            "Fetch it first, and give its path."
-        )
-    path = Path(os.path.abspath(os.path.expanduser(os.fspath(source))))
+def _path(source: Any) -> Path:
+    """Return where a folder, or a file, is on this machine."""
+    text = os.fspath(source).removeprefix("file://")
+    if "://" not in text:
+        return Path(os.path.abspath(os.path.expanduser(text)))
+    if not text.endswith((".zip", ".jar", ".whl")):
+        raise ValueError(f"The runtime environment names {text!r}: an address must be that of a .zip file.")
+    raise RuntimeEnvSetupError(
+        f"The runtime environment names {text!r}: only folders and zip files of this machine are taken. "
+        "Fetch it first, and give its path."
+    )
+
+
+def _copy(path: Path, folder: Path, excludes: tuple[str, ...], single: tuple[str, ...] = ()) -> str:
+    """Copy a folder, what is in a zip file, or a file with one of the endings in `single`."""
     if path.is_relative_to(folder):
         return str(path)  # Copied already: it was inherited.
     if not path.exists():
-        raise ValueError(f"The runtime environment names {str(source)!r}, which does not exist.")
+        raise ValueError(f"The runtime environment names {str(path)!r}, which does not exist.")
+    if not (path.is_dir() or path.name.endswith(single) or zipfile.is_zipfile(path)):
+        kinds = "a folder, a module, or a zip file" if single else "a folder or a zip file"
+        raise ValueError(f"The runtime environment names {str(path)!r}, which is not {kinds}.")
     copy = folder / "environments" / _fingerprint(path, excludes)
     if not copy.exists():
         partial = copy.with_name(f"{copy.name}.{os.getpid()}.part")
@@ -164,8 +164,8 @@ def _module(source: Any, folder: Path, excludes: tuple[str, ...]) -> str:
     if location is not None:
         path = Path(location)
         source = path.parent if path.name == "__init__.py" else path
-    path = Path(os.path.abspath(os.path.expanduser(os.fspath(source))))
-    copy = Path(_copy(path, folder, excludes))
+    path = _path(source)
+    copy = Path(_copy(path, folder, excludes, tuple(importlib.machinery.all_suffixes())))
     if path.is_dir() and not path.is_relative_to(folder):
         parent = copy.with_name(copy.name + "-module")
         link = parent / path.name

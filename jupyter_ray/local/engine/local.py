@@ -12,7 +12,8 @@ from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
-from jupyter_ray.ids import IdSource, PlacementGroupID, return_id, task_of
+from jupyter_ray.environments import merge
+from jupyter_ray.ids import IdSource, JobID, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
 from jupyter_ray.local.definitions import Exporter, Library
@@ -31,6 +32,9 @@ from jupyter_ray.resources import demand
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
+_SITES = "RAY_record_ref_creation_sites"
+"""With it set, the runtime is told where small values were put, too; for large ones that costs nothing beside them."""
+
 
 class LocalEngine(Questions):
     """One session of the local engine, seen from one process.
@@ -47,7 +51,7 @@ class LocalEngine(Questions):
         All resources, in parts, if they are known already.
     """
 
-    name = "local"
+    name = address = "local"
 
     def __init__(
         self,
@@ -60,13 +64,14 @@ class LocalEngine(Questions):
         self.process = process
         self._end = end
         self._end_lock = threading.Lock()
-        self._ids = IdSource()
+        self._ids = IdSource(process.job)
         self._exporter = Exporter(lambda export: client.send(export))
         self.library = Library(client.references.granted_all)
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process)
         self._total = total
-        refs_module.set_counter(client.references, process.job)
+        self._tells_sites = os.environ.get(_SITES, "0").lower() in ("1", "true")
+        refs_module.set_counter(client.references)
 
     def new_epoch(self) -> None:
         """A notebook cell begins: what definitions refer to may have been changed in place."""
@@ -238,7 +243,7 @@ class LocalEngine(Questions):
         task = current_task()
         arguments = body.args
         return m.TaskSpec(
-            task=self._ids.task(),
+            task=self._ids.task(actor),
             kind=kind,
             name=name,
             body=encode_body(body),
@@ -297,13 +302,13 @@ class LocalEngine(Questions):
         except Exception as error:
             raise unpicklable(value, error, "the value given to put()", "value") from error
         payload = self.store_value(serialized)
-        ref = self.put_payload(payload)
+        ref = self.put_payload(payload, call_site() if payload.segment or self._tells_sites else "")
         self.client.references.remember(ref.binary(), payload)
         return ref
 
-    def put_payload(self, payload: m.Payload) -> ObjectRef[Any]:
+    def put_payload(self, payload: m.Payload, site: str = "") -> ObjectRef[Any]:
         """Return a reference to a stored value, or to an error that it will raise."""
-        return self._made(lambda object_id: m.Put(object_id, payload))
+        return self._made(lambda object_id: m.Put(object_id, payload, site))
 
     def _made(self, message: Callable[[bytes], m.ClientMessage]) -> ObjectRef[Any]:
         object_id = self._ids.object()
@@ -379,7 +384,7 @@ class LocalEngine(Questions):
         self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
     ) -> str:
         """Ask for a placement group; see `Engine.create_placement_group`."""
-        group = os.urandom(PlacementGroupID.SIZE).hex()
+        group = PlacementGroupID.of(JobID(self.process.job)).hex()
         self.client.send(m.CreateGroup(group, [demand(bundle) for bundle in bundles], strategy, name, detached))
         return group
 
@@ -418,7 +423,7 @@ class LocalEngine(Questions):
         inherited = self.process.runtime_env
         if not asked and not inherited:
             return ""
-        return environment.encode(environment.merge(inherited, asked), session_folder(self.process.session))
+        return environment.encode(merge(inherited, asked), session_folder(self.process.session))
 
     def __repr__(self) -> str:
         role = "driver" if self.process.is_driver else "worker"

@@ -13,6 +13,7 @@ from jupyter_ray.config import session_folder, spill_folder
 from jupyter_ray.engine import log_format, refs, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
+from jupyter_ray.environments import merge
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
@@ -74,7 +75,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
         if options.spill_directory is not None:
             _spill_to(options.spill_directory, runtime.session)
         demand, devices, store_limit = machine.resources(options)
-        job_env = environment.encode(environment.merge(None, options.runtime_env), session_folder(runtime.session))
+        job_env = environment.encode(merge(None, options.runtime_env), session_folder(runtime.session))
         process = ProcessContext(
             job=os.urandom(4),
             node=os.urandom(28),

@@ -117,6 +117,8 @@ class Put(Message, frozen=True, tag=10):
 
     object: bytes
     payload: Payload
+    site: str = ""
+    """The line and the function that called `put`, where that is recorded."""
 
 
 class Drop(Message, frozen=True, tag=11):
@@ -201,6 +203,7 @@ class Log(Message, frozen=True, tag=19):
     task: bytes | None = None
     actor: bytes | None = None
     cell: str | None = None
+    attempt: int | None = None
 
 
 class Shutdown(Message, frozen=True, tag=20):

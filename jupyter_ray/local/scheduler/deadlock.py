@@ -136,5 +136,4 @@ def _story(
 
 
 def _name(task: TaskRecord) -> str:
-    digits = task.id.hex()
-    return f"{task.spec.name} ({digits[:4]}{digits[-4:]})"
+    return f"{task.spec.name} ({task.id.hex()[:8]})"

@@ -79,7 +79,7 @@ def pin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) -> N
                 actor.holders += 1
                 if label is not None and label not in actor.shown:
                     actor.shown[label] = (None, "object")
-                    _passed(step, actor, label, "object", f"object {label[-12:]}")
+                    _passed(step, actor, label, "object", f"object {label[:8]}")
             continue
         record = step.state.objects.get(counted)
         if record is None:

@@ -3,7 +3,8 @@
 Rules. What was used least recently goes first, and nothing that somebody reads: its memory would stay in use. A value
 that is on disk is read from there, so nothing has to come back. A process asks for room before it writes a large
 value, and is answered when there is; what it was promised counts until it has come. Where all values are being read,
-the new one goes to disk itself. Where nothing may go to disk, who asks is refused once nothing is freed for a while.
+or the new one is larger than the whole store, it goes to disk itself. Where nothing may go to disk, who asks is refused
+once nothing is freed for a while.
 
 A large file whose value was freed is kept as a spare, for the process that wrote it. Spares count as used, and are the
 first to go. What maps a file keeps its memory: the writer is told when a file that it may have mapped is gone.
@@ -52,7 +53,7 @@ def stored(step: Step, segment: str, size: int) -> None:
 
 
 def _is_short(memory: Memory) -> bool:
-    return memory.used > memory.limit * GARBAGE_SHARE > 0
+    return memory.tight or memory.used > memory.limit * GARBAGE_SHARE > 0
 
 
 def collect(step: Step) -> None:
@@ -60,6 +61,7 @@ def collect(step: Step) -> None:
     memory = step.state.memory
     if step.now - memory.collected >= GARBAGE_SECONDS:
         memory.collected = step.now
+        memory.tight = False
         for client in step.state.clients.values():
             step.send(client, Collect())
 
@@ -103,10 +105,7 @@ def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
     if message.size < 0:
         raise ValueError(f"{message.size} bytes are no size.")
     if memory.limit and message.size > memory.limit:
-        refusal = (
-            f"{message.size:,} bytes do not fit into the object store at all: its limit is {memory.limit:,} bytes."
-        )
-        step.send(client, Answer(message.request, refusal + _remedy(step.state), "ObjectStoreFullError"))
+        step.send(client, _too_large(step.state, message))
         return
     memory.waiting.append((client.id, message, step.now))
     _answer(step)
@@ -205,6 +204,9 @@ def _make_room(step: Step, wanted: int) -> None:
         return
     while memory.spares and _excess(memory, wanted) > 0:
         _drop_spare(step, next(iter(memory.spares)))
+    if _excess(memory, wanted) > 0:
+        memory.tight = True
+        collect(step)  # What only garbage holds need not move.
     if not memory.spills:
         return
     excess = _excess(memory, wanted) - memory.moving_bytes
@@ -258,11 +260,22 @@ def _none_yet(step: Step, message: AwaitSpace, since: float) -> Answer | None:
     if memory.moving or memory.promised or _excess(memory, message.size) <= 0:
         return None  # What is promised comes, and can be moved then; or its time is up.
     if not memory.spills and step.now - since < FULL_SECONDS:
-        collect(step)
-        return None  # What was dropped may be on its way.
+        return None  # What was dropped may be on its way, and what only garbage held.
     if not memory.spills:
         text = f"The object store is full, and spilling is off: {message.size:,} bytes have no room."
         return Answer(message.request, text + _remedy(step.state), "ObjectStoreFullError")
+    return _to_disk(memory, message)
+
+
+def _too_large(state: State, message: AwaitSpace) -> Answer:
+    memory = state.memory
+    if memory.spills:
+        return _to_disk(memory, message)
+    text = f"{message.size:,} bytes do not fit into the object store at all: its limit is {memory.limit:,} bytes."
+    return Answer(message.request, text + _remedy(state), "ObjectStoreFullError")
+
+
+def _to_disk(memory: Memory, message: AwaitSpace) -> Answer:
     memory.on_disk.add(message.segment)
     return Answer(message.request, ON_DISK)
 
@@ -339,5 +352,7 @@ def _holder(state: State, segment: str) -> str:
     task_id = task_of(owner)
     maker = state.history.get(task_id)
     running = state.tasks.get(task_id)
-    name = maker.name if maker is not None else running.spec.name if running is not None else "put()"
-    return f"{owner.hex()[-12:]} of {name}"
+    site = state.objects[owner].site if owner in state.objects else ""
+    put = f"put() at {site}" if site else "put()"
+    name = maker.name if maker is not None else running.spec.name if running is not None else put
+    return f"{owner.hex()[:8]} of {name}"

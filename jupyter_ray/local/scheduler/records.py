@@ -56,7 +56,7 @@ class TaskRecord(msgspec.Struct, eq=False):
     story: list[str] = msgspec.field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"<Task {self.spec.name} {self.spec.task.hex()[-8:]}: {self.state.value}>"
+        return f"<Task {self.spec.name} {self.spec.task.hex()[:8]}: {self.state.value}>"
 
 
 class ClientRecord(msgspec.Struct, eq=False):
@@ -189,7 +189,7 @@ class ActorRecord(msgspec.Struct, eq=False):
         return self.spec.name or self.spec.class_name
 
     def __repr__(self) -> str:
-        return f"<Actor {self.label} {self.id.hex()[-8:]}: {self.state.value}, {self.queued} queued>"
+        return f"<Actor {self.label} {self.id.hex()[:8]}: {self.state.value}, {self.queued} queued>"
 
 
 class ObjectRecord(msgspec.Struct, eq=False):
@@ -207,10 +207,12 @@ class ObjectRecord(msgspec.Struct, eq=False):
     """A task is to make it."""
     fate: Literal["", "error", "stream", "once", "method", "evicted"] = ""
     """Why it could not be computed again, if it lives in a file and its task's lineage is not kept."""
+    site: str = ""
+    """Where `put` was called for it, if that is known: a line and a function."""
 
     def __repr__(self) -> str:
         state = "ready" if self.payload is not None else "pending"
-        return f"<Object {self.id.hex()[-12:]}: {state}, {self.holders} held, {self.pins} pinned>"
+        return f"<Object {self.id.hex()[:8]}: {state}, {self.holders} held, {self.pins} pinned>"
 
 
 class LineageRecord(msgspec.Struct, eq=False):

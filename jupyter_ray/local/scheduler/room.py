@@ -43,6 +43,8 @@ class Memory(msgspec.Struct, eq=False):
     spare_bytes: int = 0
     mapped: set[str] = msgspec.field(default_factory=set)
     """Segments in files that were used before: their writers keep them mapped."""
+    tight: bool = False
+    """A value had to make room since all processes were last asked to collect their garbage."""
     collected: float = 0.0
     """When all processes were last asked to collect their garbage, in Unix seconds."""
     failure: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -140,6 +141,8 @@ def _abandon(step: Step, client: ClientRecord, message: m.Abandon) -> None:
 
 def _put(step: Step, client: ClientRecord, message: m.Put) -> None:
     dependencies.grant(step, client, message.object)
+    if message.site:
+        step.state.objects[message.object].site = sys.intern(message.site)
     dependencies.seal(step, message.object, message.payload)
 
 
@@ -317,6 +320,7 @@ def _log(step: Step, client: ClientRecord, message: m.Log) -> None:
             task=None if message.task is None else message.task.hex(),
             actor=None if message.actor is None else message.actor.hex(),
             cell=message.cell,
+            attempt=message.attempt,
         )
     )
 

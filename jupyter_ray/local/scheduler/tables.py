@@ -266,7 +266,7 @@ def _maker_state(state: State, record: ObjectRecord) -> str:
 
 def _call_site(state: State, record: ObjectRecord) -> str | None:
     maker = _maker(state, record)
-    return None if maker is None else maker.site
+    return (record.site or None) if maker is None else maker.site
 
 
 def _attempt(state: State, record: ObjectRecord) -> int:

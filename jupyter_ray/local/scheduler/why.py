@@ -179,7 +179,7 @@ def _makers(state: State, missing: list[bytes]) -> str:
     names = []
     for object_id in missing[:NAMES]:
         maker = state.tasks.get(task_of(object_id))
-        names.append(f"object {object_id.hex()[-12:]}" if maker is None else f"the result of {_name(maker)}")
+        names.append(f"object {object_id.hex()[:8]}" if maker is None else f"the result of {_name(maker)}")
     more = f" and {len(missing) - NAMES} more" if len(missing) > NAMES else ""
     return (", ".join(names) + more) or "room in an actor's queue"
 
@@ -217,8 +217,7 @@ def _group_name(group: GroupRecord) -> str:
 
 
 def _name(task: TaskRecord) -> str:
-    digits = task.id.hex()
-    return f"{task.spec.name} ({digits[:4]}{digits[-4:]})"
+    return f"{task.spec.name} ({task.id.hex()[:8]})"
 
 
 def _since(task: TaskRecord, now: float) -> str:

@@ -266,6 +266,15 @@ def _lru_cache(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(function)
 
 
+def _reduce_state(state: Any) -> Any:
+    """What a web application (FastAPI, Starlette) keeps; it asks itself for its attributes before it has any."""
+    return type(state), (dict(state._state),)
+
+
+_OF_LIBRARIES = (("numpy", "ndarray", _reduce_array), ("starlette.datastructures", "State", _reduce_state))
+"""Classes that are pickled in another way than their own, if a program has imported them."""
+
+
 def _keep_slots(reduced: Any, kind: Any) -> None:
     """Have a class made with its slots: cloudpickle adds them later, when they are names only.
 
@@ -295,9 +304,10 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         protocol: int,
         buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
     ) -> None:
-        numpy = sys.modules.get("numpy")
-        if numpy is not None and hasattr(numpy, "ndarray"):
-            self.dispatch_table.maps[0].setdefault(numpy.ndarray, _reduce_array)
+        for module, name, reduce in _OF_LIBRARIES:
+            kind = getattr(sys.modules.get(module), name, None)
+            if kind is not None:
+                self.dispatch_table.maps[0].setdefault(kind, reduce)
         super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)
 
     def reducer_override(self, obj: Any) -> Any:

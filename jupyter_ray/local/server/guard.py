@@ -10,7 +10,7 @@ would, the largest. So many small ones are never ended for the sake of a large o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -34,32 +34,32 @@ class Guard:
         """Memory was getting short at the last look."""
         self._container = _container_limit()
 
-    def look(self, pids: Iterable[int]) -> tuple[int, str] | None:
+    def look(self, workers: Callable[[], Iterable[int]]) -> tuple[int, str] | None:
         """Return the process to end and why, or None.
 
         Parameters
         ----------
-        pids
-            The workers; first those whose end costs least.
+        workers
+            Tells the processes, first those whose end costs least; asked only if it matters, since there may be many.
         """
         machine = psutil.virtual_memory()
-        used = machine.total - machine.available
-        total = machine.total
+        used, total = machine.total - machine.available, machine.total
         if self._container is not None and self._container[0] < total:
             total, used = self._container[0], _used(self._container[1])
         self.is_short = used > SHORT_SHARE * total
+        is_over = used > self.share * total > 0
+        if not (is_over or self.limit):
+            return None
         sizes: dict[int, int] = {}
-        for pid in pids:
+        for pid in workers():
             with contextlib.suppress(psutil.Error):
                 info = psutil.Process(pid).memory_info()
                 sizes[pid] = info.rss - getattr(info, "shared", 0)
-        if not sizes:
-            return None
         ours = sum(sizes.values())
         if self.limit and ours > self.limit:
             excess, limit = ours - self.limit, self.limit
             reason = f"the workers had {ours:,} of the {limit:,} bytes that JUPYTER_RAY_WORKER_MEMORY allows"
-        elif used > self.share * total > 0:
+        elif is_over and sizes:
             excess, limit = used - int(self.share * total), total
             reason = f"{used:,} of {total:,} bytes of memory were in use"
         else:

@@ -193,6 +193,7 @@ class _Lane:
 
     def serve(self) -> None:
         """Run the loop in this thread."""
+        process.name_thread()
         self.owner = threading.get_ident()
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()

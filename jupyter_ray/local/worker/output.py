@@ -123,7 +123,8 @@ class Output:
                 self._send(Log(buffer.stream, part, self.label))
             else:
                 name = context.name if context.actor is None else self.label or context.name
-                self._send(Log(buffer.stream, part, name, context.task, context.actor, context.cell))
+                whose = (name, context.task, context.actor, context.cell, context.attempt)
+                self._send(Log(buffer.stream, part, *whose))
 
     # --- what does not go through sys.stdout ---
 

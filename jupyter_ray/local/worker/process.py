@@ -16,10 +16,11 @@ import re
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from setproctitle import getproctitle, setproctitle
+from setproctitle import getproctitle, setproctitle, setthreadtitle
 
 from jupyter_ray.config import remove_folders
 from jupyter_ray.local.engine import environment
@@ -115,6 +116,13 @@ def title(text: str) -> None:
     if text != _title:
         _title = text
         setproctitle(text)
+        if threading.current_thread() is not threading.main_thread():
+            name_thread()
+
+
+def name_thread() -> None:
+    """Show this thread by its own name: it has its maker's, or the title that it has just given to the process."""
+    setthreadtitle(threading.current_thread().name)
 
 
 class Devices:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from jupyter_ray.local.protocol.messages import Execute
+from jupyter_ray.local.worker.process import name_thread
 
 EAGER = 32
 """So many threads are there before the first call: their number does not grow while the actor is used."""
@@ -62,6 +63,7 @@ class Threads:
         return self._calls.qsize()
 
     def _serve(self) -> None:
+        name_thread()
         while (execute := self._calls.get()) is not None:
             self._run(execute)
             del execute

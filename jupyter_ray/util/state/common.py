@@ -1,5 +1,12 @@
-"""Ray's ``ray.util.state.common``: the rows of the tables, and the limits, under the names that programs import."""
+"""Ray's ``ray.util.state.common``: the rows of the tables, options and limits, under the names that programs import."""
 
+from jupyter_ray.util.state.client import (
+    GetApiOptions,
+    ListApiOptions,
+    StateResource,
+    SummaryApiOptions,
+    SummaryResource,
+)
 from jupyter_ray.util.state.rows import (
     ActorState,
     ClusterEventState,
@@ -11,7 +18,7 @@ from jupyter_ray.util.state.rows import (
     TaskState,
     WorkerState,
 )
-from jupyter_ray.util.state.signatures import DEFAULT_LIMIT
+from jupyter_ray.util.state.signatures import DEFAULT_LIMIT, DEFAULT_RPC_TIMEOUT
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -19,14 +26,18 @@ __all__ = [
     "DEFAULT_RPC_TIMEOUT",
     "ActorState",
     "ClusterEventState",
+    "GetApiOptions",
     "JobState",
+    "ListApiOptions",
     "NodeState",
     "ObjectState",
     "PlacementGroupState",
     "RuntimeEnvState",
+    "StateResource",
+    "SummaryApiOptions",
+    "SummaryResource",
     "TaskState",
     "WorkerState",
 ]
 
 DEFAULT_LOG_LIMIT = 1000
-DEFAULT_RPC_TIMEOUT = 30

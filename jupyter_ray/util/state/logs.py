@@ -89,9 +89,11 @@ def get_log(
         ``"out"`` or ``"err"``.
     encoding
         None: bytes.
+    attempt_number
+        Of a task: which of its attempts, from 0.
     filter_ansi_code
         Leave colours out.
-    address, node_id, node_ip, timeout, errors, submission_id, attempt_number
+    address, node_id, node_ip, timeout, errors, submission_id
         Ray's; of no effect here.
 
     Raises
@@ -119,7 +121,9 @@ def get_log(
     def wanted(event: LogLines) -> bool:
         if event.stream != _STREAMS[suffix]:
             return False
-        return event.actor == actor_id if actor_id else event.task == task_id if task_id else event.pid == pid
+        if task_id:
+            return event.task == task_id and event.attempt in (attempt_number, None)
+        return event.actor == actor_id if actor_id else event.pid == pid
 
     return _pieces(wanted, follow, tail, encoding, filter_ansi_code)
 

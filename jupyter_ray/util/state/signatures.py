@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 Filters = Sequence[tuple[str, str, Any]]
 DEFAULT_LIMIT = 100
+DEFAULT_RPC_TIMEOUT = 30
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -19,7 +20,7 @@ class _Lists(Protocol[T]):
         address: str | None = None,
         filters: Filters | None = None,
         limit: int = DEFAULT_LIMIT,
-        timeout: int = 30,
+        timeout: int = DEFAULT_RPC_TIMEOUT,
         detail: bool = False,
         raise_on_missing_output: bool = True,
         _explain: bool = False,
@@ -27,14 +28,16 @@ class _Lists(Protocol[T]):
 
 
 class _Gets(Protocol[T_co]):
-    def __call__(self, id: Any, address: str | None = None, timeout: int = 30, _explain: bool = False) -> T_co: ...
+    def __call__(
+        self, id: Any, address: str | None = None, timeout: int = DEFAULT_RPC_TIMEOUT, _explain: bool = False
+    ) -> T_co: ...
 
 
 class _Summarizes(Protocol):
     def __call__(
         self,
         address: str | None = None,
-        timeout: int = 30,
+        timeout: int = DEFAULT_RPC_TIMEOUT,
         raise_on_missing_output: bool = True,
         _explain: bool = False,
     ) -> dict[str, Any]: ...
@@ -52,7 +55,8 @@ def lists(find: Callable[[Filters | None, int, bool], list[T]]) -> _Lists[T]:
     """Give a function that lists rows the signature of Ray's ``list_*``."""
 
     def listed(
-        address: Any = None, filters: Any = None, limit: int = DEFAULT_LIMIT, timeout: Any = 30, detail: bool = False,
+        address: Any = None, filters: Any = None, limit: int = DEFAULT_LIMIT,
+        timeout: Any = DEFAULT_RPC_TIMEOUT, detail: bool = False,
         raise_on_missing_output: Any = True, _explain: Any = False,
     ) -> list[T]:  # fmt: skip
         return find(filters, limit, detail)
@@ -64,7 +68,7 @@ def lists(find: Callable[[Filters | None, int, bool], list[T]]) -> _Lists[T]:
 def gets(find: Callable[[Any], T]) -> _Gets[T]:
     """Give a function that finds a row the signature of Ray's ``get_*``."""
 
-    def got(id: Any, address: Any = None, timeout: Any = 30, _explain: Any = False) -> T:
+    def got(id: Any, address: Any = None, timeout: Any = DEFAULT_RPC_TIMEOUT, _explain: Any = False) -> T:
         return find(id)
 
     made: _Gets[T] = _named(got, find, _Gets)
@@ -75,7 +79,10 @@ def summarizes(count: Callable[[], dict[str, Any]]) -> _Summarizes:
     """Give a function that counts rows the signature of Ray's ``summarize_*``."""
 
     def summarized(
-        address: Any = None, timeout: Any = 30, raise_on_missing_output: Any = True, _explain: Any = False
+        address: Any = None,
+        timeout: Any = DEFAULT_RPC_TIMEOUT,
+        raise_on_missing_output: Any = True,
+        _explain: Any = False,
     ) -> dict[str, Any]:
         return count()
 
