@@ -48,11 +48,17 @@ def test_an_address_where_nobody_answers(address: str, words: str) -> None:
 
 
 def test_an_address_where_something_else_answers(ray_cluster: Cluster) -> None:
+    host, _, client_port = ray_cluster.client_address.removeprefix("ray://").rpartition(":")
     with socket.socket() as server:
-        server.bind((ray_cluster.address.partition(":")[0], 0))
+        server.bind((host, 0))
         server.listen()
-        host, port = server.getsockname()
-        for address, words in ((f"{host}:{port}", "not the head node"), (f"ray://{host}:{port}", "not Ray Client's")):
+        silent = f"{host}:{server.getsockname()[1]}"
+        for address, words in (
+            (silent, r"does not speak gRPC.*ray start --head"),
+            (f"ray://{silent}", r"does not speak gRPC.*ray start --head"),
+            (f"{host}:{client_port}", "not the head node"),
+            (f"ray://{ray_cluster.address}", "not Ray Client's"),
+        ):
             began = time.monotonic()
             with pytest.raises(ConnectionError, match=words):
                 ray.init(address)
