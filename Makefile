@@ -33,7 +33,7 @@ define run_pytest
 	$(BIN)/python -m pytest --junitxml=$(REPORTS)/$(1).xml $(2) $(ARGS) || [ $$? -eq 5 ]
 endef
 
-.PHONY: help lab test lint format types test-py test-cluster test-ts test-nb test-nb-cluster test-ui quick images bench growth panel install \
+.PHONY: help lab test lint format types test-py test-cluster test-ts test-nb test-nb-cluster test-nb-client test-ui quick images bench growth panel install \
 	clean distclean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -142,7 +142,7 @@ test-py: $(STAMPS)/installed-test
 # The contract suite once more, on a Ray cluster of three nodes that the tests start here, and what only a cluster has.
 # The basics then a third time, through Ray Client.
 THROUGH_CLIENT := $(addprefix tests/contract/test_,tasks.py actors.py streams.py cancel.py concurrency.py \
-	placement_groups.py why.py)
+	placement_groups.py why.py util_state.py)
 test-cluster: export JUPYTER_RAY_TEST_ENGINES := ray
 test-cluster: $(STAMPS)/installed-test
 	$(call run_pytest,cluster,tests/contract tests/cluster)
@@ -159,14 +159,15 @@ endif
 
 # The same tutorials on a Ray cluster of three nodes, by RAY_ADDRESS alone: every cell must run, and the output of those
 # that are tagged `nbval-check-output` must be the same as on one machine. The one about clusters is compared whole.
-NBVAL := --nbval-current-env --nbval-cell-timeout=120 --timeout=180 -p no:cacheprovider
-test-nb-cluster: export IPYTHONDIR := $(abspath build/ipython)
-test-nb-cluster: export JUPYTER_RAY_CHECKS := 0
-test-nb-cluster: $(STAMPS)/installed-test $(STAMPS)/installed-cython
-	$(BIN)/python tests/cluster/nodes.py $(BIN)/python -m pytest --nbval-lax $(NBVAL) \
-		--nbval-sanitize-with=notebooks/sanitize.cfg $(NOTEBOOKS)
-	$(BIN)/python tests/cluster/nodes.py $(BIN)/python -m pytest --nbval $(NBVAL) \
-		--nbval-sanitize-with=notebooks/sanitize.cfg notebooks/08-scale-out.ipynb
+# `make test-nb-client` does so through Ray Client.
+NBVAL := --nbval-current-env --nbval-cell-timeout=120 --timeout=180 -p no:cacheprovider \
+	--nbval-sanitize-with=notebooks/sanitize.cfg
+test-nb-cluster test-nb-client: export IPYTHONDIR := $(abspath build/ipython)
+test-nb-cluster test-nb-client: export JUPYTER_RAY_CHECKS := 0
+test-nb-client: NODES := --client
+test-nb-cluster test-nb-client: $(STAMPS)/installed-test $(STAMPS)/installed-cython
+	$(BIN)/python tests/cluster/nodes.py $(NODES) $(BIN)/python -m pytest --nbval-lax $(NBVAL) $(NOTEBOOKS)
+	$(BIN)/python tests/cluster/nodes.py $(NODES) $(BIN)/python -m pytest --nbval $(NBVAL) notebooks/08-scale-out.ipynb
 
 test-ui: $(STAMPS)/installed-test
 	$(BIN)/python tests/ui/chromium.py --install

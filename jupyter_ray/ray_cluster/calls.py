@@ -385,13 +385,23 @@ def share_classes() -> None:
 share_classes()  # Before the first value is unpickled here.
 
 
+_registered = False
+
+
 def register_reducers() -> None:
-    """Teach Ray's pickler what this package's own can: memoryviews, and arrays with gaps (read-only on arrival)."""
+    """Teach Ray's pickler what this package's own can: memoryviews, and arrays with gaps (read-only on arrival).
+
+    What is pickled next may be the first array of this process: so this is called before each value that Ray pickles.
+    """
+    global _registered
+    if _registered:
+        return
     dispatch = ray.cloudpickle.CloudPickler.dispatch
     dispatch[memoryview] = values._reduce_memoryview
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "ndarray"):
         dispatch[numpy.ndarray] = values._reduce_array
+        _registered = True
 
 
 def _reduce_compiled(value: Any) -> Any:

@@ -22,6 +22,7 @@ from typing import Any
 
 import ray
 from ray.util import client
+from ray.util.client import client_pickler
 from ray.util.client.common import ClientActorHandle, ClientObjectRef, ClientRemoteFunc, OptionWrapper
 
 from jupyter_ray.engine import travel
@@ -82,6 +83,16 @@ def _by_hand(held: Any) -> tuple[Any, ...]:
 
 
 copyreg.pickle(ClientActorHandle, _by_hand)
+
+
+class _Unpickler(client_pickler.ServerUnpickler):  # type: ignore[misc]
+    """Makes references inside of values this package's too."""
+
+    def persistent_load(self, pid: Any) -> Any:
+        return ClientRef.adopt(super().persistent_load(pid))
+
+
+client_pickler.ServerUnpickler = _Unpickler
 
 
 class _Methods(Host):

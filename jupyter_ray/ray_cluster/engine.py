@@ -183,6 +183,7 @@ class RayEngine:
 
     def put(self, value: Any) -> ObjectRef[Any]:
         """Store a snapshot of `value`; see `Engine.put`."""
+        calls.register_reducers()
         try:
             ref: Any = self._references.adopt(ray.put(value))
             return ref  # type: ignore[no-any-return]

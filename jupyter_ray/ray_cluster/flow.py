@@ -18,13 +18,13 @@ import ray
 STRETCH = 100
 """Calls between two marks."""
 
-AHEAD = 2
-"""Marks that may be out: what a quick actor does in some tenths of a second."""
+AHEAD = 1
+"""Marks that may be out: what a quick actor does in a few hundredths of a second, times the callers."""
 
 FAR_AHEAD = 128
 """Marks that may be out at an actor that is slow."""
 
-PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 1.0
 """An actor that takes longer for a stretch is slow."""
 
 

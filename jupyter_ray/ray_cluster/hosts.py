@@ -11,6 +11,7 @@ import ray
 from jupyter_ray.exceptions import ActorDiedError
 from jupyter_ray.local.serialization.errors import format_remote
 from jupyter_ray.ray_cluster import shortcut
+from jupyter_ray.ray_cluster.calls import register_reducers
 from jupyter_ray.ray_cluster.worker import Call, engine, run, stream
 
 
@@ -123,9 +124,11 @@ class AsyncHost(Host):
                     value = await value
                 if isinstance(value, AsyncIterator):
                     async for item in value:
+                        register_reducers()
                         yield item
                 else:
                     for item in value:
+                        register_reducers()
                         yield item
             except GeneratorExit:
                 raise

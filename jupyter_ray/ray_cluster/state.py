@@ -100,7 +100,13 @@ class State:
         reply = self._workers.GetAllWorkerInfo(
             gcs_service_pb2.GetAllWorkerInfoRequest(limit=_LIMIT), timeout=_TIMEOUT_SECONDS
         )
-        return [_worker_row(row) for row in reply.worker_table_data if row.job_id in (self._job, b"")]
+        return [_worker_row(row) for row in reply.worker_table_data if self._is_ours(row)]
+
+    def _is_ours(self, row: gcs_pb2.WorkerTableData) -> bool:
+        """Tell whether a process is of this job, or free for it."""
+        if row.worker_type == common_pb2.DRIVER:  # Whose row need not name the job, but its id begins with the job's.
+            return bool(row.worker_address.worker_id.startswith(self._job))
+        return row.job_id in (self._job, b"")
 
     def objects(self) -> list[Row]:
         """Return the objects that this process refers to."""

@@ -28,7 +28,7 @@ from jupyter_ray.local.serialization.arguments import Parcel, fill
 from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.worker import calling
 from jupyter_ray.ray_cluster import exceptions
-from jupyter_ray.ray_cluster.calls import Header, Terms, load_header
+from jupyter_ray.ray_cluster.calls import Header, Terms, load_header, register_reducers
 
 versions_here: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("jupyter_ray_versions")
 """The versions of the definitions that the running call may refer to: what it starts is told them too."""
@@ -198,6 +198,7 @@ class Call:
         """Return a value as Ray wants it for `num_returns`."""
         if self.context.exiting:  # The method caught what exit_actor() raised: it leaves all the same.
             raise ActorExit(0)
+        register_reducers()
         value = calling.with_inout(value, self.inout)
         number = self.terms.num_returns
         if number == 0:
@@ -228,6 +229,7 @@ class Call:
                 self.open = False
                 try:
                     for item in generator:
+                        register_reducers()
                         yield item
                         del item
                 except GeneratorExit:
@@ -322,6 +324,7 @@ def stream(header: bytes, values: Sequence[Any], host: Any = None) -> Iterator[A
             for item in (
                 value
             ):  # Not `yield from`: Ray sends into generators, and what the user yields from need not take that.
+                register_reducers()
                 yield item
                 del item
         except GeneratorExit:

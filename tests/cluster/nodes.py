@@ -217,9 +217,12 @@ if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):  # A shell's background job would ignore the first.
         signal.signal(number, signal.default_int_handler)
     with running_cluster() as cluster:
-        if len(sys.argv) > 1:  # A command to run on it, which finds the cluster in its environment.
-            environment = {**os.environ, "RAY_ADDRESS": cluster.address}
-            sys.exit(subprocess.run(sys.argv[1:], env=environment, check=False).returncode)
+        command, address = sys.argv[1:], cluster.address
+        if command[:1] == ["--client"]:
+            command, address = command[1:], cluster.client_address
+        if command:  # It finds the cluster in its environment.
+            environment = {**os.environ, "RAY_ADDRESS": address}
+            sys.exit(subprocess.run(command, env=environment, check=False).returncode)
         for name, value in cluster.environment().items():
             print(f"export {name}={value}")
         print(f"export JUPYTER_RAY_TEST_CLIENT={cluster.client_address}")

@@ -51,7 +51,9 @@ def test_references_are_ray_clients_own() -> None:
     assert native.get(ref) == 42
     theirs = native.put(4)
     assert ray.get([theirs, double.remote(theirs)]) == [4, 8]
-    assert ray.get(ray.get(ray.put([ref]))[0]) == 42
+    [inside] = ray.get(ray.put([ref]))
+    assert type(inside) is type(ref)
+    assert ray.get(inside) == 42
 
 
 def test_what_a_function_refers_to_goes_with_its_code() -> None:

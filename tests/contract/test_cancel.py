@@ -85,8 +85,8 @@ def test_a_running_task(tmp_path: Path, force: bool) -> None:
 def test_a_soft_cancel_is_an_interrupt_in_the_task(tmp_path: Path) -> None:
     @ray.remote
     def tidy() -> None:
-        (tmp_path / "began").touch()
         try:
+            (tmp_path / "began").touch()  # Not before: the interrupt may come right after it.
             while True:
                 time.sleep(0.01)
         except KeyboardInterrupt:

@@ -10,6 +10,7 @@ import concurrent.futures
 import dataclasses
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,28 @@ def test_arrays_are_read_only_wherever_they_go(size: int) -> None:
         assert ray.get(look.remote(argument)) == (False, int(array.sum()))
     result = ray.get(echo.remote(array))
     assert not result.flags.writeable
+
+
+def test_arrays_with_gaps_are_read_only_wherever_they_are_made() -> None:
+    @ray.remote
+    class Maker:
+        def one(self) -> Any:
+            import numpy  # The first to do so in this process.
+
+            return {"value": numpy.ones((10, 10))[:, ::2]}
+
+        def some(self) -> Iterator[Any]:
+            import numpy
+
+            yield numpy.ones((10, 10))[:, ::2]
+
+    for found in (
+        ray.get(Maker.remote().one.remote())["value"],
+        ray.get(next(Maker.remote().some.remote())),
+        ray.get(ray.put(np.ones((10, 10))[:, ::2])),
+    ):
+        assert found.sum() == 50
+        assert not found.flags.writeable
 
 
 def test_a_large_array_is_read_without_a_copy() -> None:

@@ -64,7 +64,7 @@ class Session:
             validate(self.scheduler.state)
 
     def say(self, client: bytes, message: m.ClientMessage) -> None:
-        self.happen(Said(client, message))
+        self.happen(Said(client, [message]))
 
     def submit(self, name: str, client: bytes = DRIVER, **spec: Any) -> bytes:
         self.serial += 1

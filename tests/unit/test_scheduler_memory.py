@@ -43,7 +43,7 @@ class Session:
         validate(self.scheduler.state)
 
     def say(self, message: m.ClientMessage) -> None:
-        self.happen(Said(DRIVER, message))
+        self.happen(Said(DRIVER, [message]))
 
     def name(self) -> str:
         self.serial += 1

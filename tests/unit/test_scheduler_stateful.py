@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -17,6 +19,7 @@ from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.core import Scheduler
 from jupyter_ray.local.scheduler.invariants import validate
 from jupyter_ray.local.scheduler.stimuli import (
+    TOGETHER,
     ClientJoined,
     MemoryShort,
     RequestExpired,
@@ -77,6 +80,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.asked: dict[int, tuple[bytes, str]] = {}
         """Who waits for room, and for which segment."""
         self.writing: list[tuple[bytes, str]] = []
+        self.gathered: list[m.ClientMessage] | None = None
+        """What is to be said together."""
 
     # --- the outside world ------------------------------------------------------------------------------------
 
@@ -164,7 +169,21 @@ class SchedulerMachine(RuleBasedStateMachine):
             grants[each] = grants.get(each, 0) + 1
 
     def say(self, client: bytes, message: m.ClientMessage) -> None:
-        self.happen(Said(client, message))
+        if self.gathered is not None and type(message) in TOGETHER:
+            self.gathered.append(message)
+            return
+        if self.gathered:
+            gathered, self.gathered = self.gathered, []
+            self.happen(Said(client, gathered))
+        self.happen(Said(client, [message]))
+
+    @contextlib.contextmanager
+    def together(self, client: bytes) -> Iterator[None]:
+        """Say at once, at the end, what may be taken together."""
+        self.gathered = []
+        yield
+        gathered, self.gathered = self.gathered, None
+        self.happen(Said(client, gathered))
 
     def large(self, contained: list[bytes] | None = None, *, is_error: bool = False) -> m.Payload:
         name = self.new_name([DRIVER, *self.workers][self.serial % (1 + len(self.workers))])
@@ -227,6 +246,37 @@ class SchedulerMachine(RuleBasedStateMachine):
             "segment_size": 3 * LARGE // 8 if large else 0,
         }
         self.new_task(DRIVER, spec)
+
+    @rule(data=st.data(), count=st.integers(2, 4), retries=st.integers(0, 1))
+    def submit_together(self, data: st.DataObject, count: int, retries: int) -> None:
+        """A burst, in which later calls take what earlier ones make."""
+        actors: list[bytes | None] = [each for each in self.driver_grants if len(each) == 16]
+        demands = data.draw(st.lists(st.sampled_from(DEMANDS), min_size=count, max_size=count))
+        called = data.draw(st.lists(st.sampled_from([None, *actors]), min_size=count, max_size=count))
+        chained = data.draw(st.booleans())
+        made: list[bytes] = []
+        self.say(DRIVER, m.Export("burst", 1, "burst", b""))
+        self.scheduler.state.functions["burst"].learn(0.0001)  # Workers are handed several.
+        with self.together(DRIVER):
+            for demand, actor in zip(demands, called, strict=True):
+                spec: dict[str, Any] = {"max_retries": retries, "dependencies": made[-1:] if chained else []}
+                if actor is None:
+                    spec |= {"definition": "burst", "demand": demand}
+                else:
+                    spec |= {"kind": "method", "actor": actor, "contained": [actor]}
+                    self.forget_route(spec)
+                made.append(return_id(self.new_task(DRIVER, spec), 1))
+
+    @precondition(lambda self: any(len(w.tasks) > 1 and w.blocked is None for w in self.workers.values()))
+    @rule(data=st.data(), outcomes=st.lists(st.sampled_from(["ok", "error", "retry"]), min_size=2, max_size=3))
+    def finish_together(self, data: st.DataObject, outcomes: list[str]) -> None:
+        able = [w for w in self.workers.values() if len(w.tasks) > 1 and w.blocked is None]
+        worker = data.draw(st.sampled_from(able))
+        with self.together(worker.id):
+            for outcome in outcomes[: len(worker.tasks)]:
+                task, failed = worker.tasks[0], outcome != "ok"
+                values = [ERROR] if failed else [VALUE] * max(0, task.num_returns)
+                self.end(worker, m.Done(task.task, values, failed=failed, retry=outcome == "retry", seconds=0.0001))
 
     @rule(large=st.booleans())
     def put(self, large: bool) -> None:

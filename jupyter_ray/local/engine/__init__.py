@@ -100,7 +100,6 @@ def start(options: InitOptions, address: str | None = None) -> Engine:
     _check_platform()
     with _lock:
         warming, _warming = _warming, None
-    from jupyter_ray.local.engine.session import bind
     from jupyter_ray.local.launcher import Runtime
 
     runtime = warming.take() if warming is not None else Runtime(options.temp_dir)
@@ -109,4 +108,6 @@ def start(options: InitOptions, address: str | None = None) -> Engine:
         runtime.connection.close()
         runtime.end()
         runtime = Runtime(options.temp_dir)
+    from jupyter_ray.local.engine.session import bind  # While the runtime imports what it needs.
+
     return bind(runtime, options)

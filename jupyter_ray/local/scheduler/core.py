@@ -44,15 +44,16 @@ class Scheduler:
         """Take one stimulus at the time `now` (Unix seconds) and return what is to be done, in order."""
         step = self._step
         step.now = now
-        step.commands = []
         if type(stimulus) is Said:
             client = self.state.clients.get(stimulus.client)
             if client is not None:
-                SAID[type(stimulus.message)](step, client, stimulus.message)
+                for message in stimulus.messages:
+                    SAID[type(message)](step, client, message)
         else:
             HAPPENED[type(stimulus)](step, stimulus)
         _settle(step)
-        return step.commands
+        commands, step.commands = step.commands, []
+        return commands
 
     def take_events(self) -> list[AnyEvent]:
         """Return the events since the last time, in order."""

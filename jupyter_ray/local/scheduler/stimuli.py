@@ -10,14 +10,17 @@ from typing import Literal
 
 import msgspec
 
-from jupyter_ray.local.protocol.messages import ClientMessage
+from jupyter_ray.local.protocol.messages import ClientMessage, Done, Submit
+
+TOGETHER: frozenset[type] = frozenset({Submit, Done})
+"""Kinds of messages that are taken in before what follows from them is done: none looks at what that would change."""
 
 
 class Said(msgspec.Struct, frozen=True, gc=False):
-    """A connected client sent a message."""
+    """A connected client sent messages: one, or several in a row of a kind that may be taken `TOGETHER`."""
 
     client: bytes
-    message: ClientMessage
+    messages: list[ClientMessage]
 
 
 class ClientJoined(msgspec.Struct, frozen=True, gc=False):

@@ -1,8 +1,8 @@
 """A bounded sequence of events of which the older ones are kept as bytes.
 
 Tens of thousands of small objects that nobody looks at cost more than their making: each new one gets memory that is
-in no cache. So events turn into bytes by the thousand as soon as everybody has had them; who comes late has them
-decoded.
+in no cache. So events turn into bytes, while they are still in one, as soon as everybody has had them; who comes late
+has them decoded.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import msgspec
 
 from jupyter_ray.events import AnyEvent, LogLines
 
-CHUNK = 1_000
+CHUNK = 250
 """Events that become bytes together."""
-RECENT = 1_000
+RECENT = 250
 """Events that stay as they are, at least."""
 HELD_BACK = 20_000
 """More than so many become bytes even if somebody has not had them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import sys
 import traceback
@@ -12,6 +13,9 @@ from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import ProtocolError, decode_client
 from jupyter_ray.local.protocol.framing import FrameError, FrameReader
 from jupyter_ray.local.transport import peer_uid
+
+AT_ONCE = 16
+"""After so many messages of a burst, what follows from them is sent: others work on it while the rest is read."""
 
 
 class Host(Protocol):
@@ -23,8 +27,8 @@ class Host(Protocol):
     def joined(self, connection: Connection, hello: m.Hello) -> None:
         """It said who it is."""
 
-    def said(self, connection: Connection, message: m.ClientMessage) -> None:
-        """It said something else."""
+    def said(self, connection: Connection, messages: list[m.ClientMessage]) -> None:
+        """It said something else: messages of one kind."""
 
     def left(self, connection: Connection) -> None:
         """It is gone."""
@@ -59,14 +63,17 @@ class Connection(asyncio.Protocol):
         """Take what came."""
         server = self._server
         try:
-            for frame in self._reader.feed(data):
-                message = decode_client(frame)
+            for kind, messages in itertools.groupby(map(decode_client, self._reader.feed(data)), type):
                 if self.client is not None:
-                    server.said(self, message)
-                elif isinstance(message, m.Hello):
-                    server.joined(self, message)
-                else:
-                    raise ProtocolError(f"The first message was {type(message).__name__}, not Hello.")
+                    while part := list(itertools.islice(messages, AT_ONCE)):
+                        server.said(self, part)
+                        if len(part) == AT_ONCE:
+                            server.flush()
+                    continue
+                hello = next(messages)
+                if not isinstance(hello, m.Hello):
+                    raise ProtocolError(f"The first message was {kind.__name__}, not Hello.")
+                server.joined(self, hello)
         except (FrameError, ProtocolError) as error:
             print(f"jupyter_ray: a connection is closed: {error}", file=sys.stderr, flush=True)
             self.close()

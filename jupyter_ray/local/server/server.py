@@ -1,6 +1,6 @@
 """The event loop of the runtime: bytes to stimuli, commands to bytes.
 
-Everything here runs in one thread. A batch of bytes from one client becomes messages, each message a stimulus, each
+Everything here runs in one thread. A batch of bytes from one client becomes messages, a few of a kind a stimulus, each
 stimulus commands; what the commands send is collected per connection and written once, after the batch.
 """
 
@@ -25,6 +25,7 @@ from jupyter_ray.local.scheduler.core import Scheduler
 from jupyter_ray.local.scheduler.expendable import expendable
 from jupyter_ray.local.scheduler.starved import Starved
 from jupyter_ray.local.scheduler.stimuli import (
+    TOGETHER,
     ClientJoined,
     MemoryShort,
     RequestExpired,
@@ -142,13 +143,19 @@ class Server:
         else:
             self.happen(WorkerJoined(hello.client, hello.pid))
 
-    def said(self, connection: Connection, message: m.ClientMessage) -> None:
-        """A client said something."""
-        assert connection.client is not None
-        own = self._own.get(type(message))
-        told = message if own is None else own(connection, message)
-        if told is not None:
-            self.happen(Said(connection.client, told))
+    def said(self, connection: Connection, messages: list[m.ClientMessage]) -> None:
+        """A client said something: messages of one kind."""
+        client = connection.client
+        assert client is not None
+        kind = type(messages[0])
+        if kind in TOGETHER:
+            self.happen(Said(client, messages))
+            return
+        own = self._own.get(kind)
+        for message in messages:
+            told = message if own is None else own(connection, message)
+            if told is not None:
+                self.happen(Said(client, [told]))
 
     def _on_subscribe(self, connection: Connection, message: m.Subscribe) -> None:
         self._record()
@@ -264,7 +271,7 @@ class Server:
 
     def _say(self, text: str) -> None:
         if self.driver is not None:
-            self._later(Said(self.driver, m.Log("stderr", text, "jupyter_ray")))
+            self._later(Said(self.driver, [m.Log("stderr", text, "jupyter_ray")]))
 
     def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
         if self.connections.get(worker) is connection:
@@ -290,7 +297,7 @@ class Server:
             self._say(f"Process {pid} ({', '.join(names[:1]) or 'idle'}) was ended: {reason}.\n")
         self._look_at_stopped()
         for task, text in self._starved.to_tell(self.scheduler.state, time.time()):
-            self._later(Said(task.client.id, m.Log("stderr", text, "jupyter_ray", cell=task.spec.cell)))
+            self._later(Said(task.client.id, [m.Log("stderr", text, "jupyter_ray", cell=task.spec.cell)]))
         if self._guard.is_short and self.scheduler.state.memory.spares:
             self._later(MemoryShort())
 
@@ -303,7 +310,7 @@ class Server:
         for pid in self._stopped.to_tell(now):
             task = next(iter(records[workers[pid]].tasks.values())).spec
             text = f"Process {pid} is stopped (SIGSTOP): {task.name} does not go on before `kill -CONT {pid}`.\n"
-            self._later(Said(workers[pid], m.Log("stderr", text, task.name, task.task, task.actor, task.cell)))
+            self._later(Said(workers[pid], [m.Log("stderr", text, task.name, task.task, task.actor, task.cell)]))
         for pid in self._stopped.for_long(now):
             worker = records.get(workers[pid])
             if worker is not None and worker.actor is None and len(worker.tasks) > 1:
@@ -317,7 +324,7 @@ class Server:
         if text and record is not None:
             task = next((each.spec for each in record.tasks.values()), None)
             known = () if task is None else (task.name, task.task, task.actor, task.cell)
-            self.happen(Said(worker, m.Log("stderr", text, *known or ("worker",))))
+            self.happen(Said(worker, [m.Log("stderr", text, *known or ("worker",))]))
 
     def _tick(self) -> None:
         self._ticking = False
