@@ -47,7 +47,7 @@ from jupyter_ray.local.worker.setup import WorkerSetup
 RUSH_INTERVALS = 5
 """So many intervals more may a burst wait, so that more of its calls can be told by their number."""
 GRACE_SECONDS = 5.0
-"""How long a worker may take to leave when it was asked to."""
+"""How long a worker without an actor may take to leave when it was asked to."""
 DRAIN_SECONDS = 0.3
 TICK_SECONDS = 0.1
 """So long after something has happened, the scheduler is asked whether it wants a tick."""
@@ -268,11 +268,20 @@ class Server:
                 self.processes.kill(command.worker)
             else:
                 self._collect(connection, m.Exit(command.reason))
-                self.loop.call_later(GRACE_SECONDS, self._kill_lingering, connection, command.worker)
+                grace = self._grace(command.worker)
+                if grace:
+                    self.loop.call_later(grace, self._kill_lingering, connection, command.worker)
 
     def _say(self, text: str) -> None:
         if self.driver is not None:
             self._later(Said(self.driver, [m.Log("stderr", text, "jupyter_ray")]))
+
+    def _grace(self, worker: bytes) -> float:
+        """Return how long a worker may take to leave: with an actor, what `init` says; 0 means as long as it likes."""
+        record = self.scheduler.state.workers.get(worker)
+        if record is None or record.actor is None or self._bind is None:
+            return GRACE_SECONDS
+        return self._bind.farewell_seconds
 
     def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
         if self.connections.get(worker) is connection:
