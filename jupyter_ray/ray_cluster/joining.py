@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -22,6 +24,7 @@ _KNOCK_SECONDS = 2.0
 _CLIENT = "ray://"
 _CLIENT_PORT = 10001
 _ATTEMPTS = 3
+_OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
 _START = "Start one with `ray start --head`, or leave the address out for a runtime on this machine."
 
 
@@ -49,20 +52,36 @@ def join(options: InitOptions, address: str) -> None:
         if is_client(address):
             _connect_client(target, options, environment)
         else:
-            ray.init(
-                address=target,
-                namespace=options.namespace,
-                runtime_env=environment or None,
-                job_config=_job_config(options),
-                log_to_driver=False,
-                configure_logging=False,
-                logging_level=logging.WARNING,
-            )
+            with _final():
+                ray.init(
+                    address=target,
+                    namespace=options.namespace,
+                    runtime_env=environment or None,
+                    job_config=_job_config(options),
+                    log_to_driver=False,
+                    configure_logging=False,
+                    logging_level=logging.WARNING,
+                    _skip_env_hook=True,
+                )
     except Exception as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
         explained = _explained(error, address, target)
         raise explained from (None if explained is error else error)
+
+
+@contextlib.contextmanager
+def _final() -> Iterator[None]:
+    """Have Ray take the runtime environment as it is: `init` has joined it with that of a submitted job already."""
+    before = os.environ.get(_OVERRIDE)
+    os.environ[_OVERRIDE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_OVERRIDE]
+        else:
+            os.environ[_OVERRIDE] = before
 
 
 def _job_config(options: InitOptions) -> Any:
