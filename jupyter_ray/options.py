@@ -198,7 +198,7 @@ def _retry_exceptions(name: str, value: Any) -> str | None:
 def _backpressure(name: str, value: Any) -> str | None:
     if value is None or value == -1 or value > 0:
         return None
-    return f"{name}={value} is not allowed: it must be > 0 (at least 1 unread object), or -1 for no limit."
+    return f"{name}={value} is not allowed: {name} must be > 0 (at least 1 unread object), or -1 for no limit."
 
 
 def _positive(name: str, value: Any) -> str | None:

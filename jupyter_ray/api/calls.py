@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import operator
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, SupportsIndex, TypeVar, overload
 
 from jupyter_ray.api.handles import ActorHandle, weak_handle
 from jupyter_ray.engine import registry
@@ -20,9 +21,9 @@ Waitable = ObjectRef[Any] | ObjectRefGenerator
 
 _log = logging.getLogger("jupyter_ray")
 
-_STREAM_POLL = 0.01
 _FEW = 8
 """So many references are looked for in a list one by one."""
+_STREAM_POLL = 0.01
 """Seconds between two looks at a stream in `wait`: its next item has no reference yet that could be waited for."""
 
 
@@ -140,7 +141,7 @@ def wait(
     Raises
     ------
     TypeError
-        This is no list of references.
+        This is no list of references, or `num_returns` is no int.
     ValueError
         There are duplicates, `num_returns` is below 1 or above their number, or `timeout` is negative.
 
@@ -166,7 +167,9 @@ def wait(
     ids = [] if streams else ids_of(ray_waitables)
     if len(set(ids or ray_waitables)) != len(ray_waitables):
         raise ValueError("Wait requires a list of unique ray_waitables.")
-    num_returns = int(num_returns)
+    if not isinstance(num_returns, SupportsIndex):
+        raise TypeError(f"num_returns must be an int, got {num_returns!r}.")
+    num_returns = operator.index(num_returns)
     if num_returns <= 0:
         raise ValueError(f"Invalid number of objects to return {num_returns}.")
     if num_returns > len(ray_waitables):

@@ -56,6 +56,7 @@ def init_options(
         spills=_spills(system_config),
         memory_share=_memory_share(system_config),
         memory_retries=_setting(system_config, "task_oom_retries", -1, int),
+        farewell_seconds=max(0.0, _setting(system_config, "actor_graceful_shutdown_timeout_ms", 30_000.0, float) / 1e3),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
         labels=_labels(labels),

@@ -21,6 +21,7 @@ LINES = 10_000
 _HINT = " (RAY_DEDUP_LOGS=0 shows all of them)"
 _NUMBERED = re.compile(r"(?<!\S)[^\s0-9]*[0-9]\S*")
 """A word with a digit in it."""
+_WORD = re.compile(r"\w")
 
 
 class Shown(NamedTuple):
@@ -69,9 +70,10 @@ class Repeats:
             pattern = " ".join(_NUMBERED.sub("", line).split())
         else:
             pattern = " ".join(line.split())
-        seen = self._seen.get((stream, pattern)) if pattern else None
+        compared = _WORD.search(pattern)  # Numbers alone are what is to be seen, and carets belong to the line above.
+        seen = self._seen.get((stream, pattern)) if compared else None
         if seen is None:
-            if pattern:  # Where there are only numbers, they are what is to be seen.
+            if compared:
                 self._seen[stream, pattern] = _Seen(now, pid)
             return [*due, Shown(stream, origin + line)]
         seen.is_shared = seen.is_shared or pid != seen.first

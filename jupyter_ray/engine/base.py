@@ -70,6 +70,8 @@ class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A worker is ended when more than this share of the machine's memory is in use (Ray's figure); 0: never."""
     memory_retries: int = -1
     """How often a task that was ended for want of memory is tried again at most; negative: as often as any."""
+    farewell_seconds: float = 30.0
+    """So long may the process of an actor take to leave, its ``__ray_shutdown__`` included (Ray's figure); 0: ever."""
     detached_actors: bool = False
     """Actors that do not say are detached."""
     metadata: dict[str, str] = {}

@@ -23,8 +23,8 @@ _KNOCK_SECONDS = 2.0
 
 _CLIENT = "ray://"
 _CLIENT_PORT = 10001
-_OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
 _ATTEMPTS = 3
+_OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
 _START = "Start one with `ray start --head`, or leave the address out for a runtime on this machine."
 
 
@@ -52,7 +52,7 @@ def join(options: InitOptions, address: str) -> None:
         if is_client(address):
             _connect_client(target, options, environment)
         else:
-            with _joined_environment():
+            with _final():
                 ray.init(
                     address=target,
                     namespace=options.namespace,
@@ -61,6 +61,7 @@ def join(options: InitOptions, address: str) -> None:
                     log_to_driver=False,
                     configure_logging=False,
                     logging_level=logging.WARNING,
+                    _skip_env_hook=True,
                 )
     except Exception as error:
         with contextlib.suppress(Exception):
@@ -70,8 +71,8 @@ def join(options: InitOptions, address: str) -> None:
 
 
 @contextlib.contextmanager
-def _joined_environment() -> Iterator[None]:
-    """Let Ray take the runtime environment as it is: that of a submitted job is part of it, which Ray joins too."""
+def _final() -> Iterator[None]:
+    """Have Ray take the runtime environment as it is: `init` has joined it with that of a submitted job already."""
     before = os.environ.get(_OVERRIDE)
     os.environ[_OVERRIDE] = "1"
     try:

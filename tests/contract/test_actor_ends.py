@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -480,3 +481,22 @@ def test_an_actor_that_only_garbage_holds_gives_way(start: Callable[..., Any]) -
         assert ray.get(actor.increment.remote(), timeout=PATIENCE) == 1
     finally:
         gc.enable()
+
+
+@pytest.mark.local_only("a cluster's own configuration says how long")
+def test_an_actor_has_so_long_to_say_farewell(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=1, _system_config={"actor_graceful_shutdown_timeout_ms": 500})
+
+    class Slow:
+        def pid(self) -> int:
+            return os.getpid()
+
+        def __ray_shutdown__(self) -> None:
+            (tmp_path / "begun").touch()
+            time.sleep(2 * PATIENCE)
+
+    actor: Any = ray.remote(Slow).remote()
+    pid = ray.get(actor.pid.remote())
+    del actor
+    eventually((tmp_path / "begun").exists)
+    eventually(lambda: not is_running(pid))

@@ -46,6 +46,13 @@ def test_numbers_make_no_difference_but_words_do() -> None:
     assert repeats.due() == [Shown("stdout", lines[1])]
 
 
+def test_lines_without_a_word_are_shown() -> None:
+    repeats = Repeats()
+    for pid in (1, 2):
+        for line in ("12 34", "    ^^^^^^", "----", ""):
+            assert repeats.take("stderr", line, "", pid, 0.0) == [Shown("stderr", line)]
+
+
 def test_a_long_word_costs_little() -> None:
     started = time.process_time()
     Repeats().take("stdout", "=" * 1_000_000, "", 1, 0.0)

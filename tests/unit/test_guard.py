@@ -24,8 +24,10 @@ def ended(monkeypatch: pytest.MonkeyPatch, limit: int, sizes: dict[int, int]) ->
     found = watch.look(lambda: sizes)
     if found is None:
         return None
-    assert f"{sizes[found[0]]:,}" in found[1]
-    return found[0]
+    pid, reason, has_most = found
+    assert f"{sizes[pid]:,}" in reason
+    assert has_most == (sizes[pid] == max(sizes.values()))
+    return pid
 
 
 def test_the_first_goes_whose_end_makes_enough_room_and_else_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:

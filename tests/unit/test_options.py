@@ -52,7 +52,11 @@ from jupyter_ray.resources import PARTS
         ({"runtime_env": {"excludes": "x"}}, TypeError, "excludes"),
         ({"runtime_env": {"env_var": {}}}, ValueError, "no field 'env_var'. Valid ones are .*'env_vars'.*'pip'"),
         ({"scheduling_strategy": "FASTEST"}, ValueError, "FASTEST"),
-        ({"_generator_backpressure_num_objects": 0}, ValueError, "at least 1"),
+        (
+            {"_generator_backpressure_num_objects": 0},
+            ValueError,
+            "_num_objects=0 is not allowed: .*_num_objects must be > 0",
+        ),
         ({"name": 3}, TypeError, "name"),
         ({"name": "\ud800"}, ValueError, "'name' is not valid Unicode"),
         ({"placement_group": 3}, TypeError, "PlacementGroup"),

@@ -442,6 +442,22 @@ def test_how_often_a_task_is_tried_again_that_was_ended_for_want_of_memory() -> 
     assert isinstance(session.error_of(9), OutOfMemoryError)
 
 
+def test_who_had_less_memory_than_another_is_tried_again_without_counting_it() -> None:
+    session = Session(CPU=2)
+    task, once = session.submit("task", max_retries=1), session.submit("once", max_retries=0)
+    session.happen(WorkerLost(session.worker_of(once), "another had more", out_of_memory=True, spared=True))
+    session.get(once, 8)
+    assert isinstance(session.error_of(8), OutOfMemoryError)
+    for spared in (True, True, False, True):
+        session.happen(WorkerLost(session.worker_of(task), "too much", out_of_memory=True, spared=spared))
+        session.now += 1
+        session.happen(Tick())
+        assert session.running() == ["task"]
+    session.happen(WorkerLost(session.worker_of(task), "too much", out_of_memory=True))
+    session.get(task, 9)
+    assert isinstance(session.error_of(9), OutOfMemoryError)
+
+
 def test_of_a_crowd_that_is_blocked_at_once_further_ones_begin_later_and_later() -> None:
     session = Session(CPU=1)
     slow = session.submit("slow", demand={})

@@ -105,6 +105,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 spills=options.spills,
                 memory_share=options.memory_share,
                 memory_retries=options.memory_retries,
+                farewell_seconds=options.farewell_seconds,
                 job=process.job,
                 node=process.node,
             )

@@ -31,6 +31,8 @@ class Bind(Message, frozen=True, tag=2):
     memory_share: float = 0.0
     memory_retries: int = -1
     """How often a task that was ended for want of memory is tried again at most; negative: as often as any."""
+    farewell_seconds: float = 0.0
+    """So long may the process of an actor take to leave; 0: ever."""
     job: bytes = b""
     node: bytes = b""
     """The ids that the driver's process context shows; workers get the same in their setup."""

@@ -20,6 +20,7 @@ from jupyter_ray.local.scheduler.dependencies import expect, grant, pin, seal
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Lease, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.local.scheduler.stimuli import WorkerLost
 from jupyter_ray.resources import CPU, amounts
 
 QUICK_SECONDS = 0.001
@@ -190,7 +191,7 @@ def _adopt_method(step: Step, task: TaskRecord, actor: ActorRecord | None, worke
 def _adopt_task(step: Step, task: TaskRecord, worker: bytes) -> None:
     lease = step.state.leases.pop(worker, None)
     if lease is None or lease.worker.state is not WorkerState.LEASED:
-        step.agenda.append((task, "worker_lost", ("its worker died", False)))
+        step.agenda.append((task, "worker_lost", WorkerLost(worker, "its worker died")))
         return
     task.worker = lease.worker
     task.allocation = lease.allocation

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from jupyter_ray.events import WorkerDied, WorkerStarted
 from jupyter_ray.local.protocol.messages import STREAMING
 from jupyter_ray.local.scheduler import (
@@ -103,7 +105,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
             _make_again(step, creation, actor.restarts)
     else:
         for task in reversed(tasks):  # What had not begun goes to the front of the queue, one by one.
-            step.agenda.append((task, "worker_lost", (reason, stimulus.out_of_memory)))
+            step.agenda.append((task, "worker_lost", msgspec.structs.replace(stimulus, reason=reason)))
     if client is not None:
         direct.end_leases(step, client)
         dependencies.drop_all(step, client)

@@ -266,7 +266,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             actor=spec.actor,
             concurrency_group=spec.concurrency_group,
             contained=spec.contained,
-            retries_left=spec.max_retries < 0 or task.attempt < spec.max_retries,
+            retries_left=task.may_retry,
             spec=actor.spec if creating and actor is not None else None,
             restarts=actor.restarts if actor is not None else 0,
             dependencies=spec.dependencies if elsewhere else [],

@@ -34,6 +34,8 @@ class TaskRecord(msgspec.Struct, eq=False):
     allocation: Allocation | None = None
     lent: Demand = msgspec.field(default_factory=dict)
     attempt: int = 0
+    spared: int = 0
+    """Attempts that do not count: see `WorkerLost.spared`."""
     retry_reason: str = ""
     since: float = 0.0
     """When it came into its state, in Unix seconds."""
@@ -54,6 +56,11 @@ class TaskRecord(msgspec.Struct, eq=False):
     read: int = 0
     """Items that the holder of its stream took; -1: nobody wants more."""
     story: list[str] = msgspec.field(default_factory=list)
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether it may be tried once more."""
+        return self.spec.max_retries < 0 or self.attempt - self.spared < self.spec.max_retries
 
     def __repr__(self) -> str:
         return f"<Task {self.spec.name} {self.spec.task.hex()[:8]}: {self.state.value}>"

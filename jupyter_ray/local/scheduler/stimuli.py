@@ -42,6 +42,8 @@ class WorkerLost(msgspec.Struct, frozen=True, gc=False):
     worker: bytes
     reason: str
     out_of_memory: bool = False
+    spared: bool = False
+    """Another worker had more of the memory that ran out: this does not count as one of the attempts of its task."""
 
 
 class RequestExpired(msgspec.Struct, frozen=True, gc=False):

@@ -33,6 +33,7 @@ from jupyter_ray.local.scheduler.ledger import Allocation
 from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
 from jupyter_ray.local.scheduler.states import CRASHED, ENDED, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
+from jupyter_ray.local.scheduler.stimuli import WorkerLost
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import GPU
 
@@ -99,7 +100,7 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
     if message.crashed and task.worker is not None:
         leaving, failure = message.error, "WORKER_DIED"
         task.worker.exit_type = CRASHED
-    if message.failed and message.retry and not task.cancel_asked and _may_retry(task):
+    if message.failed and message.retry and not task.cancel_asked and task.may_retry:
         streams.discard_values(step, message.returns)
         _retry(step, task, message.error, leaving=leaving, kind=failure)
         return
@@ -125,10 +126,6 @@ def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
     function = step.state.functions.get(task.spec.definition)
     if function is not None and task.spec.kind == "task":
         function.learn(seconds)
-
-
-def _may_retry(task: TaskRecord) -> bool:
-    return task.spec.max_retries < 0 or task.attempt < task.spec.max_retries
 
 
 def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind: str = "") -> None:
@@ -160,7 +157,7 @@ def _unread(step: Step, task: TaskRecord, reason: str) -> None:
     """
     if task.cancel_asked:
         _cancel_now(step, task, False)
-    elif reason and not _may_retry(task):
+    elif reason and not task.may_retry:
         _fail(step, task, errors.unreadable(task.spec.name, reason), reason, "OBJECT_LOST")
     elif reason:
         _retry(step, task, reason)
@@ -308,7 +305,7 @@ def _returned(step: Step, task: TaskRecord, _: None) -> None:
     _queue(step, task, front=True)
 
 
-def _worker_lost_before(step: Step, task: TaskRecord, detail: tuple[str, bool]) -> None:
+def _worker_lost_before(step: Step, task: TaskRecord, lost: WorkerLost) -> None:
     """The worker died before it began the task: nothing happened to it.
 
     Unless it was the one the worker was made for.
@@ -319,17 +316,17 @@ def _worker_lost_before(step: Step, task: TaskRecord, detail: tuple[str, bool]) 
     if task.cancel_asked:
         _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
     elif step.state.unstarted >= START_LIMIT:
-        _fail(step, task, errors.never_started(task.spec.name, detail[0]), detail[0], "WORKER_DIED")
+        _fail(step, task, errors.never_started(task.spec.name, lost.reason), lost.reason, "WORKER_DIED")
     else:
         _returned(step, task, None)
 
 
-def _worker_lost(step: Step, task: TaskRecord, detail: tuple[str, bool]) -> None:
-    reason, out_of_memory = detail
-    spec = task.spec
+def _worker_lost(step: Step, task: TaskRecord, lost: WorkerLost) -> None:
+    spec, reason, out_of_memory = task.spec, lost.reason, lost.out_of_memory
+    task.spared += lost.spared and spec.max_retries != 0
     if task.cancel_asked:
         _end(step, task, TaskState.CANCELLED, errors.cancelled(spec.task, spec.name))
-    elif _may_retry(task) and not (out_of_memory and 0 <= step.state.memory_retries <= task.attempt):
+    elif task.may_retry and not (out_of_memory and 0 <= step.state.memory_retries <= task.attempt):
         _retry(step, task, reason, kind="OUT_OF_MEMORY" if out_of_memory else "WORKER_DIED")
     elif out_of_memory:
         _fail(step, task, errors.out_of_memory(spec.name, reason), reason, "OUT_OF_MEMORY")
@@ -359,7 +356,7 @@ def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
             _fail(step, task, payload, "the actor was lost", "ACTOR_UNAVAILABLE")
         return
     begun = task.state is not ASSIGNED
-    if not (_may_retry(task) if begun else task.spec.max_retries):
+    if not (task.may_retry if begun else task.spec.max_retries):
         _fail(step, task, payload, "the actor was lost", "ACTOR_UNAVAILABLE")
         return
     task.worker = None

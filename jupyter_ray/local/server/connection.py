@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import Protocol, cast
 
 from jupyter_ray.local.protocol import messages as m
@@ -63,17 +63,16 @@ class Connection(asyncio.Protocol):
         """Take what came."""
         server = self._server
         try:
-            for kind, messages in itertools.groupby(map(decode_client, self._reader.feed(data)), type):
-                if self.client is not None:
-                    while part := list(itertools.islice(messages, AT_ONCE)):
-                        server.said(self, part)
-                        if len(part) == AT_ONCE:
-                            server.flush()
+            for messages in self._messages(data):
+                if self.client is None:
+                    hello = messages[0]
+                    if not isinstance(hello, m.Hello):
+                        raise ProtocolError(f"The first message was {type(hello).__name__}, not Hello.")
+                    server.joined(self, hello)
                     continue
-                hello = next(messages)
-                if not isinstance(hello, m.Hello):
-                    raise ProtocolError(f"The first message was {kind.__name__}, not Hello.")
-                server.joined(self, hello)
+                server.said(self, messages)
+                if len(messages) == AT_ONCE:
+                    server.flush()
         except (FrameError, ProtocolError) as error:
             print(f"jupyter_ray: a connection is closed: {error}", file=sys.stderr, flush=True)
             self.close()
@@ -83,6 +82,23 @@ class Connection(asyncio.Protocol):
             sys.stderr.flush()
             self.close()
         server.flush()
+
+    def _messages(self, data: bytes) -> Iterator[list[m.ClientMessage]]:
+        """Yield what came: messages in a row that are of one kind, a few at a time. Nonsense raises in its turn."""
+        alike: list[m.ClientMessage] = []
+        try:
+            for frame in self._reader.feed(data):
+                message = decode_client(frame)
+                if alike and (type(message) is not type(alike[0]) or len(alike) == AT_ONCE):
+                    yield alike
+                    alike = []
+                alike.append(message)
+        except (FrameError, ProtocolError):
+            if alike:
+                yield alike
+            raise
+        if alike:
+            yield alike
 
     def connection_lost(self, error: Exception | None) -> None:
         """The peer is gone."""

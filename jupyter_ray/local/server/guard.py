@@ -34,8 +34,8 @@ class Guard:
         """Memory was getting short at the last look."""
         self._container = _container_limit()
 
-    def look(self, workers: Callable[[], Iterable[int]]) -> tuple[int, str] | None:
-        """Return the process to end and why, or None.
+    def look(self, workers: Callable[[], Iterable[int]]) -> tuple[int, str, bool] | None:
+        """Return the process to end, why, and whether it had the most; or None.
 
         Parameters
         ----------
@@ -65,9 +65,10 @@ class Guard:
         else:
             return None
         wanted = excess + min(BREATH_SHARE * limit, BREATH_BYTES)
-        enough = (pid for pid in sizes if sizes[pid] >= wanted)
-        ended = next(enough, None) or max(sizes, key=lambda pid: sizes[pid])
-        return ended, f"the machine was running low on memory: {reason}, {sizes[ended]:,} of them by its process"
+        most = max(sizes.values())
+        ended = next(pid for pid, size in sizes.items() if size >= min(wanted, most))
+        text = f"the machine was running low on memory: {reason}, {sizes[ended]:,} of them by its process"
+        return ended, text, sizes[ended] == most
 
 
 def _container_limit() -> tuple[int, Path] | None:

@@ -47,7 +47,7 @@ from jupyter_ray.local.worker.setup import WorkerSetup
 RUSH_INTERVALS = 5
 """So many intervals more may a burst wait, so that more of its calls can be told by their number."""
 GRACE_SECONDS = 5.0
-"""How long a worker may take to leave when it was asked to."""
+"""How long a worker without an actor may take to leave when it was asked to."""
 DRAIN_SECONDS = 0.3
 TICK_SECONDS = 0.1
 """So long after something has happened, the scheduler is asked whether it wants a tick."""
@@ -76,8 +76,8 @@ class Server:
         """How often events were held back since the last were sent."""
         self._guard = Guard()
         self._guarding = False
-        self._exhausted: dict[bytes, str] = {}
-        """Workers that the guard ended, and why."""
+        self._exhausted: dict[bytes, tuple[str, bool]] = {}
+        """Workers that the guard ended, why, and whether they had the most memory."""
         self._stopped = Stopped()
         self._starved = Starved()
         self._ended_for: dict[bytes, str] = {}
@@ -228,12 +228,13 @@ class Server:
 
     def _lost(self, worker: bytes) -> None:
         exit_reason = self._exits.pop(worker)
-        memory = self._exhausted.pop(worker, None)
+        exhausted = worker in self._exhausted
         exit_reason = self._ended_for.pop(worker, exit_reason)
+        exit_reason, had_most = self._exhausted.pop(worker, (exit_reason, False))
         if signal.SIGBUS.name in exit_reason:  # What it had mapped may have been cut short.
             self._files.look()
         self._tell_of_crash(worker)
-        self.happen(WorkerLost(worker, memory or exit_reason, out_of_memory=memory is not None))
+        self.happen(WorkerLost(worker, exit_reason, out_of_memory=exhausted, spared=exhausted and not had_most))
         door_of(config.session_folder(self.session), worker).unlink(missing_ok=True)
         self._files.remove_unsealed(worker)
         self.flush()
@@ -267,11 +268,20 @@ class Server:
                 self.processes.kill(command.worker)
             else:
                 self._collect(connection, m.Exit(command.reason))
-                self.loop.call_later(GRACE_SECONDS, self._kill_lingering, connection, command.worker)
+                grace = self._grace(command.worker)
+                if grace:
+                    self.loop.call_later(grace, self._kill_lingering, connection, command.worker)
 
     def _say(self, text: str) -> None:
         if self.driver is not None:
             self._later(Said(self.driver, [m.Log("stderr", text, "jupyter_ray")]))
+
+    def _grace(self, worker: bytes) -> float:
+        """Return how long a worker may take to leave: with an actor, what `init` says; 0 means as long as it likes."""
+        record = self.scheduler.state.workers.get(worker)
+        if record is None or record.actor is None or self._bind is None:
+            return GRACE_SECONDS
+        return self._bind.farewell_seconds
 
     def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
         if self.connections.get(worker) is connection:
@@ -289,9 +299,9 @@ class Server:
         self.loop.call_later(LOOK_SECONDS, self._look)
         too_much = self._guard.look(lambda: [each.pid for each in expendable(self.scheduler.state)])
         if too_much is not None and not self._exhausted:  # What the last one had is free once it is gone.
-            pid, reason = too_much
+            pid, reason, has_most = too_much
             worker = next(each for each in self.scheduler.state.workers.values() if each.pid == pid)
-            self._exhausted[worker.id] = reason
+            self._exhausted[worker.id] = reason, has_most
             self.processes.kill(worker.id)
             names = [worker.actor.label] if worker.actor is not None else [t.spec.name for t in worker.tasks.values()]
             self._say(f"Process {pid} ({', '.join(names[:1]) or 'idle'}) was ended: {reason}.\n")
