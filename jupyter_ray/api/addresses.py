@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
 
 _KNOCK_SECONDS = 2.0
 _CLIENT_PORT = 10001
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How a connection of HTTP/2, which gRPC speaks, begins: with settings, here none. The other side's come back."""
 
 
 def check_reachable(address: str) -> None:
@@ -46,11 +49,24 @@ def _knock(host: str, port: int) -> str:
     reason = ""
     for each in (host, *([_own_address()] if host in ("localhost", "127.0.0.1", "::1") else [])):
         try:
-            socket.create_connection((each, port), timeout=_KNOCK_SECONDS).close()
-            return ""
+            with socket.create_connection((each, port), timeout=_KNOCK_SECONDS) as connection:
+                if _is_grpc(connection):
+                    return ""
+                reason = "what answers there does not speak gRPC, as Ray does"
         except OSError as error:
             reason = reason or error.strerror or str(error)
     return reason
+
+
+def _is_grpc(connection: socket.socket) -> bool:
+    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):  # Then it speaks TLS first.
+        return True
+    try:
+        connection.sendall(_GREETING)
+        answer = connection.recv(9, socket.MSG_WAITALL)
+    except OSError:
+        return False
+    return answer[3:4] == _GREETING[-6:-5]
 
 
 def _own_address() -> str:

@@ -162,9 +162,11 @@ def _differences(
         )
     absent = sorted(name for name in packages if name in missing)
     if absent:
+        known = importlib.metadata.packages_distributions()  # What is imported may be installed by another name.
+        wanted = sorted({known.get(name, [name])[0] for name in absent})
         told.append(
             f"Not installed on {host}: {', '.join(absent)}. Install them on the nodes, or let Ray do it: "
-            f"init(address=..., runtime_env={{'pip': {absent}}})."
+            f"init(address=..., runtime_env={{'pip': {wanted}}})."
         )
     for name, version in sorted(packages.items()):
         other = there["versions"].get(name)

@@ -13,14 +13,13 @@ import ray
 
 from jupyter_ray import events as ev
 from jupyter_ray.engine import travel
-from jupyter_ray.engine.base import Definition, EventListener, InitOptions, NamedActor
+from jupyter_ray.engine.base import EventListener, InitOptions, NamedActor
 from jupyter_ray.engine.context import ProcessContext, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, StaleReferenceError, set_counter
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, StaleReferenceError, set_counter
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
-from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.ray_cluster import calls, circles, groups, joining, refs, why, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
@@ -30,8 +29,6 @@ from jupyter_ray.ray_cluster.refs import converted
 from jupyter_ray.ray_cluster.reports import Reports
 from jupyter_ray.ray_cluster.state import State, machines
 from jupyter_ray.ray_cluster.submission import Submitter, native_of
-
-Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
 _SUBMITTED_MS = 2_000
 """Milliseconds that Ray gets to take up what was submitted."""
@@ -71,7 +68,11 @@ class RayEngine:
         self._owned = owned
         self._alive = True
         self._end_lock = threading.Lock()
-        self._submitter = self._make_submitter()
+        submitter = self._submitter = self._make_submitter()
+        # Those of the port that a part does:
+        self.submit, self.call, self.create_actor = submitter.submit, submitter.call, submitter.create_actor
+        self.table, self.summary, self.statistics = self.state.table, self.state.summary, self.state.statistics
+        self.nodes = self.state.nodes
         refs.begin(self, self._references)
         travel.set_hooks(self.definitions)
         set_counter(None)  # Ray counts; ids know their session.
@@ -96,33 +97,6 @@ class RayEngine:
     def new_epoch(self) -> None:
         """A notebook cell begins: what definitions refer to may have been changed in place."""
         new_epoch()
-
-    # --- calls ---
-
-    def submit(
-        self, definition: Definition, args: Sequence[Any], kwargs: dict[str, Any], options: TaskOptions
-    ) -> Returned:
-        """Start a task; see `Engine.submit`."""
-        return self._submitter.submit(definition, args, kwargs, options)
-
-    def call(
-        self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
-    ) -> Returned:
-        """Call a method; see `Engine.call`."""
-        return self._submitter.call(actor, method, args, kwargs, options)
-
-    def create_actor(
-        self,
-        definition: Definition,
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-        options: ActorOptions,
-        *,
-        is_async: bool,
-        handle: bytes,
-    ) -> tuple[ActorRef, bool]:
-        """Start an actor; see `Engine.create_actor`."""
-        return self._submitter.create_actor(definition, args, kwargs, options, is_async=is_async, handle=handle)
 
     # --- objects ---
 
@@ -272,10 +246,6 @@ class RayEngine:
         """Return what is free, in amounts."""
         return {name: amount for name, amount in ray.available_resources().items() if amount}
 
-    def nodes(self) -> list[dict[str, Any]]:
-        """Return the rows of the machines, with Ray's keys; this one first."""
-        return self.state.nodes()
-
     def is_cancelled(self, task: bytes) -> bool:
         """Tell whether a cancel was asked for the running task."""
         return bool(ray.get_runtime_context().is_canceled())
@@ -319,20 +289,6 @@ class RayEngine:
     def definition(self, key: str) -> Any:
         """Return a function or class that was shipped; see `Engine.definition`."""
         return self.definitions.find(key)
-
-    def table(
-        self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None
-    ) -> tuple[list[dict[str, Any]], bool]:
-        """Return rows of a table of the state; see `Engine.table`."""
-        return self.state.table(what, limit, filters, id)
-
-    def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
-        """Return how many rows of a table agree; see `Engine.summary`."""
-        return self.state.summary(what, by)
-
-    def statistics(self) -> dict[str, Any]:
-        """Return counts of the session: tasks, actors, objects, workers, bytes."""
-        return self.state.statistics()
 
     def shutdown(self) -> None:
         """End the session; idempotent. The cluster goes on, and with it detached actors."""

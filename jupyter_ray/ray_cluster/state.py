@@ -173,7 +173,7 @@ class State:
     # --- the port ---
 
     def table(
-        self, what: str, limit: int, filters: Sequence[tuple[str, str, Any]], id: str | None
+        self, what: str, *, limit: int, filters: Sequence[tuple[str, str, Any]] = (), id: str | None = None
     ) -> tuple[list[Row], bool]:
         """Return rows; see `Engine.table`."""
         makers: dict[str, Callable[[], list[Row]]] = {
@@ -198,7 +198,7 @@ class State:
 
     def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
         """Return how many rows agree; see `Engine.summary`."""
-        rows, _ = self.table(what, _LIMIT, (), None)
+        rows, _ = self.table(what, limit=_LIMIT)
         counts: Counter[tuple[str, ...]] = Counter()
         sizes: Counter[tuple[str, ...]] = Counter()
         for row in rows:

@@ -48,11 +48,17 @@ def test_an_address_where_nobody_answers(address: str, words: str) -> None:
 
 
 def test_an_address_where_something_else_answers(ray_cluster: Cluster) -> None:
+    host, _, client_port = ray_cluster.client_address.removeprefix("ray://").rpartition(":")
     with socket.socket() as server:
-        server.bind((ray_cluster.address.partition(":")[0], 0))
+        server.bind((host, 0))
         server.listen()
-        host, port = server.getsockname()
-        for address, words in ((f"{host}:{port}", "not the head node"), (f"ray://{host}:{port}", "not Ray Client's")):
+        silent = f"{host}:{server.getsockname()[1]}"
+        for address, words in (
+            (silent, r"does not speak gRPC.*ray start --head"),
+            (f"ray://{silent}", r"does not speak gRPC.*ray start --head"),
+            (f"{host}:{client_port}", "not the head node"),
+            (f"ray://{ray_cluster.address}", "not Ray Client's"),
+        ):
             began = time.monotonic()
             with pytest.raises(ConnectionError, match=words):
                 ray.init(address)
@@ -146,24 +152,29 @@ def test_nothing_is_said_where_nothing_differs(join: Start, caplog: pytest.LogCa
     assert said(join, caplog) == []
 
 
-def package(folder: Path, name: str, version: str) -> None:
+def package(folder: Path, name: str, version: str, distribution: str = "") -> None:
     """Make what looks like an installed package."""
     (folder / f"{name}.py").write_text("")
-    information = folder / f"{name}-{version}.dist-info"
+    information = folder / f"{distribution or name}-{version}.dist-info"
     information.mkdir()
-    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution or name}\nVersion: {version}\n")
+    (information / "top_level.txt").write_text(name)
 
 
+@pytest.mark.parametrize("distribution", ["a_package_of_mine", "what-the-index-calls-it"])
 def test_a_package_that_the_nodes_do_not_have(
-    join: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    distribution: str, join: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    package(tmp_path, "a_package_of_mine", "1.2")
-    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    package(folder, "a_package_of_mine", "1.2", distribution)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "a_package_of_mine", raising=False)
     used = importlib.import_module("a_package_of_mine")
     monkeypatch.setattr(sys.modules["__main__"], "used", used, raising=False)
     [line] = said(join, caplog)
     assert "Not installed" in line
-    assert "runtime_env={'pip': ['a_package_of_mine']}" in line
+    assert f"runtime_env={{'pip': ['{distribution}']}}" in line
 
 
 def test_a_package_of_another_version(
