@@ -144,6 +144,14 @@ def test_the_threads_of_an_actor_keep_their_names(session: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux tells it, and others have none")
+@pytest.mark.parametrize(("said", "niceness"), [("5", 5), ("much", 0)])
+def test_the_niceness_of_workers_can_be_set(monkeypatch: pytest.MonkeyPatch, said: str, niceness: int) -> None:
+    monkeypatch.setenv("RAY_worker_niceness", said)
+    before = os.nice(0)
+    with ray.init(num_cpus=1):
+        assert ray.get(ray.remote(os.nice).remote(0)) == before + niceness
+
+
 def test_the_kernel_ends_workers_first_when_memory_runs_out(session: str) -> None:
     @ray.remote
     def adjusted() -> int:

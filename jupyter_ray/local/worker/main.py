@@ -62,6 +62,7 @@ def main(setup: WorkerSetup) -> None:
     fallback = os.dup(2)  # The runtime's log: for what is said before and after the session.
     try:
         env = process.dress(setup)
+        process.be_nice()
         faulthandler.enable(os.open(crash_report(setup.session, setup.worker), os.O_WRONLY | os.O_CREAT, 0o600))
         worker = Worker(setup, env)
         worker.start()

@@ -30,6 +30,7 @@ from jupyter_ray.resources import CPU, PARTS
 _PR_SET_PDEATHSIG = 1
 getproctitle()  # In the template: it finds the arguments by the environment, which a worker replaces.
 _THREADS = "OMP_NUM_THREADS"
+_NICENESS = "RAY_worker_niceness"
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
@@ -43,6 +44,12 @@ def expendable() -> None:
     """Where memory runs out, the kernel shall end workers before anything else (as in Ray; Linux)."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
+
+
+def be_nice() -> None:
+    """Let other processes go first, by as much as the environment says (Ray's ``RAY_worker_niceness``)."""
+    with contextlib.suppress(ValueError, OSError):  # No number; or to go before others is not ours to ask.
+        os.nice(int(os.environ.get(_NICENESS, "0")))
 
 
 def lead_group() -> None:
