@@ -100,6 +100,9 @@ def is_client(address: str) -> bool:
 def _connect_client(address: str, options: InitOptions, environment: dict[str, Any]) -> None:
     for name in ("ray.client_builder", "ray.util.client"):
         logging.getLogger(name).setLevel(logging.ERROR)  # They tell what they do.
+    heard = logging.getLogger("ray.util.client.logsclient")  # What the server logs: it is no concern of the notebook's.
+    if not heard.handlers:
+        heard.addHandler(logging.NullHandler())
     builder = ray.client(address, _deprecation_warn_enabled=False)
     builder._init_args(namespace=options.namespace, runtime_env=environment or None, log_to_driver=False)
     if options.metadata:
