@@ -5,38 +5,40 @@ Most rest on samples or on the CPU time of each process. What begins with "infer
 
 BOUNDED_BY: dict[str, str] = {
     "first": (
-        "two interpreters start one after the other, the driver's and the runtime's, which imports for 0.1 s "
-        "(`-X importtime`); a `ProcessPoolExecutor` forks the driver and imports nothing"
+        "two interpreters start one after the other: the driver's imports for 50 ms before it starts the runtime's, "
+        "which imports for 110 ms (timestamps, `-X importtime`); a `ProcessPoolExecutor` forks the driver and imports "
+        "nothing"
     ),
     "tasks_sync": (
-        "two hops and what both ends do for a call: 70 µs of CPU in the driver and 60 µs in the worker "
-        "(the kernel's clock of each process, 2026-11-26)"
+        "two hops and what both ends do for a call: 60 µs of CPU in the driver and 55 µs in the worker "
+        "(the kernel's clock of each process, 2026-11-26), if both find a processor free"
     ),
-    "tasks_async": "the runtime's bookkeeping, about 34 µs of Python a task, spread flat over some sixty functions",
-    "tasks_batch": "the runtime's bookkeeping, about 34 µs of Python a task",
+    "tasks_async": "the runtime's bookkeeping, about 28 µs of Python a task, spread flat over some sixty functions",
+    "tasks_batch": "the runtime's bookkeeping, about 28 µs of Python a task",
     "tasks_wait": (
         "each `wait` looks at all references that are left, at 67 ns each: 45 ms of the driver's CPU for 1,000 calls; "
         "and the runtime's bookkeeping for the tasks, 36 ms"
     ),
     "actor_sync": (
-        "two hops and what both ends do for a call: 70 µs of CPU in the driver and 60 µs in the actor's process"
+        "two hops and what both ends do for a call: 55 µs of CPU in the driver and 55 µs in the actor's process, "
+        "if both find a processor free"
     ),
-    "actor_async": "the runtime's bookkeeping, about 31 µs of Python a call",
+    "actor_async": "the runtime's bookkeeping, about 26 µs of Python a call, and that three processes share two cores",
     "actor_concurrent": (
-        "the runtime's bookkeeping, about 33 µs of CPU a call, beside 27 µs in the actor's process and 15 µs "
+        "the runtime's bookkeeping, about 29 µs of CPU a call, beside 21 µs in the actor's process and 13 µs "
         "in the driver (the kernel's clock of each process)"
     ),
-    "actor_1n": "the runtime's bookkeeping, about 31 µs of Python a call",
+    "actor_1n": "the runtime's bookkeeping, about 27 µs of Python a call",
     "actor_nn": (
-        "the runtime's bookkeeping, about 31 µs of Python a call: it alone allows 32,000 calls a second, if the six "
-        "other processes leave it a processor"
+        "the runtime's bookkeeping, about 27 µs of Python a call: it alone allows 37,000 calls a second, if the six "
+        "other processes leave it a processor, and it has little to do when callers begin and end together"
     ),
     "async_actor_sync": (
-        "two hops and what both ends do for a call: 80 µs of CPU in the driver, 77 µs in the actor's process,"
-        " 20 µs in the runtime (the kernel's clock of each process)"
+        "two hops and what both ends do for a call: 65 µs of CPU in the driver, 67 µs in the actor's process,"
+        " 14 µs in the runtime (the kernel's clock of each process)"
     ),
     "async_actor_async": (
-        "the runtime's bookkeeping, about 32 µs of Python a call, and as much in the actor's event loop"
+        "the runtime's bookkeeping, about 27 µs of Python a call, and as much in the actor's event loop"
     ),
     "placement_group": (
         "three messages and one answer: 75 µs of CPU in the runtime and 135 µs in the driver for each group "
