@@ -412,6 +412,18 @@ def test_a_query_that_fails_is_answered_and_nothing_ends() -> None:
     assert "'task' failed" in bad.value
 
 
+def test_nonsense_in_a_burst_takes_nothing_with_it_of_what_came_before() -> None:
+    session = Session(CPU=1)
+    actor = session.actor(max_concurrency=2)
+    calls = [session.submit(name, kind="method", actor=actor, demand={}) for name in ("good", "bad")]
+    worker = session.worker_of(calls[0])
+    with pytest.raises(ValueError, match="bad is done with 0 of 1 return values"):
+        session.happen(Said(worker, [m.Done(calls[0], [VALUE]), m.Done(calls[1], [])]))
+    assert list(session.scheduler.state.tasks) == calls[1:]
+    session.get(calls[0], 9)
+    assert session.of(m.Reply)[-1].values == [VALUE]
+
+
 def test_whose_end_costs_least_goes_first_when_memory_runs_out() -> None:
     session = Session(CPU=8)
     idle = session.submit("idle")

@@ -44,14 +44,16 @@ class Scheduler:
         """Take one stimulus at the time `now` (Unix seconds) and return what is to be done, in order."""
         step = self._step
         step.now = now
-        if type(stimulus) is Said:
-            client = self.state.clients.get(stimulus.client)
-            if client is not None:
-                for message in stimulus.messages:
-                    SAID[type(message)](step, client, message)
-        else:
-            HAPPENED[type(stimulus)](step, stimulus)
-        _settle(step)
+        try:
+            if type(stimulus) is Said:
+                client = self.state.clients.get(stimulus.client)
+                if client is not None:
+                    for message in stimulus.messages:
+                        SAID[type(message)](step, client, message)
+            else:
+                HAPPENED[type(stimulus)](step, stimulus)
+        finally:  # Nonsense takes nothing with it of what was said before; commands are returned the next time.
+            _settle(step)
         commands, step.commands = step.commands, []
         return commands
 
