@@ -499,4 +499,4 @@ def test_an_actor_has_so_long_to_say_farewell(start: Callable[..., Any], tmp_pat
     pid = ray.get(actor.pid.remote())
     del actor
     eventually((tmp_path / "begun").exists)
-    eventually(lambda: not is_running(pid))
+    eventually(lambda: not is_running(pid), limit=PATIENCE / 2)  # It would have 30 s else.
