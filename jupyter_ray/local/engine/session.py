@@ -99,7 +99,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 namespace=process.namespace,
                 sys_path=[os.path.normpath(os.path.join(cwd, entry)) for entry in sys.path],
                 cwd=cwd,
-                environ=_environ(options),
+                environ=_environ(options) | _told(process.job, runtime.process.pid),
                 env=job_env,
                 store_limit=store_limit,
                 spills=options.spills,
@@ -131,6 +131,11 @@ def _environ(options: InitOptions) -> dict[str, str]:
     if options.labels or options.node_name:
         environ[THIS_NODE] = json.dumps([options.node_name, options.labels])
     return environ
+
+
+def _told(job: bytes, runtime: int) -> dict[str, str]:
+    """Return the variables by which programs recognize a worker. Source: Ray."""
+    return {"RAY_JOB_ID": job.hex(), "RAY_RAYLET_PID": str(runtime)}
 
 
 def _is_text(text: str) -> bool:
