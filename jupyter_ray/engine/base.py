@@ -60,12 +60,14 @@ class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     log_to_driver: bool = True
     logging: str | None = None
     """What `log_format.dump` returned."""
-    spill_directory: str | None = None
-    """Where values go that have no room in memory; None: to the session's folder."""
+    spill_directories: list[str] = []
+    """Where values go that have no room in memory, by turns; empty: to the session's folder."""
+    disk_share: float = 1.0
+    """Of a disk, no more than this share is filled with them."""
     temp_dir: str | None = None
     """Where the session's folder is made; None: where temporary files are."""
     spills: bool = True
-    """Values that have no room in memory go to disk."""
+    """Values in memory may be moved to disk; else only new ones go there, where they have no room."""
     memory_share: float = 0.95
     """A worker is ended when more than this share of the machine's memory is in use (Ray's figure); 0: never."""
     memory_retries: int = -1
