@@ -23,7 +23,6 @@ import msgspec
 from jupyter_ray import config
 from jupyter_ray._version import __version__
 from jupyter_ray.api import logs
-from jupyter_ray.api.addresses import check_reachable
 from jupyter_ray.api.init_options import init_options
 from jupyter_ray.api.job_config import JobConfig
 from jupyter_ray.engine import log_format, registry
@@ -119,7 +118,7 @@ def init(
     address
         None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster, of which
         this machine is a node; ``"ray://host:10001"``: one that it is no node of, through Ray Client. The environment
-        variable ``RAY_ADDRESS`` stands in for None. See docs/engines.md.
+        variable ``RAY_ADDRESS`` stands in for None and for ``"auto"``. See docs/engines.md.
     num_cpus, num_gpus
         How many to use; None: what is there. More GPUs than there are may be declared, for tests.
     resources
@@ -217,8 +216,10 @@ def init(
             if options.logging is not None:
                 log_format.apply(options.logging)
             _configure_logging(logging_level, logging_format)
-        if not address and (address := os.environ.get("RAY_ADDRESS")):
-            options = _without_resources(options, address)
+        if address in (None, "", "auto") and (named := os.environ.get("RAY_ADDRESS")):
+            if not address:
+                options = _without_resources(options, named)
+            address = named
         return _context(_start(address or None, options))
 
 
@@ -232,7 +233,10 @@ def _start(address: str | None, options: InitOptions) -> Engine:
                 f"init(address={address!r}) joins a cluster, whose resources were given when its nodes were started: "
                 f"leave {', '.join(f'{name}=' for name in asked)} out."
             )
-        check_reachable(str(address))
+        from jupyter_ray.engine import addresses  # A session of this machine's own does without.
+
+        addresses.check_reachable(str(address))
+        addresses.load_engine()
         engine = registry.start("ray", options, address)
     _warm = False  # Bound now, if it was warm.
     if _owner != os.getpid():

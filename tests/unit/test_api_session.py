@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,7 +126,9 @@ def test_what_init_ignores() -> None:
 
 @pytest.mark.parametrize("package", ["ray", "grpc"])
 def test_a_cluster_without_its_packages(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else object())
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == package else SimpleNamespace(origin=name)
+    )
     with pytest.raises(ConnectionError, match=rf"`{package}` is not.*pip install 'jupyter-ray\[ray\]'"):
         ray.init("auto")
     assert not ray.is_initialized()
