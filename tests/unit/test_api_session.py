@@ -286,13 +286,13 @@ def test_gpu_ids(caplog: pytest.LogCaptureFixture) -> None:
     process = current().process
     process.is_driver = False
     try:
-        process.gpus = ["1"]
+        process.devices = {"GPU": ["1"]}
         assert ray.get_gpu_ids() == [1]
         assert ray.get_runtime_context().get_accelerator_ids()["GPU"] == ["1"]
-        task = TaskContext(task=b"t" * 24, name="f", function="f", gpus=["0", "2"])
+        task = TaskContext(task=b"t" * 24, name="f", function="f", devices={"GPU": ["0", "2"]})
         token = context.enter_task(task, main=True)
         assert ray.get_gpu_ids() == [0, 2]
-        task.gpus = ["GPU-ab"]
+        task.devices = {"GPU": ["GPU-ab"]}
         assert ray.get_gpu_ids() == ["GPU-ab"]
         context.leave_task(token, main=True)
     finally:
