@@ -416,9 +416,12 @@ def start(options: InitOptions, address: str | None) -> FakeEngine:
     return engine
 
 
-def warm() -> None:
-    """Note that someone expects to need an engine soon."""
-    warmed.append("warm")
+def warm(*, wait: bool = False) -> bool:
+    """Note that someone expects to need an engine soon, unless someone did."""
+    begun = warmed[-1:] != ["warm"]
+    if begun:
+        warmed.append("warm")
+    return begun
 
 
 def cool() -> None:

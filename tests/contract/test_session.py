@@ -38,6 +38,9 @@ def test_a_warm_runtime_is_bound_by_init(start: Callable[..., Any], leak_watch: 
     ray.warm_up()
     ray.shutdown()
     eventually(lambda: not leak_watch.processes())
+    with pytest.raises(ValueError, match="num_cpus"):
+        start(num_cpus=-1)
+    eventually(lambda: not leak_watch.processes())
 
 
 @pytest.mark.local_only("without an address the first use starts the local engine")
