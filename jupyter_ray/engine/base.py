@@ -237,6 +237,22 @@ class Engine(Protocol):
     def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
         """Return, for all rows of a table that agree in the columns `by`: their values, number, and size in bytes."""
 
+    def locations(self, refs: Sequence[ObjectRef[Any]]) -> list[tuple[list[str], int | None, bool]]:
+        """Return of each object the nodes (hex) that have it, its size in bytes, and whether it is on disk.
+
+        Of one that is not there yet: no node, and None.
+        """
+
+    def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
+        """Get, put or delete what is kept under a key of a name space, for all processes of the session.
+
+        Parameters
+        ----------
+        operation
+            ``"get"`` (the value or None), ``"list"`` (the keys that begin with `key`), ``"put"`` (whether a value was
+            there; it is replaced with `flag`), ``"delete"`` (how many there were; with `flag` of all such keys).
+        """
+
     def statistics(self) -> dict[str, Any]:
         """Return counts of the session: tasks, actors, objects, workers, bytes."""
 
