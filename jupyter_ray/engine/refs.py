@@ -45,6 +45,9 @@ class Counter(Protocol):
     def when_ready(self, object_id: bytes, callback: Callable[[Any, BaseException | None], None]) -> None:
         """Call `callback(value, error)` from any thread once the object has its value."""
 
+    def call_site(self, object_id: bytes) -> str:
+        """Return the line and the function that made the object, "" where that is not known."""
+
 
 _default_counter: Counter | None = None
 
@@ -162,6 +165,10 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
     def job_id(self) -> JobID:
         """Return the id of the session that the object belongs to."""
         return self.task_id().job_id()
+
+    def call_site(self) -> str:
+        """Return the line and the function that made the object, "" where that is not known."""
+        return "" if self._counter is None else self._counter.call_site(self._binary)
 
     def future(self) -> concurrent.futures.Future[T]:
         """Return a future of the value. Cancelling it does not cancel the task (as in Ray).

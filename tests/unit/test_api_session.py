@@ -224,6 +224,28 @@ def test_warming_up_starts_no_session() -> None:
     assert fakes.warmed == ["warm", "cool", "warm"]
 
 
+def test_the_runtime_has_a_head_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ray.init()
+    with pytest.raises(RuntimeError, match="twice"):
+        ray.init()
+    assert fakes.warmed == ["warm"]
+    ray.shutdown()
+    fakes.warmed.clear()
+    with pytest.raises(TypeError, match="num_cpus"):
+        ray.init(num_cpus="two")  # type: ignore[arg-type]
+    assert fakes.warmed == ["warm", "cool"]
+    fakes.warmed.clear()
+    with pytest.raises(RuntimeError, match="num_cpu"):
+        ray.init(num_cpu=2)
+    with pytest.raises(ConnectionError):
+        ray.init("127.0.0.1:1")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ConnectionError):
+        ray.init()
+    ray.init("local", _temp_dir=str(tmp_path))  # Where the one that was started would not be.
+    assert not fakes.warmed
+
+
 def test_a_worker_neither_starts_nor_ends_sessions() -> None:
     ray.init()
     current().process.is_driver = False
