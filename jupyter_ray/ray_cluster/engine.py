@@ -167,7 +167,7 @@ class RayEngine:
             if not self.alive:
                 raise self.dead() from error
             if isinstance(error, TypeError):
-                raise unpicklable(value, error, "the value given to put()", "value") from error
+                raise unpicklable(value, error, "the put value", "value") from error
             raise
 
     def wait(

@@ -58,6 +58,16 @@ def test_the_only_machine_is_the_head_and_the_environment_has_the_last_word(
         start()
 
 
+@pytest.mark.local_only("what there is was said when the nodes were started")
+@pytest.mark.parametrize("parts", [{"num_cpus": 0.5}, {"num_gpus": 1.5}, {"resources": {"disk": 0.1}}])
+def test_what_there_is_comes_in_whole_numbers(start: Callable[..., Any], parts: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be whole numbers"):
+        start(**parts)
+    assert not ray.is_initialized()
+    start(num_cpus=2.0)
+    assert ray.cluster_resources()["CPU"] == 2.0
+
+
 def test_a_gpu_task_finds_a_process_that_has_run_nothing(start: Callable[..., Any]) -> None:
     start(num_cpus=1, num_gpus=1)
 

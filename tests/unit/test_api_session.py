@@ -40,10 +40,10 @@ def current() -> FakeEngine:
 
 def test_init_and_shutdown() -> None:
     assert not ray.is_initialized()
-    context = ray.init(num_cpus=2, num_gpus=0.5, resources={"x": 1}, namespace="n", object_store_memory=2**24)
+    context = ray.init(num_cpus=2, num_gpus=1, resources={"x": 1}, namespace="n", object_store_memory=2**24)
     assert ray.is_initialized()
     options = current().init_options
-    assert (options.num_cpus, options.num_gpus, options.resources) == (2, 0.5, {"x": 1})
+    assert (options.num_cpus, options.num_gpus, options.resources) == (2, 1, {"x": 1})
     assert (options.namespace, options.object_store_memory) == ("n", 2**24)
     assert context.address_info["namespace"] == context["namespace"] == "n"
     assert context.dashboard_url == ""
