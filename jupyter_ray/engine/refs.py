@@ -228,6 +228,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
     def _when_ready(self, callback: Callable[[Any, BaseException | None], None]) -> None:
         if self._counter is None:
             raise RuntimeError(f"{self!r} belongs to no running session. Call init() and make it again.")
+        check_current(self)  # Nobody answers for a session that has ended.
         self._counter.when_ready(self._binary, callback)
 
     def __eq__(self, other: object) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -323,6 +324,9 @@ def test_references_of_an_ended_session(start: Callable[..., Any]) -> None:
     @ray.remote
     def task(argument: object) -> None: ...
 
+    async def awaited(ref: Any) -> Any:
+        return await ref
+
     for use in (
         lambda: ray.get(stale),
         lambda: ray.get([fresh, stale]),
@@ -331,6 +335,8 @@ def test_references_of_an_ended_session(start: Callable[..., Any]) -> None:
         lambda: task.remote(stale),
         lambda: task.remote([stale]),
         lambda: task.remote({"key": [fresh, stale]}),
+        lambda: stale.future(),
+        lambda: asyncio.run(awaited(stale)),
     ):
         with pytest.raises(ValueError, match="owner is unknown") as caught:
             use()

@@ -310,6 +310,8 @@ class _Lane:
                 value = calling.with_inout(value, inout)
                 returns = runner.returns(execute, context, value)
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and execute.kind == "method":
+                context.cancelled = True  # Whoever raised it, as in Ray: no caller's loop may take it for its own.
             return runner.failed(execute, body, context, error, time.perf_counter() - started)
         return runner.succeeded(execute, context, returns, time.perf_counter() - started)
 
