@@ -391,6 +391,8 @@ class Worker:
 
     def _on_interrupt(self, message: m.Interrupt) -> None:
         waiting = self.backlog.remove(message.task)
+        if waiting is None and isinstance(self._host, ThreadedActor):
+            waiting = self._host.remove(message.task)
         if waiting is not None:
             error = TaskCancelledError(message.task.hex(), f"The task {waiting.name} was cancelled before it began.")
             self._answer(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), False)

@@ -270,7 +270,7 @@ class Runner:
             if context.cancelled:
                 if isinstance(iterator, Generator):
                     iterator.close()
-                return
+                raise KeyboardInterrupt  # Its code may have swallowed the one that told it; a reader must not.
             item = next(iterator, _END)
             if item is _END:
                 return
