@@ -42,8 +42,8 @@ def init_options(
         A value is of the wrong type, or out of range.
     """
     return InitOptions(
-        num_cpus=_amount("num_cpus", num_cpus),
-        num_gpus=_amount("num_gpus", num_gpus),
+        num_cpus=_whole("num_cpus", num_cpus),
+        num_gpus=_whole("num_gpus", num_gpus),
         resources=_custom(resources),
         memory=None if memory is None else int(_amount("_memory", memory)),
         object_store_memory=_bytes(object_store_memory),
@@ -92,6 +92,15 @@ def _amount(name: str, value: Any) -> Any:
     return value
 
 
+def _whole(name: str, value: Any) -> Any:
+    amount = _amount(name, value)
+    if amount is not None and amount != int(amount):
+        raise ValueError(
+            f"{name} is {value}, and the quantities of what there is must be whole numbers (a task may take a part)."
+        )
+    return amount
+
+
 def _custom(resources: Any) -> dict[str, float] | None:
     if resources is None:
         return None
@@ -103,7 +112,7 @@ def _custom(resources: Any) -> dict[str, float] | None:
                 f"`{name}` cannot be a custom resource because it is one of the default resources: say "
                 f"`{_DEFAULT[name]}` instead."
             )
-        _amount(f"resources[{name!r}]", value)
+        _whole(f"resources[{name!r}]", value)
     return dict(resources)
 
 

@@ -25,7 +25,7 @@ DETACHED_ACTORS = "JUPYTER_RAY_DETACHED_ACTORS"
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class TaskContext:
-    """The running task. `held` is in amounts; `gpus` are the ids assigned, as text."""
+    """The running task. `held` is in amounts; `devices` are the ids of accelerators that it has, as text, by kind."""
 
     task: bytes
     name: str
@@ -36,7 +36,7 @@ class TaskContext:
     called: Any = None
     """What it calls: a function or a bound method; None while that is not known."""
     held: dict[str, float] = dataclasses.field(default_factory=dict)
-    gpus: list[str] = dataclasses.field(default_factory=list)
+    devices: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     attempt: int = 0
     thread: int = dataclasses.field(default_factory=threading.get_ident)
     cancelled: bool = False
@@ -66,7 +66,7 @@ class ProcessContext:
     """The task that made the actor that this process is: what its own threads start, where none of its calls did."""
     restarts: int = 0
     held: dict[str, float] = dataclasses.field(default_factory=dict)
-    gpus: list[str] = dataclasses.field(default_factory=list)
+    devices: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     runtime_env: dict[str, Any] | None = None
     group: str = ""
     """The placement group (hex) of the actor that this process is."""

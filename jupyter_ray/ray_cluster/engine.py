@@ -167,7 +167,7 @@ class RayEngine:
             if not self.alive:
                 raise self.dead() from error
             if isinstance(error, TypeError):
-                raise unpicklable(value, error, "the value given to put()", "value") from error
+                raise unpicklable(value, error, "the put value", "value") from error
             raise
 
     def wait(
@@ -345,7 +345,7 @@ class RayEngine:
             warnings.simplefilter("ignore")  # Ray's own code uses what it calls deprecated.
             process.restarts = int(context.was_current_actor_reconstructed)
         process.held = dict(call.terms.held)
-        process.gpus = [str(gpu) for gpu in ray.get_gpu_ids()]
+        process.devices = call.context.devices
         process.actor_handle = call.header.handle
         process.leave = lambda reason: ray._private.worker.global_worker.core_worker.set_current_actor_should_exit()
         process.group = call.context.group

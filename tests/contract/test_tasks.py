@@ -330,6 +330,27 @@ def test_an_argument_that_does_not_pickle_is_named() -> None:
         g.remote()
 
 
+def test_what_does_not_travel_is_called_by_what_it_is() -> None:
+    lock = threading.Lock()
+
+    @ray.remote
+    def f(value: object = None) -> object:
+        return lock
+
+    @ray.remote
+    class Keeper:
+        def __init__(self) -> None:
+            self.lock = lock
+
+    for what, call in {
+        "the function .*f: .*'lock'": f.remote,
+        "the actor class .*Keeper: .*'lock'": Keeper.remote,
+        "the put value": lambda: ray.put([lock]),
+    }.items():
+        with pytest.raises(TypeError, match=f"Could not serialize {what}"):
+            call()
+
+
 def test_mutual_recursion() -> None:
     @ray.remote
     def even(n: int) -> bool:

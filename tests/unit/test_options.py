@@ -23,7 +23,7 @@ from jupyter_ray.resources import PARTS
         ({"num_cpus": 0.00001}, ValueError, "0.0001"),
         ({"num_cpus": float("inf")}, ValueError, "num_cpus must be finite"),
         ({"resources": {"x": float("nan")}}, ValueError, "x must be finite"),
-        ({"resources": {"TPU": 2.5}}, ValueError, "whole number"),
+        ({"resources": {"NPU": 2.5}}, ValueError, "whole number"),
         ({"resources": {"CPU": 1}}, ValueError, "num_cpus"),
         ({"resources": {"GPU": 1}}, ValueError, "num_gpus"),
         ({"resources": {"x": -1}}, ValueError, "negative"),

@@ -97,7 +97,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
             lambda number: m.Bind(
                 number,
                 resources=demand,
-                gpus=devices,
+                devices=devices,
                 namespace=process.namespace,
                 sys_path=[os.path.normpath(os.path.join(cwd, entry)) for entry in sys.path],
                 cwd=cwd,

@@ -259,7 +259,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             held=(actor.spec.creation.demand if creating and actor is not None else allocation.held)
             if allocation is not None
             else {},
-            gpus=allocation.gpus if allocation is not None and allocation.devices else [],
+            devices=allocation.ids if allocation is not None and allocation.devices else {},
             parent=spec.parent,
             cell=spec.cell,
             attempt=task.attempt,

@@ -9,7 +9,7 @@ from jupyter_ray.local.scheduler.records import GroupRecord, State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState
 from jupyter_ray.local.scheduler.tables import summary, table
 from jupyter_ray.local.scheduler.why import why
-from jupyter_ray.resources import amounts
+from jupyter_ray.resources import GPU, amounts
 
 
 def resources(state: State, _: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def resources(state: State, _: dict[str, Any]) -> dict[str, Any]:
         "total": amounts(ledger.total),
         "available": {name: parts for name, parts in amounts(free).items() if parts > 0},
         "parts": dict(ledger.total),
-        "gpus": list(ledger.gpus),
+        "gpus": list(ledger.ids.get(GPU, [])),
         "namespace": state.namespace,
         "started": state.started,
         "env": state.env,

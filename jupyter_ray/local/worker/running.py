@@ -106,7 +106,7 @@ class Runner:
             parent=execute.parent,
             cell=execute.cell,
             held=amounts(execute.held) if execute.held else dict(process.held),
-            gpus=execute.gpus or process.gpus,
+            devices=execute.devices or process.devices,
             attempt=execute.attempt,
             runtime_env=process.runtime_env,
             group=body.group or process.group,
