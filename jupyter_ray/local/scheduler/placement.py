@@ -132,7 +132,7 @@ def _resume(step: Step) -> None:
             state.resuming.append(request)
         else:
             step.agenda.append((task, "resumed", request))
-            task.lent = {}
+            task.lent = None
 
 
 def _pick(step: Step, task: TaskRecord, queue: ReadyClass) -> WorkerRecord | None:
@@ -247,29 +247,29 @@ def execute(step: Step, task: TaskRecord) -> None:
     creating = spec.kind == "actor" and actor is not None
     step.send(
         client,
-        Execute(
-            task=spec.task,
-            kind=spec.kind,
-            name=spec.name,
-            body=spec.body,
-            definition=spec.definition,
-            values=values,
-            num_returns=spec.num_returns,
-            functions=functions,
-            held=(actor.spec.creation.demand if creating and actor is not None else allocation.held)
+        Execute(  # By position, in the order of its fields: so many names would take four times as long.
+            spec.task,
+            spec.kind,
+            spec.name,
+            spec.body,
+            spec.definition,
+            values,
+            spec.num_returns,
+            functions,
+            (actor.spec.creation.demand if creating and actor is not None else allocation.held)
             if allocation is not None
             else {},
-            gpus=allocation.gpus if allocation is not None and allocation.devices else [],
-            parent=spec.parent,
-            cell=spec.cell,
-            attempt=task.attempt,
-            actor=spec.actor,
-            concurrency_group=spec.concurrency_group,
-            contained=spec.contained,
-            retries_left=task.may_retry,
-            spec=actor.spec if creating and actor is not None else None,
-            restarts=actor.restarts if actor is not None else 0,
-            dependencies=spec.dependencies if elsewhere else [],
+            allocation.gpus if allocation is not None and allocation.devices else [],
+            spec.parent,
+            spec.cell,
+            task.attempt,
+            spec.actor,
+            spec.concurrency_group,
+            spec.contained,
+            task.may_retry,
+            actor.spec if creating and actor is not None else None,
+            actor.restarts if actor is not None else 0,
+            spec.dependencies if elsewhere else [],
         ),
     )
     if task.read:  # Said before it began, or of an earlier attempt.

@@ -277,7 +277,10 @@ def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
     wanted = 0 if number == m.STREAMING else 1 if number < 0 else number
     if len(message.returns) < (1 if message.failed else 0 if message.cancelled else wanted):
         raise ValueError(f"{task.spec.name} is done with {len(message.returns)} of {wanted} return values.")
-    step.agenda.append((task, "done", message))
+    if step.agenda:  # What came before comes first.
+        step.agenda.append((task, "done", message))
+    else:
+        transitions.apply(step, task, "done", message)
 
 
 def _unlease(step: Step, client: ClientRecord, message: m.Unlease) -> None:
