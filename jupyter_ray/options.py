@@ -17,7 +17,7 @@ import msgspec
 from jupyter_ray.deprecation import deprecated
 from jupyter_ray.environments import check_runtime_env
 from jupyter_ray.labels import wrong_fallback, wrong_selector
-from jupyter_ray.resources import CPU, DEVICES, GPU, MEMORY, Demand, broken, demand, to_parts
+from jupyter_ray.resources import CPU, GPU, MEMORY, VISIBLE, Demand, broken, demand, to_parts
 
 NumReturns = int | Literal["dynamic", "streaming"]
 
@@ -158,7 +158,7 @@ def _amount(name: str, value: Any) -> str | None:
         return f"The quantity of resource {name} must be finite, got {value}."
     if value and not to_parts(value):
         return f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001, got {value}."
-    return broken(name, value) if name in DEVICES else None
+    return broken(name, value) if name in VISIBLE else None
 
 
 def _resources(name: str, value: Any) -> str | None:
@@ -168,7 +168,7 @@ def _resources(name: str, value: Any) -> str | None:
         return "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword."
     for resource, amount in value.items():
         if not isinstance(resource, str) or isinstance(amount, bool) or not isinstance(amount, int | float):
-            return f"The keyword '{name}' maps names to numbers, got {resource!r}: {amount!r}."
+            raise TypeError(f"The keyword '{name}' maps names to numbers, got {resource!r}: {amount!r}.")
         if wrong := unwritable(name, resource) or _amount(resource, amount):
             return wrong
     return None

@@ -13,8 +13,26 @@ PARTS = 10_000
 CPU = "CPU"
 GPU = "GPU"
 MEMORY = "memory"
-DEVICES = (GPU, "HPU", "NPU", "TPU", "neuron_cores", "FURIOSA", "MBLT", "RBLN", "TTNPU")
-"""Kinds of accelerators: of more than one only whole ones can be had. Ids are given to GPUs alone. Source: Ray."""
+VISIBLE = {
+    GPU: "CUDA_VISIBLE_DEVICES",
+    "HPU": "HABANA_VISIBLE_MODULES",
+    "NPU": "ASCEND_RT_VISIBLE_DEVICES",
+    "TPU": "TPU_VISIBLE_CHIPS",
+    "neuron_cores": "NEURON_RT_VISIBLE_CORES",
+    "FURIOSA": "FURIOSA_DEVICES",
+    "MBLT": "QBRUNTIME_VISIBLE_DEVICES",
+    "RBLN": "RBLN_DEVICES",
+    "TTNPU": "TT_VISIBLE_DEVICES",
+}
+"""The kinds of accelerators, each with the variable that says which ones a process may use. Source: Ray.
+
+They are devices with ids: of more than one only whole ones can be had.
+"""
+
+_SHARED = (GPU, "NPU")
+"""Of these a part may be had too."""
+_CHIPS = (1, 2, 4, 8)
+"""So many of a host's TPU chips can work together."""
 
 _INEXACT = 1e-6
 """What the product may lack because of how floats are stored: 0.57 is 5,700 parts."""
@@ -38,8 +56,19 @@ def demand(amounts: Mapping[str, float | None]) -> Demand:
 
 
 def broken(name: str, value: float) -> str | None:
-    """Return what is wrong with more than one device of a kind, and a part of another one."""
-    if value <= 1 or value == int(value):
+    """Return what is wrong with an amount of a kind of accelerators, such as one and a part of another one."""
+    if name == "TPU":
+        if value in _CHIPS:
+            return None
+        return (
+            f"The number of requested 'TPU' is {value}, which is not a supported chip configuration. "
+            f"Supported configs: {_CHIPS}."
+        )
+    if value == int(value):
+        return None
+    if name in VISIBLE and name not in _SHARED:
+        return f"The {name} resource quantity must be whole numbers, and {value} is not."
+    if value <= 1:
         return None
     return f"The quantity of resource {name} must be a whole number where it is more than 1, got {value}."
 

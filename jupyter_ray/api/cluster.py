@@ -8,6 +8,7 @@ from typing import Any
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import current_task
+from jupyter_ray.resources import GPU
 
 _log = logging.getLogger("jupyter_ray")
 _warned = False
@@ -58,12 +59,11 @@ def nodes() -> list[dict[str, Any]]:
     return session_engine().nodes()
 
 
-def assigned_gpus() -> list[str]:
-    """Return the ids, as text, of the GPUs that the running task or actor holds."""
+def assigned_devices() -> dict[str, list[str]]:
+    """Return the ids, as text, of the accelerators that the running task or actor holds, by kind."""
     task = current_task()
     engine = registry.current() or registry.required()
-    gpus = task.gpus if task is not None and task.gpus else engine.process.gpus
-    return list(gpus)
+    return task.devices if task is not None and task.devices else engine.process.devices
 
 
 def get_gpu_ids() -> list[int] | list[str]:
@@ -86,7 +86,7 @@ def get_gpu_ids() -> list[int] | list[str]:
             _warned = True
             _log.warning("`ray.get_gpu_ids()` will always return the empty list when called from the driver.")
         return []
-    gpus = assigned_gpus()
+    gpus = list(assigned_devices().get(GPU, ()))
     if process.preset_gpus or not all(gpu.isdigit() for gpu in gpus):
         return gpus
     return [int(gpu) for gpu in gpus]

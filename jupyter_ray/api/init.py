@@ -58,7 +58,7 @@ def init(
     address
         None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster, of which
         this machine is a node; ``"ray://host:10001"``: one that it is no node of, through Ray Client. The environment
-        variable ``RAY_ADDRESS`` stands in for None. See docs/engines.md.
+        variable ``RAY_ADDRESS`` stands in for None and for ``"auto"``. See docs/engines.md.
     num_cpus, num_gpus
         How many to use; None: what is there. More GPUs than there are may be declared, for tests.
     resources

@@ -8,7 +8,7 @@ import logging
 from typing import Any
 
 from jupyter_ray import config
-from jupyter_ray.api.cluster import assigned_gpus
+from jupyter_ray.api.cluster import assigned_devices
 from jupyter_ray.api.handles import ActorHandle, current_handle
 from jupyter_ray.api.runtime_env import RuntimeEnv
 from jupyter_ray.deprecation import deprecated
@@ -18,7 +18,7 @@ from jupyter_ray.engine.context import ProcessContext, current_task, in_event_lo
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
-from jupyter_ray.resources import DEVICES, GPU
+from jupyter_ray.resources import VISIBLE
 
 _log = logging.getLogger("jupyter_ray")
 _Ids = dict[str, list[str]]
@@ -126,9 +126,9 @@ class RuntimeContext:
         return dict(held)
 
     def get_accelerator_ids(self) -> _Ids:
-        """Return the ids, as text, of the accelerators held, by their kind: of GPUs; of other kinds none are known."""
-        held = [] if self._process.is_driver else assigned_gpus()
-        return {kind: held if kind == GPU else [] for kind in DEVICES}
+        """Return the ids, as text, of the accelerators held, by their kind; in the driver there are none."""
+        held = {} if self._process.is_driver else assigned_devices()
+        return {kind: list(held.get(kind, ())) for kind in VISIBLE}
 
     def is_canceled(self) -> bool:
         """Tell whether `cancel` was called for the running task.

@@ -23,7 +23,6 @@ import msgspec
 from jupyter_ray import config
 from jupyter_ray._version import __version__
 from jupyter_ray.api import logs
-from jupyter_ray.api.addresses import check_reachable
 from jupyter_ray.api.init_options import init_options
 from jupyter_ray.api.job_config import JobConfig
 from jupyter_ray.engine import log_format, registry
@@ -151,8 +150,10 @@ def begin(
             if options.logging is not None:
                 log_format.apply(options.logging)
             _configure_logging(logging_level, logging_format)
-        if not address and (address := os.environ.get("RAY_ADDRESS")):
-            options = _without_resources(options, address)
+        if address in (None, "", "auto") and (named := os.environ.get("RAY_ADDRESS")):
+            if not address:
+                options = _without_resources(options, named)
+            address = named
         return _context(_start(address or None, options))
 
 
@@ -166,7 +167,10 @@ def _start(address: str | None, options: InitOptions) -> Engine:
                 f"init(address={address!r}) joins a cluster, whose resources were given when its nodes were started: "
                 f"leave {', '.join(f'{name}=' for name in asked)} out."
             )
-        check_reachable(str(address))
+        from jupyter_ray.engine import addresses  # A session of this machine's own does without.
+
+        addresses.check_reachable(str(address))
+        addresses.load_engine()
         engine = registry.start("ray", options, address)
     _warm = False  # Bound now, if it was warm.
     if _owner != os.getpid():

@@ -42,7 +42,7 @@ class ProcessContext:
     """The task that made the actor that this process is: what its own threads start, where none of its calls did."""
     restarts: int = 0
     held: dict[str, float] = dataclasses.field(default_factory=dict)
-    gpus: list[str] = dataclasses.field(default_factory=list)
+    devices: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     runtime_env: dict[str, Any] | None = None
     group: str = ""
     """The placement group (hex) of the actor that this process is."""

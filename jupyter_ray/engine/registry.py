@@ -64,6 +64,11 @@ def _provider(kind: str) -> Any:
     return importlib.import_module(_PROVIDERS[kind])
 
 
+def load(kind: str) -> None:
+    """Import what starts the engine named `kind`."""
+    _provider(kind)
+
+
 def start(kind: str, options: InitOptions, address: str | None = None) -> Engine:
     """Start the engine named `kind` (``"local"`` or ``"ray"``) and return it, ready for use.
 

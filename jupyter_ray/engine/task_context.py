@@ -9,7 +9,7 @@ import msgspec
 
 
 class TaskContext(msgspec.Struct, kw_only=True, eq=False):
-    """The running task. `held` is in amounts; `gpus` are the ids assigned, as text."""
+    """The running task. `held` is in amounts; `devices` are the ids of accelerators that it has, as text, by kind."""
 
     task: bytes
     name: str
@@ -20,7 +20,7 @@ class TaskContext(msgspec.Struct, kw_only=True, eq=False):
     called: Any = None
     """What it calls: a function or a bound method; None while that is not known."""
     held: dict[str, float] = msgspec.field(default_factory=dict)
-    gpus: list[str] = msgspec.field(default_factory=list)
+    devices: dict[str, list[str]] = msgspec.field(default_factory=dict)
     attempt: int = 0
     thread: int = msgspec.field(default_factory=threading.get_ident)
     cancelled: bool = False

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,16 +14,21 @@ import grpc
 import ray
 from ray._private.gcs_utils import create_gcs_channel
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc, ray_client_pb2, ray_client_pb2_grpc
+from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
-from jupyter_ray.engine import log_format
+from jupyter_ray.engine import addresses, log_format
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.ray_cluster.exceptions import translated
 
 _KNOCK_SECONDS = 2.0
-"""How long the head node has to answer; `api.addresses` has seen that somebody listens."""
+"""How long the head node has to answer; `engine.addresses` has seen that it does."""
 
+_NODE_SECONDS = 1.0
+"""How long a node of this machine has to be known to the cluster."""
+
+_POLL_SECONDS = 0.1
+_Selector = gcs_service_pb2.GetAllNodeInfoRequest.NodeSelector
 _CLIENT = "ray://"
-_CLIENT_PORT = 10001
 _ATTEMPTS = 3
 _OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
 _START = "Start one with `ray start --head`, or leave the address out for a runtime on this machine."
@@ -45,6 +51,8 @@ def join(options: InitOptions, address: str) -> None:
         )
     target = _find(address)
     _knock(target, address)
+    if not is_client(address):
+        _look_for_node(target)
     environment = dict(options.runtime_env or {})
     if options.logging is not None:
         environment["env_vars"] = {**environment.get("env_vars", {}), log_format.VARIABLE: options.logging}
@@ -134,8 +142,9 @@ def address() -> str:
 def _find(address: str) -> str:
     """Return host and port of the head node; with its scheme, those of Ray Client's server."""
     if is_client(address):
-        host, _, port = address.rstrip("/").rpartition(":")
-        return address.rstrip("/") if port.isdigit() else f"{host}:{port}:{_CLIENT_PORT}"
+        parts = addresses.split(address)
+        host = f"[{parts.host}]" if ":" in parts.host else parts.host
+        return f"{_CLIENT}{host}:{parts.port}"
     if address == "auto":
         found = None
         with contextlib.suppress(Exception):
@@ -151,6 +160,7 @@ def _find(address: str) -> str:
 
 
 def _knock(target: str, address: str) -> None:
+    """Ask whether we are let in, as Ray would be: with the token that it would show."""
     channel = create_gcs_channel(target.removeprefix(_CLIENT))
     try:
         if target.startswith(_CLIENT):
@@ -163,15 +173,26 @@ def _knock(target: str, address: str) -> None:
     except grpc.RpcError as error:
         if error.code() == grpc.StatusCode.UNAUTHENTICATED:
             raise _wants_token(address) from None
-        what = "Ray Client's server" if is_client(address) else "the head node of a Ray cluster"
-        port = "10001" if is_client(address) else "6379"
-        option = "--ray-client-server-port" if is_client(address) else "--port"
-        raise ConnectionError(
-            f"Something answers at {address!r}, but it is not {what} (its port is {port} unless "
-            f"`ray start --head {option}=...` said otherwise). {_START}"
-        ) from None
+        reason = addresses.refusal(is_client(address), error.code().name)
+        raise ConnectionError(f"The cluster at {address!r} could not be joined: {reason}. {_START}") from None
     finally:
         channel.close()
+
+
+def _look_for_node(target: str) -> None:
+    """See to it that one of the cluster's nodes is on this machine: Ray would look for it for a minute."""
+    client = ray._raylet.GcsClient(address=target)
+    deadline = time.monotonic() + _NODE_SECONDS
+    while True:  # It may have been started a moment ago.
+        here = ray._private.services.find_node_ids()
+        chosen = [_Selector(node_id=bytes.fromhex(node)) for node in here]
+        if chosen and client.get_all_node_info(
+            timeout=_KNOCK_SECONDS, node_selectors=chosen, state_filter=GcsNodeInfo.ALIVE
+        ):
+            return
+        if time.monotonic() > deadline:
+            raise addresses.no_node_here(target)
+        time.sleep(_POLL_SECONDS)
 
 
 def _wants_token(address: str) -> ConnectionError:

@@ -30,6 +30,7 @@ from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.local.protocol.messages import Log
 from jupyter_ray.local.worker.output import Output, TaskStream
 from jupyter_ray.ray_cluster.calls import EVERYTHING, LOGS
+from jupyter_ray.resources import GPU
 
 CHANNEL = "jupyter_ray"
 """The process name of our reports among Ray's log lines."""
@@ -163,7 +164,7 @@ class Observer:
                     task=context.task.hex(),
                     worker=self._worker,
                     held=context.held if context.actor is None or not call.terms.method else {},
-                    gpus=context.gpus,
+                    gpus=context.devices.get(GPU, []),
                     attempt=context.attempt,
                 )
             )

@@ -15,7 +15,7 @@ import pickle
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -30,6 +30,7 @@ from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.worker import calling
 from jupyter_ray.ray_cluster import exceptions
 from jupyter_ray.ray_cluster.calls import Header, Terms, load_header, register_reducers
+from jupyter_ray.resources import VISIBLE
 
 versions_here: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("jupyter_ray_versions")
 """The versions of the definitions that the running call may refer to: what it starts is told them too."""
@@ -118,7 +119,7 @@ class Call:
                 parent=header.parent,
                 cell=header.cell,
                 held=process.held,
-                gpus=process.gpus,
+                devices=process.devices,
                 attempt=worker.core_worker.get_current_task_attempt_number() if header.observe else 0,
                 runtime_env=process.runtime_env,
                 group=process.group,
@@ -133,7 +134,7 @@ class Call:
             parent=header.parent,
             cell=header.cell,
             held=terms.held,
-            gpus=[str(gpu) for gpu in ray.get_gpu_ids()] if "GPU" in terms.held else [],
+            devices=_devices(terms.held),
             attempt=worker.core_worker.get_current_task_attempt_number(),
             runtime_env=process.runtime_env,
             group="" if group.is_nil() else group.hex(),
@@ -356,6 +357,13 @@ def stream_task(header: bytes, *values: Any) -> Iterator[Any]:
     for item in stream(header, values):
         yield item
         del item
+
+
+def _devices(held: Mapping[str, float]) -> dict[str, list[str]]:
+    """Return the ids of the accelerators that Ray gave to this process, where `held` has any."""
+    if held.keys().isdisjoint(VISIBLE):
+        return {}
+    return {kind: ids for kind, ids in ray.get_runtime_context().get_accelerator_ids().items() if ids}
 
 
 def method_of(instance: Any, name: str) -> Callable[..., Any]:

@@ -1,7 +1,7 @@
 """Names of accelerators, for ``accelerator_type=``.
 
-They are plain text, and the same as in Ray. NVIDIA's GPUs are recognized; of others ``init`` is told:
-``init(resources={"accelerator_type:AMD-Instinct-MI250X": 1})``.
+They are plain text, and the same as in Ray. NVIDIA's GPUs and AWS Neuron cores are recognized; of others ``init`` is
+told: ``init(resources={"accelerator_type:AMD-Instinct-MI250X": 1})``.
 """
 
 from __future__ import annotations

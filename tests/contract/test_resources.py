@@ -58,6 +58,16 @@ def test_the_only_machine_is_the_head_and_the_environment_has_the_last_word(
         start()
 
 
+@pytest.mark.local_only("what there is was said when the nodes were started")
+@pytest.mark.parametrize("parts", [{"num_cpus": 0.5}, {"num_gpus": 1.5}, {"resources": {"disk": 0.1}}])
+def test_what_there_is_comes_in_whole_numbers(start: Callable[..., Any], parts: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be whole numbers"):
+        start(**parts)
+    assert not ray.is_initialized()
+    start(num_cpus=2.0)
+    assert ray.cluster_resources()["CPU"] == 2.0
+
+
 def test_a_gpu_task_finds_a_process_that_has_run_nothing(start: Callable[..., Any]) -> None:
     start(num_cpus=1, num_gpus=1)
 
@@ -229,6 +239,63 @@ def test_gpu_ids_of_a_preset_variable(start: Callable[..., Any], monkeypatch: py
         return ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")
 
     assert ray.get(ids.remote()) == (["3", "5"], "3,5")
+
+
+@pytest.mark.local_only("the nodes of the tests' cluster have no accelerators but GPUs")
+def test_other_accelerators_have_ids_too(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each kind in the variable that its libraries read; the next task of the process finds that as it was."""
+    kinds = {
+        "TPU": "TPU_VISIBLE_CHIPS",
+        "neuron_cores": "NEURON_RT_VISIBLE_CORES",
+        "HPU": "HABANA_VISIBLE_MODULES",
+        "NPU": "ASCEND_RT_VISIBLE_DEVICES",
+        "RBLN": "RBLN_DEVICES",
+        "FURIOSA": "FURIOSA_DEVICES",
+        "MBLT": "QBRUNTIME_VISIBLE_DEVICES",
+        "TTNPU": "TT_VISIBLE_DEVICES",
+    }
+    for variable in (*kinds.values(), "TPU_HOST_BOUNDS", "RAY_EXPERIMENTAL_NOSET_NEURON_RT_VISIBLE_CORES"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HABANA_VISIBLE_MODULES", "5,7")
+    monkeypatch.setenv("RAY_EXPERIMENTAL_NOSET_RBLN_RT_VISIBLE_DEVICES", "1")
+    start(num_cpus=1, resources=dict.fromkeys(kinds, 2))
+
+    @ray.remote
+    def found(kind: str) -> tuple[list[str], str | None, str | None]:
+        ids = ray.get_runtime_context().get_accelerator_ids()
+        assert ids.keys() == {*kinds, "GPU"}
+        assert all(not each for other, each in ids.items() if other != kind)
+        return ids[kind], os.environ.get(kinds[kind]), os.environ.get("TPU_HOST_BOUNDS")
+
+    @ray.remote(resources={"neuron_cores": 2})
+    class Keeper:
+        def found(self) -> tuple[list[str], str | None]:
+            ids = ray.get_runtime_context().get_accelerator_ids()["neuron_cores"]
+            return ids, os.environ.get("NEURON_RT_VISIBLE_CORES")
+
+    shown = {kind: ray.get(found.options(resources={kind: 2}).remote(kind)) for kind in kinds}
+    assert shown.pop("HPU") == (["5", "7"], "5,7", None), "what the driver's variable names"
+    assert shown.pop("FURIOSA") == (["0", "1"], "npu:0,npu:1", None)
+    assert shown.pop("TPU") == (["0", "1"], "0,1", "1,1,1")
+    assert shown.pop("RBLN") == (["0", "1"], None, None), "it was not to be set"
+    assert shown == dict.fromkeys(shown, (["0", "1"], "0,1", None))
+    assert ray.get(found.options(resources={"NPU": 0.5}).remote("NPU")) == (["0"], "0", None)
+    assert ray.get(found.remote("NPU")) == ([], None, None), "as it was before"
+    assert ray.get(found.remote("HPU")) == ([], "5,7", None)
+    keeper = Keeper.remote()
+    assert ray.get(keeper.found.remote()) == (["0", "1"], "0,1")
+    assert "neuron_cores" not in ray.available_resources()
+    assert ray.cluster_resources()["accelerator_type:aws-neuron-core"] == 1
+    for amount in (0.5, 1.5):
+        with pytest.raises(ValueError, match="neuron_cores resource quantity must be whole numbers"):
+            found.options(resources={"neuron_cores": amount})
+    with pytest.raises(ValueError, match="not a supported chip configuration"):
+        found.options(resources={"TPU": 3})
+    ray.shutdown()
+    with pytest.raises(ValueError, match=r"3 HPU.* HABANA_VISIBLE_MODULES contains \['5', '7'\]"):
+        start(resources={"HPU": 3})
 
 
 def test_the_runtime_context(start: Callable[..., Any]) -> None:

@@ -158,7 +158,7 @@ def test_the_cpus_held_never_exceed_the_total(start: Callable[..., Any]) -> None
         elif isinstance(event, TaskFinished):
             held.pop(event.task)
         most = max(most, sum(held.values()))
-    assert most == 2
+    assert 1 <= most <= 2  # One process may have done it all before the other had started.
     assert len(log.find(TaskSubmitted)) == 30
 
 

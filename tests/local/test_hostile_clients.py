@@ -199,7 +199,7 @@ def random_frame(dice: random.Random, task: bytes = b"") -> bytes:
             m.Unwritten("../" + dice.randbytes(5).hex()),
             m.Lost([dice.randbytes(5).hex(), "/"], "?", task or None),
             m.Returned([task, dice.randbytes(24)]),
-            m.Bind(1, {"CPU": -1}, [], "", [], "/", {}),
+            m.Bind(1, {"CPU": -1}, {}, "", [], "/", {}),
             m.Log("stdout", "nonsense\n", "babble", task or None),
             m.Shutdown(),
             m.Cancel(dice.randbytes(28), True, True),

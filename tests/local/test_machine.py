@@ -10,6 +10,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.engine.base import InitOptions
+from jupyter_ray.local.engine import accelerators as found
 from jupyter_ray.local.engine import machine
 from jupyter_ray.util import accelerators
 
@@ -26,14 +27,14 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> list[str | bytes]:
         nvmlDeviceGetName=lambda index: models[index],
     )
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    monkeypatch.setattr("glob.glob", lambda pattern: ["/dev/nvidia0"])
+    monkeypatch.setattr("glob.glob", lambda pattern: ["/dev/nvidia0"] if "nvidia" in pattern else [])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return models
 
 
 def kinds(**options: object) -> list[str]:
-    found, _, _ = machine.resources(InitOptions(**options))  # type: ignore[arg-type]
-    return sorted(name for name in found if name.startswith("accelerator_type:"))
+    there, _, _ = machine.resources(InitOptions(**options))  # type: ignore[arg-type]
+    return sorted(name for name in there if name.startswith("accelerator_type:"))
 
 
 def test_the_store_takes_a_third_of_memory_and_no_more_than_its_folder_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +64,7 @@ def test_the_store_takes_a_third_of_memory_and_no_more_than_its_folder_has(monke
     ],
 )
 def test_product_names(model: str, expected: list[str]) -> None:
-    assert machine.accelerator_types(model) == expected
+    assert found.accelerator_types(model) == expected
 
 
 def test_the_kinds_of_the_gpus_in_use_are_resources(driver: list[str | bytes], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +78,36 @@ def test_the_kinds_of_the_gpus_in_use_are_resources(driver: list[str | bytes], m
     assert kinds() == ["accelerator_type:H100", "accelerator_type:T4"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert kinds() == []
+
+
+def test_other_accelerators_are_found_by_the_files_of_their_drivers(
+    driver: list[str | bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ["null", "accel", "accel0", "accel1", "accel10", "davinci3", "davinci_manager", "aries0", "tenstorrent"]
+    monkeypatch.setattr("os.listdir", lambda folder: files)
+    monkeypatch.setattr("glob.glob", lambda pattern: ["0", "1"] if pattern == "/dev/tenstorrent/*" else [])
+    monkeypatch.setenv("TPU_ACCELERATOR_TYPE", "v5litepod-8")
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "7,8")
+    counts, ids, makes = found.find({"aries": 4})
+    assert counts == {"TPU": 3.0, "NPU": 1.0, "MBLT": 1.0, "TTNPU": 2.0}
+    assert ids == {"TPU": ["0", "1", "2"], "NPU": ["7"], "MBLT": ["0"], "TTNPU": ["0", "1"]}
+    assert makes == [accelerators.GOOGLE_TPU_V5LITEPOD]
+    files.append("neuron0")
+    assert "neuron_cores" not in found.find({})[1], "the program that counts them is not there"
+    listed = types.SimpleNamespace(stdout=b'[{"nc_count": 2}, {"nc_count": 2}]')
+    monkeypatch.setattr("subprocess.run", lambda command, **options: listed)
+    counts, ids, makes = found.find({"TPU": 0})
+    assert "TPU" not in counts
+    assert ids["neuron_cores"] == ["0", "1", "2", "3"]
+    assert makes == [accelerators.AWS_NEURON_CORE]
+
+
+def test_what_the_environment_says_of_gpus_has_devices_too(
+    driver: list[str | bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 2}')
+    parts, ids, _ = machine.resources(InitOptions(num_gpus=1))
+    assert (parts["GPU"], ids["GPU"]) == (20_000, ["0", "1"])
 
 
 def test_a_task_asks_for_a_kind(driver: list[str | bytes]) -> None:

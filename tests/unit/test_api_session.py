@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,10 +41,10 @@ def current() -> FakeEngine:
 
 def test_init_and_shutdown() -> None:
     assert not ray.is_initialized()
-    context = ray.init(num_cpus=2, num_gpus=0.5, resources={"x": 1}, namespace="n", object_store_memory=2**24)
+    context = ray.init(num_cpus=2, num_gpus=1, resources={"x": 1}, namespace="n", object_store_memory=2**24)
     assert ray.is_initialized()
     options = current().init_options
-    assert (options.num_cpus, options.num_gpus, options.resources) == (2, 0.5, {"x": 1})
+    assert (options.num_cpus, options.num_gpus, options.resources) == (2, 1, {"x": 1})
     assert (options.namespace, options.object_store_memory) == ("n", 2**24)
     assert context.address_info["namespace"] == context["namespace"] == "n"
     assert context.dashboard_url == ""
@@ -125,7 +126,9 @@ def test_what_init_ignores() -> None:
 
 @pytest.mark.parametrize("package", ["ray", "grpc"])
 def test_a_cluster_without_its_packages(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else object())
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == package else SimpleNamespace(origin=name)
+    )
     with pytest.raises(ConnectionError, match=rf"`{package}` is not.*pip install 'jupyter-ray\[ray\]'"):
         ray.init("auto")
     assert not ray.is_initialized()
@@ -305,13 +308,13 @@ def test_gpu_ids(caplog: pytest.LogCaptureFixture) -> None:
     process = current().process
     process.is_driver = False
     try:
-        process.gpus = ["1"]
+        process.devices = {"GPU": ["1"]}
         assert ray.get_gpu_ids() == [1]
         assert ray.get_runtime_context().get_accelerator_ids()["GPU"] == ["1"]
-        task = TaskContext(task=b"t" * 24, name="f", function="f", gpus=["0", "2"])
+        task = TaskContext(task=b"t" * 24, name="f", function="f", devices={"GPU": ["0", "2"]})
         token = context.enter_task(task, main=True)
         assert ray.get_gpu_ids() == [0, 2]
-        task.gpus = ["GPU-ab"]
+        task.devices = {"GPU": ["GPU-ab"]}
         assert ray.get_gpu_ids() == ["GPU-ab"]
         context.leave_task(token, main=True)
     finally:

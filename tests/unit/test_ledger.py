@@ -10,7 +10,7 @@ from jupyter_ray.resources import PARTS
 
 
 def test_whole_gpus_take_unused_devices_and_fractions_share_the_fullest() -> None:
-    ledger = Ledger({"GPU": 3 * PARTS}, ["0", "1", "2"])
+    ledger = Ledger({"GPU": 3 * PARTS}, {"GPU": ["0", "1", "2"]})
     half = ledger.acquire({"GPU": PARTS // 2})
     assert half is not None
     assert half.gpus == ["0"]
@@ -27,7 +27,7 @@ def test_whole_gpus_take_unused_devices_and_fractions_share_the_fullest() -> Non
 
 
 def test_lending_keeps_the_rest_and_reclaiming_waits_for_room() -> None:
-    ledger = Ledger({"CPU": PARTS, "GPU": PARTS}, ["0"])
+    ledger = Ledger({"CPU": PARTS, "GPU": PARTS}, {"GPU": ["0"]})
     task = ledger.acquire({"CPU": PARTS, "GPU": PARTS})
     assert task is not None
     task.lend({"CPU": PARTS})
@@ -40,28 +40,32 @@ def test_lending_keeps_the_rest_and_reclaiming_waits_for_room() -> None:
     assert task.held == {"CPU": PARTS, "GPU": PARTS}
 
 
-@given(st.lists(st.tuples(st.sampled_from(["CPU", "GPU", "x"]), st.integers(1, 3 * PARTS), st.booleans()), max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["CPU", "GPU", "TPU", "x"]), st.integers(1, 3 * PARTS), st.booleans()), max_size=40
+    )
+)
 def test_what_is_held_and_what_is_free_make_the_total(steps: list[tuple[str, int, bool]]) -> None:
-    total = {"CPU": 4 * PARTS, "GPU": 2 * PARTS, "x": PARTS}
-    ledger = Ledger(total, ["0", "1"])
+    total = {"CPU": 4 * PARTS, "GPU": 2 * PARTS, "TPU": 2 * PARTS, "x": PARTS}
+    ledger = Ledger(total, {"GPU": ["0", "1"], "TPU": ["0", "1"]})
     held: list[Allocation] = []
     for name, parts, gives_back in steps:
         if gives_back and held:
             held.pop().release()
-        elif name != "GPU" or parts <= PARTS or parts % PARTS == 0:
+        elif name not in ("GPU", "TPU") or parts <= PARTS or parts % PARTS == 0:
             allocation = ledger.acquire({name: parts})
             if allocation is not None:
                 held.append(allocation)
         for each in total:
             assert sum(a.held.get(each, 0) for a in held) + ledger.free[each] == total[each]
-        assert all(0 <= free <= PARTS for free in ledger.devices)
+        assert all(0 <= free <= PARTS for rooms in ledger.devices.values() for free in rooms)
     for allocation in held:
         allocation.release()
     assert ledger.free == total
 
 
 def test_a_bundle_is_a_ledger_of_what_was_reserved_for_it() -> None:
-    machine = Ledger({"CPU": 4 * PARTS, "GPU": 2 * PARTS}, ["a", "b"])
+    machine = Ledger({"CPU": 4 * PARTS, "GPU": 2 * PARTS}, {"GPU": ["a", "b"]})
     taken = machine.acquire({"GPU": PARTS})
     bundle = machine.acquire({"CPU": 2 * PARTS, "GPU": PARTS})
     assert taken is not None

@@ -46,7 +46,7 @@ class Session:
         self.happen(ClientJoined(DRIVER))
         parts = {name: amount * PARTS for name, amount in resources.items()}
         gpus = [str(index) for index in range(resources.get("GPU", 0))]
-        self.say(DRIVER, m.Bind(1, parts, gpus, "", [], "/", {}))
+        self.say(DRIVER, m.Bind(1, parts, {"GPU": gpus}, "", [], "/", {}))
 
     def happen(self, stimulus: Any) -> None:
         self.now += 0.001

@@ -29,7 +29,7 @@ class Session:
         self.messages: list[Any] = []
         self.serial = 0
         self.happen(ClientJoined(DRIVER))
-        self.say(m.Bind(0, {"CPU": 10_000}, [], "", [], "/", {}, store_limit=limit))
+        self.say(m.Bind(0, {"CPU": 10_000}, {}, "", [], "/", {}, store_limit=limit))
 
     @property
     def memory(self) -> Any:

@@ -222,7 +222,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.happen(ClientJoined(DRIVER))
         resources = {"CPU": cpus * 10_000, **({"GPU": gpus * 10_000} if gpus else {})}
         names = [str(index) for index in range(gpus)]
-        self.say(DRIVER, m.Bind(1, resources, names, "", [], "/", {}, store_limit=limit))
+        self.say(DRIVER, m.Bind(1, resources, {"GPU": names}, "", [], "/", {}, store_limit=limit))
 
     @rule(
         demand=st.sampled_from(DEMANDS),

@@ -364,7 +364,7 @@ def test_devices_and_threads(start: Callable[..., Worker]) -> None:
     os.environ.pop("OMP_NUM_THREADS", None)
     worker = start()
     assert worker.value(look, held={"CPU": 35_000}) == (None, "3")
-    assert worker.value(look, held={}, gpus=["1", "3"]) == ("1,3", "1")
+    assert worker.value(look, held={}, devices={"GPU": ["1", "3"]}) == ("1,3", "1")
     assert start(OMP_NUM_THREADS="7").value(look) == (None, "7")
 
 

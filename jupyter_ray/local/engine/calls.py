@@ -16,7 +16,7 @@ from jupyter_ray.local.engine.machine import node_labels
 from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING
 from jupyter_ray.local.serialization import values
 from jupyter_ray.options import ActorOptions, MethodOptions, NumReturns, TaskOptions
-from jupyter_ray.resources import GPU, PARTS, Demand, demand, describe
+from jupyter_ray.resources import GPU, PARTS, VISIBLE, Demand, demand, describe
 
 DEFAULT_RETRIES = 3
 _PACKAGE = "jupyter_ray."
@@ -122,7 +122,7 @@ class Plans:
             labels=_labels(options),
         )
         self._place(plan, options.scheduling_strategy, name)
-        if not plan.max_calls and GPU not in demand:
+        if not plan.max_calls and demand.keys().isdisjoint(VISIBLE):
             plan.route_key = route_key(plan.env, demand)
         return plan
 

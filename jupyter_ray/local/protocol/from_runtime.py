@@ -57,7 +57,7 @@ class Execute(Message, frozen=True, tag=42):
     num_returns: int
     functions: list[Function] = []
     held: dict[str, int] = {}
-    gpus: list[str] = []
+    devices: dict[str, list[str]] = {}
     parent: bytes | None = None
     cell: str | None = None
     attempt: int = 0

@@ -20,7 +20,7 @@ class Bind(Message, frozen=True, tag=2):
 
     request: int
     resources: dict[str, int]
-    gpus: list[str]
+    devices: dict[str, list[str]]
     namespace: str
     sys_path: list[str]
     cwd: str

@@ -48,18 +48,20 @@ def _ledger(state: State, ledger: Ledger) -> None:
         if allocation is not None and allocation.ledger is ledger
     }
     held: Counter[str] = Counter()
-    devices: Counter[int] = Counter()
+    devices: Counter[tuple[str, int]] = Counter()
     for allocation in allocations.values():
         held.update(allocation.held)
-        devices.update(allocation.devices)
+        for kind, taken in allocation.devices.items():
+            devices.update({(kind, index): parts for index, parts in taken.items()})
     for name, total in ledger.total.items():
         assert held[name] + ledger.free[name] == total, f"{name}: {held[name]} + {ledger.free[name]} != {total}"
         assert ledger.free[name] >= 0, f"{name} is oversubscribed"
-    whole = [PARTS] * len(ledger.gpus) if ledger is state.ledger else None
-    for index, free in enumerate(ledger.devices):
-        assert free >= 0, f"GPU {index} is oversubscribed"
-        if whole is not None:
-            assert devices[index] + free == PARTS, f"GPU {index}: {devices[index]} held + {free} free"
+    for kind, rooms in ledger.devices.items():
+        for index, free in enumerate(rooms):
+            assert free >= 0, f"{kind} {index} is oversubscribed"
+            if ledger is state.ledger:
+                parts = devices[kind, index]
+                assert parts + free == PARTS, f"{kind} {index}: {parts} held + {free} free"
 
 
 def _tasks(state: State) -> None:

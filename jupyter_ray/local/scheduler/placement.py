@@ -259,7 +259,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             (actor.spec.creation.demand if creating and actor is not None else allocation.held)
             if allocation is not None
             else {},
-            allocation.gpus if allocation is not None and allocation.devices else [],
+            allocation.ids if allocation is not None and allocation.devices else {},
             spec.parent,
             spec.cell,
             task.attempt,

@@ -28,7 +28,7 @@ from jupyter_ray.local.scheduler.ledger import Ledger
 from jupyter_ray.local.scheduler.records import ClientRecord, FunctionRecord, GroupRecord
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.local.scheduler.step import Step
-from jupyter_ray.resources import CPU, PARTS, amounts
+from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
 PRESTART = 8
 """At most this many workers are started before anybody asks."""
@@ -39,7 +39,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     if state.bound:
         step.send(client, m.Answer(message.request, "This runtime is bound already.", "RuntimeError"))
         return
-    state.ledger = Ledger(message.resources, message.gpus)
+    state.ledger = Ledger(message.resources, message.devices)
     state.namespace = message.namespace
     state.started = step.now
     state.node = message.node.hex()
@@ -59,7 +59,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
             pid=state.pid,
             engine="local",
             resources=amounts(message.resources),
-            gpus=message.gpus,
+            gpus=message.devices.get(GPU, []),
         )
     )
     step.place = True

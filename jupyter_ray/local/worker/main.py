@@ -27,7 +27,14 @@ from typing import Any
 
 import msgspec
 
-from jupyter_ray.config import LOG_INTERVAL, crash_report, session_folder, shared_memory_folder, spill_folder
+from jupyter_ray.config import (
+    DISK_SHARE,
+    LOG_INTERVAL,
+    crash_report,
+    session_folder,
+    shared_memory_folder,
+    spill_folder,
+)
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
 from jupyter_ray.exceptions import RaySystemError, RuntimeEnvSetupError, TaskCancelledError
@@ -48,7 +55,7 @@ from jupyter_ray.local.worker.output import Output
 from jupyter_ray.local.worker.producing import Budget
 from jupyter_ray.local.worker.running import Function, Runner
 from jupyter_ray.local.worker.setup import WorkerSetup
-from jupyter_ray.resources import amounts
+from jupyter_ray.resources import GPU, VISIBLE, amounts
 
 __all__ = ["WorkerSetup", "main"]
 
@@ -123,6 +130,7 @@ class Worker:
         self.output = Output(self._print, lambda: self.client.want("logs"))
         self.client.blocking = _Waiting(self.backlog, self.output)
         self.client.before_call = self.output.flush
+        self.client.store.disk_share = float(setup.environ.get(DISK_SHARE, 1))
         node_name, labels = json.loads(setup.environ.get(THIS_NODE, '["", {}]'))
         self.process = ProcessContext(
             job=setup.job,
@@ -135,7 +143,7 @@ class Worker:
             detached_actors=DETACHED_ACTORS in setup.environ,
             node_name=node_name,
             labels=labels,
-            preset_gpus="CUDA_VISIBLE_DEVICES" in setup.environ,
+            preset_gpus=VISIBLE[GPU] in setup.environ,
         )
         self.engine = LocalEngine(self.client, self.process, total=setup.total)
         self.library = self.engine.library
@@ -211,7 +219,7 @@ class Worker:
             self.backlog.end_task(functools.partial(self.runner.give_back, execute, lost))
             self.door.give_back(execute.task)
             return
-        self.devices.give(execute.held, execute.gpus)
+        self.devices.give(execute.held, execute.devices)
         done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
         del opened
         if self._is_last_call(execute) and not done.exiting:
@@ -249,7 +257,7 @@ class Worker:
     def _become_actor(self, execute: m.Execute) -> None:
         spec = execute.spec
         assert spec is not None
-        self.devices.give(execute.held, execute.gpus)
+        self.devices.give(execute.held, execute.devices)
         self.process.actor = spec.actor
         self.process.leave = self.leave_soon
         body = decode_body(execute.body)
@@ -259,7 +267,7 @@ class Worker:
         self.process.actor_handle = spec.handle
         self.process.restarts = execute.restarts
         self.process.held = amounts(execute.held)
-        self.process.gpus = execute.gpus
+        self.process.devices = execute.devices
         self.runner.class_name = self.output.label = spec.class_name
         process.title(f"ray::{spec.class_name}.__init__")
         if spec.is_async or spec.max_concurrency > 1 or spec.concurrency_groups:
@@ -383,6 +391,8 @@ class Worker:
 
     def _on_interrupt(self, message: m.Interrupt) -> None:
         waiting = self.backlog.remove(message.task)
+        if waiting is None and isinstance(self._host, ThreadedActor):
+            waiting = self._host.remove(message.task)
         if waiting is not None:
             error = TaskCancelledError(message.task.hex(), f"The task {waiting.name} was cancelled before it began.")
             self._answer(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), False)

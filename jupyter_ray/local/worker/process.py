@@ -23,15 +23,22 @@ from typing import Any, NoReturn
 from setproctitle import getproctitle, setproctitle, setthreadtitle
 
 from jupyter_ray.config import remove_folders
-from jupyter_ray.local.engine import environment
+from jupyter_ray.local.engine import accelerators, environment
 from jupyter_ray.local.worker.setup import WorkerSetup
-from jupyter_ray.resources import CPU, PARTS
+from jupyter_ray.resources import CPU, PARTS, VISIBLE
 
 _PR_SET_PDEATHSIG = 1
 getproctitle()  # In the template: it finds the arguments by the environment, which a worker replaces.
 _THREADS = "OMP_NUM_THREADS"
 _NICENESS = "RAY_worker_niceness"
-_DEVICES = "CUDA_VISIBLE_DEVICES"
+_UNSET_BY = {
+    "MBLT": "MBLT_RT_VISIBLE_DEVICES",
+    "RBLN": "RBLN_RT_VISIBLE_DEVICES",
+    "TTNPU": "TENSTORRENT_VISIBLE_DEVICES",
+}
+"""How the variable of a kind is called in the name of the one that switches it off, where that differs."""
+_CHIP_BOUNDS = {1: "1,1,1", 2: "1,2,1"}
+"""How so many TPU chips of a host lie."""
 
 
 def die_with_parent() -> None:
@@ -133,26 +140,50 @@ def name_thread() -> None:
 
 
 class Devices:
-    """Keeps the environment variables right that libraries read for their threads and GPUs."""
+    """Keeps the environment variables right that libraries read for their threads and accelerators."""
 
     def __init__(self) -> None:
         self._sets_threads = _THREADS not in os.environ
         self._threads = 0
-        self._gpus: list[str] | None = None
+        self._devices: Mapping[str, list[str]] | None = None
+        self._before: dict[str, str | None] = {}
+        """What was set for the task before, with what had been there."""
 
-    def give(self, held: Mapping[str, int], gpus: list[str]) -> None:
+    def give(self, held: Mapping[str, int], devices: Mapping[str, list[str]]) -> None:
         """Set what a task that holds this may use; called before user code. Source: Ray."""
         if self._sets_threads:
             threads = max(1, math.floor(held.get(CPU, 0) / PARTS))
             if threads != self._threads:
                 self._threads = threads
                 os.environ[_THREADS] = str(threads)
-        if gpus != self._gpus and not _is_set("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"):
-            if gpus:
-                os.environ[_DEVICES] = ",".join(gpus)
-            elif _is_set("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
-                os.environ[_DEVICES] = ""
-            self._gpus = gpus
+        if devices != self._devices:
+            self._devices = devices
+            self._show(devices)
+
+    def _show(self, devices: Mapping[str, list[str]]) -> None:
+        for variable, text in self._before.items():
+            os.environ.pop(variable, None)
+            if text is not None:
+                os.environ[variable] = text
+        self._before.clear()
+        for kind in VISIBLE if _is_set("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO") else devices:
+            for variable, text in visible(kind, devices.get(kind, [])).items():
+                self._before[variable] = os.environ.get(variable)
+                os.environ[variable] = text
+
+
+def visible(kind: str, ids: list[str]) -> dict[str, str]:
+    """Return the variables that show a process these devices and no other ones. Source: Ray."""
+    variable = VISIBLE[kind]
+    if _is_set(f"RAY_EXPERIMENTAL_NOSET_{_UNSET_BY.get(kind, variable)}"):
+        return {}
+    if kind == "TPU" and len(ids) == accelerators.found_devices().get(kind):
+        return {}  # All of them, together: the libraries' own settings are for that.
+    named = [f"npu:{each}" for each in ids] if kind == "FURIOSA" else ids
+    shown = {variable: ",".join(named)}
+    if kind == "TPU" and len(ids) in _CHIP_BOUNDS:
+        shown |= {"TPU_CHIPS_PER_HOST_BOUNDS": _CHIP_BOUNDS[len(ids)], "TPU_HOST_BOUNDS": "1,1,1"}
+    return shown
 
 
 def _is_set(name: str) -> bool:
