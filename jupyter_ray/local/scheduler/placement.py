@@ -23,6 +23,8 @@ from jupyter_ray.local.scheduler.states import CRASHED, ActorState, GroupState, 
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
+PRESTART = 8
+"""At most this many workers are started before anybody asks."""
 AHEAD_SECONDS = 0.004
 AHEAD_LIMIT = 64
 """A worker is handed at most this much work in advance, in expected seconds and in tasks."""
@@ -178,6 +180,16 @@ def start_worker(step: Step, env: str) -> WorkerRecord:
     return worker
 
 
+def _fill_pool(step: Step, env: str) -> None:
+    """An actor takes a process out of the pool: another one takes its place, before somebody has to wait for it."""
+    state = step.state
+    keep = min(PRESTART, state.ledger.total.get(CPU, 0) // PARTS)
+    spare = len(state.idle.get(env, ()))
+    starting = (each for each in state.workers.values() if each.state is WorkerState.STARTING and each.env == env)
+    if env == state.env and spare + sum(not each.tasks for each in starting) < keep:
+        start_worker(step, env)
+
+
 def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Allocation, queue: ReadyClass) -> None:
     """Give a task to a worker that has nothing else, and the resources with it."""
     task.worker = worker
@@ -192,6 +204,7 @@ def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Alloc
         task.actor.worker = worker
         task.actor.allocation = allocation
         task.actor.state = ActorState.STARTING
+        _fill_pool(step, worker.env)
     if worker.state is WorkerState.STARTING:
         task.state = TaskState.ASSIGNED
         task.since = step.now

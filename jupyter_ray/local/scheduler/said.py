@@ -30,9 +30,6 @@ from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
-PRESTART = 8
-"""At most this many workers are started before anybody asks."""
-
 
 def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state = step.state
@@ -50,7 +47,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state.memory.spills = message.spills
     state.memory_retries = message.memory_retries
     state.lineage_limit = min(LINEAGE_LIMIT, message.store_limit // 4) if message.store_limit else LINEAGE_LIMIT
-    for _ in range(min(PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
+    for _ in range(min(placement.PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
         placement.start_worker(step, message.env)
     step.events.append(
         RuntimeReady(
