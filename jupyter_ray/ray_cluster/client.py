@@ -116,6 +116,8 @@ class ClientEngine(RayEngine):
     """
 
     _references = ClientRef
+    _get = staticmethod(ray.get)
+    _put = staticmethod(ray.put)
 
     def __init__(self, process: ProcessContext, relay: Any) -> None:
         self.relay = relay
