@@ -18,7 +18,6 @@ from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.ray_cluster import calls, feasible, groups, hosts, refs, worker
 from jupyter_ray.ray_cluster.calls import EVERYTHING, Plan, Plans
 from jupyter_ray.ray_cluster.exceptions import translated
-from jupyter_ray.ray_cluster.flow import STRETCH
 from jupyter_ray.ray_cluster.shortcut import Way
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
@@ -108,7 +107,7 @@ class Submitter:
             bound = actor._bound[id(plan)] = self._way_of_method(plan, actor.native)
         pace = actor.pace
         pace.calls += 1
-        if pace.calls >= STRETCH:
+        if pace.calls >= pace.stretch:
             pace.mark(wait=actor.binary() != self._engine.process.actor)
         return self._call(plan, bound, args, kwargs, None, actor)
 
