@@ -268,7 +268,7 @@ class _Channel:
     def poll(self) -> list[dict[str, Any]] | None:
         with self._asking:
             self._engine.let_go()
-            heard: list[dict[str, Any]] = self._engine.ask_relay("hear", _HEAR_SECONDS)
+            heard: list[dict[str, Any]] = pickle.loads(self._engine.ask_relay("hear", _HEAR_SECONDS))
         return heard
 
     def publish(self, lines: list[str]) -> None:

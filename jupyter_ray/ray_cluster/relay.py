@@ -7,6 +7,7 @@ what the engine needs (Ray's state, the log channel, streaming generators) this 
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 import time
 from collections import deque
@@ -59,11 +60,14 @@ class Relay:
                 self._heard.extend(messages)
                 self._come.set()
 
-    async def hear(self, seconds: float) -> list[Any]:
-        """Return the messages that have come; waits for one so long."""
+    async def hear(self, seconds: float) -> bytes:
+        """Return the messages that have come, pickled; waits for one so long.
+
+        As one value: Ray Client's server looks at each line that a list of them holds.
+        """
         await asyncio.to_thread(self._come.wait, seconds)
         self._come.clear()
-        return [self._heard.popleft() for _ in range(len(self._heard))]
+        return pickle.dumps([self._heard.popleft() for _ in range(len(self._heard))])
 
     async def wake(self) -> None:
         """End a `hear` that waits."""
