@@ -227,7 +227,7 @@ class _State(State):
             setattr(self, what, functools.partial(self._ask, what))
 
     def _ask(self, what: str, **options: Any) -> Any:
-        return self._engine.ask_relay("ask", what, options)
+        return pickle.loads(self._engine.ask_relay("ask", what, options))
 
     def tasks(self, **options: Any) -> tuple[list[Row], int]:
         rows, more = self._ask("tasks", **options)

@@ -45,9 +45,14 @@ class Relay:
         self._come = threading.Event()
         threading.Thread(target=self._listen, name="jupyter_ray log lines", daemon=True).start()
 
-    async def ask(self, what: str, options: Mapping[str, Any]) -> Any:
-        """Return what a method of `State` does."""
-        return await asyncio.to_thread(getattr(self._state, what), **options)
+    async def ask(self, what: str, options: Mapping[str, Any]) -> bytes:
+        """Return what a method of `State` does, pickled.
+
+        As one value: Ray Client's server, which hands it on, asks of all that a value holds whether it is a reference.
+        With 2,000 tasks that kept it from everything else for seconds.
+        """
+        found = await asyncio.to_thread(getattr(self._state, what), **options)
+        return await asyncio.to_thread(pickle.dumps, found)
 
     # --- the log channel ---
 
@@ -61,10 +66,7 @@ class Relay:
                 self._come.set()
 
     async def hear(self, seconds: float) -> bytes:
-        """Return the messages that have come, pickled; waits for one so long.
-
-        As one value: Ray Client's server looks at each line that a list of them holds.
-        """
+        """Return the messages that have come, pickled as for `ask`; waits for one so long."""
         await asyncio.to_thread(self._come.wait, seconds)
         self._come.clear()
         return pickle.dumps([self._heard.popleft() for _ in range(len(self._heard))])
