@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from jupyter_ray.api.cluster import available_resources, cluster_resources, get_gpu_ids, nodes
     from jupyter_ray.api.constants import LOCAL_MODE, SCRIPT_MODE, WORKER_MODE, Language, LoggingConfig
     from jupyter_ray.api.handles import ActorHandle
+    from jupyter_ray.api.init import init
     from jupyter_ray.api.methods import method
     from jupyter_ray.api.remote import RemoteFunction, remote
     from jupyter_ray.api.runtime_context import get_runtime_context
-    from jupyter_ray.api.session import init, is_initialized, shutdown, warm_up
+    from jupyter_ray.api.session import is_initialized, shutdown, warm_up
     from jupyter_ray.api.timeline import timeline
     from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
     from jupyter_ray.ids import (
@@ -55,10 +56,11 @@ _HOMES = {
     "api.cluster": ("available_resources", "cluster_resources", "get_gpu_ids", "nodes"),
     "api.constants": ("LOCAL_MODE", "SCRIPT_MODE", "WORKER_MODE", "Language", "LoggingConfig"),
     "api.handles": ("ActorHandle",),
+    "api.init": ("init",),
     "api.methods": ("method",),
     "api.remote": ("RemoteFunction", "remote"),
     "api.runtime_context": ("get_runtime_context",),
-    "api.session": ("init", "is_initialized", "shutdown", "warm_up"),
+    "api.session": ("is_initialized", "shutdown", "warm_up"),
     "api.timeline": ("timeline",),
     "engine.refs": ("DynamicObjectRefGenerator", "ObjectRef", "ObjectRefGenerator"),
     "ids": (

@@ -63,6 +63,9 @@ CLOSURE_LIMIT = 95 * 1024**2
 SHUTDOWN_SECONDS = 5.0
 """Seconds that `shutdown` grants the runtime before it is killed."""
 
+DISK_SHARE = "RAY_local_fs_capacity_threshold"
+"""The environment variable that tells workers above which share of a disk no value goes there."""
+
 
 _session_folders: dict[str, Path] = {}
 
@@ -88,6 +91,24 @@ def spill_folder(session: str) -> Path:
     return session_folder(session) / "spilled"
 
 
+def spill_folders(session: str) -> list[Path]:
+    """Return all folders to which such values go, by turns; more than one where `init` named several disks."""
+    return all_folders(spill_folder(session))
+
+
+def all_folders(first: Path) -> list[Path]:
+    """Return `first` and what is beside it for further disks."""
+    folders = [first]
+    while (further := further_folder(first, len(folders))).is_symlink():
+        folders.append(further)
+    return folders
+
+
+def further_folder(first: Path, number: int) -> Path:
+    """Return the link that stands for a further disk beside `first`."""
+    return first.with_name(f"{first.name}.{number}")
+
+
 def shared_memory_folder(session: str) -> Path:
     """Return the folder of a session's shared-memory files: in memory where the system offers that."""
     root = Path("/dev/shm")
@@ -96,7 +117,8 @@ def shared_memory_folder(session: str) -> Path:
 
 def remove_folders(session: str) -> None:
     """Remove what a session has left, in memory and on disk; idempotent."""
-    with contextlib.suppress(OSError):
-        shutil.rmtree(os.readlink(spill_folder(session)), ignore_errors=True)
+    for folder in spill_folders(session):
+        with contextlib.suppress(OSError):
+            shutil.rmtree(os.readlink(folder), ignore_errors=True)
     for folder in (shared_memory_folder(session), session_folder(session)):
         shutil.rmtree(folder, ignore_errors=True)

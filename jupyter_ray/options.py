@@ -168,7 +168,7 @@ def _resources(name: str, value: Any) -> str | None:
         return "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword."
     for resource, amount in value.items():
         if not isinstance(resource, str) or isinstance(amount, bool) or not isinstance(amount, int | float):
-            return f"The keyword '{name}' maps names to numbers, got {resource!r}: {amount!r}."
+            raise TypeError(f"The keyword '{name}' maps names to numbers, got {resource!r}: {amount!r}.")
         if wrong := unwritable(name, resource) or _amount(resource, amount):
             return wrong
     return None

@@ -107,6 +107,9 @@ class FakeEngine:
     def pinned(self, counted: bytes) -> None:
         self.pinned_ids.append(counted)
 
+    def call_site(self, object_id: bytes) -> str:
+        return ""
+
     def when_ready(self, object_id: bytes, callback: Callback) -> None:
         if object_id in self._values:
             callback(*self._load(object_id))
@@ -271,6 +274,12 @@ class FakeEngine:
     def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
         return []
 
+    def locations(self, refs: Sequence[ObjectRef[Any]]) -> list[tuple[list[str], int | None, bool]]:
+        return [([], None, False) for _ in refs]
+
+    def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
+        return None
+
     def statistics(self) -> dict[str, Any]:
         return {"tasks": len(self.calls)}
 
@@ -416,9 +425,12 @@ def start(options: InitOptions, address: str | None) -> FakeEngine:
     return engine
 
 
-def warm() -> None:
-    """Note that someone expects to need an engine soon."""
-    warmed.append("warm")
+def warm(*, wait: bool = False) -> bool:
+    """Note that someone expects to need an engine soon, unless someone did."""
+    begun = warmed[-1:] != ["warm"]
+    if begun:
+        warmed.append("warm")
+    return begun
 
 
 def cool() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jupyter_ray.engine import registry
-from jupyter_ray.engine.base import Engine
+
+if TYPE_CHECKING:
+    from jupyter_ray.engine.base import Engine
 
 
 def _start() -> Engine:
-    from jupyter_ray.api.session import start_at_first_use
+    from jupyter_ray.api.init import start_at_first_use
 
     return start_at_first_use()
 

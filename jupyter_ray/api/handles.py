@@ -30,11 +30,11 @@ class ActorHandle(Generic[T]):
 
     Notes
     -----
-    Hashable, comparable, picklable: it may go into tasks, actors, containers and closures. Source: Ray's
-    ``ActorHandle``.
+    Hashable, comparable, picklable: it may go into tasks, actors, containers and closures. What a program notes on it
+    stays with this object. Source: Ray's ``ActorHandle``.
     """
 
-    __slots__ = ("__weakref__", "_ray_dumped", "_ray_pending", "_ray_ref", "_ray_table", "_ray_weak")
+    __slots__ = ("__dict__", "__weakref__", "_ray_dumped", "_ray_pending", "_ray_ref", "_ray_table", "_ray_weak")
 
     def __init__(self, ref: ActorRef, table: Table, dumped: bytes, *, weak: bool = False) -> None:
         self._ray_ref = ref

@@ -42,8 +42,8 @@ def init_options(
         A value is of the wrong type, or out of range.
     """
     return InitOptions(
-        num_cpus=_amount("num_cpus", num_cpus),
-        num_gpus=_amount("num_gpus", num_gpus),
+        num_cpus=_whole("num_cpus", num_cpus),
+        num_gpus=_whole("num_gpus", num_gpus),
         resources=_custom(resources),
         memory=None if memory is None else int(_amount("_memory", memory)),
         object_store_memory=_bytes(object_store_memory),
@@ -51,7 +51,8 @@ def init_options(
         runtime_env=_environment(runtime_env),
         log_to_driver=bool(log_to_driver),
         logging=_logging(logging_config),
-        spill_directory=_spill_directory(spill_directory, system_config),
+        spill_directories=_spill_directories(spill_directory, system_config),
+        disk_share=_disk_share(system_config),
         temp_dir=_folder(temp_dir),
         spills=_spills(system_config),
         memory_share=_memory_share(system_config),
@@ -91,6 +92,15 @@ def _amount(name: str, value: Any) -> Any:
     return value
 
 
+def _whole(name: str, value: Any) -> Any:
+    amount = _amount(name, value)
+    if amount is not None and amount != int(amount):
+        raise ValueError(
+            f"{name} is {value}, and the quantities of what there is must be whole numbers (a task may take a part)."
+        )
+    return amount
+
+
 def _custom(resources: Any) -> dict[str, float] | None:
     if resources is None:
         return None
@@ -102,7 +112,7 @@ def _custom(resources: Any) -> dict[str, float] | None:
                 f"`{name}` cannot be a custom resource because it is one of the default resources: say "
                 f"`{_DEFAULT[name]}` instead."
             )
-        _amount(f"resources[{name!r}]", value)
+        _whole(f"resources[{name!r}]", value)
     return dict(resources)
 
 
@@ -153,24 +163,28 @@ _FILE_SYSTEMS = ("filesystem", "mock_distributed_fs", "unstable_fs", "slow_fs")
 """Ray's words for where to spill to that are a folder; the last three are those of Ray's own tests."""
 
 
-def _spill_directory(directory: Any, system_config: Any) -> str | None:
-    """Return the folder to spill to; of Ray's internal configuration, this is what programs set."""
-    if directory is None and isinstance(system_config, dict) and system_config.get("object_spilling_config"):
-        spilling = json.loads(system_config["object_spilling_config"])
-        if spilling.get("type") not in _FILE_SYSTEMS:
-            raise ValueError(f"Values are spilled to a filesystem, not to {spilling.get('type')!r}.")
-        parameters = {"directory_path": None, "buffer_size": None, **spilling.get("params", {})}
-        directory = parameters.pop("directory_path")
-        buffer_size = parameters.pop("buffer_size")
-        if buffer_size is not None and not isinstance(buffer_size, int):
-            raise ValueError(f"buffer_size in object_spilling_config must be an integer, got {buffer_size!r}.")
-        if parameters:
-            raise ValueError(f"object_spilling_config has unknown parameters: {', '.join(parameters)}.")
-        if isinstance(directory, list) and directory:
-            directory = directory[0]
+def _spill_directories(directory: Any, system_config: Any) -> list[str]:
+    """Return the folders to spill to; of Ray's internal configuration, this is what programs set."""
     if directory is not None and not isinstance(directory, str):
         raise TypeError(f"object_spilling_directory must be a path as a string, got {type(directory)}.")
-    return directory
+    directory = directory or _said(system_config, "object_spilling_directory")
+    config = _said(system_config, "object_spilling_config")
+    if directory or not config:
+        return [directory] if directory else []
+    spilling = json.loads(config)
+    if spilling.get("type") not in _FILE_SYSTEMS:
+        raise ValueError(f"Values are spilled to a filesystem, not to {spilling.get('type')!r}.")
+    parameters = {"directory_path": None, "buffer_size": None, **spilling.get("params", {})}
+    directories = parameters.pop("directory_path")
+    buffer_size = parameters.pop("buffer_size")
+    if buffer_size is not None and not isinstance(buffer_size, int):
+        raise ValueError(f"buffer_size in object_spilling_config must be an integer, got {buffer_size!r}.")
+    if parameters:
+        raise ValueError(f"object_spilling_config has unknown parameters: {', '.join(parameters)}.")
+    directories = [directories] if isinstance(directories, str) else directories or []
+    if not isinstance(directories, list) or not all(isinstance(each, str) for each in directories):
+        raise TypeError(f"directory_path must be a path as a string, or a list of them, got {directories!r}.")
+    return directories
 
 
 def _folder(temp_dir: Any) -> str | None:
@@ -180,8 +194,13 @@ def _folder(temp_dir: Any) -> str | None:
 
 
 def _spills(system_config: Any) -> bool:
-    """Tell whether values may go to disk: Ray's internal configuration can forbid it."""
-    return not isinstance(system_config, dict) or bool(system_config.get("automatic_object_spilling_enabled", True))
+    """Tell whether values in memory may go to disk: Ray's internal configuration can forbid it."""
+    return str(_said(system_config, "automatic_object_spilling_enabled", True)).lower() not in ("false", "0")
+
+
+def _disk_share(system_config: Any) -> float:
+    """Return the share of a disk above which no value goes there; 1: it may be filled."""
+    return min(1.0, _setting(system_config, "local_fs_capacity_threshold", 1.0, float))
 
 
 def _memory_share(system_config: Any) -> float:
@@ -192,16 +211,19 @@ def _memory_share(system_config: Any) -> float:
     return share if _setting(system_config, "memory_monitor_refresh_ms", 1.0, float) else 0.0
 
 
+def _said(system_config: Any, name: str, default: Any = None) -> Any:
+    """Return what Ray's internal configuration says, or the environment."""
+    value = os.environ.get(f"RAY_{name}", default)
+    return system_config.get(name, value) if isinstance(system_config, dict) else value
+
+
 N = TypeVar("N", int, float)
 
 
 def _setting(system_config: Any, name: str, default: N, kind: Callable[[Any], N]) -> N:
-    """Return a number of Ray's internal configuration, which the environment may say too."""
-    value = os.environ.get(f"RAY_{name}", default)
-    if isinstance(system_config, dict):
-        value = system_config.get(name, value)
+    """Return a number of Ray's internal configuration."""
     try:
-        return kind(value)
+        return kind(_said(system_config, name, default))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a number: {error}.") from error
 

@@ -1,6 +1,6 @@
-"""The session: ``init``, ``shutdown``, ``is_initialized``, and the start at first use.
+"""The session: its start and end, and who is told what is printed in it.
 
-One session per process. `_lock` guards its start and end, so that several threads may use the package first at the
+One session per process. `lock` guards its start and end, so that several threads may use the package first at the
 same time.
 """
 
@@ -30,7 +30,7 @@ from jupyter_ray.engine.base import Engine, InitOptions
 from jupyter_ray.exceptions import RaySystemError
 
 _log = logging.getLogger("jupyter_ray")
-_lock = threading.RLock()
+lock = threading.RLock()
 _printer: logs.LogPrinter | None = logs.print_lines
 _stop_printing: Callable[[], None] | None = None
 _warm = False
@@ -39,8 +39,6 @@ _owner = 0
 _FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
 
 _RESOURCES = ("num_cpus", "num_gpus", "resources", "memory", "object_store_memory")
-
-_IGNORED = ("allow_multiple", "enable_object_reconstruction", "log_style")
 
 
 @dataclasses.dataclass(slots=True)
@@ -82,101 +80,37 @@ class RayContext(Mapping[str, Any]):
         )
 
 
-def init(
-    address: str | None = None,
+def begin(
+    address: str | None,
     *,
-    num_cpus: float | None = None,
-    num_gpus: float | None = None,
-    resources: dict[str, float] | None = None,
-    labels: dict[str, str] | None = None,
-    object_store_memory: int | None = None,
-    local_mode: bool = False,
-    ignore_reinit_error: bool = False,
-    include_dashboard: bool | None = None,
-    dashboard_host: str = "127.0.0.1",
-    dashboard_port: int | None = None,
-    job_config: JobConfig | None = None,
-    configure_logging: bool = True,
-    logging_level: int | str = "info",
-    logging_format: str | None = None,
-    logging_config: Any = None,
-    log_to_driver: bool | None = None,
-    namespace: str | None = None,
-    runtime_env: dict[str, Any] | None = None,
-    enable_resource_isolation: bool = False,
-    cgroup_path: str | None = None,
-    system_reserved_cpu: float | None = None,
-    system_reserved_memory: int | None = None,
-    proxy_server_url: str | None = None,
-    object_spilling_directory: str | None = None,
-    **others: Any,
+    num_cpus: float | None,
+    num_gpus: float | None,
+    resources: dict[str, float] | None,
+    labels: dict[str, str] | None,
+    object_store_memory: int | None,
+    ignore_reinit_error: bool,
+    job_config: JobConfig | None,
+    configure_logging: bool,
+    logging_level: int | str,
+    logging_format: str | None,
+    logging_config: Any,
+    log_to_driver: bool | None,
+    namespace: str | None,
+    runtime_env: dict[str, Any] | None,
+    object_spilling_directory: str | None,
+    others: dict[str, Any],
 ) -> RayContext:
-    """Start a session, or join a cluster.
+    """Start a session, or join a cluster: what `init` does, and says.
 
     Parameters
     ----------
-    address
-        None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster, of which
-        this machine is a node; ``"ray://host:10001"``: one that it is no node of, through Ray Client. The environment
-        variable ``RAY_ADDRESS`` stands in for None and for ``"auto"``. See docs/engines.md.
-    num_cpus, num_gpus
-        How many to use; None: what is there. More GPUs than there are may be declared, for tests.
-    resources
-        Custom resources, by name.
-    labels
-        Of this machine, by name.
-    object_store_memory
-        Limit of the shared memory, in bytes.
-    namespace
-        Of named actors; None: one of its own.
-    runtime_env
-        For all tasks and actors: ``env_vars``, ``working_dir``, ``py_modules``.
-    ignore_reinit_error
-        A session that runs already is no error.
-    log_to_driver
-        Print here what tasks print; None: if the environment variable ``RAY_LOG_TO_DRIVER`` is not 0.
-    configure_logging, logging_level, logging_format
-        For the logger ``jupyter_ray``.
-    logging_config
-        A `LoggingConfig`: for the root loggers of this process and of the workers.
-    local_mode
-        No longer offered (as in Ray).
+    address, num_cpus, num_gpus, resources, labels, object_store_memory, ignore_reinit_error, job_config, \
+    configure_logging, logging_level, logging_format, logging_config, log_to_driver, namespace, runtime_env, \
     object_spilling_directory
-        Where values go that have no room in memory; None: to the folder of temporary files.
-    job_config
-        A `JobConfig`, for what the other parameters do not say.
-    include_dashboard, dashboard_host, dashboard_port, proxy_server_url
-        Accepted: there is no dashboard.
-    enable_resource_isolation, cgroup_path, system_reserved_cpu, system_reserved_memory
-        Accepted, and of no effect.
-    **others
-        Ray's further keywords that begin with ``_``. ``_temp_dir`` names the folder in which the session's is made;
-        ``_memory`` and ``_node_name`` are honoured too, others have no effect.
-
-    Returns
-    -------
-    RayContext
-        Facts about the session.
-
-    Raises
-    ------
-    RuntimeError
-        A session runs already, a keyword is unknown, or `local_mode` was asked for.
-    ConnectionError
-        No cluster answers at `address`.
-
-    Notes
-    -----
-    Source: Ray's ``ray.init``.
+        Those of `init`.
+    others
+        Its further keywords.
     """
-    if local_mode:
-        raise RuntimeError(
-            "`local_mode` is no longer supported. To debug a task, call the plain function, "
-            "or set a breakpoint in it with num_cpus=1."
-        )
-    unknown = [name for name in others if name not in _IGNORED and not name.startswith("_")]
-    if unknown:
-        raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
     submitted = JobConfig.of_environment()
     job = job_config or submitted
     runtime_env = submitted.joined(runtime_env)
@@ -200,7 +134,7 @@ def init(
         labels=labels,
         node_name=others.get("_node_name"),
     )
-    with _lock:
+    with lock:
         running = registry.current()
         if running is not None and running.alive:
             if ignore_reinit_error:
@@ -286,7 +220,7 @@ def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = F
     Source: Ray's ``ray.shutdown``. In a task or actor it does nothing: the session belongs to the driver.
     """
     global _warm
-    with _lock:
+    with lock:
         engine = registry.current()
         if engine is not None:
             if not engine.process.is_driver:
@@ -312,7 +246,7 @@ def warm_up() -> None:
     What ``%load_ext`` calls. Returns at once; idempotent.
     """
     global _warm
-    with _lock:
+    with lock:
         if registry.current() is None:
             _warm = True
             registry.warm("local")
@@ -333,7 +267,7 @@ def set_log_printer(printer: logs.LogPrinter | None) -> Callable[[], None]:
     """
     global _printer
     before = _printer
-    with _lock:
+    with lock:
         _printer = printer
         engine = registry.current()
         if engine is not None and engine.process.is_driver and (_stop_printing is not None or before is None):
@@ -354,32 +288,6 @@ def session_engine() -> Engine:
     if engine is None:
         raise RaySystemError("Ray has not been started yet. You can start Ray with 'ray.init()'.")
     return engine
-
-
-def start_at_first_use() -> Engine:
-    """Return the engine, after `init()` if none runs; RaySystemError where the environment forbids that."""
-    with _lock:
-        engine = registry.current()
-        if engine is not None:
-            return engine
-        if _in_worker_of_ray():
-            engine = registry.start("ray", InitOptions(), "worker")
-            registry.set_current(engine)
-            return engine
-        if os.environ.get("RAY_ENABLE_AUTO_CONNECT", "") == "0":
-            raise RaySystemError(
-                "Ray has not been started yet. You can start Ray with 'ray.init()'. "
-                "(RAY_ENABLE_AUTO_CONNECT=0 switches the start at first use off.)"
-            )
-        init()
-        return session_engine()
-
-
-def _in_worker_of_ray() -> bool:
-    """Tell whether Ray runs this process as a worker: what uses this package in a library's task is in its session."""
-    native = sys.modules.get("ray")
-    worker = getattr(getattr(getattr(native, "_private", None), "worker", None), "global_worker", None)
-    return worker is not None and getattr(worker, "mode", None) == getattr(native, "WORKER_MODE", 1)
 
 
 def _start_printing(engine: Engine) -> None:

@@ -60,12 +60,14 @@ class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     log_to_driver: bool = True
     logging: str | None = None
     """What `log_format.dump` returned."""
-    spill_directory: str | None = None
-    """Where values go that have no room in memory; None: to the session's folder."""
+    spill_directories: list[str] = []
+    """Where values go that have no room in memory, by turns; empty: to the session's folder."""
+    disk_share: float = 1.0
+    """Of a disk, no more than this share is filled with them."""
     temp_dir: str | None = None
     """Where the session's folder is made; None: where temporary files are."""
     spills: bool = True
-    """Values that have no room in memory go to disk."""
+    """Values in memory may be moved to disk; else only new ones go there, where they have no room."""
     memory_share: float = 0.95
     """A worker is ended when more than this share of the machine's memory is in use (Ray's figure); 0: never."""
     memory_retries: int = -1
@@ -234,6 +236,22 @@ class Engine(Protocol):
 
     def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
         """Return, for all rows of a table that agree in the columns `by`: their values, number, and size in bytes."""
+
+    def locations(self, refs: Sequence[ObjectRef[Any]]) -> list[tuple[list[str], int | None, bool]]:
+        """Return of each object the nodes (hex) that have it, its size in bytes, and whether it is on disk.
+
+        Of one that is not there yet: no node, and None.
+        """
+
+    def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
+        """Get, put or delete what is kept under a key of a name space, for all processes of the session.
+
+        Parameters
+        ----------
+        operation
+            ``"get"`` (the value or None), ``"list"`` (the keys that begin with `key`), ``"put"`` (whether a value was
+            there; it is replaced with `flag`), ``"delete"`` (how many there were; with `flag` of all such keys).
+        """
 
     def statistics(self) -> dict[str, Any]:
         """Return counts of the session: tasks, actors, objects, workers, bytes."""

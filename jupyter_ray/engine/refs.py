@@ -45,6 +45,9 @@ class Counter(Protocol):
     def when_ready(self, object_id: bytes, callback: Callable[[Any, BaseException | None], None]) -> None:
         """Call `callback(value, error)` from any thread once the object has its value."""
 
+    def call_site(self, object_id: bytes) -> str:
+        """Return the line and the function that made the object, "" where that is not known."""
+
 
 _default_counter: Counter | None = None
 
@@ -163,6 +166,10 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         """Return the id of the session that the object belongs to."""
         return self.task_id().job_id()
 
+    def call_site(self) -> str:
+        """Return the line and the function that made the object, "" where that is not known."""
+        return "" if self._counter is None else self._counter.call_site(self._binary)
+
     def future(self) -> concurrent.futures.Future[T]:
         """Return a future of the value. Cancelling it does not cancel the task (as in Ray).
 
@@ -221,6 +228,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
     def _when_ready(self, callback: Callable[[Any, BaseException | None], None]) -> None:
         if self._counter is None:
             raise RuntimeError(f"{self!r} belongs to no running session. Call init() and make it again.")
+        check_current(self)  # Nobody answers for a session that has ended.
         self._counter.when_ready(self._binary, callback)
 
     def __eq__(self, other: object) -> bool:

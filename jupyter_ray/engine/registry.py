@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jupyter_ray.engine.base import Engine, InitOptions
+if TYPE_CHECKING:
+    from jupyter_ray.engine.base import Engine, InitOptions
 
 _PROVIDERS = {"local": "jupyter_ray.local.engine", "ray": "jupyter_ray.ray_cluster.provider"}
 
@@ -77,9 +78,24 @@ def start(kind: str, options: InitOptions, address: str | None = None) -> Engine
     return engine
 
 
-def warm(kind: str = "local") -> None:
-    """Start the engine's processes in the background, bound to nothing yet; returns at once; idempotent."""
-    _provider(kind).warm()
+def warm(kind: str = "local", *, wait: bool = False) -> bool:
+    """Start the engine's processes, bound to nothing yet; idempotent.
+
+    Parameters
+    ----------
+    kind
+        The engine.
+    wait
+        Return when they have been started, in some milliseconds, and import nothing. Else a thread starts them, then
+        imports what `start` will need.
+
+    Returns
+    -------
+    bool
+        Whether there were none before.
+    """
+    begun: bool = _provider(kind).warm(wait=wait)
+    return begun
 
 
 def cool(kind: str = "local") -> None:

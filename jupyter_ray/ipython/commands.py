@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from jupyter_ray.api import session
+from jupyter_ray.api.init import init
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ipython import tracebacks
@@ -170,7 +171,7 @@ class Commands:
         if running is not None and running.alive:
             raise UsageError("%ray start: a runtime is in use. `%ray stop` ends it.")
         try:
-            session.init(**given(options, "address", "num_cpus", "num_gpus"))
+            init(**given(options, "address", "num_cpus", "num_gpus"))
         except (RayError, ConnectionError, ValueError, TypeError) as error:
             raise UsageError(f"%ray start: {error}") from None
         print(reports.greeting(registry.required()))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from jupyter_ray.ipython.notebook import Notebook
 
 _ATTRIBUTE = "_jupyter_ray_extension"
+_PATIENCE_SECONDS = 1.0
+"""For so long the end of a cell waits for a page that takes no output."""
 
 
 class Extension(threading.Thread):
@@ -40,6 +42,7 @@ class Extension(threading.Thread):
         shell.register_magics(RayMagics(shell, self.commands))
         shell.input_transformers_cleanup.append(_help_without_a_cell)
         shell.events.register("pre_run_cell", self._wait_once)
+        shell.events.register("post_run_cell", self._show_output)
         self.start()
         self._cell_source = context.set_cell_source(self._current_cell)  # Who asks it waits for the thread.
 
@@ -74,6 +77,7 @@ class Extension(threading.Thread):
         with contextlib.suppress(RuntimeError):
             self.notebook().close()
         self._stop_waiting()
+        self.shell.events.unregister("post_run_cell", self._show_output)
         self._undo_interrupts()
         context.set_cell_source(self._cell_source)
         with contextlib.suppress(ValueError):
@@ -90,6 +94,11 @@ class Extension(threading.Thread):
     def _wait_once(self, _: Any) -> None:
         self._stop_waiting()
         self.notebook()
+
+    def _show_output(self, _: Any) -> None:
+        """See that what the cell waited for has been printed before it ends."""
+        if self._notebook is not None:
+            self._notebook.router.settle(_PATIENCE_SECONDS)
 
     def _stop_waiting(self) -> None:
         with contextlib.suppress(ValueError):

@@ -131,15 +131,18 @@ class CellOutput:
             waits.append(self._notice_time() - now)
         return max(0.0, min(waits)) if waits else None
 
-    def take(self, now: float) -> Message | None:
-        """Return the next message if it is time; None also when all that was due has to be held back."""
-        if now < self._next:
+    def take(self, now: float, *, hurry: bool = False) -> Message | None:
+        """Return the next message if it is time; None also when all that was due has to be held back.
+
+        With `hurry`, it is time for what came last, too.
+        """
+        if now < self._next and not (hurry and self._pending):
             return None
         if self._pending:
             stream, text = self._merge()
             if self.messages >= self.limits.messages - _RESERVED_MESSAGES:
                 self._hold(text, now)
-                return self.take(now)
+                return self.take(now, hurry=hurry)
             return self._sent(Message(stream, text), now)
         if self._notice_wanted() and now >= self._notice_time():
             self._noticed = self.held_lines

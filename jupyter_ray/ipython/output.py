@@ -5,8 +5,10 @@ Which thread does what::
     engine's reader thread ── feed() ──► inbox (a deque)
     router's thread ── inbox ──► spool (disk) and folding (per cell) ──► sink: IOPub messages, the cell as parent
     main thread ── own(), flush(), spool.lines() ──► under the lock, or on the spool's own
+                ── settle(), when a cell ends ──► sink
 
-So the engine never waits for the page, a flood is paced and folded, and the kernel's main thread has no part in it.
+So the engine never waits for the page, a flood is paced and folded, and the kernel's main thread has no part in it, but
+for what a cell has waited for: it is there before the cell ends.
 """
 
 from __future__ import annotations
@@ -102,6 +104,8 @@ class Router:
         self._clock = clock
         self._lock = threading.Lock()
         """Guards `_outputs` and the order of the spool."""
+        self._showing = threading.Lock()
+        """Held by whoever takes messages until they are shown: they keep their order. Taken before `_lock`."""
         self._outputs: OrderedDict[str, _Entry] = OrderedDict()
         self._own: OrderedDict[str, None] = OrderedDict()
         self._inbox: deque[Sequence[LogLines]] = deque()
@@ -144,6 +148,17 @@ class Router:
         with self._wake:
             return self._wake.wait_for(lambda: self._idle or self._closed, timeout)
 
+    def settle(self, timeout: float) -> None:
+        """Show at once what was fed: the cell that runs is about to end. Wait for a page that hangs so long."""
+        if self._idle or not self._showing.acquire(timeout=timeout):
+            return
+        try:
+            self._show(hurry=True)
+        except Exception:
+            logger.debug("output could not be shown", exc_info=True)
+        finally:
+            self._showing.release()
+
     def output_of(self, token: str) -> CellOutput | None:
         """Return what is known of a cell's output."""
         entry = self._outputs.get(token)
@@ -177,21 +192,24 @@ class Router:
 
     def _turn(self) -> float | None:
         """Show what is due; return the seconds until something else is."""
+        with self._showing:
+            self._show()
+        with self._lock:
+            now = self._clock()
+            waits = [wait for entry in self._outputs.values() if (wait := entry.output.due(now)) is not None]
+        return min(waits) if waits else None
+
+    def _show(self, *, hurry: bool = False) -> None:
         with self._lock:
             self._digest()
             now = self._clock()
             messages: list[tuple[_Entry, Message]] = []
             for entry in self._outputs.values():
-                message = entry.output.take(now)
-                if message is not None:
+                while (message := entry.output.take(now, hurry=hurry)) is not None:
                     entry.notices += message.stream == NOTICE
                     messages.append((entry, message))
         for entry, message in messages:
             self._sink.show(entry.cell, message, entry.notices)
-        with self._lock:
-            now = self._clock()
-            waits = [wait for entry in self._outputs.values() if (wait := entry.output.due(now)) is not None]
-        return min(waits) if waits else None
 
     def _digest(self) -> None:
         """Spool and fold what was fed; the caller holds `_lock`, which keeps the order."""

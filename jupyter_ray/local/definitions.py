@@ -286,7 +286,7 @@ class Exporter:
                 self._reach(found, reach)
 
     def _ship(self, definition: Definition, old: _Shipped | None) -> _Shipped:
-        what = f"the {'actor' if definition.is_class else 'remote function'} {definition.name}"
+        what = f"the {'actor class' if definition.is_class else 'function'} {definition.name}"
         watch = Watch(definition.value)
         try:
             serialized = values.code_dumps(definition.value)

@@ -13,13 +13,13 @@ import os
 import socket
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 from jupyter_ray.config import SHUTDOWN_SECONDS, remove_folders, session_folder, shared_memory_folder
 
 _ROOT = str(Path(__file__).resolve().parents[2])
-_CODE = "import sys; sys.path[0] = {root!r}; from jupyter_ray.local.server.main import main; main()"
+# What imports make stays: to look through it for garbage would take a tenth of the start.
+_CODE = "import gc, sys; gc.disable(); sys.path[0] = {root!r}; from jupyter_ray.local.server.main import main; main()"
 _LOG_TAIL = 2_000
 
 
@@ -62,7 +62,7 @@ class Runtime:
 
     def __init__(self, root: str | None = None) -> None:
         self._words = ""
-        self.session = uuid.uuid4().hex[:12]
+        self.session = os.urandom(6).hex()
         self.folder = session_folder(self.session, root)
         self.shared_memory = shared_memory_folder(self.session)
         address = self.folder / "runtime.sock"

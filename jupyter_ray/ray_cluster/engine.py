@@ -21,7 +21,7 @@ from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
-from jupyter_ray.ray_cluster import calls, circles, groups, joining, refs, why, worker
+from jupyter_ray.ray_cluster import calls, circles, groups, joining, kept, refs, why, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
@@ -178,7 +178,7 @@ class RayEngine:
             if not self.alive:
                 raise self.dead() from error
             if isinstance(error, TypeError):
-                raise unpicklable(value, error, "the value given to put()", "value") from error
+                raise unpicklable(value, error, "the put value", "value") from error
             raise
 
     def wait(
@@ -292,6 +292,14 @@ class RayEngine:
     def placement_groups(self) -> list[dict[str, Any]]:
         """Return a row for each placement group."""
         return groups.rows()
+
+    def locations(self, refs: Sequence[ObjectRef[Any]]) -> list[tuple[list[str], int | None, bool]]:
+        """Return of each object where it is, its size, and whether it is on disk; see `Engine.locations`."""
+        return kept.locations(refs)
+
+    def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
+        """Get, put or delete what is kept under a key; see `Engine.pairs`."""
+        return kept.pairs(operation, key, space, value, flag)
 
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""

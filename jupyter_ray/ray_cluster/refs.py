@@ -77,6 +77,7 @@ class References:
         self._when_ready(lambda value, error: callback(value if error is None else error))
 
     def _when_ready(self, callback: Settle) -> None:
+        self.check()
         keep = [self]  # The object stays until its value was handed over.
 
         def completed(result: Any) -> None:

@@ -17,6 +17,7 @@ from jupyter_ray.options import unwritable
 
 _NODE = "ray.io/node-id"
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
+VALID_PLACEMENT_GROUP_STRATEGIES = set(STRATEGIES)
 
 
 class PlacementGroup:
@@ -130,43 +131,17 @@ def placement_group(
     RaySystemError
         A group of this name is there.
     """
-    if not isinstance(bundles, (list, tuple)):
-        raise ValueError(f"Placement group bundles must be a list, got {type(bundles)}.")
-    if not bundles:
-        raise ValueError(
-            "Bundles must be a non-empty list of resource dictionaries, such as [{'CPU': 1}], got an empty one."
+    strategy = _validated(bundles, strategy, lifetime, _soft_target_node_id, bundle_label_selector, topology_strategy)
+    if any("object_store_memory" in bundle for bundle in bundles):
+        warnings.warn(
+            "Setting 'object_store_memory' for bundles is deprecated: it has no effect.",
+            DeprecationWarning,
+            stacklevel=2,
         )
-    for bundle in bundles:
-        if not isinstance(bundle, dict):
-            raise ValueError(f"A bundle must be a dict of resources, got {bundle!r}.")
-        if not all(isinstance(name, str) and isinstance(amount, (int, float)) for name, amount in bundle.items()):
-            raise ValueError(f"A bundle maps names of resources to amounts, got {bundle!r}.")
-        if not bundle or not any(amount > 0 for amount in bundle.values()):
-            raise ValueError(f"Bundles cannot be an empty dictionary or resources with only 0 values: {bundle!r}.")
-        if any(amount < 0 for amount in bundle.values()):
-            raise ValueError(f"The amounts of a bundle must not be negative: {bundle!r}.")
-        if "bundle" in bundle:
-            raise ValueError(f"'bundle' cannot be the name of a resource of a placement group: {bundle!r}.")
-        if "object_store_memory" in bundle:
-            warnings.warn(
-                "Setting 'object_store_memory' for bundles is deprecated: it has no effect.",
-                DeprecationWarning,
-                stacklevel=2,
-            )
     if not isinstance(name, str):
         raise TypeError(f"The name of a placement group is a string, got {type(name)}.")
     if wrong := unwritable("name", name):
         raise ValueError(wrong)
-    if bundle_label_selector is not None and len(bundle_label_selector) != len(bundles):
-        raise ValueError(
-            f"The length of `bundle_label_selector` must equal that of `bundles`: {bundle_label_selector!r}."
-        )
-    for selector in bundle_label_selector or ():
-        if wrong := wrong_selector("bundle_label_selector", selector):
-            raise ValueError(wrong)
-    strategy = _strategy(strategy, topology_strategy)
-    if lifetime not in (None, "detached"):
-        raise ValueError(f"Placement group `lifetime` argument must be either `None` or 'detached', got {lifetime!r}.")
     plain = [{resource: float(amount) for resource, amount in bundle.items()} for bundle in bundles]
     engine = registry.current() or registry.required()
     if name and any(row["name"] == name and row["state"] != "REMOVED" for row in engine.placement_groups()):
@@ -175,6 +150,86 @@ def placement_group(
         )
     group = engine.create_placement_group(plain, strategy, name, detached=lifetime == "detached")
     return PlacementGroup(PlacementGroupID.from_hex(group), plain)
+
+
+def validate_placement_group(
+    bundles: Sequence[dict[str, float]],
+    strategy: str | None = None,
+    lifetime: str | None = None,
+    _soft_target_node_id: str | None = None,
+    bundle_label_selector: list[dict[str, str]] | None = None,
+    topology_strategy: dict[str, str] | None = None,
+) -> None:
+    """Check what `placement_group` takes, and ask for nothing; a ValueError says what is wrong."""
+    _validated(bundles, strategy, lifetime, _soft_target_node_id, bundle_label_selector, topology_strategy)
+
+
+def _validated(
+    bundles: Sequence[dict[str, float]],
+    strategy: str | None,
+    lifetime: str | None,
+    target: str | None,
+    bundle_label_selector: list[dict[str, str]] | None,
+    topology_strategy: dict[str, str] | None,
+) -> str:
+    """Return the strategy on the machine, after a check of all that was written."""
+    _validate_bundles(bundles)
+    if bundle_label_selector is not None:
+        if len(bundle_label_selector) != len(bundles):
+            raise ValueError(
+                f"The length of `bundle_label_selector` must equal that of `bundles`: {bundle_label_selector!r}."
+            )
+        _validate_bundle_label_selector(bundle_label_selector)
+    if lifetime not in (None, "detached"):
+        raise ValueError(f"Placement group `lifetime` argument must be either `None` or 'detached', got {lifetime!r}.")
+    found = _strategy(strategy, topology_strategy)
+    if target and found != "STRICT_PACK":
+        raise ValueError(f"_soft_target_node_id currently only works with STRICT_PACK, and the strategy is {found}.")
+    return found
+
+
+def _validate_bundles(bundles: Any) -> None:
+    if not isinstance(bundles, (list, tuple)):
+        raise ValueError(f"Placement group bundles must be a list, got {type(bundles)}.")
+    if not bundles:
+        raise ValueError(
+            "Bundles must be a non-empty list of resource dictionaries, such as [{'CPU': 1}], got an empty one."
+        )
+    for bundle in bundles:
+        if not isinstance(bundle, dict) or not all(
+            isinstance(name, str) and isinstance(amount, (int, float)) for name, amount in bundle.items()
+        ):
+            raise ValueError(f"Bundles are resource dictionaries, of names and amounts, and {bundle!r} is none.")
+        if not bundle or not any(bundle.values()):
+            raise ValueError(f"Bundles cannot be an empty dictionary or resources with only 0 values: {bundle!r}.")
+        if any(amount < 0 for amount in bundle.values()):
+            raise ValueError(f"The amounts of a bundle must not be negative: {bundle!r}.")
+        if "bundle" in bundle:
+            raise ValueError(f"'bundle' cannot be the name of a resource of a placement group: {bundle!r}.")
+
+
+def _validate_bundle_label_selector(selectors: Any) -> None:
+    if not isinstance(selectors, list):
+        raise ValueError(f"Placement group bundle label selector must be a list, got {type(selectors)}.")
+    for selector in selectors:
+        if not isinstance(selector, dict) or not all(
+            isinstance(each, str) for item in selector.items() for each in item
+        ):
+            raise ValueError(
+                f"Bundle label selector must be a list of string dictionary label selectors: {selector!r}."
+            )
+        if wrong := wrong_selector("bundle_label_selector", selector):
+            raise ValueError(f"Invalid label selector provided in bundle_label_selector: {wrong}")
+
+
+def check_placement_group_index(placement_group: PlacementGroup, bundle_index: int) -> None:
+    """Raise a ValueError where a group has no bundle of that index; -1 is any."""
+    if placement_group.is_empty and bundle_index != -1:
+        raise ValueError(f"Without a placement group the index of its bundle must be -1, got {bundle_index}.")
+    if not placement_group.is_empty and not -1 <= bundle_index < placement_group.bundle_count:
+        raise ValueError(
+            f"placement group bundle index {bundle_index} is invalid: there are {placement_group.bundle_count} bundles."
+        )
 
 
 def _strategy(strategy: str | None, topology: dict[str, str] | None) -> str:
@@ -247,10 +302,13 @@ def _row(group: PlacementGroup) -> dict[str, Any] | None:
 
 
 __all__ = [
+    "VALID_PLACEMENT_GROUP_STRATEGIES",
     "PlacementGroup",
+    "check_placement_group_index",
     "get_current_placement_group",
     "get_placement_group",
     "placement_group",
     "placement_group_table",
     "remove_placement_group",
+    "validate_placement_group",
 ]

@@ -458,3 +458,15 @@ def test_a_method_is_called_where_an_attribute_has_its_name() -> None:
     assert ray.get(switch.pressed.remote()) is False
     ray.get(switch.press.remote())
     assert ray.get(switch.pressed.remote()) is True
+
+
+def test_what_a_program_notes_on_a_handle_stays_there() -> None:
+    actor = Counter.remote()
+    actor.note = "mine"
+    assert actor.note == "mine"
+
+    @ray.remote
+    def noted(handle: Any) -> bool:
+        return hasattr(handle, "note")
+
+    assert not ray.get(noted.remote(actor))

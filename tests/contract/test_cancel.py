@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -254,3 +255,44 @@ def test_a_stream_of_a_method_ends_soon_after_its_cancel(kind: type, method: str
     with pytest.raises(exceptions.TaskCancelledError):
         deque(map(ray.get, stream), 0)
     assert ray.get(producer.ping.remote(), timeout=PATIENCE) == "pong"
+
+
+@pytest.mark.parametrize("groups", [{}, {"io": 2}])
+def test_a_queued_call_of_a_threaded_actor(groups: dict[str, int], tmp_path: Path) -> None:
+    class Threaded:
+        def work(self, gate: str, note: str = "") -> None:
+            while gate and not os.path.exists(gate):
+                time.sleep(0.01)
+            if note:
+                Path(note).touch()
+
+    made = ray.remote(max_concurrency=2, **({"concurrency_groups": groups} if groups else {}))(Threaded)
+    actor = made.remote()
+    work = actor.work.options(concurrency_group="io") if groups else actor.work
+    ray.get([work.remote("") for _ in range(20)])  # Calls that are short are handed over before their turn.
+    gate = tmp_path / "gate"
+    running = [work.remote(str(gate)) for _ in range(2)]
+    queued = [work.remote(str(gate), str(tmp_path / f"ran{index}")) for index in range(4)]
+    for ref in queued:
+        ray.cancel(ref)
+    for ref in queued:
+        with pytest.raises(exceptions.TaskCancelledError):
+            ray.get(ref, timeout=PATIENCE)
+    gate.touch()
+    ray.get([*running, work.remote("")], timeout=PATIENCE)
+    assert list(tmp_path.iterdir()) == [gate]
+
+
+def test_a_stream_that_swallows_the_interrupt_does_not_look_complete() -> None:
+    @ray.remote
+    def count() -> Iterator[int]:
+        for number in range(10_000):
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(0.02)
+            yield number
+
+    stream = count.remote()
+    next(stream)
+    ray.cancel(stream)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(list(stream))

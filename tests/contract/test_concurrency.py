@@ -276,3 +276,20 @@ def test_a_threaded_actor_has_its_threads_from_the_start() -> None:
     before = ray.get(actor.threads.remote())
     assert before >= 5
     assert ray.get([actor.threads.remote() for _ in range(20)])[-1] == before
+
+
+def test_a_method_that_raises_cancelled_error_counts_as_cancelled(cluster: Any) -> None:
+    class Gives:
+        async def up(self) -> None:
+            raise asyncio.CancelledError
+
+    async def caller() -> str:
+        try:
+            await ray.remote(Gives).remote().up.remote()
+        except asyncio.CancelledError:
+            return "the caller's loop took it for its own"
+        except exceptions.TaskCancelledError:
+            return "cancelled"
+        return "nothing"
+
+    assert asyncio.run(caller()) == "cancelled"

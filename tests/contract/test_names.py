@@ -34,6 +34,9 @@ MODULES = {
     "ReferenceCountingAssertionError RpcError RuntimeEnvSetupError StreamingGeneratorReplayInconsistentError "
     "TaskCancelledError TaskPlacementGroupRemoved TaskUnschedulableError UnserializableException UserCodeException "
     "WorkerCrashedError",
+    "experimental": "get_local_object_locations get_object_locations internal_kv tqdm_ray",
+    "experimental.internal_kv": "_internal_kv_del _internal_kv_exists _internal_kv_get _internal_kv_initialized "
+    "_internal_kv_list _internal_kv_put",
     "experimental.tqdm_ray": "instance safe_print tqdm",
     "job_config": "JobConfig LoggingConfig",
     "remote_function": "RemoteFunction",

@@ -20,6 +20,7 @@ from jupyter_ray.exceptions import (
     TaskPlacementGroupRemoved,
     WorkerCrashedError,
 )
+from jupyter_ray.ids import PlacementGroupID
 from jupyter_ray.util import (
     PlacementGroup,
     get_current_placement_group,
@@ -27,6 +28,11 @@ from jupyter_ray.util import (
     placement_group,
     placement_group_table,
     remove_placement_group,
+)
+from jupyter_ray.util.placement_group import (
+    VALID_PLACEMENT_GROUP_STRATEGIES,
+    check_placement_group_index,
+    validate_placement_group,
 )
 from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from jupyter_ray.util.state import list_tasks
@@ -155,6 +161,46 @@ def test_bad_groups_say_so_at_once() -> None:
     with pytest.raises(ValueError, match="non-empty"):
         get_placement_group("")
     remove_placement_group(group)
+
+
+def test_what_a_group_would_be_can_be_checked_alone() -> None:
+    for strategy in VALID_PLACEMENT_GROUP_STRATEGIES:
+        validate_placement_group([{"CPU": 1, "other": 2.2}, {"GPU": 0.75}], strategy=strategy)
+    validate_placement_group([{"CPU": 1}], bundle_label_selector=[{"ray.io/accelerator-type": "A100"}])
+    wrong: Any
+    for wrong, text in (
+        ("CPU", "must be a list"),
+        ([], "must be a non-empty list"),
+        ([{"CPU": 1}, "CPU"], "resource dictionaries"),
+        ([{8: 7}], "resource dictionaries"),
+        ([{"CPU": "6"}], "resource dictionaries"),
+        ([{"CPU": 0, "GPU": 0}], "only 0 values"),
+        ([{"CPU": -1}], "must not be negative"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            validate_placement_group(wrong)
+    for wrong, text in (
+        ("A100", "must be a list"),
+        (["A100"], "must be a list of string dictionary"),
+        ([{1: "A100"}], "must be a list of string dictionary"),
+        ([{"key": 1}], "must be a list of string dictionary"),
+        ([{"INVALID key!": "value"}], "Invalid label selector provided"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            validate_placement_group([{"CPU": 1}] * len(wrong), bundle_label_selector=wrong)
+    with pytest.raises(ValueError, match="Invalid placement group strategy"):
+        validate_placement_group([{"CPU": 1}], strategy="ANY")
+    with pytest.raises(ValueError, match="lifetime"):
+        validate_placement_group([{"CPU": 1}], lifetime="long")
+    with pytest.raises(ValueError, match="only works with STRICT_PACK"):
+        validate_placement_group([{"CPU": 1}], _soft_target_node_id="00" * 28)
+    group = PlacementGroup(PlacementGroupID.from_random(), [{"CPU": 1}])
+    check_placement_group_index(group, 0)
+    for index in (-2, 1):
+        with pytest.raises(ValueError, match="bundle index"):
+            check_placement_group_index(group, index)
+    with pytest.raises(ValueError, match="Without a placement group"):
+        check_placement_group_index(PlacementGroup.empty(), 0)
 
 
 def test_one_group_of_a_name() -> None:

@@ -152,6 +152,18 @@ def test_the_niceness_of_workers_can_be_set(monkeypatch: pytest.MonkeyPatch, sai
         assert ray.get(ray.remote(os.nice).remote(0)) == min(before + niceness, 19)
 
 
+def test_a_task_may_use_multiprocess_as_any_program_does(session: str) -> None:
+    @ray.remote
+    def f() -> list[int]:
+        import multiprocess
+
+        with multiprocess.get_context("fork").Pool(1) as pool:
+            result: list[int] = pool.map(lambda x: x + 1, [1, 2])
+            return result
+
+    assert ray.get(f.remote()) == [2, 3]
+
+
 def test_the_kernel_ends_workers_first_when_memory_runs_out(session: str) -> None:
     @ray.remote
     def adjusted() -> int:

@@ -58,6 +58,16 @@ def test_the_only_machine_is_the_head_and_the_environment_has_the_last_word(
         start()
 
 
+@pytest.mark.local_only("what there is was said when the nodes were started")
+@pytest.mark.parametrize("parts", [{"num_cpus": 0.5}, {"num_gpus": 1.5}, {"resources": {"disk": 0.1}}])
+def test_what_there_is_comes_in_whole_numbers(start: Callable[..., Any], parts: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be whole numbers"):
+        start(**parts)
+    assert not ray.is_initialized()
+    start(num_cpus=2.0)
+    assert ray.cluster_resources()["CPU"] == 2.0
+
+
 def test_a_gpu_task_finds_a_process_that_has_run_nothing(start: Callable[..., Any]) -> None:
     start(num_cpus=1, num_gpus=1)
 
@@ -181,6 +191,65 @@ def test_a_wait_that_can_never_end_is_refused(start: Callable[..., Any]) -> None
     with pytest.raises(exceptions.ResourceDeadlockError, match="GPU"):
         ray.get(outer.remote(), timeout=60)
     eventually(lambda: free("GPU") == 1)
+
+
+def test_a_circle_of_calls_is_refused(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=4)
+
+    class Calls:
+        def itself(self, handles: list[Any]) -> int:
+            return ray.get(handles[0].one.remote())
+
+        def through_a_task(self, handles: list[Any]) -> int:
+            return ray.get(through.remote(handles))
+
+        def other(self, handles: list[Any], began: str, wait_for: str) -> int:
+            Path(began).touch()
+            eventually(lambda: os.path.exists(wait_for))
+            return ray.get(handles[0].one.remote())
+
+        def in_time(self, handles: list[Any]) -> int:
+            with pytest.raises(exceptions.GetTimeoutError):
+                ray.get(handles[0].one.remote(), timeout=0.1)
+            return 2
+
+        def one(self) -> int:
+            return 1
+
+    @ray.remote
+    def through(handles: list[Any]) -> int:
+        return ray.get(handles[0].one.remote())
+
+    actor, partner = (ray.remote(Calls).remote() for _ in range(2))
+    for method in (actor.itself, actor.through_a_task):
+        with pytest.raises(exceptions.ResourceDeadlockError, match="whose turn at the actor Calls comes after"):
+            ray.get(method.remote([actor]), timeout=60)
+    names = [str(tmp_path / name) for name in ("first", "second")]
+    both = [actor.other.remote([partner], *names), partner.other.remote([actor], *reversed(names))]
+    with pytest.raises(exceptions.ResourceDeadlockError, match=r"Calls\.other .* waits for Calls\.one"):
+        ray.get(both, timeout=60)
+    assert ray.get(actor.in_time.remote([actor]), timeout=60) == 2
+    assert ray.get(actor.itself.remote([partner]), timeout=60) == 1
+
+
+def test_a_call_of_another_concurrency_group_is_no_circle(start: Callable[..., Any]) -> None:
+    start(num_cpus=4)
+
+    @ray.remote
+    def slow() -> int:
+        time.sleep(0.5)  # The work of an argument that is not there when the call is made.
+        return 3
+
+    class Groups:
+        @ray.method(concurrency_group="io")
+        def pass_on(self, value: int) -> int:
+            return value
+
+        def wait(self) -> int:
+            return ray.get(ray.get_runtime_context().current_actor.pass_on.remote(slow.remote()))
+
+    actor = ray.remote(num_cpus=1, concurrency_groups={"io": 1})(Groups).remote()
+    assert ray.get(actor.wait.remote(), timeout=60) == 3
 
 
 def test_gpu_ids(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import jupyter_ray as ray
@@ -36,6 +38,9 @@ def test_a_warm_runtime_is_bound_by_init(start: Callable[..., Any], leak_watch: 
     ray.shutdown()
     ray.warm_up()
     ray.shutdown()
+    eventually(lambda: not leak_watch.processes())
+    with pytest.raises(ValueError, match="num_cpus"):
+        start(num_cpus=-1)
     eventually(lambda: not leak_watch.processes())
 
 
@@ -100,6 +105,17 @@ def test_the_job_has_an_environment(start: Callable[..., Any]) -> None:
 
     assert ray.get(read.remote()) == ["job", "task", "task"]
     assert ray.get_runtime_context().runtime_env["env_vars"]["CONTRACT_JOB"] == "job"
+
+
+def test_a_worker_is_recognized_by_its_environment(start: Callable[..., Any]) -> None:
+    start()
+
+    @ray.remote
+    def told() -> tuple[str | None, bool]:
+        return os.environ.get("RAY_JOB_ID"), psutil.pid_exists(int(os.environ["RAY_RAYLET_PID"]))
+
+    assert "RAY_RAYLET_PID" not in os.environ
+    assert ray.get(told.remote()) == (ray.get_runtime_context().get_job_id(), True)
 
 
 def test_environments_merge(start: Callable[..., Any], tmp_path: Path) -> None:
@@ -308,6 +324,9 @@ def test_references_of_an_ended_session(start: Callable[..., Any]) -> None:
     @ray.remote
     def task(argument: object) -> None: ...
 
+    async def awaited(ref: Any) -> Any:
+        return await ref
+
     for use in (
         lambda: ray.get(stale),
         lambda: ray.get([fresh, stale]),
@@ -316,6 +335,8 @@ def test_references_of_an_ended_session(start: Callable[..., Any]) -> None:
         lambda: task.remote(stale),
         lambda: task.remote([stale]),
         lambda: task.remote({"key": [fresh, stale]}),
+        lambda: stale.future(),
+        lambda: asyncio.run(awaited(stale)),
     ):
         with pytest.raises(ValueError, match="owner is unknown") as caught:
             use()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import resource
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import config
+from jupyter_ray.config import FULL_SECONDS
 from jupyter_ray.engine import registry
 from jupyter_ray.events import RuntimeReady
 from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
@@ -202,13 +206,25 @@ def test_a_value_larger_than_the_whole_store_goes_to_disk_at_once(start: Callabl
     assert ray.get(kept)[0] == 1
 
 
-def test_what_can_never_fit_is_refused_with_what_holds_the_memory(start: Callable[..., Any]) -> None:
-    start(object_store_memory=80 * MIB, _system_config={"automatic_object_spilling_enabled": False})
-    kept = ray.put(np.zeros(20 * MIB, dtype=np.uint8))
-    holder = kept.hex()[:8] + r" of put\(\) at .*test_store\.py:\d+ in test_what_can_never"
-    with pytest.raises(ObjectStoreFullError, match=r"limit is 83,886,080 bytes.*" + holder):
+def test_a_disk_that_is_full_enough_takes_no_more(start: Callable[..., Any], tmp_path: Path) -> None:
+    """The threshold is just below what is in use, so that there need not be a full disk."""
+    usage = shutil.disk_usage(tmp_path)
+    share = max(1 - (usage.free + 50 * MIB) / usage.total, 0.0)
+    config = {"local_fs_capacity_threshold": share}
+    start(num_cpus=1, object_store_memory=80 * MIB, object_spilling_directory=str(tmp_path), _system_config=config)
+
+    @ray.remote
+    def make() -> Any:
+        return np.zeros(90 * MIB, dtype=np.uint8)
+
+    kept = ray.put(np.ones(50 * MIB, dtype=np.uint8))
+    with pytest.raises(OutOfDiskError, match=rf"cannot be moved to disk: .*{kept.hex()[:8]} of put"):
+        ray.put(np.zeros(50 * MIB, dtype=np.uint8))
+    with pytest.raises(OutOfDiskError, match="no room for 94,371,9"):
         ray.put(np.zeros(90 * MIB, dtype=np.uint8))
-    assert ray.get(kept)[0] == 0
+    with pytest.raises(OutOfDiskError, match="no room for 94,371,9"):
+        ray.get(make.remote())
+    assert ray.get(kept)[0] == 1
 
 
 def test_the_environment_asks_where_small_values_were_put_too(
@@ -304,22 +320,64 @@ def test_values_are_spilled_where_init_says(start: Callable[..., Any], tmp_path:
     assert not ray.is_initialized()
 
 
-def test_a_full_store_that_may_not_spill_refuses_a_value_and_takes_one_once_there_is_room(
-    start: Callable[..., Any],
+@pytest.mark.parametrize("said", ["config", "environment"])
+def test_a_full_store_that_may_not_spill_writes_new_values_to_disk(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
-    start(num_cpus=1, object_store_memory=100 * MIB, _system_config={"automatic_object_spilling_enabled": False})
+    """It waits a while for room before the first of them, and moves nothing."""
+    options = {}
+    if said == "config":
+        options["_system_config"] = {"automatic_object_spilling_enabled": False}
+    else:
+        monkeypatch.setenv("RAY_automatic_object_spilling_enabled", "0")
+    start(num_cpus=1, object_store_memory=100 * MIB, **options)
+    memory, disk = folders()
 
     @ray.remote
     def make() -> Any:
-        return np.zeros(30 * MIB, dtype=np.uint8)
+        return np.full(30 * MIB, 7, dtype=np.uint8)
 
-    refs = [ray.put(np.zeros(30 * MIB, dtype=np.uint8)) for _ in range(3)]
-    with pytest.raises(ObjectStoreFullError, match="spilling is off"):
-        ray.put(np.zeros(30 * MIB, dtype=np.uint8))
-    with pytest.raises(ObjectStoreFullError, match="spilling is off"):
-        ray.get(make.remote(), timeout=PATIENCE)
-    assert [ray.get(ref).nbytes for ref in refs] == [30 * MIB] * 3
+    refs = [ray.put(np.full(30 * MIB, number, dtype=np.uint8)) for number in range(3)]
+    begun = time.monotonic()
+    refs.append(ray.put(np.full(30 * MIB, 3, dtype=np.uint8)))
+    assert time.monotonic() - begun >= FULL_SECONDS
+    assert (size_of(memory) // MIB, size_of(disk) // MIB) == (90, 30), "those in memory stay there"
+    refs += [ray.put(np.full(20 * MIB, number, dtype=np.uint8)) for number in range(4, 10)]
+    assert time.monotonic() - begun < 3 * FULL_SECONDS, "the others need not wait"
+    assert ray.get(make.remote(), timeout=PATIENCE)[-1] == 7
+    assert ray.get(ray.put(np.full(110 * MIB, 8, dtype=np.uint8)))[-1] == 8
+    assert [int(ray.get(ref)[9]) for ref in refs] == list(range(10))
     del refs
+    eventually(lambda: size_of(disk) == 0)
     for _ in range(20):  # What was dropped just now makes room.
         ray.put(np.zeros(60 * MIB, dtype=np.uint8))
-    assert ray.get(make.remote(), timeout=PATIENCE).nbytes == 30 * MIB
+    assert size_of(disk) == 0
+
+
+def test_values_are_spread_over_several_disks(start: Callable[..., Any], tmp_path: Path) -> None:
+    disks = [tmp_path / name for name in ("a", "b", "c")]
+    spilling = {"type": "filesystem", "params": {"directory_path": [str(disk) for disk in disks]}}
+    start(
+        num_cpus=1,
+        object_store_memory=80 * MIB,
+        _system_config={"object_spilling_config": json.dumps(spilling)},
+    )
+
+    @ray.remote
+    def make() -> Any:
+        return np.full(90 * MIB, 9, dtype=np.uint8)
+
+    @ray.remote
+    def total(*values: Any) -> int:
+        return sum(int(value[5]) for value in values)
+
+    refs = [ray.put(np.full(10 * MIB, number, dtype=np.uint8)) for number in range(40)]
+    refs.append(make.remote())
+    ray.wait(refs, num_returns=41)
+    eventually(lambda: all(size_of(next(disk.iterdir())) >= 60 * MIB for disk in disks))
+    assert [int(ray.get(ref)[7]) for ref in refs] == [*range(40), 9]
+    assert ray.get(total.remote(*refs)) == sum(range(40)) + 9
+    del refs
+    eventually(lambda: sum(size_of(next(disk.iterdir())) for disk in disks) == 0)
+    ray.shutdown()
+    assert [list(disk.iterdir()) for disk in disks] == [[], [], []]

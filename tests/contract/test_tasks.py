@@ -238,6 +238,54 @@ def test_errors_that_do_not_pickle_still_arrive() -> None:
         ray.get(locked.remote())
 
 
+class Delegates(Exception):
+    def __getattr__(self, name: str) -> Any:
+        return self.inner.anything  # There is none, and so it asks itself for ever.
+
+
+class NeitherTrueNorFalse(Exception):
+    def __bool__(self) -> bool:
+        raise ValueError("neither")
+
+
+def raise_what_fails_when_it_is_looked_at(kind: type[Exception]) -> None:
+    raise kind("at first")
+
+
+class RaisesThem:
+    def plain(self, kind: type[Exception]) -> None:
+        raise_what_fails_when_it_is_looked_at(kind)
+
+    def stream(self, kind: type[Exception]) -> Iterator[int]:
+        yield 1
+        raise_what_fails_when_it_is_looked_at(kind)
+
+
+class RaisesThemInALoop(RaisesThem):
+    async def plain(self, kind: type[Exception]) -> None:  # type: ignore[override]
+        raise_what_fails_when_it_is_looked_at(kind)
+
+
+@pytest.mark.local_only("Ray's worker dies of such an error")
+@pytest.mark.parametrize("kind", [Delegates, NeitherTrueNorFalse])
+def test_errors_that_fail_when_they_are_looked_at_arrive_too(kind: type[Exception]) -> None:
+    @ray.remote(max_retries=0)
+    def task() -> None:
+        raise_what_fails_when_it_is_looked_at(kind)
+
+    actor, looping = ray.remote(RaisesThem).remote(), ray.remote(RaisesThemInALoop).remote()
+    for ref in (
+        task.remote(),
+        actor.plain.remote(kind),
+        looping.plain.remote(kind),
+        list(actor.stream.remote(kind))[-1],
+        list(looping.stream.remote(kind))[-1],
+    ):
+        with pytest.raises(exceptions.RayTaskError, match=f"{kind.__name__}, which could not be reported") as caught:
+            ray.get(ref, timeout=PATIENCE)
+        assert "in raise_what_fails_when_it_is_looked_at" in str(caught.value)
+
+
 def test_a_result_that_does_not_pickle_is_an_error_of_the_task() -> None:
     @ray.remote
     def f() -> Any:
@@ -280,6 +328,27 @@ def test_an_argument_that_does_not_pickle_is_named() -> None:
 
     with pytest.raises(TypeError, match="lock"):
         g.remote()
+
+
+def test_what_does_not_travel_is_called_by_what_it_is() -> None:
+    lock = threading.Lock()
+
+    @ray.remote
+    def f(value: object = None) -> object:
+        return lock
+
+    @ray.remote
+    class Keeper:
+        def __init__(self) -> None:
+            self.lock = lock
+
+    for what, call in {
+        "the function .*f: .*'lock'": f.remote,
+        "the actor class .*Keeper: .*'lock'": Keeper.remote,
+        "the put value": lambda: ray.put([lock]),
+    }.items():
+        with pytest.raises(TypeError, match=f"Could not serialize {what}"):
+            call()
 
 
 def test_mutual_recursion() -> None:

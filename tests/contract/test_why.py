@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray.util.placement_group import placement_group, remove_placement_group
+from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tests.contract.helpers import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -84,6 +86,49 @@ def test_actors_and_their_queues(gate: Path) -> None:
     assert ray.get(refs) == [2, 2, 2]
     ray.kill(actor)
     eventually(said(actor, "dead", "ray.kill"))
+
+
+@pytest.mark.local_only("on a cluster Ray hands calls over, and they do not stand in a queue here")
+def test_calls_that_are_at_the_actor_before_their_turn_wait_too(gate: Path) -> None:
+    @ray.remote
+    class Busy:
+        def work(self, gate: str) -> None:
+            while not os.path.exists(gate):
+                time.sleep(0.01)
+
+        def quick(self) -> None: ...
+
+    actor = Busy.remote()
+    ray.get([actor.quick.remote() for _ in range(20)])  # Calls that are short are handed over before their turn.
+    first, second = actor.work.remote(str(gate)), actor.work.remote(str(gate))
+    eventually(said(second, "comes next in process"))
+    assert "; 1 call waits." in ray.why(actor)
+    gate.touch()
+    ray.get([first, second])
+
+
+@pytest.mark.local_only("on a cluster a group's holders are Ray's knowledge")
+def test_a_task_in_a_placement_group(gate: Path) -> None:
+    cpus = ray.cluster_resources()["CPU"]
+    group = placement_group([{"CPU": cpus - 1}, {"CPU": 1}], name="taken")
+    later = placement_group([{"CPU": 2}], name="later")
+    try:
+        assert group.wait(30)
+        waiting = after.options(scheduling_strategy=PlacementGroupSchedulingStrategy(later)).remote(1)
+        eventually(said(waiting, "waits for the placement group later", "taken reserves"))
+        first, second = (
+            slow.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, 1), name=name).remote(str(gate))
+            for name in ("first", "second")
+        )
+        eventually(said(first, "runs since"))
+        told = ray.why(second)
+        assert "waits for CPU: 1 of bundle 1 of the placement group taken" in told
+        assert "Of CPU: 1, first" in told
+        gate.touch()
+        assert ray.get([first, second]) == [1, 1]
+    finally:
+        remove_placement_group(group)
+        remove_placement_group(later)
 
 
 def test_what_it_cannot_explain() -> None:

@@ -59,6 +59,9 @@ class Counter:
     def released(self, counted: bytes) -> None: ...
     def pinned(self, counted: bytes) -> None: ...
 
+    def call_site(self, object_id: bytes) -> str:
+        return ""
+
     def when_ready(self, object_id: bytes, callback: Any) -> None:
         self.callbacks.append(callback)
 

@@ -17,6 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
+import jupyter_ray as ray
 from jupyter_ray.api import session
 from jupyter_ray.engine import context, registry
 from jupyter_ray.engine.refs import ObjectRef
@@ -32,8 +33,8 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
     engine = FakeEngine()
-    monkeypatch.setattr(registry, "warm", lambda kind="local": None)
-    monkeypatch.setattr(registry, "cool", lambda kind="local": None)
+    monkeypatch.setattr(registry, "warm", lambda kind="local", wait=False: None)
+    monkeypatch.setattr(registry, "cool", lambda kind="local", wait=False: None)
     monkeypatch.setattr(registry, "start", lambda kind, options, address=None: engine)
     yield engine
     session.shutdown()
@@ -373,7 +374,7 @@ def test_unloading_leaves_nothing(bare: Any, engine: FakeEngine) -> None:
 
 
 def test_a_session_from_before_is_watched(bare: Any, engine: FakeEngine) -> None:
-    session.init(num_cpus=2)
+    ray.init(num_cpus=2)
     extension.load_ipython_extension(bare)
     bare._jupyter_ray_extension.notebook()
     assert len(engine.listeners) == 2, "events, and output"
@@ -388,7 +389,7 @@ def test_calls_know_their_cell(run: Run) -> None:
 
 
 def test_the_panel_can_cancel(shell: Any, engine: FakeEngine) -> None:
-    session.init()
+    ray.init()
     shell._jupyter_ray_extension.notebook().hub.handle(
         {"type": "cancel", "client": "c", "task": "ab" * 24, "force": True}
     )

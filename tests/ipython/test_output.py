@@ -117,6 +117,28 @@ def test_a_flood_does_not_wait_for_a_page_that_hangs(notebook: Notebook, sink: F
     assert [notices for _, message, notices in sink.shown if message.stream == NOTICE][:1] == [1]
 
 
+def test_what_a_cell_waited_for_is_there_when_it_ends(notebook: Notebook, sink: FakeSink) -> None:
+    router = Router(notebook.cells, sink, limits=Limits(interval=3600.0))
+    try:
+        token = notebook.enter("one")
+        for n in range(100):
+            router.feed([lines(f"{n}\n", token)])
+            router.settle(30)
+            assert sink.text(token) == "".join(f"(f pid=7) {line}\n" for line in range(n + 1))
+    finally:
+        router.close()
+
+
+def test_a_cell_does_not_wait_for_a_page_that_hangs(notebook: Notebook, sink: FakeSink, router: Router) -> None:
+    sink.block = threading.Event()
+    router.feed([lines("first\n", notebook.enter("one"))])
+    while not router._showing.locked():
+        router.feed([lines("more\n", notebook.enter("one"))])
+    router.settle(0.01)
+    assert not sink.shown
+    sink.block.set()
+
+
 def test_a_page_that_fails_does_not_end_the_router(notebook: Notebook, sink: FakeSink, router: Router) -> None:
     token = notebook.enter("one")
     show = sink.show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_what_only_a_cluster_offers_is_refused_at_the_call() -> None:
             task.remote()
         with pytest.raises(RuntimeEnvSetupError, match=r"runtime_env\['container'\]"):
             Actor.options(runtime_env={"container": {"image": "x"}}).remote()  # type: ignore[attr-defined]
-        with pytest.raises(RuntimeEnvSetupError, match="only folders and zip files of this machine"):
+        with pytest.raises(RuntimeEnvSetupError, match="only folders and archives of this machine"):
             task.options(runtime_env={"working_dir": "https://example.org/x.zip"}).remote()
         assert ray.get(task.options(runtime_env={"pip": None}).remote()) is None
     finally:
@@ -43,6 +44,11 @@ def test_what_a_folder_or_a_module_may_be(tmp_path: Path) -> None:
     (tmp_path / "single.py").write_text("value = 7")
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
         archive.writestr("inside.txt", "from the archive")
+    (tmp_path / "inside.txt").write_text("from the archive")
+    for kind in ("gz", "xz"):
+        with tarfile.open(tmp_path / f"packed.tar.{kind}", f"w:{kind}") as tar:  # type: ignore[call-overload]
+            tar.add(tmp_path / "inside.txt", "inside.txt")
+    (tmp_path / "damaged.tgz").write_bytes((tmp_path / "packed.tar.gz").read_bytes()[:50])
 
     @ray.remote
     def look() -> tuple[int, str]:
@@ -52,13 +58,25 @@ def test_what_a_folder_or_a_module_may_be(tmp_path: Path) -> None:
 
     ray.init(num_cpus=1)
     try:
-        with pytest.raises(ValueError, match="is not a folder or a zip file"):
+        with pytest.raises(ValueError, match="is not a folder or an archive"):
             look.options(runtime_env={"working_dir": str(tmp_path / "notes.txt")}).remote()
-        with pytest.raises(ValueError, match="is not a folder, a module, or a zip file"):
+        with pytest.raises(ValueError, match="is not a folder, a module, or an archive"):
             look.options(runtime_env={"py_modules": [str(tmp_path / "notes.txt")]}).remote()
-        with pytest.raises(RuntimeEnvSetupError, match="only folders and zip files of this machine"):
+        with pytest.raises(RuntimeEnvSetupError, match="only folders and archives of this machine"):
             look.options(runtime_env={"py_modules": ["https://example.org/x.zip"]}).remote()
-        environment = {"working_dir": f"file://{tmp_path}/packed.zip", "py_modules": [str(tmp_path / "single.py")]}
-        assert ray.get(look.options(runtime_env=environment).remote()) == (7, "from the archive")
+        for address in ("smb://example.org/x.zip", "nowhere://x"):
+            for field in ({"working_dir": address}, {"py_modules": [address]}):
+                with pytest.raises(ValueError, match="not an existing folder, and no address"):
+                    look.options(runtime_env=field).remote()
+        with pytest.raises(ValueError, match=r"damaged\.tgz', which cannot be unpacked"):
+            look.options(runtime_env={"working_dir": str(tmp_path / "damaged.tgz")}).remote()
+        modules = [str(tmp_path / "single.py")]
+        for packed in (
+            f"file://{tmp_path}/packed.zip",
+            str(tmp_path / "packed.tar.gz"),
+            str(tmp_path / "packed.tar.xz"),
+        ):
+            environment = {"working_dir": packed, "py_modules": modules}
+            assert ray.get(look.options(runtime_env=environment).remote()) == (7, "from the archive")
     finally:
         ray.shutdown()

@@ -41,10 +41,10 @@ def current() -> FakeEngine:
 
 def test_init_and_shutdown() -> None:
     assert not ray.is_initialized()
-    context = ray.init(num_cpus=2, num_gpus=0.5, resources={"x": 1}, namespace="n", object_store_memory=2**24)
+    context = ray.init(num_cpus=2, num_gpus=1, resources={"x": 1}, namespace="n", object_store_memory=2**24)
     assert ray.is_initialized()
     options = current().init_options
-    assert (options.num_cpus, options.num_gpus, options.resources) == (2, 0.5, {"x": 1})
+    assert (options.num_cpus, options.num_gpus, options.resources) == (2, 1, {"x": 1})
     assert (options.namespace, options.object_store_memory) == ("n", 2**24)
     assert context.address_info["namespace"] == context["namespace"] == "n"
     assert context.dashboard_url == ""
@@ -225,6 +225,28 @@ def test_warming_up_starts_no_session() -> None:
     ray.init()
     ray.shutdown()
     assert fakes.warmed == ["warm", "cool", "warm"]
+
+
+def test_the_runtime_has_a_head_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ray.init()
+    with pytest.raises(RuntimeError, match="twice"):
+        ray.init()
+    assert fakes.warmed == ["warm"]
+    ray.shutdown()
+    fakes.warmed.clear()
+    with pytest.raises(TypeError, match="num_cpus"):
+        ray.init(num_cpus="two")  # type: ignore[arg-type]
+    assert fakes.warmed == ["warm", "cool"]
+    fakes.warmed.clear()
+    with pytest.raises(RuntimeError, match="num_cpu"):
+        ray.init(num_cpu=2)
+    with pytest.raises(ConnectionError):
+        ray.init("127.0.0.1:1")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ConnectionError):
+        ray.init()
+    ray.init("local", _temp_dir=str(tmp_path))  # Where the one that was started would not be.
+    assert not fakes.warmed
 
 
 def test_a_worker_neither_starts_nor_ends_sessions() -> None:

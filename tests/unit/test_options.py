@@ -27,7 +27,7 @@ from jupyter_ray.resources import PARTS
         ({"resources": {"CPU": 1}}, ValueError, "num_cpus"),
         ({"resources": {"GPU": 1}}, ValueError, "num_gpus"),
         ({"resources": {"x": -1}}, ValueError, "negative"),
-        ({"resources": {"x": "much"}}, ValueError, "names to numbers"),
+        ({"resources": {"x": "much"}}, TypeError, "names to numbers"),
         ({"resources": {"\ud800": 1}}, ValueError, "'resources' is not valid Unicode"),
         ({"resources": [1]}, TypeError, "dict"),
         ({"num_returns": -1}, ValueError, "non-negative"),

@@ -50,6 +50,8 @@ class References:
         self._drop = drop
         self._wake = wake
         self.when_ready = when_ready
+        self.call_site: Callable[[bytes], str] = lambda object_id: ""
+        """Returns the line that made an object."""
         self._leave = leave
         self._lock = threading.RLock()
         self._table: dict[bytes, list[int]] = {}

@@ -7,12 +7,11 @@ task lends its CPUs meanwhile: the producer may need them.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
@@ -20,6 +19,9 @@ from jupyter_ray.exceptions import GetTimeoutError
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import messages
+
+if TYPE_CHECKING:
+    import asyncio
 
 _LOOK = 0.1
 """Seconds between two looks: a signal that came right before a wait is heard then."""
@@ -160,6 +162,8 @@ class Stream:
         """As `next`, without blocking the event loop."""
         state = self._state
         while True:
+            import asyncio  # Whoever gets here has it.
+
             loop = asyncio.get_running_loop()
             woken = loop.create_future()
 

@@ -3,7 +3,7 @@
 This module imports next to nothing, since ``%load_ext`` calls `warm`; what `start` needs is imported in the
 background meanwhile.
 
-Owner: `_lock` guards `_warming`, the thread that makes a runtime which nobody has bound yet.
+Owner: `_lock` guards `_warming`.
 """
 
 from __future__ import annotations
@@ -14,26 +14,36 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jupyter_ray.engine.base import Engine, InitOptions
 from jupyter_ray.exceptions import RaySystemError
 
 if TYPE_CHECKING:
+    from jupyter_ray.engine.base import Engine, InitOptions
     from jupyter_ray.local.launcher import Runtime
 
 _lock = threading.Lock()
 _warming: _Warming | None = None
 
 
-class _Warming(threading.Thread):
-    """Starts a runtime in the background, then imports what `start` will need."""
+class _Warming:
+    """A runtime that nobody has bound yet, and that may still be in the making."""
 
     def __init__(self) -> None:
-        super().__init__(name="jupyter_ray warm-up", daemon=True)
         self._made = threading.Event()
         self._runtime: Runtime | None = None
         self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
 
-    def run(self) -> None:
+    def make_in_background(self) -> None:
+        """Start the runtime in a thread, which then imports what `start` will need."""
+        self._thread = threading.Thread(target=self._warm_up, name="jupyter_ray warm-up", daemon=True)
+        self._thread.start()
+
+    def _warm_up(self) -> None:
+        self.make()
+        import jupyter_ray.local.engine.session  # noqa: F401
+
+    def make(self) -> None:
+        """Start the runtime; `take` tells if that fails."""
         try:
             from jupyter_ray.local.launcher import Runtime
 
@@ -42,7 +52,6 @@ class _Warming(threading.Thread):
             self._error = error
         finally:
             self._made.set()
-        import jupyter_ray.local.engine.session  # noqa: F401
 
     def take(self) -> Runtime:
         """Return the runtime once it is made."""
@@ -51,20 +60,30 @@ class _Warming(threading.Thread):
             raise self._error or RaySystemError("The runtime could not be started.")
         return self._runtime
 
+    def join(self) -> None:
+        """Wait for the thread, for a second at most."""
+        if self._thread is not None:
+            self._thread.join(1.0)
+
 
 def _check_platform() -> None:
     if sys.platform == "win32":
         raise RaySystemError("jupyter_ray's local engine needs Linux or macOS: on Windows, run Jupyter inside WSL.")
 
 
-def warm() -> None:
-    """Start a runtime in the background, bound to nothing yet; returns at once; idempotent."""
+def warm(*, wait: bool = False) -> bool:
+    """Start a runtime, bound to nothing yet, and tell whether there was none; see `registry.warm`."""
     global _warming
     _check_platform()
     with _lock:
-        if _warming is None:
-            _warming = _Warming()
-            _warming.start()
+        if _warming is not None:
+            return False
+        _warming = warming = _Warming()
+    if wait:
+        warming.make()
+    else:
+        warming.make_in_background()
+    return True
 
 
 def cool() -> None:
@@ -80,7 +99,7 @@ def cool() -> None:
         return
     runtime.connection.close()
     runtime.end()
-    warming.join(1.0)
+    warming.join()
 
 
 atexit.register(cool)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from jupyter_ray.local.engine.ignoring import Ignoring
 
 _UPLOAD_LIMIT = 512 * 1024**2
+_ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar.xz")
+_ELSEWHERE = ("https", "s3", "gs", "gcs", "azure", "abfss")
+"""Where Ray fetches archives from."""
 
 
 def encode(environment: Mapping[str, Any], folder: Path) -> str:
@@ -116,30 +119,32 @@ def _path(source: Any) -> Path:
     text = os.fspath(source).removeprefix("file://")
     if "://" not in text:
         return Path(os.path.abspath(os.path.expanduser(text)))
-    if not text.endswith((".zip", ".jar", ".whl")):
+    if text.partition("://")[0] not in _ELSEWHERE:
+        raise ValueError(f"The runtime environment names {text!r}, which is not an existing folder, and no address.")
+    if not text.endswith((*_ARCHIVES, ".jar", ".whl")):
         raise ValueError(f"The runtime environment names {text!r}: an address must be that of a .zip file.")
     raise RuntimeEnvSetupError(
-        f"The runtime environment names {text!r}: only folders and zip files of this machine are taken. "
+        f"The runtime environment names {text!r}: only folders and archives of this machine are taken. "
         "Fetch it first, and give its path."
     )
 
 
 def _copy(path: Path, folder: Path, excludes: tuple[str, ...], single: tuple[str, ...] = ()) -> str:
-    """Copy a folder, what is in a zip file, or a file with one of the endings in `single`."""
+    """Copy a folder, what is in an archive, or a file with one of the endings in `single`."""
     if path.is_relative_to(folder):
         return str(path)  # Copied already: it was inherited.
     if not path.exists():
         raise ValueError(f"The runtime environment names {str(path)!r}, which does not exist.")
-    if not (path.is_dir() or path.name.endswith(single) or zipfile.is_zipfile(path)):
-        kinds = "a folder, a module, or a zip file" if single else "a folder or a zip file"
-        raise ValueError(f"The runtime environment names {str(path)!r}, which is not {kinds}.")
+    packed = path.is_file() and (path.name.endswith(_ARCHIVES) or zipfile.is_zipfile(path))
+    if not (path.is_dir() or path.name.endswith(single) or packed):
+        kinds = "a folder, a module, or an archive" if single else "a folder or an archive"
+        raise ValueError(f"The runtime environment names {str(path)!r}, which is not {kinds} ({', '.join(_ARCHIVES)}).")
     copy = folder / "environments" / _fingerprint(path, excludes)
     if not copy.exists():
         partial = copy.with_name(f"{copy.name}.{os.getpid()}.part")
         partial.parent.mkdir(mode=0o700, exist_ok=True)
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                archive.extractall(partial)
+        if packed:
+            _unpack(path, partial)
         elif path.is_dir():
             shutil.copytree(path, partial, symlinks=True, ignore=_ignoring(path, excludes).names)
         else:
@@ -150,6 +155,31 @@ def _copy(path: Path, folder: Path, excludes: tuple[str, ...], single: tuple[str
         except OSError:  # Another process was faster.
             shutil.rmtree(partial, ignore_errors=True)
     return str(copy)
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Unpack an archive.
+
+    Raises
+    ------
+    ValueError
+        It is none, or damaged, or has files that would be outside of the folder.
+    """
+    import tarfile
+
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)
+            return
+        with tarfile.open(path) as tar:
+            if hasattr(tarfile, "data_filter"):
+                tar.extractall(folder, filter="data")
+            else:  # A Python that has had no update since 2023.
+                tar.extractall(folder)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ValueError(f"The runtime environment names {str(path)!r}, which cannot be unpacked: {error}.") from error
 
 
 def _ignoring(path: Path, excludes: tuple[str, ...]) -> Ignoring:

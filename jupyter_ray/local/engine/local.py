@@ -71,6 +71,7 @@ class LocalEngine(Questions):
         self._plans = Plans(self._encode_env, process)
         self._total = total
         self._tells_sites = os.environ.get(_SITES, "0").lower() in ("1", "true")
+        client.references.call_site = self.call_site
         refs_module.set_counter(client.references)
 
     def new_epoch(self) -> None:
@@ -300,7 +301,7 @@ class LocalEngine(Questions):
         except refs_module.StaleReferenceError:
             raise
         except Exception as error:
-            raise unpicklable(value, error, "the value given to put()", "value") from error
+            raise unpicklable(value, error, "the put value", "value") from error
         payload = self.store_value(serialized)
         ref = self.put_payload(payload, call_site() if payload.segment or self._tells_sites else "")
         self.client.references.remember(ref.binary(), payload)

@@ -7,6 +7,7 @@ from typing import Any
 
 from jupyter_ray.engine.base import NamedActor
 from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import machine
 
@@ -67,6 +68,21 @@ class Questions:
     def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
         """Return how many rows of a table agree; see `Engine.summary`."""
         return [(key, count, size) for key, count, size in self.client.query("summary", table=what, by=list(by))]
+
+    def call_site(self, object_id: bytes) -> str:
+        """Return the line and the function that made an object, "" where that is not known."""
+        rows, _ = self.table("objects", limit=1, id=object_id.hex())
+        return str(rows[0]["call_site"] or "") if rows else ""
+
+    def locations(self, refs: Sequence[ObjectRef[Any]]) -> list[tuple[list[str], int | None, bool]]:
+        """Return of each object where it is, its size, and whether it is on disk; see `Engine.locations`."""
+        node = [self.process.node.hex()]
+        found = self.client.query("locations", ids=[ref.binary() for ref in refs])
+        return [([] if size is None else node, size, bool(on_disk)) for size, on_disk in found]
+
+    def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
+        """Get, put or delete what is kept under a key; see `Engine.pairs`."""
+        return self.client.query("pairs", operation=operation, key=key, space=space, value=value, flag=flag)
 
     def statistics(self) -> dict[str, Any]:
         """Return counts of the session: tasks, actors, objects, workers, bytes."""

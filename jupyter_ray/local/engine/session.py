@@ -9,7 +9,7 @@ import threading
 import weakref
 from pathlib import Path
 
-from jupyter_ray.config import session_folder, spill_folder
+from jupyter_ray.config import DISK_SHARE, further_folder, session_folder, spill_folder
 from jupyter_ray.engine import log_format, refs, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
@@ -53,11 +53,13 @@ class _Session:
         self._runtime.end()
 
 
-def _spill_to(directory: str, session: str) -> None:
-    """Let the session's folder for spilled values be one of its own in `directory`."""
-    folder = Path(directory).absolute() / session_folder(session).name
-    folder.mkdir(mode=0o700, parents=True)
-    spill_folder(session).symlink_to(folder, target_is_directory=True)
+def _spill_to(directories: list[str], session: str) -> None:
+    """Let the session's folders for spilled values be some of its own in `directories`."""
+    first = spill_folder(session)
+    for number, directory in enumerate(directories):
+        folder = Path(directory).absolute() / session_folder(session).name
+        folder.mkdir(mode=0o700, parents=True)
+        (further_folder(first, number) if number else first).symlink_to(folder, target_is_directory=True)
 
 
 def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
@@ -72,8 +74,8 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
     client = session.client
     try:
         client.start(m.Hello("driver", session.id, os.getpid()))
-        if options.spill_directory is not None:
-            _spill_to(options.spill_directory, runtime.session)
+        _spill_to(options.spill_directories, runtime.session)
+        client.store.disk_share = options.disk_share
         demand, devices, store_limit = machine.resources(options)
         job_env = environment.encode(merge(None, options.runtime_env), session_folder(runtime.session))
         process = ProcessContext(
@@ -99,7 +101,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 namespace=process.namespace,
                 sys_path=[os.path.normpath(os.path.join(cwd, entry)) for entry in sys.path],
                 cwd=cwd,
-                environ=_environ(options),
+                environ=_environ(options) | _told(process.job, runtime.process.pid),
                 env=job_env,
                 store_limit=store_limit,
                 spills=options.spills,
@@ -126,11 +128,18 @@ def _environ(options: InitOptions) -> dict[str, str]:
     environ = {name: value for name, value in os.environ.items() if _is_text(name + value)}
     if options.logging is not None:
         environ[log_format.VARIABLE] = options.logging
+    if options.disk_share < 1:
+        environ[DISK_SHARE] = str(options.disk_share)
     if options.detached_actors:
         environ[DETACHED_ACTORS] = "1"
     if options.labels or options.node_name:
         environ[THIS_NODE] = json.dumps([options.node_name, options.labels])
     return environ
+
+
+def _told(job: bytes, runtime: int) -> dict[str, str]:
+    """Return the variables by which programs recognize a worker. Source: Ray."""
+    return {"RAY_JOB_ID": job.hex(), "RAY_RAYLET_PID": str(runtime)}
 
 
 def _is_text(text: str) -> bool:

@@ -21,6 +21,12 @@ def writer(segment: str) -> bytes:
         return b""
 
 
+def turn(segment: str, disks: int) -> int:
+    """Return on which of so many disks a segment is, if it is on one: what a process writes is spread over all."""
+    number = segment.rpartition("-")[2]
+    return int(number) % disks if number.isdecimal() else 0
+
+
 def spare_name(segment: str) -> str:
     """Return the name that the file of a freed segment has while nobody uses it."""
     return _SPARE + segment

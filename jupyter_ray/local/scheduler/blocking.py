@@ -6,7 +6,7 @@ These are transitions, of `transitions.TABLE`.
 from __future__ import annotations
 
 from jupyter_ray.events import TaskBlocked, TaskUnblocked
-from jupyter_ray.local.scheduler import requests
+from jupyter_ray.local.scheduler import deadlock, requests
 from jupyter_ray.local.scheduler.records import RequestRecord, TaskRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
@@ -26,7 +26,7 @@ def blocked(step: Step, task: TaskRecord, request: RequestRecord) -> None:
         allocation.lend(task.lent)
         step.place = True
     kept = task.actor.allocation if task.actor is not None else allocation
-    if (kept is not None and kept.held) or step.state.recovering:
+    if (kept is not None and kept.held) or step.state.recovering or deadlock.closes_circle(step.state, task, request):
         step.suspect = True
     step.events.append(
         TaskBlocked(

@@ -1,11 +1,14 @@
 """Waits that can never end: a blocked task keeps what the one that it waits for needs.
 
-CPUs are lent while a task waits, so only other resources can do this. The check plays the rest of the session forward
-as favourably as possible: whatever runs ends, whatever fits starts and ends, and an actor whose calls all end may go.
+CPUs are lent while a task waits, so only other resources can do this, and the turn at an actor that runs one call at a
+time. The check plays the rest of the session forward as favourably as possible: whatever runs ends, whatever fits
+starts and ends, and an actor whose calls all end may go.
 A blocked task that even then never gets its answer is stuck for certain; one that might get it is left alone.
 """
 
 from __future__ import annotations
+
+import itertools
 
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import Payload
@@ -14,8 +17,14 @@ from jupyter_ray.local.scheduler.records import ActorRecord, RequestRecord, Stat
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.resources import Demand, describe
 
+CIRCLE_LIMIT = 64
+"""So far is a circle of calls followed, each time a task begins to wait."""
 CHECK_LIMIT = 20_000
 """With more tasks than this the check would cost too much; such a session is not stuck, it is busy."""
+
+
+_GO_ON = (TaskState.RUNNING, TaskState.RESUMING)
+"""What is in these states waits for nothing."""
 
 
 def break_deadlock(state: State) -> tuple[RequestRecord, Payload] | None:
@@ -43,9 +52,7 @@ def _play(state: State, waits: dict[TaskRecord, list[RequestRecord]]) -> set[Tas
     left = list(state.tasks.values())
     while True:
         rest = [task for task in left if not _can_end(state, task, free, ended, waits)]
-        for task in left:
-            if task in rest:
-                continue
+        for task in set(left).difference(rest):
             ended.add(task)
             if task.allocation is not None and task.actor is None:
                 _add(free, task.allocation.held)
@@ -67,6 +74,8 @@ def _can_end(
 ) -> bool:
     if task.state is TaskState.BLOCKED:
         return all(_can_answer(state, request, ended) for request in waits.get(task, []))
+    if task.state is TaskState.ASSIGNED:
+        return all(call in ended for call in _ahead(task))
     if task.state not in (TaskState.WAITING, TaskState.READY):
         return True
     if not all(_comes(state, dependency, ended) for dependency in task.spec.dependencies):
@@ -77,9 +86,44 @@ def _can_end(
         creation = state.tasks.get(actor.spec.creation.task)
         if actor.state is not ActorState.ALIVE and creation is not None and creation not in ended:
             return False
-        return actor.spec.max_concurrency > 1 or all(call in ended for call in actor.handed.values())
+        return all(call in ended for call in _ahead(task))
     needs = actor.spec.placement if actor is not None else task.spec.demand
     return all(free.get(name, 0) >= parts for name, parts in needs.items())
+
+
+def _ahead(task: TaskRecord) -> list[TaskRecord]:
+    """Return the calls that a call of an actor waits for, where one runs at a time."""
+    actor = task.actor
+    if actor is None or actor.concurrency > 1 or task.spec.kind != "method":
+        return []
+    return list(itertools.takewhile(lambda call: call is not task, actor.handed.values()))
+
+
+def closes_circle(state: State, blocked: TaskRecord, request: RequestRecord) -> bool:
+    """Tell whether a task begins to wait for what waits for itself, perhaps behind it at its actor."""
+    if request.expires:
+        return False
+    seen: set[TaskRecord] = set()
+    awaited = request.ids
+    queue: list[TaskRecord] = []
+    while True:
+        makers = (state.tasks.get(task_of(each)) for each in awaited[:CIRCLE_LIMIT])
+        queue += [maker for maker in makers if maker is not None and maker.state not in _GO_ON]
+        if not queue or len(seen) > CIRCLE_LIMIT:
+            return False
+        task = queue.pop()
+        if task is blocked:
+            return True
+        awaited = []
+        if task in seen:
+            continue
+        seen.add(task)
+        queue += _ahead(task)
+        if task.state is TaskState.WAITING:
+            awaited = task.spec.dependencies
+        elif task.state is TaskState.BLOCKED and task.worker is not None:
+            others = state.clients[task.worker.id].requests.values()
+            awaited = [each for other in others if other.task is task and not other.expires for each in other.ids]
 
 
 def _comes(state: State, object_id: bytes, ended: set[TaskRecord]) -> bool:
@@ -122,12 +166,20 @@ def _story(
                 maker = state.tasks.get(task_of(object_id))
                 if maker is None or maker in ended:
                     continue
-                line = f"  {_name(task)} holds {describe(_held(task))} and waits for {_name(maker)}"
+                held = _held(task)
+                holds = f" holds {describe(held)} and" if held else ""
+                line = f"  {_name(task)}{holds} waits for {_name(maker)}"
                 if maker.state is TaskState.READY and maker.spec.kind != "method":
                     line += f", which needs {describe(maker.spec.demand)}"
+                elif maker.actor is not None and (ahead := _ahead(maker)):
+                    line += f", whose turn at the actor {maker.actor.label} comes after that of {_name(ahead[0])}"
                 lines.append(line + ".")
-                if maker.state is TaskState.READY:
+                if maker.state is TaskState.READY and maker.spec.kind != "method":
                     short.update(maker.spec.demand)
+    if not short:
+        lines.append("Return the reference instead of waiting for it, or let the actor run several calls at once:")
+        lines.append("max_concurrency=2, or methods that are 'async def' and await the reference.")
+        return "\n".join(lines[:40])
     total = {name: parts for name, parts in state.ledger.total.items() if name in short}
     free = {name: parts for name, parts in state.ledger.free.items() if name in short}
     lines.append(f"  The machine has {describe(total)} in all; free now: {describe(free)}.")

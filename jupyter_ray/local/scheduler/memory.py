@@ -3,7 +3,7 @@
 Rules. What was used least recently goes first, and nothing that somebody reads: its memory would stay in use. A value
 that is on disk is read from there, so nothing has to come back. A process asks for room before it writes a large
 value, and is answered when there is; what it was promised counts until it has come. Where all values are being read,
-or the new one is larger than the whole store, it goes to disk itself. Where nothing may go to disk, who asks is refused
+or the new one is larger than the whole store, it goes to disk itself. So does a new one where none may be moved there,
 once nothing is freed for a while.
 
 A large file whose value was freed is kept as a spare, for the process that wrote it. Spares count as used, and are the
@@ -105,7 +105,7 @@ def ask(step: Step, client: ClientRecord, message: AwaitSpace) -> None:
     if message.size < 0:
         raise ValueError(f"{message.size} bytes are no size.")
     if memory.limit and message.size > memory.limit:
-        step.send(client, _too_large(step.state, message))
+        step.send(client, _to_disk(memory, message))
         return
     memory.waiting.append((client.id, message, step.now))
     _answer(step)
@@ -242,6 +242,7 @@ def _answer(step: Step) -> None:
         if refused is None and memory.limit and _excess(memory, message.size) > 0:
             return
         if refused is None:
+            memory.full = False
             _promise(step, asking, message.segment, message.size)
         memory.waiting.popleft()
         step.send(client, refused or Answer(message.request, True))
@@ -259,20 +260,10 @@ def _none_yet(step: Step, message: AwaitSpace, since: float) -> Answer | None:
         _make_room(step, message.size)
     if memory.moving or memory.promised or _excess(memory, message.size) <= 0:
         return None  # What is promised comes, and can be moved then; or its time is up.
-    if not memory.spills and step.now - since < FULL_SECONDS:
+    if not memory.spills and not memory.full and step.now - since < FULL_SECONDS:
         return None  # What was dropped may be on its way, and what only garbage held.
-    if not memory.spills:
-        text = f"The object store is full, and spilling is off: {message.size:,} bytes have no room."
-        return Answer(message.request, text + _remedy(step.state), "ObjectStoreFullError")
+    memory.full = True
     return _to_disk(memory, message)
-
-
-def _too_large(state: State, message: AwaitSpace) -> Answer:
-    memory = state.memory
-    if memory.spills:
-        return _to_disk(memory, message)
-    text = f"{message.size:,} bytes do not fit into the object store at all: its limit is {memory.limit:,} bytes."
-    return Answer(message.request, text + _remedy(state), "ObjectStoreFullError")
 
 
 def _to_disk(memory: Memory, message: AwaitSpace) -> Answer:

@@ -130,6 +130,38 @@ def placement_groups(state: State, arguments: dict[str, Any]) -> list[dict[str, 
     return rows
 
 
+def locations(state: State, arguments: dict[str, Any]) -> list[tuple[int | None, bool]]:
+    """Return of each object its size in bytes, None if it is not there, and whether it is on disk."""
+    return [_location(state, each) for each in arguments["ids"]]
+
+
+def _location(state: State, object_id: bytes) -> tuple[int | None, bool]:
+    record = state.objects.get(object_id)
+    if record is None or record.payload is None:
+        return None, False
+    segment, memory = record.payload.segment, state.memory
+    return record.payload.size, bool(segment) and segment not in memory.here and segment not in memory.moving
+
+
+def pairs(state: State, arguments: dict[str, Any]) -> Any:
+    """Get, list, put or delete what is kept by key; see `Engine.pairs`. The only question that may change something."""
+    operation, key, flag = arguments["operation"], bytes(arguments["key"]), arguments["flag"]
+    space = state.pairs.setdefault(bytes(arguments["space"]), {})
+    if operation == "get":
+        return space.get(key)
+    if operation == "put":
+        there = key in space
+        if flag or not there:
+            space[key] = bytes(arguments["value"])
+        return there
+    keys = [each for each in space if each.startswith(key)] if flag or operation == "list" else [key] * (key in space)
+    if operation == "list":
+        return keys
+    for each in keys:
+        del space[each]
+    return len(keys)
+
+
 QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "resources": resources,
     "actor_by_name": actor_by_name,
@@ -142,4 +174,6 @@ QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "why": why,
     "events": events,
     "placement_groups": placement_groups,
+    "locations": locations,
+    "pairs": pairs,
 }

@@ -407,6 +407,8 @@ class State(msgspec.Struct, eq=False):
     """As `history`, of actors."""
     gone_workers: OrderedDict[bytes, WorkerDigest] = msgspec.field(default_factory=OrderedDict)
     """As `history`, of workers."""
+    pairs: dict[bytes, dict[bytes, bytes]] = msgspec.field(default_factory=dict)
+    """What programs keep by key, by name space."""
     next_worker: int = 0
     leases: dict[bytes, Lease] = msgspec.field(default_factory=dict)
     """By worker."""

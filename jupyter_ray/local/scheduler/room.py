@@ -22,7 +22,9 @@ class Memory(msgspec.Struct, eq=False):
 
     limit: int = 0
     spills: bool = True
-    """Values may go to disk."""
+    """Values may be moved to disk."""
+    full: bool = False
+    """The last one that asked had no room."""
     used: int = 0
     here: dict[str, int] = msgspec.field(default_factory=dict)
     """Files of values and of arguments in memory; the least recently used comes first."""

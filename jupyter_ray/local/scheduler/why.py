@@ -7,13 +7,14 @@ for; the next link explains that, up to the one that can be explained by itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.scheduler import crowd
+from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, State, TaskRecord
-from jupyter_ray.local.scheduler.states import ActorState, TaskState
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.resources import Demand, describe
 
 LINKS = 12
@@ -54,7 +55,7 @@ def _object(state: State, object_id: bytes, now: float, seen: set[bytes]) -> Ite
     task = state.tasks.get(task_of(object_id))
     group = next((each for each in state.pending_groups if object_id in each.ready), None)
     if group is not None:
-        yield from _group(state, group, now)
+        yield _group(state, group, now)
         return
     if task is None:
         yield "Nothing makes this object: it was freed, or belongs to another session."
@@ -101,7 +102,15 @@ def waits_for(state: State, task: TaskRecord, now: float) -> str:
         others = f"{len(crowd.crowd(state, task))} other calls of its function are blocked in get() or wait()"
         return f"{_name(task)} begins in {due - now:.0f} s: {others}, so further ones begin one by one."
     needs = task.actor.spec.placement if task.actor is not None else task.spec.demand
-    return f"{_name(task)} waits for {describe(needs)} since {_since(task, now)}. {_holders(state, needs, now)}"
+    group, since = state.groups.get(task.spec.group or ""), f"since {_since(task, now)}"
+    if group is None:
+        return f"{_name(task)} waits for {describe(needs)} {since}. {_holders(state, needs, now)}"
+    if group.state is GroupState.PENDING:
+        return f"{_name(task)} waits for {_group_name(group)} {since}. {_group(state, group, now)}"
+    bundles = group.bundles if task.spec.bundle < 0 else [group.bundles[task.spec.bundle]]
+    where = "" if task.spec.bundle < 0 else f"bundle {task.spec.bundle} of "
+    wanted = f"{describe(needs)} of {where}{_group_name(group)}"
+    return f"{_name(task)} waits for {wanted} {since}. {_holders(state, needs, now, bundles)}"
 
 
 def _queued_call(state: State, task: TaskRecord, actor: ActorRecord, now: float, seen: set[bytes]) -> Iterator[str]:
@@ -111,7 +120,7 @@ def _queued_call(state: State, task: TaskRecord, actor: ActorRecord, now: float,
         return
     queue = list(actor.queues.get(task.client.id, ()))
     place = queue.index(task) + 1 if task in queue else 1
-    waiting = f"at the actor {actor.label} ({actor.queued} calls wait)"
+    waiting = f"at the actor {actor.label} ({_calls(actor.queued)})"
     yield f"{_name(task)} is number {place} in its caller's queue {waiting}."
     running = next((each for each in actor.handed.values() if each.state is not TaskState.ASSIGNED), None)
     if running is not None:
@@ -134,7 +143,8 @@ def _actor(state: State, actor: ActorRecord, now: float) -> Iterator[str]:
         busy = [each for each in actor.handed.values() if each.state is not TaskState.ASSIGNED]
         pid = actor.worker.pid if actor.worker is not None else 0
         doing = f"runs {', '.join(_name(each) for each in busy[:NAMES])}" if busy else "has nothing to do"
-        yield f"{name} is alive in process {pid} and {doing}; {actor.queued} calls wait."
+        waiting = actor.queued + len(actor.handed) - len(busy)  # Some are there already, before their turn.
+        yield f"{name} is alive in process {pid} and {doing}; {_calls(waiting)}."
     else:
         creation = state.tasks.get(actor.spec.creation.task)
         again = f" again, for the {_ordinal(actor.restarts)} time" if actor.restarts else ""
@@ -143,16 +153,15 @@ def _actor(state: State, actor: ActorRecord, now: float) -> Iterator[str]:
             yield from _task(state, creation, now, set())
 
 
-def _group(state: State, group: GroupRecord, now: float) -> Iterator[str]:
+def _group(state: State, group: GroupRecord, now: float) -> str:
     name = f"T{_group_name(group)[1:]}"
     needs: Demand = {}
     for demand in group.demands:
         for resource, parts in demand.items():
             needs[resource] = needs.get(resource, 0) + parts
     if group.strategy == "STRICT_SPREAD" and len(group.demands) > 1:
-        yield f"{name} wants a machine for each of its {len(group.demands)} bundles, and there is one."
-    else:
-        yield f"{name} waits for {describe(needs)}. {_holders(state, needs, now)}"
+        return f"{name} wants a machine for each of its {len(group.demands)} bundles, and there is one."
+    return f"{name} waits for {describe(needs)}. {_holders(state, needs, now)}"
 
 
 def _first(state: State, missing: list[bytes], now: float, seen: set[bytes]) -> Iterator[str]:
@@ -184,32 +193,40 @@ def _makers(state: State, missing: list[bytes]) -> str:
     return (", ".join(names) + more) or "room in an actor's queue"
 
 
-def _holders(state: State, needs: Demand, now: float) -> str:
-    free = state.ledger.free
-    short = [name for name, parts in needs.items() if free.get(name, 0) < parts]
-    if not short:
+def _holders(state: State, needs: Demand, now: float, bundles: Sequence[Ledger] = ()) -> str:
+    """Tell who holds what is short of the machine, or of a group's `bundles`."""
+    ledgers = bundles or [state.ledger]
+    if any(ledger.fits(needs) for ledger in ledgers):
         return "There is enough; a worker process is being started for it."
+    # Where each is there somewhere, it is not in one piece: on one GPU, or in one bundle.
+    short = [name for name, parts in needs.items() if all(ledger.free.get(name, 0) < parts for ledger in ledgers)]
     parts: list[str] = []
-    for name in short:
+    for name in short or needs:
         held = [
             f"{_name(each)} ({each.state.value} since {_since(each, now)}) holds {describe({name: amount})}"
             for each in state.tasks.values()
-            if each.allocation is not None and each.actor is None and (amount := each.allocation.held.get(name))
+            if each.actor is None and (amount := _amount(each.allocation, name, ledgers))
         ]
         held += [
             f"the actor {each.label} holds {describe({name: amount})}"
             for each in state.actors.values()
-            if each.allocation is not None and (amount := each.allocation.held.get(name))
+            if (amount := _amount(each.allocation, name, ledgers))
         ]
         held += [
             f"{_group_name(each)} reserves {describe({name: amount})}"
             for each in state.groups.values()
-            if (amount := sum(bundle.held.get(name, 0) for bundle in each.reserved))
+            if (amount := sum(_amount(bundle, name, ledgers) for bundle in each.reserved))
         ]
         more = f" and {len(held) - NAMES} more" if len(held) > NAMES else ""
-        total = state.ledger.total.get(name, 0)
+        total = sum(ledger.total.get(name, 0) for ledger in ledgers)
         parts.append(f"Of {describe({name: total})}, {'; '.join(held[:NAMES]) or 'nobody holds any'}{more}.")
     return " ".join(parts)
+
+
+def _amount(allocation: Allocation | None, name: str, ledgers: Sequence[Ledger]) -> int:
+    if allocation is None or all(ledger is not allocation.ledger for ledger in ledgers):
+        return 0
+    return allocation.held.get(name, 0)
 
 
 def _group_name(group: GroupRecord) -> str:
@@ -234,6 +251,10 @@ def _pid(task: TaskRecord) -> int:
 
 def _several(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _calls(count: int) -> str:
+    return f"{_several(count, 'call')} wait{'s' if count == 1 else ''}"
 
 
 def _ordinal(number: int) -> str:

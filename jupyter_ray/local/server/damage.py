@@ -14,7 +14,7 @@ from jupyter_ray.local.scheduler.records import State
 from jupyter_ray.local.store.payloads import is_stream
 
 
-def found_lost(state: State, folders: tuple[Path, Path], suspected: list[str]) -> dict[str, str]:
+def found_lost(state: State, folders: tuple[Path, ...], suspected: list[str]) -> dict[str, str]:
     """Look at what somebody could not read, and, if that is so, at all there is: whoever removed one removed more.
 
     Parameters
@@ -40,7 +40,7 @@ def found_lost(state: State, folders: tuple[Path, Path], suspected: list[str]) -
     return {**lost, **found_missing(state, folders)} if lost else {}
 
 
-def found_missing(state: State, folders: tuple[Path, Path]) -> dict[str, str]:
+def found_missing(state: State, folders: tuple[Path, ...]) -> dict[str, str]:
     """Look at all files from outside: which are missing or too short."""
     lost = {}
     for segment in state.segments:
@@ -56,7 +56,7 @@ def _payload(state: State, segment: str) -> Payload | None:
     return None if owner is None else state.objects[owner].payload
 
 
-def _size(payload: Payload, folders: tuple[Path, Path]) -> str:
+def _size(payload: Payload, folders: tuple[Path, ...]) -> str:
     for folder in folders:
         try:
             size = os.stat(folder / payload.segment).st_size
@@ -68,7 +68,7 @@ def _size(payload: Payload, folders: tuple[Path, Path]) -> str:
     return f"its file {payload.segment} is gone from {folders[0]}"
 
 
-def _look(payload: Payload, folders: tuple[Path, Path]) -> str:
+def _look(payload: Payload, folders: tuple[Path, ...]) -> str:
     damage = _size(payload, folders)
     if damage:
         return damage

@@ -15,8 +15,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
-
 PATIENCE_SECONDS = 0.5
 """For so long descendants are ended, and waited for: one that forks without end, or is stuck in the kernel, is left."""
 
@@ -66,6 +64,8 @@ def _children(pid: int) -> list[int]:
     try:
         lists = [Path(thread, "children").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
     except (FileNotFoundError, ProcessLookupError):  # It has ended, or the kernel keeps no such list.
+        import psutil  # Seldom needed, and not before the start is over.
+
         with contextlib.suppress(psutil.NoSuchProcess):
             return [child.pid for child in psutil.Process(pid).children()]
         return []

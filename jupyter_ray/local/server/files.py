@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from jupyter_ray import config
+from jupyter_ray.local.protocol.names import turn
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.records import State
 from jupyter_ray.local.scheduler.stimuli import SegmentsLost, Spilled, Stimulus
@@ -49,12 +50,20 @@ class Files:
         self._happen = happen
         self._say = say
         self._shm = config.shared_memory_folder(session)
-        self._disk = config.spill_folder(session)
+        self._disks = [config.spill_folder(session)]
+        self._disk_share = 1.0
+        self._session = session
         self._mover = ThreadPoolExecutor(1, thread_name_prefix="jupyter_ray-spill")
         self._spilling: set[str] = set()
         self._unwanted: set[str] = set()
         """Segments that were freed while they were being moved."""
         self.notice = Notice()
+
+    def bound(self, environ: Mapping[str, str]) -> None:
+        """The driver has said where values go, and how much of it; it has made the folders before."""
+        self.notice = Notice.of(environ)
+        self._disks = config.spill_folders(self._session)
+        self._disk_share = float(environ.get(config.DISK_SHARE, 1))
 
     def do(self, command: c.Command) -> bool:
         """Do what the scheduler wants; return whether it was about files."""
@@ -66,7 +75,8 @@ class Files:
             drop_spare(self._shm, command.segment)
         elif isinstance(command, c.SpillSegment):
             self._spilling.add(command.segment)
-            moved = self._loop.run_in_executor(self._mover, spill, self._shm, self._disk, command.segment)
+            disk = self._disks[turn(command.segment, len(self._disks))]
+            moved = self._loop.run_in_executor(self._mover, spill, self._shm, disk, command.segment, self._disk_share)
             moved.add_done_callback(lambda done: self._spilled(command.segment, done))
         else:
             return False
@@ -76,7 +86,7 @@ class Files:
         if segment in self._spilling:
             self._unwanted.add(segment)
             return
-        for folder in (self._shm, self._disk):
+        for folder in (self._shm, *self._disks):
             with contextlib.suppress(OSError):  # It is not there, or somebody put a file in the folder's place.
                 os.unlink(folder / segment)
                 return
@@ -99,13 +109,14 @@ class Files:
 
     def _tell_of_spilling(self, segment: str) -> None:
         with contextlib.suppress(OSError):  # Nobody wants it any more, and it is gone already.
-            text = self.notice.moved((self._disk / segment).stat().st_size)
+            disk = self._disks[turn(segment, len(self._disks))]
+            text = self.notice.moved((disk / segment).stat().st_size)
             if text:
                 self._say(text)
 
     def look(self, suspected: list[str] | None = None) -> None:
         """Look whether segments are there and whole: those that somebody could not read, or all, after a crash."""
-        folders = (self._shm, self._disk)
+        folders = (self._shm, *self._disks)
         lost = found_missing(self._state, folders) if suspected is None else found_lost(self._state, folders, suspected)
         if lost:
             self._happen(SegmentsLost(lost))
@@ -115,7 +126,7 @@ class Files:
         prefix = worker.hex()
         begun = [
             folder / name
-            for folder in (self._shm, self._disk)
+            for folder in (self._shm, *self._disks)
             if folder.is_dir()
             for name in os.listdir(folder)
             if name.startswith(prefix) and name not in self._spilling and not name.endswith(HALF)

@@ -13,8 +13,6 @@ import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import psutil
-
 LOOK_SECONDS = 0.25
 SHORT_SHARE = 0.85
 """From here on, what is kept for convenience is given back."""
@@ -42,6 +40,8 @@ class Guard:
         workers
             Tells the processes, first those whose end costs least; asked only if it matters, since there may be many.
         """
+        import psutil  # Not before tasks run: it would take a part of the time of each start.
+
         machine = psutil.virtual_memory()
         used, total = machine.total - machine.available, machine.total
         if self._container is not None and self._container[0] < total:

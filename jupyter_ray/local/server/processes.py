@@ -13,6 +13,7 @@ import contextlib
 import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,14 @@ _LAST_WORDS = 20_000
 
 def run_worker(setup: bytes) -> None:
     """Run in the forked child."""
+    _forget_multiprocess()
     main(msgspec.msgpack.decode(setup, type=WorkerSetup))
+
+
+def _forget_multiprocess() -> None:
+    """Let user code that imports multiprocess have a new one: ours does without dill, and forbids children."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == multiprocess.__name__]:
+        del sys.modules[name]
 
 
 class Processes:

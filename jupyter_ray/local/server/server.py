@@ -40,7 +40,6 @@ from jupyter_ray.local.server.files import Files
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
 from jupyter_ray.local.server.log import EventLog
 from jupyter_ray.local.server.processes import Processes, last_words
-from jupyter_ray.local.server.spill import Notice
 from jupyter_ray.local.server.stopped import Stopped, stopped
 from jupyter_ray.local.worker.setup import WorkerSetup
 
@@ -181,7 +180,7 @@ class Server:
         if connection.client != self.driver:
             raise ProtocolError("A worker wanted to bind the session.")
         self._bind = message
-        self._files.notice = Notice.of(message.environ)
+        self._files.bound(message.environ)
         limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")
         self._guard.limit = int(limit) if limit.isdigit() else 0
         self._guard.share = message.memory_share

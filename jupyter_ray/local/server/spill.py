@@ -15,14 +15,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jupyter_ray.local.protocol.names import spare_name
+from jupyter_ray.local.store.segments import check_share
 
 HALF = ".part"
 NOTICE_BYTES = 2 << 30
 """So much goes to disk before people are told (Ray's figure)."""
 
 
-def spill(memory: Path, disk: Path, segment: str) -> bool:
-    """Move `segment` from one folder to the other; False: somebody reads it, and it stays.
+def spill(memory: Path, disk: Path, segment: str, share: float = 1.0) -> bool:
+    """Move `segment` from one folder to the other, whose disk may be filled up to that share.
+
+    False: somebody reads it, and it stays.
 
     Raises
     ------
@@ -36,6 +39,7 @@ def spill(memory: Path, disk: Path, segment: str) -> bool:
             return False
         fcntl.flock(file, fcntl.LOCK_UN)  # Readers may come while this copies.
         try:
+            check_share(disk, share)
             with open(half, "wb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)
             if _lock(file.fileno()):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
-import psutil
-
 TOLD_SECONDS = 1.0
 """For so long, somebody may just be looking."""
 ENDED_SECONDS = 5.0
@@ -18,6 +16,8 @@ ENDED_SECONDS = 5.0
 
 def stopped(pids: Iterable[int]) -> list[int]:
     """Return those of `pids` that are stopped."""
+    import psutil  # Not before tasks run: it would take a part of the time of each start.
+
     found: list[int] = []
     for pid in pids:
         with contextlib.suppress(psutil.Error):

@@ -45,7 +45,6 @@ def prepare(session: str, preload: str, *, closing: tuple[int, ...]) -> None:
         listener.bind(address)
         listener.listen(_LISTENING)
         alive, held = os.pipe()  # It ends when nobody holds the other end any more.
-        gc.collect()
         gc.freeze()  # What is shared stays shared: the collector writes into what it looks at.
         forked = os.fork()
         if forked == 0:

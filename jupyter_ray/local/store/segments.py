@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import itertools
 import mmap
 import os
@@ -24,9 +25,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jupyter_ray.config import RESERVE_FROM
+from jupyter_ray.config import RESERVE_FROM, all_folders
 from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
-from jupyter_ray.local.protocol.names import ON_DISK, prefix
+from jupyter_ray.local.protocol.names import ON_DISK, prefix, turn
 from jupyter_ray.local.store import mapping
 from jupyter_ray.local.store.spares import Claim, Spares
 
@@ -78,7 +79,9 @@ class SegmentStore:
 
     def __init__(self, folder: Path, client: bytes, disk: Path | None = None) -> None:
         self._folder = str(folder)
-        self._disk = None if disk is None else str(disk)
+        self._disk = disk
+        self.disk_share = 1.0
+        """Above this share of a disk, no value goes there."""
         self.spares = Spares(self._folder)
         self.reserve: Callable[[int, str], object] = lambda size, segment: None
         """Waits until there is room for so many bytes of a segment; returns `ON_DISK` if they have to go there."""
@@ -133,7 +136,9 @@ class SegmentStore:
             where = self.reserve(size, name)
             claim = None if where == ON_DISK else self.spares.take(size, name)  # It may have come with the answer.
             if claim is None:
-                folder = self._disk if where == ON_DISK and self._disk is not None else self._folder
+                folder = self._folder
+                if where == ON_DISK and self._disks:
+                    folder = self._disks[turn(name, len(self._disks))]
                 self._write_new(folder, name, parts, layout, size)
                 return
         try:
@@ -171,8 +176,9 @@ class SegmentStore:
     ) -> None:
         path = f"{folder}/{name}"
         try:
-            if folder == self._disk:
+            if folder != self._folder:
                 os.makedirs(folder, 0o700, exist_ok=True)
+                check_share(folder, self.disk_share)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 # `pwrite` fails with ENOSPC where a store through a mapping would be killed with SIGBUS.
@@ -282,13 +288,28 @@ class SegmentStore:
         try:
             return path, _open(path)
         except FileNotFoundError:
-            if self._disk is None:
+            if not self._disks:
                 raise
-        path = f"{self._disk}/{name}"
+        path = f"{self._disks[turn(name, len(self._disks))]}/{name}"
         return path, _open(path)
+
+    @functools.cached_property
+    def _disks(self) -> list[str]:
+        """Where segments may be that are not in memory; not looked for before the session has begun."""
+        return [] if self._disk is None else [str(folder) for folder in all_folders(self._disk)]
 
     def __repr__(self) -> str:
         return f"<SegmentStore {self._folder}: {len(self._mappings)} mapped, {self.spares!r}>"
+
+
+def check_share(folder: str | Path, share: float) -> None:
+    """Raise the OSError of a full disk, where one is in use by more than that share."""
+    if share < 1:
+        disk = os.statvfs(folder)
+        if disk.f_bavail < disk.f_blocks * (1 - share):
+            raise OSError(
+                errno.ENOSPC, f"Over {share:.1%} of the disk is in use (local_fs_capacity_threshold)", str(folder)
+            )
 
 
 def _pwrite(descriptor: int, view: memoryview, position: int) -> None:

@@ -59,13 +59,24 @@ class ThreadedActor:
         self._pools = {group: Threads(size, f"actor {group}".strip(), self._run) for group, size in sizes.items()}
         self._ended = threading.Event()
         self._closed = False
+        self._queued: dict[bytes, Execute] = {}
+        """Calls that have no thread. Whoever takes one out, a thread or a cancel, answers it."""
+        self._begun: set[bytes] = set()
 
     def put(self, execute: Execute | None) -> None:
         """Take a call from the reader thread, for its group's pool; None: leave after those that are queued."""
         if execute is None:
             self._ended.set()
         else:
+            self._queued[execute.task] = execute
             self._pools.get(execute.concurrency_group, self._pools[""]).submit(execute)
+
+    def remove(self, task: bytes) -> Execute | None:
+        """Take out a call that has not begun; None if it has. Called in the reader thread, for a cancel."""
+        waiting = self._queued.pop(task, None)
+        while waiting is None and task in self._begun and task not in self._runner.contexts:
+            time.sleep(0.0005)  # It is just beginning, and would not hear of its cancel.
+        return waiting
 
     def close(self) -> None:
         """Begin no more calls, and leave after those that run."""
@@ -84,9 +95,15 @@ class ThreadedActor:
         return any(pool.waiting for pool in self._pools.values())
 
     def _run(self, execute: Execute) -> None:
+        task = execute.task
+        self._begun.add(task)
         try:
+            if self._queued.pop(task, None) is None:  # It was cancelled.
+                self._begun.discard(task)
+                return
             process.title(f"ray::{execute.name}")
             done = self._runner.run(execute, self._find, main=False, interruptible=False)
+            self._begun.discard(task)
             self._finish(execute, done)
         except BaseException:  # Our own fault: the thread would end, and the caller wait for ever.
             traceback.print_exc()
@@ -310,6 +327,8 @@ class _Lane:
                 value = calling.with_inout(value, inout)
                 returns = runner.returns(execute, context, value)
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and execute.kind == "method":
+                context.cancelled = True  # Whoever raised it, as in Ray: no caller's loop may take it for its own.
             return runner.failed(execute, body, context, error, time.perf_counter() - started)
         return runner.succeeded(execute, context, returns, time.perf_counter() - started)
 

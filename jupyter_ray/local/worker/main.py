@@ -27,7 +27,14 @@ from typing import Any
 
 import msgspec
 
-from jupyter_ray.config import LOG_INTERVAL, crash_report, session_folder, shared_memory_folder, spill_folder
+from jupyter_ray.config import (
+    DISK_SHARE,
+    LOG_INTERVAL,
+    crash_report,
+    session_folder,
+    shared_memory_folder,
+    spill_folder,
+)
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
 from jupyter_ray.exceptions import RaySystemError, RuntimeEnvSetupError, TaskCancelledError
@@ -123,6 +130,7 @@ class Worker:
         self.output = Output(self._print, lambda: self.client.want("logs"))
         self.client.blocking = _Waiting(self.backlog, self.output)
         self.client.before_call = self.output.flush
+        self.client.store.disk_share = float(setup.environ.get(DISK_SHARE, 1))
         node_name, labels = json.loads(setup.environ.get(THIS_NODE, '["", {}]'))
         self.process = ProcessContext(
             job=setup.job,
@@ -383,6 +391,8 @@ class Worker:
 
     def _on_interrupt(self, message: m.Interrupt) -> None:
         waiting = self.backlog.remove(message.task)
+        if waiting is None and isinstance(self._host, ThreadedActor):
+            waiting = self._host.remove(message.task)
         if waiting is not None:
             error = TaskCancelledError(message.task.hex(), f"The task {waiting.name} was cancelled before it began.")
             self._answer(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), False)

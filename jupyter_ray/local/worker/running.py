@@ -270,7 +270,7 @@ class Runner:
             if context.cancelled:
                 if isinstance(iterator, Generator):
                     iterator.close()
-                return
+                raise KeyboardInterrupt  # Its code may have swallowed the one that told it; a reader must not.
             item = next(iterator, _END)
             if item is _END:
                 return
@@ -321,7 +321,15 @@ class Runner:
         return Done(execute.task, returns, seconds=seconds)
 
     def failed(self, execute: Execute, body: Body, context: TaskContext, error: BaseException, seconds: float) -> Done:
-        """Return the report of a call that raised."""
+        """Return the report of a call that raised. It comes also where the error fails when it is looked at."""
+        try:
+            return self._failed(execute, body, context, error, seconds)
+        except Exception as other:  # One of its own methods, such as __getattr__ or __bool__, fails.
+            instead = RuntimeError(f"{type(error).__name__}, which could not be reported: {other!r}")
+            raised_at = BaseException.__dict__["__traceback__"].__get__(error)
+            return self._failed(execute, body, context, instead.with_traceback(raised_at), seconds)
+
+    def _failed(self, execute: Execute, body: Body, context: TaskContext, error: BaseException, seconds: float) -> Done:
         forks.end_if_forked(error)
         values: list[Payload] = []
         if isinstance(error, calling.Partial):
@@ -357,14 +365,7 @@ class Runner:
             )
             died = ActorDiedError(raised, None if execute.actor is None else execute.actor.hex())
             return Done(execute.task, [calling.plain_failure(died)], True, seconds=seconds, error=line)
-        try:
-            payload = calling.failure(error, context.function, self.store, self.describe())
-        except Exception as other:  # The error's own __reduce__ or __str__ fails.
-            payload = calling.failure(
-                RuntimeError(f"{type(error).__name__}, which could not be reported: {other!r}"),
-                context.function,
-                self.store,
-            )
+        payload = calling.failure(error, context.function, self.store, self.describe())
         retry = calling.may_retry(error, body)
         return Done(execute.task, [*values, payload], True, retry=retry, seconds=seconds, error=line)
 

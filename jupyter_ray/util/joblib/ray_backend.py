@@ -11,7 +11,8 @@ from joblib._parallel_backends import AutoBatchingMixin, FallbackToBackend, Para
 
 from jupyter_ray.api.calls import get, put
 from jupyter_ray.api.cluster import cluster_resources
-from jupyter_ray.api.session import init, is_initialized
+from jupyter_ray.api.init import init
+from jupyter_ray.api.session import is_initialized
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.util.multiprocessing import AsyncResult, Pool
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from jupyter_ray.api.calls import put
 from jupyter_ray.api.cluster import cluster_resources
-from jupyter_ray.api.session import init, is_initialized
+from jupyter_ray.api.init import init
+from jupyter_ray.api.session import is_initialized
 from jupyter_ray.util.pool_workers import Batch, Call, Failed, Workers
 
 __all__ = ["AsyncResult", "IMapIterator", "Pool", "TimeoutError"]

@@ -1,0 +1,185 @@
+"""``init``, the start at first use, and a head start for the runtime.
+
+The runtime is another interpreter, which takes longer to import what it needs than this one does. So this module
+imports next to nothing, and has it started before anything else: both import at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from jupyter_ray.engine import registry
+
+if TYPE_CHECKING:
+    from jupyter_ray.api.job_config import JobConfig
+    from jupyter_ray.api.session import RayContext
+    from jupyter_ray.engine.base import Engine
+
+_IGNORED = ("allow_multiple", "enable_object_reconstruction", "log_style")
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: dict[str, float] | None = None,
+    labels: dict[str, str] | None = None,
+    object_store_memory: int | None = None,
+    local_mode: bool = False,
+    ignore_reinit_error: bool = False,
+    include_dashboard: bool | None = None,
+    dashboard_host: str = "127.0.0.1",
+    dashboard_port: int | None = None,
+    job_config: JobConfig | None = None,
+    configure_logging: bool = True,
+    logging_level: int | str = "info",
+    logging_format: str | None = None,
+    logging_config: Any = None,
+    log_to_driver: bool | None = None,
+    namespace: str | None = None,
+    runtime_env: dict[str, Any] | None = None,
+    enable_resource_isolation: bool = False,
+    cgroup_path: str | None = None,
+    system_reserved_cpu: float | None = None,
+    system_reserved_memory: int | None = None,
+    proxy_server_url: str | None = None,
+    object_spilling_directory: str | None = None,
+    **others: Any,
+) -> RayContext:
+    """Start a session, or join a cluster.
+
+    Parameters
+    ----------
+    address
+        None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster, of which
+        this machine is a node; ``"ray://host:10001"``: one that it is no node of, through Ray Client. The environment
+        variable ``RAY_ADDRESS`` stands in for None and for ``"auto"``. See docs/engines.md.
+    num_cpus, num_gpus
+        How many to use; None: what is there. More GPUs than there are may be declared, for tests.
+    resources
+        Custom resources, by name.
+    labels
+        Of this machine, by name.
+    object_store_memory
+        Limit of the shared memory, in bytes.
+    namespace
+        Of named actors; None: one of its own.
+    runtime_env
+        For all tasks and actors: ``env_vars``, ``working_dir``, ``py_modules``.
+    ignore_reinit_error
+        A session that runs already is no error.
+    log_to_driver
+        Print here what tasks print; None: if the environment variable ``RAY_LOG_TO_DRIVER`` is not 0.
+    configure_logging, logging_level, logging_format
+        For the logger ``jupyter_ray``.
+    logging_config
+        A `LoggingConfig`: for the root loggers of this process and of the workers.
+    local_mode
+        No longer offered (as in Ray).
+    object_spilling_directory
+        Where values go that have no room in memory; None: to the folder of temporary files.
+    job_config
+        A `JobConfig`, for what the other parameters do not say.
+    include_dashboard, dashboard_host, dashboard_port, proxy_server_url
+        Accepted: there is no dashboard.
+    enable_resource_isolation, cgroup_path, system_reserved_cpu, system_reserved_memory
+        Accepted, and of no effect.
+    **others
+        Ray's further keywords that begin with ``_``. ``_temp_dir`` names the folder in which the session's is made;
+        ``_memory`` and ``_node_name`` are honoured too, others have no effect.
+
+    Returns
+    -------
+    RayContext
+        Facts about the session.
+
+    Raises
+    ------
+    RuntimeError
+        A session runs already, a keyword is unknown, or `local_mode` was asked for.
+    ConnectionError
+        No cluster answers at `address`.
+
+    Notes
+    -----
+    Source: Ray's ``ray.init``.
+    """
+    if local_mode:
+        raise RuntimeError(
+            "`local_mode` is no longer supported. To debug a task, call the plain function, "
+            "or set a breakpoint in it with num_cpus=1."
+        )
+    unknown = [name for name in others if name not in _IGNORED and not name.startswith("_")]
+    if unknown:
+        raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
+    with _head_start(address, others.get("_temp_dir")):
+        from jupyter_ray.api import session
+
+        return session.begin(
+            address,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            resources=resources,
+            labels=labels,
+            object_store_memory=object_store_memory,
+            ignore_reinit_error=ignore_reinit_error,
+            job_config=job_config,
+            configure_logging=configure_logging,
+            logging_level=logging_level,
+            logging_format=logging_format,
+            logging_config=logging_config,
+            log_to_driver=log_to_driver,
+            namespace=namespace,
+            runtime_env=runtime_env,
+            object_spilling_directory=object_spilling_directory,
+            others=others,
+        )
+
+
+def start_at_first_use() -> Engine:
+    """Return the engine, after `init()` if none runs; RaySystemError where the environment forbids that."""
+    from jupyter_ray.api import session
+    from jupyter_ray.engine.base import InitOptions
+
+    with session.lock:
+        engine = registry.current()
+        if engine is not None:
+            return engine
+        if _in_worker_of_ray():
+            engine = registry.start("ray", InitOptions(), "worker")
+            registry.set_current(engine)
+            return engine
+        if os.environ.get("RAY_ENABLE_AUTO_CONNECT", "") == "0":
+            from jupyter_ray.exceptions import RaySystemError
+
+            raise RaySystemError(
+                "Ray has not been started yet. You can start Ray with 'ray.init()'. "
+                "(RAY_ENABLE_AUTO_CONNECT=0 switches the start at first use off.)"
+            )
+        init()
+        return session.session_engine()
+
+
+def _in_worker_of_ray() -> bool:
+    """Tell whether Ray runs this process as a worker: what uses this package in a library's task is in its session."""
+    native = sys.modules.get("ray")
+    worker = getattr(getattr(getattr(native, "_private", None), "worker", None), "global_worker", None)
+    return worker is not None and getattr(worker, "mode", None) == getattr(native, "WORKER_MODE", 1)
+
+
+@contextlib.contextmanager
+def _head_start(address: str | None, folder: object) -> Iterator[None]:
+    """Have a local runtime started, if that is what is asked for; end it if nothing comes of it."""
+    local = address == "local" or not (address or os.environ.get("RAY_ADDRESS"))
+    begun = local and folder is None and registry.current() is None and registry.warm("local", wait=True)
+    try:
+        yield
+    except BaseException:
+        if begun:
+            registry.cool("local")
+        raise

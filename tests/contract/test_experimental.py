@@ -1,0 +1,121 @@
+"""What programs use of Ray's `experimental`: where objects are, and values by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray.experimental import get_local_object_locations, get_object_locations, internal_kv
+from tests.contract.helpers import eventually
+
+MIB = 1024**2
+
+
+@pytest.mark.not_through_client("Ray does not tell a client where objects are")
+def test_where_objects_are(start: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="init"):
+        get_object_locations([])
+    start()
+    here = ray.get_runtime_context().get_node_id()
+    gate = tmp_path / "gate"
+
+    @ray.remote
+    def wait() -> None:
+        eventually(gate.exists)
+
+    @ray.remote
+    def large() -> Any:
+        return np.ones(3 * MIB, dtype=np.uint8)
+
+    @ray.remote
+    def stream() -> Iterator[Any]:
+        for _ in range(2):
+            yield np.ones(MIB, dtype=np.uint8)
+
+    assert get_object_locations([]) == {}
+    small, pending, array = ray.put("123"), wait.remote(), large.remote()
+    ray.wait([array])
+    found = get_object_locations([small, pending, array])
+    assert list(found) == [small, pending, array]
+    assert found[pending] == {"node_ids": [], "object_size": None, "did_spill": False}
+    assert found[small]["node_ids"] == [here]
+    assert found[small]["object_size"] > 3
+    assert found[array]["node_ids"], "also where it was fetched to"
+    assert found[array]["object_size"] >= 3 * MIB
+    assert not found[array]["did_spill"]
+    for item in stream.remote():
+        assert get_local_object_locations([item])[item]["object_size"] >= MIB
+    gate.touch()
+    ray.get(pending)
+    assert get_object_locations([pending])[pending]["object_size"] > 0
+
+
+@pytest.mark.local_only("the store is the nodes', and Ray does not check what it is given")
+def test_an_object_on_disk_is_here_too(start: Callable[..., Any]) -> None:
+    start(object_store_memory=80 * MIB)
+    here = ray.get_runtime_context().get_node_id()
+    refs = [ray.put(np.ones(30 * MIB, dtype=np.uint8)) for _ in range(5)]
+    eventually(lambda: get_object_locations(refs)[refs[0]]["did_spill"])
+    found = get_object_locations(refs)
+    assert all(each["node_ids"] == [here] for each in found.values())
+    assert not found[refs[-1]]["did_spill"]
+    with pytest.raises(TypeError, match="list of ObjectRefs"):
+        get_object_locations([1])  # type: ignore[list-item]
+
+
+def test_values_by_key(start: Callable[..., Any]) -> None:
+    assert not internal_kv._internal_kv_initialized()
+    with pytest.raises(ray.exceptions.RaySystemError, match="has not been started"):
+        internal_kv._internal_kv_get("a")
+    start()
+    space = f"test {ray.get_runtime_context().get_job_id()}"
+
+    @ray.remote
+    def worker() -> Any:
+        put = internal_kv._internal_kv_put("from a task", "1", namespace=space)
+        return internal_kv._internal_kv_initialized(), put, internal_kv._internal_kv_get(b"a", namespace=space)
+
+    assert internal_kv._internal_kv_initialized()
+    assert internal_kv._internal_kv_get("a", namespace=space) is None
+    assert internal_kv._internal_kv_put("a", "1", namespace=space) is False
+    assert internal_kv._internal_kv_put("a", b"2", namespace=space) is True
+    assert internal_kv._internal_kv_get("a", namespace=space) == b"2"
+    assert internal_kv._internal_kv_put("a", "3", False, namespace=space) is True
+    assert ray.get(worker.remote()) == (True, False, b"2")
+    assert internal_kv._internal_kv_exists("from a task", namespace=space)
+    assert not internal_kv._internal_kv_exists("from a task")
+    internal_kv._internal_kv_put("ab", "", namespace=space)
+    assert sorted(internal_kv._internal_kv_list("a", namespace=space)) == [b"a", b"ab"]
+    assert internal_kv._internal_kv_del("a", namespace=space) == 1
+    assert internal_kv._internal_kv_del("a", namespace=space) == 0
+    internal_kv._internal_kv_put("ac", "1", namespace=space)
+    assert internal_kv._internal_kv_del("a", del_by_prefix=True, namespace=space) == 2
+    assert internal_kv._internal_kv_list("", namespace=space) == [b"from a task"]
+    with pytest.raises(AssertionError):
+        internal_kv._internal_kv_put("a", 1, namespace=space)  # type: ignore[arg-type]
+    internal_kv._internal_kv_del("from a task", namespace=space)
+
+
+@pytest.mark.local_only("Ray records call sites only where RAY_record_ref_creation_sites was set for the cluster")
+def test_a_reference_knows_its_line(start: Callable[..., Any]) -> None:
+    start()
+
+    @ray.remote
+    def f() -> int:
+        return 1
+
+    made = f.remote()
+    ray.get(made)
+    assert made.call_site().endswith("in test_a_reference_knows_its_line")
+    assert __file__ in made.call_site()
+    assert ray.ObjectRef.from_random().call_site() == ""
+
+
+def test_resources_cannot_be_changed() -> None:
+    with pytest.raises(DeprecationWarning, match="disk cannot be changed any more"):
+        ray.experimental.set_resource("disk", 1)
