@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -42,6 +43,27 @@ def test_what_waits_for_an_actors_end_is_told(start: Callable[..., Any]) -> None
     assert told.origin == "(jupyter_ray) "
     del keeper
     assert ray.get(late, timeout=PATIENCE) == 1
+
+
+def test_a_task_that_awaits_what_its_own_cpu_is_needed_for_is_told(start: Callable[..., Any]) -> None:
+    @ray.remote
+    def child() -> int:
+        return 1
+
+    @ray.remote(max_retries=0)
+    def parent() -> None:
+        async def wait() -> int:
+            return await child.remote()
+
+        asyncio.run(wait())
+
+    start(num_cpus=1)
+    ref = parent.remote()
+    with Log() as log:
+        [told] = eventually(lambda: log.find(LogLines, stream="stderr", name="jupyter_ray"))
+    assert "child" in told.text
+    assert "A task that awaits a result, or waits for its future, keeps its CPUs" in told.text
+    ray.cancel(ref, force=True)
 
 
 def test_the_only_machine_is_the_head_and_the_environment_has_the_last_word(
