@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from jupyter_ray.experimental.locations import get_local_object_locations, get_object_locations
 
-__all__ = ["get_local_object_locations", "get_object_locations"]
+__all__ = ["get_local_object_locations", "get_object_locations", "set_resource"]
+
+
+def set_resource(resource_name: str, capacity: float, node_id: str | None = None) -> NoReturn:
+    """Raise a DeprecationWarning (as in Ray): what there is was said by `init`."""
+    raise DeprecationWarning(
+        f"The amount of {resource_name} cannot be changed any more while a session runs. Say it to "
+        "init(resources=...), and reserve a part of it with a placement group."
+    )
 
 
 def __getattr__(name: str) -> object:

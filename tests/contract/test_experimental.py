@@ -114,3 +114,8 @@ def test_a_reference_knows_its_line(start: Callable[..., Any]) -> None:
     assert made.call_site().endswith("in test_a_reference_knows_its_line")
     assert __file__ in made.call_site()
     assert ray.ObjectRef.from_random().call_site() == ""
+
+
+def test_resources_cannot_be_changed() -> None:
+    with pytest.raises(DeprecationWarning, match="disk cannot be changed any more"):
+        ray.experimental.set_resource("disk", 1)
