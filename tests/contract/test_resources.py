@@ -238,6 +238,16 @@ def test_a_circle_of_calls_is_refused(start: Callable[..., Any], tmp_path: Path)
         def one(self) -> int:
             return 1
 
+    class Makes:
+        def __init__(self, maker: list[Any] = []) -> None:  # noqa: B006
+            self.found = ray.get(maker[0].one.remote()) if maker else 0
+
+        def make(self) -> int:
+            return ray.get(ray.remote(Makes).remote([ray.get_runtime_context().current_actor]).one.remote())
+
+        def one(self) -> int:
+            return 1
+
     @ray.remote
     def through(handles: list[Any]) -> int:
         return ray.get(handles[0].one.remote())
@@ -246,6 +256,9 @@ def test_a_circle_of_calls_is_refused(start: Callable[..., Any], tmp_path: Path)
     for method in (actor.itself, actor.through_a_task):
         with pytest.raises(exceptions.ResourceDeadlockError, match="whose turn at the actor Calls comes after"):
             ray.get(method.remote([actor]), timeout=60)
+    made = ray.remote(Makes).remote()
+    with pytest.raises(exceptions.ActorDiedError, match=r"Makes\.__init__ .* waits for Makes\.one .* after that of"):
+        ray.get(made.make.remote(), timeout=60)
     names = [str(tmp_path / name) for name in ("first", "second")]
     both = [actor.other.remote([partner], *names), partner.other.remote([actor], *reversed(names))]
     with pytest.raises(exceptions.ResourceDeadlockError, match=r"Calls\.other .* waits for Calls\.one"):
