@@ -40,7 +40,7 @@ def test_conditions(condition: str | None) -> None:
 )
 def test_wrong_conditions_are_refused_where_they_are_written(condition: Any) -> None:
     selector = {"zone": condition}
-    says = "Invalid label selector value" if isinstance(condition, str) else "Invalid label selector value|string dict"
+    says = "Invalid label selector value|must be a list of string dictionary label selectors: .*3"
     for write in (
         lambda: ray.remote(label_selector=selector)(len),
         lambda: ray.remote(len).options(label_selector=selector),

@@ -209,11 +209,19 @@ def _create_group(step: Step, client: ClientRecord, message: m.CreateGroup) -> N
         message.group, message.name, message.strategy, message.bundles, client, message.detached, step.now
     )
     groups.create(step, group)
+    worker = step.state.workers.get(client.id)
+    if worker is not None and (actor := worker.actor) is not None and actor.spec.detached and not message.detached:
+        actor.groups += (message.group,)  # What others make lives as long as the session (as in Ray).
 
 
 def _remove_group(step: Step, client: ClientRecord, message: m.RemoveGroup) -> None:
+    remove_group(step, message.group)
+
+
+def remove_group(step: Step, group_id: str) -> None:
+    """Give a placement group back: its actors end, and its tasks fail."""
     state = step.state
-    group = state.groups.get(message.group)
+    group = state.groups.get(group_id)
     if group is None or group.state is GroupState.REMOVED:
         return
     reason = "its placement group was removed (INTENDED_SYSTEM_EXIT)"
