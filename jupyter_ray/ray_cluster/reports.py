@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jupyter_ray import events as ev
-from jupyter_ray.engine.context import TaskContext, current_cell, current_task
+from jupyter_ray.engine.context import current_cell, current_task
 from jupyter_ray.engine.refs import ObjectRefGenerator
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.local.engine.calls import call_site
 from jupyter_ray.ray_cluster import refs
 from jupyter_ray.ray_cluster.calls import EVERYTHING, NOTHING, Plan

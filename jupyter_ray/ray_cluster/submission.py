@@ -10,8 +10,9 @@ from typing import Any
 import ray
 
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.context import TaskContext, current_cell, current_task
+from jupyter_ray.engine.context import current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorAlreadyExistsError, RaySystemError
 from jupyter_ray.local.serialization.arguments import explain
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
