@@ -16,7 +16,7 @@ TaskKind = Literal["task", "method", "actor"]
 HolderKind = Literal["driver", "task", "actor", "object"]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", array_like=True, gc=False):
     """What all events have in common."""
 
     seq: int = 0

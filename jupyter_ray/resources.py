@@ -73,8 +73,13 @@ def broken(name: str, value: float) -> str | None:
     return f"The quantity of resource {name} must be a whole number where it is more than 1, got {value}."
 
 
+_ONE_CPU = {CPU: PARTS}
+
+
 def amounts(parts: Mapping[str, int]) -> dict[str, float]:
     """Return a demand as amounts for people."""
+    if parts == _ONE_CPU:  # As of most tasks.
+        return {CPU: 1.0}
     return {name: value / PARTS for name, value in parts.items()} if parts else {}
 
 

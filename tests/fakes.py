@@ -18,8 +18,9 @@ import cloudpickle
 from jupyter_ray import exceptions
 from jupyter_ray.engine import context, refs
 from jupyter_ray.engine.base import Definition, EventListener, InitOptions, NamedActor
-from jupyter_ray.engine.context import ProcessContext, TaskContext
+from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.ids import IdSource, return_id, task_of
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 

@@ -14,7 +14,8 @@ from jupyter_ray.api.runtime_env import RuntimeEnv
 from jupyter_ray.deprecation import deprecated
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
-from jupyter_ray.engine.context import ProcessContext, TaskContext, current_task, in_event_loop
+from jupyter_ray.engine.context import ProcessContext, current_task, in_event_loop
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
 from jupyter_ray.resources import VISIBLE

@@ -10,43 +10,19 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import sys
-import threading
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jupyter_ray.exceptions import AsyncioActorExit
+
+if TYPE_CHECKING:
+    from jupyter_ray.engine.task_context import TaskContext
 
 THIS_NODE = "JUPYTER_RAY_NODE"
 """The environment variable that tells workers the name and the labels of the machine, as JSON."""
 
 DETACHED_ACTORS = "JUPYTER_RAY_DETACHED_ACTORS"
 """The environment variable that tells workers that actors which do not say are detached."""
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class TaskContext:
-    """The running task. `held` is in amounts; `devices` are the ids of accelerators that it has, as text, by kind."""
-
-    task: bytes
-    name: str
-    function: str
-    actor: bytes | None = None
-    parent: bytes | None = None
-    cell: str | None = None
-    called: Any = None
-    """What it calls: a function or a bound method; None while that is not known."""
-    held: dict[str, float] = dataclasses.field(default_factory=dict)
-    devices: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-    attempt: int = 0
-    thread: int = dataclasses.field(default_factory=threading.get_ident)
-    cancelled: bool = False
-    exiting: bool = False
-    """It has called `exit_actor`: whatever it does afterwards, its caller learns that the actor is gone."""
-    runtime_env: dict[str, Any] | None = None
-    group: str = ""
-    """The placement group (hex) that it runs in, "" for none."""
-    capture: bool = False
-    """What it starts runs in that group too."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

@@ -120,6 +120,14 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
             counter.released(self._binary)
 
     @classmethod
+    def counted(cls, binary: bytes) -> ObjectRef[Any]:
+        """Return a reference that its counter has counted already."""
+        ref: ObjectRef[Any] = cls.__new__(cls)
+        ref._binary = binary
+        ref._counter = _default_counter
+        return ref
+
+    @classmethod
     def nil(cls) -> ObjectRef[Any]:
         """Return the reference to nothing."""
         return cls(b"\xff" * OBJECT_ID_SIZE)

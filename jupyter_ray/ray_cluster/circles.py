@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from jupyter_ray.engine.context import TaskContext
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ResourceDeadlockError
 from jupyter_ray.ids import task_of
 

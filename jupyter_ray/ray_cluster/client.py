@@ -116,6 +116,8 @@ class ClientEngine(RayEngine):
     """
 
     _references = ClientRef
+    _get = staticmethod(ray.get)
+    _put = staticmethod(ray.put)
 
     def __init__(self, process: ProcessContext, relay: Any) -> None:
         self.relay = relay
@@ -225,7 +227,7 @@ class _State(State):
             setattr(self, what, functools.partial(self._ask, what))
 
     def _ask(self, what: str, **options: Any) -> Any:
-        return self._engine.ask_relay("ask", what, options)
+        return pickle.loads(self._engine.ask_relay("ask", what, options))
 
     def tasks(self, **options: Any) -> tuple[list[Row], int]:
         rows, more = self._ask("tasks", **options)
@@ -266,7 +268,7 @@ class _Channel:
     def poll(self) -> list[dict[str, Any]] | None:
         with self._asking:
             self._engine.let_go()
-            heard: list[dict[str, Any]] = self._engine.ask_relay("hear", _HEAR_SECONDS)
+            heard: list[dict[str, Any]] = pickle.loads(self._engine.ask_relay("hear", _HEAR_SECONDS))
         return heard
 
     def publish(self, lines: list[str]) -> None:

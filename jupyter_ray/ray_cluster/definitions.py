@@ -84,6 +84,9 @@ class Definitions(Hooks):
         RaySystemError
             The cluster does not have it.
         """
+        installed = self._installed.get(key, 0)  # First without the lock: it is so for all calls but the first.
+        if installed and installed >= (version or 0) and installed >= self._versions.get(key, 0):
+            return self._library.resolve(key)
         with self._lock:
             wanted = max(version or 0, self._versions.get(key, 0)) or self._latest(key)
             if self._installed.get(key, 0) < wanted:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import ray
 
@@ -32,6 +33,8 @@ from jupyter_ray.ray_cluster.submission import Submitter, native_of
 
 _SUBMITTED_MS = 2_000
 """Milliseconds that Ray gets to take up what was submitted."""
+
+_DYNAMIC = ray.DynamicObjectRefGenerator
 
 
 class RayEngine:
@@ -79,6 +82,9 @@ class RayEngine:
         calls.register_reducers()
 
     _references: Any = refs.RayObjectRef
+    # Ray's own, without what is wrapped around them: it asks whether a session runs, and through Ray Client, each time.
+    _get = staticmethod(inspect.unwrap(ray.get))
+    _put = staticmethod(inspect.unwrap(ray.put))
 
     @property
     def address(self) -> str:
@@ -104,9 +110,12 @@ class RayEngine:
         """Return values; see `Engine.get`."""
         self._check(refs)
         try:
-            with self.reports.blocked(refs):
-                keeps = circles.kept(current_task()) if timeout is None and self.observer is not None else {}
-                found = self._get_with_looks(refs, keeps) if keeps else ray.get(list(refs), timeout=timeout)
+            if self.observer is None:
+                found = self._get(list(refs), timeout=timeout)
+            else:
+                with self.reports.blocked(refs):
+                    keeps = circles.kept(current_task()) if timeout is None else {}
+                    found = self._get_with_looks(refs, keeps) if keeps else self._get(list(refs), timeout=timeout)
         except ray.exceptions.GetTimeoutError as error:
             if isinstance(error, ray.exceptions.RayTaskError):  # The task's own, not ours.
                 raise translated(error) from None
@@ -119,14 +128,14 @@ class RayEngine:
             if not self.alive:
                 raise self.dead() from error
             raise
-        return [converted(value) for value in found]
+        return [converted(value) if type(value) is _DYNAMIC else value for value in found]
 
     def _get_with_looks(self, refs: Sequence[ObjectRef[Any]], keeps: dict[str, float]) -> list[Any]:
         """As ``ray.get``; looks now and then whether this wait can end."""
         seconds = circles.FIRST_LOOK_SECONDS
         while True:
             try:
-                return list(ray.get(list(refs), timeout=seconds))
+                return list(self._get(list(refs), timeout=seconds))
             except ray.exceptions.GetTimeoutError as error:
                 if isinstance(error, ray.exceptions.RayTaskError):
                     raise
@@ -134,12 +143,14 @@ class RayEngine:
             circles.check(self, refs, keeps, "this task" if task is None else task.name)
             seconds = min(2 * seconds, 60.0)
 
-    def _check(self, asked: Sequence[ObjectRef[Any]]) -> None:
+    def _check(self, asked: Sequence[Any]) -> None:
         if not self.alive:
             raise self.dead()
+        ours, running = self._references, refs.session
         for ref in asked:
-            if type(ref) is self._references:
-                cast(Any, ref).check()
+            if type(ref) is ours:
+                if ref.session is not running:
+                    ref.check()
             elif type(ref) is ObjectRef:
                 raise StaleReferenceError(ref)
 
@@ -159,7 +170,7 @@ class RayEngine:
         """Store a snapshot of `value`; see `Engine.put`."""
         calls.register_reducers()
         try:
-            ref: Any = self._references.adopt(ray.put(value))
+            ref: Any = self._references.adopt(self._put(value))
             return ref  # type: ignore[no-any-return]
         except ray.exceptions.RayError as error:
             raise translated(error) from None
@@ -318,7 +329,7 @@ class RayEngine:
     @property
     def alive(self) -> bool:
         """Whether the session can still be used."""
-        return self._alive and bool(ray.is_initialized())
+        return self._alive and bool(ray._private.worker.global_worker.connected)
 
     # --- in a worker ---
 

@@ -2,21 +2,33 @@
 
 Ray takes any number of calls, and runs them as they come: a caller that never waits fills its memory, and everybody
 else's calls wait behind its own. So after each stretch of calls a mark is sent, an empty call that comes back when all
-before it have begun; with too many marks out, the caller waits for the oldest. An actor that is slow by nature gets as
-many calls as the program likes, within reason: where a mark takes long, more may be out. Nothing is refused, and no
-wait is for ever, so that actors which call each other, or themselves, go on.
+before it have begun; with too many marks out, the caller waits for the oldest. What counts for the others is how long
+the actor's queue is in time, and that depends on how many flood it and on the machine: so where marks are long on their
+way, the stretches become shorter. An actor that is slow by nature gets as many calls as the program likes, within
+reason: where it takes less than a stretch a second, more marks may be out. Nothing is refused, and no wait is for ever,
+so that actors which call each other, or themselves, go on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import Any
 
 import ray
 
 STRETCH = 100
-"""Calls between two marks."""
+"""Calls between two marks, at most."""
+
+FIRST = 25
+"""Calls to the first mark: how quick the actor is turns out then."""
+
+SHORTEST = 12
+"""Calls between two marks, at least: a mark is a call too."""
+
+LONG_SECONDS, SHORT_SECONDS = 0.2, 0.1
+"""A mark that is on its way for longer makes the stretches shorter, one that comes back earlier makes them longer."""
 
 AHEAD = 2
 """Marks that may be out: what a quick actor does in some tenths of a second. With one, callers wait half the time."""
@@ -24,8 +36,9 @@ AHEAD = 2
 FAR_AHEAD = 128
 """Marks that may be out at an actor that is slow."""
 
+_AT_ONCE_SECONDS = 0.001
 PATIENCE_SECONDS = 1.0
-"""An actor that takes longer for a stretch is slow."""
+"""An actor that takes longer for `STRETCH` calls is slow."""
 
 
 class Pace:
@@ -37,12 +50,19 @@ class Pace:
         Ray's handle.
     """
 
-    __slots__ = ("_allowed", "_marks", "_native", "calls")
+    __slots__ = ("_allowed", "_marks", "_native", "_send", "_since", "_taken", "calls", "stretch")
 
     def __init__(self, native: Any) -> None:
         self._native = native
-        self._marks: deque[Any] = deque()
+        self._send: Any = None
+        self._marks: deque[tuple[Any, float, int]] = deque()
+        """Those that are out, since when, and for how many calls."""
+        self._since = 0.0
+        self._taken = 0
+        """How many calls the actor has taken since then, while this process waited for it."""
         self._allowed = AHEAD
+        self.stretch = FIRST
+        """Calls from one mark to the next."""
         self.calls = 0
         """Since the last mark."""
 
@@ -56,23 +76,53 @@ class Pace:
         """
         self.calls = 0
         marks = self._marks
+        seconds = PATIENCE_SECONDS if wait and asyncio._get_running_loop() is None else 0.0
         while len(marks) >= self._allowed:
             try:
-                oldest = marks[0]
+                oldest, sent, calls = marks[0]
             except IndexError:  # Another thread was quicker.
                 break
-            seconds = PATIENCE_SECONDS if wait and asyncio._get_running_loop() is None else 0.0
+            asked = time.monotonic()
+            self._since = self._since or asked
             ready, _ = ray.wait([oldest], timeout=seconds, fetch_local=False)
             if ready:
-                if marks and marks[0] is oldest:
+                if marks and marks[0][0] is oldest:
                     marks.popleft()
-                self._allowed = max(AHEAD, self._allowed - 1)
+                self._came_back(sent, calls, asked)
             elif self._allowed < FAR_AHEAD:
-                self._allowed = min(FAR_AHEAD, 2 * self._allowed)
+                self._allow_more()
             else:
                 break
         if len(marks) < FAR_AHEAD:
-            marks.append(self._native.__ray_ready__.options(enable_task_events=False).remote())
+            if self._send is None:
+                self._send = self._native.__ray_ready__.options(enable_task_events=False).remote
+            marks.append((self._send(), time.monotonic(), self.stretch))
+
+    def _came_back(self, sent: float, calls: int, asked: float) -> None:
+        now = time.monotonic()
+        self._allowed = max(AHEAD, self._allowed - 1)
+        if now - asked < _AT_ONCE_SECONDS:  # Perhaps it was back long since: nobody waits for this actor.
+            self._since = 0.0
+            self._taken = 0
+            self.stretch = min(STRETCH, 2 * self.stretch)
+            return
+        self._taken += calls
+        if (lasted := now - self._since) > PATIENCE_SECONDS:
+            slow = self._taken < STRETCH * lasted / PATIENCE_SECONDS
+            self._since, self._taken = now, 0
+            if slow:
+                self._allow_more()
+                return
+        if self._allowed > AHEAD:
+            return
+        if now - sent < SHORT_SECONDS:
+            self.stretch = min(STRETCH, 2 * self.stretch)
+        elif now - sent > LONG_SECONDS:
+            self.stretch = max(SHORTEST, self.stretch // 2)
+
+    def _allow_more(self) -> None:
+        self._allowed = min(FAR_AHEAD, 2 * self._allowed)
+        self.stretch = STRETCH
 
     def __repr__(self) -> str:
-        return f"<Pace: {len(self._marks)} of {self._allowed} marks are out>"
+        return f"<Pace: {len(self._marks)} of {self._allowed} marks are out, one for {self.stretch} calls>"

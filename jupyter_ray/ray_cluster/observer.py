@@ -25,7 +25,8 @@ from ray._raylet import GcsLogSubscriber
 
 from jupyter_ray import events as ev
 from jupyter_ray.config import LOG_INTERVAL
-from jupyter_ray.engine.context import TaskContext, current_task
+from jupyter_ray.engine.context import current_task
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.local.protocol.messages import Log
 from jupyter_ray.local.worker.output import Output, TaskStream
 from jupyter_ray.ray_cluster.calls import EVERYTHING, LOGS

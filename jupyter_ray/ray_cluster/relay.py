@@ -7,6 +7,7 @@ what the engine needs (Ray's state, the log channel, streaming generators) this 
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 import time
 from collections import deque
@@ -44,9 +45,14 @@ class Relay:
         self._come = threading.Event()
         threading.Thread(target=self._listen, name="jupyter_ray log lines", daemon=True).start()
 
-    async def ask(self, what: str, options: Mapping[str, Any]) -> Any:
-        """Return what a method of `State` does."""
-        return await asyncio.to_thread(getattr(self._state, what), **options)
+    async def ask(self, what: str, options: Mapping[str, Any]) -> bytes:
+        """Return what a method of `State` does, pickled.
+
+        As one value: Ray Client's server, which hands it on, asks of all that a value holds whether it is a reference.
+        With 2,000 tasks that kept it from everything else for seconds.
+        """
+        found = await asyncio.to_thread(getattr(self._state, what), **options)
+        return await asyncio.to_thread(pickle.dumps, found)
 
     # --- the log channel ---
 
@@ -59,11 +65,11 @@ class Relay:
                 self._heard.extend(messages)
                 self._come.set()
 
-    async def hear(self, seconds: float) -> list[Any]:
-        """Return the messages that have come; waits for one so long."""
+    async def hear(self, seconds: float) -> bytes:
+        """Return the messages that have come, pickled as for `ask`; waits for one so long."""
         await asyncio.to_thread(self._come.wait, seconds)
         self._come.clear()
-        return [self._heard.popleft() for _ in range(len(self._heard))]
+        return pickle.dumps([self._heard.popleft() for _ in range(len(self._heard))])
 
     async def wake(self) -> None:
         """End a `hear` that waits."""

@@ -16,6 +16,7 @@ from typing import Any
 from jupyter_ray import events as ev
 from jupyter_ray.engine.context import current_cell, current_task
 from jupyter_ray.engine.refs import ObjectRefGenerator
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.local.engine.calls import call_site
 from jupyter_ray.ray_cluster import refs
 from jupyter_ray.ray_cluster.calls import EVERYTHING, NOTHING, Plan
@@ -47,11 +48,11 @@ class Reports:
             self.poller = Poller(engine, log)
             log.on_watch = self.poller.watch
 
-    def level(self) -> int:
-        """Return what shall be reported of a call that is made now."""
+    def level(self, task: TaskContext | None) -> int:
+        """Return what shall be reported of a call that `task` makes now; None: the driver."""
         if self._log is not None:
-            return int(self._log.observe)
-        return NOTHING if self._observer is None else self._observer.level(current_task())
+            return self._log.observe  # type: ignore[no-any-return]
+        return NOTHING if self._observer is None else self._observer.level(task)
 
     def before_call(self) -> None:
         """Send what a task has printed: it comes before what the call prints."""
@@ -126,7 +127,7 @@ class Reports:
 
     def actor_created(self, ref: Any, class_name: str, options: Any, plan: Plan, passed: list[bytes]) -> None:
         """An actor was asked for."""
-        if self.level() < EVERYTHING:
+        if self.level(current_task()) < EVERYTHING:
             return
         context = current_task()
         now = time.time()

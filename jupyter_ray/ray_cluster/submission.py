@@ -12,13 +12,13 @@ import ray
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.context import current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorAlreadyExistsError, RaySystemError
 from jupyter_ray.local.serialization.arguments import explain
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.ray_cluster import calls, feasible, groups, hosts, refs, worker
 from jupyter_ray.ray_cluster.calls import EVERYTHING, Plan, Plans
 from jupyter_ray.ray_cluster.exceptions import translated
-from jupyter_ray.ray_cluster.flow import STRETCH
 from jupyter_ray.ray_cluster.shortcut import Way
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
@@ -98,19 +98,18 @@ class Submitter:
         self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
     ) -> Returned:
         """Call a method; see `Engine.call`."""
-        native = native_of(actor)
         plan = self._plans.of(options, method, lambda: calls.method_plan(options, options.name or method, method))
-        bound = None
-        if isinstance(actor, refs.RayActorRef):
-            bound = actor._bound.get(id(plan))
-            pace = actor.pace
-            pace.calls += 1
-            if pace.calls >= STRETCH:
-                pace.mark(wait=actor.binary() != self._engine.process.actor)
+        if type(actor) is not refs.RayActorRef:
+            return self._call(plan, self._way_of_method(plan, native_of(actor)), args, kwargs, None, actor)
+        if actor.session is not refs.session:
+            native_of(actor)  # It says what is wrong with that.
+        bound = actor._bound.get(id(plan))
         if bound is None:
-            bound = self._way_of_method(plan, native)
-            if isinstance(actor, refs.RayActorRef):
-                actor._bound[id(plan)] = bound
+            bound = actor._bound[id(plan)] = self._way_of_method(plan, actor.native)
+        pace = actor.pace
+        pace.calls += 1
+        if pace.calls >= pace.stretch:
+            pace.mark(wait=actor.binary() != self._engine.process.actor)
         return self._call(plan, bound, args, kwargs, None, actor)
 
     def _way_of_task(self, plan: Plan) -> Callable[..., Any]:
@@ -154,7 +153,9 @@ class Submitter:
             native_options["namespace"] = self._engine.process.namespace
         made = self._class(definition, options, is_async).options(**native_options)
         layout, dependencies, plain = calls.lay_out(args, kwargs)
-        header, values = self._header(definition, plan, layout, dependencies, plain, handle)
+        task = current_task()
+        observe = self._engine.reports.level(task)
+        header, values = self._header(definition, plan, layout, dependencies, plain, task, observe, handle)
         try:
             with self._engine.reports.passing() as passed:
                 native = made.remote(header, *values)
@@ -194,14 +195,14 @@ class Submitter:
         definition: Definition | None,
         actor: ActorRef | None,
     ) -> Returned:
+        reports, task = self._engine.reports, current_task()
+        observe = reports.level(task)
         layout, dependencies, plain = calls.lay_out(args, kwargs)
-        header, values = self._header(definition, plan, layout, dependencies, plain)
-        reports = self._engine.reports
+        header, values = self._header(definition, plan, layout, dependencies, plain, task, observe)
         reports.before_call()
-        task = current_task()
         capture = task is not None and task.capture
         try:
-            if reports.level() == EVERYTHING:
+            if observe == EVERYTHING:
                 with reports.passing() as passed:
                     found = way(header, values, capture=capture)
             else:
@@ -231,23 +232,19 @@ class Submitter:
         layout: calls.Layout,
         dependencies: list[Any],
         plain: bool,
+        task: TaskContext | None,
+        observe: int,
         handle: bytes = b"",
     ) -> tuple[bytes, list[Any]]:
-        task = current_task()
         inherited = worker.versions_here.get({}) if task is not None else {}
         key, versions = "", inherited
         if definition is not None:
             self._engine.definitions.ensure(definition)
             key, versions = definition.id, self._engine.definitions.versions(definition, inherited)
-        parent = None if task is None else task.task
-        observe = self._engine.reports.level()
-        values = dependencies
-        if plain:
-            header = calls.dump_header(key, versions, plan.terms, parent, current_cell(), layout, observe, handle)
-        else:
-            header = calls.dump_header(key, versions, plan.terms, parent, current_cell(), None, observe, handle)
-            values = [layout, *dependencies]
-        return header, values
+        parent, cell = (None, current_cell()) if task is None else (task.task, task.cell)
+        told = layout if plain else None
+        header = calls.dump_header(key, versions, plan.terms, parent, cell, told, observe, handle)
+        return header, dependencies if plain else [layout, *dependencies]
 
     def _explained(
         self, error: Exception, args: Sequence[Any], kwargs: dict[str, Any], definition: Definition | None, name: str

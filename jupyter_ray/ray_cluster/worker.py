@@ -22,7 +22,8 @@ import ray
 
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import InitOptions
-from jupyter_ray.engine.context import ActorExit, TaskContext, enter_task, leave_task
+from jupyter_ray.engine.context import ActorExit, enter_task, leave_task
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorDiedError, RaySystemError
 from jupyter_ray.local.serialization.arguments import Parcel, fill
 from jupyter_ray.local.serialization.errors import one_line
@@ -39,7 +40,14 @@ WORKER = "worker"
 
 _NO_ARGUMENTS: tuple[list[Any], dict[str, Any]] = ([], {})
 _MAIN = threading.main_thread().ident
+_SIGINT, _IGNORED = int(signal.SIGINT), int(signal.SIG_IGN)
+_getsignal: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+"""Without the names that Python looks up for the answer: they cost more than the question."""
+
 _binding = threading.Lock()
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+"""Values of which nothing need be found out."""
+
 _RAYS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 
@@ -61,7 +69,7 @@ def engine() -> Any:
 
 def hear_interrupts() -> None:
     """Have cancels interrupt this thread, the main one: the node or an earlier task may have switched that off."""
-    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+    if _getsignal(_SIGINT) in (_IGNORED, None):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -72,8 +80,16 @@ def _terms(blob: bytes) -> Terms:
 
 
 @functools.lru_cache(maxsize=4096)
+def _decoded(header: bytes) -> Header:
+    """Return a header that comes again and again: what it says is taken up once."""
+    found = load_header(header)
+    engine().learn(found.versions)
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
 def _kept(key: str) -> Header:
-    return load_header(engine().definitions.header_of(key))
+    return _decoded(engine().definitions.header_of(key))
 
 
 class Call:
@@ -82,36 +98,42 @@ class Call:
     Parameters
     ----------
     header
-        What `dump_header` returned, or the key under which it is kept in the cluster.
+        What `dump_header` returned, the key under which that is kept in the cluster, or what it says.
     values
         What travelled beside it.
     host
         What Ray holds of the actor, if it is a call of one.
     """
 
-    def __init__(self, header: bytes | str, values: Sequence[Any], host: Any = None) -> None:
+    # These seldom change, and what a call touches costs time.
+    inout: Sequence[Any] = ()
+    open = False
+    """The call goes on after its function has returned: its generator is read."""
+    cancelled = False
+    error: str | None = None
+    """What the call raised, in one line."""
+
+    def __init__(self, header: bytes | str | Header, values: Sequence[Any], host: Any = None) -> None:
         self.engine = engine()
-        self.header: Header = _kept(header) if isinstance(header, str) else load_header(header)
+        self._news = type(header) is bytes
+        """What the header says of definitions may be new here."""
+        self.header: Header = (
+            load_header(header) if isinstance(header, bytes) else (_kept(header) if isinstance(header, str) else header)
+        )
         self.terms = _terms(self.header.terms)
         self.host = host
         self.context = self._context()
         self._values = values
         self._versions = self.header.versions
-        self._tokens: list[Any] = []
+        self._tokens: Any = None
         self._main = False
-        self.inout: list[Any] = []
-        self.open = False
-        """The call goes on after its function has returned: its generator is read."""
-        self.cancelled = False
-        self.error: str | None = None
-        """What the call raised, in one line."""
 
     def _context(self) -> TaskContext:
         header, terms, process = self.header, self.terms, self.engine.process
-        worker = ray._private.worker.global_worker
+        core = ray._private.worker.global_worker.core_worker
         if terms.method:  # What an actor holds, and its placement group, are the same for all its calls.
             return TaskContext(
-                task=worker.core_worker.get_current_task_id().binary(),
+                task=core.get_current_task_id().binary(),
                 name=terms.name,
                 function=terms.function,
                 actor=process.actor,
@@ -119,14 +141,14 @@ class Call:
                 cell=header.cell,
                 held=process.held,
                 devices=process.devices,
-                attempt=worker.core_worker.get_current_task_attempt_number() if header.observe else 0,
+                attempt=core.get_current_task_attempt_number() if header.observe else 0,
                 runtime_env=process.runtime_env,
                 group=process.group,
                 capture=process.capture,
             )
-        group = worker.placement_group_id
+        group = core.get_placement_group_id()
         return TaskContext(
-            task=worker.current_task_id.binary(),
+            task=core.get_current_task_id().binary(),
             name=terms.name,
             function=terms.function,
             actor=process.actor if self.host is not None else None,
@@ -134,16 +156,16 @@ class Call:
             cell=header.cell,
             held=terms.held,
             devices=_devices(terms.held),
-            attempt=worker.core_worker.get_current_task_attempt_number(),
+            attempt=core.get_current_task_attempt_number(),
             runtime_env=process.runtime_env,
             group="" if group.is_nil() else group.hex(),
-            capture=bool(worker.should_capture_child_tasks_in_placement_group),
+            capture=bool(core.should_capture_child_tasks_in_placement_group()),
         )
 
     def __enter__(self) -> Call:
-        self._main = threading.get_ident() == _MAIN and not _in_event_loop()
-        self._tokens = [versions_here.set(self._versions), enter_task(self.context, main=self._main)]
-        if self._versions:
+        self._main = threading.get_ident() == _MAIN and asyncio._get_running_loop() is None
+        self._tokens = versions_here.set(self._versions), enter_task(self.context, main=self._main)
+        if self._versions and self._news:
             self.engine.learn(self._versions)
         if self.host is None and self._main:
             hear_interrupts()
@@ -199,9 +221,11 @@ class Call:
         """Return a value as Ray wants it for `num_returns`."""
         if self.context.exiting:  # The method caught what exit_actor() raised: it leaves all the same.
             raise ActorExit(0)
-        register_reducers()
-        value = calling.with_inout(value, self.inout)
         number = self.terms.num_returns
+        if number == 1 and not self.inout and type(value) in _PLAIN:
+            return value
+        register_reducers()
+        value = calling.with_inout(value, list(self.inout))
         if number == 0:
             return None
         if isinstance(value, Generator):
@@ -287,11 +311,7 @@ def _hint_for(error: BaseException) -> str:
     return ""
 
 
-def _in_event_loop() -> bool:
-    return asyncio._get_running_loop() is not None
-
-
-def run(header: bytes | str, values: Sequence[Any], host: Any = None) -> Any:
+def run(header: bytes | str | Header, values: Sequence[Any], host: Any = None) -> Any:
     """Run a call, and return what Ray shall store."""
     with Call(header, values, host) as call:
         del values
@@ -345,7 +365,7 @@ def with_header(header: bytes) -> Callable[[], Any]:
     """Return a function that runs the call of a header; it travels with the header inside."""
 
     def run_task() -> Any:
-        return run(header, ())
+        return run(_decoded(header), ())
 
     run_task.__qualname__ = "run_task"
     return run_task

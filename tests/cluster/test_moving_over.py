@@ -33,7 +33,9 @@ def join(ray_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Star
 
 def test_another_port_of_the_cluster(ray_cluster: Cluster) -> None:
     host, _, client_port = ray_cluster.client_address.removeprefix("ray://").rpartition(":")
-    nodes = [each for each in psutil.process_iter(["cmdline"]) if "raylet" in "".join(each.info["cmdline"][:1])]
+    ours = f"--gcs-address={ray_cluster.address}"
+    nodes = [each for each in psutil.process_iter(["cmdline"]) if ours in (each.info["cmdline"] or ())]
+    nodes = [each for each in nodes if "raylet" in each.info["cmdline"][0]]
     others = {each.laddr.port for node in nodes for each in node.net_connections("tcp") if each.status == "LISTEN"}
     assert others
     for address, words in (

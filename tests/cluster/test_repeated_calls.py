@@ -12,6 +12,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import events as ev
+from jupyter_ray.engine import registry
 from tests.contract.helpers import Log, eventually
 
 pytestmark = pytest.mark.usefixtures("session")
@@ -98,6 +99,16 @@ def test_repeated_calls_of_an_actor_that_is_made_again() -> None:
     eventually(lambda: {each[2] for each in ray.get([actor.about.remote() for _ in range(100)])}.isdisjoint({pid}))
     assert ray.get([actor.count.remote(2) for _ in range(100)])[-1] == 200
     assert ray.get([actor.count.remote() for _ in range(2)]) == [201, 202]
+
+
+def test_values_are_read_and_stored_past_what_is_wrapped_around_rays_functions() -> None:
+    import ray as native
+
+    engine: Any = registry.current()
+    for ours, rays in ((engine._get, native.get), (engine._put, native.put)):
+        assert (ours.__module__, ours.__name__) == ("ray._private.worker", rays.__name__)
+        assert ours is not rays
+        assert not hasattr(ours, "__wrapped__")
 
 
 def test_repeated_calls_fail_and_print_as_others_do() -> None:

@@ -257,6 +257,7 @@ def test_a_stream_of_a_method_ends_soon_after_its_cancel(kind: type, method: str
     assert ray.get(producer.ping.remote(), timeout=PATIENCE) == "pong"
 
 
+@pytest.mark.local_only("Ray looks at the cancel of such a call only when it has a thread")
 @pytest.mark.parametrize("groups", [{}, {"io": 2}])
 def test_a_queued_call_of_a_threaded_actor(groups: dict[str, int], tmp_path: Path) -> None:
     class Threaded:

@@ -326,3 +326,18 @@ def test_a_group_as_a_dict() -> None:
     assert (again, again.bundle_cache) == (group, [{"CPU": 1}])
     assert PlacementGroup(id=group.id).to_dict() == {"id": group.id.hex(), "bundle_cache": None}
     remove_placement_group(group)
+
+
+def test_what_a_detached_actor_made_ends_with_it() -> None:
+    class Keeper:
+        def reserve(self, lifetime: str | None = None) -> PlacementGroup:
+            group = placement_group([{"CPU": 1}], lifetime=lifetime)
+            assert group.wait(PATIENCE)
+            return group
+
+    keeper = ray.remote(num_cpus=0)(Keeper).options(name="keeper", lifetime="detached").remote()
+    mine, detached = ray.get([keeper.reserve.remote(), keeper.reserve.remote("detached")])
+    ray.kill(keeper)
+    eventually(lambda: placement_group_table(mine)["state"] == "REMOVED")
+    assert placement_group_table(detached)["state"] == "CREATED"
+    remove_placement_group(detached)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -42,6 +43,27 @@ def test_what_waits_for_an_actors_end_is_told(start: Callable[..., Any]) -> None
     assert told.origin == "(jupyter_ray) "
     del keeper
     assert ray.get(late, timeout=PATIENCE) == 1
+
+
+def test_a_task_that_awaits_what_its_own_cpu_is_needed_for_is_told(start: Callable[..., Any]) -> None:
+    @ray.remote
+    def child() -> int:
+        return 1
+
+    @ray.remote(max_retries=0)
+    def parent() -> None:
+        async def wait() -> int:
+            return await child.remote()
+
+        asyncio.run(wait())
+
+    start(num_cpus=1)
+    ref = parent.remote()
+    with Log() as log:
+        [told] = eventually(lambda: log.find(LogLines, stream="stderr", name="jupyter_ray"))
+    assert "child" in told.text
+    assert "A task that awaits a result, or waits for its future, keeps its CPUs" in told.text
+    ray.cancel(ref, force=True)
 
 
 def test_the_only_machine_is_the_head_and_the_environment_has_the_last_word(
@@ -216,6 +238,16 @@ def test_a_circle_of_calls_is_refused(start: Callable[..., Any], tmp_path: Path)
         def one(self) -> int:
             return 1
 
+    class Makes:
+        def __init__(self, maker: list[Any] = []) -> None:  # noqa: B006
+            self.found = ray.get(maker[0].one.remote()) if maker else 0
+
+        def make(self) -> int:
+            return ray.get(ray.remote(Makes).remote([ray.get_runtime_context().current_actor]).one.remote())
+
+        def one(self) -> int:
+            return 1
+
     @ray.remote
     def through(handles: list[Any]) -> int:
         return ray.get(handles[0].one.remote())
@@ -224,6 +256,9 @@ def test_a_circle_of_calls_is_refused(start: Callable[..., Any], tmp_path: Path)
     for method in (actor.itself, actor.through_a_task):
         with pytest.raises(exceptions.ResourceDeadlockError, match="whose turn at the actor Calls comes after"):
             ray.get(method.remote([actor]), timeout=60)
+    made = ray.remote(Makes).remote()
+    with pytest.raises(exceptions.ActorDiedError, match=r"Makes\.__init__ .* waits for Makes\.one .* after that of"):
+        ray.get(made.make.remote(), timeout=60)
     names = [str(tmp_path / name) for name in ("first", "second")]
     both = [actor.other.remote([partner], *names), partner.other.remote([actor], *reversed(names))]
     with pytest.raises(exceptions.ResourceDeadlockError, match=r"Calls\.other .* waits for Calls\.one"):

@@ -16,7 +16,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray.api import session
 from jupyter_ray.engine import context, registry
-from jupyter_ray.engine.context import TaskContext
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.events import LogLines, TaskFinished, TaskStarted, TaskSubmitted
 from jupyter_ray.exceptions import RaySystemError
 from tests import fakes

@@ -18,8 +18,9 @@ import pytest
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine import context, refs
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.context import ProcessContext, TaskContext
+from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.events import AnyEvent, LogLines, TaskFinished
 from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemError, TaskUnschedulableError
 from jupyter_ray.ids import return_id

@@ -260,6 +260,18 @@ def test_the_last_handle_gone_ends_the_actor_after_its_queued_calls() -> None:
     assert actor not in session.scheduler.state.actors
 
 
+def test_a_process_that_an_actor_takes_out_of_the_pool_is_made_up_for() -> None:
+    session = Session(CPU=2)
+    state = session.scheduler.state
+    for made in range(1, 5):
+        session.actor(f"a{made}")
+        assert len(state.idle[""]) == 2
+        assert len(state.workers) == 2 + made
+    nested = session.submit("nested")
+    session.finish(nested)
+    assert len(state.workers) == 6
+
+
 def test_a_handle_in_a_stored_object_keeps_the_actor() -> None:
     session = Session(CPU=2)
     actor = session.actor()

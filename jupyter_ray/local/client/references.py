@@ -98,6 +98,11 @@ class References:
             else:
                 entry[_GRANTS] += 1
 
+    def promised(self, counted: bytes) -> None:
+        """A call was made: the runtime counts a reference to its value for us, and there is a Python object for it."""
+        with self._lock:
+            self._table[counted] = [1, 1]
+
     def arrived(self, counted_ids: Iterable[bytes]) -> None:
         """A message granted each of `counted_ids`; hold them until `let_go`, so that they outlive the unpickling."""
         with self._lock:

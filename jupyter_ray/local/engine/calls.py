@@ -21,6 +21,7 @@ from jupyter_ray.resources import GPU, PARTS, VISIBLE, Demand, demand, describe
 DEFAULT_RETRIES = 3
 _PACKAGE = "jupyter_ray."
 _PLANS = 4096
+_BODIES = 1024
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -44,10 +45,21 @@ class Plan(msgspec.Struct, kw_only=True):
     route_key: Hashable = None
     """What tasks have in common that one lease may serve; None: none may."""
 
-    @property
-    def listed(self) -> bool:
-        """Whether `list_tasks` tells of the task."""
-        return self.options.enable_task_events is not False
+    listed: bool = True
+    """Whether `list_tasks` tells of the task."""
+    bodies: dict[Hashable, bytes] = msgspec.field(default_factory=dict)
+    """Encoded bodies of calls without arguments, by what they are of."""
+
+    def __post_init__(self) -> None:
+        """Work out what follows from the options."""
+        self.listed = self.options.enable_task_events is not False
+
+    def keep(self, key: Hashable, body: bytes, arguments: object) -> None:
+        """Remember the body of a call for the next one, if it has no arguments."""
+        if arguments is None:
+            if len(self.bodies) >= _BODIES:
+                self.bodies.clear()
+            self.bodies[key] = body
 
 
 class Plans:

@@ -93,19 +93,27 @@ class LocalEngine(Questions):
         self._exporter.ensure(definition)
         name = options.name or definition.name
         payload, dependencies = self._pack(args, kwargs, definition, name)
-        body = m.Body(
-            function=definition.name,
-            args=payload,
-            retry_on=plan.retry_on,
-            writable=options.writable,
-            inout=options.inout,
-            backpressure=options.generator_backpressure,
-            per_yield=options.per_yield,
-            max_calls=plan.max_calls,
-            group=group or "",
-            capture=capture,
+        key = (definition.name, group, capture)
+        body = plan.bodies.get(key) if payload is None else None
+        if body is None:
+            body = encode_body(
+                m.Body(
+                    function=definition.name,
+                    args=payload,
+                    retry_on=plan.retry_on,
+                    writable=options.writable,
+                    inout=options.inout,
+                    backpressure=options.generator_backpressure,
+                    per_yield=options.per_yield,
+                    max_calls=plan.max_calls,
+                    group=group or "",
+                    capture=capture,
+                )
+            )
+            plan.keep(key, body, payload)
+        spec = self._spec(
+            "task", name, body, payload, plan, dependencies, definition=definition.id, group=group, bundle=bundle
         )
-        spec = self._spec("task", name, body, plan, dependencies, definition=definition.id, group=group, bundle=bundle)
         version = self._exporter.version(definition.id) if group is None else 0
         told = options.generator_backpressure > 0
         return self._send(spec, plan, told, plan.route_key if version else None, version)
@@ -117,15 +125,20 @@ class LocalEngine(Questions):
         plan = self._plans.of(options)
         name = options.name or method
         payload, dependencies = self._pack(args, kwargs, None, name)
-        body = m.Body(
-            method=method,
-            args=payload,
-            retry_on=plan.retry_on,
-            writable=options.writable,
-            inout=options.inout,
-            backpressure=options.generator_backpressure,
-            per_yield=options.per_yield,
-        )
+        body = plan.bodies.get(method) if payload is None else None
+        if body is None:
+            body = encode_body(
+                m.Body(
+                    method=method,
+                    args=payload,
+                    retry_on=plan.retry_on,
+                    writable=options.writable,
+                    inout=options.inout,
+                    backpressure=options.generator_backpressure,
+                    per_yield=options.per_yield,
+                )
+            )
+            plan.keep(method, body, payload)
         key = actor._binary
         if key not in self.client.direct:
             self.client.brake(key)
@@ -133,6 +146,7 @@ class LocalEngine(Questions):
             "method",
             name,
             body,
+            payload,
             plan,
             dependencies,
             definition="" if name.endswith(method) else method,  # Tables tell it of a call with a name of its own.
@@ -160,7 +174,7 @@ class LocalEngine(Questions):
         name = f"{definition.name}.__init__"
         payload, dependencies = self._pack(args, kwargs, definition, name)
         actor = self._ids.actor()
-        body = m.Body(function=definition.name, args=payload, group=group or "", capture=capture)
+        body = encode_body(m.Body(function=definition.name, args=payload, group=group or "", capture=capture))
         concurrency = options.max_concurrency or (1000 if is_async else 1)
         out_of_order = options.allow_out_of_order_execution
         spec = m.ActorSpec(
@@ -169,6 +183,7 @@ class LocalEngine(Questions):
                 "actor",
                 name,
                 body,
+                payload,
                 plan,
                 dependencies,
                 definition=definition.id,
@@ -231,7 +246,8 @@ class LocalEngine(Questions):
         self,
         kind: Any,
         name: str,
-        body: m.Body,
+        body: bytes,
+        arguments: m.Payload | None,
         plan: Plan,
         dependencies: list[bytes],
         *,
@@ -242,32 +258,31 @@ class LocalEngine(Questions):
         bundle: int = -1,
     ) -> m.TaskSpec:
         task = current_task()
-        arguments = body.args
-        return m.TaskSpec(
-            task=self._ids.task(actor),
-            kind=kind,
-            name=name,
-            body=encode_body(body),
-            definition=definition,
-            dependencies=dependencies,
-            contained=[] if arguments is None else arguments.contained,
-            segment="" if arguments is None else arguments.segment,
-            num_returns=plan.num_returns,
-            demand=plan.demand,
-            parent=self.process.creation if task is None else task.task,
-            cell=current_cell(),
-            site=call_site(),
-            max_retries=plan.max_retries,
-            retry_exceptions=bool(plan.retry_on),
-            max_calls=plan.max_calls,
-            env=plan.env,
-            group=group,
-            bundle=bundle,
-            actor=actor,
-            concurrency_group=concurrency_group,
-            segment_size=arguments.size if arguments is not None and arguments.segment else 0,
-            listed=plan.listed,
-            labels=plan.labels,
+        return m.TaskSpec(  # By position, in the order of its fields: so many names would cost as much as all the rest.
+            self._ids.task(actor),
+            kind,
+            name,
+            body,
+            definition,
+            dependencies,
+            [] if arguments is None else arguments.contained,
+            "" if arguments is None else arguments.segment,
+            plan.num_returns,
+            plan.demand,
+            self.process.creation if task is None else task.task,
+            current_cell(),
+            call_site(),
+            plan.max_retries,
+            bool(plan.retry_on),
+            plan.max_calls,
+            plan.env,
+            group,
+            bundle,
+            actor,
+            concurrency_group,
+            arguments.size if arguments is not None and arguments.segment else 0,
+            plan.listed,
+            plan.labels,
         )
 
     def _send(self, spec: m.TaskSpec, plan: Plan, told: bool, route: Hashable = None, version: int = 0) -> Returned:
@@ -284,8 +299,8 @@ class LocalEngine(Questions):
         refs: list[ObjectRef[Any]] = []
         for index in range(1, (1 if number == m.DYNAMIC else number) + 1):
             object_id = return_id(task, index)
-            client.references.granted(object_id)
-            refs.append(ObjectRef(object_id))
+            client.references.promised(object_id)
+            refs.append(ObjectRef.counted(object_id))
         return refs
 
     # --- objects ---

@@ -20,6 +20,9 @@ from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import Demand, amounts
 
+_AHEAD_IN_GROUPS = 1000
+"""Concurrency groups fill one by one: a full one must not keep calls of another away."""
+
 
 def find(step: Step, name: str, namespace: str) -> ActorRecord | None:
     """Return the living actor of that name."""
@@ -76,10 +79,15 @@ def enqueue_call(step: Step, actor: ActorRecord, task: TaskRecord, *, front: boo
 
 
 def learn(actor: ActorRecord, seconds: float) -> None:
-    """Note how long a call took, and so how many may be handed over before their turn."""
-    mean = actor.seconds = seconds if actor.seconds is None else 0.8 * actor.seconds + 0.2 * seconds
-    if not actor.spec.concurrency_groups:
-        actor.surplus = min(AHEAD_LIMIT, int(AHEAD_SECONDS / max(mean, 1e-6)))
+    """Note how long a call took."""
+    actor.seconds = seconds if actor.seconds is None else 0.8 * actor.seconds + 0.2 * seconds
+
+
+def _surplus(actor: ActorRecord) -> int:
+    """Return how many calls may be handed over before their turn."""
+    if actor.spec.concurrency_groups:
+        return _AHEAD_IN_GROUPS
+    return 0 if actor.seconds is None else min(AHEAD_LIMIT, int(AHEAD_SECONDS / max(actor.seconds, 1e-6)))
 
 
 def pump(step: Step, actor: ActorRecord) -> None:
@@ -115,9 +123,12 @@ def _free_name(step: Step, actor: ActorRecord) -> None:
 def _hand_over(step: Step, actor: ActorRecord) -> None:
     queues = actor.queues
     concurrency = actor.concurrency
-    if not queues or len(actor.handed) > concurrency + actor.surplus // 2:
+    if not queues:
+        return
+    surplus = _surplus(actor)
+    if len(actor.handed) > concurrency + surplus // 2:
         return  # There is time to hand over the next ones together.
-    window = concurrency + actor.surplus
+    window = concurrency + surplus
     skipped = 0
     while queues and skipped < len(queues) and len(actor.handed) < window:
         caller, queue = next(iter(queues.items()))

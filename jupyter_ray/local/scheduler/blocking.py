@@ -34,7 +34,7 @@ def blocked(step: Step, task: TaskRecord, request: RequestRecord) -> None:
             at=step.now,
             task=task.id.hex(),
             waits_for=[each.hex() for each in request.ids[:WAITS_SHOWN]],
-            lent=amounts(task.lent),
+            lent=amounts(task.lent or {}),
         )
     )
 
@@ -71,6 +71,6 @@ def abandoned(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     if task.blocking > 0 or task.state is TaskState.RUNNING:
         return
     if task.lent and task.allocation is not None and task.allocation.reclaim(task.lent):
-        task.lent = {}
+        task.lent = None
     task.state = TaskState.RUNNING
     step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.id.hex()))

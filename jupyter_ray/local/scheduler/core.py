@@ -23,7 +23,8 @@ from jupyter_ray.local.scheduler.happened import HAPPENED
 from jupyter_ray.local.scheduler.records import (
     State,
 )
-from jupyter_ray.local.scheduler.said import SAID
+from jupyter_ray.local.scheduler.said import SAID, remove_group
+from jupyter_ray.local.scheduler.states import ActorState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
     Said,
@@ -98,6 +99,10 @@ def _settle(step: Step) -> None:
             actor = next(iter(step.pump))
             del step.pump[actor]
             actors.pump(step, actor)
+            if actor.groups and actor.state is ActorState.DEAD:
+                for group in actor.groups:
+                    remove_group(step, group)
+                actor.groups = ()
         elif step.place:
             step.place = False
             placement.place(step)

@@ -119,6 +119,9 @@ def closes_circle(state: State, blocked: TaskRecord, request: RequestRecord) -> 
             continue
         seen.add(task)
         queue += _ahead(task)
+        if task.actor is not None and task.actor.state is not ActorState.ALIVE:
+            creation = state.tasks.get(task.actor.spec.creation.task)
+            queue += [creation] if creation is not None else []
         if task.state is TaskState.WAITING:
             awaited = task.spec.dependencies
         elif task.state is TaskState.BLOCKED and task.worker is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jupyter_ray.events import HandleDropped, HandlePassed, HolderKind, ObjectFreed, ObjectSealed
-from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
+from jupyter_ray.ids import ACTOR_ID_SIZE, task_of_text
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import errors, lineage, memory, unseen
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
@@ -25,6 +25,12 @@ def expect(step: Step, object_id: bytes) -> ObjectRecord:
         record = step.state.objects[object_id] = ObjectRecord(object_id)
     record.pending = True
     return record
+
+
+def promise(step: Step, client: ClientRecord, object_id: bytes) -> None:
+    """A task of `client` is to make an object, which `client` holds."""
+    client.holds[object_id] = client.holds.get(object_id, 0) + 1
+    expect(step, object_id).holders += 1
 
 
 def grant(step: Step, client: ClientRecord, counted: bytes, task: TaskRecord | None = None) -> None:
@@ -45,11 +51,13 @@ def grant(step: Step, client: ClientRecord, counted: bytes, task: TaskRecord | N
 def drop(step: Step, client: ClientRecord, counted: bytes, grants: int) -> None:
     """`client` has dropped what `grants` grants gave it."""
     held = client.holds.get(counted, 0)
-    grants = max(0, min(grants, held))
-    if grants == held:
+    if grants >= held:
+        grants = held
         client.holds.pop(counted, None)
-    else:
+    elif grants > 0:
         client.holds[counted] = held - grants
+    else:
+        return
     if len(counted) == ACTOR_ID_SIZE:
         actor = step.state.actors.get(counted)
         if actor is not None:
@@ -121,7 +129,8 @@ def free_if_unused(step: Step, record: ObjectRecord) -> None:
         return
     del step.state.objects[record.id]
     step.events.append(ObjectFreed(seq=step.number(), at=step.now, object=record.id.hex()))
-    discard(step, payload, record.id)
+    if payload.segment or payload.contained:
+        discard(step, payload, record.id)
     if step.state.unseen:
         unseen.dropped(step, record.id)
 
@@ -151,14 +160,15 @@ def lose(step: Step, record: ObjectRecord) -> None:
     record.pending = True
     for client in step.state.clients.values():
         for request in client.requests.values():
-            if not request.done and record.id in request.pinned:
+            if not request.done and record in request.pinned:
                 request.remaining += 1
-                record.waiters[request] = None
+                record.await_by(request)
     for task in step.state.tasks.values():
         if task.state is TaskState.WAITING:
             named = task.spec.dependencies.count(record.id)
             task.missing += named
-            record.dependents += [task] * named
+            for _ in range(named):
+                record.needed_by(task)
     _leave_segment(step, payload.segment, record.id, damaged=True)
     if payload.contained:
         unpin(step, payload.contained, record.id.hex())
@@ -185,22 +195,23 @@ def seal(step: Step, object_id: bytes, payload: Payload) -> None:
         owners[object_id] = None
     if payload.contained:
         pin(step, payload.contained, object_id.hex())
+    name = object_id.hex()
     step.events.append(
         ObjectSealed(
             seq=step.number(),
             at=step.now,
-            object=object_id.hex(),
+            object=name,
             size=payload.size,
             shared=bool(payload.segment),
-            task=task_of(object_id).hex(),
+            task=task_of_text(name),
         )
     )
     if record.waiters:
-        waiters, record.waiters = record.waiters, {}
+        waiters, record.waiters = record.waiters, None
         for request in waiters:
             request_progress(step, request, payload.is_error)
     if record.dependents:
-        dependents, record.dependents = record.dependents, []
+        dependents, record.dependents = record.dependents, None
         if payload.is_error:
             unseen.seen(step, object_id)
         for task in dependents:
@@ -209,7 +220,8 @@ def seal(step: Step, object_id: bytes, payload: Payload) -> None:
                 step.agenda.append((task, "argument_failed", errors.of_argument(task, payload)))
             elif task.missing == 0:
                 step.agenda.append((task, "arguments_ready", None))
-    free_if_unused(step, record)
+    if not record.holders:
+        free_if_unused(step, record)
 
 
 def request_progress(step: Step, request: RequestRecord, is_error: bool) -> None:

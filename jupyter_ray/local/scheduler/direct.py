@@ -16,7 +16,7 @@ from jupyter_ray.events import TaskFinished, TaskStarted, TaskSubmitted
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import Ran, Report, Route, Submit, TaskSpec, Unroute
 from jupyter_ray.local.scheduler import actors, errors, history, placement, submission
-from jupyter_ray.local.scheduler.dependencies import expect, grant, pin, seal
+from jupyter_ray.local.scheduler.dependencies import pin, promise, seal
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Lease, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
@@ -131,8 +131,7 @@ def ran(step: Step, client: ClientRecord, message: Ran) -> None:
         )
     )
     object_id = return_id(spec.task, 1)
-    expect(step, object_id)
-    grant(step, client, object_id)
+    promise(step, client, object_id)
     seal(step, object_id, done.returns[0])
     step.events.append(TaskFinished(seq=step.number(), at=step.now, task=name))
     history.remember(step, task, "", "")

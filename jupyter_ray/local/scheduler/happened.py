@@ -122,7 +122,7 @@ def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
         dependencies.pin(step, creation.spec.contained)
     creation.worker = None
     creation.allocation = None
-    creation.lent = {}
+    creation.lent = None
     creation.blocking = 0
     creation.attempt = attempt
     creation.state = TaskState.READY

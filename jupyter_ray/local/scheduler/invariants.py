@@ -137,7 +137,7 @@ def _references(state: State) -> None:
             pins.update(actor.spec.creation.contained)
     for client in state.clients.values():
         for request in client.requests.values():
-            pins.update(request.pinned)
+            pins.update(record.id for record in request.pinned)
     for kept in state.lineage.values():
         pins.update(kept.pins)
     for function in state.functions.values():
@@ -201,7 +201,7 @@ def _requests(state: State) -> None:
         for request in client.requests.values():
             if request.kind == "room" or request.done:
                 continue
-            pending = [each for each in request.pinned if state.objects[each].payload is None]
+            pending = [each for each in request.pinned if each.payload is None]
             assert pending, f"{request!r} could be answered"
-            for object_id in pending:
-                assert request in state.objects[object_id].waiters, f"{request!r} is forgotten by {object_id.hex()}"
+            for record in pending:
+                assert request in (record.waiters or ()), f"{request!r} is forgotten by {record!r}"

@@ -23,6 +23,8 @@ from jupyter_ray.local.scheduler.states import CRASHED, ActorState, GroupState, 
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
+PRESTART = 8
+"""At most this many workers are started before anybody asks."""
 AHEAD_SECONDS = 0.004
 AHEAD_LIMIT = 64
 """A worker is handed at most this much work in advance, in expected seconds and in tasks."""
@@ -132,7 +134,7 @@ def _resume(step: Step) -> None:
             state.resuming.append(request)
         else:
             step.agenda.append((task, "resumed", request))
-            task.lent = {}
+            task.lent = None
 
 
 def _pick(step: Step, task: TaskRecord, queue: ReadyClass) -> WorkerRecord | None:
@@ -178,6 +180,16 @@ def start_worker(step: Step, env: str) -> WorkerRecord:
     return worker
 
 
+def _fill_pool(step: Step, env: str) -> None:
+    """An actor takes a process out of the pool: another one takes its place, before somebody has to wait for it."""
+    state = step.state
+    keep = min(PRESTART, state.ledger.total.get(CPU, 0) // PARTS)
+    spare = len(state.idle.get(env, ()))
+    starting = (each for each in state.workers.values() if each.state is WorkerState.STARTING and each.env == env)
+    if env == state.env and spare + sum(not each.tasks for each in starting) < keep:
+        start_worker(step, env)
+
+
 def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Allocation, queue: ReadyClass) -> None:
     """Give a task to a worker that has nothing else, and the resources with it."""
     task.worker = worker
@@ -192,6 +204,7 @@ def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Alloc
         task.actor.worker = worker
         task.actor.allocation = allocation
         task.actor.state = ActorState.STARTING
+        _fill_pool(step, worker.env)
     if worker.state is WorkerState.STARTING:
         task.state = TaskState.ASSIGNED
         task.since = step.now
@@ -247,29 +260,29 @@ def execute(step: Step, task: TaskRecord) -> None:
     creating = spec.kind == "actor" and actor is not None
     step.send(
         client,
-        Execute(
-            task=spec.task,
-            kind=spec.kind,
-            name=spec.name,
-            body=spec.body,
-            definition=spec.definition,
-            values=values,
-            num_returns=spec.num_returns,
-            functions=functions,
-            held=(actor.spec.creation.demand if creating and actor is not None else allocation.held)
+        Execute(  # By position, in the order of its fields: so many names would take four times as long.
+            spec.task,
+            spec.kind,
+            spec.name,
+            spec.body,
+            spec.definition,
+            values,
+            spec.num_returns,
+            functions,
+            (actor.spec.creation.demand if creating and actor is not None else allocation.held)
             if allocation is not None
             else {},
-            devices=allocation.ids if allocation is not None and allocation.devices else {},
-            parent=spec.parent,
-            cell=spec.cell,
-            attempt=task.attempt,
-            actor=spec.actor,
-            concurrency_group=spec.concurrency_group,
-            contained=spec.contained,
-            retries_left=task.may_retry,
-            spec=actor.spec if creating and actor is not None else None,
-            restarts=actor.restarts if actor is not None else 0,
-            dependencies=spec.dependencies if elsewhere else [],
+            allocation.ids if allocation is not None and allocation.devices else {},
+            spec.parent,
+            spec.cell,
+            task.attempt,
+            spec.actor,
+            spec.concurrency_group,
+            spec.contained,
+            task.may_retry,
+            actor.spec if creating and actor is not None else None,
+            actor.restarts if actor is not None else 0,
+            spec.dependencies if elsewhere else [],
         ),
     )
     if task.read:  # Said before it began, or of an earlier attempt.

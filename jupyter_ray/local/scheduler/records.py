@@ -32,7 +32,7 @@ class TaskRecord(msgspec.Struct, eq=False):
     """Arguments that are not there yet."""
     worker: WorkerRecord | None = None
     allocation: Allocation | None = None
-    lent: Demand = msgspec.field(default_factory=dict)
+    lent: Demand | None = None
     attempt: int = 0
     spared: int = 0
     """Attempts that do not count: see `WorkerLost.spared`."""
@@ -45,7 +45,8 @@ class TaskRecord(msgspec.Struct, eq=False):
     """When its last attempt began; 0: none did."""
     cancel_asked: bool = False
     force_asked: bool = False
-    children: set[bytes] = msgspec.field(default_factory=set)
+    children: set[bytes] | None = None
+    """None: it has had none."""
     blocking: int = 0
     """Requests of this task that are not answered."""
     actor: ActorRecord | None = None
@@ -61,6 +62,12 @@ class TaskRecord(msgspec.Struct, eq=False):
     def may_retry(self) -> bool:
         """Whether it may be tried once more."""
         return self.spec.max_retries < 0 or self.attempt - self.spared < self.spec.max_retries
+
+    def add_child(self, task: bytes) -> None:
+        """Note a task that this one has submitted."""
+        if self.children is None:
+            self.children = set()
+        self.children.add(task)
 
     def __repr__(self) -> str:
         return f"<Task {self.spec.name} {self.spec.task.hex()[:8]}: {self.state.value}>"
@@ -173,17 +180,14 @@ class ActorRecord(msgspec.Struct, eq=False):
     """What its instance calls itself, where its class says how."""
     shown: dict[str, tuple[bytes | None, str]] = msgspec.field(default_factory=dict)
     """Who the events say holds a handle: holder to (client, None for an object; kind)."""
+    groups: tuple[str, ...] = ()
+    """Placement groups that it made and that end with it, since it is detached."""
     concurrency: int = 1
     """Calls that it can run at once."""
-    surplus: int = 0
-    """Calls beyond them that its worker may have."""
 
     def __post_init__(self) -> None:
         """Work out what follows from the specification."""
-        groups = self.spec.concurrency_groups
-        self.concurrency = self.spec.max_concurrency + sum(groups.values())
-        # Groups fill one by one: a full one must not keep calls of another away.
-        self.surplus = 1000 if groups else 0
+        self.concurrency = self.spec.max_concurrency + sum(self.spec.concurrency_groups.values())
 
     @property
     def id(self) -> bytes:
@@ -208,14 +212,26 @@ class ObjectRecord(msgspec.Struct, eq=False):
     """Grants of all clients together."""
     pins: int = 0
     """Tasks that need it, and objects that contain it."""
-    waiters: dict[RequestRecord, None] = msgspec.field(default_factory=dict)
-    dependents: list[TaskRecord] = msgspec.field(default_factory=list)
+    waiters: dict[RequestRecord, None] | None = None
+    dependents: list[TaskRecord] | None = None
     pending: bool = False
     """A task is to make it."""
     fate: Literal["", "error", "stream", "once", "method", "evicted"] = ""
     """Why it could not be computed again, if it lives in a file and its task's lineage is not kept."""
     site: str = ""
     """Where `put` was called for it, if that is known: a line and a function."""
+
+    def await_by(self, request: RequestRecord) -> None:
+        """Note a request that the value is to be told to."""
+        if self.waiters is None:
+            self.waiters = {}
+        self.waiters[request] = None
+
+    def needed_by(self, task: TaskRecord) -> None:
+        """Note a task that the value is to be told to, once for each argument that it is."""
+        if self.dependents is None:
+            self.dependents = []
+        self.dependents.append(task)
 
     def __repr__(self) -> str:
         state = "ready" if self.payload is not None else "pending"
@@ -257,7 +273,7 @@ class RequestRecord(msgspec.Struct, eq=False):
     complete: bool = True
     count: int = 0
     """For `wait`: how many must be ready."""
-    pinned: list[bytes] = msgspec.field(default_factory=list)
+    pinned: list[ObjectRecord] = msgspec.field(default_factory=list)
     """Objects that must outlive their references, for this answer."""
     expires: bool = False
     error: Payload | None = None

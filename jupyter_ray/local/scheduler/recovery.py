@@ -123,7 +123,7 @@ def _run_again(step: Step, plan: dict[LineageRecord, list[bytes]], object_id: by
         )
         parent = state.tasks.get(spec.parent) if spec.parent is not None else None
         if parent is not None:
-            parent.children.add(spec.task)
+            parent.add_child(spec.task)
         state.tasks[spec.task] = task
         state.recovering.add(spec.task)
         step.events.append(

@@ -11,7 +11,7 @@ from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import AwaitRoom, Get, Payload, Reply, Wait
 from jupyter_ray.local.scheduler import errors, memory, streams, unseen
 from jupyter_ray.local.scheduler.commands import SetTimer
-from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
+from jupyter_ray.local.scheduler.dependencies import free_if_unused, grant
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState
 from jupyter_ray.local.scheduler.step import Step
@@ -121,10 +121,12 @@ def _open(step: Step, request: RequestRecord, pending: list[ObjectRecord], messa
         request.complete = False
         reply(step, request)
         return
-    request.pinned = [object_id for object_id in request.ids if object_id in step.state.objects]
-    pin(step, request.pinned)
+    objects = step.state.objects
+    request.pinned = [record for object_id in request.ids if (record := objects.get(object_id)) is not None]
+    for record in request.pinned:
+        record.pins += 1
     for record in pending:
-        record.waiters[request] = None
+        record.await_by(request)
     task = step.state.tasks.get(message.task) if message.task is not None else None
     if task is not None and task.worker is not None and task.worker.id == request.client.id:
         request.task = task
@@ -203,7 +205,9 @@ def reply(step: Step, request: RequestRecord) -> None:
 
 
 def _forget(step: Step, request: RequestRecord) -> None:
-    objects = step.state.objects
-    for object_id in request.pinned:
-        objects[object_id].waiters.pop(request, None)
-    unpin(step, request.pinned)
+    for record in request.pinned:
+        if record.waiters:  # It is not there, or has just come and is still being told.
+            record.waiters.pop(request, None)
+        record.pins -= 1
+        if not (record.pins or record.holders):
+            free_if_unused(step, record)

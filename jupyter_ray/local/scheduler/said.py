@@ -30,9 +30,6 @@ from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
-PRESTART = 8
-"""At most this many workers are started before anybody asks."""
-
 
 def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state = step.state
@@ -50,7 +47,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state.memory.spills = message.spills
     state.memory_retries = message.memory_retries
     state.lineage_limit = min(LINEAGE_LIMIT, message.store_limit // 4) if message.store_limit else LINEAGE_LIMIT
-    for _ in range(min(PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
+    for _ in range(min(placement.PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
         placement.start_worker(step, message.env)
     step.events.append(
         RuntimeReady(
@@ -212,11 +209,19 @@ def _create_group(step: Step, client: ClientRecord, message: m.CreateGroup) -> N
         message.group, message.name, message.strategy, message.bundles, client, message.detached, step.now
     )
     groups.create(step, group)
+    worker = step.state.workers.get(client.id)
+    if worker is not None and (actor := worker.actor) is not None and actor.spec.detached and not message.detached:
+        actor.groups += (message.group,)  # What others make lives as long as the session (as in Ray).
 
 
 def _remove_group(step: Step, client: ClientRecord, message: m.RemoveGroup) -> None:
+    remove_group(step, message.group)
+
+
+def remove_group(step: Step, group_id: str) -> None:
+    """Give a placement group back: its actors end, and its tasks fail."""
     state = step.state
-    group = state.groups.get(message.group)
+    group = state.groups.get(group_id)
     if group is None or group.state is GroupState.REMOVED:
         return
     reason = "its placement group was removed (INTENDED_SYSTEM_EXIT)"
@@ -277,7 +282,10 @@ def _done(step: Step, client: ClientRecord, message: m.Done) -> None:
     wanted = 0 if number == m.STREAMING else 1 if number < 0 else number
     if len(message.returns) < (1 if message.failed else 0 if message.cancelled else wanted):
         raise ValueError(f"{task.spec.name} is done with {len(message.returns)} of {wanted} return values.")
-    step.agenda.append((task, "done", message))
+    if step.agenda:  # What came before comes first.
+        step.agenda.append((task, "done", message))
+    else:
+        transitions.apply(step, task, "done", message)
 
 
 def _unlease(step: Step, client: ClientRecord, message: m.Unlease) -> None:

@@ -1,15 +1,17 @@
-"""Waits for what only the end of an actor or of a placement group would give back.
+"""Waits for what only the end of an actor or of a placement group would give back, or of the task that awaits it.
 
 Tasks end, and what they hold comes back; actors and placement groups keep theirs while they live. Somebody who holds
 their handles and waits for what cannot start beside them may wait for ever, so it has to be said. It is no error: the
-handles may go at any time.
+handles may go at any time. A task that awaits a result in an event loop, or waits for its future, keeps its CPUs: it
+may be doing something else meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 
-from jupyter_ray.local.scheduler.records import State, TaskRecord
+from jupyter_ray.ids import task_of
+from jupyter_ray.local.scheduler.records import State, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.why import waits_for
 from jupyter_ray.resources import Demand
@@ -39,14 +41,25 @@ def _coming(state: State) -> Demand:
     """Return what is free when all tasks have ended that run now."""
     coming = dict(state.ledger.free)
     on_workers = [task for worker in state.workers.values() for task in worker.tasks.values()]  # A queue may be long.
-    allocations = [task.allocation for task in on_workers if task.actor is None]
-    allocations += [lease.allocation for lease in state.leases.values()]
+    allocations = [task.allocation for task in on_workers if task.actor is None and not _awaits(state, task.worker)]
+    allocations += [lease.allocation for lease in state.leases.values() if not _awaits(state, lease.worker)]
     allocations += [actor.allocation for actor in state.actors.values() if actor.leaving]
     for allocation in allocations:
         if allocation is not None and allocation.ledger is state.ledger:
             for name, parts in allocation.held.items():
                 coming[name] = coming.get(name, 0) + parts
     return coming
+
+
+def _awaits(state: State, worker: WorkerRecord | None) -> bool:
+    """Tell whether a worker waits for a task that has not begun, and lends nothing meanwhile."""
+    client = None if worker is None else state.clients.get(worker.id)
+    for request in () if client is None else client.requests.values():
+        if request.task is None:
+            makers = (state.tasks.get(task_of(each)) for each in request.ids)
+            if any(maker and maker.state is TaskState.READY and maker.spec.kind == "task" for maker in makers):
+                return True
+    return False
 
 
 class Starved:
@@ -60,12 +73,15 @@ class Starved:
         found = starved(state, now)
         news = [task for key, task in found.items() if key not in self._told]
         self._told = set(found)
-        return [(task, f"{waits_for(state, task, now)} {_REMEDY}\n") for task in news]
+        awaited = any(_awaits(state, worker) for worker in state.workers.values())
+        remedy = f"{_AWAITED} {_REMEDY}" if awaited else _REMEDY
+        return [(task, f"{waits_for(state, task, now)} {remedy}\n") for task in news]
 
     def __repr__(self) -> str:
         return f"<Starved: {len(self._told)} classes told>"
 
 
+_AWAITED = "A task that awaits a result, or waits for its future, keeps its CPUs: get() and wait() lend them."
 _REMEDY = (
     "Actors and placement groups keep what they hold while they live: let go of one, or kill it; let them ask for less "
     "(num_cpus=0 for an actor that mostly waits); or declare more in init()."

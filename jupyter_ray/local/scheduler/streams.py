@@ -27,8 +27,8 @@ def returns(spec: TaskSpec) -> list[bytes]:
 
 def seal_values(step: Step, task: TaskRecord, values: list[Payload]) -> None:
     """A task has made its values; the first ones only, where its generator raised after them."""
-    for object_id, payload in zip(returns(task.spec), values, strict=False):
-        seal(step, object_id, payload)
+    for index, payload in enumerate(values, 1):
+        seal(step, return_id(task.id, index), payload)
 
 
 def discard_values(step: Step, values: list[Payload]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from jupyter_ray.events import TaskSubmitted
+from jupyter_ray.events import TaskQueued, TaskSubmitted
 from jupyter_ray.local.protocol.messages import Payload, TaskSpec
-from jupyter_ray.local.scheduler import actors, errors, memory, unseen
-from jupyter_ray.local.scheduler.dependencies import expect, grant, pin
+from jupyter_ray.local.scheduler import actors, errors, memory, placement, unseen
+from jupyter_ray.local.scheduler.dependencies import pin, promise
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, State, TaskRecord
-from jupyter_ray.local.scheduler.states import ActorState, GroupState
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import amounts
@@ -27,14 +27,13 @@ def record(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
     if parent is not None:
         task.depth = parent.depth + 1
-        parent.children.add(spec.task)
+        parent.add_child(spec.task)
     state.tasks[spec.task] = task
     if spec.segment:
         memory.stored(step, spec.segment, spec.segment_size)
     results = returns(spec)
     for object_id in results:
-        expect(step, object_id)
-        grant(step, client, object_id)
+        promise(step, client, object_id)
     step.events.append(submitted(step, spec, results, step.now))
     return task
 
@@ -48,7 +47,7 @@ def submitted(step: Step, spec: TaskSpec, results: list[bytes], at: float) -> Ta
         name=spec.name,
         kind=spec.kind,
         parent=None if spec.parent is None else spec.parent.hex(),
-        dependencies=[each.hex() for each in spec.dependencies],
+        dependencies=[each.hex() for each in spec.dependencies] if spec.dependencies else [],
         returns=[each.hex() for each in results],
         demand=amounts(spec.demand),
         actor=None if spec.actor is None else spec.actor.hex(),
@@ -60,9 +59,12 @@ def submitted(step: Step, spec: TaskSpec, results: list[bytes], at: float) -> Ta
 def enter(step: Step, task: TaskRecord) -> None:
     """Let a task wait for its arguments, and put it on the agenda if it has nothing to wait for."""
     state, spec, actor = step.state, task.spec, task.actor
-    pin(step, spec.dependencies)
-    pin(step, spec.contained)
-    failed = await_arguments(step, task)
+    failed = None
+    if spec.contained:
+        pin(step, spec.contained)
+    if spec.dependencies:
+        pin(step, spec.dependencies)
+        failed = await_arguments(step, task)
     if spec.kind == "method":
         failed = _join_actor(step, task) or failed
     elif spec.group is not None:
@@ -72,8 +74,31 @@ def enter(step: Step, task: TaskRecord) -> None:
         failed = errors.unschedulable(spec.name, needs, state.ledger.total, is_actor=actor is not None)
     if failed is not None:
         step.agenda.append((task, "argument_failed", failed))
-    elif task.missing == 0:
-        step.agenda.append((task, "arguments_ready", None))
+    elif spec.dependencies or step.agenda:
+        if task.missing == 0:
+            step.agenda.append((task, "arguments_ready", None))
+    else:  # It waits for nothing, and nothing comes before it.
+        ready(step, task)
+
+
+def ready(step: Step, task: TaskRecord) -> None:
+    """Let a task, whose arguments are there, wait for resources or in its actor's queue."""
+    task.state = TaskState.READY
+    task.since = step.now
+    if task.spec.dependencies:  # Who waits for nothing is queued by being submitted.
+        step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
+    queue(step, task)
+
+
+def queue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
+    """Put a task that is ready where it waits for its turn; `front`: it was taken from there before."""
+    if task.spec.kind != "method":
+        placement.enqueue(step, task, front=front)
+    elif task.actor is not None:
+        if front or not task.actor.spec.ordered:
+            actors.enqueue_call(step, task.actor, task, front=front)
+        else:
+            step.pump[task.actor] = None
 
 
 def await_arguments(step: Step, task: TaskRecord) -> Payload | None:
@@ -86,7 +111,7 @@ def await_arguments(step: Step, task: TaskRecord) -> Payload | None:
             failed = failed or errors.lost(dependency)
         elif record.payload is None:
             task.missing += 1
-            record.dependents.append(task)
+            record.needed_by(task)
         elif record.payload.is_error:
             failed = failed or errors.of_argument(task, record.payload)
             unseen.seen(step, dependency)

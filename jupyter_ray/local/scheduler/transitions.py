@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jupyter_ray.events import TaskCancelled, TaskFailed, TaskFinished, TaskQueued, TaskRetried
+from jupyter_ray.events import TaskCancelled, TaskFailed, TaskFinished, TaskRetried
 from jupyter_ray.local.protocol.messages import STREAMING, Done, Interrupt, Payload
 from jupyter_ray.local.scheduler import (
     actors,
@@ -65,21 +65,7 @@ def apply(step: Step, task: TaskRecord, stimulus: str, detail: Any) -> None:
 
 
 def _ready(step: Step, task: TaskRecord, _: None) -> None:
-    task.state = READY
-    task.since = step.now
-    if task.spec.dependencies:  # Who waits for nothing is queued by being submitted.
-        step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
-    _queue(step, task)
-
-
-def _queue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
-    if task.spec.kind != "method":
-        placement.enqueue(step, task, front=front)
-    elif task.actor is not None:
-        if front or not task.actor.spec.ordered:
-            actors.enqueue_call(step, task.actor, task, front=front)
-        else:
-            step.pump[task.actor] = None
+    submission.ready(step, task)
 
 
 def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
@@ -139,7 +125,10 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind
     task.worker = None
     task.state = READY
     is_short = kind == "OUT_OF_MEMORY"
-    _queue(step, task, front=True) if task.spec.kind == "method" else pauses.begin(step, task, long=is_short)
+    if task.spec.kind == "method":
+        submission.queue(step, task, front=True)
+    else:
+        pauses.begin(step, task, long=is_short)
 
 
 def _again(step: Step, task: TaskRecord, reason: str) -> None:
@@ -226,10 +215,12 @@ def _end(
     del state.tasks[task.id]
     history.remember(step, task, error, kind)
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
-    if parent is not None:
+    if parent is not None and parent.children:
         parent.children.discard(task.id)
-    unpin(step, spec.dependencies)
-    unpin(step, spec.contained)
+    if spec.dependencies:
+        unpin(step, spec.dependencies)
+    if spec.contained:
+        unpin(step, spec.contained)
     state.ended[final] += 1
     if spec.kind == "actor" and task.actor is not None:
         _constructed(step, task, task.actor, payload, error, exiting=bool(leaving))
@@ -271,7 +262,7 @@ def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
         return
     worker.runs += 1
     used_gpu = allocation is not None and GPU in allocation.held
-    lent, task.lent = task.lent, {}
+    lent, task.lent = task.lent, None
     successor = next(iter(worker.tasks.values()), None)
     if successor is not None and worker.state is WorkerState.BUSY and not leaving:
         if lent and allocation is not None:
@@ -302,7 +293,7 @@ def _returned(step: Step, task: TaskRecord, _: None) -> None:
         task.worker.recalled = False
     task.worker = None
     task.state = READY
-    _queue(step, task, front=True)
+    submission.queue(step, task, front=True)
 
 
 def _worker_lost_before(step: Step, task: TaskRecord, lost: WorkerLost) -> None:
@@ -365,7 +356,7 @@ def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
         task.attempt += 1
         _again(step, task, "the actor was lost")
     task.state = READY
-    _queue(step, task, front=True)
+    submission.queue(step, task, front=True)
 
 
 def _restarting(step: Step, task: TaskRecord, payload: Payload) -> None:
@@ -385,7 +376,7 @@ def cancel(step: Step, task: TaskRecord, *, force: bool, recursive: bool) -> Non
     task.cancel_asked = True
     task.force_asked = task.force_asked or force
     if recursive:
-        for child in list(task.children):
+        for child in list(task.children or ()):
             record = step.state.tasks.get(child)
             if record is not None and record.spec.kind != "actor":
                 cancel(step, record, force=force and record.spec.kind == "task", recursive=True)

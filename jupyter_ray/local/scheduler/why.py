@@ -93,7 +93,8 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
         yield f"{name} is blocked in get() or wait() since {since}{_where(task)}: {_makers(state, missing)}."
         yield from _first(state, missing, now, seen)
     else:
-        yield f"{name} has what it waited for, and wants {describe(task.lent)} back. {_holders(state, task.lent, now)}"
+        lent = task.lent or {}
+        yield f"{name} has what it waited for, and wants {describe(lent)} back. {_holders(state, lent, now)}"
 
 
 def waits_for(state: State, task: TaskRecord, now: float) -> str:

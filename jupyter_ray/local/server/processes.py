@@ -29,6 +29,9 @@ from jupyter_ray.local.server import descendants, template
 from jupyter_ray.local.worker.main import main
 from jupyter_ray.local.worker.setup import WorkerSetup
 
+_MULTIPROCESS = {name: module for name, module in sys.modules.items() if name.split(".")[0] == multiprocess.__name__}
+"""Its modules. A worker looks through nothing and takes nothing apart: that would cost it memory of its own."""
+
 Lost = Callable[[bytes, str], None]
 
 _LAST_WORDS = 20_000
@@ -43,8 +46,8 @@ def run_worker(setup: bytes) -> None:
 
 def _forget_multiprocess() -> None:
     """Let user code that imports multiprocess have a new one: ours does without dill, and forbids children."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == multiprocess.__name__]:
-        del sys.modules[name]
+    for name in _MULTIPROCESS:
+        sys.modules.pop(name, None)
 
 
 class Processes:

@@ -19,8 +19,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from jupyter_ray.engine import registry
-from jupyter_ray.engine.context import TaskContext, enter_task, leave_actor, leave_task
+from jupyter_ray.engine.context import enter_task, leave_actor, leave_task
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.local.client.streams import settle
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import STREAMING, ActorSpec, Body, Done, Execute

@@ -153,6 +153,11 @@ class Partial(Exception):
         self.error = error
 
 
+def result(value: Any, name: str, store: Store) -> Payload:
+    """Return the payload of the one value that a function returned; `name` is the function's."""
+    return none() if value is None else payload_of(value, f"the return value of {name}", store)
+
+
 def results(
     value: Any,
     number: int,
@@ -162,7 +167,7 @@ def results(
     put_error: PutError,
     tell_late: Callable[[Exception], None],
 ) -> list[Payload]:
-    """Return one payload for each return value.
+    """Return one payload for each of several return values, or of what a generator yields.
 
     Parameters
     ----------
@@ -186,8 +191,6 @@ def results(
     TypeError
         A value cannot be pickled; the message names it.
     """
-    if number == 1 and not isinstance(value, Generator):
-        return [none() if value is None else payload_of(value, f"the return value of {name}", store)]
     if number == 0:
         return []
     if number == DYNAMIC:

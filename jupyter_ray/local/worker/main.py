@@ -215,6 +215,7 @@ class Worker:
     def _run_task(self, execute: m.Execute) -> None:
         opened, lost = self.runner.look(execute) if execute.dependencies else ([], None)
         if lost is not None:
+            self.library.install(execute.functions)  # They are not sent to this worker again.
             process.title(self._setup.idle_title)
             self.backlog.end_task(functools.partial(self.runner.give_back, execute, lost))
             self.door.give_back(execute.task)

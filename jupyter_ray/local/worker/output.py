@@ -20,7 +20,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
-from jupyter_ray.engine.context import TaskContext, current_task
+from jupyter_ray.engine.context import current_task
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.local.protocol.messages import Log
 
 StreamName = Literal["stdout", "stderr"]

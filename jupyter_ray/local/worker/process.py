@@ -77,8 +77,7 @@ def dress(setup: WorkerSetup) -> dict[str, Any]:
     """Take over the driver's surroundings, then the runtime environment's; return the latter."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # The runtime ignores it, and what tasks start would inherit that.
     env = environment.decode(setup.env)
-    os.environ.clear()
-    os.environ.update(setup.environ)
+    _set_environ(setup.environ)
     os.environ.update({name: _expand(text, setup.environ) for name, text in env.get("env_vars", {}).items()})
     path = list(setup.sys_path)
     if "PYTHONPATH" in env.get("env_vars", {}):  # Python reads it when it starts, and a fork has started already.
@@ -97,6 +96,16 @@ def dress(setup: WorkerSetup) -> dict[str, Any]:
     if "PYTHONBREAKPOINT" not in os.environ:  # Else the user has a debugger that needs no terminal.
         sys.breakpointhook = _no_debugger
     return env
+
+
+def _set_environ(environ: dict[str, str]) -> None:
+    """Make the environment this one. Most of it is as the template's, and what is left alone costs no memory."""
+    there = dict(os.environ)
+    for name in there.keys() - environ.keys():
+        del os.environ[name]
+    for name, value in environ.items():
+        if there.get(name) != value:
+            os.environ[name] = value
 
 
 class _NoTerminal(io.TextIOWrapper):

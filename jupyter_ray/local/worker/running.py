@@ -17,8 +17,9 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Any
 
-from jupyter_ray.engine.context import TaskContext, enter_task, leave_task
+from jupyter_ray.engine.context import enter_task, leave_task
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
@@ -235,6 +236,8 @@ class Runner:
         """Return the payloads of what a call returned."""
         if execute.kind == "actor" or execute.num_returns == STREAMING:
             return []
+        if execute.num_returns == 1 and (value is None or not isinstance(value, Generator)):
+            return [calling.result(value, context.function, self.store)]
 
         def put_error(error: BaseException) -> ObjectRef[Any]:
             if execute.retries_left and calling.may_retry(error, decode_body(execute.body)):
