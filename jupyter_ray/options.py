@@ -125,6 +125,7 @@ def _demand(options: TaskOptions | ActorOptions, cpus: float) -> Demand:
 
 Types = tuple[type, ...]
 Check = Callable[[str, Any], str | None]
+Written = Mapping[str, Any]
 
 
 class Keyword(msgspec.Struct, frozen=True):
@@ -324,7 +325,7 @@ _NONE_MEANS_DEFAULT = frozenset({
 })  # fmt: skip
 
 
-def check(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -> None:
+def check(table: Mapping[str, Keyword], what: str, written: Written, before: Written | None = None) -> None:
     """Check what a user wrote for `what` (``"remote functions"``) against a table: `TASK`, `ACTOR` or `METHOD`.
 
     Raises
@@ -343,13 +344,15 @@ def check(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -
             raise TypeError(f"The type of keyword '{name}' must be {accepted}, but received type {type(value)}")
         if keyword.check is not None and (wrong := keyword.check(name, value)):
             raise ValueError(wrong)
-    group, index = written.get("placement_group"), written.get("placement_group_bundle_index", -1)
+    whole = {**before, **written} if before else written  # A group of the decorator's, and what .options() says of it.
+    group, strategy, index = map(whole.get, ("placement_group", "scheduling_strategy", "placement_group_bundle_index"))
     if group not in ("default", None):
         instead = "use scheduling_strategy=PlacementGroupSchedulingStrategy(...)."
-        if written.get("scheduling_strategy") is not None:
+        if strategy is not None:
             raise ValueError(f"The placement_group option is deprecated, and there is a scheduling_strategy: {instead}")
-        deprecated(f"The placement_group parameter is deprecated: {instead}", 3)
-    elif group is None and index not in (None, -1):
+        if "placement_group" in written:
+            deprecated(f"The placement_group parameter is deprecated: {instead}", 3)
+    elif group is None and index not in (None, -1) and not hasattr(strategy, "placement_group"):
         raise ValueError(f"Without a placement group the placement group bundle index must be -1, got {index}.")
     if table is ACTOR and written.get("object_store_memory"):
         deprecated("Setting 'object_store_memory' for actors is deprecated: it has no effect.", 3)
@@ -361,12 +364,12 @@ def _is_a(value: Any, types: Types) -> bool:
     return isinstance(value, types)
 
 
-def check_override(table: Mapping[str, Keyword], what: str, written: Mapping[str, Any]) -> None:
-    """Check what was given to ``.options()``: as `check`, less what only a decorator may say (a ValueError)."""
+def check_override(table: Mapping[str, Keyword], what: str, written: Written, before: Written) -> None:
+    """Check what ``.options()`` says beside the decorator's `before`, less what only that may say (a ValueError)."""
     for name, owner in _FIXED.items():
         if name in written and owner is table:
             raise ValueError(f"Setting '{name}' is not supported in '.options()'.")
-    check(table, what, written)
+    check(table, what, written, before)
 
 
 def _fields(table: Mapping[str, Keyword], written: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class ActorClass(Generic[T]):
         TypeError
             An option has the wrong type.
         """
-        tables.check_override(tables.ACTOR, _WHAT, changes)
+        tables.check_override(tables.ACTOR, _WHAT, changes, self._written)
         written = {**self._written, **changes}
         dumped = self._dumped
         if _OF_CALLS & changes.keys():

@@ -114,7 +114,7 @@ class RemoteFunction(Generic[R]):
         TypeError
             An option has the wrong type.
         """
-        tables.check_override(tables.TASK, _WHAT, changes)
+        tables.check_override(tables.TASK, _WHAT, changes, self._written)
         if changes.get("_num_objects_per_yield") not in (None, self._options.per_yield):
             raise ValueError("_num_objects_per_yield cannot be overridden in '.options()': say it in @ray.remote.")
         return RemoteFunction(

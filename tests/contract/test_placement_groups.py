@@ -216,6 +216,23 @@ def test_one_group_of_a_name() -> None:
     remove_placement_group(again)
 
 
+@pytest.mark.filterwarnings("ignore:The placement_group parameter is deprecated")
+def test_options_beside_the_group_of_a_decorator() -> None:
+    group = placement_group([{"CPU": 1}, {"CPU": 1}])
+
+    @ray.remote(placement_group=group, num_cpus=1)
+    def inside() -> bool:
+        return get_current_placement_group() == group
+
+    assert ray.get(inside.options(placement_group_bundle_index=1).remote(), timeout=PATIENCE)
+    with pytest.raises(ValueError, match="there is a scheduling_strategy"):
+        inside.options(scheduling_strategy="SPREAD")
+    strategy = PlacementGroupSchedulingStrategy(group)
+    with pytest.raises(ValueError, match="there is a scheduling_strategy"):
+        ray.remote(scheduling_strategy=strategy)(_Nothing).options(placement_group=group)
+    remove_placement_group(group)
+
+
 @pytest.mark.not_through_client("what Ray itself refuses a call for is told at get()")
 def test_nothing_of_a_group_without_one() -> None:
     with pytest.raises(ValueError, match="bundle index must be -1"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_what_ray_accepts_is_accepted(written: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("table", "name"), [(tables.TASK, "max_calls"), (tables.ACTOR, "concurrency_groups")])
 def test_some_options_belong_to_the_decorator(table: dict[str, tables.Keyword], name: str) -> None:
     with pytest.raises(ValueError, match=r"not supported in '.options"):
-        tables.check_override(table, "x", {name: None})
+        tables.check_override(table, "x", {name: None}, {})
 
 
 def test_the_number_of_returns_follows_the_function() -> None:
@@ -161,6 +162,25 @@ def test_the_deprecated_spelling_of_placement_groups_warns() -> None:
     assert options.scheduling_strategy == PlacementGroupOption(group, 2)
     with pytest.raises(ValueError, match="deprecated"):
         tables.check(tables.TASK, "x", {"placement_group": group, "scheduling_strategy": "SPREAD"})
+
+
+def test_what_the_decorator_says_of_a_group_holds_beside_what_options_says() -> None:
+    group = SimpleNamespace(is_empty=False)
+    strategy = PlacementGroupOption(group)
+    for before, written in (
+        ({"placement_group": group}, {"scheduling_strategy": "SPREAD"}),
+        ({"scheduling_strategy": strategy}, {"placement_group": group}),
+    ):
+        for table in (tables.TASK, tables.ACTOR):
+            with pytest.raises(ValueError, match="there is a scheduling_strategy"):
+                tables.check_override(table, "x", written, before)
+    bundle = {"placement_group_bundle_index": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Where it was written it has been told already.
+        tables.check_override(tables.TASK, "x", bundle, {"placement_group": group})
+        tables.check_override(tables.TASK, "x", bundle, {"scheduling_strategy": strategy})
+    with pytest.raises(ValueError, match="must be -1"):
+        tables.check_override(tables.TASK, "x", bundle, {"scheduling_strategy": "SPREAD"})
 
 
 def test_get_if_exists_wants_a_name() -> None:
