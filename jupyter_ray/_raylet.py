@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+from jupyter_ray.exceptions import ObjectRefStreamEndOfStreamError
 from jupyter_ray.ids import (
     ActorClassID,
     ActorID,
@@ -30,6 +31,7 @@ __all__ = [
     "ObjectID",
     "ObjectRef",
     "ObjectRefGenerator",
+    "ObjectRefStreamEndOfStreamError",
     "PlacementGroupID",
     "StreamingObjectRefGenerator",
     "TaskID",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,19 @@ def test_values_by_key(start: Callable[..., Any]) -> None:
     internal_kv._internal_kv_del("from a task", namespace=space)
 
 
+def test_no_key_looks_like_that_of_a_namespace(start: Callable[..., Any]) -> None:
+    start()
+    for ask in (
+        lambda: internal_kv._internal_kv_put("@namespace_a", "1"),
+        lambda: internal_kv._internal_kv_get(b"@namespace_a", namespace="test"),
+        lambda: internal_kv._internal_kv_exists("@namespace_a"),
+        lambda: internal_kv._internal_kv_del("@namespace_", del_by_prefix=True),
+        lambda: internal_kv._internal_kv_list("@namespace_"),
+    ):
+        with pytest.raises(ray.exceptions.RaySystemError, match="@namespace_"):
+            ask()
+
+
 @pytest.mark.local_only("Ray records call sites only where RAY_record_ref_creation_sites was set for the cluster")
 def test_a_reference_knows_its_line(start: Callable[..., Any]) -> None:
     start()
@@ -119,3 +134,16 @@ def test_a_reference_knows_its_line(start: Callable[..., Any]) -> None:
 def test_resources_cannot_be_changed() -> None:
     with pytest.raises(DeprecationWarning, match="disk cannot be changed any more"):
         ray.experimental.set_resource("disk", 1)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("api", "list_tasks"), ("common", "ListApiOptions"), ("exception", "RayStateApiException")],
+)
+def test_the_state_api_has_its_old_name_too(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = f"jupyter_ray.experimental.state.{module}"
+    monkeypatch.delitem(sys.modules, old, raising=False)
+    with pytest.warns(DeprecationWarning, match="import it from jupyter_ray.util.state"):
+        found = importlib.import_module(old)
+    now = importlib.import_module("jupyter_ray.util.state" + ("" if module == "api" else f".{module}"))
+    assert getattr(found, name) is getattr(now, name)

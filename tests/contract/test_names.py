@@ -20,7 +20,8 @@ MODULES = {
     "get_runtime_context init "
     "is_initialized kill method nodes put remote remote_function runtime_context runtime_env shutdown timeline "
     "types util wait",
-    "_raylet": "ActorID DynamicObjectRefGenerator JobID NodeID ObjectID ObjectRef ObjectRefGenerator TaskID WorkerID",
+    "_raylet": "ActorID DynamicObjectRefGenerator JobID NodeID ObjectID ObjectRef ObjectRefGenerator "
+    "ObjectRefStreamEndOfStreamError TaskID WorkerID",
     "actor": "ActorClass ActorHandle ActorMethod exit_actor method",
     "cloudpickle": "CloudPickler Pickler dump dumps dumps_debug load loads register_pickle_by_value",
     "exceptions": "ActorAlreadyExistsError ActorDiedError ActorHandleNotFoundError ActorPlacementGroupRemoved "

@@ -1,0 +1,1 @@
+"""Ray's ``ray.experimental.state``: where the state API was before it became `jupyter_ray.util.state`."""

@@ -1,0 +1,6 @@
+"""The old name of `jupyter_ray.util.state.common`. Source: Ray's ``ray.experimental.state.common``."""
+
+from jupyter_ray.deprecation import deprecated
+from jupyter_ray.util.state.common import *  # noqa: F403
+
+deprecated("The state API is not experimental any more: import it from jupyter_ray.util.state.common.")
