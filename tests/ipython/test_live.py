@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import (
     AnyEvent,
@@ -67,8 +68,11 @@ class Counter:
 
 
 @pytest.fixture
-def counter() -> Counter:
-    return Counter()
+def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    """The counter of the session that runs."""
+    counter = Counter()
+    monkeypatch.setattr(refs, "_default_counter", counter)
+    return counter
 
 
 def make_line(counter: Counter | None = None, *, quiet: bool = False) -> Line:

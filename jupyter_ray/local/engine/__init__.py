@@ -14,8 +14,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jupyter_ray.exceptions import RaySystemError
-
 if TYPE_CHECKING:
     from jupyter_ray.engine.base import Engine, InitOptions
     from jupyter_ray.local.launcher import Runtime
@@ -57,7 +55,7 @@ class _Warming:
         """Return the runtime once it is made."""
         self._made.wait()
         if self._runtime is None:
-            raise self._error or RaySystemError("The runtime could not be started.")
+            raise self._error or _system_error("The runtime could not be started.")
         return self._runtime
 
     def join(self) -> None:
@@ -66,9 +64,15 @@ class _Warming:
             self._thread.join(1.0)
 
 
+def _system_error(text: str) -> Exception:
+    from jupyter_ray.exceptions import RaySystemError
+
+    return RaySystemError(text)
+
+
 def _check_platform() -> None:
     if sys.platform == "win32":
-        raise RaySystemError("jupyter_ray's local engine needs Linux or macOS: on Windows, run Jupyter inside WSL.")
+        raise _system_error("jupyter_ray's local engine needs Linux or macOS: on Windows, run Jupyter inside WSL.")
 
 
 def warm(*, wait: bool = False) -> bool:

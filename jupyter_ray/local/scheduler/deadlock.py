@@ -9,6 +9,7 @@ A blocked task that even then never gets its answer is stuck for certain; one th
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import Payload
@@ -91,12 +92,12 @@ def _can_end(
     return all(free.get(name, 0) >= parts for name, parts in needs.items())
 
 
-def _ahead(task: TaskRecord) -> list[TaskRecord]:
-    """Return the calls that a call of an actor waits for, where one runs at a time."""
+def _ahead(task: TaskRecord) -> Iterator[TaskRecord]:
+    """Yield the calls that a call of an actor waits for, where one runs at a time."""
     actor = task.actor
     if actor is None or actor.concurrency > 1 or task.spec.kind != "method":
-        return []
-    return list(itertools.takewhile(lambda call: call is not task, actor.handed.values()))
+        return iter(())
+    return itertools.takewhile(lambda call: call is not task, actor.handed.values())
 
 
 def closes_circle(state: State, blocked: TaskRecord, request: RequestRecord) -> bool:
@@ -118,7 +119,7 @@ def closes_circle(state: State, blocked: TaskRecord, request: RequestRecord) -> 
         if task in seen:
             continue
         seen.add(task)
-        queue += _ahead(task)
+        queue += itertools.islice(_ahead(task), 1)  # What is between waits for the first one too.
         if task.actor is not None and task.actor.state is not ActorState.ALIVE:
             creation = state.tasks.get(task.actor.spec.creation.task)
             queue += [creation] if creation is not None else []
@@ -174,8 +175,8 @@ def _story(
                 line = f"  {_name(task)}{holds} waits for {_name(maker)}"
                 if maker.state is TaskState.READY and maker.spec.kind != "method":
                     line += f", which needs {describe(maker.spec.demand)}"
-                elif maker.actor is not None and (ahead := _ahead(maker)):
-                    line += f", whose turn at the actor {maker.actor.label} comes after that of {_name(ahead[0])}"
+                elif maker.actor is not None and (ahead := next(_ahead(maker), None)):
+                    line += f", whose turn at the actor {maker.actor.label} comes after that of {_name(ahead)}"
                 lines.append(line + ".")
                 if maker.state is TaskState.READY and maker.spec.kind != "method":
                     short.update(maker.spec.demand)
