@@ -406,7 +406,7 @@ class LocalEngine(Questions):
 
     def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
         """Return a reference that is ready when the group is; see `Engine.placement_group_ready`."""
-        payload = self.store_value(values.dumps(value))
+        payload = self.store_value(values.dumps_own(value))
         return self._made(lambda object_id: m.GroupReady(group, object_id, payload))
 
     def remove_placement_group(self, group: str) -> None:
