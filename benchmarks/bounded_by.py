@@ -5,16 +5,16 @@ Most rest on samples or on the CPU time of each process. What begins with "infer
 
 BOUNDED_BY: dict[str, str] = {
     "first": (
-        "two interpreters start one after the other: the driver's imports for 50 ms before it starts the runtime's, "
-        "which imports for 110 ms (timestamps, `-X importtime`); a `ProcessPoolExecutor` forks the driver and imports "
-        "nothing"
+        "a second interpreter: it starts 20 ms after the program's first line, imports for 90 ms what runtime and "
+        "workers need, and forks the first worker 15 ms later (timestamps); a `ProcessPoolExecutor` forks the driver "
+        "and imports nothing"
     ),
     "tasks_sync": (
         "two hops and what both ends do for a call: 60 µs of CPU in the driver and 55 µs in the worker "
         "(the kernel's clock of each process, 2026-11-26), if both find a processor free"
     ),
-    "tasks_async": "the runtime's bookkeeping, about 28 µs of Python a task, spread flat over some sixty functions",
-    "tasks_batch": "the runtime's bookkeeping, about 28 µs of Python a task",
+    "tasks_async": "the runtime's bookkeeping, about 22 µs of Python a task, spread flat over some sixty functions",
+    "tasks_batch": "the runtime's bookkeeping, about 22 µs of Python a task",
     "tasks_wait": (
         "each `wait` looks at all references that are left, at 67 ns each: 45 ms of the driver's CPU for 1,000 calls; "
         "and the runtime's bookkeeping for the tasks, 36 ms"
@@ -23,14 +23,14 @@ BOUNDED_BY: dict[str, str] = {
         "two hops and what both ends do for a call: 55 µs of CPU in the driver and 55 µs in the actor's process, "
         "if both find a processor free"
     ),
-    "actor_async": "the runtime's bookkeeping, about 26 µs of Python a call, and that three processes share two cores",
+    "actor_async": "the runtime's bookkeeping, about 25 µs of Python a call, and that three processes share two cores",
     "actor_concurrent": (
-        "the runtime's bookkeeping, about 29 µs of CPU a call, beside 21 µs in the actor's process and 13 µs "
+        "the runtime's bookkeeping, about 26 µs of CPU a call, beside 17 µs in the actor's process and 11 µs "
         "in the driver (the kernel's clock of each process)"
     ),
-    "actor_1n": "the runtime's bookkeeping, about 27 µs of Python a call",
+    "actor_1n": "the runtime's bookkeeping, about 25 µs of Python a call",
     "actor_nn": (
-        "the runtime's bookkeeping, about 27 µs of Python a call: it alone allows 37,000 calls a second, if the six "
+        "the runtime's bookkeeping, about 25 µs of Python a call: it alone allows 40,000 calls a second, if the six "
         "other processes leave it a processor, and it has little to do when callers begin and end together"
     ),
     "async_actor_sync": (
@@ -38,10 +38,10 @@ BOUNDED_BY: dict[str, str] = {
         " 14 µs in the runtime (the kernel's clock of each process)"
     ),
     "async_actor_async": (
-        "the runtime's bookkeeping, about 27 µs of Python a call, and as much in the actor's event loop"
+        "the runtime's bookkeeping, about 25 µs of Python a call, and 21 µs in the actor's event loop"
     ),
     "placement_group": (
-        "three messages and one answer: 75 µs of CPU in the runtime and 135 µs in the driver for each group "
+        "three messages and one answer: 75 µs of CPU in the runtime and 95 µs in the driver for each group "
         "(the kernel's clock of each process)"
     ),
     "observed": (
@@ -49,7 +49,7 @@ BOUNDED_BY: dict[str, str] = {
         "task's events where each is told; of bursts that begin and end within 0.2 s the notebook is told the number"
     ),
     "actor_create": (
-        "a process for each actor: 7 ms of CPU in it from its fork to its end, with 1,450 page faults until "
+        "a process for each actor: 7 ms of CPU in it from its fork to its end, with 1,420 page faults until "
         "its first call, and 2.7 ms in the template and the runtime; an actor of Dask is an object in a "
         "worker that is there"
     ),
