@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.contract.helpers import is_running
 from tests.ipython.kernels import ANSI, Cell, Kernel
 
 PRELUDE = "%load_ext jupyter_ray\nimport jupyter_ray as ray, time, os"
@@ -315,8 +316,7 @@ def session_of(kernel: Kernel) -> tuple[set[int], list[Path]]:
 
 
 def gone(pids: set[int], folders: list[Path]) -> bool:
-    alive = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
-    return not alive and not any(folder.exists() for folder in folders)
+    return not any(map(is_running, pids)) and not any(folder.exists() for folder in folders)
 
 
 def test_a_killed_kernel_leaves_nothing(own_kernel: Kernel) -> None:
