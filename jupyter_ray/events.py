@@ -213,6 +213,12 @@ class ObjectFreed(Event, frozen=True, kw_only=True, tag="object_freed"):
     object: str
 
 
+class ObjectsFreed(Event, frozen=True, kw_only=True, tag="objects_freed"):
+    """The last references to several objects went."""
+
+    objects: list[str]
+
+
 class ObjectSpilled(Event, frozen=True, kw_only=True, tag="object_spilled"):
     """An object went from shared memory to disk."""
 
@@ -277,6 +283,7 @@ AnyEvent = Union[  # noqa: UP007 - one name a line reads better
     HandleDropped,
     ObjectSealed,
     ObjectFreed,
+    ObjectsFreed,
     ObjectSpilled,
     WorkerStarted,
     WorkerDied,

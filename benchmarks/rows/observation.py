@@ -12,7 +12,7 @@ from benchmarks.model import Row, Step
 from benchmarks.programs import small
 
 BURST = 1_000
-SECONDS = 0.3
+SECONDS = 1.0
 PAIRS = 3
 
 

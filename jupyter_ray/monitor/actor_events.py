@@ -112,6 +112,12 @@ def object_freed(model: Model, event: ev.ObjectFreed) -> None:
     model.producers.pop(event.object, None)
 
 
+def objects_freed(model: Model, event: ev.ObjectsFreed) -> None:
+    """Nobody can depend on the objects any more."""
+    for key in event.objects:
+        model.producers.pop(key, None)
+
+
 def worker_started(model: Model, event: ev.WorkerStarted) -> None:
     """Make the worker's record; on a cluster, work may have been told of before its worker was."""
     worker = model.worker(event.worker, event.at)

@@ -126,6 +126,7 @@ _HANDLERS: Final[dict[type[ev.Event], Callable[[Model, Any], None]]] = {
     ev.HandleDropped: actor_events.handle_dropped,
     ev.ObjectSealed: actor_events.object_sealed,
     ev.ObjectFreed: actor_events.object_freed,
+    ev.ObjectsFreed: actor_events.objects_freed,
     ev.WorkerStarted: actor_events.worker_started,
     ev.WorkerDied: actor_events.worker_died,
 }

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_ray import events as ev
-from jupyter_ray.local.server.condense import MANY, condense
+from jupyter_ray.local.server.condense import MANY, condense, lull
 from jupyter_ray.monitor import reducer
 from jupyter_ray.monitor.model import Model
 
@@ -87,6 +87,34 @@ def test_what_was_freed_is_not_told_of() -> None:
 def test_a_few_calls_stay(count: int) -> None:
     events = burst(count)
     assert condense(events) == events
+
+
+def test_objects_that_are_freed_together_are_told_of_together() -> None:
+    before = [object_of(name_of(number)) for number in range(1000, 1000 + MANY)]
+    events = numbered([*burst(), *(ev.ObjectFreed(at=9.0, object=name) for name in before), *call(999)])
+    told = condense(events)
+    [freed] = [event for event in told if isinstance(event, ev.ObjectsFreed)]
+    assert set(freed.objects) == set(before)
+    assert not any(isinstance(event, ev.ObjectFreed) for event in told)
+    assert max(event.seq for event in told) == events[-1].seq
+    model = Model()
+    model.producers.update({name: (name, None) for name in before})  # type: ignore[misc]
+    reducer.fold(model, told)
+    assert not set(before) & set(model.producers)
+    few = numbered([*call(1), *(ev.ObjectFreed(object=name) for name in before[: MANY - 1])] * 2)
+    assert condense(few[: MANY + 3]) == few[: MANY + 3]
+
+
+def test_a_batch_ends_where_few_calls_are_under_way() -> None:
+    whole = burst(2 * MANY)
+    begun = [event for number in range(5000, 5000 + MANY) for event in call(number, ends=False)]
+    assert lull([*whole, *begun]) == len(whole)
+    assert lull(whole) == len(whole)
+    assert lull([*begun, *whole]) == len(begun) + len(whole)
+    few = [*whole, *begun[: 2 * (MANY - 1)]]
+    assert lull(few) == len(few)
+    late = [*burst(3), *begun * 3]
+    assert lull(late) == len(late), "half of them at least"
 
 
 def test_calls_that_have_not_ended_stay() -> None:

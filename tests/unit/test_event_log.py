@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from jupyter_ray import config
-from jupyter_ray.events import AnyEvent, LogLines, TaskQueued
+from jupyter_ray.events import AnyEvent, LogLines, TaskFinished, TaskQueued, TaskSubmitted
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.server import log as log_module
 from jupyter_ray.local.server.archive import CHUNK, HELD_BACK, RECENT
+from jupyter_ray.local.server.condense import MANY
 from jupyter_ray.local.server.log import BEHIND, TEXT_BATCH, UNSHOWN, EventLog
 
 
@@ -197,3 +198,21 @@ def test_text_of_events_that_are_bytes_is_forgotten(bench: Bench, monkeypatch: p
     bench.subscribe()
     assert len(bench.driver.events) == 3 * CHUNK + 1
     assert bench.driver.text() == 10 * (2 * CHUNK + 1), "all that is kept together"
+
+
+def test_of_a_burst_the_calls_under_way_are_told_with_what_comes_next(bench: Bench) -> None:
+    def calls(first: int, *, end: bool) -> list[AnyEvent]:
+        names = [f"{number:048x}" for number in range(first, first + MANY)]
+        made: list[AnyEvent] = [
+            TaskSubmitted(task=name, name="f", kind="task", parent=None, dependencies=[], returns=[], demand={})
+            for name in names
+        ]
+        return made + [TaskFinished(task=name) for name in names] if end else made
+
+    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=True))
+    bench.log.record([*calls(0, end=True), *calls(MANY, end=True), *calls(2 * MANY, end=False)])
+    assert bench.log.publish(), "there is more to come"
+    [ran] = bench.driver.events
+    assert ran.count == 2 * MANY
+    bench.log.publish(everything=True)
+    assert len(bench.driver.events) == 1 + MANY

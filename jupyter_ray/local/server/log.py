@@ -16,7 +16,7 @@ from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.server.archive import Archive
-from jupyter_ray.local.server.condense import condense
+from jupyter_ray.local.server.condense import condense, lull
 from jupyter_ray.local.server.connection import Connection
 
 EVENT_BATCH = 2_000
@@ -118,9 +118,10 @@ class EventLog:
             self.publish()
 
     def publish(self, *, everything: bool = False) -> bool:
-        """Send what subscribers have not had; tell whether something was held back, since one is behind with reading.
+        """Send what subscribers have not had; tell whether something was held back.
 
-        With `everything`, nothing is: something follows that must not come before it.
+        That is where one is behind with reading, or where a burst goes on that is better told later. With `everything`,
+        nothing is: something follows that must not come before it.
         """
         held_back = False
         for connection, each in self._subscribers.items():
@@ -129,17 +130,20 @@ class EventLog:
                 if behind and not everything:
                     held_back = True
                     break
-                batch = self._batch(each)
+                batch = self._batch(each, whole=everything)
                 if batch:
                     self._send(connection, m.Events(batch))
+                if each.condensed and not everything and each.sent < self._log.end:
+                    held_back = True  # With what comes next, it can be told in fewer words.
+                    break
             else:
                 each.unsent = 0
         self.has_lines = any(each.unsent for each in self._subscribers.values())
         self._release()
         return held_back
 
-    def _batch(self, each: _Subscriber) -> list[AnyEvent]:
-        """Return the next events for a subscriber, and count them as sent."""
+    def _batch(self, each: _Subscriber, *, whole: bool) -> list[AnyEvent]:
+        """Return the next events for a subscriber, and count them as sent; unless `whole`, a few may wait."""
         start = max(each.sent, self._log.oldest)
         most = CONDENSED_BATCH if each.condensed else EVENT_BATCH
         coming = itertools.islice(self._log.since(start), most)
@@ -147,6 +151,8 @@ class EventLog:
         batch: list[AnyEvent]
         if not each.unsent and not each.logs_only:
             batch = list(coming)
+            if each.condensed and not whole:
+                del batch[lull(batch) :]
             start += len(batch)
         else:
             batch = []
