@@ -45,8 +45,8 @@ BOUNDED_BY: dict[str, str] = {
         "(the kernel's clock of each process)"
     ),
     "observed": (
-        "the panel's process decodes and folds what happens beside the program: 5 µs to decode and 15 µs to fold a "
-        "task's events where each is told; of bursts that begin and end within 0.2 s the notebook is told the number"
+        "the runtime keeps the events of a burst until they can be told by their number, and looks at each twice: 4 µs "
+        "of CPU for a task, where it costs 24 µs in all; the panel's process has 0.5 µs more (the kernel's clock of each)"
     ),
     "actor_create": (
         "a process for each actor: 7 ms of CPU in it from its fork to its end, with 1,420 page faults until "
