@@ -160,10 +160,10 @@ class Stream:
 
     async def next_async(self) -> bytes | None:
         """As `next`, without blocking the event loop."""
+        import asyncio  # Whoever gets here has it.
+
         state = self._state
         while True:
-            import asyncio  # Whoever gets here has it.
-
             loop = asyncio.get_running_loop()
             woken = loop.create_future()
 

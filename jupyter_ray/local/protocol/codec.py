@@ -81,7 +81,7 @@ def decode_reply(frame: memoryview) -> DirectReply:
         raise ProtocolError(f"A worker sent no valid message: {error}") from error
 
 
-_same = b"", Body()
+_same: tuple[bytes | None, Body] = None, Body()
 """The last body without arguments that was decoded."""
 
 

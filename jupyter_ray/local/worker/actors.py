@@ -63,6 +63,8 @@ class ThreadedActor:
         self._queued: dict[bytes, Execute] = {}
         """Calls that have no thread. Whoever takes one out, a thread or a cancel, answers it."""
         self._begun: set[bytes] = set()
+        self._unheard: set[bytes] = set()
+        """Calls that were cancelled between having a thread and having a context: they look once they have one."""
 
     def put(self, execute: Execute | None) -> None:
         """Take a call from the reader thread, for its group's pool; None: leave after those that are queued."""
@@ -75,8 +77,8 @@ class ThreadedActor:
     def remove(self, task: bytes) -> Execute | None:
         """Take out a call that has not begun; None if it has. Called in the reader thread, for a cancel."""
         waiting = self._queued.pop(task, None)
-        while waiting is None and task in self._begun and task not in self._runner.contexts:
-            time.sleep(0.0005)  # It is just beginning, and would not hear of its cancel.
+        if waiting is None and task in self._begun:
+            self._unheard.add(task)  # Before the caller looks for the context: one of the two finds the other.
         return waiting
 
     def close(self) -> None:
@@ -105,6 +107,7 @@ class ThreadedActor:
             process.title(f"ray::{execute.name}")
             done = self._runner.run(execute, self._find, main=False, interruptible=False)
             self._begun.discard(task)
+            self._unheard.discard(task)
             self._finish(execute, done)
         except BaseException:  # Our own fault: the thread would end, and the caller wait for ever.
             traceback.print_exc()
@@ -112,6 +115,8 @@ class ThreadedActor:
             os._exit(1)
 
     def _find(self, execute: Execute, body: Body) -> Function:
+        if execute.task in self._unheard:
+            self._runner.contexts[execute.task].cancelled = True
         return method_of(self._runner.instance, body.method)
 
 
