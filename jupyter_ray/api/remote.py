@@ -224,7 +224,7 @@ def _make(target: Any, written: Mapping[str, Any]) -> Any:
     if not callable(target):
         raise TypeError("The @ray.remote decorator must be applied to either a function or a class.")
     inner = _unwrapped(target)
-    if inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner):
+    if inspect.iscoroutinefunction(inner):
         raise ValueError(
             "'async def' should not be used for remote tasks. Wrap it in a plain function that calls asyncio.run(f()), "
             "or make it a method of an actor."

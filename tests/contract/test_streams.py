@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import os
 import sys
 import threading
@@ -18,7 +19,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.events import ObjectFreed
-from jupyter_ray.exceptions import ResourceDeadlockError, WorkerCrashedError
+from jupyter_ray.exceptions import ResourceDeadlockError, TaskCancelledError, WorkerCrashedError
 from tests.contract.helpers import PATIENCE, Log, eventually
 
 
@@ -353,3 +354,35 @@ def _within(stream: Any) -> Iterator[Any]:
             yield next(stream)
         except StopIteration:
             return
+
+
+@pytest.mark.local_only("Ray takes such a function, and its workers have no loop to run it in")
+def test_a_task_may_be_an_async_generator(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=1)
+    ended = tmp_path / "ended"
+
+    @ray.remote
+    async def numbers(count: int, last: str) -> AsyncIterator[int]:
+        try:
+            for number in range(count):
+                await asyncio.sleep(0)
+                yield number
+            if last == "raise":
+                raise KeyError(last)
+            if last == "wait":
+                await asyncio.sleep(PATIENCE * 10)
+        finally:
+            ended.touch()
+
+    assert [ray.get(ref) for ref in numbers.remote(3, "")] == [0, 1, 2]
+    broken: Any = numbers.options(max_retries=0).remote(1, "raise")
+    assert ray.get(next(broken)) == 0
+    with pytest.raises(KeyError):
+        ray.get(next(broken))
+    ended.unlink()
+    waiting: Any = numbers.remote(1, "wait")
+    assert ray.get(next(waiting)) == 0
+    ray.cancel(waiting)
+    with pytest.raises(TaskCancelledError):
+        ray.get(waiting.completed())
+    assert ended.exists()
