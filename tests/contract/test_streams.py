@@ -120,6 +120,59 @@ def test_a_stream_is_only_to_be_read(start: Callable[..., Any]) -> None:
     assert ray.wait([other, stream], num_returns=2, timeout=PATIENCE) == ([other, stream], [])
 
 
+@pytest.mark.parametrize("returns", ["streaming", 3])
+def test_an_async_generator_is_a_task(start: Callable[..., Any], tmp_path: Path, returns: Any) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    async def numbers(count: int) -> AsyncIterator[int]:
+        beside = asyncio.ensure_future(asyncio.sleep(1000))
+        try:
+            for number in range(count):
+                await asyncio.sleep(0)
+                yield number
+        finally:
+            await asyncio.sleep(0)
+            beside.cancel()
+            (tmp_path / "closed").touch()
+
+    if returns == "streaming":
+        assert [ray.get(ref) for ref in numbers.remote(3)] == [0, 1, 2]
+    else:
+        assert ray.get(numbers.options(num_returns=returns).remote(3)) == [0, 1, 2]
+    assert (tmp_path / "closed").exists()
+
+
+def test_a_cancel_closes_the_async_generator_of_a_task(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield os.getpid()
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(0)
+            (tmp_path / "closed").touch()
+
+    stream = numbers.remote()
+    pid = ray.get(next(stream), timeout=PATIENCE)
+    ray.cancel(stream)
+    with pytest.raises(TaskCancelledError):
+        ray.get(next(stream), timeout=PATIENCE)
+    assert (tmp_path / "closed").exists()
+
+    @ray.remote
+    async def fail() -> AsyncIterator[int]:
+        yield os.getpid()
+        raise ValueError("after the first")
+
+    stream = fail.remote()
+    assert ray.get(next(stream), timeout=PATIENCE) == pid  # The worker has outlived the cancel.
+    with pytest.raises(ValueError, match="after the first"):
+        ray.get(next(stream), timeout=PATIENCE)
+
+
 class _Counting:
     """Its streams share a bound, and it tells what they have made."""
 
@@ -354,35 +407,3 @@ def _within(stream: Any) -> Iterator[Any]:
             yield next(stream)
         except StopIteration:
             return
-
-
-@pytest.mark.local_only("Ray takes such a function, and its workers have no loop to run it in")
-def test_a_task_may_be_an_async_generator(start: Callable[..., Any], tmp_path: Path) -> None:
-    start(num_cpus=1)
-    ended = tmp_path / "ended"
-
-    @ray.remote
-    async def numbers(count: int, last: str) -> AsyncIterator[int]:
-        try:
-            for number in range(count):
-                await asyncio.sleep(0)
-                yield number
-            if last == "raise":
-                raise KeyError(last)
-            if last == "wait":
-                await asyncio.sleep(PATIENCE * 10)
-        finally:
-            ended.touch()
-
-    assert [ray.get(ref) for ref in numbers.remote(3, "")] == [0, 1, 2]
-    broken: Any = numbers.options(max_retries=0).remote(1, "raise")
-    assert ray.get(next(broken)) == 0
-    with pytest.raises(KeyError):
-        ray.get(next(broken))
-    ended.unlink()
-    waiting: Any = numbers.remote(1, "wait")
-    assert ray.get(next(waiting)) == 0
-    ray.cancel(waiting)
-    with pytest.raises(TaskCancelledError):
-        ray.get(waiting.completed())
-    assert ended.exists()

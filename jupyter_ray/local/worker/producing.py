@@ -6,12 +6,10 @@ Owner: a `Producer` belongs to the call that makes the stream; what was read is 
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any
+from collections.abc import Callable
 
 EARLY_LIMIT = 1000
 """Streams of calls that have yet to begin, of which it is kept how far they were read."""
@@ -207,27 +205,3 @@ class Producers:
         producer = self.running.pop(task, None)
         if producer is not None:
             producer.end()
-
-
-def driven(source: AsyncGenerator[Any, None]) -> Generator[Any, None, None]:
-    """Yield what an async generator yields, in an event loop that only it has."""
-    loop = asyncio.new_event_loop()
-    try:
-        while True:
-            try:
-                item = loop.run_until_complete(_next(source))
-            except StopAsyncIteration:
-                return
-            yield item
-            del item
-    finally:
-        if left := asyncio.all_tasks(loop):  # It was interrupted where it waits: until that ends it cannot be closed.
-            for task in left:
-                task.cancel()
-            loop.run_until_complete(asyncio.wait(left))
-        loop.run_until_complete(source.aclose())
-        loop.close()
-
-
-async def _next(source: AsyncGenerator[Any, None]) -> Any:
-    return await anext(source)

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from jupyter_ray.engine.context import enter_task, leave_task
@@ -32,7 +32,7 @@ from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling, forks
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
-from jupyter_ray.local.worker.producing import Producer, Producers, driven
+from jupyter_ray.local.worker.producing import Producer, Producers
 from jupyter_ray.resources import amounts
 
 Function = Callable[..., Any]
@@ -262,8 +262,8 @@ class Runner:
 
     def stream(self, execute: Execute, value: Any) -> None:
         """Send the items of a generator as they come."""
-        if isinstance(value, AsyncGenerator):
-            value = driven(value)  # A task's, which has no loop.
+        if isinstance(value, AsyncIterator):
+            value = calling.stepped(value)
         if not isinstance(value, Iterable):
             raise ValueError(
                 f'num_returns="streaming" wants a generator, and {execute.name} returned a {type(value).__name__}.'
