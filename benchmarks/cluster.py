@@ -3,8 +3,9 @@
     python -m benchmarks.cluster [ADDRESS] [--rounds N]
 
 Without an address it starts the small cluster of the tests (a head and two worker nodes on this machine) and ends it.
-The two programs take turns, round by round, so that what else the machine does meets both; the ratio of each row is
-the median of the rounds' ratios.
+In each round plain Ray runs before this package and after it, so that what else the machine does meets both, and so
+that the two runs of plain Ray tell how far one program differs from itself. The ratio of a row is the median of the
+rounds' ratios.
 """
 
 from __future__ import annotations
@@ -96,25 +97,42 @@ def _remotes(api: Any) -> dict[str, Any]:
     return found
 
 
+def _speed(program: Program, remotes: dict[str, Any], count: int) -> float:
+    program(remotes, count // 10)  # What the other program left behind gives way: workers that Ray keeps for it.
+    began = time.perf_counter()
+    program(remotes, count)
+    return count / (time.perf_counter() - began)
+
+
 def measure(rounds: int) -> dict[str, dict[str, float]]:
-    """Return, for each row: calls a second through this package, on plain Ray, and the ratio."""
+    """Return what was measured of each row.
+
+    Returns
+    -------
+    dict
+        For each row: `jupyter_ray` and `ray`, calls a second, medians; `ratio` and its quartiles `low` and `high`; and
+        `noise`, by which part plain Ray differs from itself in the same rounds (the median).
+    """
     import ray
 
     ours, plain = _remotes(jupyter_ray), _remotes(ray)
     found = {}
     for name, (program, count) in ROWS.items():
-        speeds: tuple[list[float], list[float]] = ([], [])
-        for number in range(rounds):
-            pair = ((ours, speeds[0]), (plain, speeds[1]))
-            for remotes, into in pair if number % 2 else pair[::-1]:
-                began = time.perf_counter()
-                program(remotes, count)
-                into.append(count / (time.perf_counter() - began))
-        ratios = [a / b for a, b in zip(*speeds, strict=True)]
+        speeds, others, ratios, noise = [], [], [], []
+        for _ in range(rounds):
+            before, own, after = (_speed(program, remotes, count) for remotes in (plain, ours, plain))
+            speeds.append(own)
+            others += [before, after]
+            ratios.append(2 * own / (before + after))
+            noise.append(abs(after - before) / max(before, after))
+        low, middle, high = statistics.quantiles(ratios, n=4)
         found[name] = {
-            "jupyter_ray": statistics.median(speeds[0]),
-            "ray": statistics.median(speeds[1]),
-            "ratio": statistics.median(ratios),
+            "jupyter_ray": statistics.median(speeds),
+            "ray": statistics.median(others),
+            "ratio": middle,
+            "low": low,
+            "high": high,
+            "noise": statistics.median(noise),
         }
     return found
 
@@ -138,9 +156,10 @@ def main() -> None:
     options = parser.parse_args()
     with _cluster(options.address) as address, jupyter_ray.init(address, log_to_driver=False):
         rows = measure(options.rounds)
-    print(f"{'per second':34}{'jupyter_ray':>12}{'plain Ray':>12}{'ratio':>8}")
+    print(f"{'per second':34}{'jupyter_ray':>12}{'plain Ray':>12}{'ratio':>8}{'quartiles':>14}{'Ray to itself':>16}")
     for name, row in rows.items():
-        print(f"{name:34}{row['jupyter_ray']:12,.0f}{row['ray']:12,.0f}{row['ratio']:8.2f}")
+        quartiles, noise = f"{row['low']:.2f}-{row['high']:.2f}", f"±{row['noise']:.0%}"
+        print(f"{name:34}{row['jupyter_ray']:12,.0f}{row['ray']:12,.0f}{row['ratio']:8.2f}{quartiles:>14}{noise:>16}")
     print(f"geometric mean of the ratios: {statistics.geometric_mean(row['ratio'] for row in rows.values()):.3f}")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
