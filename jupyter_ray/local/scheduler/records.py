@@ -181,7 +181,7 @@ class ActorRecord(msgspec.Struct, eq=False):
     shown: dict[str, tuple[bytes | None, str]] = msgspec.field(default_factory=dict)
     """Who the events say holds a handle: holder to (client, None for an object; kind)."""
     groups: tuple[str, ...] = ()
-    """Placement groups that it made and that end with it, since it is detached."""
+    """Placement groups that it made and that end with its process, since it is detached."""
     concurrency: int = 1
     """Calls that it can run at once."""
 
