@@ -57,6 +57,7 @@ def init_options(
         spills=_spills(system_config),
         memory_share=_memory_share(system_config),
         memory_retries=_setting(system_config, "task_oom_retries", -1, int),
+        lists_tasks=_setting(system_config, "task_events_report_interval_ms", 1.0, float) != 0,
         farewell_seconds=max(0.0, _setting(system_config, "actor_graceful_shutdown_timeout_ms", 30_000.0, float) / 1e3),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),

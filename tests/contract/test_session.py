@@ -435,3 +435,24 @@ def test_everybody_sees_the_same_runtime_environment(start: Callable[..., Any], 
     mine = ray.get_runtime_context().runtime_env
     assert ray.get([seen.remote(), seen.options(runtime_env=mine).remote()]) == [mine, mine]
     assert mine["working_dir"] != str(tmp_path), "a copy"
+
+
+@pytest.mark.local_only("the tests' cluster is configured when it starts")
+def test_a_session_may_list_no_tasks(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, _system_config={"task_events_report_interval_ms": 0})
+
+    @ray.remote(enable_task_events=True)
+    def one() -> int:
+        return 1
+
+    @ray.remote
+    class Actor:
+        def one(self) -> int:
+            return 1
+
+    actor: Any = Actor.remote()
+    refs = [one.remote(), actor.one.remote()]
+    assert ray.get(refs) == [1, 1]
+    assert ray.util.state.list_tasks() == []
+    assert ray.util.state.get_task(refs[0].task_id().hex()) is None
+    assert [row.class_name.rpartition(".")[2] for row in ray.util.state.list_actors()] == ["Actor"]

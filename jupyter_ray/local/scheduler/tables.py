@@ -95,7 +95,9 @@ def _fallback_strategy(state: State, told: TaskDigest | ActorDigest) -> Any:
 def _tasks(state: State, one: bytes | None) -> Iterable[TaskDigest]:
     """Return each task's last attempt, and before the next task those that failed, from the last to the first."""
     last: Iterable[TaskDigest]
-    if one is None:
+    if not state.lists_tasks:
+        last = ()
+    elif one is None:
         last = itertools.chain(map(digest, state.tasks.values()), state.history.newest_first())
     else:
         found = digest(state.tasks[one]) if one in state.tasks else state.history.get(one)
