@@ -11,6 +11,8 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -456,3 +458,41 @@ def test_a_session_may_list_no_tasks(start: Callable[..., Any]) -> None:
     assert ray.util.state.list_tasks() == []
     assert ray.util.state.get_task(refs[0].task_id().hex()) is None
     assert [row.class_name.rpartition(".")[2] for row in ray.util.state.list_actors()] == ["Actor"]
+
+
+@pytest.mark.local_only("the tests' cluster is configured when it starts")
+def test_of_few_tasks_the_unfinished_are_listed(start: Callable[..., Any]) -> None:
+    start(num_cpus=2, _system_config={"task_events_max_num_task_in_gcs": 4})
+
+    @ray.remote(max_retries=0)
+    def run(fails: bool = False) -> None:
+        if fails:
+            raise ValueError("as asked")
+
+    @ray.remote
+    class Actor:
+        def run(self) -> None: ...
+
+        def sleep(self) -> None:
+            time.sleep(1000)
+
+    def listed(**expected: int) -> bool:
+        return Counter(task.name.rpartition(".")[2] for task in ray.util.state.list_tasks()) == expected
+
+    actor: Any = Actor.remote()
+    ray.get(actor.run.remote())
+    ray.get([run.options(name="quick").remote() for _ in range(9)])
+    eventually(lambda: listed(quick=4))
+    failed = [run.options(name="failed").remote(True)]
+    ray.wait(failed)
+    ray.get([actor.run.options(name="call").remote() for _ in range(2)])
+    eventually(lambda: listed(failed=1, call=2, quick=1))
+    asleep = [actor.sleep.options(name="asleep").remote() for _ in range(5)]
+    eventually(lambda: listed(failed=1, asleep=3))
+    failed += [run.options(name="failed").remote(True) for _ in range(4)]
+    ray.wait(failed, num_returns=5)
+    eventually(lambda: listed(failed=4))
+    assert len(asleep) == 5
+    for ref in failed:
+        with pytest.raises(ValueError, match="as asked"):
+            ray.get(ref)

@@ -370,8 +370,8 @@ class State(msgspec.Struct, eq=False):
     memory: Memory = msgspec.field(default_factory=Memory)
     memory_retries: int = -1
     """How often a task that was ended for want of memory is tried again at most; negative: as often as any."""
-    lists_tasks: bool = True
-    """The state API tells of tasks."""
+    task_limit: int = -1
+    """Of so many tasks the tables tell at most; negative: of all that are known."""
     pid: int = 0
     """The runtime's process, for the events."""
     bound: bool = False
