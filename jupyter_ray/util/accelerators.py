@@ -6,6 +6,73 @@ told: ``init(resources={"accelerator_type:AMD-Instinct-MI250X": 1})``.
 
 from __future__ import annotations
 
+import warnings
+from typing import TYPE_CHECKING
+
+from jupyter_ray.deprecation import RayDeprecationWarning
+
+if TYPE_CHECKING:
+    NVIDIA_TESLA_A100: str
+
+__all__ = [
+    "AMD_INSTINCT_MI100",
+    "AMD_INSTINCT_MI210",
+    "AMD_INSTINCT_MI250",
+    "AMD_INSTINCT_MI300A",
+    "AMD_RADEON_HD_7900",
+    "AMD_RADEON_R9_200_HD_7900",
+    "APPLE_M1",
+    "APPLE_M1_MAX",
+    "APPLE_M1_PRO",
+    "APPLE_M1_ULTRA",
+    "APPLE_M2",
+    "APPLE_M2_MAX",
+    "APPLE_M2_PRO",
+    "APPLE_M2_ULTRA",
+    "APPLE_M3",
+    "APPLE_M3_MAX",
+    "APPLE_M3_PRO",
+    "APPLE_SILICON",
+    "AWS_NEURON_CORE",
+    "GOOGLE_TPU_V2",
+    "GOOGLE_TPU_V3",
+    "GOOGLE_TPU_V4",
+    "GOOGLE_TPU_V5LITEPOD",
+    "GOOGLE_TPU_V5P",
+    "GOOGLE_TPU_V6E",
+    "GOOGLE_TPU_V7X",
+    "HUAWEI_NPU_910B",
+    "HUAWEI_NPU_910B4",
+    "INTEL_GAUDI",
+    "INTEL_MAX_1100",
+    "INTEL_MAX_1550",
+    "METAX_C500",
+    "METAX_C550",
+    "MOBILINT_ARIES",
+    "MOBILINT_REGULUS",
+    "NVIDIA_A100",
+    "NVIDIA_A100_40G",
+    "NVIDIA_A100_80G",
+    "NVIDIA_B200",
+    "NVIDIA_H20",
+    "NVIDIA_H100",
+    "NVIDIA_H200",
+    "NVIDIA_L4",
+    "NVIDIA_L40S",
+    "NVIDIA_TESLA_A10G",
+    "NVIDIA_TESLA_A100",
+    "NVIDIA_TESLA_K80",
+    "NVIDIA_TESLA_P4",
+    "NVIDIA_TESLA_P100",
+    "NVIDIA_TESLA_T4",
+    "NVIDIA_TESLA_V100",
+    "AMD_INSTINCT_MI250x",
+    "AMD_INSTINCT_MI300x",
+    "AMD_INSTINCT_MI300x_HF",
+    "AMD_INSTINCT_MI308x",
+    "AMD_INSTINCT_MI325x",
+]
+
 NVIDIA_TESLA_V100 = "V100"
 NVIDIA_TESLA_P100 = "P100"
 NVIDIA_TESLA_T4 = "T4"
@@ -13,7 +80,6 @@ NVIDIA_TESLA_P4 = "P4"
 NVIDIA_TESLA_K80 = "K80"
 NVIDIA_TESLA_A10G = "A10G"
 NVIDIA_L4 = "L4"
-NVIDIA_TESLA_A100 = "A100"
 NVIDIA_L40S = "L40S"
 NVIDIA_A100 = "A100"
 NVIDIA_A100_40G = "A100-40G"
@@ -62,3 +128,10 @@ APPLE_M3_MAX = "M3-Max"
 APPLE_SILICON = "Apple-Silicon"
 HUAWEI_NPU_910B = "Ascend910B"
 HUAWEI_NPU_910B4 = "Ascend910B4"
+
+
+def __getattr__(name: str) -> str:
+    if name == "NVIDIA_TESLA_A100":
+        warnings.warn("NVIDIA_TESLA_A100 is deprecated: write NVIDIA_A100.", RayDeprecationWarning, stacklevel=2)
+        return NVIDIA_A100
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,7 @@ import jupyter_ray as ray
 from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
 from jupyter_ray.ids import NodeID
 from jupyter_ray.util import accelerators
+from jupyter_ray.util.annotations import RayDeprecationWarning
 from jupyter_ray.util.scheduling_strategies import (
     DoesNotExist,
     Exists,
@@ -114,3 +115,13 @@ def test_kinds_of_accelerators(start: Callable[..., Any]) -> None:
     assert ray.get(where.options(accelerator_type=accelerators.NVIDIA_TESLA_V100).remote()) == node()
     with pytest.raises(TaskUnschedulableError, match="A100"):
         where.options(accelerator_type=accelerators.NVIDIA_A100).remote()
+
+
+def test_names_of_accelerators() -> None:
+    constants = {name for name in dir(accelerators) if name[0].isupper()} - {"TYPE_CHECKING", "RayDeprecationWarning"}
+    assert constants <= set(accelerators.__all__)
+    assert all(isinstance(getattr(accelerators, name), str) for name in constants)
+    with pytest.warns(RayDeprecationWarning, match="write NVIDIA_A100"):
+        assert accelerators.NVIDIA_TESLA_A100 == accelerators.NVIDIA_A100
+    with pytest.raises(AttributeError, match="has no attribute 'NVIDIA_TESLA_T5'"):
+        accelerators.NVIDIA_TESLA_T5  # noqa: B018
