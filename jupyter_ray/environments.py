@@ -17,6 +17,10 @@ RUNTIME_ENV_CLUSTER = (
 )  # fmt: skip
 """Fields that only a Ray cluster takes: an engine that forks its workers from this process refuses them."""
 
+_SCHEMES = ("http", "https", "s3", "gs", "azure", "abfss", "file", "gcs", "local")
+_TARS = (".tar.gz", ".tgz", ".tar.xz")
+_ARCHIVES = {"working_dir": (".zip", *_TARS), "py_modules": (".zip", ".whl", *_TARS)}
+
 
 def merge(outer: Mapping[str, Any] | None, inner: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return `inner` on top of `outer`; ``env_vars`` are merged name by name (as in Ray)."""
@@ -46,16 +50,14 @@ def check_runtime_env(name: str, value: Any) -> str | None:
     tools = [field for field in ("pip", "conda", "uv") if fields.get(field) is not None]
     if len(tools) > 1:
         return f"{name} names {' and '.join(tools)}, of which there can be one; conda's may list packages of pip."
-    if fields.get("container") and (others := set(fields) - {"container", "config", "env_vars"}):
-        return f"{name} names a container, which cannot be used with {', '.join(map(str, sorted(others)))}."
+    for image in ("container", "image_uri"):
+        if fields.get(image) and (others := set(fields) - {image, "config", "env_vars"}):
+            return f"{name} names a {image}, which cannot be used together with {', '.join(map(str, sorted(others)))}."
     _check_variables(f"{name}['env_vars']", fields.get("env_vars"))
-    folder = fields.get("working_dir")
-    if folder is not None and not isinstance(folder, str | os.PathLike):
-        raise TypeError(f"{name}['working_dir'] must be a path, got {type(folder)}.")
-    for field in ("py_modules", "excludes"):
-        listed = fields.get(field)
-        if listed is not None and not isinstance(listed, list | tuple):
-            raise TypeError(f"{name}[{field!r}] must be a list, got {type(listed)}.")
+    if not isinstance(fields.get("conda"), str | dict | None):
+        raise TypeError(f"{name}['conda'] must be of type str or dict, got {type(fields['conda'])}.")
+    if wrong := _check_code(name, fields):
+        return wrong
     config = fields.get("config")
     if config is not None and not isinstance(config, dict):
         raise TypeError(f"{name}['config'] must be a dict or a RuntimeEnvConfig, got {type(config)}.")
@@ -67,8 +69,30 @@ def check_runtime_env(name: str, value: Any) -> str | None:
     hook = fields.get(SETUP_HOOK)
     if hook is not None and not isinstance(hook, str | dict) and not callable(hook):  # dict: packed by the engine.
         raise TypeError(f"{name}[{SETUP_HOOK!r}] must be a function or 'module.function', got {type(hook)}.")
+    return None
+
+
+def _check_code(name: str, fields: dict[str, Any]) -> str | None:
+    """Return what is wrong with the fields that say where code is."""
+    folder = fields.get("working_dir")
+    if not isinstance(folder, str | os.PathLike | None):
+        raise TypeError(f"{name}['working_dir'] must be a string that is a path, got {type(folder)}.")
+    for field in ("py_modules", "excludes"):
+        listed = fields.get(field)
+        if not isinstance(listed, list | tuple | None):
+            raise TypeError(f"{name}[{field!r}] must be a list of strings, got {type(listed)}.")
+    if not all(isinstance(each, str) for each in fields.get("excludes") or ()):
+        raise TypeError(f"{name}['excludes'] must be a list of strings, got {fields['excludes']!r}.")
     if not all(isinstance(each, str | os.PathLike | types.ModuleType) for each in fields.get("py_modules") or ()):
         raise TypeError(f"{name}['py_modules'] holds paths and modules, got {fields['py_modules']!r}.")
+    places = [("working_dir", folder), *(("py_modules", each) for each in fields.get("py_modules") or ())]
+    for field, place in places:
+        scheme, colon, path = place.partition("://") if isinstance(place, str) else ("", "", "")
+        if colon and scheme not in _SCHEMES:
+            return f"{name}[{field!r}]: {place} is not a valid URI, nor a path. Schemes are {', '.join(_SCHEMES)}."
+        endings = _ARCHIVES[field]
+        if colon and scheme != "local" and not path.partition("?")[0].endswith(endings):
+            return f"{name}[{field!r}]: Only {', '.join(endings)} files are supported for URIs; got {place}."
     return None
 
 

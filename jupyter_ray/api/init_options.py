@@ -57,6 +57,7 @@ def init_options(
         spills=_spills(system_config),
         memory_share=_memory_share(system_config),
         memory_retries=_setting(system_config, "task_oom_retries", -1, int),
+        task_limit=_task_limit(system_config),
         farewell_seconds=max(0.0, _setting(system_config, "actor_graceful_shutdown_timeout_ms", 30_000.0, float) / 1e3),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
@@ -209,6 +210,13 @@ def _memory_share(system_config: Any) -> float:
     if not 0 < share <= 1:
         raise ValueError(f"memory_usage_threshold must be above 0 and at most 1, got {share}.")
     return share if _setting(system_config, "memory_monitor_refresh_ms", 1.0, float) else 0.0
+
+
+def _task_limit(system_config: Any) -> int:
+    """Return of how many tasks the state API tells at most; negative: of all that are known."""
+    if _setting(system_config, "task_events_report_interval_ms", 1.0, float) == 0:
+        return 0
+    return _setting(system_config, "task_events_max_num_task_in_gcs", -1, int)
 
 
 def _said(system_config: Any, name: str, default: Any = None) -> Any:

@@ -66,6 +66,9 @@ class Parameters:
                 _signature(self.rows or ()).bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{name}() {error}") from None
+            # Python 3.13.0 lets a keyword of the same name, which goes to `**`, pass for a positional-only parameter.
+            missing = next(key for key, kind, required in (self.rows or ())[len(args) :] if required)
+            raise TypeError(f"{name}() missing a required positional-only argument: {missing!r}")
 
     def check_buffers(self, name: str, written: Iterable[Any]) -> None:
         """Raise a ValueError if `writable` or `inout` names a parameter that is not there.

@@ -10,7 +10,7 @@ import functools
 import inspect
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from jupyter_ray import options as tables
@@ -224,7 +224,7 @@ def _make(target: Any, written: Mapping[str, Any]) -> Any:
     if not callable(target):
         raise TypeError("The @ray.remote decorator must be applied to either a function or a class.")
     inner = _unwrapped(target)
-    if inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner):
+    if inspect.iscoroutinefunction(inner):
         raise ValueError(
             "'async def' should not be used for remote tasks. Wrap it in a plain function that calls asyncio.run(f()), "
             "or make it a method of an actor."
@@ -250,7 +250,7 @@ if TYPE_CHECKING:
 @overload
 def remote(target: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
 @overload
-def remote(target: Callable[..., Iterator[Any]], /) -> RemoteFunction[Any]: ...  # type: ignore[overload-overlap]
+def remote(target: Callable[..., Iterator[Any] | AsyncIterator[Any]], /) -> RemoteFunction[Any]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(target: Callable[..., R], /) -> ReturningFunction[R]: ...
 @overload

@@ -74,7 +74,10 @@ class RuntimeEnv(dict[str, Any]):
             "uv": uv,
             **kwargs,
         }
-        super().__init__({name: value for name, value in fields.items() if value is not None})
+        given = {name: value for name, value in fields.items() if value is not None}
+        if given.get("excludes") == []:
+            del given["excludes"]
+        super().__init__(given)
         for name in _PACKAGES:
             if name in self:
                 self[name] = self[name]
@@ -239,12 +242,19 @@ def _rebuild(fields: dict[str, Any]) -> RuntimeEnv:
     return made
 
 
-_PACKAGES = ("pip", "uv")
+_SETTINGS = {
+    "pip": ("packages", "pip_check", "pip_install_options", "pip_version"),
+    "uv": ("packages", "uv_check", "uv_version", "uv_pip_install_options"),
+}
+_PACKAGES = tuple(_SETTINGS)
 
 
 def _packages(tool: str, value: Any) -> Any:
     """Return what a tool is to install as Ray writes it: a list, or the path of one, becomes a dict with `packages`."""
     fields = dict(value) if isinstance(value, dict) else {"packages": value}
+    if unknown := set(fields) - set(_SETTINGS[tool]):
+        known = ", ".join(_SETTINGS[tool])
+        raise ValueError(f"runtime_env[{tool!r}] can only have these fields: {known}, but got {sorted(unknown)}.")
     if isinstance(fields.get("packages"), str):
         try:
             text = Path(fields["packages"]).read_text()

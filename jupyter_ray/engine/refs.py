@@ -202,10 +202,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         """Return an asyncio future of the value, for the running loop, or for the thread's own where none runs."""
         import asyncio
 
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = asyncio.get_event_loop_policy().get_event_loop()
+        loop = asyncio.get_event_loop()
         future: asyncio.Future[T] = loop.create_future()
         ref = self
 

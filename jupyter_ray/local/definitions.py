@@ -296,7 +296,8 @@ class Exporter:
             if len(counted) == OBJECT_ID_SIZE:
                 forbid_out_of_band(counted)
         if serialized.size > CLOSURE_WARNING:
-            _judge_size(what, serialized.size, watch, warned=old is not None)
+            whom = f"The {'actor' if definition.is_class else 'remote function'} {definition.name}"
+            _judge_size(whom, serialized.size, watch, warned=old is not None)
         blob = pickle.dumps((serialized.contained, watch.sources, serialized.data), values.PROTOCOL)
         digest = hashlib.blake2b(blob, digest_size=16).digest()
         version = 1 if old is None else old.version
@@ -311,17 +312,15 @@ class Exporter:
         return f"<Exporter: {len(self._shipped)} definitions>"
 
 
-def _judge_size(what: str, size: int, watch: Watch, *, warned: bool) -> None:
+def _judge_size(whom: str, size: int, watch: Watch, *, warned: bool) -> None:
     name, part = watch.largest()
     because = f": the variable {name!r} in it takes {part / _MIB:.1f} MiB" if part > size // 4 else ""
     remedy = "Store it once with put() and pass the reference as an argument."
     if size > CLOSURE_LIMIT:
         limit = CLOSURE_LIMIT // _MIB
-        raise ValueError(
-            f"{what[0].upper()}{what[1:]} is too large ({size / _MIB:.1f} MiB > {limit} MiB){because}. {remedy}"
-        )
+        raise ValueError(f"{whom} is too large ({size / _MIB:.1f} MiB > {limit} MiB){because}. {remedy}")
     if not warned:
-        text = f"{what[0].upper()}{what[1:]} is {size / _MIB:.1f} MiB large{because}. {remedy}"
+        text = f"{whom} is {size / _MIB:.1f} MiB large{because}. {remedy}"
         warnings.warn(text, UserWarning, stacklevel=_program_level())
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import ray
 
 STRETCH = 200
-"""Calls between two marks, at most: with half of them a caller kept 0.95 of the rate at which it runs without marks."""
+"""Calls between two marks, at most: with half of them a caller keeps 0.95 of the rate that it has without marks."""
 
 FIRST = 25
 """Calls to the first mark: how quick the actor is turns out then."""

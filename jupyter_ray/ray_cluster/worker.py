@@ -15,7 +15,7 @@ import pickle
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -337,6 +337,8 @@ def stream(header: bytes, values: Sequence[Any], host: Any = None) -> Iterator[A
             args, kwargs = call.prepare(function)
             value = function(*args, **kwargs)
             del args, kwargs
+            if isinstance(value, AsyncIterator):
+                value = calling.stepped(value)
             if not isinstance(value, Iterable):
                 raise ValueError(
                     f"num_returns={call.terms.num_returns!r} wants a generator, and {call.terms.function} returned a "

@@ -134,6 +134,7 @@ def test_a_large_array_is_read_without_a_copy() -> None:
     assert one.__array_interface__["data"][0] % 64 == 0
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # NumPy 2.5; it can still be done.
 def test_what_a_reader_does_to_an_array_object_is_its_own() -> None:
     ref = ray.put(np.arange(1_000_000))
     one = ray.get(ref)

@@ -345,16 +345,23 @@ def test_a_group_as_a_dict() -> None:
     remove_placement_group(group)
 
 
-def test_what_a_detached_actor_made_ends_with_it() -> None:
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_a_detached_actor_made_ends_with_its_process(restarts: bool) -> None:
     class Keeper:
         def reserve(self, lifetime: str | None = None) -> PlacementGroup:
             group = placement_group([{"CPU": 1}], lifetime=lifetime)
             assert group.wait(PATIENCE)
             return group
 
-    keeper = ray.remote(num_cpus=0)(Keeper).options(name="keeper", lifetime="detached").remote()
+    made = ray.remote(num_cpus=0, max_restarts=1, max_task_retries=-1)(Keeper)
+    keeper = made.options(name="keeper", lifetime="detached").remote()
     mine, detached = ray.get([keeper.reserve.remote(), keeper.reserve.remote("detached")])
-    ray.kill(keeper)
+    ray.kill(keeper, no_restart=not restarts)
+    if restarts:
+        eventually(lambda: placement_group_table(mine)["state"] == "REMOVED")
+        mine = ray.get(keeper.reserve.remote())
+        assert placement_group_table(mine)["state"] == "CREATED"
+        ray.kill(keeper)
     eventually(lambda: placement_group_table(mine)["state"] == "REMOVED")
     assert placement_group_table(detached)["state"] == "CREATED"
     remove_placement_group(detached)

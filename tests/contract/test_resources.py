@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -462,3 +463,38 @@ def test_openmp_gets_the_cpus_of_the_task(start: Callable[..., Any], monkeypatch
 
     assert ray.get(threads.remote()) == "1"
     assert ray.get(threads.options(num_cpus=3).remote()) == "3"
+
+
+def test_each_task_of_a_burst_knows_what_it_holds(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that its worker got in advance, behind a short one."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    start(num_cpus=4, resources={"slot": 4})
+
+    @ray.remote(num_cpus=2, resources={"slot": 1})
+    def known() -> tuple[dict[str, float], str | None]:
+        return ray.get_runtime_context().get_assigned_resources(), os.environ.get("OMP_NUM_THREADS")
+
+    for _ in range(3):
+        found = ray.get([known.remote() for _ in range(50)])
+        assert found == [({"CPU": 2.0, "slot": 1.0}, "2")] * 50
+
+
+@pytest.mark.local_only("the nodes of the tests' cluster have no accelerators but GPUs")
+def test_each_task_of_a_burst_has_its_own_device(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("NEURON_RT_VISIBLE_CORES", "RAY_EXPERIMENTAL_NOSET_NEURON_RT_VISIBLE_CORES"):
+        monkeypatch.delenv(variable, raising=False)
+    start(num_cpus=2, resources={"neuron_cores": 2})
+
+    @ray.remote(resources={"neuron_cores": 1})
+    def core() -> tuple[list[str], str | None, float, float]:
+        begun = time.monotonic()
+        ids = ray.get_runtime_context().get_accelerator_ids()["neuron_cores"]
+        return ids, os.environ.get("NEURON_RT_VISIBLE_CORES"), begun, time.monotonic()
+
+    ray.get([core.remote() for _ in range(10)])
+    uses: dict[str, list[tuple[float, float]]] = {"0": [], "1": []}
+    for ids, variable, begun, ended in ray.get([core.remote() for _ in range(50)]):
+        assert ids == [variable]
+        uses[ids[0]].append((begun, ended))
+    for spans in map(sorted, uses.values()):
+        assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))

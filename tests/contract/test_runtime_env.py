@@ -39,6 +39,12 @@ def test_a_python_path_among_the_variables_is_searched(tmp_path: Path) -> None:
         ({"py_modules": "folder"}, TypeError),
         ({"working_dir": 10}, TypeError),
         ({"env_vars": {"A": 1}}, TypeError),
+        ({"working_dir": "nowhere://folder"}, ValueError),
+        ({"working_dir": "s3://bucket/folder"}, ValueError),
+        ({"py_modules": ["https://host/folder"]}, ValueError),
+        ({"excludes": ["name", 1]}, TypeError),
+        ({"conda": True}, TypeError),
+        ({"image_uri": "image", "working_dir": "."}, ValueError),
     ],
 )
 def test_what_cannot_be_is_refused_at_init(

@@ -11,6 +11,8 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -435,3 +437,62 @@ def test_everybody_sees_the_same_runtime_environment(start: Callable[..., Any], 
     mine = ray.get_runtime_context().runtime_env
     assert ray.get([seen.remote(), seen.options(runtime_env=mine).remote()]) == [mine, mine]
     assert mine["working_dir"] != str(tmp_path), "a copy"
+
+
+@pytest.mark.local_only("the tests' cluster is configured when it starts")
+def test_a_session_may_list_no_tasks(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, _system_config={"task_events_report_interval_ms": 0})
+
+    @ray.remote(enable_task_events=True)
+    def one() -> int:
+        return 1
+
+    @ray.remote
+    class Actor:
+        def one(self) -> int:
+            return 1
+
+    actor: Any = Actor.remote()
+    refs = [one.remote(), actor.one.remote()]
+    assert ray.get(refs) == [1, 1]
+    assert ray.util.state.list_tasks() == []
+    assert ray.util.state.get_task(refs[0].task_id().hex()) is None
+    assert [row.class_name.rpartition(".")[2] for row in ray.util.state.list_actors()] == ["Actor"]
+
+
+@pytest.mark.local_only("the tests' cluster is configured when it starts")
+def test_of_few_tasks_the_unfinished_are_listed(start: Callable[..., Any]) -> None:
+    start(num_cpus=2, _system_config={"task_events_max_num_task_in_gcs": 4})
+
+    @ray.remote(max_retries=0)
+    def run(fails: bool = False) -> None:
+        if fails:
+            raise ValueError("as asked")
+
+    @ray.remote
+    class Actor:
+        def run(self) -> None: ...
+
+        def sleep(self) -> None:
+            time.sleep(1000)
+
+    def listed(**expected: int) -> bool:
+        return Counter(task.name.rpartition(".")[2] for task in ray.util.state.list_tasks()) == expected
+
+    actor: Any = Actor.remote()
+    ray.get(actor.run.remote())
+    ray.get([run.options(name="quick").remote() for _ in range(9)])
+    eventually(lambda: listed(quick=4))
+    failed = [run.options(name="failed").remote(True)]
+    ray.wait(failed)
+    ray.get([actor.run.options(name="call").remote() for _ in range(2)])
+    eventually(lambda: listed(failed=1, call=2, quick=1))
+    asleep = [actor.sleep.options(name="asleep").remote() for _ in range(5)]
+    eventually(lambda: listed(failed=1, asleep=3))
+    failed += [run.options(name="failed").remote(True) for _ in range(4)]
+    ray.wait(failed, num_returns=5)
+    eventually(lambda: listed(failed=4))
+    assert len(asleep) == 5
+    for ref in failed:
+        with pytest.raises(ValueError, match="as asked"):
+            ray.get(ref)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import os
 import sys
 import threading
@@ -18,7 +19,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.events import ObjectFreed
-from jupyter_ray.exceptions import ResourceDeadlockError, WorkerCrashedError
+from jupyter_ray.exceptions import ResourceDeadlockError, TaskCancelledError, WorkerCrashedError
 from tests.contract.helpers import PATIENCE, Log, eventually
 
 
@@ -117,6 +118,59 @@ def test_a_stream_is_only_to_be_read(start: Callable[..., Any]) -> None:
     assert not stream.next_ready()
     other = numbers.options(num_returns=1).remote()
     assert ray.wait([other, stream], num_returns=2, timeout=PATIENCE) == ([other, stream], [])
+
+
+@pytest.mark.parametrize("returns", ["streaming", 3])
+def test_an_async_generator_is_a_task(start: Callable[..., Any], tmp_path: Path, returns: Any) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    async def numbers(count: int) -> AsyncIterator[int]:
+        beside = asyncio.ensure_future(asyncio.sleep(1000))
+        try:
+            for number in range(count):
+                await asyncio.sleep(0)
+                yield number
+        finally:
+            await asyncio.sleep(0)
+            beside.cancel()
+            (tmp_path / "closed").touch()
+
+    if returns == "streaming":
+        assert [ray.get(ref) for ref in numbers.remote(3)] == [0, 1, 2]
+    else:
+        assert ray.get(numbers.options(num_returns=returns).remote(3)) == [0, 1, 2]
+    assert (tmp_path / "closed").exists()
+
+
+def test_a_cancel_closes_the_async_generator_of_a_task(start: Callable[..., Any], tmp_path: Path) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield os.getpid()
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(0)
+            (tmp_path / "closed").touch()
+
+    stream = numbers.remote()
+    pid = ray.get(next(stream), timeout=PATIENCE)
+    ray.cancel(stream)
+    with pytest.raises(TaskCancelledError):
+        ray.get(next(stream), timeout=PATIENCE)
+    assert (tmp_path / "closed").exists()
+
+    @ray.remote
+    async def fail() -> AsyncIterator[int]:
+        yield os.getpid()
+        raise ValueError("after the first")
+
+    stream = fail.remote()
+    assert ray.get(next(stream), timeout=PATIENCE) == pid  # The worker has outlived the cancel.
+    with pytest.raises(ValueError, match="after the first"):
+        ray.get(next(stream), timeout=PATIENCE)
 
 
 class _Counting:

@@ -17,6 +17,8 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import util
+from jupyter_ray.util.actor_group import ActorGroup
+from jupyter_ray.util.annotations import RayDeprecationWarning
 from jupyter_ray.util.queue import Empty, Full, Queue
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -55,6 +57,49 @@ def test_a_pool_gives_no_calls_to_a_dead_actor() -> None:
     assert len({pool.get_next() for _ in range(3)}) == 1
     assert pool.pop_idle() is not None
     assert pool.pop_idle() is None
+
+
+def test_a_group_of_actors() -> None:
+    class Worker:
+        def __init__(self, first: int, *, step: int) -> None:
+            self.value, self.step = first, step
+
+        def add(self, times: int) -> int:
+            self.value += times * self.step
+            return self.value
+
+        def get_actor_metadata(self) -> str:
+            return f"from {self.value}"
+
+    with pytest.warns(RayDeprecationWarning, match=r"ray\.util\.multiprocessing"):
+        group = ActorGroup(Worker, num_actors=2, num_cpus_per_actor=0, init_args=(5,), init_kwargs={"step": 10})
+    assert group.actor_metadata == ["from 5", "from 5"]
+    assert ray.get(group.add.remote(1)) == [15, 15]
+    assert ray.get(group[1].actor.add.remote(1)) == 25
+    assert ray.get(group.add.remote(0)) == [15, 25]
+    with pytest.raises(TypeError, match=r"add\.remote"):
+        group.add(1)
+    with pytest.raises(AttributeError, match="subtract"):
+        group.subtract.remote(1)
+    with pytest.raises(RuntimeError, match="run already"):
+        group.start()
+    group.add_actors(1)
+    group.remove_actors([0])
+    assert ray.get(group.add.remote(0)) == [25, 5]
+    gone = [each.actor for each in group]
+    for patience in (5, 0):
+        group.shutdown(patience)
+        assert len(group) == 0
+        with pytest.raises(RuntimeError, match="start"):
+            group.add.remote(1)
+        group.start()
+        assert ray.get(group.add.remote(0)) == [5, 5]
+    for actor in gone:
+        with pytest.raises(ray.exceptions.RayActorError):
+            ray.get(actor.add.remote(0))
+    for wrong in ({"num_actors": 0}, {"num_cpus_per_actor": -1}, {"num_gpus_per_actor": -1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))), pytest.warns(RayDeprecationWarning):
+            ActorGroup(Worker, **wrong)  # type: ignore[arg-type]
 
 
 def test_results_are_not_held_back_for_a_full_chunk(tmp_path: Path) -> None:

@@ -86,6 +86,16 @@ def states(*refs: Any) -> list[str | None]:
     return [None if task is None else task.state for task in found]
 
 
+def test_a_table_tells_its_columns() -> None:
+    keeper = Counter.remote()
+    ray.get(keeper.inc.remote())
+    brief, full = eventually(lambda: [state.list_actors(detail=detail) for detail in (False, True)])
+    kind = type(full[0])
+    assert set(full[0].asdict()) == kind.columns() == kind.detail_columns() == set(kind.list_columns())
+    assert {name for name in kind.columns() if brief[0][name] is not None} <= kind.base_columns() < kind.columns()
+    assert {"state", "actor_id"} <= kind.filterable_columns()
+
+
 def test_a_task_from_beginning_to_end(gate: Path) -> None:
     running, *others = [waits.options(num_cpus=cpus).remote(str(gate)) for cpus in cpus_of_nodes()]
     eventually(lambda: states(running, *others) == ["RUNNING"] * (1 + len(others)))

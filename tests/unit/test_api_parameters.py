@@ -7,7 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jupyter_ray.api.parameters import Parameters, read
@@ -33,6 +33,7 @@ FUNCTIONS: list[Any] = [plain, named_only, open_ended, positional, functools.par
 
 
 @settings(deadline=None)
+@example(open_ended, [], {"a": 0})
 @given(
     st.sampled_from(FUNCTIONS[:4]),
     st.lists(st.integers(), max_size=4),

@@ -386,6 +386,9 @@ def test_a_runtime_env_tells_what_is_for_a_cluster(tmp_path: Path) -> None:
         make(pip="/nowhere.txt")
     with pytest.raises(TypeError, match="must list packages"):
         make(pip=7)
+    with pytest.raises(ValueError, match="only have these fields"):
+        make(pip={"packages": ["a"], "version": "1"})
+    assert make(excludes=[]) == {}
     env["conda"] = "name"
     assert (env.conda_env_name(), env.conda_config()) == ("name", None)
     with pytest.raises(ValueError, match="pip and conda"):
@@ -399,7 +402,7 @@ def test_a_runtime_env_tells_what_is_for_a_cluster(tmp_path: Path) -> None:
         ["--x"],
     )
     assert make().py_container_image() is None
-    with pytest.raises(ValueError, match="container, which cannot be used with pip"):
+    with pytest.raises(ValueError, match="container, which cannot be used together with pip"):
         make(container={"image": "i"}, pip=["x"])
 
 

@@ -193,8 +193,11 @@ def test_a_large_closure_warns_and_names_the_variable(notebook: Notebook, monkey
     notebook.run("small = b'y'")
     assert notebook.ensure(f) == ["f"]  # Once is enough.
     monkeypatch.setattr(definitions, "CLOSURE_LIMIT", 1_500_000)
-    with pytest.raises(ValueError, match=r"too large .* 'big'"):
+    with pytest.raises(ValueError, match=r"^The remote function f is too large .* 'big'"):
         notebook.ensure(notebook.define("f"))
+    notebook.run("class A:\n    def f(self): return big")
+    with pytest.raises(ValueError, match=r"^The actor A is too large"):
+        notebook.ensure(notebook.define("A"))
 
 
 def test_the_text_of_cells_travels_along(notebook: Notebook) -> None:

@@ -108,6 +108,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 memory_share=options.memory_share,
                 memory_retries=options.memory_retries,
                 farewell_seconds=options.farewell_seconds,
+                task_limit=options.task_limit,
                 job=process.job,
                 node=process.node,
             )

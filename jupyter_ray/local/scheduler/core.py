@@ -99,7 +99,7 @@ def _settle(step: Step) -> None:
             actor = next(iter(step.pump))
             del step.pump[actor]
             actors.pump(step, actor)
-            if actor.groups and actor.state is ActorState.DEAD:
+            if actor.groups and (actor.worker is None or actor.state is ActorState.DEAD):
                 for group in actor.groups:
                     remove_group(step, group)
                 actor.groups = ()

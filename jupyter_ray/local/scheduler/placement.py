@@ -271,7 +271,8 @@ def execute(step: Step, task: TaskRecord) -> None:
             functions,
             (actor.spec.creation.demand if creating and actor is not None else allocation.held)
             if allocation is not None
-            else {},
+            # One that is handed over in advance inherits as much from the one before it.
+            else (spec.demand if spec.kind == "task" else {}),
             allocation.ids if allocation is not None and allocation.devices else {},
             spec.parent,
             spec.cell,
@@ -303,8 +304,11 @@ def _attach(step: Step, worker: WorkerRecord, definition: str, functions: list[F
 def _window(step: Step, task: TaskRecord) -> int:
     """Return how many tasks like `task` a worker may have at once."""
     function = step.state.functions.get(task.spec.definition)
-    if function is None or function.seconds is None or GPU in task.spec.demand or task.spec.max_calls:
+    if function is None or function.seconds is None or task.spec.max_calls:
         return 1
+    for kind in step.state.ledger.ids:
+        if kind in task.spec.demand:  # Which of its devices a task is given is known when it begins.
+            return 1
     return 1 + min(AHEAD_LIMIT, int(AHEAD_SECONDS / max(function.seconds, 1e-6)))
 
 

@@ -181,7 +181,7 @@ class ActorRecord(msgspec.Struct, eq=False):
     shown: dict[str, tuple[bytes | None, str]] = msgspec.field(default_factory=dict)
     """Who the events say holds a handle: holder to (client, None for an object; kind)."""
     groups: tuple[str, ...] = ()
-    """Placement groups that it made and that end with it, since it is detached."""
+    """Placement groups that it made and that end with its process, since it is detached."""
     concurrency: int = 1
     """Calls that it can run at once."""
 
@@ -370,6 +370,8 @@ class State(msgspec.Struct, eq=False):
     memory: Memory = msgspec.field(default_factory=Memory)
     memory_retries: int = -1
     """How often a task that was ended for want of memory is tried again at most; negative: as often as any."""
+    task_limit: int = -1
+    """Of so many tasks the tables tell at most; negative: of all that are known."""
     pid: int = 0
     """The runtime's process, for the events."""
     bound: bool = False

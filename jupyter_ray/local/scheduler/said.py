@@ -46,6 +46,7 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state.memory.limit = message.store_limit
     state.memory.spills = message.spills
     state.memory_retries = message.memory_retries
+    state.task_limit = message.task_limit
     state.lineage_limit = min(LINEAGE_LIMIT, message.store_limit // 4) if message.store_limit else LINEAGE_LIMIT
     for _ in range(min(placement.PRESTART, max(1, message.resources.get(CPU, 0) // PARTS))):
         placement.start_worker(step, message.env)

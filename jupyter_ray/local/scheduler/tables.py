@@ -95,14 +95,27 @@ def _fallback_strategy(state: State, told: TaskDigest | ActorDigest) -> Any:
 def _tasks(state: State, one: bytes | None) -> Iterable[TaskDigest]:
     """Return each task's last attempt, and before the next task those that failed, from the last to the first."""
     last: Iterable[TaskDigest]
-    if one is None:
+    if one is None or state.task_limit >= 0:
         last = itertools.chain(map(digest, state.tasks.values()), state.history.newest_first())
+        if state.task_limit >= 0:
+            last = _that_stay([each for each in last if each.listed], state.task_limit)
+            last = (each for each in last if one in (None, each.id))
     else:
         found = digest(state.tasks[one]) if one in state.tasks else state.history.get(one)
         last = () if found is None else (found,)
     return itertools.chain.from_iterable(
         (task, *reversed(state.attempts.get(task.id, ()))) for task in last if task.listed
     )
+
+
+def _that_stay(tasks: list[TaskDigest], limit: int) -> list[TaskDigest]:
+    """Return those that are told of where few may be: finished ones go first, then calls of actors, as in Ray."""
+
+    def worth(task: TaskDigest) -> tuple[int, float]:
+        return 0 if task.state is TaskState.FINISHED else 1 if task.kind == "method" else 2, task.made
+
+    stay = {task.id for task in sorted(tasks, key=worth)[max(0, len(tasks) - limit) :]}
+    return [task for task in tasks if task.id in stay]
 
 
 def _function(state: State, task: TaskDigest) -> str:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import itertools
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from types import AsyncGeneratorType
 from typing import Any, Protocol
 
 import msgspec
@@ -193,6 +195,8 @@ def results(
     """
     if number == 0:
         return []
+    if type(value) is AsyncGeneratorType:
+        value = stepped(value)
     if number == DYNAMIC:
         if not isinstance(value, Iterable):
             raise ValueError(f'num_returns="dynamic" wants a generator, and {name} returned a {type(value).__name__}.')
@@ -216,6 +220,34 @@ def results(
         count = f"more than {number}" if len(items) > number and isinstance(value, Iterator) else str(len(items))
         raise ValueError(f"Task returned {count} objects, but num_returns={number}: {name}.")
     return [payload_of(item, f"return value {index} of {name}", store) for index, item in enumerate(items, 1)]
+
+
+def stepped(items: AsyncIterator[Any]) -> Generator[Any, None, None]:
+    """Yield what an async generator of a task yields: a task runs on no event loop, so this one has its own."""
+    loop = asyncio.new_event_loop()
+    try:
+        while True:
+            try:
+                item = loop.run_until_complete(_step(items))
+            except StopAsyncIteration:
+                return
+            yield item
+            del item
+    finally:
+        try:
+            # What it has started, and the step that a cancel interrupted, end before the generator is closed.
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
+
+
+async def _step(items: AsyncIterator[Any]) -> Any:
+    return await anext(items)
 
 
 def _generated(

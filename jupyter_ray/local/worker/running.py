@@ -262,6 +262,8 @@ class Runner:
 
     def stream(self, execute: Execute, value: Any) -> None:
         """Send the items of a generator as they come."""
+        if isinstance(value, AsyncIterator):
+            value = calling.stepped(value)
         if not isinstance(value, Iterable):
             raise ValueError(
                 f'num_returns="streaming" wants a generator, and {execute.name} returned a {type(value).__name__}.'

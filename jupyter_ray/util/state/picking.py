@@ -36,7 +36,7 @@ def check(kind: type[Row], filters: Filters | None, limit: int) -> list[tuple[st
         column, predicate, value = each
         column = column.lower()
         if column not in kind.columns():
-            raise ValueError(f"Invalid filter key {column!r}; {kind.__name__} has {', '.join(kind.columns())}.")
+            raise ValueError(f"Invalid filter key {column!r}; {kind.__name__} has {', '.join(kind.list_columns())}.")
         if predicate not in ("=", "!="):
             raise ValueError(f"Unsupported filter predicate {predicate!r}: use '=' or '!='.")
         checked.append((column, predicate, value))

@@ -14,9 +14,29 @@ class Row:
     """One row. Its columns are attributes, and keys as of a mapping; those that default to None come on request."""
 
     @classmethod
-    def columns(cls) -> list[str]:
+    def columns(cls) -> set[str]:
         """Return the names of the columns."""
-        return [field.name for field in dataclasses.fields(cls)]
+        return set(cls.list_columns())
+
+    @classmethod
+    def list_columns(cls, detail: bool = True) -> list[str]:
+        """Return the names of the columns; without `detail` of those only that are always filled in."""
+        return [field.name for field in dataclasses.fields(cls) if detail or field.default is not None]
+
+    @classmethod
+    def base_columns(cls) -> set[str]:
+        """Return the names of the columns that are always filled in."""
+        return set(cls.list_columns(detail=False))
+
+    @classmethod
+    def detail_columns(cls) -> set[str]:
+        """Return the names of all columns."""
+        return cls.columns()
+
+    @classmethod
+    def filterable_columns(cls) -> set[str]:
+        """Return the names that filters may use: here those of all columns."""
+        return cls.columns()
 
     @classmethod
     def make(cls: type[Made], row: Mapping[str, Any], detail: bool) -> Made:
@@ -30,19 +50,19 @@ class Row:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a column, or `default` if there is none of this name."""
-        return getattr(self, key) if key in self.columns() else default
+        return getattr(self, key) if key in self.list_columns() else default
 
     def keys(self) -> list[str]:
         """Return the names of the columns."""
-        return self.columns()
+        return self.list_columns()
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self.columns():
+        if key not in self.list_columns():
             raise KeyError(key)
         return getattr(self, key)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.columns())
+        return iter(self.list_columns())
 
 
 @dataclasses.dataclass(frozen=True)
