@@ -1,5 +1,8 @@
 """``ray.util.state``: the session as tables; and ``ray.nodes``, ``ray.timeline``."""
 
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import inspect
