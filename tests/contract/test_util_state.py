@@ -1,8 +1,5 @@
 """``ray.util.state``: the session as tables; and ``ray.nodes``, ``ray.timeline``."""
 
-# mypy does not see what a decorator makes of a class.
-# mypy: disable-error-code="attr-defined"
-
 from __future__ import annotations
 
 import inspect
@@ -90,7 +87,7 @@ def states(*refs: Any) -> list[str | None]:
 
 
 def test_a_table_tells_its_columns() -> None:
-    keeper = Counter.remote()
+    keeper = Counter.remote()  # type: ignore[attr-defined]
     ray.get(keeper.inc.remote())
     brief, full = eventually(lambda: [state.list_actors(detail=detail) for detail in (False, True)])
     kind = type(full[0])
