@@ -87,7 +87,7 @@ def states(*refs: Any) -> list[str | None]:
 
 
 def test_a_table_tells_its_columns() -> None:
-    keeper = Counter.remote()
+    keeper = Counter.remote()  # type: ignore[attr-defined]
     ray.get(keeper.inc.remote())
     brief, full = eventually(lambda: [state.list_actors(detail=detail) for detail in (False, True)])
     kind = type(full[0])

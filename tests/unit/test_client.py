@@ -370,16 +370,18 @@ def test_every_listener_gets_every_event_once(session: Session) -> None:
         return lambda batch: [numbers.put(event.seq) for event in batch].clear()  # type: ignore[func-returns-value]
 
     session.engine.subscribe(into(first))
-    assert session.runtime.expect(m.Subscribe).on
-    session.runtime.say(m.Events(events[:2]))
+    assert session.runtime.expect(m.Subscribe).asked == 1
+    session.runtime.say(m.Events(events[:2], asked=1))
     assert [first.get(timeout=5) for _ in range(2)] == [1, 2]
     undo = session.engine.subscribe(into(second))
-    assert session.runtime.expect(m.Subscribe).on
-    session.runtime.say(m.Events(events))
+    assert session.runtime.expect(m.Subscribe).asked == 2
+    session.runtime.say(m.Events(events[2:], asked=1), m.Events(events, asked=2, again=True))
     assert [second.get(timeout=5) for _ in range(3)] == [1, 2, 3]
     assert first.get(timeout=5) == 3
     undo()
-    session.runtime.say(m.Events([TaskFinished(seq=4, task="t")]))
+    left = session.runtime.expect(m.Subscribe)
+    assert (left.on, left.asked) == (True, 2)
+    session.runtime.say(m.Events([TaskFinished(seq=4, task="t")], asked=2))
     assert first.get(timeout=5) == 4
     assert second.empty()
 
@@ -397,7 +399,7 @@ def test_what_a_task_printed_is_seen_before_its_result(session: Session) -> None
     result = session.in_thread(lambda: (session.engine.get([ref], None), list(seen)))
     asked = session.runtime.expect(m.Get)
     line = LogLines(seq=1, stream="stdout", text="hello", name="f", pid=1)
-    session.runtime.say(m.Events([line]), m.Reply(asked.request, [A], [value_of(1)]))
+    session.runtime.say(m.Events([line], asked=1), m.Reply(asked.request, [A], [value_of(1)]))
     assert result.get(timeout=5) == ([1], ["hello"])
 
 
@@ -425,7 +427,7 @@ def test_a_stuck_listener_is_waited_for_once(session: Session, monkeypatch: pyte
         result = session.in_thread(lambda: session.engine.get([ref], None))
         asked = session.runtime.expect(m.Get)
         line = LogLines(seq=seq, stream="stdout", text="hello", name="f", pid=1)
-        session.runtime.say(m.Events([line]), m.Reply(asked.request, [A], [value_of(1)]))
+        session.runtime.say(m.Events([line], asked=1), m.Reply(asked.request, [A], [value_of(1)]))
         assert result.get(timeout=30) == [1]
 
     ask(1)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_ray import events as ev
-from jupyter_ray.local.server.condense import MANY, condense, lull
+from jupyter_ray.local.server.condense import BURST, MANY, Condenser
 from jupyter_ray.monitor import reducer
 from jupyter_ray.monitor.model import Model
 
@@ -56,6 +56,15 @@ def numbered(events: list[ev.AnyEvent]) -> list[ev.AnyEvent]:
 
 def burst(count: int = MANY, **options: object) -> list[ev.AnyEvent]:
     return numbered([event for number in range(count) for event in call(number, **options)])  # type: ignore[arg-type]
+
+
+def condense(events: list[ev.AnyEvent], chunk: int = 7) -> list[ev.AnyEvent]:
+    """Return what a condenser tells at the end of events that come a few at a time."""
+    condenser = Condenser()
+    for start in range(0, len(events), chunk):
+        condenser.feed(events[start : start + chunk])
+    assert condenser.pending == len(events)
+    return condenser.look(whole=True)
 
 
 def counts(events: list[ev.AnyEvent]) -> dict[str, dict[str, int]]:
@@ -105,16 +114,90 @@ def test_objects_that_are_freed_together_are_told_of_together() -> None:
     assert condense(few[: MANY + 3]) == few[: MANY + 3]
 
 
-def test_a_batch_ends_where_few_calls_are_under_way() -> None:
-    whole = burst(2 * MANY)
-    begun = [event for number in range(5000, 5000 + MANY) for event in call(number, ends=False)]
-    assert lull([*whole, *begun]) == len(whole)
-    assert lull(whole) == len(whole)
-    assert lull([*begun, *whole]) == len(begun) + len(whole)
-    few = [*whole, *begun[: 2 * (MANY - 1)]]
-    assert lull(few) == len(few)
-    late = [*burst(3), *begun * 3]
-    assert lull(late) == len(late), "half of them at least"
+def test_calls_that_have_just_begun_are_told_at_the_next_look() -> None:
+    begun = [call(number, ends=False) for number in range(1000, 1002 + MANY)]
+    ends = [call(number)[2:] for number in range(1000, 1002 + MANY)]
+    first = numbered([*burst(), *(event for life in begun for event in life)])
+    condenser = Condenser()
+    condenser.feed(first)
+    [ran] = condenser.look()
+    assert isinstance(ran, ev.TasksRan)
+    assert ran.count == MANY
+    rest = [event for life in ends[:-2] for event in life]
+    condenser.feed([msgspec.structs.replace(event, seq=len(first) + 1 + n) for n, event in enumerate(rest)])
+    *late, more = condenser.look()
+    assert isinstance(more, ev.TasksRan)
+    assert more.count == MANY
+    assert late == first[-4:]
+    assert not condenser.carries
+    assert condenser.look() == []
+
+
+def test_without_a_burst_nothing_waits() -> None:
+    condenser = Condenser()
+    events = numbered(call(1, ends=False))
+    condenser.feed(events)
+    assert condenser.look() == events
+    assert not condenser.carries
+
+
+def test_all_of_a_burst_is_told_where_something_follows() -> None:
+    condenser = Condenser()
+    events = burst(BURST, ends=False)
+    condenser.feed(events)
+    assert condenser.look() == []
+    assert condenser.look() == events, "they were there at the last look"
+    condenser.feed([msgspec.structs.replace(event, seq=event.seq + len(events)) for event in events])
+    assert len(condenser.look(whole=True)) == len(events)
+
+
+def test_an_event_that_speaks_of_a_call_comes_after_it() -> None:
+    condenser = Condenser()
+    lives = [call(number, ends=False) for number in range(2 * MANY)]
+    line = ev.LogLines(stream="stdout", text="hello", name="f", pid=1, task=name_of(3))
+    waits = ev.TaskBlocked(task=name_of(5), waits_for=[object_of(name_of(7))], lent={})
+    failed = ev.TaskFailed(task=name_of(9), error="")
+    events = numbered([*(event for life in lives for event in life), line, waits, failed])
+    condenser.feed(events)
+    told = condenser.look()
+    shown = {getattr(event, "task", None) for event in told}
+    assert shown == {name_of(number) for number in (3, 5, 7, 9)}
+    assert told == [event for event in events if getattr(event, "task", None) in shown]
+
+
+def test_a_value_that_a_later_call_takes_comes_before_it() -> None:
+    """A thousand parts and their sum, all in one burst."""
+    parts = [object_of(name_of(number)) for number in range(MANY)]
+    ran, sum_ = condense(numbered([*burst(), call(1000, name="sum", takes=parts)[0]]))
+    assert isinstance(ran, ev.TasksRan)
+    assert set(ran.returns) == set(parts)
+    assert isinstance(sum_, ev.TaskSubmitted)
+    model = Model()
+    reducer.fold(model, [ran, sum_])
+    [group] = [group for group in model.groups.values() if group.name == "sum"]
+    assert [model.groups[key].name for key in group.deps] == ["f"]
+
+
+def test_a_value_that_nobody_waits_for_is_not_held() -> None:
+    """Its reference went while the call ran: before it had a value, or just after."""
+    lives = []
+    for number in range(2 * MANY):
+        life = call(number)
+        life.insert(2 + number % 2, ev.ObjectFreed(object=object_of(name_of(number))))
+        lives.append(life)
+    [told] = condense(numbered([event for life in lives for event in life]))
+    assert isinstance(told, ev.TasksRan)
+    assert (told.count, told.returns) == (2 * MANY, [])
+
+
+def test_calls_that_yield_are_told_one_by_one() -> None:
+    events: list[ev.AnyEvent] = []
+    for number in range(2 * MANY):
+        life = call(number)
+        item = ev.ObjectSealed(object=f"{name_of(number)}02000000", size=1, shared=False, task=name_of(number))
+        events += [*life[:2], item, *life[2:]]
+    events = numbered(events)
+    assert condense(events) == events
 
 
 def test_calls_that_have_not_ended_stay() -> None:
@@ -123,14 +206,14 @@ def test_calls_that_have_not_ended_stay() -> None:
 
 
 def test_parents_and_those_whose_values_are_taken_stay() -> None:
-    events = burst()
+    events = burst(MANY - 1)
     others = call(1000, parent=name_of(3), ends=False) + call(1001, takes=[object_of(name_of(5))], ends=False)
     more = [event for number in range(2000, 2000 + MANY) for event in call(number)]
     result = condense(numbered([*events, *others, *more]))
     kept = {event.task for event in result if isinstance(event, ev.TaskSubmitted)}
     assert kept == {name_of(3), name_of(5), name_of(1000), name_of(1001)}
     [told] = [event for event in result if isinstance(event, ev.TasksRan)]
-    assert told.count == 2 * MANY - 2
+    assert told.count == 2 * MANY - 3
 
 
 def test_a_value_of_a_folded_call_still_leads_to_its_group() -> None:
@@ -163,6 +246,13 @@ def test_counts_are_the_same(seed: int, size: int) -> None:
     condensed = condense(events)
     assert len(condensed) <= len(events)
     assert [event.seq for event in condensed] == sorted(event.seq for event in condensed)
+    looks = Condenser()
+    often: list[ev.AnyEvent] = []
+    step = dice.randrange(1, 400)
+    for start in range(0, len(events), step):
+        looks.feed(events[start : start + step])
+        often += looks.look()
+    often += looks.look(whole=True)
     assert not events or condensed[-1].seq == events[-1].seq
 
     def by_name(each: list[ev.AnyEvent]) -> dict[tuple[str, str], int]:
@@ -175,3 +265,4 @@ def test_counts_are_the_same(seed: int, size: int) -> None:
         return {key: count for key, count in totals.items() if count}
 
     assert by_name(condensed) == by_name(events)
+    assert by_name(often) == by_name(events)

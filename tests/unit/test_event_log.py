@@ -200,15 +200,25 @@ def test_text_of_events_that_are_bytes_is_forgotten(bench: Bench, monkeypatch: p
     assert bench.driver.text() == 10 * (2 * CHUNK + 1), "all that is kept together"
 
 
-def test_of_a_burst_the_calls_under_way_are_told_with_what_comes_next(bench: Bench) -> None:
-    def calls(first: int, *, end: bool) -> list[AnyEvent]:
-        names = [f"{number:048x}" for number in range(first, first + MANY)]
-        made: list[AnyEvent] = [
-            TaskSubmitted(task=name, name="f", kind="task", parent=None, dependencies=[], returns=[], demand={})
-            for name in names
-        ]
-        return made + [TaskFinished(task=name) for name in names] if end else made
+def calls(first: int, *, end: bool) -> list[AnyEvent]:
+    names = [f"{number:048x}" for number in range(first, first + MANY)]
+    made: list[AnyEvent] = [
+        TaskSubmitted(
+            seq=1 + first + number,
+            task=name,
+            name="f",
+            kind="task",
+            parent=None,
+            dependencies=[],
+            returns=[],
+            demand={},
+        )
+        for number, name in enumerate(names)
+    ]
+    return made + [TaskFinished(seq=first + MANY, task=name) for name in names] if end else made
 
+
+def test_of_a_burst_the_calls_under_way_are_told_with_what_comes_next(bench: Bench) -> None:
     bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=True))
     bench.log.record([*calls(0, end=True), *calls(MANY, end=True), *calls(2 * MANY, end=False)])
     assert bench.log.publish(), "there is more to come"
@@ -216,3 +226,57 @@ def test_of_a_burst_the_calls_under_way_are_told_with_what_comes_next(bench: Ben
     assert ran.count == 2 * MANY
     bench.log.publish(everything=True)
     assert len(bench.driver.events) == 1 + MANY
+
+
+def test_who_gets_a_condensed_stream_is_not_sent_more_text_than_it_shows(bench: Bench) -> None:
+    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=True))
+    for _ in range(40):
+        bench.prints(TEXT_BATCH // 2)
+    assert bench.log.publish()
+    assert UNSHOWN < bench.driver.text() <= UNSHOWN + 2 * TEXT_BATCH
+    while bench.driver.text() < 40 * (TEXT_BATCH // 2):
+        before = bench.driver.text()
+        bench.log.seen(bench.driver, 3 * TEXT_BATCH)
+        assert bench.driver.text() > before
+    assert not bench.log.publish()
+    assert not bench.log.has_lines
+
+
+def test_a_condensed_stream_is_bounded_where_nobody_reads_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "EVENT_LOG", 100)
+    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=True))
+    bench.driver.waits = log_module.SEND_BUFFER + 1
+    for _ in range(10):
+        bench.tasks(50)
+        assert bench.log.publish()
+    bench.driver.waits = 0
+    assert not bench.log.publish()
+    assert len(bench.driver.events) == 100
+
+
+@pytest.mark.parametrize("condensed", [True, False])
+def test_what_had_happened_before_somebody_listened_is_marked(bench: Bench, condensed: bool) -> None:
+    messages: list[m.Events] = []
+    bench.log._send = lambda to, message: messages.append(message)
+
+    def sent() -> list[tuple[int, int, bool]]:
+        told = [(len(each.events), each.asked, each.again) for each in messages]
+        messages.clear()
+        return told
+
+    bench.tasks(3)
+    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=condensed, asked=1))
+    assert sent() == [(3, 1, True)]
+    bench.tasks(2)
+    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=condensed, asked=2))
+    assert sent() == [(2, 1, False), (5, 2, True)], "what the first had not had, then all for the second"
+    bench.tasks(1)
+    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=condensed, asked=2))
+    assert sent() == [(1, 2, False)], "nobody new listens"
+    bench.driver.waits = log_module.SEND_BUFFER + 1
+    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=condensed, asked=3))
+    assert sent() == []
+    bench.tasks(1)
+    bench.driver.waits = 0
+    bench.log.publish()
+    assert sent() == [(6, 3, True), (1, 3, False)]

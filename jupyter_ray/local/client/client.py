@@ -94,7 +94,7 @@ class Client:
         self._closing = False
         self._callbacks = CallbackThread("jupyter_ray callbacks")
         self.events = EventStream(
-            lambda on, logs_only, condensed: self.send(m.Subscribe(on, logs_only, condensed)),
+            lambda *how: self.send(m.Subscribe(*how)),
             lambda text: self.send(m.Seen(text)),
         )
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -390,7 +390,7 @@ class Client:
             slot.fill(answer)
 
     def _on_events(self, message: m.Events) -> None:
-        self.events.take(message.events)
+        self.events.take(message)
 
     def _on_stream(self, message: m.StreamState) -> None:
         state = self._streams.get(message.task)

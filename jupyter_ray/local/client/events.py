@@ -1,10 +1,10 @@
 """Events of the runtime, handed to listeners in a thread of their own.
 
-Each listener gets every event once, from the first one on. The runtime sends its log from the beginning whenever a
-listener is added; the others skip what they have had, by number.
+Each listener gets every event once, from the first one on. Whenever one is added, the runtime sends the rest of what
+the others are to get, and then its log from the beginning: that is for the new one alone.
 
-Owner: the event thread alone touches `_listeners` and `_seq`. The reader thread hands batches over; whoever waits for
-a value calls `settle`.
+Owner: the event thread alone touches `_listeners`, `_asked` and `_seq`. The reader thread hands batches over; whoever
+waits for a value calls `settle`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from jupyter_ray.events import AnyEvent, LogLines, RuntimeStopped
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.threads import CallbackThread
+from jupyter_ray.local.protocol.messages import Events
 
 Listener = Callable[[list[AnyEvent]], None]
 _PATIENCE_SECONDS = 5.0
@@ -28,19 +29,22 @@ class EventStream:
     Parameters
     ----------
     subscribe
-        Asks the runtime for its log from the beginning and on (on, only what tasks print, condensed), or for no more.
+        Asks the runtime for its log, or for no more: on, only what tasks print, condensed, and how often it was asked
+        for it from the beginning. If that number is not another one than before, only for what comes.
     seen
         Tells it how many characters of what tasks print were handed on: it sends no more than a listener can take.
     """
 
-    def __init__(self, subscribe: Callable[[bool, bool, bool], None], seen: Callable[[int], None]) -> None:
+    def __init__(self, subscribe: Callable[[bool, bool, bool, int], None], seen: Callable[[int], None]) -> None:
         self._subscribe = subscribe
         self._seen = seen
         self._thread = CallbackThread("jupyter_ray events")
         self._listeners: dict[Listener, int] = {}
-        """With the number of the last event that each has had."""
+        """With the number of the subscription that was made for it."""
         self._logs_only: set[Listener] = set()
         self._condensed: set[Listener] = set()
+        self._asked = 0
+        """How often the log was asked for from its beginning."""
         self._seq = -1
         self._log_job = 0
         """The last job that prints lines."""
@@ -53,7 +57,8 @@ class EventStream:
         return lambda: self._thread.run(lambda: self._remove(listener))
 
     def _add(self, listener: Listener, logs_only: bool, condensed: bool) -> None:
-        self._listeners[listener] = -1
+        self._asked += 1
+        self._listeners[listener] = self._asked
         if logs_only:
             self._logs_only.add(listener)
         elif condensed:
@@ -63,7 +68,8 @@ class EventStream:
     def _ask(self) -> None:
         with contextlib.suppress(RaySystemError):
             everybody, lines = len(self._listeners), len(self._logs_only)
-            self._subscribe(everybody > 0, lines == everybody, lines + len(self._condensed) == everybody)
+            condensed = lines + len(self._condensed) == everybody
+            self._subscribe(everybody > 0, lines == everybody, condensed, self._asked)
 
     def _remove(self, listener: Listener) -> None:
         self._logs_only.discard(listener)
@@ -71,39 +77,31 @@ class EventStream:
         if self._listeners.pop(listener, None) is not None:
             self._ask()
 
-    def take(self, events: list[AnyEvent]) -> None:
+    def take(self, message: Events) -> None:
         """Hand a batch over; called in the reader thread."""
-        text = sum(len(event.text) for event in events if isinstance(event, LogLines))
-        self._thread.run(lambda: self._hand_on_all(events, text))
+        text = sum(len(event.text) for event in message.events if isinstance(event, LogLines))
+        self._thread.run(lambda: self._hand_on_all(message, text))
         if text:
             self._log_job = self._thread.queued
 
-    def _hand_on_all(self, events: list[AnyEvent], text: int) -> None:
+    def _hand_on_all(self, message: Events, text: int) -> None:
+        self._seq = max(self._seq, message.events[-1].seq)
         try:
-            self._hand_on(events)
+            for listener, asked in list(self._listeners.items()):
+                if asked == message.asked or (asked < message.asked and not message.again):
+                    listener(message.events)
         finally:
             if text:
                 with contextlib.suppress(RaySystemError):
                     self._seen(text)
 
-    def _hand_on(self, events: list[AnyEvent]) -> None:
-        if not events:
-            return
-        last = events[-1].seq
-        for listener, seen in list(self._listeners.items()):
-            if events[0].seq > seen:
-                self._listeners[listener] = last
-                listener(events)
-            elif last > seen:
-                self._listeners[listener] = last
-                listener([event for event in events if event.seq > seen])
-        self._seq = max(self._seq, last)
-
     def stopped(self, message: str) -> None:
         """Tell the listeners that the runtime died."""
-        self._thread.run(
-            lambda: self._hand_on([RuntimeStopped(seq=self._seq + 1, at=time.time(), expected=False, message=message)])
-        )
+        self._thread.run(lambda: self._tell_end(message))
+
+    def _tell_end(self, message: str) -> None:
+        for listener in list(self._listeners):
+            listener([RuntimeStopped(seq=self._seq + 1, at=time.time(), expected=False, message=message)])
 
     def settle(self) -> None:
         """Wait until lines that came have been shown: a result must not overtake them."""

@@ -93,9 +93,14 @@ class Exit(Message, frozen=True, tag=45):
 
 
 class Events(Message, frozen=True, tag=46):
-    """A batch of the log, in order."""
+    """A batch of the log, in order.
+
+    It was sent since the client has `asked` so often for the log from its beginning; `again`: it had happened before.
+    """
 
     events: list[AnyEvent]
+    asked: int = 0
+    again: bool = False
 
 
 class StreamState(Message, frozen=True, tag=48):

@@ -155,13 +155,18 @@ class Query(Message, frozen=True, tag=14):
 
 
 class Subscribe(Message, frozen=True, tag=15):
-    """Send the log of events from its beginning, then every event; with `on` False, stop."""
+    """Send the log of events from its beginning, then every event; with `on` False, stop.
+
+    With the number `asked` of the subscription before, the beginning is left out: nobody new listens.
+    """
 
     on: bool
     logs_only: bool = False
     """Send only what tasks print: all that a script needs."""
     condensed: bool = False
     """Tell bursts of quick calls by their number (`TasksRan`): all that a picture needs."""
+    asked: int = 0
+    """How often the client has asked for the log from its beginning: the events that follow say so."""
 
 
 class Done(Message, frozen=True, tag=16):

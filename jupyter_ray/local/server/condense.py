@@ -1,119 +1,242 @@
 """Fewer events for who draws pictures: of a burst of quick calls, their number.
 
-Pure. A call whose whole life lies in one batch was over before it could be drawn. Where many of one place are, they
-become one `TasksRan`, which the panel folds into their group. A call that others in the batch refer to (a parent, or
-one whose value they take) stays as it is, and so does everything that happened to calls one by one; but where many
-objects are freed, one event says so. A batch ends best where few calls are in the midst of their lives: see `lull`.
+Pure. A call whose whole life lies between two looks was over before it could be drawn. Where many of one place are,
+they become one `TasksRan`, which the panel folds into their group. Everything else stays as it is: calls that go on,
+those that anything else speaks of (a parent, one whose value is taken, one that failed or printed), and what happens
+to others than calls; but where many objects are freed, one event says so.
+
+Events are looked at once, as they come: a burst makes a hundred thousand a second, and whoever keeps them to look
+at them later finds each in no cache. What a burst comes to is small, and so is what its calls under way need.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from operator import attrgetter
 
 from jupyter_ray.events import (
     AnyEvent,
     ObjectFreed,
     ObjectSealed,
     ObjectsFreed,
-    TaskCancelled,
-    TaskFailed,
     TaskFinished,
     TasksRan,
     TaskStarted,
     TaskSubmitted,
 )
+from jupyter_ray.ids import task_of_text
 
 MANY = 50
-"""Calls of one place in a batch, from which on they are told by their number."""
+"""Calls of one place between two looks, from which on they are told by their number."""
 
-_ENDS = frozenset({TaskFinished, TaskFailed, TaskCancelled})
-_OF_TASK = frozenset({TaskSubmitted, TaskStarted, TaskFinished})
-_OF_OBJECT = frozenset({ObjectSealed, ObjectFreed})
+BURST = 3 * MANY
+"""With so many events between two looks, calls that have only just begun are told at the next one."""
 
+Life = list[AnyEvent]
+"""What happened to one call, from its submission on."""
 
-def lull(events: list[AnyEvent]) -> int:
-    """Return how many of `events` to tell now: half of them or more, up to where fewest calls are under way."""
-    if len(events) < 3 * MANY:
-        return len(events)
-    under_way = least = 0
-    half, place = len(events) // 2, len(events)
-    for number, event in enumerate(events, 1):
-        kind = type(event)
-        if kind is TaskSubmitted:
-            under_way += 1
-        elif kind in _ENDS:
-            under_way -= 1
-            if number >= half and (under_way <= least or place == len(events)):
-                least, place = under_way, number
-    return place if under_way - least >= MANY else len(events)
+_seq = attrgetter("seq")
 
 
-def condense(events: list[AnyEvent]) -> list[AnyEvent]:
-    """Return `events` with bursts of calls told by their number; the list itself if there are none."""
-    if len(events) < 3 * MANY:
-        return events
-    ended: set[str] = set()
-    freed: set[str] = set()
-    calls: list[TaskSubmitted] = []
-    referred: set[str] = set()
-    for event in events:
-        kind = type(event)
-        if kind is TaskFinished:
-            ended.add(event.task)  # type: ignore[union-attr, arg-type]
-        elif kind is ObjectFreed:
-            freed.add(event.object)  # type: ignore[union-attr]
-        elif kind is TaskSubmitted:
-            calls.append(event)  # type: ignore[arg-type]
-            if event.parent is not None:  # type: ignore[union-attr]
-                referred.add(event.parent)  # type: ignore[union-attr]
-            if event.dependencies:  # type: ignore[union-attr]
-                referred.update(event.dependencies)  # type: ignore[union-attr]
-    places: dict[Hashable, list[TaskSubmitted]] = {}
-    for call in calls:
-        if call.task in ended and not call.dependencies and call.kind != "actor" and call.task not in referred:
-            if referred and not referred.isdisjoint(call.returns):
-                continue
-            places.setdefault((call.site, call.name, call.kind, call.parent, call.actor, call.cell), []).append(call)
-    folded = [each for each in places.values() if len(each) >= MANY]
-    if not folded and len(freed) < MANY:
-        return events
-    returns = [{name for call in each for name in call.returns} for each in folded]
-    made: set[str] = set().union(*returns)
-    others = freed - made
-    last = events[-1]
-    result = _rest(events, folded, made, others if len(freed) >= MANY else set())
-    # At the end, where the batch's last number stands.
-    if len(freed) >= MANY and others:
-        result.append(ObjectsFreed(seq=last.seq, at=last.at, objects=list(others)))
-    result += [_ran(each, list(names - freed), last) for each, names in zip(folded, returns, strict=True)]
-    return result
+class _Place:
+    """Calls that were made in one line of a program, and have ended."""
+
+    __slots__ = ("count", "first", "lives")
+
+    def __init__(self, first: TaskSubmitted) -> None:
+        self.first = first
+        self.count = 0
+        self.lives: dict[str, Life] | None = {}
+        """By task, as long as they are few; None: they are told by their number."""
 
 
-def _rest(events: list[AnyEvent], folded: list[list[TaskSubmitted]], made: set[str], freed: set[str]) -> list[AnyEvent]:
-    """Return what is told one by one: not the calls in `folded` with what they `made`, nor that these are `freed`."""
-    count = sum(map(len, folded))
-    kinds = Counter(map(type, events))
-    told = {TaskSubmitted: count, TaskStarted: count, TaskFinished: count, ObjectSealed: len(made)}
-    if all(kinds[kind] == number for kind, number in told.items()):  # There are no other calls in the batch.
-        alone = kinds.keys() - told.keys() - {ObjectFreed}
-        if kinds[ObjectFreed] >= MANY or not kinds[ObjectFreed]:
-            return [event for event in events if type(event) in alone] if alone else []
-    gone = {call.task for each in folded for call in each}
-    result: list[AnyEvent] = []
-    for event in events:
-        kind = type(event)
-        if kind in _OF_TASK:
-            if event.task in gone:  # type: ignore[union-attr, operator]
-                continue
-        elif kind in _OF_OBJECT and (event.object in made or event.object in freed):  # type: ignore[union-attr]
-            continue
-        result.append(event)
-    return result
+class Condenser:
+    """The stream of one subscriber.
+
+    Attributes
+    ----------
+    pending : int
+        Events that came since the last look.
+    """
+
+    def __init__(self) -> None:
+        self.pending = 0
+        self._calls: dict[str, Life] = {}
+        """Calls under way that nothing else speaks of, the oldest first."""
+        self._places: dict[Hashable, _Place] = {}
+        self._few: dict[str, _Place] = {}
+        """Of each call that has ended in a place with few, that place."""
+        self._made: dict[str, _Place] = {}
+        """Values of calls that are told by their number, and where they were made."""
+        self._unusual: set[str] = set()
+        """Calls under way whose values nobody wants any more."""
+        self._told: list[AnyEvent] = []
+        self._freed: list[ObjectFreed] = []
+        self._last: AnyEvent | None = None
+        self._looked = 0
+        """Number of the last event at the last look."""
+
+    @property
+    def carries(self) -> bool:
+        """Whether calls under way have not been told of."""
+        return bool(self._calls)
+
+    def feed(self, events: list[AnyEvent]) -> None:
+        """Take in what happened."""
+        if not events:
+            return
+        calls, made, told = self._calls, self._made, self._told
+        for event in events:
+            kind = type(event)
+            if kind is TaskStarted or kind is ObjectSealed:
+                life = calls.get(event.task)  # type: ignore[union-attr, arg-type]
+                (told if life is None else life).append(event)
+            elif kind is TaskSubmitted:
+                self._submitted(event)  # type: ignore[arg-type]
+            elif kind is TaskFinished:
+                life = calls.pop(event.task, None)  # type: ignore[union-attr, arg-type]
+                if life is None:
+                    told.append(event)
+                else:
+                    life.append(event)
+                    self._ended(life)
+            elif kind is ObjectFreed:
+                if made.pop(event.object, None) is None:  # type: ignore[union-attr]
+                    self._free(event)  # type: ignore[arg-type]
+            else:
+                self._mentioned(_names(event), event)
+                told.append(event)
+        self.pending += len(events)
+        self._last = events[-1]
+
+    def look(self, *, whole: bool = False) -> list[AnyEvent]:
+        """Return what there is to tell, in order, but for calls that were older at the last look: they come first.
+
+        Parameters
+        ----------
+        whole
+            Tell everything. Otherwise, in a burst, of calls that have only just begun nothing is told yet.
+        """
+        last = self._last
+        if last is None or not (self.pending or self._calls):
+            return []
+        told, freed = self._told, self._freed
+        for place in self._places.values():
+            if place.lives is not None:
+                for life in place.lives.values():
+                    told += life
+        self._tell_begun(everything=whole or self.pending < BURST)
+        many = len(freed) >= MANY
+        if not many:
+            told += freed
+        told.sort(key=_seq)
+        if many:
+            told.append(ObjectsFreed(seq=last.seq, at=last.at, objects=[each.object for each in freed]))
+        many_ran = [place for place in self._places.values() if place.lives is None and place.count]
+        held: dict[_Place, list[str]] = {place: [] for place in many_ran}
+        for name, place in self._made.items():
+            held[place].append(name)
+        told += [_ran(place, returns, last) for place, returns in held.items()]
+        self.pending = 0
+        self._places, self._few, self._made, self._told, self._freed = {}, {}, {}, [], []
+        self._looked = last.seq
+        return told
+
+    def _tell_begun(self, *, everything: bool) -> None:
+        begun = []
+        for task, life in self._calls.items():
+            if life[0].seq > self._looked and not everything:
+                break
+            begun.append(task)
+            self._told += life
+        for task in begun:
+            del self._calls[task]
+        self._unusual.difference_update(begun)
+
+    def _submitted(self, call: TaskSubmitted) -> None:
+        if call.parent is not None:
+            self._mentioned((call.parent,), call)
+        if call.dependencies:
+            self._mentioned(call.dependencies, call)
+        if call.dependencies or call.kind == "actor":
+            self._told.append(call)
+        else:
+            self._calls[call.task] = [call]
+
+    def _ended(self, life: Life) -> None:
+        call: TaskSubmitted = life[0]  # type: ignore[assignment]
+        key = (call.site, call.name, call.kind, call.parent, call.actor, call.cell)
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = _Place(call)
+        place.count += 1
+        if place.lives is not None:
+            place.lives[call.task] = life
+            self._few[call.task] = place
+            if place.count >= MANY:
+                lives, place.lives = place.lives, None
+                for task, each in lives.items():
+                    del self._few[task]
+                    self._fold(place, each)
+        elif self._unusual or len(life) != 3 + len(call.returns):
+            self._fold(place, life)
+        else:  # Submitted, started, a value each, finished: nearly all of them.
+            for name in call.returns:
+                self._made[name] = place
+
+    def _fold(self, place: _Place, life: Life) -> None:
+        """Tell a call by its number, if its values are only those that it was made for."""
+        call: TaskSubmitted = life[0]  # type: ignore[assignment]
+        self._unusual.discard(call.task)
+        sealed = {event.object for event in life if type(event) is ObjectSealed}
+        freed = {event.object for event in life if type(event) is ObjectFreed}
+        if sealed.issubset(call.returns):
+            for name in call.returns:
+                if name not in freed:
+                    self._made[name] = place
+        else:
+            place.count -= 1
+            self._told += life
+
+    def _free(self, event: ObjectFreed) -> None:
+        task = task_of_text(event.object)
+        if task in self._calls:
+            self._calls[task].append(event)
+            self._unusual.add(task)
+        elif task in self._few:
+            self._few[task].lives[task].append(event)  # type: ignore[index]
+        else:
+            self._freed.append(event)
+
+    def _mentioned(self, names: Iterable[str], by: AnyEvent) -> None:
+        """Tell of the calls that an event speaks of, by their ids or those of their values."""
+        for name in names:
+            task = task_of_text(name)
+            life = self._calls.pop(task, None)
+            if life is not None:
+                self._unusual.discard(task)
+                self._told += life
+            elif task in self._few:
+                place = self._few.pop(task)
+                place.count -= 1
+                self._told += place.lives.pop(task)  # type: ignore[union-attr]
+            elif name in self._made:
+                self._close(self._made[name], by)
+
+    def _close(self, place: _Place, by: AnyEvent) -> None:
+        """Tell of a place's calls now: an event speaks of one, and comes after them."""
+        returns = [name for name, each in self._made.items() if each is place]
+        for name in returns:
+            del self._made[name]
+        self._told.append(_ran(place, returns, by))
+        self._places = {key: each for key, each in self._places.items() if each is not place}
+
+    def __repr__(self) -> str:
+        return f"<Condenser: {self.pending} events since the last look, {len(self._calls)} calls under way>"
 
 
-def _ran(calls: list[TaskSubmitted], returns: list[str], last: AnyEvent) -> TasksRan:
-    first = calls[0]
+def _ran(place: _Place, returns: list[str], last: AnyEvent) -> TasksRan:
+    first = place.first
     return TasksRan(
         seq=last.seq,
         at=last.at,
@@ -125,6 +248,18 @@ def _ran(calls: list[TaskSubmitted], returns: list[str], last: AnyEvent) -> Task
         actor=first.actor,
         cell=first.cell,
         site=first.site,
-        count=len(calls),
+        count=place.count,
         since=first.at,
     )
+
+
+def _names(event: AnyEvent) -> list[str]:
+    """Return all that an event could mean a call with."""
+    found: list[str] = []
+    for field in event.__struct_fields__:
+        value = getattr(event, field)
+        if type(value) is str:
+            found.append(value)
+        elif type(value) is list:
+            found += [each for each in value if type(each) is str]
+    return found

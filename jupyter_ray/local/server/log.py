@@ -1,6 +1,7 @@
 """The runtime's log of events, and who is sent it.
 
-Each subscriber gets every event once, from the oldest that is remembered. What tasks print is bounded three times over,
+Each subscriber gets every event once, from the oldest that is remembered; or a condensed stream, whose events are
+looked at as they come. What tasks print is bounded three times over,
 so that one that prints a gigabyte costs a few megabytes: the log remembers so much of it, a subscriber is sent so much
 that it has not shown yet, and when too much waits to be sent, the printing workers are not read from any more: their
 pipes fill, and `print` waits.
@@ -16,14 +17,14 @@ from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.server.archive import Archive
-from jupyter_ray.local.server.condense import condense, lull
+from jupyter_ray.local.server.condense import Condenser
 from jupyter_ray.local.server.connection import Connection
 
 EVENT_BATCH = 2_000
-CONDENSED_BATCH = 20_000
-"""Events that are condensed at once: the more, the more calls begin and end among them."""
 RUSH = 1_000
-"""With so many events unsent, there is a burst."""
+"""With so many events since the last look, there is a burst."""
+RUSH_LIMIT = 50_000
+"""With so many, whoever looks is told of them, though it goes on."""
 TEXT_BATCH = 256 * 1024
 """Characters of printed text in one message, give or take an event."""
 SEND_BUFFER = 4 << 20
@@ -35,16 +36,22 @@ BEHIND = 4 << 20
 
 
 class _Subscriber:
-    __slots__ = ("condensed", "logs_only", "sent", "unsent", "unshown")
+    __slots__ = ("again", "asked", "condenser", "logs_only", "ready", "sent", "unsent", "unshown")
 
-    def __init__(self, sent: int, unsent: int, logs_only: bool, condensed: bool) -> None:
+    def __init__(self, asked: int, sent: int, again: int, unsent: int, logs_only: bool, condensed: bool) -> None:
+        self.asked = asked
+        """How often the client has asked for the log from its beginning."""
         self.sent = sent
         """How many events it has had."""
+        self.again = again
+        """How many there were when it subscribed, or are ready of those: some of its listeners may have had them."""
         self.unsent = unsent
         """Characters that it has not been sent."""
         self.unshown = 0
         self.logs_only = logs_only
-        self.condensed = condensed
+        self.condenser = Condenser() if condensed else None
+        self.ready: deque[AnyEvent] = deque(maxlen=config.EVENT_LOG)
+        """What the condenser made and nobody was sent yet; `sent` counts all that it was given."""
 
 
 class EventLog:
@@ -81,6 +88,9 @@ class EventLog:
             if each.logs_only and not each.unsent:
                 each.sent = before  # There was nothing for it.
             each.unsent += text
+            if each.condenser is not None:
+                each.condenser.feed(events)
+                each.sent = before + len(events)
         self._log.add(events, min([each.sent for each in subscribers], default=before), config.EVENT_LOG)
         self._text += text
         while self._text > config.EVENT_LOG_TEXT:
@@ -97,12 +107,24 @@ class EventLog:
 
     def subscribe(self, connection: Connection, message: m.Subscribe) -> None:
         """Begin from the oldest event that is remembered, or end."""
-        if message.on:
-            oldest = self._log.oldest
-            self._subscribers[connection] = _Subscriber(oldest, self._text, message.logs_only, message.condensed)
-            self.publish()
-        else:
+        before = self._subscribers.get(connection)
+        if before is not None:
+            self._publish_to(connection, before, everything=True)
+        if not message.on:
             self.leave(connection)
+            return
+        end = self._log.end
+        renewed = before is not None and before.asked == message.asked  # Nobody new listens.
+        start, text = (end, 0) if renewed else (self._log.oldest, self._text)
+        each = _Subscriber(message.asked, start, end, text, message.logs_only, message.condensed)
+        if before is not None:
+            each.unshown = before.unshown
+        self._subscribers[connection] = each
+        if each.condenser is not None:
+            each.condenser.feed(list(self._log.since(start)))
+            each.ready += each.condenser.look(whole=True)
+            each.sent, each.again = end, len(each.ready)
+        self.publish()
 
     def leave(self, connection: Connection) -> None:
         """A connection wants no more, or is closed."""
@@ -125,57 +147,74 @@ class EventLog:
         """
         held_back = False
         for connection, each in self._subscribers.items():
-            while each.sent < self._log.end:
-                behind = connection.backlog() > SEND_BUFFER or each.unshown > UNSHOWN
-                if behind and not everything:
-                    held_back = True
-                    break
-                batch = self._batch(each, whole=everything)
-                if batch:
-                    self._send(connection, m.Events(batch))
-                if each.condensed and not everything and each.sent < self._log.end:
-                    held_back = True  # With what comes next, it can be told in fewer words.
-                    break
-            else:
-                each.unsent = 0
+            held_back = self._publish_to(connection, each, everything=everything) or held_back
         self.has_lines = any(each.unsent for each in self._subscribers.values())
         self._release()
         return held_back
 
-    def _batch(self, each: _Subscriber, *, whole: bool) -> list[AnyEvent]:
-        """Return the next events for a subscriber, and count them as sent; unless `whole`, a few may wait."""
+    def _publish_to(self, connection: Connection, each: _Subscriber, *, everything: bool) -> bool:
+        if each.condenser is not None:
+            each.ready += each.condenser.look(whole=everything)
+        while each.ready if each.condenser is not None else each.sent < self._log.end:
+            behind = connection.backlog() > SEND_BUFFER or each.unshown > UNSHOWN
+            if behind and not everything:
+                return True
+            batch, again = self._batch(each) if each.condenser is None else self._ready(each)
+            if batch:
+                self._send(connection, m.Events(batch, each.asked, again))
+        each.unsent = 0
+        return each.condenser is not None and each.condenser.carries
+
+    def _batch(self, each: _Subscriber) -> tuple[list[AnyEvent], bool]:
+        """Return the next events for a subscriber, and count them as sent; and whether it may have had them before."""
         start = max(each.sent, self._log.oldest)
-        most = CONDENSED_BATCH if each.condensed else EVENT_BATCH
-        coming = itertools.islice(self._log.since(start), most)
-        text = 0
-        batch: list[AnyEvent]
+        again = start < each.again
+        coming = itertools.islice(
+            self._log.since(start), min(EVENT_BATCH, each.again - start if again else EVENT_BATCH)
+        )
         if not each.unsent and not each.logs_only:
             batch = list(coming)
-            if each.condensed and not whole:
-                del batch[lull(batch) :]
-            start += len(batch)
-        else:
-            batch = []
-            for event in coming:
-                start += 1
-                if isinstance(event, LogLines):
-                    text += len(event.text)
-                    batch.append(event)
-                    if text > TEXT_BATCH:
-                        break
-                elif not each.logs_only:
-                    batch.append(event)
+            each.sent = start + len(batch)
+            return batch, again
+        text = 0
+        batch = []
+        for event in coming:
+            start += 1
+            if isinstance(event, LogLines):
+                text += len(event.text)
+                batch.append(event)
+                if text > TEXT_BATCH:
+                    break
+            elif not each.logs_only:
+                batch.append(event)
         each.sent = start
         each.unshown += text
         each.unsent = max(0, each.unsent - text)
-        return condense(batch) if each.condensed else batch
+        return batch, again
+
+    def _ready(self, each: _Subscriber) -> tuple[list[AnyEvent], bool]:
+        """As `_batch`, of what is condensed."""
+        again = each.again > 0
+        most = min(len(each.ready), each.again if again else EVENT_BATCH)
+        text = 0
+        batch: list[AnyEvent] = []
+        while len(batch) < most and text <= TEXT_BATCH:
+            event = each.ready.popleft()
+            batch.append(event)
+            if isinstance(event, LogLines):
+                text += len(event.text)
+        each.again = max(0, each.again - len(batch))
+        each.unshown += text
+        each.unsent = max(0, each.unsent - text)
+        return batch, again
 
     @property
     def may_wait(self) -> bool:
         """Whether there is a burst, and whoever is to be sent events gets them condensed: later ones cost less."""
-        waiting = [self._log.end - each.sent for each in self._subscribers.values() if not each.logs_only]
-        condensed = all(each.condensed or each.logs_only for each in self._subscribers.values())
-        return bool(waiting) and condensed and not self.has_lines and RUSH < max(waiting) < CONDENSED_BATCH
+        watching = [each for each in self._subscribers.values() if not each.logs_only]
+        pending = [each.condenser.pending for each in watching if each.condenser is not None]
+        condensed = len(pending) == len(watching) > 0
+        return condensed and not self.has_lines and RUSH < max(pending) < RUSH_LIMIT
 
     def subscribers(self) -> Iterable[Connection]:
         """Return who is sent events."""
