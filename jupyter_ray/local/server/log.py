@@ -107,12 +107,12 @@ class EventLog:
 
     def subscribe(self, connection: Connection, message: m.Subscribe) -> None:
         """Begin from the oldest event that is remembered, or end."""
-        before = self._subscribers.get(connection)
-        if before is not None:
-            self._publish_to(connection, before, everything=True)
         if not message.on:
             self.leave(connection)
             return
+        before = self._subscribers.get(connection)
+        if before is not None:
+            self._publish_to(connection, before, everything=True)
         end = self._log.end
         renewed = before is not None and before.asked == message.asked  # Nobody new listens.
         start, text = (end, 0) if renewed else (self._log.oldest, self._text)
