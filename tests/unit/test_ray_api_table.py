@@ -36,7 +36,10 @@ def test_every_name_of_the_package() -> None:
 @pytest.mark.parametrize("name", ["jupyter_ray.util", *UTIL])
 def test_every_name_of_util(name: str) -> None:
     module: ModuleType = importlib.import_module(name)
-    assert [each for each in getattr(module, "__all__", ()) if each not in named()] == []
+    public = getattr(module, "__all__", ())
+    if name.endswith(".accelerators"):  # Its constants have a row together.
+        public = [each for each in public if not isinstance(getattr(module, each), str)]
+    assert [each for each in public if each not in named()] == []
 
 
 def test_every_exception() -> None:
