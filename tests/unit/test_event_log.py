@@ -73,8 +73,9 @@ def test_a_subscriber_gets_every_event_once(bench: Bench) -> None:
     assert len(bench.driver.events) == 5
 
 
-def test_one_that_wants_lines_gets_no_others(bench: Bench) -> None:
-    bench.subscribe(logs_only=True)
+@pytest.mark.parametrize("condensed", [True, False])
+def test_one_that_wants_lines_gets_no_others(bench: Bench, condensed: bool) -> None:
+    bench.log.subscribe(bench.driver, m.Subscribe(True, logs_only=True, condensed=condensed))
     bench.tasks(5)
     bench.prints(10)
     bench.log.publish()

@@ -49,7 +49,7 @@ class _Subscriber:
         """Characters that it has not been sent."""
         self.unshown = 0
         self.logs_only = logs_only
-        self.condenser = Condenser() if condensed else None
+        self.condenser = Condenser() if condensed and not logs_only else None
         self.ready: deque[AnyEvent] = deque(maxlen=config.EVENT_LOG)
         """What the condenser made and nobody was sent yet; `sent` counts all that it was given."""
 
