@@ -82,27 +82,38 @@ class Condenser:
         return bool(self._calls)
 
     def feed(self, events: list[AnyEvent]) -> None:
-        """Take in what happened."""
+        """Take in what happened. Nearly all of a burst goes the short ways here."""
         if not events:
             return
-        calls, made, told = self._calls, self._made, self._told
+        calls, made, told, places = self._calls, self._made, self._told, self._places
         for event in events:
             kind = type(event)
             if kind is TaskStarted or kind is ObjectSealed:
                 life = calls.get(event.task)  # type: ignore[union-attr, arg-type]
                 (told if life is None else life).append(event)
-            elif kind is TaskSubmitted:
-                self._submitted(event)  # type: ignore[arg-type]
             elif kind is TaskFinished:
                 life = calls.pop(event.task, None)  # type: ignore[union-attr, arg-type]
                 if life is None:
                     told.append(event)
-                else:
-                    life.append(event)
-                    self._ended(life)
+                    continue
+                life.append(event)
+                call: TaskSubmitted = life[0]  # type: ignore[assignment]
+                place = places.get((call.site, call.name, call.kind, call.parent, call.actor, call.cell))
+                returns = call.returns
+                if place is None or place.lives is not None or self._unusual or len(life) != 3 + len(returns):
+                    self._ended(call, life)
+                    continue
+                place.count += 1
+                for name in returns:
+                    made[name] = place
             elif kind is ObjectFreed:
                 if made.pop(event.object, None) is None:  # type: ignore[union-attr]
                     self._free(event)  # type: ignore[arg-type]
+            elif kind is TaskSubmitted:
+                if event.parent is None and not event.dependencies and event.kind != "actor":  # type: ignore[union-attr]
+                    calls[event.task] = [event]  # type: ignore[union-attr, index]
+                else:
+                    self._submitted(event)  # type: ignore[arg-type]
             else:
                 self._mentioned(_names(event), event)
                 told.append(event)
@@ -163,26 +174,22 @@ class Condenser:
         else:
             self._calls[call.task] = [call]
 
-    def _ended(self, life: Life) -> None:
-        call: TaskSubmitted = life[0]  # type: ignore[assignment]
+    def _ended(self, call: TaskSubmitted, life: Life) -> None:
         key = (call.site, call.name, call.kind, call.parent, call.actor, call.cell)
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = _Place(call)
         place.count += 1
-        if place.lives is not None:
-            place.lives[call.task] = life
-            self._few[call.task] = place
-            if place.count >= MANY:
-                lives, place.lives = place.lives, None
-                for task, each in lives.items():
-                    del self._few[task]
-                    self._fold(place, each)
-        elif self._unusual or len(life) != 3 + len(call.returns):
+        if place.lives is None:
             self._fold(place, life)
-        else:  # Submitted, started, a value each, finished: nearly all of them.
-            for name in call.returns:
-                self._made[name] = place
+            return
+        place.lives[call.task] = life
+        self._few[call.task] = place
+        if place.count >= MANY:
+            lives, place.lives = place.lives, None
+            for task, each in lives.items():
+                del self._few[task]
+                self._fold(place, each)
 
     def _fold(self, place: _Place, life: Life) -> None:
         """Tell a call by its number, if its values are only those that it was made for."""
@@ -229,7 +236,8 @@ class Condenser:
         for name in returns:
             del self._made[name]
         self._told.append(_ran(place, returns, by))
-        self._places = {key: each for key, each in self._places.items() if each is not place}
+        for key in [key for key, each in self._places.items() if each is place]:
+            del self._places[key]
 
     def __repr__(self) -> str:
         return f"<Condenser: {self.pending} events since the last look, {len(self._calls)} calls under way>"
