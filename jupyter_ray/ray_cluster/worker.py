@@ -16,6 +16,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from types import AsyncGeneratorType
 from typing import Any
 
 import ray
@@ -228,6 +229,8 @@ class Call:
         value = calling.with_inout(value, list(self.inout))
         if number == 0:
             return None
+        if type(value) is AsyncGeneratorType:
+            value = calling.stepped(value)
         if isinstance(value, Generator):
             # Ray runs a call again only for what it raises before it returns.
             return list(value) if self.terms.retries and number != 1 else self._items(value)
