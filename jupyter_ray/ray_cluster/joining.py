@@ -112,7 +112,12 @@ def _connect_client(address: str, options: InitOptions, environment: dict[str, A
     if not heard.handlers:
         heard.addHandler(logging.NullHandler())
     builder = ray.client(address, _deprecation_warn_enabled=False)
-    builder._init_args(namespace=options.namespace, runtime_env=environment or None, log_to_driver=False)
+    builder._init_args(
+        namespace=options.namespace,
+        runtime_env=environment or None,
+        log_to_driver=False,
+        logging_level=logging.WARNING,  # It would tell of each folder that it uploads.
+    )
     if options.metadata:
         for key, value in options.metadata.items():
             builder._job_config.set_metadata(key, value)
