@@ -245,14 +245,35 @@ def test_who_gets_a_condensed_stream_is_not_sent_more_text_than_it_shows(bench: 
 
 def test_a_condensed_stream_is_bounded_where_nobody_reads_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "EVENT_LOG", 100)
-    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=True))
+    again: list[bool] = []
+    bench.log._send = lambda to, message: again.extend([message.again] * len(message.events))
     bench.driver.waits = log_module.SEND_BUFFER + 1
-    for _ in range(10):
-        bench.tasks(50)
+    bench.tasks(50)
+    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=True, asked=1))
+    for _ in range(4):
+        bench.tasks(45)
         assert bench.log.publish()
     bench.driver.waits = 0
     assert not bench.log.publish()
-    assert len(bench.driver.events) == 100
+    assert again == [True] * 20 + [False] * 180, "the oldest went, and what came later is told as what it is"
+
+
+def test_all_that_is_remembered_is_told_to_who_comes_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "EVENT_LOG", 3 * CHUNK)
+    for number in range(10 * CHUNK + 100):
+        bench.log.record([TaskQueued(seq=number, at=0.5, task="t")])
+    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=True))
+    assert len(bench.driver.events) == len(bench.log._log) > 3 * CHUNK
+
+
+def test_no_event_of_a_burst_is_lost(bench: Bench) -> None:
+    """Calls that each take a value of another are told of one by one, however many there are."""
+    assert log_module.RUSH_LIMIT < config.EVENT_LOG
+    bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=True))
+    bench.tasks(config.EVENT_LOG + log_module.RUSH_LIMIT)
+    assert not bench.log.may_wait
+    bench.log.publish()
+    assert len(bench.driver.events) == config.EVENT_LOG + log_module.RUSH_LIMIT
 
 
 @pytest.mark.parametrize("condensed", [True, False])

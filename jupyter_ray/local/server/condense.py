@@ -98,10 +98,11 @@ class Condenser:
                     continue
                 life.append(event)
                 call: TaskSubmitted = life[0]  # type: ignore[assignment]
-                place = places.get((call.site, call.name, call.kind, call.parent, call.actor, call.cell))
+                key = (call.site, call.name, call.kind, call.parent, call.actor, call.cell)
+                place = places.get(key)
                 returns = call.returns
                 if place is None or place.lives is not None or self._unusual or len(life) != 3 + len(returns):
-                    self._ended(call, life)
+                    self._ended(key, life)
                     continue
                 place.count += 1
                 for name in returns:
@@ -174,8 +175,8 @@ class Condenser:
         else:
             self._calls[call.task] = [call]
 
-    def _ended(self, call: TaskSubmitted, life: Life) -> None:
-        key = (call.site, call.name, call.kind, call.parent, call.actor, call.cell)
+    def _ended(self, key: Hashable, life: Life) -> None:
+        call: TaskSubmitted = life[0]  # type: ignore[assignment]
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = _Place(call)

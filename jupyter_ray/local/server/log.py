@@ -23,7 +23,7 @@ from jupyter_ray.local.server.connection import Connection
 EVENT_BATCH = 2_000
 RUSH = 1_000
 """With so many events since the last look, there is a burst."""
-RUSH_LIMIT = 50_000
+RUSH_LIMIT = 20_000
 """With so many, whoever looks is told of them, though it goes on."""
 TEXT_BATCH = 256 * 1024
 """Characters of printed text in one message, give or take an event."""
@@ -50,8 +50,16 @@ class _Subscriber:
         self.unshown = 0
         self.logs_only = logs_only
         self.condenser = Condenser() if condensed and not logs_only else None
-        self.ready: deque[AnyEvent] = deque(maxlen=config.EVENT_LOG)
-        """What the condenser made and nobody was sent yet; `sent` counts all that it was given."""
+        self.ready: deque[AnyEvent] = deque(maxlen=2 * config.EVENT_LOG)
+        """What the condenser made and nobody was sent yet; `sent` counts all that it was given. The whole log fits."""
+
+    def look(self, *, whole: bool) -> None:
+        """Make ready what the condenser has to tell; the oldest that was not sent gives way if it is too much."""
+        assert self.condenser is not None
+        before = len(self.ready)
+        told = self.condenser.look(whole=whole)
+        self.ready += told
+        self.again = max(0, self.again - (before + len(told) - len(self.ready)))
 
 
 class EventLog:
@@ -122,7 +130,7 @@ class EventLog:
         self._subscribers[connection] = each
         if each.condenser is not None:
             each.condenser.feed(list(self._log.since(start)))
-            each.ready += each.condenser.look(whole=True)
+            each.look(whole=True)
             each.sent, each.again = end, len(each.ready)
         self.publish()
 
@@ -154,7 +162,7 @@ class EventLog:
 
     def _publish_to(self, connection: Connection, each: _Subscriber, *, everything: bool) -> bool:
         if each.condenser is not None:
-            each.ready += each.condenser.look(whole=everything)
+            each.look(whole=everything)
         while each.ready if each.condenser is not None else each.sent < self._log.end:
             behind = connection.backlog() > SEND_BUFFER or each.unshown > UNSHOWN
             if behind and not everything:
