@@ -116,6 +116,7 @@ def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
 
 def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind: str = "") -> None:
     history.remember_attempt(step, task, reason, kind)
+    blocking.detach(step.state, task)
     task.attempt += 1
     _again(step, task, reason)
     if task.spec.kind == "method" and task.actor is not None:
