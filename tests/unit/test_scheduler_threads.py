@@ -18,7 +18,7 @@ def halfway(**resources: int) -> tuple[Session, bytes, bytes, bytes]:
     outer = session.submit("outer", demand={name: amount * PARTS for name, amount in resources.items()})
     worker = session.worker_of(outer)
     first = session.submit("first", worker, parent=outer, demand={"CPU": PARTS} if "CPU" in resources else {})
-    second = session.submit("second", worker, parent=outer, demand={name: PARTS for name in resources})
+    second = session.submit("second", worker, parent=outer, demand=dict.fromkeys(resources, PARTS))
     session.get(first, 11, worker, task=outer)
     session.get(second, 12, worker, task=outer)
     session.finish(first)

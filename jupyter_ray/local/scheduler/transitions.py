@@ -376,6 +376,7 @@ def cancel(step: Step, task: TaskRecord, *, force: bool, recursive: bool) -> Non
     """Cancel a task, and its children first: they might finish it otherwise."""
     task.cancel_asked = True
     task.force_asked = task.force_asked or force
+    task.reaching = task.reaching or recursive
     if recursive:
         for child in list(task.children or ()):
             record = step.state.tasks.get(child)
