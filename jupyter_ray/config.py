@@ -86,6 +86,11 @@ def crash_report(session: str, worker: bytes) -> Path:
     return session_folder(session) / f"crash-{worker.hex()}"
 
 
+def guest_folder(session: str, job: str) -> Path:
+    """Return where the folders are copied to that the runtime environments of a driver name which joined."""
+    return session_folder(session) / f"guest-{job}"
+
+
 def spill_folder(session: str) -> Path:
     """Return the folder to which values go that have no room in memory; a link, where `init` named another disk."""
     return session_folder(session) / "spilled"

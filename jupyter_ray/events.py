@@ -254,6 +254,8 @@ class LogLines(Event, frozen=True, kw_only=True, tag="log_lines"):
     cell: str | None = None
     attempt: int | None = None
     """Which attempt of the task, from 0; None where nobody knows."""
+    job: str = ""
+    """Of a driver that has joined the runtime, whose tasks wrote it; "" is the one that started it."""
 
     @property
     def origin(self) -> str:

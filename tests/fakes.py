@@ -238,6 +238,9 @@ class FakeEngine:
     def nodes(self) -> list[dict[str, Any]]:
         return [{"NodeID": self.process.node.hex(), "Alive": True}]
 
+    def jobs(self) -> list[dict[str, Any]]:
+        return []
+
     def is_cancelled(self, task: bytes) -> bool:
         return ("cancel", task, False, True) in self.calls
 

@@ -80,7 +80,7 @@ LOCAL_ORDER = (
     ("local.serialization", "local.scheduler"),
     ("local.store", "local.definitions", "local.turns", "local.vigil"),
     ("local.transport",),
-    ("local.client", "local.launcher"),
+    ("local.client", "local.launcher", "local.joining"),
     ("local.engine",),
     ("local.worker",),
     ("local.server",),
@@ -94,6 +94,7 @@ SCHEDULER_ORDER = (
     (
         "local.scheduler.stimuli",
         "local.scheduler.digests",
+        "local.scheduler.brought",
         "local.scheduler.commands",
         "local.scheduler.records",
         "local.scheduler.errors",
@@ -128,6 +129,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.transitions",
         "local.scheduler.direct",
     ),
+    ("local.scheduler.jobs",),
     ("local.scheduler.said", "local.scheduler.happened"),
     ("local.scheduler.core", "local.scheduler.invariants"),
 )

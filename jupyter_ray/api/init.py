@@ -51,14 +51,16 @@ def init(
     object_spilling_directory: str | None = None,
     **others: Any,
 ) -> RayContext:
-    """Start a session, or join a cluster.
+    """Start a session, or join that of another driver or a cluster.
 
     Parameters
     ----------
     address
-        None or ``"local"``: a runtime on this machine; ``"auto"`` or ``"host:port"``: a running Ray cluster, of which
-        this machine is a node; ``"ray://host:10001"``: one that it is no node of, through Ray Client. The environment
-        variable ``RAY_ADDRESS`` stands in for None and for ``"auto"``. See docs/engines.md.
+        None or ``"local"``: a runtime of one's own on this machine; ``"unix:..."``: the one of another notebook or
+        script of this user, as ``address_info["address"]`` names it there; ``"auto"``: the newest of those, and if
+        there is none, a running Ray cluster; ``"host:port"``: a Ray cluster of which this machine is a node;
+        ``"ray://host:10001"``: one that it is no node of, through Ray Client. The environment variable
+        ``RAY_ADDRESS`` stands in for None and for ``"auto"``. See docs/engines.md.
     num_cpus, num_gpus
         How many to use; None: what is there. More GPUs than there are may be declared, for tests.
     resources
@@ -103,7 +105,9 @@ def init(
     RuntimeError
         A session runs already, a keyword is unknown, or `local_mode` was asked for.
     ConnectionError
-        No cluster answers at `address`.
+        Nobody answers at `address`.
+    ValueError
+        An option is given that only the driver can set which starts the runtime or the cluster.
 
     Notes
     -----

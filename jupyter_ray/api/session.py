@@ -38,6 +38,12 @@ _owner = 0
 
 _FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
 
+_HERE = "unix:"
+"""What the address of a local runtime begins with."""
+
+_GIVEN_AS = {"memory": "_memory"}
+"""How `init` calls an option, where that differs."""
+
 _RESOURCES = ("num_cpus", "num_gpus", "resources", "memory", "object_store_memory")
 
 
@@ -154,13 +160,48 @@ def begin(
             if not address:
                 options = _without_resources(options, named)
             address = named
+        here = _runtime_here(address, options)
+        if here is not None:
+            _check_joinable(
+                address,
+                {
+                    **{_GIVEN_AS.get(name, name): value for name, value in _asked(options).items()},
+                    "labels": labels,
+                    "object_spilling_directory": object_spilling_directory,
+                    "_system_config": others.get("_system_config"),
+                    "_node_name": others.get("_node_name"),
+                },
+            )
+            address = here
         return _context(_start(address or None, options))
+
+
+def _runtime_here(address: str | None, options: InitOptions) -> str | None:
+    """Return the address of the local runtime of another driver that `address` means, if it means one.
+
+    ``"auto"`` is the newest one that lives, and a Ray cluster if there is none.
+    """
+    if address is not None and address.startswith(_HERE):
+        return address
+    return registry.find(options.temp_dir) if address == "auto" else None
+
+
+def _check_joinable(address: str | None, asked: dict[str, Any]) -> None:
+    """Raise a ValueError if something is asked for that only the driver can say which starts a runtime."""
+    given = [name for name, value in asked.items() if value not in (None, {})]
+    if given:
+        raise ValueError(
+            f"When connecting to an existing cluster, {' and '.join(given)} must not be provided: "
+            f"init(address={address!r}) joins a runtime, which has what the driver gave it that started it."
+        )
 
 
 def _start(address: str | None, options: InitOptions) -> Engine:
     global _owner, _warm
     if address in (None, "local"):
         engine = registry.start("local", options)
+    elif str(address).startswith(_HERE):
+        engine = registry.start("local", options, address)
     else:
         if asked := _asked(options):
             raise ValueError(

@@ -28,7 +28,11 @@ _CLIENT = "ray://"
 _CLIENT_PORT = 10001
 _HERE = ("localhost", "127.0.0.1", "::1")
 _START = "start a cluster with `ray start --head`"
-_FORMS = "write 'auto', 'host:6379' (the head node), or 'ray://host:10001' (Ray Client)"
+_OTHERS = "init() in another notebook or script first, whose runtime can be joined"
+_FORMS = (
+    "write 'auto', 'host:6379' (the head node), 'ray://host:10001' (Ray Client), or 'unix:...' (what another driver's "
+    "init() has returned as its address)"
+)
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """How a connection of HTTP/2, which gRPC speaks, begins: with settings, here none. The other side's come back."""
 
@@ -80,9 +84,12 @@ def check_reachable(address: str) -> None:
     for package in ("ray", "grpc"):  # Ray alone does not bring the second, by which the head node is asked.
         found = importlib.util.find_spec(package)
         if found is None or found.origin is None:  # A folder of that name is no package.
+            nobody, other = (
+                ("no runtime of yours is here, and ", f" or call {_OTHERS}") if address == "auto" else ("", "")
+            )
             raise ConnectionError(
-                f"Could not find any running Ray instance at {address!r}, since the package `{package}` is not "
-                "installed here: pip install 'jupyter-ray[ray]'."
+                f"Could not find any running Ray instance at {address!r}, since {nobody}the package `{package}` is not "
+                f"installed here: pip install 'jupyter-ray[ray]'{other}."
             )
     if address == "auto":
         _check_here()
@@ -137,8 +144,8 @@ def _check_here() -> None:
                 heads.clear()
     if not heads:
         raise ConnectionError(
-            f"Could not find any running Ray instance on this machine for address='auto' ({reason}): {_START}, or "
-            "leave the address out for a runtime on this machine."
+            f"Could not find any running Ray instance on this machine for address='auto' (no runtime of yours, and "
+            f"{reason}): {_START}, call {_OTHERS}, or leave the address out for a runtime of your own."
         )
 
 

@@ -193,6 +193,13 @@ class Engine(Protocol):
     def nodes(self) -> list[dict[str, Any]]:
         """Return one row per machine, with Ray's keys."""
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return a row for each driver's job that is known: our own at least.
+
+        Its keys: ``job_id`` (hex), ``entrypoint``, ``runtime_env``, ``metadata``, ``pid`` (0: not known), ``started``
+        and ``ended`` in Unix seconds (0: not yet).
+        """
+
     def is_cancelled(self, task: bytes) -> bool:
         """Tell whether a cancel was asked for the running task."""
 

@@ -78,6 +78,20 @@ def start(kind: str, options: InitOptions, address: str | None = None) -> Engine
     return engine
 
 
+def find(root: str | None, kind: str = "local") -> str | None:
+    """Return the address of the newest living session of this user that an engine of this kind may join, if any.
+
+    Parameters
+    ----------
+    root
+        Where sessions have their folders; None: where this process would make its own.
+    kind
+        The engine.
+    """
+    found: str | None = _provider(kind).find(root)
+    return found
+
+
 def warm(kind: str = "local", *, wait: bool = False) -> bool:
     """Start the engine's processes, bound to nothing yet; idempotent.
 

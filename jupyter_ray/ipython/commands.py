@@ -51,7 +51,9 @@ _STATUS = Parser("%ray status", "Show what runs and what is used.")
 _START = Parser("%ray start", "Start the runtime; `jupyter_ray.init` with the same options.")
 _START.add_argument("--num-cpus", type=amount, metavar="N", help="CPUs to use (all that there are)")
 _START.add_argument("--num-gpus", type=amount, metavar="N", help="GPUs to use (all that there are)")
-_START.add_argument("--address", metavar="A", help="of a running Ray cluster, or `auto`; without it: this machine")
+_START.add_argument(
+    "--address", metavar="A", help="of a runtime or a Ray cluster that runs, or `auto`; else a new one here"
+)
 _STOP = Parser("%ray stop", "End the runtime with all its tasks, actors and objects.")
 _LOGS = Parser("%ray logs", "Page through what tasks printed, the held-back part of a flood included.")
 _LOGS.add_argument("what", nargs="?", metavar="WHAT", help="a task's name, the id of a task or actor, or a pid")

@@ -90,7 +90,11 @@ def actor_handle(handle: Any, state: Mapping[str, Any]) -> str:
 def context(facts: Any) -> str:
     """Return the session's facts as a table."""
     info = facts.address_info
-    rows = [("engine", str(info.get("address", ""))), ("session", str(info.get("session_name", "")))]
+    address = str(info.get("address", ""))
+    rows = [
+        ("engine", "local" if address.startswith("unix:") else address),
+        ("session", str(info.get("session_name", ""))),
+    ]
     rows += [("namespace", str(info["namespace"]))] if info.get("namespace") else []
     return table_html([*rows, ("version", str(facts.ray_version))])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
+import sys
 import threading
 import time
 import warnings
@@ -256,6 +258,21 @@ class RayEngine:
     def available_resources(self) -> dict[str, float]:
         """Return what is free, in amounts."""
         return {name: amount for name, amount in ray.available_resources().items() if amount}
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return the row of our own job; see `Engine.jobs`."""
+        process = self.process
+        return [
+            {
+                "job_id": process.job.hex(),
+                "entrypoint": " ".join(sys.argv) if process.is_driver else "",
+                "runtime_env": process.runtime_env or {},
+                "metadata": process.metadata,
+                "pid": os.getpid() if process.is_driver else 0,
+                "started": self.nodes()[0].get("StartTimeMs", 0) / 1000,
+                "ended": 0.0,
+            }
+        ]
 
     def is_cancelled(self, task: bytes) -> bool:
         """Tell whether a cancel was asked for the running task."""

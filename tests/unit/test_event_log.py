@@ -18,7 +18,8 @@ from jupyter_ray.local.server.log import BEHIND, TEXT_BATCH, UNSHOWN, EventLog
 class Peer:
     """A connection that only notes what it is sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: str = "") -> None:
+        self.job = job
         self.events: list[AnyEvent] = []
         self.waits = 0
         self.paused = False

@@ -86,6 +86,7 @@ class Client:
         self.before_message: Callable[[], None] | None = None
         """In a worker: tells of the calls that it has got directly, which must come before what they say."""
         self._on_death = on_death
+        self.death_means = "the runtime process died"
         self._requests = Requests()
         self._streams: dict[bytes, StreamState] = {}
         self._closed_streams: deque[StreamState] = deque()
@@ -405,7 +406,7 @@ class Client:
 
     def _on_close(self, reason: str) -> None:
         if not self._closing:
-            self._death = f"the runtime process died ({reason})"
+            self._death = f"{self.death_means} ({reason})"
         for state in list(self._streams.values()):
             state.fail()
         self._requests.fail_all()

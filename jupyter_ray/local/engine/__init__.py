@@ -109,11 +109,20 @@ def cool() -> None:
 atexit.register(cool)
 
 
+def find(root: str | None) -> str | None:
+    """Return the address of the newest runtime of this user; see `registry.find`."""
+    from jupyter_ray.local.joining import newest
+
+    return None if sys.platform == "win32" else newest(root)
+
+
 def start(options: InitOptions, address: str | None = None) -> Engine:
-    """Bind a runtime (the warm one, if there is one) and return the driver's engine.
+    """Bind a runtime (the warm one, if there is one), or join that at `address`; return the driver's engine.
 
     Raises
     ------
+    ConnectionError
+        Nobody answers at `address`.
     RaySystemError
         The runtime did not start; the message has its last words.
     ValueError
@@ -121,6 +130,13 @@ def start(options: InitOptions, address: str | None = None) -> Engine:
     """
     global _warming
     _check_platform()
+    if address is not None:
+        from jupyter_ray.local.engine.session import join
+        from jupyter_ray.local.joining import Joined
+
+        engine = join(Joined(address), options)
+        cool()  # Nobody needs it now.
+        return engine
     with _lock:
         warming, _warming = _warming, None
     from jupyter_ray.local.launcher import Runtime

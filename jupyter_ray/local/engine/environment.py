@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jupyter_ray.config import guest_folder, session_folder
 from jupyter_ray.environments import RUNTIME_ENV_CLUSTER, SETUP_HOOK
 from jupyter_ray.exceptions import RuntimeEnvSetupError
 from jupyter_ray.local.serialization import values
@@ -63,6 +64,11 @@ def encode(environment: Mapping[str, Any], folder: Path) -> str:
     if environment.get(SETUP_HOOK):
         kept[SETUP_HOOK] = _packed(environment[SETUP_HOOK])
     return json.dumps(kept, sort_keys=True, separators=(",", ":")) if kept else ""
+
+
+def folder_for(session: str, guest: str) -> Path:
+    """Return the folder that gets the copies: of a driver that joined, one of its own, which goes with it."""
+    return guest_folder(session, guest) if guest else session_folder(session)
 
 
 def decode(text: str) -> dict[str, Any]:
@@ -142,7 +148,7 @@ def _copy(path: Path, folder: Path, excludes: tuple[str, ...], single: tuple[str
     copy = folder / "environments" / _fingerprint(path, excludes)
     if not copy.exists():
         partial = copy.with_name(f"{copy.name}.{os.getpid()}.part")
-        partial.parent.mkdir(mode=0o700, exist_ok=True)
+        partial.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if packed:
             _unpack(path, partial)
         elif path.is_dir():

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from jupyter_ray.config import session_folder
 from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
@@ -20,8 +19,10 @@ from jupyter_ray.local.definitions import Exporter, Library
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible
 from jupyter_ray.local.engine.questions import Questions
+from jupyter_ray.local.joining import address_of
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import encode_body
+from jupyter_ray.local.protocol.names import environment_of
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.arguments import pack_call
 from jupyter_ray.local.serialization.inspection import unpicklable
@@ -49,9 +50,11 @@ class LocalEngine(Questions):
         Ends the session; None in a worker, whose session is not its own to end.
     total
         All resources, in parts, if they are known already.
+    guest
+        The job (hex) of a driver that joined; "" of the one that started the runtime.
     """
 
-    name = address = "local"
+    name = "local"
 
     def __init__(
         self,
@@ -59,9 +62,12 @@ class LocalEngine(Questions):
         process: ProcessContext,
         end: Callable[[], None] | None = None,
         total: Mapping[str, int] | None = None,
+        guest: str = "",
     ) -> None:
         self.client = client
         self.process = process
+        self.address = address_of(process.session)
+        self._guest = guest
         self._end = end
         self._end_lock = threading.Lock()
         self._ids = IdSource(process.job)
@@ -380,14 +386,6 @@ class LocalEngine(Questions):
             self._total = self.client.query("resources")["parts"]
         return self._total
 
-    def is_cancelled(self, task: bytes) -> bool:
-        """Tell whether a cancel was asked for the task."""
-        current = current_task()
-        if current is not None and current.task == task:
-            return current.cancelled
-        found = self.client.query("task", task=task)
-        return found is not None and bool(found["cancelled"])
-
     def subscribe(
         self, listener: EventListener, *, logs_only: bool = False, condensed: bool = False
     ) -> Callable[[], None]:
@@ -440,9 +438,10 @@ class LocalEngine(Questions):
 
     def _encode_env(self, asked: Mapping[str, Any] | None) -> str:
         inherited = self.process.runtime_env
-        if not asked and not inherited:
-            return ""
-        return environment.encode(merge(inherited, asked), session_folder(self.process.session))
+        env = ""
+        if asked or inherited:
+            env = environment.encode(merge(inherited, asked), environment.folder_for(self.process.session, self._guest))
+        return environment_of(self._guest, env)
 
     def __repr__(self) -> str:
         role = "driver" if self.process.is_driver else "worker"

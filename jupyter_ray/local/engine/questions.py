@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from jupyter_ray.engine.base import NamedActor
-from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.engine.context import ProcessContext, current_task
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.client.client import Client
-from jupyter_ray.local.engine import machine
+from jupyter_ray.local.engine import environment, machine
 
 
 class Questions:
@@ -32,6 +32,29 @@ class Questions:
         """Return (namespace, name) of the living named actors."""
         found = [(str(namespace), str(name)) for namespace, name in self.client.query("named_actors")]
         return [each for each in found if all_namespaces or each[0] == self.process.namespace]
+
+    def is_cancelled(self, task: bytes) -> bool:
+        """Tell whether a cancel was asked for the task."""
+        current = current_task()
+        if current is not None and current.task == task:
+            return current.cancelled
+        found = self.client.query("task", task=task)
+        return found is not None and bool(found["cancelled"])
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return a row for each driver's job; see `Engine.jobs`."""
+        return [
+            {
+                "job_id": bytes(job["id"]).hex(),
+                "entrypoint": job["entrypoint"],
+                "ended": job["ended"],
+                "runtime_env": environment.decode(job["env"]),
+                "metadata": job["metadata"],
+                "pid": job["pid"],
+                "started": job["started"],
+            }
+            for job in self.client.query("jobs")
+        ]
 
     def total_resources(self) -> dict[str, float]:
         """Return all resources, in amounts."""

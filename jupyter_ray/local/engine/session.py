@@ -1,15 +1,17 @@
-"""Binding: from a runtime process that waits to a session that can be used, and its end."""
+"""Binding and joining: from a runtime process to a session that can be used, and its end."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import weakref
 from pathlib import Path
+from typing import Any
 
-from jupyter_ray.config import DISK_SHARE, further_folder, session_folder, spill_folder
+from jupyter_ray.config import DISK_SHARE, further_folder, guest_folder, session_folder, spill_folder
 from jupyter_ray.engine import log_format, refs, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
@@ -18,29 +20,36 @@ from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
 from jupyter_ray.local.engine.local import LocalEngine
+from jupyter_ray.local.joining import Joined, announce
 from jupyter_ray.local.launcher import Runtime, working_directory
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
+
+_GUESTS_DEATH = (
+    "The runtime that this driver had joined is gone, since the driver that started it has shut it down or has ended"
+)
 
 
 class _Session:
     """The driver's session: a runtime and the client on it. Ends once, whoever comes first."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime | Joined, death: str = "The runtime process died") -> None:
         self._runtime = runtime
         self._lock = threading.Lock()
         self._ended = False
         self.id = os.urandom(16)
         store = SegmentStore(runtime.shared_memory, self.id, spill_folder(runtime.session))
         folder = session_folder(runtime.session)
+        self._death = death
         self.client = Client(runtime.connection, store, on_death=self._died, folder=folder)
+        self.client.death_means = death[0].lower() + death[1:]
 
     def _died(self, reason: str) -> None:
         """The runtime is gone without our doing; called in the reader thread."""
         words = self._runtime.last_words()
         self._runtime.end()
         said = f" Its last words were:\n{words}" if words else ""
-        self.client.events.stopped(f"The runtime process died: {reason}.{said}")
+        self.client.events.stopped(f"{self._death}: {reason}.{said}")
 
     def end(self) -> None:
         """End the runtime and all its processes."""
@@ -92,16 +101,12 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
             metadata=options.metadata,
         )
         engine = LocalEngine(client, process, session.end)
-        cwd = working_directory()
+        surroundings = _surroundings(options, process, runtime.process.pid)
         bound = client.request(
             lambda number: m.Bind(
                 number,
                 resources=demand,
                 devices=devices,
-                namespace=process.namespace,
-                sys_path=[os.path.normpath(os.path.join(cwd, entry)) for entry in sys.path],
-                cwd=cwd,
-                environ=_environ(options) | _told(process.job, runtime.process.pid),
                 env=job_env,
                 store_limit=store_limit,
                 spills=options.spills,
@@ -109,11 +114,12 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 memory_retries=options.memory_retries,
                 farewell_seconds=options.farewell_seconds,
                 task_limit=options.task_limit,
-                job=process.job,
                 node=process.node,
+                **surroundings,
             )
         )
         engine._total = bound["parts"]
+        announce(runtime.session, runtime.process.pid)
     except BaseException as error:
         words = runtime.last_words()
         session.end()
@@ -122,6 +128,60 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
         raise
     _forget_in_forks(engine)
     return engine
+
+
+def join(runtime: Joined, options: InitOptions) -> LocalEngine:
+    """Join a runtime that another driver has bound, with a job and surroundings of one's own.
+
+    Raises
+    ------
+    RaySystemError
+        It has ended meanwhile.
+    """
+    session = _Session(runtime, _GUESTS_DEATH)
+    client = session.client
+    job = os.urandom(4)
+    guest = job.hex()
+    try:
+        client.start(m.Hello("guest", session.id, os.getpid()))
+        job_env = environment.encode(merge(None, options.runtime_env), environment.folder_for(runtime.session, guest))
+        process = ProcessContext(
+            job=job,
+            node=b"",
+            worker=session.id.ljust(28, b"\0"),
+            is_driver=True,
+            namespace=options.namespace or "",
+            session=runtime.session,
+            runtime_env=environment.decode(job_env) or None,
+            detached_actors=options.detached_actors,
+            metadata=options.metadata,
+        )
+        surroundings = _surroundings(options, process, runtime.pid)
+        told = client.request(lambda number: m.Join(number, env=job_env, **surroundings))
+        process.node = bytes(told["node"])
+        process.node_name, process.labels = json.loads(told["environ"].get(THIS_NODE, '["", {}]'))
+        client.store.disk_share = float(told["environ"].get(DISK_SHARE, 1))
+        engine = LocalEngine(client, process, session.end, total=told["parts"], guest=guest)
+    except BaseException:
+        session.end()
+        shutil.rmtree(guest_folder(runtime.session, guest), ignore_errors=True)
+        raise
+    _forget_in_forks(engine)
+    return engine
+
+
+def _surroundings(options: InitOptions, process: ProcessContext, runtime: int) -> dict[str, Any]:
+    """Return what the runtime is told of this process, for its workers and its tables."""
+    cwd = working_directory()
+    return {
+        "job": process.job,
+        "namespace": process.namespace,
+        "sys_path": [os.path.normpath(os.path.join(cwd, entry)) for entry in sys.path],
+        "cwd": cwd,
+        "environ": _environ(options) | _told(process.job, runtime),
+        "entrypoint": " ".join(sys.argv),
+        "metadata": process.metadata,
+    }
 
 
 def _environ(options: InitOptions) -> dict[str, str]:

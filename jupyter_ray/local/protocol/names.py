@@ -1,8 +1,11 @@
-"""Names of shared-memory files: who wrote one, and which hold no value."""
+"""Names of shared-memory files, of the environments of workers, and of where a runtime is."""
 
 from __future__ import annotations
 
 _SPARE = "spare-"
+
+ADDRESS = "unix:"
+"""What the address of a local runtime begins with; the path of its socket follows."""
 
 ON_DISK = "disk"
 """The answer to a process that wants to write: there is no room in memory, since all values there are being read."""
@@ -35,3 +38,21 @@ def spare_name(segment: str) -> str:
 def is_spare(name: str) -> bool:
     """Tell whether that is the name of a file that holds no value."""
     return name.startswith(_SPARE)
+
+
+def environment_of(job: str, env: str) -> str:
+    """Return the key of an environment: workers with another key are never shared.
+
+    Parameters
+    ----------
+    job
+        The driver's job (8 hexadecimal digits), "" for the driver that started the runtime.
+    env
+        The runtime environment as JSON, "" for none.
+    """
+    return job + env
+
+
+def split_environment(key: str) -> tuple[str, str]:
+    """Return job and environment of such a key."""
+    return ("", key) if key[:1] in ("", "{") else (key[:8], key[8:])

@@ -8,9 +8,12 @@ from jupyter_ray.local.protocol.calls import ActorSpec, Message, Payload, TaskSp
 
 
 class Hello(Message, frozen=True, tag=1):
-    """The first message of a connection. `client` has 16 bytes; for a worker it is the id the runtime gave it."""
+    """The first message of a connection. `client` has 16 bytes; for a worker it is the id the runtime gave it.
 
-    kind: Literal["driver", "worker"]
+    A guest is a driver that joins a runtime which another one has started and bound.
+    """
+
+    kind: Literal["driver", "worker", "guest"]
     client: bytes
     pid: int
 
@@ -38,6 +41,26 @@ class Bind(Message, frozen=True, tag=2):
     job: bytes = b""
     node: bytes = b""
     """The ids that the driver's process context shows; workers get the same in their setup."""
+    entrypoint: str = ""
+    metadata: dict[str, str] = {}
+
+
+class Join(Message, frozen=True, tag=58):
+    """A guest tells of its job and its surroundings; answered by `Answer` with a `dict`, as `Bind`.
+
+    `told` is what the runtime adds to that.
+    """
+
+    request: int
+    job: bytes
+    namespace: str
+    sys_path: list[str]
+    cwd: str
+    environ: dict[str, str]
+    env: str = ""
+    entrypoint: str = ""
+    metadata: dict[str, str] = {}
+    told: dict[str, Any] = {}
 
 
 class Export(Message, frozen=True, tag=3):
@@ -338,6 +361,7 @@ class Unwritten(Message, frozen=True, tag=27):
 ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Hello,
     Bind,
+    Join,
     Export,
     Submit,
     CreateActor,

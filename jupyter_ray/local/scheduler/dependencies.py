@@ -241,7 +241,10 @@ def _show(step: Step, actor: ActorRecord, client: ClientRecord, task: TaskRecord
     kind: HolderKind
     worker = step.state.workers.get(client.id)
     if client.is_driver or worker is None:
+        guest = step.state.guest(client.job)
         holder, kind, label = "driver", "driver", "notebook"
+        if guest:
+            holder, label = f"driver-{guest}", f"driver {guest}"
     elif worker.actor is not None:
         holder, kind, label = worker.actor.id.hex(), "actor", worker.actor.label
     elif task is not None:

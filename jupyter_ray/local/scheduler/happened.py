@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from jupyter_ray.events import WorkerDied, WorkerStarted
+from jupyter_ray.local.protocol import names
 from jupyter_ray.local.protocol.messages import STREAMING
 from jupyter_ray.local.scheduler import (
     actors,
@@ -15,6 +16,7 @@ from jupyter_ray.local.scheduler import (
     dependencies,
     direct,
     history,
+    jobs,
     memory,
     pauses,
     placement,
@@ -24,10 +26,12 @@ from jupyter_ray.local.scheduler import (
     transitions,
 )
 from jupyter_ray.local.scheduler.records import ClientRecord, TaskRecord
+from jupyter_ray.local.scheduler.said import remove_group
 from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
+    DriverLeft,
     MemoryShort,
     RequestExpired,
     SegmentsLost,
@@ -41,7 +45,24 @@ STUCK_SECONDS = 1.0
 
 
 def _client_joined(step: Step, stimulus: ClientJoined) -> None:
-    step.state.clients[stimulus.client] = ClientRecord(stimulus.client, is_driver=True)
+    step.state.clients[stimulus.client] = ClientRecord(stimulus.client, is_driver=True, pid=stimulus.pid)
+
+
+def _driver_left(step: Step, stimulus: DriverLeft) -> None:
+    client = step.state.clients.get(stimulus.client)
+    if client is None:
+        return
+    jobs.end(step, client)
+    _leave_groups(step, client.job)
+
+
+def _leave_groups(step: Step, job: bytes) -> None:
+    """The placement groups of a job that has ended go with it; those that its detached actors made, with these."""
+    state = step.state
+    kept = {group for actor in state.actors.values() if actor.state is not ActorState.DEAD for group in actor.groups}
+    for group in list(state.groups.values()):
+        if group.creator.job == job and not group.detached and group.id not in kept:
+            remove_group(step, group.id)
 
 
 def _worker_joined(step: Step, stimulus: WorkerJoined) -> None:
@@ -49,7 +70,9 @@ def _worker_joined(step: Step, stimulus: WorkerJoined) -> None:
     worker = state.workers.get(stimulus.worker)
     if worker is None:
         return
-    state.clients[worker.id] = ClientRecord(worker.id, is_driver=False)
+    guest, _ = names.split_environment(worker.env)
+    job = bytes.fromhex(guest) if guest else state.job
+    state.clients[worker.id] = ClientRecord(worker.id, is_driver=False, job=job)
     worker.pid = stimulus.pid
     worker.joined = step.now
     step.events.append(WorkerStarted(seq=step.number(), at=step.now, worker=worker.id.hex(), pid=stimulus.pid))
@@ -113,6 +136,9 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         if not worker.retired:
             _orphans(step, client, tasks=not worker.orderly)
         streams.reader_gone(step, client.id)
+        job = state.jobs.get(client.job)
+        if job is not None and job.ended:  # It may have been the last that kept something of it.
+            jobs.sweep(step, job.id)
 
 
 def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
@@ -185,6 +211,7 @@ def _tick(step: Step, stimulus: Tick) -> None:
 
 HAPPENED: dict[type, Callable[[Step, Any], None]] = {
     ClientJoined: _client_joined,
+    DriverLeft: _driver_left,
     WorkerJoined: _worker_joined,
     WorkerLost: _worker_lost,
     RequestExpired: _request_expired,

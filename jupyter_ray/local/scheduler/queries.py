@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from jupyter_ray.local.scheduler.records import GroupRecord, State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState
 from jupyter_ray.local.scheduler.tables import summary, table
@@ -24,10 +26,14 @@ def resources(state: State, _: dict[str, Any]) -> dict[str, Any]:
         "available": {name: parts for name, parts in amounts(free).items() if parts > 0},
         "parts": dict(ledger.total),
         "gpus": list(ledger.ids.get(GPU, [])),
-        "namespace": state.namespace,
         "started": state.started,
         "env": state.env,
     }
+
+
+def jobs(state: State, _: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each driver's job, the first one's first, those that have ended included."""
+    return [msgspec.structs.asdict(job) for job in state.jobs.values()]
 
 
 def actor_by_name(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:
@@ -164,6 +170,7 @@ def pairs(state: State, arguments: dict[str, Any]) -> Any:
 
 QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "resources": resources,
+    "jobs": jobs,
     "actor_by_name": actor_by_name,
     "named_actors": named_actors,
     "task": task,

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload, Query, TaskSpec
+from jupyter_ray.local.scheduler.brought import FunctionRecord, JobRecord
 from jupyter_ray.local.scheduler.digests import ActorDigest, History, TaskDigest, WorkerDigest
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.room import Memory
@@ -76,10 +77,13 @@ class TaskRecord(msgspec.Struct, eq=False):
 
 
 class ClientRecord(msgspec.Struct, eq=False):
-    """A process that is connected: the driver, or a worker (the same id as its `WorkerRecord`)."""
+    """A process that is connected: a driver, or a worker (the same id as its `WorkerRecord`)."""
 
     id: bytes
     is_driver: bool
+    job: bytes = b""
+    pid: int = 0
+    """Of a driver."""
     holds: dict[bytes, int] = msgspec.field(default_factory=dict)
     """Grants, by counted id."""
     requests: dict[int, RequestRecord] = msgspec.field(default_factory=dict)
@@ -313,22 +317,6 @@ class GroupRecord(msgspec.Struct, eq=False):
         return f"<Group {self.name or self.id[:8]}: {self.state.value}, {len(self.demands)} bundles>"
 
 
-class FunctionRecord(msgspec.Struct, eq=False):
-    """A shipped definition."""
-
-    id: str
-    version: int
-    name: str
-    blob: bytes
-    contained: list[bytes]
-    seconds: float | None = None
-    """Smoothed duration of a task."""
-
-    def learn(self, seconds: float) -> None:
-        """Note how long a task took."""
-        self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds
-
-
 class ReadyClass(msgspec.Struct, eq=False):
     """Tasks that are alike to the scheduler: same depth, environment and demand.
 
@@ -361,6 +349,7 @@ class UnseenError(msgspec.Struct, frozen=True, eq=False):
     pid: int
     cell: str | None
     returns: int
+    job: bytes
     lost: ActorRecord | None = None
     """The actor whose process took the task with it."""
 
@@ -379,7 +368,9 @@ class State(msgspec.Struct, eq=False):
     bound: bool = False
     unstarted: int = 0
     """Workers that ended before they began, since the last one that did begin."""
-    namespace: str = ""
+    job: bytes = b""
+    """The first driver's."""
+    jobs: dict[bytes, JobRecord] = msgspec.field(default_factory=dict)
     started: float = 0.0
     """When it was bound."""
     node: str = ""
@@ -437,6 +428,10 @@ class State(msgspec.Struct, eq=False):
     unseen: dict[bytes, UnseenError] = msgspec.field(default_factory=dict)
     """What tasks raised and nobody has got yet, by task."""
     tells_unseen: bool = True
+
+    def guest(self, job: bytes) -> str:
+        """Return the job of a driver that joined (hex); "" of the first one's."""
+        return "" if job == self.job else job.hex()
 
     def __repr__(self) -> str:
         return (

@@ -16,6 +16,7 @@ from jupyter_ray.local.scheduler import (
     direct,
     errors,
     groups,
+    jobs,
     memory,
     placement,
     queries,
@@ -24,8 +25,9 @@ from jupyter_ray.local.scheduler import (
     submission,
     transitions,
 )
+from jupyter_ray.local.scheduler.brought import FunctionRecord
 from jupyter_ray.local.scheduler.ledger import Ledger
-from jupyter_ray.local.scheduler.records import ClientRecord, FunctionRecord, GroupRecord
+from jupyter_ray.local.scheduler.records import ClientRecord, GroupRecord
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, GPU, PARTS, amounts
@@ -37,7 +39,8 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
         step.send(client, m.Answer(message.request, "This runtime is bound already.", "RuntimeError"))
         return
     state.ledger = Ledger(message.resources, message.devices)
-    state.namespace = message.namespace
+    jobs.begin(step, client, message)
+    state.job = message.job
     state.started = step.now
     state.node = message.node.hex()
     state.env = message.env
@@ -68,7 +71,7 @@ def _export(step: Step, client: ClientRecord, message: m.Export) -> None:
     old = step.state.functions.get(message.definition)
     dependencies.pin(step, message.contained)
     step.state.functions[message.definition] = FunctionRecord(
-        message.definition, message.version, message.name, message.blob, message.contained
+        message.definition, message.version, message.name, message.blob, message.contained, client.job
     )
     if old is not None:
         dependencies.unpin(step, old.contained)
@@ -323,7 +326,10 @@ def _consumed(step: Step, client: ClientRecord, message: m.Consumed) -> None:
 
 
 def _log(step: Step, client: ClientRecord, message: m.Log) -> None:
+    """What is printed goes to the driver whose call it was; an actor may have been made by another one."""
     worker = step.state.workers.get(client.id)
+    task = None if message.task is None else step.state.tasks.get(message.task)
+    asker = client if task is None else task.client
     step.events.append(
         LogLines(
             seq=step.number(),
@@ -336,6 +342,7 @@ def _log(step: Step, client: ClientRecord, message: m.Log) -> None:
             actor=None if message.actor is None else message.actor.hex(),
             cell=message.cell,
             attempt=message.attempt,
+            job=step.state.guest(asker.job),
         )
     )
 
@@ -353,6 +360,7 @@ def _ignored(step: Step, client: ClientRecord, message: m.ClientMessage) -> None
 SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Hello: _ignored,
     m.Bind: _bind,
+    m.Join: jobs.join,
     m.Export: _export,
     m.Submit: _submit,
     m.CreateActor: _create_actor,

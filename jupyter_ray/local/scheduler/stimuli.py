@@ -24,7 +24,14 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 class ClientJoined(msgspec.Struct, frozen=True, gc=False):
-    """A driver connected."""
+    """A driver connected, the first one or a guest."""
+
+    client: bytes
+    pid: int = 0
+
+
+class DriverLeft(msgspec.Struct, frozen=True, gc=False):
+    """A driver that had joined is gone, in whatever way; with the first one the runtime ends."""
 
     client: bytes
 
@@ -80,5 +87,14 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
 
 Stimulus = (
-    Said | ClientJoined | WorkerJoined | WorkerLost | RequestExpired | Spilled | SegmentsLost | MemoryShort | Tick
+    Said
+    | ClientJoined
+    | DriverLeft
+    | WorkerJoined
+    | WorkerLost
+    | RequestExpired
+    | Spilled
+    | SegmentsLost
+    | MemoryShort
+    | Tick
 )

@@ -12,7 +12,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jupyter_ray.ids import task_of
+from jupyter_ray.ids import JOB_ID_SIZE, task_of
+from jupyter_ray.local.protocol import names
 from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
 from jupyter_ray.local.scheduler.history import actor_digest, digest
 from jupyter_ray.local.scheduler.records import (
@@ -79,6 +80,15 @@ def _worker_id(worker: bytes | None) -> str | None:
 
 def _milliseconds(at: float) -> int | None:
     return int(at * 1000) if at else None
+
+
+def _env(state: State, told: TaskDigest | ActorDigest) -> str:
+    return names.split_environment(told.env)[1] or ("" if told.env else state.env) or "{}"
+
+
+def _job(state: State, told: TaskDigest | ActorDigest) -> str:
+    """Return the job that an identifier names: of a call, that of its actor, as in Ray."""
+    return told.id[-JOB_ID_SIZE:].hex()
 
 
 def _label_selector(state: State, told: TaskDigest | ActorDigest) -> Any:
@@ -171,6 +181,7 @@ _TASK_TYPES = {"task": "NORMAL_TASK", "method": "ACTOR_TASK", "actor": "ACTOR_CR
 
 _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "task_id": lambda state, task: task.id.hex(),
+    "job_id": _job,
     "attempt_number": lambda state, task: task.attempt,
     "name": _task_name,
     "state": _task_state,
@@ -191,7 +202,7 @@ _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "error_message": lambda state, task: task.error if task.state in _FAILED else None,
     "call_site": lambda state, task: task.site,
     "events": _events,
-    "runtime_env_info": lambda state, task: {"serialized_runtime_env": task.env or state.env or "{}"},
+    "runtime_env_info": lambda state, task: {"serialized_runtime_env": _env(state, task)},
     "label_selector": _label_selector,
     "fallback_strategy": _fallback_strategy,
 }
@@ -237,6 +248,7 @@ def _death_cause(state: State, actor: ActorDigest) -> dict[str, Any] | None:
 
 _ACTOR: dict[str, Callable[[State, ActorDigest], Any]] = {
     "actor_id": lambda state, actor: actor.id.hex(),
+    "job_id": _job,
     "class_name": lambda state, actor: actor.class_name,
     "state": lambda state, actor: "DEPENDENCIES_UNREADY" if actor.unready else _ACTOR_STATES[actor.state],
     "name": lambda state, actor: actor.name,
@@ -250,7 +262,7 @@ _ACTOR: dict[str, Callable[[State, ActorDigest], Any]] = {
     "num_restarts": lambda state, actor: actor.restarts,
     "call_site": lambda state, actor: actor.site,
     "repr_name": lambda state, actor: actor.repr_name,
-    "serialized_runtime_env": lambda state, actor: actor.env or state.env or "{}",
+    "serialized_runtime_env": _env,
     "label_selector": _label_selector,
     "fallback_strategy": _fallback_strategy,
     "pending_calls": lambda state, actor: actor.queued,
@@ -311,8 +323,8 @@ def _holder_type(state: State, record: ObjectRecord) -> str | None:
 
 def _holder_pid(state: State, record: ObjectRecord) -> int | None:
     holder = _holder(state, record)
-    if holder is None or holder.is_driver:  # Only the driver knows its own.
-        return None if holder is None else 0
+    if holder is None or holder.is_driver:
+        return None if holder is None else holder.pid
     worker = state.workers.get(holder.id)
     return None if worker is None else worker.pid
 
@@ -331,7 +343,7 @@ _OBJECT: dict[str, Callable[[State, ObjectRecord], Any]] = {
 }
 
 
-# --- processes: the driver, the workers that run, and those that ended, newest first -----------
+# --- processes: the drivers, the workers that run, and those that ended, newest first -----------
 
 _Process = ClientRecord | WorkerRecord | WorkerDigest
 
@@ -373,9 +385,11 @@ _PROCESS: dict[str, Callable[[State, _Process], Any]] = {
     "is_alive": _is_alive,
     "worker_type": lambda state, process: "DRIVER" if isinstance(process, ClientRecord) else "WORKER",
     "exit_type": lambda state, process: process.exit_type if isinstance(process, WorkerDigest) else None,
-    "pid": lambda state, process: 0 if isinstance(process, ClientRecord) else process.pid,
+    "pid": lambda state, process: process.pid,
     "exit_detail": _exit_detail,
-    "runtime_env": lambda state, process: process.env if isinstance(process, WorkerRecord) else "",
+    "runtime_env": lambda state, process: (
+        names.split_environment(process.env)[1] if isinstance(process, WorkerRecord) else ""
+    ),
     "worker_launch_time_ms": lambda state, process: _milliseconds(getattr(process, "started", state.started)) or 0,
     "worker_launched_time_ms": lambda state, process: _milliseconds(getattr(process, "joined", state.started)) or 0,
     "start_time_ms": lambda state, process: _milliseconds(getattr(process, "started", state.started)) or 0,

@@ -34,7 +34,7 @@ def failed(step: Step, task: TaskRecord, payload: Payload | None, kind: str) -> 
         return
     label = spec.name if actor is None else actor.spec.class_name
     pid = 0 if task.worker is None else task.worker.pid
-    noted = UnseenError(payload, label, pid, spec.cell, max(spec.num_returns, 1), lost)
+    noted = UnseenError(payload, label, pid, spec.cell, max(spec.num_returns, 1), task.client.job, lost)
     state.unseen[task.id] = noted
 
 
@@ -63,7 +63,7 @@ def not_made(step: Step, task: TaskRecord, actor: ActorRecord, payload: Payload)
     """A constructor raised `payload`: whoever waits for a call gets that; if nobody does, tell it."""
     if step.state.tells_unseen and not actor.calls:
         pid = 0 if actor.worker is None else actor.worker.pid
-        _tell(step, task.id, UnseenError(payload, actor.spec.class_name, pid, task.spec.cell, 0))
+        _tell(step, task.id, UnseenError(payload, actor.spec.class_name, pid, task.spec.cell, 0, task.client.job))
 
 
 def _tell(step: Step, task: bytes, noted: UnseenError) -> None:
@@ -78,5 +78,6 @@ def _tell(step: Step, task: bytes, noted: UnseenError) -> None:
             pid=noted.pid,
             task=task.hex(),
             cell=noted.cell,
+            job=step.state.guest(noted.job),
         )
     )

@@ -13,7 +13,7 @@ from typing import Any
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.scheduler import crowd, deadlock
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
-from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, GroupRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.resources import Demand, describe
 
@@ -97,7 +97,7 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
         yield from _first(state, missing, now, seen)
     else:
         lent = task.lent or {}
-        yield f"{name} has what it waited for, and wants {describe(lent)} back. {_holders(state, lent, now)}"
+        yield f"{name} has what it waited for, and wants {describe(lent)} back. {_holders(state, task.client, lent, now)}"
 
 
 def waits_for(state: State, task: TaskRecord, now: float) -> str:
@@ -108,13 +108,13 @@ def waits_for(state: State, task: TaskRecord, now: float) -> str:
     needs = task.actor.spec.placement if task.actor is not None else task.spec.demand
     group, since = state.groups.get(task.spec.group or ""), f"since {_since(task, now)}"
     if group is None:
-        return f"{_name(task)} waits for {describe(needs)} {since}. {_holders(state, needs, now)}"
+        return f"{_name(task)} waits for {describe(needs)} {since}. {_holders(state, task.client, needs, now)}"
     if group.state is GroupState.PENDING:
         return f"{_name(task)} waits for {_group_name(group)} {since}. {_group(state, group, now)}"
     bundles = group.bundles if task.spec.bundle < 0 else [group.bundles[task.spec.bundle]]
     where = "" if task.spec.bundle < 0 else f"bundle {task.spec.bundle} of "
     wanted = f"{describe(needs)} of {where}{_group_name(group)}"
-    return f"{_name(task)} waits for {wanted} {since}. {_holders(state, needs, now, bundles)}"
+    return f"{_name(task)} waits for {wanted} {since}. {_holders(state, task.client, needs, now, bundles)}"
 
 
 def _queued_call(state: State, task: TaskRecord, actor: ActorRecord, now: float, seen: set[bytes]) -> Iterator[str]:
@@ -165,7 +165,7 @@ def _group(state: State, group: GroupRecord, now: float) -> str:
             needs[resource] = needs.get(resource, 0) + parts
     if group.strategy == "STRICT_SPREAD" and len(group.demands) > 1:
         return f"{name} wants a machine for each of its {len(group.demands)} bundles, and there is one."
-    return f"{name} waits for {describe(needs)}. {_holders(state, needs, now)}"
+    return f"{name} waits for {describe(needs)}. {_holders(state, group.creator, needs, now)}"
 
 
 def _first(state: State, missing: list[bytes], now: float, seen: set[bytes]) -> Iterator[str]:
@@ -194,8 +194,12 @@ def _makers(state: State, missing: list[bytes]) -> str:
     return (", ".join(names) + more) or "room in an actor's queue"
 
 
-def _holders(state: State, needs: Demand, now: float, bundles: Sequence[Ledger] = ()) -> str:
-    """Tell who holds what is short of the machine, or of a group's `bundles`."""
+def _holders(state: State, asker: ClientRecord, needs: Demand, now: float, bundles: Sequence[Ledger] = ()) -> str:
+    """Tell who holds what `asker` is short of, of the machine or of a group's `bundles`."""
+
+    def whose(other: ClientRecord) -> str:
+        return "" if other.job == asker.job else " of another driver"
+
     ledgers = bundles or [state.ledger]
     if any(ledger.fits(needs) for ledger in ledgers):
         return "There is enough; a worker process is being started for it."
@@ -204,17 +208,17 @@ def _holders(state: State, needs: Demand, now: float, bundles: Sequence[Ledger] 
     parts: list[str] = []
     for name in short or needs:
         held = [
-            f"{_name(each)} ({each.state.value} since {_since(each, now)}) holds {describe({name: amount})}"
+            f"{_name(each)}{whose(each.client)} ({each.state.value} since {_since(each, now)}) holds {describe({name: amount})}"
             for each in state.tasks.values()
             if each.actor is None and (amount := _amount(each.allocation, name, ledgers))
         ]
         held += [
-            f"the actor {each.label} holds {describe({name: amount})}"
+            f"the actor {each.label}{whose(each.creator)} holds {describe({name: amount})}"
             for each in state.actors.values()
             if (amount := _amount(each.allocation, name, ledgers))
         ]
         held += [
-            f"{_group_name(each)} reserves {describe({name: amount})}"
+            f"{_group_name(each)}{whose(each.creator)} reserves {describe({name: amount})}"
             for each in state.groups.values()
             if (amount := sum(_amount(bundle, name, ledgers) for bundle in each.reserved))
         ]

@@ -46,6 +46,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self.client: bytes | None = None
+        self.job = ""
+        """Of a driver that joined, and of its workers (hex)."""
         self.news = bytearray()
         """Events: they go before `out`, since what a task printed must not arrive after its result."""
         self.out = bytearray()

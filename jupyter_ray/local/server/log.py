@@ -1,7 +1,7 @@
 """The runtime's log of events, and who is sent it.
 
 Each subscriber gets every event once, from the oldest that is remembered; or a condensed stream, whose events are
-looked at as they come. What tasks print is bounded three times over,
+looked at as they come. What tasks print goes to the driver of their job alone. It is bounded three times over,
 so that one that prints a gigabyte costs a few megabytes: the log remembers so much of it, a subscriber is sent so much
 that it has not shown yet, and when too much waits to be sent, the printing workers are not read from any more: their
 pipes fill, and `print` waits.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines
@@ -36,9 +36,12 @@ BEHIND = 4 << 20
 
 
 class _Subscriber:
-    __slots__ = ("again", "asked", "condenser", "logs_only", "ready", "sent", "unsent", "unshown")
+    __slots__ = ("again", "asked", "condenser", "job", "logs_only", "ready", "sent", "unsent", "unshown")
 
-    def __init__(self, asked: int, sent: int, again: int, unsent: int, logs_only: bool, condensed: bool) -> None:
+    def __init__(
+        self, job: str, asked: int, sent: int, again: int, unsent: int, logs_only: bool, condensed: bool
+    ) -> None:
+        self.job = job
         self.asked = asked
         """How often the client has asked for the log from its beginning."""
         self.sent = sent
@@ -52,6 +55,10 @@ class _Subscriber:
         self.condenser = Condenser() if condensed and not logs_only else None
         self.ready: deque[AnyEvent] = deque(maxlen=2 * config.EVENT_LOG)
         """What the condenser made and nobody was sent yet; `sent` counts all that it was given. The whole log fits."""
+
+    def own(self, event: AnyEvent) -> bool:
+        """Tell whether an event is for this one: what tasks print goes to their own driver alone."""
+        return not isinstance(event, LogLines) or event.job == self.job
 
     def look(self, *, whole: bool) -> None:
         """Make ready what the condenser has to tell; the oldest that was not sent gives way if it is too much."""
@@ -81,23 +88,28 @@ class EventLog:
         self._braked: set[Connection] = set()
         self.has_lines = False
         """Lines were printed that have not been published."""
+        self._shared = False
+        """A driver that joined has had lines of its own."""
 
     def record(self, events: list[AnyEvent]) -> bool:
         """Add events; tell whether anybody is to be sent them."""
         before = self._log.end
         text = 0
+        texts: dict[str, int] = {}
         if LogLines in set(map(type, events)):
             for number, event in enumerate(events, before):
                 if isinstance(event, LogLines):
                     text += len(event.text)
+                    texts[event.job] = texts.get(event.job, 0) + len(event.text)
                     self._texts.append((number, len(event.text)))
+            self._shared = self._shared or any(texts)
         subscribers = self._subscribers.values()
         for each in subscribers:
             if each.logs_only and not each.unsent:
                 each.sent = before  # There was nothing for it.
-            each.unsent += text
+            each.unsent += texts.get(each.job, 0)
             if each.condenser is not None:
-                each.condenser.feed(events)
+                each.condenser.feed(self._for(each, events))
                 each.sent = before + len(events)
         self._log.add(events, min([each.sent for each in subscribers], default=before), config.EVENT_LOG)
         self._text += text
@@ -105,8 +117,11 @@ class EventLog:
             self._forget_text()
         if not subscribers:
             return False
-        self.has_lines = self.has_lines or text > 0
+        self.has_lines = self.has_lines or any(each.job in texts for each in subscribers)
         return self.has_lines or any(not each.logs_only for each in subscribers)
+
+    def _for(self, each: _Subscriber, events: list[AnyEvent]) -> list[AnyEvent]:
+        return [event for event in events if each.own(event)] if self._shared else events
 
     def _forget_text(self) -> None:
         end = self._log.blank(self._texts[0][0])
@@ -124,12 +139,12 @@ class EventLog:
         end = self._log.end
         renewed = before is not None and before.asked == message.asked  # Nobody new listens.
         start, text = (end, 0) if renewed else (self._log.oldest, self._text)
-        each = _Subscriber(message.asked, start, end, text, message.logs_only, message.condensed)
+        each = _Subscriber(connection.job, message.asked, start, end, text, message.logs_only, message.condensed)
         if before is not None:
             each.unshown = before.unshown
         self._subscribers[connection] = each
         if each.condenser is not None:
-            each.condenser.feed(list(self._log.since(start)))
+            each.condenser.feed(self._for(each, list(self._log.since(start))))
             each.look(whole=True)
             each.sent, each.again = end, len(each.ready)
         self.publish()
@@ -147,15 +162,16 @@ class EventLog:
             each.unshown = max(0, each.unshown - text)
             self.publish()
 
-    def publish(self, *, everything: bool = False) -> bool:
+    def publish(self, *, everything: bool = False, to: Collection[Connection] | None = None) -> bool:
         """Send what subscribers have not had; tell whether something was held back.
 
         That is where one is behind with reading, or where a burst goes on that is better told later. With `everything`,
-        nothing is: something follows that must not come before it.
+        nothing is of what goes `to` those (None: to anybody): something follows that must not come before it.
         """
         held_back = False
         for connection, each in self._subscribers.items():
-            held_back = self._publish_to(connection, each, everything=everything) or held_back
+            now = everything and (to is None or connection in to)
+            held_back = self._publish_to(connection, each, everything=now) or held_back
         self.has_lines = any(each.unsent for each in self._subscribers.values())
         self._release()
         return held_back
@@ -183,12 +199,14 @@ class EventLog:
         if not each.unsent and not each.logs_only:
             batch = list(coming)
             each.sent = start + len(batch)
-            return batch, again
+            return self._for(each, batch), again
         text = 0
         batch = []
         for event in coming:
             start += 1
             if isinstance(event, LogLines):
+                if event.job != each.job:
+                    continue
                 text += len(event.text)
                 batch.append(event)
                 if text > TEXT_BATCH:
@@ -232,15 +250,19 @@ class EventLog:
 
     def printed(self, connection: Connection) -> None:
         """A worker printed something: stop reading from it if too much waits to be sent."""
-        if any(each.unsent > BEHIND for each in self._subscribers.values()):
+        if self._is_behind(connection, BEHIND):
             self._braked.add(connection)
             connection.pause()
 
+    def _is_behind(self, connection: Connection, limit: int) -> bool:
+        """Tell whether the driver of a worker lags: it need not be read from; others are no reason."""
+        return any(each.unsent > limit and each.job == connection.job for each in self._subscribers.values())
+
     def _release(self) -> None:
-        if self._braked and not any(each.unsent > BEHIND // 2 for each in self._subscribers.values()):
-            for connection in self._braked:
+        for connection in list(self._braked):
+            if not self._is_behind(connection, BEHIND // 2):
+                self._braked.discard(connection)
                 connection.resume()
-            self._braked.clear()
 
     def __repr__(self) -> str:
         return f"<EventLog: {len(self._log)} events, {self._text:,} characters, {len(self._subscribers)} subscribers>"

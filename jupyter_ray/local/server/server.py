@@ -11,14 +11,16 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
 
 from jupyter_ray import config
+from jupyter_ray.ids import JOB_ID_SIZE
 from jupyter_ray.local.client.direct import door_of
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.protocol import names
 from jupyter_ray.local.protocol.codec import ProtocolError, append
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.core import Scheduler
@@ -27,6 +29,7 @@ from jupyter_ray.local.scheduler.starved import Starved
 from jupyter_ray.local.scheduler.stimuli import (
     TOGETHER,
     ClientJoined,
+    DriverLeft,
     MemoryShort,
     RequestExpired,
     Said,
@@ -38,6 +41,7 @@ from jupyter_ray.local.scheduler.stimuli import (
 from jupyter_ray.local.server.connection import Connection
 from jupyter_ray.local.server.files import Files
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
+from jupyter_ray.local.server.guests import Guests
 from jupyter_ray.local.server.log import EventLog
 from jupyter_ray.local.server.processes import Processes, last_words
 from jupyter_ray.local.server.stopped import Stopped, stopped
@@ -90,10 +94,12 @@ class Server:
             m.Shutdown: self._on_shutdown,
             m.Query: self._on_query,
             m.Bind: self._on_bind,
+            m.Join: self._on_join,
             m.Lost: self._on_lost,
             m.Log: self._on_log,
         }
         """Messages that are the server's business too; what a function returns the scheduler gets."""
+        self._guests = Guests(session, self.scheduler.state)
         processes.attach(loop, self._process_ended)
 
     async def serve(self, listener: socket.socket) -> None:
@@ -121,15 +127,20 @@ class Server:
     # --- stimuli ---------------------------------------------------------------------------------------------
 
     def joined(self, connection: Connection, hello: m.Hello) -> None:
-        """A connection said who it is. There is one driver, and workers are those that we started.
+        """A connection said who it is.
+
+        The driver is who has started us; others may join once it has bound us; workers are those that we started.
 
         Raises
         ------
         ProtocolError
-            It is neither.
+            It is none of them.
         """
         if hello.kind == "driver":
             expected = self.driver is None
+        elif hello.kind == "guest":
+            strange = hello.client in self.connections or hello.client in self.scheduler.state.workers
+            expected = self._bind is not None and not strange
         else:
             expected = hello.client in self.scheduler.state.workers and hello.client not in self.connections
         if not expected:
@@ -138,8 +149,11 @@ class Server:
         self.connections[hello.client] = connection
         if hello.kind == "driver":
             self.driver = hello.client
-            self.happen(ClientJoined(hello.client))
+            self.happen(ClientJoined(hello.client, hello.pid))
+        elif hello.kind == "guest":
+            self.happen(ClientJoined(hello.client, hello.pid))
         else:
+            connection.job, _ = names.split_environment(self.scheduler.state.workers[hello.client].env)
             self.happen(WorkerJoined(hello.client, hello.pid))
 
     def said(self, connection: Connection, messages: list[m.ClientMessage]) -> None:
@@ -164,13 +178,13 @@ class Server:
         self._log.seen(connection, message.text)
 
     def _on_shutdown(self, connection: Connection, message: m.Shutdown) -> None:
-        self._publish(everything=True)  # The driver reads to the end; that end is ours too.
+        self._publish((connection,))  # It reads to the end; that of the first driver is ours too.
         self.flush()
         connection.close()
 
     def _on_query(self, connection: Connection, message: m.Query) -> m.Query:
         if message.what == "events":
-            self._publish(everything=True)  # They come before the answer.
+            self._publish((connection,))  # They come before the answer.
         elif message.what == "why":
             pids = [worker.pid for worker in self.scheduler.state.workers.values() if worker.pid]
             return msgspec.structs.replace(message, arguments={**message.arguments, "stopped": stopped(pids)})
@@ -185,6 +199,13 @@ class Server:
         self._guard.limit = int(limit) if limit.isdigit() else 0
         self._guard.share = message.memory_share
         return message
+
+    def _on_join(self, connection: Connection, message: m.Join) -> m.Join:
+        state = self.scheduler.state
+        known = connection.job or connection.client == self.driver or connection.client in state.workers
+        if known or self._bind is None or len(message.job) != JOB_ID_SIZE or message.job in state.jobs:
+            raise ProtocolError("A process wanted to join as a driver that it is not.")
+        return self._guests.join(connection, message, self._bind)
 
     def _on_lost(self, connection: Connection, message: m.Lost) -> m.Lost:
         self._files.look(message.segments)
@@ -207,6 +228,11 @@ class Server:
             self.end()
         elif client in self._exits:
             self._lost(client)
+        elif client not in self.scheduler.state.workers:
+            self.happen(DriverLeft(client))
+            self._files.remove_unsealed(client)
+            if connection.job:
+                self._guests.tidy(self.loop, connection.job)
         else:
             # The process may live on without its socket; its end tells more than the socket's.
             self.processes.kill(client)
@@ -233,9 +259,13 @@ class Server:
         if signal.SIGBUS.name in exit_reason:  # What it had mapped may have been cut short.
             self._files.look()
         self._tell_of_crash(worker)
+        record = self.scheduler.state.workers.get(worker)
+        guest, _ = names.split_environment("" if record is None else record.env)
         self.happen(WorkerLost(worker, exit_reason, out_of_memory=exhausted, spared=exhausted and not had_most))
         door_of(config.session_folder(self.session), worker).unlink(missing_ok=True)
         self._files.remove_unsealed(worker)
+        if guest:
+            self._guests.tidy(self.loop, guest)
         self.flush()
 
     def happen(self, stimulus: Stimulus) -> None:
@@ -271,9 +301,13 @@ class Server:
                 if grace:
                     self.loop.call_later(grace, self._kill_lingering, connection, command.worker)
 
-    def _say(self, text: str) -> None:
-        if self.driver is not None:
-            self._later(Said(self.driver, [m.Log("stderr", text, "jupyter_ray")]))
+    def _say(self, text: str, worker: bytes | None = None) -> None:
+        """Tell the driver, or that of a worker."""
+        state = self.scheduler.state
+        job = state.jobs.get(state.clients[worker].job) if worker in state.clients else None
+        driver = self.driver if job is None else job.driver
+        if driver is not None:
+            self._later(Said(driver, [m.Log("stderr", text, "jupyter_ray")]))
 
     def _grace(self, worker: bytes) -> float:
         """Return how long a worker may take to leave: with an actor, what `init` says; 0 means as long as it likes."""
@@ -303,7 +337,7 @@ class Server:
             self._exhausted[worker.id] = reason, has_most
             self.processes.kill(worker.id)
             names = [worker.actor.label] if worker.actor is not None else [t.spec.name for t in worker.tasks.values()]
-            self._say(f"Process {pid} ({', '.join(names[:1]) or 'idle'}) was ended: {reason}.\n")
+            self._say(f"Process {pid} ({', '.join(names[:1]) or 'idle'}) was ended: {reason}.\n", worker.id)
         self._look_at_stopped()
         for task, text in self._starved.to_tell(self.scheduler.state, time.time()):
             self._later(Said(task.client.id, [m.Log("stderr", text, "jupyter_ray", cell=task.spec.cell)]))
@@ -341,21 +375,9 @@ class Server:
             self._later(Tick())
 
     def _setup(self, command: c.StartWorker) -> WorkerSetup:
-        bind = self._bind
-        assert bind is not None
-        return WorkerSetup(
-            socket=str(config.session_folder(self.session) / "runtime.sock"),
-            session=self.session,
-            worker=command.worker,
-            sys_path=bind.sys_path,
-            cwd=bind.cwd,
-            environ=bind.environ,
-            env=command.env,
-            namespace=bind.namespace,
-            job=bind.job,
-            node=bind.node,
-            total=bind.resources,
-        )
+        assert self._bind is not None
+        socket = str(config.session_folder(self.session) / "runtime.sock")
+        return self._guests.setup(command.env, self._bind, socket, command.worker)
 
     # --- what is sent ----------------------------------------------------------------------------------------
 
@@ -389,9 +411,10 @@ class Server:
         self._publish()
         self.flush()
 
-    def _publish(self, *, everything: bool = False) -> None:
+    def _publish(self, to: Collection[Connection] = ()) -> None:
+        """Send events, and to those in `to` all of them."""
         self._record()
-        if self._log.publish(everything=everything):
+        if self._log.publish(everything=bool(to), to=to):
             self._publish_soon()
 
     def flush(self) -> None:
@@ -399,8 +422,8 @@ class Server:
         self._record()
         while self._printed:
             self._log.printed(self._printed.pop())
-        if self._log.has_lines and any(connection.out for connection in self._log.subscribers()):
-            self._publish(everything=True)  # A result is about to go, or what is as good as one.
+        if self._log.has_lines and (told := [each for each in self._log.subscribers() if each.out]):
+            self._publish(told)  # A result is about to go, or what is as good as one.
         dirty, self._dirty = self._dirty, {}
         for connection in dirty:
             connection.write()

@@ -145,7 +145,7 @@ class Worker:
             labels=labels,
             preset_gpus=VISIBLE[GPU] in setup.environ,
         )
-        self.engine = LocalEngine(self.client, self.process, total=setup.total)
+        self.engine = LocalEngine(self.client, self.process, total=setup.total, guest=setup.guest)
         self.library = self.engine.library
         self.runner = Runner(self.client, self.engine, self.output, self.interrupts, self._answer)
         self.runner.quit = self.leave

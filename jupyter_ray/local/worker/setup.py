@@ -34,4 +34,6 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     node: bytes = b""
     total: dict[str, int] = {}
     """All resources of the session, in parts."""
+    guest: str = ""
+    """The job (hex) of a driver that joined, whose worker it is; "" of the one that started the runtime."""
     idle_title: str = "ray::IDLE"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import sys
-from typing import Any, TypeVar
+from typing import Any
 
 from jupyter_ray.api.session import session_engine
+from jupyter_ray.ids import JobID
 from jupyter_ray.util.state.picking import check, pick, warn
 from jupyter_ray.util.state.rows import (
     ActorState,
@@ -21,8 +19,6 @@ from jupyter_ray.util.state.rows import (
     WorkerState,
 )
 from jupyter_ray.util.state.signatures import Filters, gets, lists, summarizes
-
-Process = TypeVar("Process", WorkerState, ObjectState)
 
 _MIB = 1 << 20
 _MOST = 10**12
@@ -87,13 +83,13 @@ def list_actors(filters: Filters | None, limit: int, detail: bool) -> list[Actor
 @lists
 def list_objects(filters: Filters | None, limit: int, detail: bool) -> list[ObjectState]:
     """Return the objects that somebody may still ask for; as `list_tasks`."""
-    return [_with_pid(row) for row in _list(ObjectState, "objects", filters, limit, detail)]
+    return _list(ObjectState, "objects", filters, limit, detail)
 
 
 @lists
 def list_workers(filters: Filters | None, limit: int, detail: bool) -> list[WorkerState]:
-    """Return the processes of the session: the driver, the workers, and the last 1,000 that ended; as `list_tasks`."""
-    return [_with_pid(row) for row in _list(WorkerState, "workers", filters, limit, detail)]
+    """Return the processes of the session: the drivers, the workers, and the last 1,000 that ended; as `list_tasks`."""
+    return _list(WorkerState, "workers", filters, limit, detail)
 
 
 @lists
@@ -119,41 +115,38 @@ def list_nodes(filters: Filters | None, limit: int, detail: bool) -> list[NodeSt
 
 @lists
 def list_jobs(filters: Filters | None, limit: int, detail: bool) -> list[JobState]:
-    """Return the session as the one job that it is; as `list_tasks`."""
-    process = session_engine().process
-    row = {
-        "job_id": process.job.hex(),
-        "type": "DRIVER",
-        "entrypoint": " ".join(sys.argv) if process.is_driver else "",
-        "status": "RUNNING",
-        "runtime_env": process.runtime_env or {},
-        "metadata": process.metadata,
-        "driver_info": {
-            "id": process.job.hex(),
-            "node_ip_address": "127.0.0.1",
-            "pid": str(os.getpid()) if process.is_driver else "",
-        },
-        "start_time": session_engine().nodes()[0].get("StartTimeMs", 0),
-        "end_time": 0,
-    }
-    return pick(JobState, [row], filters, limit, detail)
+    """Return the jobs: one for each driver that is or was there (on a cluster, our own alone); as `list_tasks`."""
+    rows = [
+        {
+            "job_id": job["job_id"],
+            "type": "DRIVER",
+            "entrypoint": job["entrypoint"],
+            "status": "SUCCEEDED" if job["ended"] else "RUNNING",
+            "runtime_env": job["runtime_env"],
+            "metadata": job["metadata"],
+            "driver_info": {"id": job["job_id"], "node_ip_address": "127.0.0.1", "pid": str(job["pid"] or "")},
+            "start_time": int(job["started"] * 1000),
+            "end_time": int(job["ended"] * 1000),
+        }
+        for job in session_engine().jobs()
+    ]
+    return pick(JobState, rows, filters, limit, detail)
 
 
 @lists
 def list_placement_groups(filters: Filters | None, limit: int, detail: bool) -> list[PlacementGroupState]:
     """Return the placement groups, removed ones included; as `list_tasks`."""
-    engine = session_engine()
     rows = [
         {
             "placement_group_id": group["placement_group_id"],
             "name": group["name"],
-            "creator_job_id": engine.process.job.hex(),
+            "creator_job_id": group["placement_group_id"][-2 * JobID.SIZE :],
             "state": group["state"],
             "bundles": group["bundles"],
             "is_detached": group.get("is_detached"),
             "stats": group.get("stats"),
         }
-        for group in engine.placement_groups()
+        for group in session_engine().placement_groups()
     ]
     return pick(PlacementGroupState, rows, filters, limit, detail)
 
@@ -190,14 +183,13 @@ def get_actor(id: str) -> ActorState | None:
 def get_objects(id: str) -> list[ObjectState]:
     """Return the object with this id (hex), in a list, as in Ray."""
     found = _one(ObjectState, "objects", id)
-    return [] if found is None else [_with_pid(found)]
+    return [] if found is None else [found]
 
 
 @gets
 def get_worker(id: str) -> WorkerState | None:
     """Return the process with this id (hex), or None."""
-    found = _one(WorkerState, "workers", id)
-    return None if found is None else _with_pid(found)
+    return _one(WorkerState, "workers", id)
 
 
 @gets
@@ -302,7 +294,6 @@ def _list(kind: type[Made], table: str, filters: Filters | None, limit: int, det
     asked = []
     for column, predicate, value in checked:
         if column not in constants:
-            column, value = _of_driver(kind, column, value)
             asked.append((column, predicate, value))
     if any((str(constants[c]).casefold() == str(v).casefold()) != (p == "=") for c, p, v in checked if c in constants):
         return []
@@ -320,28 +311,9 @@ def _one(kind: type[Made], table: str, key: str) -> Made | None:
     return kind.make({**_constants(kind), **rows[0]}, True) if rows else None
 
 
-_TYPE: dict[type[Row], str] = {WorkerState: "worker_type", ObjectState: "type"}
-"""The column with the type of the process whose `pid` is in the row."""
-
-
-def _with_pid(row: Process) -> Process:
-    """Return the row with the driver's pid, which only the driver knows."""
-    if row[_TYPE[type(row)]] != "DRIVER" or not session_engine().process.is_driver:
-        return row
-    return dataclasses.replace(row, pid=os.getpid())
-
-
-def _of_driver(kind: type[Row], column: str, value: Any) -> tuple[str, Any]:
-    """Return the filter that asks for the driver's pid, which the runtime does not know, as one that it can answer."""
-    if column == "pid" and kind in _TYPE and str(value) == str(os.getpid()) and session_engine().process.is_driver:
-        return _TYPE[kind], "DRIVER"
-    return column, value
-
-
 def _constants(kind: type[Row]) -> dict[str, Any]:
-    """Return the columns that are the same in every row: there is one job, on one machine."""
-    process = session_engine().process
-    found = {"job_id": process.job.hex(), "node_id": process.node.hex(), "ip": "127.0.0.1", **_NOT_TOLD[kind]}
+    """Return the columns that are the same in every row: there is one machine."""
+    found = {"node_id": session_engine().process.node.hex(), "ip": "127.0.0.1", **_NOT_TOLD[kind]}
     if kind in (TaskState, ActorState):  # What has not been placed has none.
         del found["node_id"]
     return found

@@ -1,0 +1,114 @@
+"""The jobs of drivers that joined: their beginning, and their end, with which ends what they have made.
+
+With the first driver the whole runtime ends; of another one, what its detached actors have made lives on with them.
+"""
+
+from __future__ import annotations
+
+from jupyter_ray.local.protocol import names
+from jupyter_ray.local.protocol.messages import STREAMING, Answer, Bind, Join
+from jupyter_ray.local.scheduler import actors, dependencies, direct, memory, placement, queries, requests, streams
+from jupyter_ray.local.scheduler.brought import JobRecord
+from jupyter_ray.local.scheduler.records import ClientRecord, State
+from jupyter_ray.local.scheduler.states import ActorState, TaskState
+from jupyter_ray.local.scheduler.step import Step
+
+REASON = "its job has ended: the driver that had joined the runtime is gone"
+KEPT = 1_000
+"""So many jobs that have ended are still told of."""
+
+
+def begin(step: Step, client: ClientRecord, message: Bind | Join) -> None:
+    """Note the job of a driver."""
+    jobs = step.state.jobs
+    client.job = message.job
+    jobs[message.job] = JobRecord(
+        message.job,
+        client.id,
+        client.pid,
+        message.namespace,
+        message.env,
+        message.entrypoint,
+        message.metadata,
+        step.now,
+    )
+    ended = [job.id for job in jobs.values() if job.ended and not lives_on(step.state, job.id)]
+    for job in ended[:-KEPT]:
+        del jobs[job]
+
+
+def join(step: Step, client: ClientRecord, message: Join) -> None:
+    """A guest tells of its job."""
+    begin(step, client, message)
+    step.send(client, Answer(message.request, {**queries.resources(step.state, {}), **message.told}))
+
+
+def lives_on(state: State, job: bytes) -> bool:
+    """Tell whether a job has detached actors, which outlive its driver."""
+    return any(
+        actor.spec.detached and actor.creator.job == job and actor.state is not ActorState.DEAD
+        for actor in state.actors.values()
+    )
+
+
+def end(step: Step, client: ClientRecord) -> None:
+    """A driver that had joined is gone."""
+    state = step.state
+    client.connected = False
+    for request in list(client.requests):
+        requests.abandon(step, client, request)
+    memory.client_gone(step, client.id)
+    del state.clients[client.id]
+    job = state.jobs.get(client.job)
+    if job is not None:
+        job.ended = step.now
+        sweep(step, client.job)
+    direct.end_leases(step, client)
+    streams.reader_gone(step, client.id)
+    dependencies.drop_all(step, client)
+
+
+def sweep(step: Step, job: bytes) -> None:
+    """End what a job has that has ended; but not its detached actors, nor what those have made."""
+    state = step.state
+    staying = _staying(state, job) if lives_on(state, job) else set()
+    for actor in list(state.actors.values()):
+        if actor.creator.job == job and not actor.spec.detached and actor.creator.id not in staying:
+            actors.died(step, actor, REASON)
+    guest = state.guest(job)
+    for worker in list(state.workers.values()):
+        if names.split_environment(worker.env)[0] == guest and worker.id not in staying:
+            placement.stop_worker(step, worker, kill=True, reason=REASON)
+    for task in list(state.tasks.values()):
+        if task.client.job != job or task.client.id in staying or task.spec.kind == "actor":
+            continue
+        elsewhere = task.worker is not None and not task.worker.doomed
+        if task.state in (TaskState.WAITING, TaskState.READY):
+            task.cancel_asked = True
+            step.agenda.append((task, "cancelled", False))
+        elif not elsewhere:  # It ends with its worker, and is not tried again.
+            task.cancel_asked = True
+        elif task.state is TaskState.ASSIGNED or task.spec.num_returns == STREAMING:
+            task.cancel_asked = True
+            step.agenda.append((task, "cancelled", False))
+        # A call that an actor of somebody else has begun goes on, as when another caller dies.
+    if not lives_on(state, job):
+        for function in [each for each in state.functions.values() if each.job == job]:
+            del state.functions[function.id]
+            dependencies.unpin(step, function.contained)
+
+
+def _staying(state: State, job: bytes) -> set[bytes]:
+    """Return the workers of a job's detached actors, and those of what these have made in their turn."""
+    staying: set[bytes] = set()
+    while True:
+        before = len(staying)
+        for actor in state.actors.values():
+            made_there = actor.creator.id in staying
+            if actor.worker is not None and (made_there or (actor.spec.detached and actor.creator.job == job)):
+                staying.add(actor.worker.id)
+        for task in state.tasks.values():
+            if task.spec.kind == "task" and task.worker is not None and task.client.id in staying:
+                staying.add(task.worker.id)
+        if len(staying) == before:
+            return staying
