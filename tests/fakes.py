@@ -429,6 +429,11 @@ def start(options: InitOptions, address: str | None) -> FakeEngine:
     return engine
 
 
+def find(root: str | None) -> str | None:
+    """Return that there is no session to join."""
+    return None
+
+
 def warm(*, wait: bool = False) -> bool:
     """Note that someone expects to need an engine soon, unless someone did."""
     begun = warmed[-1:] != ["warm"]

@@ -117,7 +117,8 @@ SERVERS: list[tuple[Listener, str]] = [
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # Where nobody's runtime is.
     for name in ("RAY_ADDRESS", "RAY_USE_TLS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(addresses, "SECONDS", QUICK)

@@ -53,15 +53,10 @@ def _driver_left(step: Step, stimulus: DriverLeft) -> None:
     if client is None:
         return
     jobs.end(step, client)
-    _leave_groups(step, client.job)
-
-
-def _leave_groups(step: Step, job: bytes) -> None:
-    """The placement groups of a job that has ended go with it; those that its detached actors made, with these."""
     state = step.state
     kept = {group for actor in state.actors.values() if actor.state is not ActorState.DEAD for group in actor.groups}
-    for group in list(state.groups.values()):
-        if group.creator.job == job and not group.detached and group.id not in kept:
+    for group in list(state.groups.values()):  # Those that a detached actor made go with that.
+        if group.creator.job == client.job and client.job and not group.detached and group.id not in kept:
             remove_group(step, group.id)
 
 

@@ -108,7 +108,8 @@ def _staying(state: State, job: bytes) -> set[bytes]:
             if actor.worker is not None and (made_there or (actor.spec.detached and actor.creator.job == job)):
                 staying.add(actor.worker.id)
         for task in state.tasks.values():
-            if task.spec.kind == "task" and task.worker is not None and task.client.id in staying:
+            begun = task.spec.kind == "task" and task.state is not TaskState.ASSIGNED  # Else it runs elsewhere.
+            if begun and task.worker is not None and task.client.id in staying:
                 staying.add(task.worker.id)
         if len(staying) == before:
             return staying

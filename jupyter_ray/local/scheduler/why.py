@@ -97,7 +97,8 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
         yield from _first(state, missing, now, seen)
     else:
         lent = task.lent or {}
-        yield f"{name} has what it waited for, and wants {describe(lent)} back. {_holders(state, task.client, lent, now)}"
+        yield f"{name} has what it waited for, and wants {describe(lent)} back."
+        yield _holders(state, task.client, lent, now)
 
 
 def waits_for(state: State, task: TaskRecord, now: float) -> str:
@@ -208,7 +209,8 @@ def _holders(state: State, asker: ClientRecord, needs: Demand, now: float, bundl
     parts: list[str] = []
     for name in short or needs:
         held = [
-            f"{_name(each)}{whose(each.client)} ({each.state.value} since {_since(each, now)}) holds {describe({name: amount})}"
+            f"{_name(each)}{whose(each.client)} ({each.state.value} since {_since(each, now)}) "
+            f"holds {describe({name: amount})}"
             for each in state.tasks.values()
             if each.actor is None and (amount := _amount(each.allocation, name, ledgers))
         ]

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 
 from jupyter_ray import config
-from jupyter_ray.events import AnyEvent, LogLines
+from jupyter_ray.events import AnyEvent, LogLines, RuntimeReady
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.server.archive import Archive
 from jupyter_ray.local.server.condense import Condenser
@@ -88,6 +88,8 @@ class EventLog:
         self._braked: set[Connection] = set()
         self.has_lines = False
         """Lines were printed that have not been published."""
+        self._beginning: list[AnyEvent] = []
+        """What a driver that joins late must know, though it is forgotten otherwise."""
         self._shared = False
         """A driver that joined has had lines of its own."""
 
@@ -96,7 +98,10 @@ class EventLog:
         before = self._log.end
         text = 0
         texts: dict[str, int] = {}
-        if LogLines in set(map(type, events)):
+        kinds = set(map(type, events))
+        if RuntimeReady in kinds:
+            self._beginning = [event for event in events if isinstance(event, RuntimeReady)]
+        if LogLines in kinds:
             for number, event in enumerate(events, before):
                 if isinstance(event, LogLines):
                     text += len(event.text)
@@ -143,8 +148,11 @@ class EventLog:
         if before is not None:
             each.unshown = before.unshown
         self._subscribers[connection] = each
+        beginning = self._beginning if 0 < start < end else []
+        if each.condenser is None and beginning:
+            self._send(connection, m.Events(beginning, message.asked, True))
         if each.condenser is not None:
-            each.condenser.feed(self._for(each, list(self._log.since(start))))
+            each.condenser.feed(self._for(each, [*beginning, *self._log.since(start)]))
             each.look(whole=True)
             each.sent, each.again = end, len(each.ready)
         self.publish()
