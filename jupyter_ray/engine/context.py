@@ -56,6 +56,8 @@ class ProcessContext:
     node_name: str = ""
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
     """What `init` calls this machine, and says of it."""
+    guest: bool = False
+    """A driver that has joined the runtime of another one, which goes on without it."""
     preset_gpus: bool = False
     """The driver had ``CUDA_VISIBLE_DEVICES`` set: ids of GPUs are its words, not numbers."""
 

@@ -54,7 +54,7 @@ _START.add_argument("--num-gpus", type=amount, metavar="N", help="GPUs to use (a
 _START.add_argument(
     "--address", metavar="A", help="of a runtime or a Ray cluster that runs, or `auto`; else a new one here"
 )
-_STOP = Parser("%ray stop", "End the runtime with all its tasks, actors and objects.")
+_STOP = Parser("%ray stop", "End the runtime with all its tasks, actors and objects; leave one that was joined.")
 _LOGS = Parser("%ray logs", "Page through what tasks printed, the held-back part of a flood included.")
 _LOGS.add_argument("what", nargs="?", metavar="WHAT", help="a task's name, the id of a task or actor, or a pid")
 _LOGS.add_argument("--page", type=positive, default=1, metavar="N", help="1 is the newest page (1)")
@@ -180,9 +180,12 @@ class Commands:
 
     def _stop(self, tokens: Sequence[str]) -> None:
         _STOP.read(tokens)
-        was = registry.current() is not None
+        was = registry.current()
         session.shutdown()
-        print("The runtime has ended." if was else "No runtime was in use.")
+        if was is not None and was.process.guest:
+            print("This notebook has left the runtime, and what it made has ended; the runtime goes on.")
+        else:
+            print("The runtime has ended." if was is not None else "No runtime was in use.")
 
     def _logs(self, tokens: Sequence[str]) -> None:
         options = _LOGS.read(tokens)

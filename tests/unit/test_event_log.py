@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jupyter_ray import config
-from jupyter_ray.events import AnyEvent, LogLines, TaskFinished, TaskQueued, TaskSubmitted
+from jupyter_ray.events import AnyEvent, LogLines, RuntimeReady, TaskFinished, TaskQueued, TaskSubmitted
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.server import log as log_module
 from jupyter_ray.local.server.archive import CHUNK, HELD_BACK, RECENT
@@ -53,9 +53,9 @@ class Bench:
         self.seq += count
         self.log.record([TaskQueued(seq=self.seq, at=0.0, task="t") for _ in range(count)])
 
-    def prints(self, size: int) -> None:
+    def prints(self, size: int, job: str = "") -> None:
         self.seq += 1
-        line = LogLines(seq=self.seq, at=0.0, stream="stdout", text="x" * size, name="f", pid=1)
+        line = LogLines(seq=self.seq, at=0.0, stream="stdout", text="x" * size, name="f", pid=1, job=job)
         self.log.record([line])
         self.log.printed(self.worker)
 
@@ -303,3 +303,52 @@ def test_what_had_happened_before_somebody_listened_is_marked(bench: Bench, cond
     bench.driver.waits = 0
     bench.log.publish()
     assert sent() == [(6, 3, True), (1, 3, False)]
+
+
+@pytest.mark.parametrize("condensed", [True, False])
+@pytest.mark.parametrize("logs_only", [True, False])
+def test_each_driver_gets_the_lines_of_its_own_job(bench: Bench, condensed: bool, logs_only: bool) -> None:
+    guest: Any = Peer("0a0b0c0d")
+    bench.prints(1)
+    bench.prints(10, guest.job)
+    for peer in (bench.driver, guest):
+        bench.log.subscribe(peer, m.Subscribe(True, logs_only, condensed))
+    bench.prints(2)
+    bench.prints(20, guest.job)
+    bench.prints(500, "0e0e0e0e")
+    bench.log.publish(everything=True)
+    assert [len(each.text) for each in bench.driver.events if isinstance(each, LogLines)] == [1, 2]
+    assert [len(each.text) for each in guest.events if isinstance(each, LogLines)] == [10, 20]
+
+
+def test_one_that_shows_nothing_brakes_the_workers_of_its_own_job_alone(bench: Bench) -> None:
+    guest: Any = Peer("0a0b0c0d")
+    theirs: Any = Peer(guest.job)
+    bench.subscribe(logs_only=True)
+    bench.subscribe(guest, logs_only=True)
+    while not theirs.paused:
+        bench.prints(TEXT_BATCH, guest.job)
+        bench.log.printed(theirs)
+        bench.log.publish()
+        bench.prints(10)
+        bench.log.publish()
+        bench.log.seen(bench.driver, 10)
+    assert not bench.worker.paused
+    assert bench.driver.text() >= 10 * (BEHIND // TEXT_BATCH)
+    before = guest.text()
+    bench.log.publish(everything=True, to=[bench.driver])
+    assert guest.text() == before, "what is told to others is not pressed upon it"
+    bench.log.leave(guest)
+    assert not theirs.paused
+
+
+def test_who_joins_late_hears_what_the_machine_has(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "EVENT_LOG", CHUNK)
+    ready = RuntimeReady(seq=1, at=0.0, pid=1, engine="local", resources={"CPU": 2.0}, gpus=[])
+    bench.log.record([ready])
+    bench.tasks(10 * CHUNK)
+    for condensed in (False, True):
+        guest: Any = Peer("0a0b0c0d")
+        bench.log.subscribe(guest, m.Subscribe(True, condensed=condensed))
+        bench.log.publish(everything=True)
+        assert [each for each in guest.events if isinstance(each, RuntimeReady)] == [ready] == guest.events[:1]

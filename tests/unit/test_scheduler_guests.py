@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from jupyter_ray.local.protocol import names
 from jupyter_ray.local.scheduler import jobs
 from jupyter_ray.local.scheduler.invariants import validate
 from jupyter_ray.local.scheduler.states import GroupState, TaskState
-from jupyter_ray.local.scheduler.stimuli import ClientJoined, DriverLeft
+from jupyter_ray.local.scheduler.stimuli import ClientJoined, DriverLeft, Stimulus
 from tests.unit.test_scheduler_stateful import DEMANDS, DRIVER, VALUE, SchedulerMachine, TestScheduler
 
 
@@ -39,6 +40,20 @@ class GuestMachine(SchedulerMachine):
     def __init__(self) -> None:
         super().__init__()
         self.guests: dict[bytes, Guest] = {}
+        self._coming: deque[Stimulus] = deque()
+        self._happens = False
+
+    def happen(self, stimulus: Stimulus) -> None:
+        """As the one that is refined; what follows from a stimulus comes after all commands of it, as in the server."""
+        self._coming.append(stimulus)
+        if self._happens:
+            return
+        self._happens = True
+        try:
+            while self._coming:
+                super().happen(self._coming.popleft())
+        finally:
+            self._happens = False
 
     def new_task(self, submitter: bytes, spec: dict[str, Any]) -> bytes:
         """As the one that is refined: what a guest's worker submits is for workers of the guest."""

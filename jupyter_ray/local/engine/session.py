@@ -153,6 +153,7 @@ def join(runtime: Joined, options: InitOptions) -> LocalEngine:
             namespace=options.namespace or "",
             session=runtime.session,
             runtime_env=environment.decode(job_env) or None,
+            guest=True,
             detached_actors=options.detached_actors,
             metadata=options.metadata,
         )

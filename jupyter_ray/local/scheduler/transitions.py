@@ -394,7 +394,9 @@ def _cancel_assigned(step: Step, task: TaskRecord, force: bool) -> None:
     if worker is not None and worker.state is WorkerState.STARTING:
         placement.worker_gone(step, worker)
         _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
-    elif worker is not None:
+    elif (
+        worker is not None and worker.id in step.state.clients
+    ):  # Else it is ended before it began, and its task with it.
         step.send(step.state.clients[worker.id], Interrupt(task.id))
 
 

@@ -1,7 +1,8 @@
 """The runtime's log of events, and who is sent it.
 
 Each subscriber gets every event once, from the oldest that is remembered; or a condensed stream, whose events are
-looked at as they come. What tasks print goes to the driver of their job alone. It is bounded three times over,
+looked at as they come. What tasks print goes to the driver of their job alone; all else goes to every driver, since a
+panel can say who holds the CPUs only where it shows what all of them do. Printed text is bounded three times over,
 so that one that prints a gigabyte costs a few megabytes: the log remembers so much of it, a subscriber is sent so much
 that it has not shown yet, and when too much waits to be sent, the printing workers are not read from any more: their
 pipes fill, and `print` waits.
@@ -91,7 +92,7 @@ class EventLog:
         self._beginning: list[AnyEvent] = []
         """What a driver that joins late must know, though it is forgotten otherwise."""
         self._shared = False
-        """A driver that joined has had lines of its own."""
+        """A driver that joined has lines or subscribes, so it has to be looked whose lines are whose."""
 
     def record(self, events: list[AnyEvent]) -> bool:
         """Add events; tell whether anybody is to be sent them."""
@@ -138,6 +139,7 @@ class EventLog:
         if not message.on:
             self.leave(connection)
             return
+        self._shared = self._shared or bool(connection.job)
         before = self._subscribers.get(connection)
         if before is not None:
             self._publish_to(connection, before, everything=True)
