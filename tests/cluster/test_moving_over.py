@@ -88,7 +88,8 @@ def test_without_the_package(tmp_path: Path) -> None:
         "import jupyter_ray as ray\n"
         "ray.init('auto')"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    nowhere = {**os.environ, "RAY_TMPDIR": str(tmp_path)}  # No runtime is there that could be joined.
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=nowhere)
     assert ended.returncode == 1
     assert "pip install 'jupyter-ray[ray]'" in ended.stderr.splitlines()[-1]
 
