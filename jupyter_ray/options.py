@@ -88,7 +88,7 @@ class ActorOptions(msgspec.Struct, frozen=True, kw_only=True):
         return _demand(self, 1.0 if self._asks_for_more_than_memory else 0.0)
 
     def placement_demand(self) -> Demand:
-        """Return what must be free to place the actor: one CPU by default, else what it holds."""
+        """Return what there must be where the actor is placed, free or not: one CPU by default, else what it holds."""
         return _demand(self, 1.0)
 
 
