@@ -113,6 +113,8 @@ class MethodOptions(msgspec.Struct, frozen=True, kw_only=True):
 def _demand(options: TaskOptions | ActorOptions, cpus: float) -> Demand:
     if options.num_gpus and (wrong := broken("num_gpus", options.num_gpus)):
         raise ValueError(wrong)
+    if options.resources and not options.resources.keys().isdisjoint((MEMORY, "object_store_memory")):
+        raise ValueError("The resources dictionary must not contain the key 'memory' or 'object_store_memory'.")
     named = {
         CPU: cpus if options.num_cpus is None else options.num_cpus,
         GPU: options.num_gpus,

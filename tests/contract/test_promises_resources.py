@@ -63,3 +63,27 @@ def test_an_actor_s_constructor_may_wait_for_other_actors(start: Callable[..., A
 
     start(num_cpus=1)
     assert ray.get(ray.remote(Nested).remote(5).measure.remote(), timeout=PATIENCE) == 5
+
+
+def test_a_constructor_knows_what_it_is(start: Callable[..., Any]) -> None:
+    class Known:
+        def __init__(self) -> None:
+            context = ray.get_runtime_context()
+            self.found = context.get_task_function_name(), context.get_actor_id(), context.current_actor
+
+        def get(self) -> Any:
+            return self.found
+
+    start(num_cpus=1)
+    actor = ray.remote(Known).remote()
+    name = f"{__name__}.test_a_constructor_knows_what_it_is.<locals>.Known.__init__"
+    assert ray.get(actor.get.remote()) == (name, actor._actor_id.hex(), actor)
+
+
+@pytest.mark.parametrize("name", ["memory", "object_store_memory"])
+def test_memory_is_no_custom_resource(start: Callable[..., Any], name: str) -> None:
+    start(num_cpus=1)
+    with pytest.raises(ValueError, match="must not contain the key 'memory'"):
+        hold.options(resources={name: 1}).remote("x")
+    with pytest.raises(ValueError, match="must not contain the key 'memory'"):
+        Plain.options(resources={name: 1}).remote()
