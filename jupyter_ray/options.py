@@ -113,8 +113,6 @@ class MethodOptions(msgspec.Struct, frozen=True, kw_only=True):
 def _demand(options: TaskOptions | ActorOptions, cpus: float) -> Demand:
     if options.num_gpus and (wrong := broken("num_gpus", options.num_gpus)):
         raise ValueError(wrong)
-    if options.resources and not options.resources.keys().isdisjoint((MEMORY, "object_store_memory")):
-        raise ValueError("The resources dictionary must not contain the key 'memory' or 'object_store_memory'.")
     named = {
         CPU: cpus if options.num_cpus is None else options.num_cpus,
         GPU: options.num_gpus,
@@ -169,6 +167,8 @@ def _resources(name: str, value: Any) -> str | None:
         return None
     if CPU in value or GPU in value:
         return "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword."
+    if MEMORY in value or "object_store_memory" in value:
+        return "The resources dictionary must not contain the key 'memory' or 'object_store_memory'."
     for resource, amount in value.items():
         if not isinstance(resource, str) or isinstance(amount, bool) or not isinstance(amount, int | float):
             raise TypeError(f"The keyword '{name}' maps names to numbers, got {resource!r}: {amount!r}.")
