@@ -13,6 +13,7 @@ from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.environments import merge
+from jupyter_ray.exceptions import ActorHandleNotFoundError
 from jupyter_ray.ids import IdSource, JobID, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
@@ -367,6 +368,8 @@ class LocalEngine(Questions):
 
     def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
         """End an actor at once; see `Engine.kill`."""
+        if actor.id.job_id.binary() != self.process.job:
+            raise ActorHandleNotFoundError(f"The handle of the actor {actor.id.hex()} is of a session that has ended.")
         self.client.send(m.Kill(actor._binary, no_restart), soon=False)
         self.client.direct.forget(actor._binary)
 
