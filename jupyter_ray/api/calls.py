@@ -7,7 +7,7 @@ import operator
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, SupportsIndex, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from jupyter_ray.api.handles import ActorHandle, weak_handle
 from jupyter_ray.engine import registry
@@ -156,20 +156,24 @@ def wait(
         raise TypeError(f"{wanted}, got {type(ray_waitables)}")
     if timeout is not None:
         timeout = _checked(timeout)
-    kinds = set(map(type, ray_waitables))
-    for kind in kinds:
-        if not issubclass(kind, ObjectRef | ObjectRefGenerator):
-            raise TypeError(f"{wanted}, got list containing {kind}")
-    streams = any(issubclass(kind, ObjectRefGenerator) for kind in kinds)
+    ids = _ids_left_over(ray_waitables)
+    streams = False
+    if ids is None:
+        kinds = set(map(type, ray_waitables))
+        for kind in kinds:
+            if not issubclass(kind, ObjectRef | ObjectRefGenerator):
+                raise TypeError(f"{wanted}, got list containing {kind}")
+        streams = any(issubclass(kind, ObjectRefGenerator) for kind in kinds)
+        ids = [] if streams else ids_of(ray_waitables)
+        if len(set(ids or ray_waitables)) != len(ray_waitables):
+            raise ValueError("Wait requires a list of unique ray_waitables.")
     engine = registry.current() or registry.required()
     if not ray_waitables:
         return [], []
-    ids = [] if streams else ids_of(ray_waitables)
-    if len(set(ids or ray_waitables)) != len(ray_waitables):
-        raise ValueError("Wait requires a list of unique ray_waitables.")
-    if not isinstance(num_returns, SupportsIndex):
-        raise TypeError(f"num_returns must be an int, got {num_returns!r}.")
-    num_returns = operator.index(num_returns)
+    try:
+        num_returns = operator.index(num_returns)
+    except TypeError:
+        raise TypeError(f"num_returns must be an int, got {num_returns!r}.") from None
     if num_returns <= 0:
         raise ValueError(f"Invalid number of objects to return {num_returns}.")
     if num_returns > len(ray_waitables):
@@ -181,15 +185,33 @@ def wait(
     return _split(ray_waitables, ids, engine.wait(ray_waitables, num_returns, timeout, fetch_local))
 
 
+_left_over: list[bytes] = []
+"""The ids of the rest that the last `wait` returned: with that, most programs wait again."""
+_MOST_LEFT_OVER = 20_000
+
+
+def _ids_left_over(refs: list[Any]) -> list[bytes] | None:
+    """Return the ids of `refs` if they are what the last `wait` has left: they need no further look."""
+    if len(refs) != len(_left_over) or not refs:
+        return None
+    try:
+        ids = ids_of(refs)
+    except AttributeError:
+        return None
+    return ids if ids == _left_over else None
+
+
 def _split(refs: list[Any], ids: list[bytes], ready: list[bytes]) -> tuple[list[Any], list[Any]]:
-    """Return those of `refs` that are ready, and the rest, each in order."""
+    """Return those of `refs` that are ready, and the rest, each in order. `ids` are theirs, and are used up."""
+    global _left_over
     if len(ready) > _FEW:
         those = set(ready)
         return [ref for ref in refs if ref.binary() in those], [ref for ref in refs if ref.binary() not in those]
     positions = sorted(map(ids.index, ready))
     rest = refs.copy()
     for position in reversed(positions):
-        del rest[position]
+        del rest[position], ids[position]
+    _left_over = ids if len(ids) <= _MOST_LEFT_OVER else []
     return [refs[position] for position in positions], rest
 
 

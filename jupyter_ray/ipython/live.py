@@ -1,4 +1,4 @@
-"""Live lines: what a `%%remote` cell shows while its task runs, until the result takes its place.
+"""Live lines: what a `%%remote` cell shows while its task runs, until the result is there.
 
 Which thread does what::
 
@@ -53,11 +53,14 @@ _END_OF: dict[type[Any], str] = {TaskFinished: "finished", TaskFailed: "failed",
 class Page(Protocol):
     """Where lines are drawn."""
 
-    def update(self, line: Line, bundle: Bundle, *, final: bool) -> None:
+    def update(self, line: Line, bundle: Bundle) -> None:
         """Replace what the line shows."""
 
     def render(self, line: Line, value: Any, error: BaseException | None) -> Bundle | None:
         """Return how a result looks; None where the state says it all."""
+
+    def end(self, line: Line, state: Bundle, result: Bundle | None) -> None:
+        """Show the line's last state, and the result if there is one to show."""
 
 
 class Line:
@@ -232,7 +235,7 @@ class Board:
             self._lines.pop(line.task, None)
             line.ref = None
             bundle = line.bundle(self._clock())
-        self._page.update(line, bundle, final=True)
+        self._page.end(line, bundle, None)
 
     def feed(self, events: Sequence[AnyEvent]) -> None:
         """Take in events; any thread. Costs nothing while there are no lines."""
@@ -310,10 +313,13 @@ class Board:
 
     def _draw(self, line: Line, bundle: Bundle, final: bool) -> None:
         try:
-            if final:
-                result, line.result, line.ref = line.result, None, None
-                if result is not None and not (line.quiet and result[1] is None):
-                    bundle = self._page.render(line, *result) or bundle
-            self._page.update(line, bundle, final=final)
+            if not final:
+                self._page.update(line, bundle)
+                return
+            result, line.result, line.ref = line.result, None, None
+            shown = None
+            if result is not None and not (line.quiet and result[1] is None):
+                shown = self._page.render(line, *result)
+            self._page.end(line, bundle, shown)
         except Exception:  # The page cannot be reached, or a result's own repr fails: never the end of the thread.
             logger.debug("a live line could not be drawn", exc_info=True)

@@ -33,7 +33,11 @@ _COLOURS = {
     "dead": "var(--jp-error-color1, #d32f2f)",
 }
 _DIM = "var(--jp-ui-font-color2, #616161)"
-_FONT = "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px)"
+_LINE = (
+    "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px); "
+    "padding-left: var(--jp-code-padding, 0)"
+)
+"""As plain text, which it may stand below."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def state_html(name: str, state: str, elapsed: float | None, detail: str = "") -
     if detail:
         rest.append(f'<span style="color: {_DIM}">{escape(detail)}</span>')
     return (
-        f'<div class="jupyter-ray-line" style="{_FONT}">'
+        f'<div class="jupyter-ray-line" style="{_LINE}">'
         f'<span style="color: {colour}" aria-hidden="true">{GLYPHS.get(state, "·")}</span> '
         f"{escape(name)} · {' · '.join(rest)}</div>"
     )
@@ -89,7 +93,7 @@ def state_html(name: str, state: str, elapsed: float | None, detail: str = "") -
 
 def plain_html(text: str) -> str:
     """Return one line of which no state is known, looking like the others."""
-    return f'<div class="jupyter-ray-line" style="{_FONT}">{escape(text)}</div>'
+    return f'<div class="jupyter-ray-line" style="{_LINE}">{escape(text)}</div>'
 
 
 def bar_html(name: str, share: float | None, counts: str) -> str:
@@ -97,7 +101,7 @@ def bar_html(name: str, share: float | None, counts: str) -> str:
     value = "" if share is None else f' value="{share:.4f}"'
     title = escape(name, quote=True) or "progress"
     return (
-        f'<div class="jupyter-ray-line" style="{_FONT}">{escape(name)} '
+        f'<div class="jupyter-ray-line" style="{_LINE}">{escape(name)} '
         f'<progress max="1"{value} aria-label="{title}" style="vertical-align: middle"></progress> '
         f'<span style="color: {_DIM}">{escape(counts)}</span></div>'
     )

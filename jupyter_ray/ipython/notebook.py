@@ -23,7 +23,7 @@ from jupyter_ray.exceptions import RayError
 from jupyter_ray.ids import return_id
 from jupyter_ray.ipython import reprs, tracebacks
 from jupyter_ray.ipython.bars import CellCanvas
-from jupyter_ray.ipython.cells import Cells
+from jupyter_ray.ipython.cells import Cell, Cells
 from jupyter_ray.ipython.comm import open_comm
 from jupyter_ray.ipython.live import Board, Line
 from jupyter_ray.ipython.markup import Bundle
@@ -48,8 +48,8 @@ class Notebook:
         kernel = getattr(shell, "kernel", None)
         self.hub = Hub(cancel=self._cancel)
         self.cells = Cells.of(shell)
-        self.page = TerminalPage(shell) if kernel is None else KernelPage(shell, kernel)
         self.router = Router(self.cells, TerminalSink() if kernel is None else KernelSink(kernel))
+        self.page = TerminalPage(shell) if kernel is None else KernelPage(shell, kernel, self._has_printed)
         self.board = Board(self.page)
         self._undo: list[Callable[[], None]] = []
         self._unsubscribe: Callable[[], None] | None = None
@@ -71,7 +71,7 @@ class Notebook:
             self._undo.append(progress.set_canvas(CellCanvas(kernel, self.cells)))
         self._undo.append(registry.watch(self._engine_changed))
         self._undo.append(tracebacks.install(shell))
-        self._undo.append(reprs.install(shell, self.hub.snapshot))
+        self._undo.append(reprs.install(shell, self._now))
         running = registry.current()
         if running is not None:
             self._engine_changed(running)
@@ -130,6 +130,16 @@ class Notebook:
         engine = self._engine
         if engine is not None:
             engine.cancel(return_id(bytes.fromhex(task), 1), force=force, recursive=True)
+
+    def _now(self) -> dict[str, Any]:
+        """Return the monitor's state, with what the running cell has done so far."""
+        self.settle()
+        return self.hub.snapshot()
+
+    def _has_printed(self, cell: Cell) -> bool:
+        """Show what a cell's tasks have printed so far, and return whether there is anything."""
+        self.settle()
+        return self.router.has_printed(cell)
 
     # For the magics
 

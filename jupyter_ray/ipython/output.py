@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 _INBOX_CHARACTERS = 16_000_000
 """With more than that undigested, `feed` digests by itself: what comes faster than the thread must not pile up."""
 
+_PATIENCE = 1.0
+"""Seconds that a page may hang before the end of a task is shown without waiting for what was printed."""
+
 _CELLS = 1_000
 _OWN_TASKS = 1_000
 
@@ -158,6 +161,11 @@ class Router:
             logger.debug("output could not be shown", exc_info=True)
         finally:
             self._showing.release()
+
+    def has_printed(self, cell: Cell) -> bool:
+        """Show at once what was fed, and return whether a cell has any output."""
+        self.settle(_PATIENCE)
+        return cell.token in self._outputs
 
     def output_of(self, token: str) -> CellOutput | None:
         """Return what is known of a cell's output."""

@@ -1,16 +1,18 @@
 """Where the magics draw: a notebook's page, or a terminal.
 
-`show` is for the main thread, inside a cell; `update` and `render` may be called from any thread, long after.
+`show` is for the main thread, inside a cell; all else may be called from any thread, long after.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.exceptions import RayTaskError
 from jupyter_ray.ipython import tracebacks
+from jupyter_ray.ipython.cells import Cell
 from jupyter_ray.ipython.live import Line
 from jupyter_ray.ipython.markup import Bundle
 
@@ -26,17 +28,20 @@ class TerminalPage:
         transient = {"display_id": display_id} if display_id else {}
         self.shell.display_pub.publish(bundle.data, bundle.metadata, transient=transient)
 
-    def update(self, line: Line, bundle: Bundle, *, final: bool) -> None:
-        """Print the end; a terminal cannot take back what it printed before."""
-        if final and bundle.text:
-            self._print(bundle.text)
+    def update(self, line: Line, bundle: Bundle) -> None:
+        """Print nothing: a terminal cannot take back what it printed before."""
+
+    def end(self, line: Line, state: Bundle, result: Bundle | None) -> None:
+        """Print the result, or the last state."""
+        text = _in_its_place(line, state, result).text
+        if text:
+            self._print(text)
 
     def render(self, line: Line, value: Any, error: BaseException | None) -> Bundle | None:
         """Return how a result looks; None where the state says it all."""
         if error is not None:
             if isinstance(error, RayTaskError) and line.state == "failed":
-                state = line.bundle(0.0).text
-                return Bundle({"text/plain": f"{state}\n{tracebacks.remote(self.shell, error)}"})
+                return Bundle({"text/plain": tracebacks.remote(self.shell, error)})
             name = type(error).__name__
             return None if line.state == "cancelled" else Bundle({"text/plain": f"{name}: {error}"})
         if value is None:
@@ -51,23 +56,38 @@ class TerminalPage:
 
 
 class KernelPage(TerminalPage):
-    """Shows displays in a notebook, and replaces them later, in whichever cell they are."""
+    """Shows displays in a notebook, and replaces them later, in whichever cell they are.
 
-    def __init__(self, shell: Any, kernel: Any) -> None:
+    Parameters
+    ----------
+    shell, kernel
+        Of the notebook.
+    has_printed
+        Shows what is known to be printed in a cell, and returns whether there was anything.
+    """
+
+    def __init__(self, shell: Any, kernel: Any, has_printed: Callable[[Cell], bool]) -> None:
         super().__init__(shell)
         self._kernel = kernel
+        self._has_printed = has_printed
 
-    def update(self, line: Line, bundle: Bundle, *, final: bool) -> None:
-        """Replace what the line shows. As with output: from any thread, with the line's request as parent."""
-        content = {
-            "data": _plain(bundle.data),
-            "metadata": bundle.metadata,
-            "transient": {"display_id": line.display_id},
-        }
+    def update(self, line: Line, bundle: Bundle) -> None:
+        """Replace what the line shows."""
+        self._send("update_display_data", line, bundle, {"display_id": line.display_id})
+
+    def end(self, line: Line, state: Bundle, result: Bundle | None) -> None:
+        """Put the result in the line's place; where the cell has printed, below that, as in any cell."""
+        if result is not None and line.cell is not None and self._has_printed(line.cell):
+            self.update(line, state)
+            self._send("display_data", line, result, {})
+        else:
+            self.update(line, _in_its_place(line, state, result))
+
+    def _send(self, kind: str, line: Line, bundle: Bundle, transient: dict[str, Any]) -> None:
+        """Send a message. As with output: from any thread, with the line's request as parent."""
+        content = {"data": _plain(bundle.data), "metadata": bundle.metadata, "transient": transient}
         parent = line.cell.parent if line.cell is not None else {}
-        self._kernel.session.send(
-            self._kernel.iopub_socket, "update_display_data", content, parent=parent, ident=b"update_display_data"
-        )
+        self._kernel.session.send(self._kernel.iopub_socket, kind, content, parent=parent, ident=kind.encode())
 
     def render(self, line: Line, value: Any, error: BaseException | None) -> Bundle | None:
         """Return how a result looks. What it displays by itself goes to the line's cell too."""
@@ -80,6 +100,13 @@ class KernelPage(TerminalPage):
         finally:
             if token is not None:
                 publisher.reset_thread_parent(token)
+
+
+def _in_its_place(line: Line, state: Bundle, result: Bundle | None) -> Bundle:
+    """Return what is shown instead of a line that has ended: an error needs to be told whose it is."""
+    if result is None or line.state != "failed":
+        return result or state
+    return Bundle({"text/plain": f"{state.text}\n{result.text}"})
 
 
 def _plain(data: dict[str, Any]) -> dict[str, Any]:

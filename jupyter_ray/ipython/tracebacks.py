@@ -8,6 +8,7 @@ than the interrupt. Any other exception that comes out of this package is a bug 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -39,7 +40,8 @@ def install(shell: Any) -> Callable[[], None]:
 
     def structured_traceback(kind: Any = None, error: Any = None, entry: Any = None, *args: Any, **named: Any) -> Any:
         if isinstance(error, _USERS) and entry is not None and _comes_from_here(entry):
-            return full(kind, error, _cut(entry), tb_offset=0)
+            with _causes_cut(error):
+                return full(kind, error, _cut(entry), tb_offset=0)
         return full(kind, error, entry, *args, **named)
 
     formatter.structured_traceback = structured_traceback
@@ -116,6 +118,25 @@ def _local(shell: Any, error: BaseException, message: str) -> list[str]:
     return lines
 
 
+@contextlib.contextmanager
+def _causes_cut(error: BaseException) -> Iterator[None]:
+    """Leave of an error's cause only the user's frames; without any, the error's message says all there is."""
+    cause = error.__cause__
+    if cause is None:
+        yield
+        return
+    entry = cause.__traceback__
+    shown = _cut(entry)
+    if shown is None:
+        error.__cause__ = None
+    cause.__traceback__ = shown
+    try:
+        yield
+    finally:  # For the debugger, and for whoever asks.
+        cause.__traceback__ = entry
+        error.__cause__ = cause
+
+
 def _comes_from_here(entry: types.TracebackType | None) -> bool:
     while entry is not None:
         if entry.tb_frame.f_code.co_filename.startswith(_PACKAGE):
@@ -136,7 +157,7 @@ def _user_entries(entry: types.TracebackType | None) -> Iterator[types.Traceback
     inside = False
     while entry is not None:
         name = entry.tb_frame.f_code.co_filename
-        if name.startswith(_PACKAGE):
+        if name.startswith(_PACKAGE) or f"{os.sep}cloudpickle{os.sep}" in name:
             inside = True
         elif is_shell(name):
             inside = False

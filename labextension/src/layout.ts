@@ -6,52 +6,25 @@
  * what lies below it, and one deep recursion does not turn all the rest.
  *
  * Small graphs are laid out by dagre. It needs seconds for a thousand nodes, so large ones get columns by depth, in
- * linear time. The tasks inside an opened group lie in lanes, where each is placed once and never moved.
+ * linear time. What fits neither from left to right nor from top to bottom is an outline.
  */
 
 import dagre from '@dagrejs/dagre';
 
-export interface NodeSize {
-  readonly id: string;
-  readonly width: number;
-  readonly height: number;
-}
-
-export type EdgeKind = 'call' | 'data';
-
-export interface Link {
-  readonly source: string;
-  readonly target: string;
-  /** `call`: the source submitted the target. `data`: the source's result is an argument of the target. */
-  readonly kind: EdgeKind;
-}
-
-/** Left to right, or top to bottom. */
-export type Direction = 'LR' | 'TB';
-
-export interface Point {
-  readonly x: number;
-  readonly y: number;
-}
-
-/** A rectangle; `x` and `y` are its top left corner. */
-export interface Box extends Point {
-  readonly width: number;
-  readonly height: number;
-}
-
-export interface Route {
-  readonly link: Link;
-  readonly points: readonly Point[];
-  readonly direction: Direction;
-}
-
-interface Picture {
-  readonly width: number;
-  readonly height: number;
-  readonly boxes: ReadonlyMap<string, Box>;
-  readonly routes: readonly Route[];
-}
+import {
+  MARGIN,
+  NODE_GAP,
+  extent,
+  type Box,
+  type Direction,
+  type Link,
+  type NodeSize,
+  type Part,
+  type Picture,
+  type Point,
+  type Route
+} from './geometry';
+import { outline } from './outline';
 
 export interface Layout extends Picture {
   /** The width that it was made for. */
@@ -62,23 +35,17 @@ export interface Layout extends Picture {
   readonly pictures: ReadonlyMap<string, Picture>;
 }
 
-/** Nodes that links join, or a run of nodes without any links, in the order of arrival. */
-interface Part {
-  readonly nodes: NodeSize[];
-  readonly links: Link[];
-}
-
 export const DAGRE_LIMIT = 150;
-const MARGIN = 8;
-const NODE_GAP = 8;
 const RANK_GAP = { LR: 22, TB: 20 } as const;
+/** The directions that have ranks. */
+type Ranked = keyof typeof RANK_GAP;
 /** Between parts: more than inside them, so that the eye sees what belongs together. */
 const PART_GAP = 14;
 /** That of a narrow side bar. */
 export const NOMINAL_WIDTH = 320;
 /** How far a picture may be shrunk to fit, and stay legible. */
 export const SHRINK_AT_MOST = 0.8;
-/** How much narrower the other direction must be before a part that does not fit is turned. */
+/** How much narrower another direction must be before a part that does not fit is turned. */
 const TURN_THRESHOLD = 1.25;
 
 /** Only links between two nodes that are there, each once, and none from a node to itself. */
@@ -95,7 +62,7 @@ function sound(nodes: readonly NodeSize[], links: readonly Link[]): Link[] {
   });
 }
 
-function byDagre({ nodes, links }: Part, direction: Direction): Picture {
+function byDagre({ nodes, links }: Part, direction: Ranked): Picture {
   const graph = new dagre.graphlib.Graph({ multigraph: true });
   graph.setGraph({
     rankdir: direction,
@@ -162,7 +129,7 @@ function depths(nodes: readonly NodeSize[], links: readonly Link[]): Map<string,
 }
 
 /** One rank per depth; across, the next free place that does not lie before the caller's. */
-function byDepth({ nodes, links }: Part, direction: Direction): Picture {
+function byDepth({ nodes, links }: Part, direction: Ranked): Picture {
   const depth = depths(nodes, links);
   const caller = new Map<string, string>();
   for (const { source, target } of links) {
@@ -205,21 +172,11 @@ function byDepth({ nodes, links }: Part, direction: Direction): Picture {
   return { boxes, routes, ...extent(boxes) };
 }
 
-function extent(boxes: ReadonlyMap<string, Box>): { width: number; height: number } {
-  let width = 0;
-  let height = 0;
-  for (const box of boxes.values()) {
-    width = Math.max(width, box.x + box.width);
-    height = Math.max(height, box.y + box.height);
-  }
-  return { width: width + MARGIN, height: height + MARGIN };
-}
-
 /** From the middle of the source's far side to that of the target's near side. Data edges run a little beside calls. */
 function route(
   boxes: ReadonlyMap<string, Box>,
   { source, target, kind }: Link,
-  direction: Direction,
+  direction: Ranked,
   bends: readonly Point[]
 ): Point[] {
   const from = boxes.get(source);
@@ -311,24 +268,32 @@ function gathered(parts: Iterable<Part>): Part[] {
 }
 
 function place(part: Part, direction: Direction): Picture {
+  if (direction === 'outline') {
+    return outline(part);
+  }
   return (part.nodes.length <= DAGRE_LIMIT ? byDagre : byDepth)(part, direction);
 }
 
 /**
- * A part runs from left to right, unless it does not fit and is clearly narrower the other way. Once turned, it stays so
- * while that fits, because to turn it back would move all of it.
+ * A part runs from left to right, unless it does not fit: then from top to bottom if that is clearly narrower, and as an
+ * outline if neither fits. Once turned, it stays so while that fits, because to turn it back would move all of it.
  */
 function bestDirection(
   available: number,
   before: Direction,
   widthOf: (direction: Direction) => number
 ): Direction {
-  const width = widthOf(before);
-  if (width * SHRINK_AT_MOST <= available) {
-    return before;
+  let best = before;
+  for (const other of ['LR', 'TB', 'outline'] as const) {
+    const width = widthOf(best);
+    if (width * SHRINK_AT_MOST <= available) {
+      return best;
+    }
+    if (width > TURN_THRESHOLD * widthOf(other)) {
+      best = other;
+    }
   }
-  const other = before === 'LR' ? 'TB' : 'LR';
-  return width > TURN_THRESHOLD * widthOf(other) ? other : before;
+  return best;
 }
 
 /**
@@ -379,62 +344,4 @@ export function layoutGraph(
     top += chosen.height - 2 * MARGIN + PART_GAP;
   }
   return { available, boxes, directions, pictures, routes, width, height: extent(boxes).height };
-}
-
-/**
- * The places of the tasks inside an opened group. A task gets the next free place when it is first seen and keeps it
- * until it goes; the number of rows grows by doubling, so that what lies below seldom moves.
- */
-export class Lanes {
-  constructor(readonly columns: number) {}
-
-  get rows(): number {
-    return this._rows;
-  }
-
-  /** Gives places to those in `ids` that have none, and frees those of tasks that are gone: linear in `ids`. */
-  sync(ids: Iterable<string>): void {
-    const present = new Set(ids);
-    for (const [id, slot] of this._slots) {
-      if (!present.has(id)) {
-        this._slots.delete(id);
-        this._free.push(slot);
-      }
-    }
-    this._free.sort((a, b) => b - a);
-    for (const id of present) {
-      if (!this._slots.has(id)) {
-        this._slots.set(id, this._free.pop() ?? this._end++);
-        this._ordinals.set(id, ++this._seen);
-      }
-    }
-    for (const id of this._ordinals.keys()) {
-      if (!this._slots.has(id)) {
-        this._ordinals.delete(id);
-      }
-    }
-    while (this._rows * this.columns < this._end) {
-      this._rows *= 2;
-    }
-  }
-
-  /** Column and row of a task. */
-  cell(id: string): { column: number; row: number } | null {
-    const slot = this._slots.get(id);
-    return slot === undefined
-      ? null
-      : { column: slot % this.columns, row: Math.floor(slot / this.columns) };
-  }
-
-  /** Which one of its group a task was, counted from 1 since the group was opened. */
-  ordinal(id: string): number {
-    return this._ordinals.get(id) ?? 0;
-  }
-
-  private _end = 0;
-  private _free: number[] = [];
-  private _ordinals = new Map<string, number>();
-  private _rows = 2;
-  private _seen = 0;
-  private _slots = new Map<string, number>();
 }

@@ -136,6 +136,58 @@ def test_a_task_that_waits_in_get(tmp_path: Path) -> None:
     ray.cancel(child, force=True)
 
 
+def test_a_task_that_is_interrupted_may_call_others_to_clean_up(tmp_path: Path) -> None:
+    path, cleaned = tmp_path / "runs", tmp_path / "cleaned"
+
+    @ray.remote
+    def clean() -> str:
+        return "clean"
+
+    @ray.remote
+    def outer() -> None:
+        path.touch()
+        try:
+            while True:
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            cleaned.write_text(ray.get(clean.remote(), timeout=30))
+            raise
+
+    ref = outer.remote()
+    eventually(path.exists)
+    ray.cancel(ref)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(ref, timeout=30)
+    eventually(lambda: cleaned.exists() and cleaned.read_text() == "clean")
+
+
+@pytest.mark.local_only("of children that begin meanwhile Ray cancels those that the process has when it hears of it")
+def test_children_that_begin_while_the_cancel_is_on_its_way(tmp_path: Path) -> None:
+    """A task is cancelled in the midst of starting others: none of them is left."""
+
+    @ray.remote
+    def child(path: Path) -> None:
+        path.touch()
+        time.sleep(1000)
+
+    @ray.remote
+    def parent(path: Path) -> None:
+        refs = [child.remote(path) for _ in range(10_000)]
+        ray.get(refs)
+
+    with Log() as log:
+        for attempt in range(3):
+            path = tmp_path / str(attempt)
+            ref = parent.remote(path)
+            eventually(path.exists)
+            ray.cancel(ref)
+            with pytest.raises(exceptions.TaskCancelledError):
+                ray.get(ref, timeout=30)
+        begun = {each.task for each in log.find(TaskSubmitted) if each.name.endswith("child")}
+        assert len(begun) >= 3
+        eventually(lambda: not begun - {each.task for each in log.find(TaskCancelled)})
+
+
 @pytest.mark.parametrize("recursive", [True, False])
 def test_children(tmp_path: Path, recursive: bool) -> None:
     child = tmp_path / "child"

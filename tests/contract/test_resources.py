@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -451,6 +452,22 @@ def test_threads_of_a_task_belong_to_it(start: Callable[..., Any]) -> None:
 
     inside, own = ray.get(f.remote())
     assert inside == own
+
+
+def test_a_task_whose_threads_wait_one_after_the_other_ends(start: Callable[..., Any]) -> None:
+    """The first one has the CPU back, and has ended; what the second one waits for needs it."""
+    start(num_cpus=1)
+
+    @ray.remote
+    def leaf(n: int) -> int:
+        return n
+
+    @ray.remote
+    def branch() -> list[int]:
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(lambda n: ray.get(leaf.remote(n)), range(2)))
+
+    assert ray.get(branch.remote(), timeout=PATIENCE) == [0, 1]
 
 
 def test_openmp_gets_the_cpus_of_the_task(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

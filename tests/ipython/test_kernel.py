@@ -143,12 +143,30 @@ def test_a_remote_cell_does_not_block(kernel: Kernel) -> None:
     assert cell.idle_at is not None
     assert cell.idle_at - cell.sent < 0.8, "submitted, and gone on"
     assert kernel.run("type(answer).__name__").result == "'ObjectRef'"
-    kernel.until(lambda: cell.displays[0]["text/plain"] == "100")
+    kernel.until(lambda: len(cell.displays) == 2)
     states = [content["data"]["text/plain"] for content in cell.contents("display_data", "update_display_data")]
     assert "pending" in states[0]
     assert any("running" in state for state in states)
     assert cell.stdout == "in the cell\n", "the cell's own output needs no origin"
     assert kernel.run("ray.get(answer)").result == "100"
+
+
+@pytest.mark.parametrize(
+    ("code", "end", "result"),
+    [("6 * 7", "finished", "42"), ("1 / 0", "failed", "division by zero"), ("None", "finished", None)],
+)
+def test_a_result_comes_below_what_its_cell_has_printed(
+    kernel: Kernel, code: str, end: str, result: str | None
+) -> None:
+    cell = kernel.run(f"%%remote\nprint('one'); print('two')\n{code}")
+    kernel.until(lambda: end in cell.displays[0]["text/plain"] and len(cell.displays) == (1 if result is None else 2))
+    assert cell.stdout == "one\ntwo\n"
+    if result is not None:
+        kinds = [each["msg_type"] for each in cell.messages if each["msg_type"] in ("stream", "display_data")]
+        assert kinds[-1] == "display_data", "after the prints"
+        text = ANSI.sub("", cell.displays[1]["text/plain"])
+        assert text.rstrip().endswith(result)
+        assert end not in text, "the line says so"
 
 
 def test_the_live_line_is_paced(kernel: Kernel) -> None:
@@ -201,6 +219,18 @@ def test_a_traceback_shows_both_ends(kernel: Kernel) -> None:
     assert "----> 5 ray.get(bad.remote())" in cell.error
     assert "line 3, in bad\n    raise ValueError('oh no')\nValueError: oh no" in cell.error
     assert 'File "Cell In[' in cell.error
+    assert "jupyter_ray/" not in cell.error
+
+
+def test_what_cannot_be_pickled_is_told_without_the_frames_of_pickling(kernel: Kernel) -> None:
+    cell = kernel.fail("import threading\nlock = threading.Lock()\nray.put([lock])")
+    assert "----> 3 ray.put([lock])" in cell.error
+    assert "cannot pickle '_thread.lock' object" in cell.error.splitlines()[-1]
+    assert "jupyter_ray/" not in cell.error
+    assert "cloudpickle" not in cell.error
+    kernel.run("class Odd:\n    def __reduce__(self):\n        raise ValueError('mine')")
+    cell = kernel.fail("ray.put([Odd()])")
+    assert "raise ValueError('mine')" in cell.error, "it is the user's own"
     assert "jupyter_ray/" not in cell.error
 
 
@@ -285,6 +315,17 @@ def test_loading_is_quick_and_repeatable(own_kernel: Kernel) -> None:
     own_kernel.run("%unload_ext jupyter_ray")
     assert own_kernel.run("ray.get(ray.remote(abs).remote(-2))").result == "2", "the session goes on"
     assert "not found" in own_kernel.fail("%ray status").stderr
+
+
+def test_a_session_that_begins_while_the_extension_loads_is_shown_from_its_beginning(own_kernel: Kernel) -> None:
+    own_kernel.run("""
+import threading
+import jupyter_ray.ipython.extension as extension
+run, may_load = extension.Extension.run, threading.Event()
+extension.Extension.run = lambda self: (may_load.wait(), run(self))""")
+    code = "threading.Timer(1.0, may_load.set).start()\nray.init(num_cpus=2)"
+    shown = own_kernel.run(f"{PRELUDE}\n{code}").contents("execute_result")
+    assert "<table" in shown[0]["data"]["text/html"]
 
 
 def test_stop_and_start(own_kernel: Kernel) -> None:

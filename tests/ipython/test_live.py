@@ -39,10 +39,12 @@ class FakePage:
         self.drawn: list[tuple[str, bool]] = []
         self.ended = threading.Event()
 
-    def update(self, line: Line, bundle: Bundle, *, final: bool) -> None:
-        self.drawn.append((bundle.text, final))
-        if final:
-            self.ended.set()
+    def update(self, line: Line, bundle: Bundle) -> None:
+        self.drawn.append((bundle.text, False))
+
+    def end(self, line: Line, state: Bundle, result: Bundle | None) -> None:
+        self.drawn.append(((result or state).text, True))
+        self.ended.set()
 
     def render(self, line: Line, value: Any, error: BaseException | None) -> Bundle | None:
         if value is None and error is None:

@@ -105,6 +105,25 @@ def test_wait_wants_different_references(engine: FakeEngine) -> None:
             ray.wait([ref], num_returns=wrong)  # type: ignore[arg-type]
 
 
+def test_wait_looks_again_at_what_a_wait_has_left_and_the_program_has_changed(engine: FakeEngine) -> None:
+    refs = [echo.remote(n) for n in range(4)]
+    for wrong, error in ((refs, ValueError), (None, TypeError), (7, TypeError)):
+        _, left = ray.wait(refs)
+        left[0] = left[1] if wrong is refs else wrong
+        with pytest.raises(error):
+            ray.wait(left)
+    (one,), left = ray.wait(refs)
+    left[0] = one
+    assert ray.wait(left, num_returns=3) == (left, [])
+    seen: list[Any] = []
+    left = refs
+    while left:
+        ready, left = ray.wait(left)
+        seen += ready
+        assert [ref for ref in refs if ref not in seen] == left
+    assert len(seen) == 4
+
+
 def test_wait_takes_streams(engine: FakeEngine) -> None:
     @ray.remote
     def count() -> Iterator[int]:

@@ -11,6 +11,7 @@ from jupyter_ray.exceptions import (
     ActorDiedError,
     OutOfMemoryError,
     ResourceDeadlockError,
+    TaskCancelledError,
     TaskPlacementGroupRemoved,
     TaskUnschedulableError,
 )
@@ -514,3 +515,26 @@ def test_of_a_crowd_that_is_blocked_at_once_further_ones_begin_later_and_later()
         session.finish(left[0])
     assert not session.scheduler.state.tasks
     assert not session.scheduler.state.ready
+
+
+def test_what_a_task_starts_before_its_cancel_has_reached_it_is_cancelled_with_it() -> None:
+    session = Session(CPU=4)
+    outer = session.submit("outer")
+    worker = session.worker_of(outer)
+    session.say(DRIVER, m.Cancel(return_id(outer, 1), False, True))
+    early = session.submit("early", worker, parent=outer)
+    assert session.running() == ["outer"]
+    session.get(early, 7)
+    assert isinstance(session.error_of(7), TaskCancelledError)
+    session.say(worker, m.Interrupted(outer))
+    session.submit("late", worker, parent=outer)
+    session.say(worker, m.Done(outer, [], cancelled=True))
+    assert session.running() == ["late"], "it is how the task cleans up"
+
+
+def test_a_cancel_that_spares_children_spares_later_ones_too() -> None:
+    session = Session(CPU=4)
+    outer = session.submit("outer")
+    session.say(DRIVER, m.Cancel(return_id(outer, 1), False, False))
+    session.submit("child", session.worker_of(outer), parent=outer)
+    assert session.running() == ["child", "outer"]

@@ -284,6 +284,7 @@ def test_a_running_task_is_interrupted(worker: Worker, tmp_path: Path) -> None:
             time.sleep(0.01)
         begun.unlink()
         worker.runtime.say(m.Interrupt(task))
+        assert worker.runtime.expect(m.Interrupted).task == task
         done = worker.done(task)
         assert done.cancelled
         assert isinstance(errors.load_error(done.returns[0].data), exceptions.TaskCancelledError)

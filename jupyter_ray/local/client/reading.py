@@ -10,7 +10,6 @@ Owner: any thread; callbacks run in the callback thread.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -143,10 +142,8 @@ class Reader:
 
     def wait(self, ids: Sequence[bytes], count: int, timeout: float | None) -> list[bytes]:
         """Wait until `count` objects are ready; see `Client.wait`."""
-        references = self._client.references
-        known, payloads = references.ready, references.payloads
         deadline = None if timeout is None else time.monotonic() + timeout
-        ready = list(itertools.islice((each for each in ids if each in known or each in payloads), count))
+        ready: list[bytes] = []
         while len(ready) < count:
             rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
             reply = self._client.ask(
@@ -155,7 +152,7 @@ class Reader:
             )
             assert isinstance(reply, m.Reply)
             ready = reply.ready
-            references.are_ready(ready)
+            self._client.references.are_ready(ready)
             if not reply.complete:
                 break
         return ready[:count]

@@ -10,11 +10,13 @@ midst of anything, also of code that holds the lock; `flush` works it off.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.protocol.messages import Payload
 
 _CACHE_LIMIT = 64 * 1024**2
@@ -160,6 +162,12 @@ class References:
         """Note that objects are ready, so that `wait` need not ask again."""
         with self._lock:
             self.ready.update(each for each in object_ids if each in self._table)
+
+    def known_ready(self, refs: Iterable[ObjectRef[Any]], count: int) -> list[bytes]:
+        """Return the first `count` of `refs` of which this process knows that they are ready; there may be fewer."""
+        known, payloads = self.ready, self.payloads
+        found = (ref._binary for ref in refs if ref._binary in known or ref._binary in payloads)
+        return list(itertools.islice(found, count))
 
     def flush(self) -> None:
         """Count what finalizers reported, and tell the runtime what is not held any more."""

@@ -269,6 +269,12 @@ class Leave(Message, frozen=True, tag=33):
     """It ends with an exit code other than 0, which is no death on purpose: it may be made again."""
 
 
+class Interrupted(Message, frozen=True, tag=57):
+    """A cancel has reached `task`: what it starts from now on is not meant by it."""
+
+    task: bytes
+
+
 class Named(Message, frozen=True, tag=56):
     """An actor says what its instance calls itself: its ``repr``, where its class defines one."""
 
@@ -356,6 +362,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     GroupReady,
     AwaitSpace,
     Leave,
+    Interrupted,
     Named,
     Lost,
     Ran,

@@ -1,39 +1,53 @@
 """A task that waits: it lends its CPUs, and goes on when it holds them again.
 
-These are transitions, of `transitions.TABLE`.
+These are transitions, of `transitions.TABLE`; but for `tick` and `detach`.
+
+A task with threads may wait with one of them and go on with another. It lends its CPUs when a thread begins to wait,
+and has them back when a call of one returns. Whether that thread still does something cannot be seen: where calls wait
+for their turn meanwhile, perhaps those that the other thread waits for, it lends them again after a moment.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from jupyter_ray.events import TaskBlocked, TaskUnblocked
 from jupyter_ray.local.scheduler import deadlock, requests
-from jupyter_ray.local.scheduler.records import RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.records import RequestRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, amounts
 
 WAITS_SHOWN = 100
+AGAIN_SECONDS = 0.2
+"""So long after a call of one thread has returned, a task lends its CPUs again, for another thread that waits."""
 
 
 def blocked(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     """A plain task, or a constructor, lends its CPUs while it waits; GPUs and all else stay. So says Ray."""
+    task.blocking += 1
+    _lend(step, task, request.ids)
+    if deadlock.closes_circle(step.state, task, request):
+        step.suspect = True
+
+
+def _lend(step: Step, task: TaskRecord, awaited: list[bytes]) -> None:
     task.state = TaskState.BLOCKED
     task.since = step.now
-    task.blocking += 1
     allocation = task.allocation
     if allocation is not None and not task.lent and (cpus := allocation.held.get(CPU)):
         task.lent = {CPU: cpus}
         allocation.lend(task.lent)
         step.place = True
     kept = task.actor.allocation if task.actor is not None else allocation
-    if (kept is not None and kept.held) or step.state.recovering or deadlock.closes_circle(step.state, task, request):
+    if (kept is not None and kept.held) or step.state.recovering:
         step.suspect = True
     step.events.append(
         TaskBlocked(
             seq=step.number(),
             at=step.now,
             task=task.id.hex(),
-            waits_for=[each.hex() for each in request.ids[:WAITS_SHOWN]],
+            waits_for=[each.hex() for each in awaited[:WAITS_SHOWN]],
             lent=amounts(task.lent or {}),
         )
     )
@@ -42,6 +56,8 @@ def blocked(step: Step, task: TaskRecord, request: RequestRecord) -> None:
 def blocked_again(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     """Another thread of the task waits too."""
     task.blocking += 1
+    if deadlock.closes_circle(step.state, task, request):
+        step.suspect = True
 
 
 def satisfied(step: Step, task: TaskRecord, request: RequestRecord) -> None:
@@ -74,3 +90,28 @@ def abandoned(step: Step, task: TaskRecord, request: RequestRecord) -> None:
         task.lent = None
     task.state = TaskState.RUNNING
     step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.id.hex()))
+
+
+def detach(state: State, task: TaskRecord) -> None:
+    """The task is tried again: what threads of this attempt still wait for is no wait of the next one."""
+    if task.blocking and task.worker is not None and task.worker.id in state.clients:
+        for request in deadlock.open_requests(state, task):
+            request.task = None
+        task.blocking = 0
+
+
+def halfway(state: State) -> Iterator[TaskRecord]:
+    """Yield the tasks of which a thread goes on and another one waits, if any call waits for its turn."""
+    if not state.resuming and not any(queue.tasks for queue in state.order):
+        return
+    for worker in state.workers.values():
+        first = next(iter(worker.tasks.values()), None)
+        if first is not None and first.blocking and first.state is TaskState.RUNNING and first.allocation is not None:
+            yield first
+
+
+def tick(step: Step) -> None:
+    """Lend the CPUs again of the tasks that have been halfway for a moment."""
+    for task in list(halfway(step.state)):
+        if step.now - task.since >= AGAIN_SECONDS:
+            _lend(step, task, [each for request in deadlock.open_requests(step.state, task) for each in request.ids])

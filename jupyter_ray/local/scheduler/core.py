@@ -11,6 +11,7 @@ from __future__ import annotations
 from jupyter_ray.events import AnyEvent
 from jupyter_ray.local.scheduler import (
     actors,
+    blocking,
     deadlock,
     direct,
     memory,
@@ -76,7 +77,7 @@ class Scheduler:
         keep = state.ledger.total.get(CPU, 0) // PARTS
         if state.later or sum(map(len, state.idle.values())) > keep or memory.due(state):
             return True
-        if placement.waits_in_crowd(state) or placement.stuck(state):
+        if placement.waits_in_crowd(state) or placement.stuck(state) or any(blocking.halfway(state)):
             return True
         return any(len(worker.tasks) > 1 for queue in state.order for worker in queue.workers)
 

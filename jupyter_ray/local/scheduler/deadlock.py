@@ -42,7 +42,8 @@ def break_deadlock(state: State) -> tuple[RequestRecord, Payload] | None:
     if not stuck:
         return None
     closing = max(stuck, key=lambda task: task.depth)
-    return waits[closing][0], errors.deadlock(_story(state, stuck, closing, ended, waits))
+    never = next(request for request in waits[closing] if not _can_answer(state, request, ended))
+    return never, errors.deadlock(_story(state, stuck, closing, ended, waits))
 
 
 def _play(state: State, waits: dict[TaskRecord, list[RequestRecord]]) -> set[TaskRecord]:
@@ -126,8 +127,14 @@ def closes_circle(state: State, blocked: TaskRecord, request: RequestRecord) -> 
         if task.state is TaskState.WAITING:
             awaited = task.spec.dependencies
         elif task.state is TaskState.BLOCKED and task.worker is not None:
-            others = state.clients[task.worker.id].requests.values()
-            awaited = [each for other in others if other.task is task and not other.expires for each in other.ids]
+            others = open_requests(state, task)
+            awaited = [each for other in others if not other.expires for each in other.ids]
+
+
+def open_requests(state: State, task: TaskRecord) -> list[RequestRecord]:
+    """Return what the threads of a task wait for."""
+    client = state.clients.get(task.worker.id) if task.worker is not None else None
+    return [] if client is None else [each for each in client.requests.values() if each.task is task]
 
 
 def _comes(state: State, object_id: bytes, ended: set[TaskRecord]) -> bool:

@@ -11,6 +11,7 @@ from jupyter_ray.events import WorkerDied, WorkerStarted
 from jupyter_ray.local.protocol.messages import STREAMING
 from jupyter_ray.local.scheduler import (
     actors,
+    blocking,
     dependencies,
     direct,
     history,
@@ -175,6 +176,7 @@ def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
 
 def _tick(step: Step, stimulus: Tick) -> None:
     placement.tick(step)
+    blocking.tick(step)
     memory.tick(step)
     if placement.stuck(step.state, step.now - STUCK_SECONDS):
         memory.collect(step)  # Only garbage may hold the handles of those actors.

@@ -189,9 +189,10 @@ def _lineage(state: State) -> None:
             record = state.objects[object_id]
             lost = record.payload is None and record.pending and task in state.tasks
             assert lost or (record.payload is not None and record.payload.segment), f"{kept!r}: {record!r} is safe"
+    announced = {object_id for group in state.groups.values() for object_id in group.ready}
     for record in state.objects.values():
         if record.payload is None and record.pending:
-            assert task_of(record.id) in state.tasks, f"nothing makes {record!r}"
+            assert task_of(record.id) in state.tasks or record.id in announced, f"nothing makes {record!r}"
     assert state.lineage_bytes == sum(kept.size for kept in state.lineage.values()), "lineage is miscounted"
     assert state.recovering <= set(state.tasks), "a task is being run again, and is over"
 

@@ -45,6 +45,8 @@ class TaskRecord(msgspec.Struct, eq=False):
     """When its last attempt began; 0: none did."""
     cancel_asked: bool = False
     force_asked: bool = False
+    reaching: bool = False
+    """A cancel that means its children too is on the way to its process: what it starts till then is cancelled."""
     children: set[bytes] | None = None
     """None: it has had none."""
     blocking: int = 0

@@ -184,6 +184,12 @@ def _leave(step: Step, client: ClientRecord, message: m.Leave) -> None:
         actors.leave(step, actor, f"its process leaves on purpose (INTENDED_USER_EXIT): {message.reason}")
 
 
+def _interrupted(step: Step, client: ClientRecord, message: m.Interrupted) -> None:
+    task = step.state.tasks.get(message.task)
+    if task is not None and task.worker is not None and task.worker.id == client.id:
+        task.reaching = False
+
+
 def _await_space(step: Step, client: ClientRecord, message: m.AwaitSpace) -> None:
     memory.ask(step, client, message)
 
@@ -359,6 +365,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Cancel: _cancel,
     m.Kill: _kill,
     m.Leave: _leave,
+    m.Interrupted: _interrupted,
     m.Named: _named,
     m.Query: _query,
     m.Subscribe: _ignored,

@@ -28,6 +28,10 @@ def record(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
     if parent is not None:
         task.depth = parent.depth + 1
         parent.add_child(spec.task)
+        if parent.reaching and spec.kind != "actor":
+            task.cancel_asked = task.reaching = True
+            task.force_asked = parent.force_asked and spec.kind == "task"
+            step.agenda.append((task, "cancelled", task.force_asked))
     state.tasks[spec.task] = task
     if spec.segment:
         memory.stored(step, spec.segment, spec.segment_size)

@@ -116,6 +116,7 @@ def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
 
 def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind: str = "") -> None:
     history.remember_attempt(step, task, reason, kind)
+    blocking.detach(step.state, task)
     task.attempt += 1
     _again(step, task, reason)
     if task.spec.kind == "method" and task.actor is not None:
@@ -375,6 +376,7 @@ def cancel(step: Step, task: TaskRecord, *, force: bool, recursive: bool) -> Non
     """Cancel a task, and its children first: they might finish it otherwise."""
     task.cancel_asked = True
     task.force_asked = task.force_asked or force
+    task.reaching = task.reaching or recursive
     if recursive:
         for child in list(task.children or ()):
             record = step.state.tasks.get(child)

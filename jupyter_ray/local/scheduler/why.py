@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
-from jupyter_ray.local.scheduler import crowd
+from jupyter_ray.local.scheduler import crowd, deadlock
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
@@ -87,7 +87,10 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
     elif task.state is TaskState.ASSIGNED:
         yield from _assigned(task, name, since, now)
     elif task.state is TaskState.RUNNING:
-        yield f"{name} runs since {since}{_where(task)}."
+        missing = _awaited(state, task)
+        waits = f", and a thread of it waits in get() or wait(): {_makers(state, missing)}" if task.blocking else ""
+        yield f"{name} runs since {since}{_where(task)}{waits}."
+        yield from _first(state, missing, now, seen)
     elif task.state is TaskState.BLOCKED:
         missing = _awaited(state, task)
         yield f"{name} is blocked in get() or wait() since {since}{_where(task)}: {_makers(state, missing)}."
@@ -173,10 +176,7 @@ def _first(state: State, missing: list[bytes], now: float, seen: set[bytes]) -> 
 
 
 def _awaited(state: State, task: TaskRecord) -> list[bytes]:
-    client = state.clients.get(task.worker.id) if task.worker is not None else None
-    if client is None:
-        return []
-    requests = [each for each in client.requests.values() if each.task is task]
+    requests = deadlock.open_requests(state, task)
     return [each for request in requests for each in request.ids if not _there(state, each)]
 
 

@@ -25,14 +25,18 @@ class Interrupts:
         self._target: bytes | None = None
         self._thread = threading.get_ident()
         self._handler = self._handle
+        self.reached: Callable[[bytes], None] = lambda task: None
+        """Called right before a task is interrupted, in the main thread."""
 
     def install(self) -> None:
         """Take over SIGINT, also where the driver was started with it ignored."""
         signal.signal(signal.SIGINT, self._handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._target is not None and self._target == self._running:
+        task = self._target
+        if task is not None and task == self._running:
             self._target = None
+            self.reached(task)
             raise KeyboardInterrupt
 
     def enter(self, task: bytes) -> None:
@@ -42,6 +46,7 @@ class Interrupts:
         self._running = task
         if self._target == task:  # The cancel came while the arguments were unpickled.
             self._target = None
+            self.reached(task)
             raise KeyboardInterrupt
 
     def leave(self) -> None:

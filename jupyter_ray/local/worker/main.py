@@ -163,6 +163,7 @@ class Worker:
     def start(self) -> None:
         """Take over the process, and say hello."""
         self.interrupts.install()
+        self.interrupts.reached = self._reached
         self.output.main_task = self._main_context
         self.output.push = self.client.flush
         self.output.capture()
@@ -399,6 +400,8 @@ class Worker:
             self._answer(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), False)
             self.runner.let_go(waiting)
             return
+        if self.process.actor is not None:
+            self._reached(message.task)
         if isinstance(self._host, AsyncActor):
             self._host.cancel(message.task)
             return
@@ -410,6 +413,11 @@ class Worker:
             producer.stop()
         if self.process.actor is None:
             self.interrupts.interrupt(message.task)
+
+    def _reached(self, task: bytes) -> None:
+        """Tell that a cancel has come: what the task starts before is cancelled with it, and nothing after."""
+        with contextlib.suppress(RaySystemError):
+            self.client.send(m.Interrupted(task), soon=False)
 
     def _on_exit(self, message: m.Exit) -> None:
         self.backlog.put_end()

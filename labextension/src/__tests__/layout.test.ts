@@ -1,14 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import {
-  DAGRE_LIMIT,
-  Lanes,
-  layoutGraph,
-  type Box,
-  type Layout,
-  type Link,
-  type NodeSize
-} from '../layout';
+import type { Box, Link, NodeSize } from '../geometry';
+import { DAGRE_LIMIT, layoutGraph, type Layout } from '../layout';
 
 function nodes(count: number): NodeSize[] {
   return Array.from({ length: count }, (_, i) => ({ id: `n${i}`, width: 80, height: 34 }));
@@ -100,12 +93,29 @@ describe('layoutGraph', () => {
     expect(overlaps(layout)).toBe(0);
   });
 
+  it('makes an outline of what fits neither way', () => {
+    const [count, available] = [40, 240];
+    const links = tree(count, 3);
+    const layout = layoutGraph(nodes(count), links, available);
+    expect(layout.directions.get('n0')).toBe('outline');
+    expect(layout.width).toBeLessThanOrEqual(available);
+    expect(overlaps(layout)).toBe(0);
+    const box = (id: string): Box => layout.boxes.get(id) ?? { x: 0, y: 0, width: 0, height: 0 };
+    for (const { source, target } of links) {
+      expect(box(target).x).toBeGreaterThan(box(source).x);
+      expect(box(target).y).toBeGreaterThan(box(source).y);
+    }
+    // A wider place has room for ranks.
+    expect(layoutGraph(nodes(count), links, 800).directions.get('n0')).toBe('LR');
+    expect(layoutGraph(nodes(count), links, available, layout).boxes).toEqual(layout.boxes);
+  });
+
   it('turns only what does not fit', () => {
     const directions = [150, 300, 500].map(width =>
       layoutGraph(nodes(4), chain(4), width).directions.get('n3')
     );
     expect(directions).toEqual(['TB', 'TB', 'LR']);
-    expect(layoutGraph(nodes(9), tree(9, 8), 150).directions.get('n0')).toBe('LR');
+    expect(layoutGraph(nodes(9), tree(9, 8), 160).directions.get('n0')).toBe('LR');
   });
 
   it('puts nodes without links in rows that are as wide as there is room', () => {
@@ -247,65 +257,5 @@ describe('layoutGraph', () => {
     expect(again - first).toBeLessThan(100);
     expect(large - small).toBeLessThan(1000);
     expect(end - large).toBeLessThan(500);
-  });
-});
-
-describe('Lanes', () => {
-  const ids = (from: number, to: number): string[] =>
-    Array.from({ length: to - from }, (_, i) => `t${from + i}`);
-
-  it('fills rows from the left', () => {
-    const lanes = new Lanes(3);
-    lanes.sync(ids(0, 5));
-    expect(ids(0, 5).map(id => lanes.cell(id))).toEqual([
-      { column: 0, row: 0 },
-      { column: 1, row: 0 },
-      { column: 2, row: 0 },
-      { column: 0, row: 1 },
-      { column: 1, row: 1 }
-    ]);
-    expect(lanes.cell('other')).toBeNull();
-  });
-
-  it('never moves a task, and uses free places again', () => {
-    const lanes = new Lanes(3);
-    lanes.sync(ids(0, 9));
-    const before = lanes.cell('t8');
-    lanes.sync([...ids(3, 9), ...ids(20, 22)]);
-    expect(lanes.cell('t8')).toEqual(before);
-    expect(lanes.cell('t20')).toEqual({ column: 0, row: 0 });
-    expect(lanes.cell('t21')).toEqual({ column: 1, row: 0 });
-    expect(lanes.ordinal('t8')).toBe(9);
-    expect(lanes.ordinal('t21')).toBe(11);
-  });
-
-  it('gives no place twice', () => {
-    const lanes = new Lanes(5);
-    for (let step = 0; step < 50; step++) {
-      const present = ids(step * 7, step * 7 + 60 + (step % 9));
-      lanes.sync(present);
-      const places = new Set(present.map(id => JSON.stringify(lanes.cell(id))));
-      expect(places.size).toBe(present.length);
-    }
-    expect(lanes.rows).toBeLessThanOrEqual(32);
-  });
-
-  it('grows by doubling', () => {
-    const lanes = new Lanes(5);
-    const rows = new Set<number>();
-    for (let count = 0; count <= 2000; count += 20) {
-      lanes.sync(ids(0, count));
-      rows.add(lanes.rows);
-    }
-    expect([...rows]).toEqual([2, 4, 8, 16, 32, 64, 128, 256, 512]);
-  });
-
-  it('is fast for 2,000 tasks that come one by one', () => {
-    const lanes = new Lanes(5);
-    const start = performance.now();
-    for (let count = 0; count <= 2000; count += 10) {
-      lanes.sync(ids(0, count));
-    }
-    expect(performance.now() - start).toBeLessThan(1500);
   });
 });

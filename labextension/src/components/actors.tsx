@@ -6,7 +6,7 @@ import { demand } from '../format';
 import { ACTOR_GLYPHS } from '../glyphs';
 import type { Actor } from '../protocol';
 import type { Table } from '../reducer';
-import { Section, StateGlyph, stateName, useTrans } from './common';
+import { ChipText, Section, StateGlyph, stateName, useTrans } from './common';
 
 const HOLDERS_AT_MOST = 12;
 /** Of the actors that are gone, the latest are shown. */
@@ -41,7 +41,9 @@ function ActorRow(props: { actor: Actor; onSelect: (id: string) => void }): Reac
   const trans = useTrans();
   const { actor, onSelect } = props;
   const holders = joinHolders(actor.holders);
-  const resources = [demand(actor.held), ...actor.gpus].filter(text => text !== '').join(', ');
+  const held = demand(actor.held);
+  const ids = actor.gpus.join(', ');
+  const resources = ids === '' ? held : trans.__('%1 (GPU %2)', held, ids);
   const facts = [
     actor.running > 0 ? trans.__('%1 running', actor.running) : '',
     trans.__('%1 done', actor.finished),
@@ -94,13 +96,11 @@ function ActorRow(props: { actor: Actor; onSelect: (id: string) => void }): Reac
                   onSelect(holder.id);
                 }}
               >
-                {holder.label}
-                {times}
+                <ChipText name={holder.label} rest={times} />
               </button>
             ) : (
               <span key={`${holder.kind} ${holder.label}`} className="jr-Chip" {...attributes}>
-                {holder.label}
-                {times}
+                <ChipText name={holder.label} rest={times} />
               </span>
             );
           })}

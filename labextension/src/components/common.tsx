@@ -143,3 +143,13 @@ export function Section(props: {
     </section>
   );
 }
+
+/** What a chip says: a name, of which a narrow panel shows the beginning, and what must be read whole. */
+export function ChipText({ name, rest }: { name: string; rest: string }): React.ReactElement {
+  return (
+    <>
+      <span className="jr-Chip-name">{name}</span>
+      {rest !== '' && <span className="jr-Chip-rest">{rest}</span>}
+    </>
+  );
+}

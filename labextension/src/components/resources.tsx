@@ -5,7 +5,7 @@ import * as React from 'react';
 import { amount } from '../format';
 import type { Node, Resource } from '../protocol';
 import type { Table } from '../reducer';
-import { Section, useTrans } from './common';
+import { ChipText, Section, useTrans } from './common';
 
 /** Up to this many CPUs, each is drawn as a slot. */
 const SLOTS_AT_MOST = 32;
@@ -102,7 +102,6 @@ function Chips(props: {
     return ` ${amount(share.amount, resource.name)}`;
   };
   const chip = (share: Share, lent: boolean): React.ReactElement => {
-    const label = `${share.label}${written(share)}`;
     const attributes = {
       className: `jr-Chip ${lent ? 'jr-mod-lent' : 'jr-mod-held'}`,
       'data-testid': lent ? 'jr-lent' : 'jr-resource-holder',
@@ -114,7 +113,10 @@ function Chips(props: {
     const content = (
       <>
         <span className="jr-Swatch" />
-        {lent ? trans.__('%1 lent', label) : label}
+        <ChipText
+          name={share.label}
+          rest={`${written(share)}${lent ? ` ${trans.__('lent')}` : ''}`}
+        />
       </>
     );
     const key = `${lent ? 'lent' : 'held'} ${share.kind} ${share.label}`;

@@ -1,6 +1,6 @@
 /** Where an arrow key leads in the graph. Pure. */
 
-import type { Box } from '../layout';
+import type { Box } from '../geometry';
 
 export type Arrow = 'ArrowLeft' | 'ArrowRight' | 'ArrowUp' | 'ArrowDown';
 

@@ -2,7 +2,7 @@
 
 import { clipName, short, span } from '../format';
 import { TASK_GLYPHS } from '../glyphs';
-import type { Direction, Point, Route } from '../layout';
+import type { Direction, Point, Route } from '../geometry';
 import type { Task, TaskState } from '../protocol';
 import type { Labels } from './base';
 import {
@@ -18,6 +18,8 @@ import {
 const SVG = 'http://www.w3.org/2000/svg';
 /** The mean width of a character at the font sizes of the style sheet. */
 const CHARACTER = 6.6;
+/** The radius of the corners of a line. */
+const CORNER = 5;
 
 type Attributes = Record<string, string | number>;
 
@@ -212,8 +214,11 @@ export function ticks(task: Task): boolean {
   return task.started !== null && !isEnded(task);
 }
 
-/** A curve that leaves and arrives along the direction of the graph. */
+/** A curve that leaves and arrives along the direction of the graph; in an outline, lines with round corners. */
 export function curve(points: readonly Point[], direction: Direction): string {
+  if (direction === 'outline') {
+    return angular(points);
+  }
   return points
     .map(({ x, y }, index) => {
       const previous = points[index - 1];
@@ -225,6 +230,26 @@ export function curve(points: readonly Point[], direction: Direction): string {
       return `C${[...bends, x, y].map(round).join(' ')}`;
     })
     .join('');
+}
+
+function angular(points: readonly Point[]): string {
+  return points
+    .map((point, index) => {
+      const [before, after] = [points[index - 1], points[index + 1]];
+      if (before === undefined || after === undefined) {
+        return `${before === undefined ? 'M' : 'L'}${round(point.x)} ${round(point.y)}`;
+      }
+      const [near, far] = [towards(point, before), towards(point, after)];
+      return `L${near.map(round).join(' ')}Q${[point.x, point.y, ...far].map(round).join(' ')}`;
+    })
+    .join('');
+}
+
+/** Where the rounding of a corner begins. */
+function towards(corner: Point, other: Point): [number, number] {
+  const [dx, dy] = [other.x - corner.x, other.y - corner.y];
+  const share = Math.min(0.5, CORNER / Math.max(1, Math.hypot(dx, dy)));
+  return [corner.x + share * dx, corner.y + share * dy];
 }
 
 function round(value: number): number {

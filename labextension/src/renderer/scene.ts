@@ -4,7 +4,9 @@
  */
 
 import { textWidth } from '../format';
-import { Lanes, layoutGraph, type Box, type Layout, type Link, type NodeSize } from '../layout';
+import type { Box, Link, NodeSize } from '../geometry';
+import { Lanes } from '../lanes';
+import { layoutGraph, type Layout } from '../layout';
 import { TASK_STATES, type Group, type Task, type TaskState } from '../protocol';
 import type { RayState } from '../reducer';
 

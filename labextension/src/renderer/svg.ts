@@ -3,7 +3,8 @@
  * tasks cost as much as those on the screen; elements are kept from one picture to the next, by key.
  */
 
-import { SHRINK_AT_MOST, type Box, type Route } from '../layout';
+import type { Box, Route } from '../geometry';
+import { SHRINK_AT_MOST } from '../layout';
 import type { GraphEvents, GraphRenderer, Labels, View } from './base';
 import { anchored, step, type Drawn } from './follow';
 import { nearest, type Arrow } from './keys';
