@@ -13,13 +13,12 @@ from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.environments import merge
-from jupyter_ray.exceptions import ActorHandleNotFoundError
 from jupyter_ray.ids import IdSource, JobID, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
 from jupyter_ray.local.definitions import Exporter, Library
 from jupyter_ray.local.engine import environment
-from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible
+from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session
 from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import encode_body
@@ -371,8 +370,7 @@ class LocalEngine(Questions):
 
     def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
         """End an actor at once; see `Engine.kill`."""
-        if actor.id.job_id.binary() != self.process.job:
-            raise ActorHandleNotFoundError(f"The handle of the actor {actor.id.hex()} is of a session that has ended.")
+        check_session(actor, self.process.job)
         self.client.send(m.Kill(actor._binary, no_restart), soon=False)
         self.client.direct.forget(actor._binary)
 
