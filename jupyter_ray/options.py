@@ -16,7 +16,7 @@ import msgspec
 
 from jupyter_ray.deprecation import deprecated
 from jupyter_ray.environments import check_runtime_env
-from jupyter_ray.labels import wrong_fallback, wrong_selector
+from jupyter_ray.labels import unwritable, wrong_fallback, wrong_selector
 from jupyter_ray.resources import CPU, GPU, MEMORY, VISIBLE, Demand, broken, demand, to_parts
 
 NumReturns = int | Literal["dynamic", "streaming"]
@@ -215,17 +215,6 @@ def _strategy(name: str, value: Any) -> str | None:
     return None
 
 
-def unwritable(name: str, value: str | None) -> str | None:
-    """Return what is wrong with a text that no message can carry: one with half a surrogate pair."""
-    if value is None or value.isascii():
-        return None
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        return f"The keyword '{name}' is not valid Unicode, {error.reason}: {value!r}."
-    return None
-
-
 def _group(name: str, value: Any) -> str | None:
     if value not in (None, "default") and not hasattr(value, "is_empty"):  # The class is above this module.
         raise TypeError(f"The type of keyword '{name}' must be None or PlacementGroup, but received {type(value)}.")
@@ -234,6 +223,17 @@ def _group(name: str, value: Any) -> str | None:
 
 def _not_for_tasks(name: str, value: Any) -> str | None:
     return None if value is None else f"Setting '{name}' is not implemented for tasks: leave it out."
+
+
+def _groups(name: str, value: Any) -> str | None:
+    for group, size in (value or {}).items():
+        if not isinstance(group, str) or isinstance(size, bool) or not isinstance(size, int):
+            raise TypeError(f"The keyword '{name}' maps names to whole numbers, got {group!r}: {size!r}.")
+        if size < 1:
+            return f"The keyword '{name}' wants one thread at least for each group, got {group!r}: {size}."
+        if wrong := unwritable(name, group):
+            return wrong
+    return None
 
 
 def _lifetime(name: str, value: Any) -> str | None:
@@ -292,7 +292,7 @@ TASK: dict[str, Keyword] = {
 
 ACTOR: dict[str, Keyword] = {
     **COMMON,
-    "concurrency_groups": Keyword(_DICT),
+    "concurrency_groups": Keyword(_DICT, _groups),
     "lifetime": Keyword(_TEXT, _lifetime),
     "max_concurrency": Keyword(_COUNT, _at_least(0)),
     "max_restarts": Keyword(_COUNT, _at_least(0, endless=True)),

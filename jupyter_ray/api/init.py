@@ -120,7 +120,7 @@ def init(
     with _head_start(address, others.get("_temp_dir")):
         from jupyter_ray.api import session
 
-        return session.begin(
+        begun = session.begin(
             address,
             num_cpus=num_cpus,
             num_gpus=num_gpus,
@@ -139,6 +139,10 @@ def init(
             object_spilling_directory=object_spilling_directory,
             others=others,
         )
+    from jupyter_ray.engine.context import current_cell
+
+    current_cell()  # Waits for a notebook that is still being loaded: it is to show this session from its beginning.
+    return begun
 
 
 def start_at_first_use() -> Engine:

@@ -193,7 +193,7 @@ def method_plan(options: MethodOptions, name: str, method: str) -> Plan:
         retries=bool(options.retry_exceptions),
     )
     native: dict[str, Any] = {"name": terms.name, "num_returns": number}
-    if options.max_task_retries:
+    if options.max_task_retries is not None:  # 0 is what the call says where its actor says more.
         native["max_task_retries"] = options.max_task_retries
     if options.retry_exceptions:
         native["retry_exceptions"] = options.retry_exceptions

@@ -317,6 +317,17 @@ def test_loading_is_quick_and_repeatable(own_kernel: Kernel) -> None:
     assert "not found" in own_kernel.fail("%ray status").stderr
 
 
+def test_a_session_that_begins_while_the_extension_loads_is_shown_from_its_beginning(own_kernel: Kernel) -> None:
+    own_kernel.run("""
+import threading
+import jupyter_ray.ipython.extension as extension
+run, may_load = extension.Extension.run, threading.Event()
+extension.Extension.run = lambda self: (may_load.wait(), run(self))""")
+    code = "threading.Timer(1.0, may_load.set).start()\nray.init(num_cpus=2)"
+    shown = own_kernel.run(f"{PRELUDE}\n{code}").contents("execute_result")
+    assert "<table" in shown[0]["data"]["text/html"]
+
+
 def test_stop_and_start(own_kernel: Kernel) -> None:
     own_kernel.run(PRELUDE)
     assert "No runtime was in use." in own_kernel.run("%ray stop").stdout
