@@ -89,8 +89,10 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
     client = state.clients.pop(worker.id, None)
     if client is not None:
         client.connected = False
-        for request in list(client.requests):
-            requests.abandon(step, client, request)
+        for request in list(client.requests.values()):
+            if request.task is not None and request.task.spec.kind == "actor":
+                request.task = None  # It waits no more, and may be on its way to another process.
+            requests.abandon(step, client, request.id)
         memory.client_gone(step, client.id)
     tasks = list(worker.tasks.values())
     actor = worker.actor
