@@ -109,6 +109,7 @@ def test_a_retry_and_the_error_before_it(gate: Path, fault: str) -> None:
     assert ray.get(ref) == "done"
 
 
+@pytest.mark.local_only("on a cluster the way to an actor's process is Ray's knowledge")
 def test_an_actor_that_is_not_there_yet_or_never_will_be(gate: Path) -> None:
     @ray.remote
     class Slow:
