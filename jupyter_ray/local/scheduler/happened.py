@@ -64,6 +64,7 @@ def _worker_joined(step: Step, stimulus: WorkerJoined) -> None:
     for task in list(worker.tasks.values()):
         placement.begin(step, task)
         placement.execute(step, task)
+        step.place = step.place or task.actor is not None  # Others may have waited for this process to start.
 
 
 def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
@@ -89,8 +90,10 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
     client = state.clients.pop(worker.id, None)
     if client is not None:
         client.connected = False
-        for request in list(client.requests):
-            requests.abandon(step, client, request)
+        for request in list(client.requests.values()):
+            if request.task is not None and request.task.spec.kind == "actor":
+                request.task = None  # It waits no more, and may be on its way to another process.
+            requests.abandon(step, client, request.id)
         memory.client_gone(step, client.id)
     tasks = list(worker.tasks.values())
     actor = worker.actor

@@ -145,6 +145,7 @@ def _unread(step: Step, task: TaskRecord, reason: str) -> None:
 
     With a `reason` only that worker could not, and it counts as an attempt.
     """
+    blocking.detach(step.state, task)
     if task.cancel_asked:
         _cancel_now(step, task, False)
     elif reason and not task.may_retry:
