@@ -7,7 +7,7 @@ from typing import Any
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.invariants import validate
-from jupyter_ray.local.scheduler.stimuli import WorkerJoined
+from jupyter_ray.local.scheduler.stimuli import WorkerJoined, WorkerLost
 from tests.unit.test_scheduler import CPU, DRIVER, Session
 
 
@@ -57,3 +57,16 @@ def test_a_burst_of_actors_starts_few_processes_at_once() -> None:
     while session.starting:
         session.begin()
     assert len([name for name in session.running() if name == "A"]) == 20
+
+
+def test_a_process_that_never_begins_makes_way_for_others() -> None:
+    session = Slow(CPU=2)
+    while session.starting:
+        session.begin()
+    for _ in range(20):
+        session.make()
+    session.happen(WorkerLost(session.starting.pop(0), "out of luck"))
+    for _ in range(30):
+        if session.starting:
+            session.begin()
+    assert len([name for name in session.running() if name == "A"]) == 19, "all but the one whose process it was"
