@@ -17,7 +17,7 @@ import msgspec
 from jupyter_ray.deprecation import deprecated
 from jupyter_ray.environments import check_runtime_env
 from jupyter_ray.labels import unwritable, wrong_fallback, wrong_selector
-from jupyter_ray.resources import CPU, GPU, MEMORY, VISIBLE, Demand, broken, demand, to_parts
+from jupyter_ray.resources import CPU, GPU, MEMORY, VISIBLE, Demand, broken, demand, not_custom, to_parts
 
 NumReturns = int | Literal["dynamic", "streaming"]
 
@@ -88,7 +88,7 @@ class ActorOptions(msgspec.Struct, frozen=True, kw_only=True):
         return _demand(self, 1.0 if self._asks_for_more_than_memory else 0.0)
 
     def placement_demand(self) -> Demand:
-        """Return what must be free to place the actor: one CPU by default, else what it holds."""
+        """Return what there must be where the actor is placed, free or not: one CPU by default, else what it holds."""
         return _demand(self, 1.0)
 
 
@@ -165,8 +165,8 @@ def _amount(name: str, value: Any) -> str | None:
 def _resources(name: str, value: Any) -> str | None:
     if value is None:
         return None
-    if CPU in value or GPU in value:
-        return "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword."
+    if wrong := not_custom(value):
+        return wrong
     for resource, amount in value.items():
         if not isinstance(resource, str) or isinstance(amount, bool) or not isinstance(amount, int | float):
             raise TypeError(f"The keyword '{name}' maps names to numbers, got {resource!r}: {amount!r}.")

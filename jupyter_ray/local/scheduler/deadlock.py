@@ -89,8 +89,7 @@ def _can_end(
         if actor.state is not ActorState.ALIVE and creation is not None and creation not in ended:
             return False
         return all(call in ended for call in _ahead(task))
-    needs = actor.spec.placement if actor is not None else task.spec.demand
-    return all(free.get(name, 0) >= parts for name, parts in needs.items())
+    return all(free.get(name, 0) >= parts for name, parts in task.spec.demand.items())
 
 
 def _ahead(task: TaskRecord) -> Iterator[TaskRecord]:

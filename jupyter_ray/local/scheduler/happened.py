@@ -63,6 +63,7 @@ def _worker_joined(step: Step, stimulus: WorkerJoined) -> None:
     for task in list(worker.tasks.values()):
         placement.begin(step, task)
         placement.execute(step, task)
+        step.place = step.place or task.actor is not None  # Others may have waited for this process to start.
 
 
 def _worker_lost(step: Step, stimulus: WorkerLost) -> None:

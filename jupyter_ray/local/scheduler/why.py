@@ -105,7 +105,7 @@ def waits_for(state: State, task: TaskRecord, now: float) -> str:
     if (due := crowd.due(state, task)) > now:
         others = f"{len(crowd.crowd(state, task))} other calls of its function are blocked in get() or wait()"
         return f"{_name(task)} begins in {due - now:.0f} s: {others}, so further ones begin one by one."
-    needs = task.actor.spec.placement if task.actor is not None else task.spec.demand
+    needs = task.spec.demand
     group, since = state.groups.get(task.spec.group or ""), f"since {_since(task, now)}"
     if group is None:
         return f"{_name(task)} waits for {describe(needs)} {since}. {_holders(state, needs, now)}"
