@@ -12,6 +12,7 @@ from collections.abc import Container, Mapping
 PARTS = 10_000
 CPU = "CPU"
 GPU = "GPU"
+OBJECT_STORE = "object_store_memory"
 MEMORY = "memory"
 VISIBLE = {
     GPU: "CUDA_VISIBLE_DEVICES",

@@ -13,7 +13,9 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +264,7 @@ def test_calls_that_may_be_retried_go_on_in_the_new_process(tmp_path: Path) -> N
     assert survived == "survived"
     assert {first, *others} <= {1, 2, 3, 4}, "retries keep no order, and the first may have been told or not"
     by_call = Actor.options(max_restarts=1).remote()
-    again = by_call.die_once.options(max_task_retries=1)
+    again = by_call.die_once.options(max_task_retries=-1)  # Ray may use up one more while the actor starts.
     assert ray.get(again.remote(tmp_path / "second"), timeout=PATIENCE) == "survived"
     with pytest.raises(RayActorError):
         ray.get(Actor.options(max_restarts=1).remote().die_once.remote(tmp_path / "third"), timeout=PATIENCE)
@@ -307,6 +309,39 @@ def test_a_detached_actor_outlives_the_actor_that_made_it() -> None:
     finally:
         if detached is not None:
             ray.kill(detached)
+
+
+def test_the_calls_of_each_thread_keep_their_order() -> None:
+    @ray.remote(num_cpus=0)
+    class Notes:
+        def __init__(self) -> None:
+            self.notes: list[tuple[int, int]] = []
+
+        def note(self, thread: int, number: int) -> None:
+            self.notes.append((thread, number))
+
+        def read(self) -> list[tuple[int, int]]:
+            return self.notes
+
+    @ray.remote(num_cpus=0)
+    def fail() -> int:
+        raise KeyError("no number")
+
+    def call(thread: int) -> None:
+        for number in range(50):
+            notes.note.remote(thread, number)
+            if number == 25:
+                notes.note.remote(thread, fail.remote())  # It takes its turn, and fails alone.
+
+    notes = Notes.remote()
+    threads = [threading.Thread(target=call, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = ray.get(notes.read.remote(), timeout=PATIENCE)
+    for thread_number in range(4):
+        assert [number for thread, number in found if thread == thread_number] == list(range(50))
 
 
 def test_a_constructor_that_is_not_done_yet(tmp_path: Path) -> None:
@@ -377,3 +412,52 @@ def test_a_group_that_is_not_there() -> None:
     io = set(ray.get([groups.plain.options(concurrency_group="io").remote() for _ in range(4)]))
     assert len(default) == 1
     assert not default & io
+
+
+def test_without_a_name_a_session_has_a_namespace_of_its_own(start: Callable[..., Any]) -> None:
+    @ray.remote(num_cpus=0)
+    def where() -> tuple[str, list[str]]:
+        return ray.get_runtime_context().namespace, ray.util.list_named_actors()
+
+    namespaces = []
+    for _ in range(2):
+        start()
+        namespaces.append(ray.get_runtime_context().namespace)
+        actor = Actor.options(name="the same").remote()
+        assert ray.get(ray.get_actor("the same").count.remote()) == 1
+        assert ray.get(where.remote()) == (namespaces[-1], ["the same"])
+        elsewhere = Actor.options(name="the same", namespace="elsewhere").remote()
+        assert ray.get_actor("the same", namespace="elsewhere") == elsewhere != actor
+        del actor, elsewhere
+        ray.shutdown()
+    assert len({str(uuid.UUID(namespace)) for namespace in namespaces}) == 2
+
+
+@pytest.mark.parametrize("end", ["last handle", "kill"])
+def test_what_a_task_has_made_goes_on_when_its_process_becomes_an_actor_s(
+    start: Callable[..., Any], tmp_path: Path, end: str
+) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    def make() -> list[Any]:
+        write.remote()
+        return [Actor.remote()]
+
+    @ray.remote(num_cpus=0)
+    def write() -> None:
+        (tmp_path / "begun").touch()
+        eventually((tmp_path / "gate").exists)
+        (tmp_path / "written").touch()
+
+    [made] = ray.get(make.remote())
+    eventually((tmp_path / "begun").exists)
+    others = [Actor.remote() for _ in range(3)]
+    pids = ray.get([other.pid.remote() for other in others])
+    if end == "kill":
+        deque(map(ray.kill, others), 0)
+    others.clear()
+    eventually(lambda: not any(map(is_running, pids)))
+    assert ray.get(made.count.remote(), timeout=PATIENCE) == 1
+    (tmp_path / "gate").touch()
+    eventually((tmp_path / "written").exists)

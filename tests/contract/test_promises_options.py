@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray.exceptions import PendingCallsLimitExceeded, RayTaskError
+from jupyter_ray.exceptions import PendingCallsLimitExceeded, RayTaskError, WorkerCrashedError
 from tests.contract.helpers import PATIENCE, eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -117,6 +117,31 @@ def test_which_errors_of_tasks_are_retried(tmp_path: Path) -> None:
     assert attempts([OSError], nested=True) == 1
     assert attempts(True, max_retries=0) == 1
     assert attempts(True, max_retries=2) == 3
+
+
+@pytest.mark.parametrize(("options", "attempts"), [({}, 4), ({"max_retries": 1}, 2), ({"max_retries": 0}, 1)])
+def test_how_often_a_crash_is_forgiven(options: dict[str, Any], attempts: int, tmp_path: Path) -> None:
+    @ray.remote
+    def crash() -> None:
+        with (tmp_path / "attempts").open("a") as file:
+            file.write("x")
+        os._exit(1)
+
+    with pytest.raises(WorkerCrashedError):
+        ray.get(crash.options(**options).remote(), timeout=2 * PATIENCE)
+    assert (tmp_path / "attempts").read_text() == attempts * "x"
+
+
+def test_crashes_and_errors_are_forgiven_for_ever_where_it_is_said(tmp_path: Path) -> None:
+    @ray.remote(max_retries=-1, retry_exceptions=True)
+    def attempt() -> int:
+        count = len(list(tmp_path.iterdir()))
+        (tmp_path / str(count)).touch()
+        if count < 5:
+            os._exit(1) if count % 2 else [].pop()
+        return count
+
+    assert ray.get(attempt.remote(), timeout=2 * PATIENCE) == 5
 
 
 @pytest.mark.local_only("which process a task gets is Ray's choice")

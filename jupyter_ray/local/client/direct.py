@@ -134,6 +134,9 @@ class Direct:
         """All whose sockets are kept, by worker."""
         self._deferred: deque[tuple[m.TaskSpec, int, Route, int]] = deque()
         """At most one: with the version of its definition, and the thread that made it."""
+        self._handing = threading.RLock()
+        """Held by whoever sends the deferred call, until it is sent: who finds none may rely on that."""
+        self._is_handed = False
         self._seen: object = None
         """The deferred call that was there at the last look."""
         self._last: dict[bytes, bytes] = {}
@@ -186,8 +189,14 @@ class Direct:
 
     def release(self) -> None:
         """Send the call that is deferred, if one is, the usual way."""
-        with contextlib.suppress(IndexError):
-            self._submit(self._deferred.popleft()[0])
+        with shielded(), self._handing:
+            while self._deferred and not self._is_handed:  # What is sent before it releases it too.
+                self._is_handed = True
+                try:
+                    self._submit(self._deferred[0][0])
+                finally:
+                    self._deferred.popleft()
+                    self._is_handed = False
 
     def dropped(self, drops: list[tuple[bytes, int]]) -> None:
         """References are about to go: send the deferred call first, if its value or its actor is among them."""
@@ -219,26 +228,36 @@ class Direct:
 
         Afterwards the value is remembered, or the runtime can be asked for it.
         """
-        try:
-            spec, version, route, thread = self._deferred.popleft()
-        except IndexError:
-            return
-        if thread != threading.get_ident() or task_of(object_id) != spec.task or not route.busy.acquire(blocking=False):
-            self._submit(spec)
-            return
-        values = self._values(spec)
-        if values is None or self._routes.get(route.key) is not route:  # Forgotten, or given back, meanwhile.
-            route.busy.release()
-            self._submit(spec)
-            return
-        references = self._client.references
-        for dependency in spec.dependencies:  # Till the runtime pins them, or the call is over.
-            references.hold(dependency)
-        try:
-            with shielded() as shield:
-                self._exchange(m.Call(spec, version, values), route, shield.sleep)
-        finally:
-            references.let_go(spec.dependencies)
+        with shielded() as shield:
+            taken = self._take(object_id)
+            if taken is None:
+                self.release()
+                return
+            call, route = taken
+            references, dependencies = self._client.references, call.spec.dependencies
+            for dependency in dependencies:  # Till the runtime pins them, or the call is over.
+                references.hold(dependency)
+            try:
+                self._exchange(call, route, shield.sleep)
+            finally:
+                references.let_go(dependencies)
+
+    def _take(self, object_id: bytes) -> tuple[m.Call, Route] | None:
+        """Return the deferred call and its route, if this thread made it, for `object_id`, and it can go that way."""
+        with self._handing:
+            if not self._deferred:
+                return None
+            spec, version, route, thread = self._deferred[0]
+            if thread != threading.get_ident() or task_of(object_id) != spec.task:
+                return None
+            if not route.busy.acquire(blocking=False):
+                return None
+            values = self._values(spec)
+            if values is None or self._routes.get(route.key) is not route:  # Forgotten, or given back, meanwhile.
+                route.busy.release()
+                return None
+            self._deferred.popleft()
+            return m.Call(spec, version, values), route
 
     def _exchange(self, call: m.Call, route: Route, sleep: Callable[[Callable[[], object]], object]) -> None:
         spec, version = call.spec, call.version

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from jupyter_ray.events import WorkerDied, WorkerStarted
-from jupyter_ray.local.protocol.messages import STREAMING
+from jupyter_ray.ids import ACTOR_ID_SIZE
+from jupyter_ray.local.protocol.messages import STREAMING, TaskSpec
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
@@ -23,7 +24,7 @@ from jupyter_ray.local.scheduler import (
     streams,
     transitions,
 )
-from jupyter_ray.local.scheduler.records import ClientRecord, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
 from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
@@ -114,7 +115,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         direct.end_leases(step, client)
         dependencies.drop_all(step, client)
         if not worker.retired:
-            _orphans(step, client, tasks=not worker.orderly)
+            _orphans(step, client, actor, tasks=not worker.orderly)
         streams.reader_gone(step, client.id)
 
 
@@ -133,15 +134,16 @@ def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
     placement.enqueue(step, creation)
 
 
-def _orphans(step: Step, client: ClientRecord, *, tasks: bool) -> None:
+def _orphans(step: Step, client: ClientRecord, own: ActorRecord | None, *, tasks: bool) -> None:
     """What a dead process had started and nobody else wants ends with it, as in Ray.
 
+    Of an actor's process that is what the actor had started; what tasks had that ran there before goes on.
     A task that runs ends with its process, and what it had started in its turn. A call that an actor has goes on, but
     for a stream, which nobody else can read.
     """
     state = step.state
     for task in list(state.tasks.values()) if tasks else ():
-        if task.client is not client or task.spec.kind == "actor":
+        if task.client is not client or task.spec.kind == "actor" or not _started_by(own, task.spec):
             continue
         begun = task.state not in (TaskState.WAITING, TaskState.READY)
         if task.spec.kind == "method" and begun and task.spec.num_returns != STREAMING:
@@ -151,12 +153,19 @@ def _orphans(step: Step, client: ClientRecord, *, tasks: bool) -> None:
             transitions.cancel(step, task, force=task.spec.kind == "task", recursive=False)
     for actor_id in list(client.created_actors):
         actor = state.actors.get(actor_id)
-        if actor is not None and not actor.spec.detached and actor.state is not ActorState.DEAD:
+        if actor is None or not _started_by(own, actor.spec.creation):
+            continue
+        if not actor.spec.detached and actor.state is not ActorState.DEAD:
             reason = "its owner has died: the process that made it is gone"
             worker = actor.worker
             actors.died(step, actor, reason)
             if worker is not None:
                 placement.stop_worker(step, worker, kill=True, reason=reason)
+
+
+def _started_by(own: ActorRecord | None, spec: TaskSpec) -> bool:
+    """Tell whether a call was made by the actor itself, and not by a task that its process had run before."""
+    return own is None or spec.parent is None or spec.parent[-ACTOR_ID_SIZE:] == own.id
 
 
 def _request_expired(step: Step, stimulus: RequestExpired) -> None:
