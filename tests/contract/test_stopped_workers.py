@@ -41,6 +41,9 @@ class _Actor:
     def pid(self) -> int:
         return os.getpid()
 
+    def count(self, *values: bytes) -> int:
+        return len(values)
+
 
 Actor: Any = ray.remote(_Actor)
 
@@ -146,6 +149,44 @@ def test_kill_ends_a_stopped_actor(start: Callable[..., Any], stop: Callable[[in
     with pytest.raises(exceptions.ActorDiedError):
         ray.get(ref, timeout=PATIENCE)
     eventually(lambda: not is_running(pid))
+
+
+@NOT_TOLD
+def test_the_process_that_makes_workers_is_told_too(start: Callable[..., Any], stop: Callable[[int], None]) -> None:
+    start(num_cpus=1)
+    first = Actor.remote()
+    template = psutil.Process(ray.get(first.pid.remote())).parent()
+    assert template is not None
+    stop(template.pid)
+    refs = [Actor.remote().pid.remote() for _ in range(3)]  # The first of them may find a process that is there.
+    said = f"Process {template.pid}, which starts the workers, is stopped (SIGSTOP): `kill -CONT {template.pid}` lets"
+    eventually(lambda: said in ray.why(refs[-1]))
+    with Log() as log:
+        eventually(lambda: any(said in each.text for each in log.find(LogLines, stream="stderr")))
+    os.kill(template.pid, signal.SIGCONT)
+    assert len(set(ray.get(refs, timeout=PATIENCE))) == 3
+    assert "starts the workers" not in ray.why(refs[-1])
+
+
+@NOT_TOLD
+def test_a_call_by_turns_with_more_than_a_socket_holds(start: Callable[..., Any], stop: Callable[[int], None]) -> None:
+    """What calls and waits by turns writes to the worker's own socket, which nobody reads now."""
+    start(num_cpus=2)
+    actor = Actor.remote()
+    pid = ray.get(actor.pid.remote())
+    refs = [ray.put(bytes(90_000)) for _ in range(8)]
+    ray.get(refs)  # They are known here, so that a call can bring them along.
+    for _ in range(10):
+        assert ray.get(actor.count.remote(*refs)) == 8
+    stop(pid)
+    ref = actor.count.remote(*refs)
+    began = time.monotonic()
+    with pytest.raises(exceptions.GetTimeoutError):
+        ray.get(ref, timeout=2)
+    assert time.monotonic() - began < 2 + 5  # 2 on a machine of one's own.
+    assert f"Process {pid} is stopped" in ray.why(ref)
+    os.kill(pid, signal.SIGCONT)
+    assert ray.get(ref, timeout=PATIENCE) == 8
 
 
 @NOT_TOLD
