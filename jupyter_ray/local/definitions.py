@@ -88,7 +88,7 @@ class Watch:
         )
 
     def largest(self) -> tuple[str, int]:
-        """Return the name and the pickled size of the largest variable, rather than of a function that it makes large."""
+        """Return name and pickled size of the largest variable, rather than of a function that it makes large."""
         best = {False: ("", 0), True: ("", 0)}
         for _, name, value in (*self.names, *self.cells):
             try:
