@@ -9,7 +9,7 @@ import threading
 import weakref
 from pathlib import Path
 
-from jupyter_ray.config import DISK_SHARE, further_folder, session_folder, spill_folder
+from jupyter_ray.config import DISK_SHARE, SHUTDOWN_SECONDS, further_folder, session_folder, spill_folder
 from jupyter_ray.engine import log_format, refs, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
@@ -48,8 +48,13 @@ class _Session:
             if self._ended:
                 return
             self._ended = True
+        # It may be stopped, and read nothing: then we, or a thread of ours that holds the connection, could not send.
+        patience = threading.Timer(SHUTDOWN_SECONDS, self._runtime.process.kill)
+        patience.daemon = True
+        patience.start()
         self.client.say_goodbye()
         self.client.close()
+        patience.cancel()
         self._runtime.end()
 
 
