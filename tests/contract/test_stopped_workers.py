@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
-from jupyter_ray.events import LogLines
+from jupyter_ray.events import LogLines, RuntimeReady
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
 
@@ -166,6 +167,30 @@ def test_the_process_that_makes_workers_is_told_too(start: Callable[..., Any], s
     os.kill(template.pid, signal.SIGCONT)
     assert len(set(ray.get(refs, timeout=PATIENCE))) == 3
     assert "starts the workers" not in ray.why(refs[-1])
+
+
+@pytest.mark.local_only("there is no runtime process of this session's own")
+def test_who_waits_hears_that_the_runtime_is_stopped(
+    start: Callable[..., Any], stop: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    start(num_cpus=1)
+    with Log() as log:
+        [ready] = eventually(lambda: log.find(RuntimeReady))
+    assert ray.get(quick.remote(0)) == 0
+    stop(ready.pid)
+    said = f"The runtime, process {ready.pid}, is stopped (SIGSTOP): `kill -CONT {ready.pid}` lets it go on."
+
+    def go_on_when_told() -> None:
+        try:
+            eventually(lambda: said in caplog.text)
+        finally:
+            os.kill(ready.pid, signal.SIGCONT)
+
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(go_on_when_told)
+        assert ray.get(quick.remote(5)) == 5
+        told.result()
+    assert caplog.text.count(said) == 1
 
 
 @NOT_TOLD
