@@ -113,6 +113,16 @@ class Runtime:
         """Whether the process runs."""
         return self.process.poll() is None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody has stopped the process."""
+        import psutil  # Not before somebody waits for long: it would take a part of the time of each start.
+
+        try:
+            return bool(psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED)
+        except psutil.Error:
+            return False
+
     def last_words(self) -> str:
         """Return the end of the runtime's log, for an error's text; "" if it said nothing."""
         with contextlib.suppress(OSError):

@@ -567,3 +567,21 @@ def test_an_item_that_was_waited_for_and_never_came_is_forgotten() -> None:
     session.say(session.worker_of(stream), m.Done(stream, []))
     session.say(DRIVER, m.Drop([(return_id(stream, 1), 1)]))
     assert not session.scheduler.state.objects
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_call_that_was_cancelled_is_not_tried_again_when_its_actor_is_made_anew(begun: bool) -> None:
+    session = Session(CPU=1)
+    actor = session.actor(max_restarts=1)
+    first = session.submit("first", kind="method", actor=actor, demand={}, max_retries=-1)
+    session.finish(first, seconds=0.0001)  # They are short: the next ones are handed over together.
+    calls = [session.submit(name, kind="method", actor=actor, demand={}, max_retries=-1) for name in ("one", "two")]
+    cancelled, kept = calls if begun else reversed(calls)
+    session.say(DRIVER, m.Cancel(return_id(cancelled, 1), False, True))
+    session.get(cancelled, 7)
+    session.happen(WorkerLost(session.worker_of(cancelled), "it died"))
+    assert isinstance(session.error_of(7), TaskCancelledError)
+    creation = session.scheduler.state.actors[actor].spec.creation.task
+    session.say(session.worker_of(creation), m.Done(creation, []))
+    assert [each.id for each in session.scheduler.state.tasks.values()] == [kept]
+    assert session.scheduler.state.tasks[kept].state.value == "running"

@@ -6,7 +6,8 @@ to the worker, reads the answer from the same socket, and the runtime is told la
 nothing for a moment, the call goes the usual way, before whatever comes after it.
 
 Where the short way fails, the usual one takes over: after `PATIENCE_SECONDS` without an answer, at an interrupt, or
-when the worker's socket closes, the runtime is told that the worker has the call, and is asked for the value.
+when the worker's socket closes, the runtime is told that the worker has the call, and is asked for the value. A call
+that the worker does not take for so long goes the usual way.
 
 Owner: any thread. A deferred call is taken out of `_deferred` by whoever pops it. `Route.busy` is held by the thread
 that uses the route; a thread of its own reads the answer of a call that lasts.
@@ -264,7 +265,7 @@ class Direct:
             self._client.flush()  # The worker may have to ask for the definition.
         try:
             connection = route.connection or route.connect(self._folder, self._hello)
-            connection.sendall(codec.encode(call))
+            _send_whole(connection, codec.encode(call))
         except OSError:  # The worker has not got it.
             self._drop(route)
             if route.leased:
@@ -403,6 +404,25 @@ class Direct:
 
     def __repr__(self) -> str:
         return f"<Direct: {len(self._routes)} routes>"
+
+
+def _send_whole(connection: socket.socket, frame: bytearray) -> None:
+    """Send a call, or raise OSError: who is stopped, or in C code that keeps the interpreter, reads no large one.
+
+    What went of it is no call: the connection must be closed then.
+    """
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        sent = connection.send(frame, socket.MSG_DONTWAIT)
+    if sent == len(frame):
+        return
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    while sent < len(frame):
+        if not poll.poll(PATIENCE_SECONDS * 1000):
+            raise TimeoutError("The worker does not read.")
+        with contextlib.suppress(BlockingIOError):
+            sent += connection.send(memoryview(frame)[sent:], socket.MSG_DONTWAIT)
 
 
 def route_key(env: str, demand: dict[str, int]) -> Hashable:

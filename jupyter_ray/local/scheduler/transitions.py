@@ -344,6 +344,9 @@ def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
 
 def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
     """The actor is being restarted, and the call was with it, or about to be."""
+    if task.cancel_asked:
+        _cancel_now(step, task, False)
+        return
     if task.state is READY:
         if not task.spec.max_retries:
             _fail(step, task, payload, "the actor was lost", "ACTOR_UNAVAILABLE")

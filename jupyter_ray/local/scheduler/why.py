@@ -26,7 +26,8 @@ NAMES = 5
 def why(state: State, arguments: dict[str, Any]) -> str:
     """Explain ``arguments["id"]``, an object or an actor, at the time ``arguments["now"]``.
 
-    ``arguments["stopped"]`` has the processes that are stopped, if any are.
+    ``arguments["stopped"]`` has the workers that are stopped, if any are, and ``arguments["maker"]`` the process that
+    makes them, if that is.
     """
     counted, now = arguments["id"], arguments["now"]
     if len(counted) == ACTOR_ID_SIZE:
@@ -43,7 +44,15 @@ def why(state: State, arguments: dict[str, Any]) -> str:
     for pid in arguments.get("stopped", ()):
         if any(re.search(rf"\bprocess {pid}\b", link) for link in told):
             told.append(f"Process {pid} is stopped (SIGSTOP): `kill -CONT {pid}` lets it go on.")
+    maker = arguments.get("maker")
+    if maker and any("worker process" in link for link in told):
+        told.append(maker_is_stopped(maker))
     return " ".join(told)
+
+
+def maker_is_stopped(pid: int) -> str:
+    """Say why no worker process starts."""
+    return f"Process {pid}, which starts the workers, is stopped (SIGSTOP): `kill -CONT {pid}` lets it go on."
 
 
 def _object(state: State, object_id: bytes, now: float, seen: set[bytes]) -> Iterator[str]:
