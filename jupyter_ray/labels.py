@@ -1,4 +1,4 @@
-"""The labels of machines, and the conditions on them: what a well-formed one is. Source: Ray's ``label_selector``."""
+"""What a well-formed name is: of labels and the conditions on them (Ray's ``label_selector``), and of anything else."""
 
 from __future__ import annotations
 
@@ -58,4 +58,15 @@ def wrong_fallback(name: str, strategies: Any) -> str | None:
             return f"{name}: Unsupported option found: {unknown[0]!r}. Only 'label_selector' may stand there."
         if wrong := wrong_selector(name, each["label_selector"]):
             return wrong
+    return None
+
+
+def unwritable(name: str, value: str | None) -> str | None:
+    """Return what is wrong with a text that no message can carry: one with half a surrogate pair."""
+    if value is None or value.isascii():
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        return f"The keyword '{name}' is not valid Unicode, {error.reason}: {value!r}."
     return None

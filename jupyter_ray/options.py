@@ -16,8 +16,8 @@ import msgspec
 
 from jupyter_ray.deprecation import deprecated
 from jupyter_ray.environments import check_runtime_env
-from jupyter_ray.labels import wrong_fallback, wrong_selector
-from jupyter_ray.resources import CPU, GPU, MEMORY, VISIBLE, Demand, broken, demand, to_parts
+from jupyter_ray.labels import unwritable, wrong_fallback, wrong_selector
+from jupyter_ray.resources import CPU, GPU, MEMORY, VISIBLE, Demand, broken, demand, not_custom, to_parts
 
 NumReturns = int | Literal["dynamic", "streaming"]
 
@@ -88,7 +88,7 @@ class ActorOptions(msgspec.Struct, frozen=True, kw_only=True):
         return _demand(self, 1.0 if self._asks_for_more_than_memory else 0.0)
 
     def placement_demand(self) -> Demand:
-        """Return what must be free to place the actor: one CPU by default, else what it holds."""
+        """Return what there must be where the actor is placed, free or not: one CPU by default, else what it holds."""
         return _demand(self, 1.0)
 
 
@@ -165,8 +165,8 @@ def _amount(name: str, value: Any) -> str | None:
 def _resources(name: str, value: Any) -> str | None:
     if value is None:
         return None
-    if CPU in value or GPU in value:
-        return "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword."
+    if wrong := not_custom(value):
+        return wrong
     for resource, amount in value.items():
         if not isinstance(resource, str) or isinstance(amount, bool) or not isinstance(amount, int | float):
             raise TypeError(f"The keyword '{name}' maps names to numbers, got {resource!r}: {amount!r}.")
@@ -215,17 +215,6 @@ def _strategy(name: str, value: Any) -> str | None:
     return None
 
 
-def unwritable(name: str, value: str | None) -> str | None:
-    """Return what is wrong with a text that no message can carry: one with half a surrogate pair."""
-    if value is None or value.isascii():
-        return None
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        return f"The keyword '{name}' is not valid Unicode, {error.reason}: {value!r}."
-    return None
-
-
 def _group(name: str, value: Any) -> str | None:
     if value not in (None, "default") and not hasattr(value, "is_empty"):  # The class is above this module.
         raise TypeError(f"The type of keyword '{name}' must be None or PlacementGroup, but received {type(value)}.")
@@ -234,6 +223,17 @@ def _group(name: str, value: Any) -> str | None:
 
 def _not_for_tasks(name: str, value: Any) -> str | None:
     return None if value is None else f"Setting '{name}' is not implemented for tasks: leave it out."
+
+
+def _groups(name: str, value: Any) -> str | None:
+    for group, size in (value or {}).items():
+        if not isinstance(group, str) or isinstance(size, bool) or not isinstance(size, int):
+            raise TypeError(f"The keyword '{name}' maps names to whole numbers, got {group!r}: {size!r}.")
+        if size < 1:
+            return f"The keyword '{name}' wants one thread at least for each group, got {group!r}: {size}."
+        if wrong := unwritable(name, group):
+            return wrong
+    return None
 
 
 def _lifetime(name: str, value: Any) -> str | None:
@@ -292,7 +292,7 @@ TASK: dict[str, Keyword] = {
 
 ACTOR: dict[str, Keyword] = {
     **COMMON,
-    "concurrency_groups": Keyword(_DICT),
+    "concurrency_groups": Keyword(_DICT, _groups),
     "lifetime": Keyword(_TEXT, _lifetime),
     "max_concurrency": Keyword(_COUNT, _at_least(0)),
     "max_restarts": Keyword(_COUNT, _at_least(0, endless=True)),

@@ -7,11 +7,12 @@ name of a resource to a number of parts; zero amounts are left out. Nothing but 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 PARTS = 10_000
 CPU = "CPU"
 GPU = "GPU"
+OBJECT_STORE = "object_store_memory"
 MEMORY = "memory"
 VISIBLE = {
     GPU: "CUDA_VISIBLE_DEVICES",
@@ -53,6 +54,15 @@ def from_parts(parts: int) -> float:
 def demand(amounts: Mapping[str, float | None]) -> Demand:
     """Return `amounts` in parts, without the resources that are None or zero."""
     return {name: parts for name, value in amounts.items() if value and (parts := to_parts(value))}
+
+
+def not_custom(names: Container[str]) -> str | None:
+    """Return what is wrong with the names of custom resources if one of them has a keyword of its own."""
+    if CPU in names or GPU in names:
+        return "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword."
+    if MEMORY in names or "object_store_memory" in names:
+        return "The resources dictionary must not contain the key 'memory' or 'object_store_memory'."
+    return None
 
 
 def broken(name: str, value: float) -> str | None:

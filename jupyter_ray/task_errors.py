@@ -149,9 +149,10 @@ def _dual_class(kind: type[BaseException]) -> Any:
 
     def __new__(cls: Any, *given: BaseException) -> Any:
         cause = given[-1]  # Given alone where Ray itself makes an error that is an instance of this class.
-        for args in (cause.args, ()):  # An ExceptionGroup, for one, insists on its arguments.
-            with contextlib.suppress(TypeError):
-                return kind.__new__(cls, *args)
+        for maker in (kind, _laid_out_as(kind)):
+            for args in (cause.args, ()):  # An ExceptionGroup, for one, insists on its arguments.
+                with contextlib.suppress(TypeError):
+                    return maker.__new__(cls, *args)
         return Exception.__new__(cls)  # MemoryError's own gives out objects of one size only.
 
     def __init__(self: Any, error: RayTaskError, cause: BaseException) -> None:
@@ -189,6 +190,16 @@ def _dual_class(kind: type[BaseException]) -> Any:
     dual = type(name, (RayTaskError, kind), {**body, "__qualname__": name})
     _dual_classes[kind] = dual
     return dual
+
+
+def _laid_out_as(kind: type[BaseException]) -> type[BaseException]:
+    """Return the built-in class whose instances look in memory like those of `kind`: it alone can make one.
+
+    Of a class that is a `KeyError` and an `OSError` that is the latter, and Python would ask the former.
+    """
+    while kind.__module__ != "builtins":
+        kind = kind.__base__  # type: ignore[assignment]
+    return kind
 
 
 def _native_fields(kind: type[BaseException]) -> list[str]:

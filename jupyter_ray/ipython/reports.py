@@ -15,6 +15,8 @@ from jupyter_ray.ipython.spool import Spool
 
 State = Mapping[str, Any]
 
+_MEMORY = ("memory", "object_store_memory")
+
 
 def engine_facts(engine: Engine | None) -> dict[str, Any]:
     """Return the engine's statistics, nothing where they are not to be had."""
@@ -45,6 +47,8 @@ def _status_rows(state: State, facts: Mapping[str, Any], now: float) -> Iterable
         said += f": {runtime['message']}"
     yield "runtime", said
     for name, row in by_kind(state["resources"]).items():
+        if name in _MEMORY and not row["used"]:
+            continue  # It is what tasks ask for: a zero would be read as what the machine's programs use.
         amounts = (size(row[key]) if "memory" in name else count(row[key]) for key in ("used", "total"))
         lent = f", {count(row['lent'])} lent by blocked tasks" if row["lent"] else ""
         yield name, f"{' of '.join(amounts)} used{lent}"
@@ -61,9 +65,10 @@ def _status_rows(state: State, facts: Mapping[str, Any], now: float) -> Iterable
     yield "tasks", _counts(tasks)
     yield "actors", _counts(Counter(actor["state"] for actor in state["actors"]))
     yield "workers", _counts(Counter(worker["state"] for worker in state["workers"] if worker["state"] != "dead"))
-    for key, value in facts.items():
-        if "bytes" in key and isinstance(value, int | float):
-            yield key.replace("_", " "), size(value)
+    if "store" in facts:
+        store = facts["store"]
+        on_disk = f", {size(store['on_disk'])} on disk" if store["on_disk"] else ""
+        yield "object store", f"{size(store['used'])} of {size(store['limit'])} used{on_disk}"
 
 
 def by_kind(resources: Iterable[State]) -> dict[str, dict[str, float]]:

@@ -88,16 +88,17 @@ class Watch:
         )
 
     def largest(self) -> tuple[str, int]:
-        """Return the name and the pickled size of the largest variable."""
-        best = ("", 0)
+        """Return name and pickled size of the largest variable, rather than of a function that it makes large."""
+        best = {False: ("", 0), True: ("", 0)}
         for _, name, value in (*self.names, *self.cells):
             try:
                 size = values.code_dumps(value).size
             except Exception:  # It is measured for a message only.
                 continue
-            if size > best[1]:
-                best = (name, size)
-        return best
+            is_code = isinstance(value, type | types.FunctionType | staticmethod | classmethod | property)
+            if size > best[is_code][1]:
+                best[is_code] = (name, size)
+        return best[best[True][1] > 2 * best[False][1]]
 
     def _visit(self, value: Any) -> None:
         if id(value) in self._seen or isinstance(value, _IMMUTABLE):

@@ -6,6 +6,7 @@ since what comes from there is unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 
 from jupyter_ray._version import __version__
 from jupyter_ray.config import session_folder, shared_memory_folder
+from jupyter_ray.local.launcher import is_stopped
 from jupyter_ray.local.protocol.names import ADDRESS
 from jupyter_ray.local.transport import peer_uid
 
@@ -100,6 +102,16 @@ class Joined:
         self.session = self.folder.name.removeprefix(_prefix())
         session_folder(self.session, str(self.folder.parent))
         self.shared_memory = shared_memory_folder(self.session)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody has stopped the runtime's process."""
+        return is_stopped(self.pid)
+
+    def give_up(self) -> None:
+        """Close the connection to a runtime that does not hear us."""
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def last_words(self) -> str:
         """Return nothing: what a runtime says at its end its own driver tells."""

@@ -44,6 +44,16 @@ def _fill_standard_descriptors() -> None:
     os.close(descriptor)
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether somebody has stopped a process."""
+    import psutil  # Not before somebody waits for long: it would take a part of the time of each start.
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
+
+
 class Runtime:
     """A runtime process that this driver started, and the connection to it.
 
@@ -112,6 +122,20 @@ class Runtime:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self.process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self.process.pid
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody has stopped the process."""
+        return is_stopped(self.pid)
+
+    def give_up(self) -> None:
+        """End the process, which does not hear us."""
+        self.process.kill()
 
     def last_words(self) -> str:
         """Return the end of the runtime's log, for an error's text; "" if it said nothing."""

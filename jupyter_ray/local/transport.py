@@ -82,6 +82,8 @@ class Channel:
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
         self.vigil = Vigil()
+        self.on_silence: Callable[[], None] = lambda: None
+        """Called again and again while the main thread waits and hears nothing."""
         self._beside: dict[int, Callable[[], None]] = {}
         """What else is read in turn, by descriptor."""
         self._turns = Turns(self._take_in, busy)
@@ -237,6 +239,8 @@ class Channel:
         if sleep is not None:
             # A signal that comes right before the system call does not end it: Python sees it when that returns.
             sleep(lambda: ready.extend(self.vigil.poll(self._poll, _LOOK_MILLISECONDS)))
+            if not ready:
+                self.on_silence()
         else:
             ready = self.vigil.poll(self._poll)
         came = False

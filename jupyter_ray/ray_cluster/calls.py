@@ -193,7 +193,7 @@ def method_plan(options: MethodOptions, name: str, method: str) -> Plan:
         retries=bool(options.retry_exceptions),
     )
     native: dict[str, Any] = {"name": terms.name, "num_returns": number}
-    if options.max_task_retries:
+    if options.max_task_retries is not None:  # 0 is what the call says where its actor says more.
         native["max_task_retries"] = options.max_task_retries
     if options.retry_exceptions:
         native["retry_exceptions"] = options.retry_exceptions
@@ -341,10 +341,7 @@ def _place(value: Any, kind: type, dependencies: list[Any]) -> tuple[Any, bool]:
     if isinstance(value, ray.ObjectRef):
         if isinstance(value, refs.References):
             value.check()
-        for index, each in enumerate(dependencies):
-            if each == value:
-                return Argument(index), True
-        dependencies.append(value)
+        dependencies.append(value)  # Twice, if it is two arguments: each gets a value of its own.
         return Argument(len(dependencies) - 1), True
     if kind is bytes:
         small = len(value) <= INLINE_LIMIT

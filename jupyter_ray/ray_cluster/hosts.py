@@ -105,7 +105,7 @@ class AsyncHost(Host):
                 value = await self._begun(call)
                 if inspect.isawaitable(value) and not isinstance(value, ray.ObjectRef):  # A reference stays one.
                     value = await value
-                elif isinstance(value, AsyncIterator):
+                elif inspect.isasyncgen(value):
                     value = [item async for item in value]
                 return call.returned(value)
             except BaseException as error:

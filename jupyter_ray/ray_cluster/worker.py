@@ -24,6 +24,7 @@ import ray
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ActorExit, enter_task, leave_task
+from jupyter_ray.engine.refs import ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorDiedError, RaySystemError
 from jupyter_ray.local.serialization.arguments import Parcel, fill
@@ -231,7 +232,7 @@ class Call:
             return None
         if type(value) is AsyncGeneratorType:
             value = calling.stepped(value)
-        if isinstance(value, Generator):
+        if isinstance(value, Generator) and not isinstance(value, ObjectRefGenerator):
             # Ray runs a call again only for what it raises before it returns.
             return list(value) if self.terms.retries and number != 1 else self._items(value)
         if number == 1:
@@ -241,7 +242,7 @@ class Call:
             value = list(value)
         if not (hasattr(value, "__len__") and isinstance(value, Iterable)):
             kind = type(value).__name__
-            raise ValueError(f"{name} returned a {kind}, and num_returns={number} wants {number} values.")
+            raise TypeError(f"{name} returned a {kind}, and num_returns={number} wants {number} values.")
         items = list(value)
         if len(items) != number:
             raise ValueError(f"{name} returned {len(items)} values, and num_returns={number} wants {number}.")

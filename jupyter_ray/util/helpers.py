@@ -86,8 +86,8 @@ def map_unordered(
     -----
     Source: Ray's ``ray.util.map_unordered``.
     """
-    if backpressure_size is not None and backpressure_size < chunk_size:
-        raise ValueError("backpressure_size must be equal or greater than chunk_size")
+    if backpressure_size is not None and backpressure_size <= 0:
+        raise ValueError("backpressure_size must be positive.")
     if "num_returns" in waiting:
         raise ValueError("num_returns is chunk_size here: use that.")
     running: list[ObjectRef[Any]] = []

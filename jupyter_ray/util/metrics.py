@@ -20,6 +20,12 @@ Self = TypeVar("Self", bound="Metric")
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
+def _check_texts(tags: Tags) -> None:
+    for value in tags.values():
+        if not isinstance(value, str):
+            raise TypeError(f"Tag values must be str, got {type(value)}.")
+
+
 class Metric:
     """What the three kinds have in common.
 
@@ -70,7 +76,10 @@ class Metric:
         TypeError
             A value is not text.
         """
-        self._check(default_tags)
+        for key in default_tags:
+            if key not in self._tag_keys:
+                raise ValueError(f"Unrecognized tag key {key}. The metric {self._name} has {list(self._tag_keys)}.")
+        _check_texts(default_tags)
         self._default_tags = dict(default_tags)
         return self
 
@@ -90,18 +99,11 @@ class Metric:
         with self._lock:
             return copy.deepcopy(self._values)
 
-    def _check(self, tags: Tags) -> None:
-        for key, value in tags.items():
-            if key not in self._tag_keys:
-                raise ValueError(f"Unrecognized tag key {key}. The metric {self._name} has {list(self._tag_keys)}.")
-            if not isinstance(value, str):
-                raise TypeError(f"Tag values must be str, got {type(value)}.")
-
     def _complete(self, value: object, tags: Tags | None) -> tuple[str, ...]:
-        """Check a value and its tags; return the values of all tags."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        """Check a value and its tags; return the values of all tags of the metric. Others are let pass, as in Ray."""
+        if not isinstance(value, int | float):
             raise TypeError(f"value must be int or float, got {type(value)}.")
-        self._check(tags or {})
+        _check_texts(tags or {})
         given = {**self._default_tags, **(tags or {})}
         missing = [key for key in self._tag_keys if key not in given]
         if missing:

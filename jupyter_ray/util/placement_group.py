@@ -12,8 +12,7 @@ from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import PlacementGroupID
-from jupyter_ray.labels import wrong_selector
-from jupyter_ray.options import unwritable
+from jupyter_ray.labels import unwritable, wrong_selector
 
 _NODE = "ray.io/node-id"
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")

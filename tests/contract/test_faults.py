@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -183,6 +185,44 @@ def test_a_killed_runtime(start: Callable[..., Any]) -> None:
             use()
     start(num_cpus=2)
     assert ray.get(ray.put(2)) == 2
+
+
+@pytest.mark.local_only("there is no runtime process of this session's own")
+def test_shutdown_does_not_wait_for_a_runtime_that_is_stopped(start: Callable[..., Any]) -> None:
+    """It reads nothing, and a thread that calls holds the connection."""
+    start(num_cpus=1)
+
+    @ray.remote
+    def f(value: bytes) -> int:
+        return len(value)
+
+    assert ray.get(f.remote(b"")) == 0
+    with Log() as log:
+        [ready] = eventually(lambda: log.find(RuntimeReady))
+    family = [ready.pid, *(each.pid for each in psutil.Process(ready.pid).children(recursive=True))]
+    os.kill(ready.pid, signal.SIGSTOP)
+    calls: list[Any] = []
+
+    def flood() -> None:
+        with contextlib.suppress(exceptions.RaySystemError):
+            while True:
+                calls.append(f.remote(bytes(1000)))
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+
+    def stuck() -> bool:
+        before = len(calls)
+        time.sleep(0.1)
+        return len(calls) == before > 0
+
+    eventually(stuck)
+    began = time.monotonic()
+    ray.shutdown()
+    assert time.monotonic() - began < config.SHUTDOWN_SECONDS + 10  # 5.2 in all on a machine of one's own.
+    flooding.join(PATIENCE)
+    assert not flooding.is_alive()
+    eventually(lambda: not any(map(is_running, family)))
 
 
 @pytest.mark.local_only("there is no runtime process of this session's own")

@@ -212,7 +212,8 @@ def test_a_wait_that_can_never_end_is_refused(start: Callable[..., Any]) -> None
     def outer() -> int:
         return ray.get(inner.remote())
 
-    with pytest.raises(exceptions.ResourceDeadlockError, match="GPU"):
+    told = r"outer \(\w+\) holds GPU: 1 and waits for inner \(\w+\), which needs CPU: 1, GPU: 1"
+    with pytest.raises(exceptions.ResourceDeadlockError, match=told):
         ray.get(outer.remote(), timeout=60)
     eventually(lambda: free("GPU") == 1)
 

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
-from jupyter_ray.events import LogLines
+from jupyter_ray.events import LogLines, RuntimeReady
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
 
@@ -40,6 +41,9 @@ def quick(number: int) -> int:
 class _Actor:
     def pid(self) -> int:
         return os.getpid()
+
+    def count(self, *values: bytes) -> int:
+        return len(values)
 
 
 Actor: Any = ray.remote(_Actor)
@@ -146,6 +150,68 @@ def test_kill_ends_a_stopped_actor(start: Callable[..., Any], stop: Callable[[in
     with pytest.raises(exceptions.ActorDiedError):
         ray.get(ref, timeout=PATIENCE)
     eventually(lambda: not is_running(pid))
+
+
+@NOT_TOLD
+def test_the_process_that_makes_workers_is_told_too(start: Callable[..., Any], stop: Callable[[int], None]) -> None:
+    start(num_cpus=1)
+    first = Actor.remote()
+    template = psutil.Process(ray.get(first.pid.remote())).parent()
+    assert template is not None
+    stop(template.pid)
+    refs = [Actor.remote().pid.remote() for _ in range(3)]  # The first of them may find a process that is there.
+    said = f"Process {template.pid}, which starts the workers, is stopped (SIGSTOP): `kill -CONT {template.pid}` lets"
+    eventually(lambda: said in ray.why(refs[-1]))
+    with Log() as log:
+        eventually(lambda: any(said in each.text for each in log.find(LogLines, stream="stderr")))
+    os.kill(template.pid, signal.SIGCONT)
+    assert len(set(ray.get(refs, timeout=PATIENCE))) == 3
+    assert "starts the workers" not in ray.why(refs[-1])
+
+
+@pytest.mark.local_only("there is no runtime process of this session's own")
+def test_who_waits_hears_that_the_runtime_is_stopped(
+    start: Callable[..., Any], stop: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    start(num_cpus=1)
+    with Log() as log:
+        [ready] = eventually(lambda: log.find(RuntimeReady))
+    assert ray.get(quick.remote(0)) == 0
+    stop(ready.pid)
+    said = f"The runtime, process {ready.pid}, is stopped (SIGSTOP): `kill -CONT {ready.pid}` lets it go on."
+
+    def go_on_when_told() -> None:
+        try:
+            eventually(lambda: said in caplog.text)
+        finally:
+            os.kill(ready.pid, signal.SIGCONT)
+
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(go_on_when_told)
+        assert ray.get(quick.remote(5)) == 5
+        told.result()
+    assert caplog.text.count(said) == 1
+
+
+@NOT_TOLD
+def test_a_call_by_turns_with_more_than_a_socket_holds(start: Callable[..., Any], stop: Callable[[int], None]) -> None:
+    """What calls and waits by turns writes to the worker's own socket, which nobody reads now."""
+    start(num_cpus=2)
+    actor = Actor.remote()
+    pid = ray.get(actor.pid.remote())
+    refs = [ray.put(bytes(90_000)) for _ in range(8)]
+    ray.get(refs)  # They are known here, so that a call can bring them along.
+    for _ in range(10):
+        assert ray.get(actor.count.remote(*refs)) == 8
+    stop(pid)
+    ref = actor.count.remote(*refs)
+    began = time.monotonic()
+    with pytest.raises(exceptions.GetTimeoutError):
+        ray.get(ref, timeout=2)
+    assert time.monotonic() - began < 2 + 5  # 2 on a machine of one's own.
+    assert f"Process {pid} is stopped" in ray.why(ref)
+    os.kill(pid, signal.SIGCONT)
+    assert ray.get(ref, timeout=PATIENCE) == 8
 
 
 @NOT_TOLD

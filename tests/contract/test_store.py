@@ -68,6 +68,15 @@ def test_what_does_not_fit_goes_to_disk_and_is_read_from_there(start: Callable[.
     eventually(lambda: size_of(memory) == 0 and size_of(disk) == 0)
 
 
+def test_what_values_take_is_not_available(start: Callable[..., Any]) -> None:
+    start(object_store_memory=100 * MIB)
+    refs = [ray.put(np.zeros(40 * MIB, dtype=np.uint8)) for _ in range(2)]
+    assert 19 * MIB <= ray.available_resources()["object_store_memory"] <= 20 * MIB
+    assert ray.cluster_resources()["object_store_memory"] == 100 * MIB
+    del refs
+    eventually(lambda: ray.available_resources()["object_store_memory"] == 100 * MIB)
+
+
 def test_many_objects_go_through_a_small_store(start: Callable[..., Any]) -> None:
     start(object_store_memory=64 * MIB)
     memory, disk = folders()

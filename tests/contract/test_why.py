@@ -88,6 +88,50 @@ def test_actors_and_their_queues(gate: Path) -> None:
     eventually(said(actor, "dead", "ray.kill"))
 
 
+@pytest.mark.local_only("Ray tells of no attempt before the task has ended")
+@pytest.mark.parametrize("fault", ["error", "crash"])
+def test_a_retry_and_the_error_before_it(gate: Path, fault: str) -> None:
+    @ray.remote(max_retries=3, retry_exceptions=True)
+    def at_second_try(first: str, gate: str) -> str:
+        if not os.path.exists(first):
+            Path(first).touch()
+            if fault == "crash":
+                os._exit(7)
+            raise ValueError("not yet")
+        while not os.path.exists(gate):
+            time.sleep(0.01)
+        return "done"
+
+    ref = at_second_try.remote(f"{gate}.first", str(gate))
+    error = "exit code 7" if fault == "crash" else "ValueError: not yet"
+    eventually(said(ref, "at_second_try", "is at attempt 2, after:", error, "runs since"))
+    gate.touch()
+    assert ray.get(ref) == "done"
+
+
+@pytest.mark.local_only("on a cluster the way to an actor's process is Ray's knowledge")
+def test_an_actor_that_is_not_there_yet_or_never_will_be(gate: Path) -> None:
+    @ray.remote
+    class Slow:
+        def __init__(self, gate: str) -> None:
+            while gate and not os.path.exists(gate):
+                time.sleep(0.01)
+            if not gate:
+                raise ValueError("no gate")
+
+        def work(self) -> int:
+            return 3
+
+    actor = Slow.remote(str(gate))
+    ref = actor.work.remote()
+    eventually(said(actor, "The actor Slow is being made", "Slow.__init__", "runs since"))
+    eventually(said(ref, "Slow.work", "waits for its actor", "Slow.__init__", "runs since"))
+    gate.touch()
+    assert ray.get(ref) == 3
+    broken = Slow.remote("")
+    eventually(said(broken, "The actor Slow is dead", "ValueError: no gate"))
+
+
 @pytest.mark.local_only("on a cluster Ray hands calls over, and they do not stand in a queue here")
 def test_calls_that_are_at_the_actor_before_their_turn_wait_too(gate: Path) -> None:
     @ray.remote

@@ -236,7 +236,9 @@ def test_what_cannot_be_pickled_is_told_without_the_frames_of_pickling(kernel: K
 
 def test_status_and_why(kernel: Kernel) -> None:
     kernel.run("@ray.remote\ndef nap():\n    time.sleep(4)\n\nwaiting = [nap.remote() for _ in range(3)]")
-    says(kernel, "%ray status", "CPU                  2 of 2 used")
+    says(kernel, "%ray status", "CPU           2 of 2 used")
+    kernel.run("import numpy as np\nheld = ray.put(np.zeros(1_000_000))")
+    says(kernel, "%ray status", "object store  8.0 MB of ")
     says(kernel, "%ray status", "ready, local engine")
     says(kernel, "%ray why", "waits for CPU: 1 since")
     says(kernel, "%ray why nap", "(running since")

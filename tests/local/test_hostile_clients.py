@@ -8,8 +8,10 @@ import os
 import random
 import socket
 import struct
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import msgspec
@@ -21,6 +23,7 @@ from jupyter_ray.engine import registry
 from jupyter_ray.local.protocol import codec
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.server.connection import Connection
+from jupyter_ray.local.worker.door import Door
 
 FRAMES = 10_000
 
@@ -88,9 +91,8 @@ def test_ten_thousand_random_frames(address: str) -> None:
             if dice.random() < 0.5:
                 peer.sendall(hello)
             while sent < FRAMES and dice.random() > 0.02:
+                peer.sendall(random_frame(dice))  # Fails where an earlier one has ended the connection.
                 sent += 1
-                peer.sendall(random_frame(dice))
-        sent += 1
 
 
 @ray.remote(max_retries=0)
@@ -180,6 +182,31 @@ def test_a_peer_that_belongs_to_somebody_else_is_not_heard(monkeypatch: pytest.M
     monkeypatch.setattr(os, "getuid", lambda: user + 1)
     assert asyncio.run(connect_to_ours()) == b"", "closed"
     assert not met
+
+
+def test_a_caller_that_belongs_to_somebody_else_is_not_let_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched: dict[int, Callable[[], None]] = {}
+    client: Any = SimpleNamespace(watch=watched.__setitem__, unwatch=watched.pop, expect=lambda: None)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        door = Door(Path(folder, "door.sock"), b"w" * 16, client, lambda execute: None)
+        door.open()
+        [accept] = watched.values()
+        with connect(f"{folder}/door.sock") as ours:
+            accept()
+            assert len(watched) == 2, "its messages are waited for"
+            user = os.getuid()
+            monkeypatch.setattr(os, "getuid", lambda: user + 1)
+            with connect(f"{folder}/door.sock") as theirs:
+                accept()
+                assert is_closed(theirs)
+            assert len(watched) == 2
+            ours.close()
+        for read in list(watched.values())[1:]:
+            read()
+        door._listener.close()
+        door.close()
 
 
 def random_frame(dice: random.Random, task: bytes = b"") -> bytes:

@@ -167,6 +167,9 @@ def test_as_completed_and_map_unordered(engine: FakeEngine) -> None:
 
     assert sorted(util.as_completed([f.remote(n) for n in range(25)])) == list(range(25))
     assert sorted(util.map_unordered(f, range(25), backpressure_size=10, chunk_size=5)) == list(range(25))
+    assert sorted(util.map_unordered(f, range(5), backpressure_size=1, chunk_size=2)) == list(range(5))
+    with pytest.raises(ValueError, match="backpressure_size must be positive"):
+        list(util.map_unordered(f, range(5), backpressure_size=0))
     refs = list(util.as_completed([f.remote(1)], yield_obj_refs=True))
     assert ray.get(refs) == [1]
 

@@ -196,8 +196,14 @@ def test_a_large_closure_warns_and_names_the_variable(notebook: Notebook, monkey
     with pytest.raises(ValueError, match=r"^The remote function f is too large .* 'big'"):
         notebook.ensure(notebook.define("f"))
     notebook.run("class A:\n    def f(self): return big")
-    with pytest.raises(ValueError, match=r"^The actor A is too large"):
+    with pytest.raises(ValueError, match=r"^The actor A is too large .* 'big'"):
         notebook.ensure(notebook.define("A"))
+    notebook.run("def g(): return f()")
+    with pytest.raises(ValueError, match=r"^The remote function g is too large .* 'big'"):
+        notebook.ensure(notebook.define("g"))
+    notebook.run("def f(x=big): return x")
+    with pytest.raises(ValueError, match=r"^The remote function g is too large .* 'f'"):
+        notebook.ensure(notebook.define("g"))
 
 
 def test_the_text_of_cells_travels_along(notebook: Notebook) -> None:

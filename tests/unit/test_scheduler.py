@@ -538,3 +538,50 @@ def test_a_cancel_that_spares_children_spares_later_ones_too() -> None:
     session.say(DRIVER, m.Cancel(return_id(outer, 1), False, False))
     session.submit("child", session.worker_of(outer), parent=outer)
     assert session.running() == ["child", "outer"]
+
+
+def test_an_actor_whose_constructor_waits_when_its_process_dies_is_made_again() -> None:
+    session = Session(CPU=1)
+    needed = session.submit("needed")
+    actor = b"actor---12345678"
+    creation = m.TaskSpec(task=b"c" * 24, kind="actor", name="A", body=b"", actor=actor, num_returns=0, demand={})
+    spec = m.ActorSpec(actor=actor, creation=creation, class_name="A", handle=b"", placement={}, max_restarts=1)
+    session.say(DRIVER, m.CreateActor(0, spec))
+    worker = session.worker_of(creation.task)
+    session.get(needed, 7, worker, task=creation.task)
+    session.happen(WorkerLost(worker, "it died"))
+    again = session.worker_of(creation.task)
+    assert again != worker
+    session.get(needed, 7, again, task=creation.task)
+    session.finish(needed)
+    assert [reply.request for reply in session.of(m.Reply, again)] == [7]
+    session.say(again, m.Done(creation.task, []))
+    assert session.scheduler.state.actors[actor].state.value == "alive"
+
+
+def test_an_item_that_was_waited_for_and_never_came_is_forgotten() -> None:
+    session = Session(CPU=1)
+    stream = session.submit("stream", num_returns=m.STREAMING)
+    session.say(DRIVER, m.Wait(7, [return_id(stream, 2), return_id(stream, 1)], 1))
+    session.say(DRIVER, m.Abandon(7))
+    session.say(session.worker_of(stream), m.Done(stream, []))
+    session.say(DRIVER, m.Drop([(return_id(stream, 1), 1)]))
+    assert not session.scheduler.state.objects
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_call_that_was_cancelled_is_not_tried_again_when_its_actor_is_made_anew(begun: bool) -> None:
+    session = Session(CPU=1)
+    actor = session.actor(max_restarts=1)
+    first = session.submit("first", kind="method", actor=actor, demand={}, max_retries=-1)
+    session.finish(first, seconds=0.0001)  # They are short: the next ones are handed over together.
+    calls = [session.submit(name, kind="method", actor=actor, demand={}, max_retries=-1) for name in ("one", "two")]
+    cancelled, kept = calls if begun else reversed(calls)
+    session.say(DRIVER, m.Cancel(return_id(cancelled, 1), False, True))
+    session.get(cancelled, 7)
+    session.happen(WorkerLost(session.worker_of(cancelled), "it died"))
+    assert isinstance(session.error_of(7), TaskCancelledError)
+    creation = session.scheduler.state.actors[actor].spec.creation.task
+    session.say(session.worker_of(creation), m.Done(creation, []))
+    assert [each.id for each in session.scheduler.state.tasks.values()] == [kept]
+    assert session.scheduler.state.tasks[kept].state.value == "running"

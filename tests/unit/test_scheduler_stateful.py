@@ -47,6 +47,11 @@ class FakeWorker:
         self.id = worker
         self.tasks: deque[m.Execute] = deque()
         self.blocked: int | None = None
+        """The request that its main thread waits for."""
+        self.others: set[int] = set()
+        """Those that other threads wait for."""
+        self.made: dict[bytes, int] = {}
+        """Items of each stream."""
         self.actor = False
         self.leaving = False
         self.grants: dict[bytes, int] = {}
@@ -80,6 +85,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.asked: dict[int, tuple[bytes, str]] = {}
         """Who waits for room, and for which segment."""
         self.writing: list[tuple[bytes, str]] = []
+        self.streams: dict[bytes, int] = {}
+        """How many items of each have been announced to its holder."""
+        self.timers: list[RequestExpired] = []
         self.gathered: list[m.ClientMessage] | None = None
         """What is to be said together."""
 
@@ -110,6 +118,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.offered.pop(command.segment, None)
             elif isinstance(command, c.SpillSegment):
                 self.spilling.append(command)
+            elif isinstance(command, c.SetTimer):
+                self.timers.append(RequestExpired(command.client, command.request))
             elif isinstance(command, c.Send):
                 self.receive(command.client, command.message)
         seqs = [event.seq for event in self.scheduler.take_events()]
@@ -137,16 +147,20 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.replies.append(message)
             else:
                 worker = self.workers[client]
+                worker.others.discard(message.request)
                 if worker.blocked == message.request:  # Else it gave up waiting while the answer was on its way.
                     worker.blocked = None
         elif isinstance(message, m.Route):
             self.routes.append(message)
+        elif isinstance(message, m.StreamState):
+            counted = self.items_came(client, message)
         elif isinstance(message, m.Execute):
             counted = [*message.contained, *(each for value in message.values for each in value.contained)]
             worker = self.workers[client]
             worker.tasks.append(message)
             worker.actor = worker.actor or message.kind == "actor"
-            if worker.blocked is not None and message.kind == "task":
+            worker.made[message.task] = 0
+            if (worker.blocked is not None or worker.others) and message.kind == "task" and len(worker.tasks) > 1:
                 worker.tasks.pop()
                 self.say(client, m.Returned([message.task]))
         elif isinstance(message, m.Recall):
@@ -159,6 +173,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             worker = self.workers[client]
             for task in worker.tasks:
                 if task.task == message.task:
+                    if task is worker.tasks[0]:
+                        self.say(client, m.Interrupted(message.task))
                     worker.tasks.remove(task)
                     if worker.blocked is not None and not worker.actor:
                         self.say(client, m.Abandon(worker.blocked))
@@ -167,6 +183,12 @@ class SchedulerMachine(RuleBasedStateMachine):
                     break
         for each in counted:
             grants[each] = grants.get(each, 0) + 1
+
+    def items_came(self, client: bytes, message: m.StreamState) -> list[bytes]:
+        """Return what a client is granted as its stream goes on."""
+        known = self.streams.get(message.task, 0)
+        self.streams[message.task] = max(known, message.items)
+        return [return_id(message.task, index + 1) for index in range(known + 1, message.items + 1)]
 
     def say(self, client: bytes, message: m.ClientMessage) -> None:
         if self.gathered is not None and type(message) in TOGETHER:
@@ -590,6 +612,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     def kill(self, data: st.DataObject, no_restart: bool) -> None:
         self.say(DRIVER, m.Kill(data.draw(st.sampled_from(self.actors)), no_restart))
 
+    @precondition(lambda self: self.timers)
+    @rule(data=st.data())
+    def time_is_up(self, data: st.DataObject) -> None:
+        self.happen(self.timers.pop(data.draw(st.integers(0, len(self.timers) - 1))))
+
     @rule(seconds=st.sampled_from([0.1, 10.0]))
     def tick(self, seconds: float) -> None:
         self.now += seconds
@@ -636,6 +663,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self.happen(WorkerLost(fake.id, "left"))
             self.now += 1
             self.happen(Tick())
+            while self.timers:
+                self.happen(self.timers.pop())
             validate(self.scheduler.state)
         state = self.scheduler.state
         kept = any(actor.allocation is not None and actor.allocation.held for actor in state.actors.values())
@@ -643,10 +672,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert kept or gpu or not state.tasks, list(state.tasks.values())
 
 
-TestScheduler = pytest.mark.timeout(900)(SchedulerMachine.TestCase)
 # The same programs each time, so that a red suite means a change; JUPYTER_RAY_FUZZ=1000 looks for new ones.
 FUZZ = int(os.environ.get("JUPYTER_RAY_FUZZ", "0"))
-TestScheduler.settings = settings(
+SETTINGS = settings(
     max_examples=FUZZ or 40,
     stateful_step_count=40,
     deadline=None,
@@ -654,3 +682,5 @@ TestScheduler.settings = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+TestScheduler = pytest.mark.timeout(900)(SchedulerMachine.TestCase)
+TestScheduler.settings = SETTINGS

@@ -68,6 +68,8 @@ class Client:
         More for the housekeeper: name, seconds to wait, and what to do; `want` asks for one.
     folder
         The session's folder, where workers may be called directly.
+    on_silence
+        Called again and again while the main thread waits and hears nothing.
     """
 
     def __init__(
@@ -76,8 +78,9 @@ class Client:
         store: SegmentStore,
         handlers: dict[type, Callable[[Any], None]] | None = None,
         on_death: Callable[[str], None] = lambda reason: None,
-        chores: dict[str, tuple[float, Callable[[], None]]] | None = None,
+        chores: dict[str, tuple[float, Callable[[], object]]] | None = None,
         folder: Path | None = None,
+        on_silence: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
         self.blocking: Blocking | None = None
@@ -118,7 +121,7 @@ class Client:
                 "routes": (0.005, lambda: self.direct.tidy()),
                 "spares": (0.001, store.spares.prepare),
                 "mappings": (0.25, self._leave_old_mappings),
-                "garbage": (0.001, _collect_garbage),
+                "garbage": (0.001, gc.collect),
                 **(chores or {}),
             }
         )
@@ -128,6 +131,7 @@ class Client:
         self._channel: Channel = Channel(
             connection, self._on_message, self._on_close, lambda: self._house.want("flush"), self._busy
         )
+        self._channel.on_silence = on_silence
         self.expect = self._channel.vigil.expect
         self.reader: Reader = Reader(self)
         self.direct: Direct = Direct(self, folder or Path())
@@ -226,7 +230,7 @@ class Client:
                     self._requests.fail_all()  # The reader may have been here before our request.
                 if not self._channel.attend(lambda: slot.filled):
                     while not slot.lock.acquire(timeout=_LOOK_SECONDS):
-                        pass  # A signal that came right before the wait has been heard by now.
+                        self._channel.on_silence()  # A signal from right before the wait has been heard by now.
             except BaseException:  # An interrupt, in most cases. A late answer must not be lost: it carries grants.
                 self._give_up(number, slot)
                 raise
@@ -443,7 +447,3 @@ class Client:
     def __repr__(self) -> str:
         state = "alive" if self.alive else self._death or "closed"
         return f"<Client: {state}, {len(self._requests)} requests, {len(self.references)} references>"
-
-
-def _collect_garbage() -> None:
-    gc.collect()

@@ -6,7 +6,8 @@ to the worker, reads the answer from the same socket, and the runtime is told la
 nothing for a moment, the call goes the usual way, before whatever comes after it.
 
 Where the short way fails, the usual one takes over: after `PATIENCE_SECONDS` without an answer, at an interrupt, or
-when the worker's socket closes, the runtime is told that the worker has the call, and is asked for the value.
+when the worker's socket closes, the runtime is told that the worker has the call, and is asked for the value. A call
+that the worker does not take for so long goes the usual way.
 
 Owner: any thread. A deferred call is taken out of `_deferred` by whoever pops it. `Route.busy` is held by the thread
 that uses the route; a thread of its own reads the answer of a call that lasts.
@@ -133,6 +134,9 @@ class Direct:
         """All whose sockets are kept, by worker."""
         self._deferred: deque[tuple[m.TaskSpec, int, Route, int]] = deque()
         """At most one: with the version of its definition, and the thread that made it."""
+        self._handing = threading.RLock()
+        """Held by whoever sends the deferred call, until it is sent: who finds none may rely on that."""
+        self._is_handed = False
         self._seen: object = None
         """The deferred call that was there at the last look."""
         self._last: dict[bytes, bytes] = {}
@@ -185,8 +189,14 @@ class Direct:
 
     def release(self) -> None:
         """Send the call that is deferred, if one is, the usual way."""
-        with contextlib.suppress(IndexError):
-            self._submit(self._deferred.popleft()[0])
+        with shielded(), self._handing:
+            while self._deferred and not self._is_handed:  # What is sent before it releases it too.
+                self._is_handed = True
+                try:
+                    self._submit(self._deferred[0][0])
+                finally:
+                    self._deferred.popleft()
+                    self._is_handed = False
 
     def dropped(self, drops: list[tuple[bytes, int]]) -> None:
         """References are about to go: send the deferred call first, if its value or its actor is among them."""
@@ -218,26 +228,36 @@ class Direct:
 
         Afterwards the value is remembered, or the runtime can be asked for it.
         """
-        try:
-            spec, version, route, thread = self._deferred.popleft()
-        except IndexError:
-            return
-        if thread != threading.get_ident() or task_of(object_id) != spec.task or not route.busy.acquire(blocking=False):
-            self._submit(spec)
-            return
-        values = self._values(spec)
-        if values is None or self._routes.get(route.key) is not route:  # Forgotten, or given back, meanwhile.
-            route.busy.release()
-            self._submit(spec)
-            return
-        references = self._client.references
-        for dependency in spec.dependencies:  # Till the runtime pins them, or the call is over.
-            references.hold(dependency)
-        try:
-            with shielded() as shield:
-                self._exchange(m.Call(spec, version, values), route, shield.sleep)
-        finally:
-            references.let_go(spec.dependencies)
+        with shielded() as shield:
+            taken = self._take(object_id)
+            if taken is None:
+                self.release()
+                return
+            call, route = taken
+            references, dependencies = self._client.references, call.spec.dependencies
+            for dependency in dependencies:  # Till the runtime pins them, or the call is over.
+                references.hold(dependency)
+            try:
+                self._exchange(call, route, shield.sleep)
+            finally:
+                references.let_go(dependencies)
+
+    def _take(self, object_id: bytes) -> tuple[m.Call, Route] | None:
+        """Return the deferred call and its route, if this thread made it, for `object_id`, and it can go that way."""
+        with self._handing:
+            if not self._deferred:
+                return None
+            spec, version, route, thread = self._deferred[0]
+            if thread != threading.get_ident() or task_of(object_id) != spec.task:
+                return None
+            if not route.busy.acquire(blocking=False):
+                return None
+            values = self._values(spec)
+            if values is None or self._routes.get(route.key) is not route:  # Forgotten, or given back, meanwhile.
+                route.busy.release()
+                return None
+            self._deferred.popleft()
+            return m.Call(spec, version, values), route
 
     def _exchange(self, call: m.Call, route: Route, sleep: Callable[[Callable[[], object]], object]) -> None:
         spec, version = call.spec, call.version
@@ -245,7 +265,7 @@ class Direct:
             self._client.flush()  # The worker may have to ask for the definition.
         try:
             connection = route.connection or route.connect(self._folder, self._hello)
-            connection.sendall(codec.encode(call))
+            _send_whole(connection, codec.encode(call))
         except OSError:  # The worker has not got it.
             self._drop(route)
             if route.leased:
@@ -384,6 +404,25 @@ class Direct:
 
     def __repr__(self) -> str:
         return f"<Direct: {len(self._routes)} routes>"
+
+
+def _send_whole(connection: socket.socket, frame: bytearray) -> None:
+    """Send a call, or raise OSError: who is stopped, or in C code that keeps the interpreter, reads no large one.
+
+    What went of it is no call: the connection must be closed then.
+    """
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        sent = connection.send(frame, socket.MSG_DONTWAIT)
+    if sent == len(frame):
+        return
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    while sent < len(frame):
+        if not poll.poll(PATIENCE_SECONDS * 1000):
+            raise TimeoutError("The worker does not read.")
+        with contextlib.suppress(BlockingIOError):
+            sent += connection.send(memoryview(frame)[sent:], socket.MSG_DONTWAIT)
 
 
 def route_key(env: str, demand: dict[str, int]) -> Hashable:

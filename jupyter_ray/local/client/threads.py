@@ -18,7 +18,7 @@ from collections.abc import Callable
 from jupyter_ray.exceptions import RaySystemError
 
 _log = logging.getLogger("jupyter_ray")
-_Job = Callable[[], None]
+_Job = Callable[[], object]
 
 
 class CallbackThread:

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from jupyter_ray.engine.context import ProcessContext
-from jupyter_ray.exceptions import ActorUnschedulableError, TaskUnschedulableError
+from jupyter_ray.engine.refs import ActorRef
+from jupyter_ray.exceptions import ActorHandleNotFoundError, ActorUnschedulableError, TaskUnschedulableError
 from jupyter_ray.local.client.direct import route_key
 from jupyter_ray.local.engine.machine import node_labels
 from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING
@@ -212,6 +213,12 @@ def check_feasible(name: str, demand: Demand, total: Mapping[str, int], *, is_ac
                 f"{name} asks for {describe(demand)}, and this machine has {describe(there)} in all: it could never "
                 "start. Ask for less, or declare more in init()."
             )
+
+
+def check_session(actor: ActorRef, job: bytes) -> None:
+    """Raise an `ActorHandleNotFoundError` if the actor is of another session than the one whose job this is."""
+    if actor.id.job_id.binary() != job:
+        raise ActorHandleNotFoundError(f"The handle of the actor {actor.id.hex()} is of a session that has ended.")
 
 
 def call_site() -> str:

@@ -17,7 +17,7 @@ from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.streams import Stream
 from jupyter_ray.local.definitions import Exporter, Library
 from jupyter_ray.local.engine import environment
-from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible
+from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session
 from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.joining import address_of
 from jupyter_ray.local.protocol import messages as m
@@ -376,6 +376,7 @@ class LocalEngine(Questions):
 
     def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
         """End an actor at once; see `Engine.kill`."""
+        check_session(actor, self.process.job)
         self.client.send(m.Kill(actor._binary, no_restart), soon=False)
         self.client.direct.forget(actor._binary)
 

@@ -13,9 +13,8 @@ from jupyter_ray.config import RESERVE_FROM, shared_memory_folder
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.local.engine import accelerators
-from jupyter_ray.resources import CPU, GPU, MEMORY, Demand, to_parts
+from jupyter_ray.resources import CPU, GPU, MEMORY, OBJECT_STORE, Demand, to_parts
 
-OBJECT_STORE = "object_store_memory"
 NODE_ADDRESS = "127.0.0.1"
 HEAD_NODE = "node:__internal_head__"
 """The resource by which Ray's programs find the head of a cluster; the only machine is that too."""

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
 
-from jupyter_ray.config import DISK_SHARE, further_folder, guest_folder, session_folder, spill_folder
+from jupyter_ray.config import (
+    DISK_SHARE,
+    SHUTDOWN_SECONDS,
+    further_folder,
+    guest_folder,
+    session_folder,
+    spill_folder,
+)
 from jupyter_ray.engine import log_format, refs, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
@@ -25,8 +34,13 @@ from jupyter_ray.local.launcher import Runtime, working_directory
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
 
+_log = logging.getLogger("jupyter_ray")
+
+_LOOK_SECONDS = 1.0
+"""So often it is looked for whether the runtime is stopped, while somebody waits and hears nothing."""
 _GUESTS_DEATH = (
-    "The runtime that this driver had joined is gone, since the driver that started it has shut it down or has ended"
+    "The runtime that this driver had joined is gone: the driver that started it has shut it down or has ended, "
+    "or the runtime itself has died"
 )
 
 
@@ -41,8 +55,24 @@ class _Session:
         store = SegmentStore(runtime.shared_memory, self.id, spill_folder(runtime.session))
         folder = session_folder(runtime.session)
         self._death = death
-        self.client = Client(runtime.connection, store, on_death=self._died, folder=folder)
+        self._looked = time.monotonic()
+        self._told = False
+        self.client = Client(
+            runtime.connection, store, on_death=self._died, folder=folder, on_silence=self._look_at_runtime
+        )
         self.client.death_means = death[0].lower() + death[1:]
+
+    def _look_at_runtime(self) -> None:
+        """A thread waits, and nobody answers: where that is since the runtime is stopped, nobody else can say so."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        stopped = self._runtime.stopped
+        if stopped and not self._told:
+            pid = self._runtime.pid
+            _log.warning("The runtime, process %d, is stopped (SIGSTOP): `kill -CONT %d` lets it go on.", pid, pid)
+        self._told = stopped
 
     def _died(self, reason: str) -> None:
         """The runtime is gone without our doing; called in the reader thread."""
@@ -57,8 +87,13 @@ class _Session:
             if self._ended:
                 return
             self._ended = True
+        # It may be stopped, and read nothing: then we, or a thread of ours that holds the connection, could not send.
+        patience = threading.Timer(SHUTDOWN_SECONDS, self._runtime.give_up)
+        patience.daemon = True
+        patience.start()
         self.client.say_goodbye()
         self.client.close()
+        patience.cancel()
         self._runtime.end()
 
 

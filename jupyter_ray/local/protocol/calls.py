@@ -119,7 +119,7 @@ class ActorSpec(Message, frozen=True):
     class_name: str
     handle: bytes
     placement: dict[str, int] = {}
-    """What must be free for the actor to be placed; at least its demand."""
+    """What the machine, or a bundle, must have for the actor to be placed; at least its demand. It need not be free."""
     name: str = ""
     namespace: str = ""
     get_if_exists: bool = False

@@ -18,7 +18,7 @@ from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskR
 from jupyter_ray.local.scheduler.requests import room_made
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
-from jupyter_ray.resources import Demand, amounts
+from jupyter_ray.resources import amounts
 
 _AHEAD_IN_GROUPS = 1000
 """Concurrency groups fill one by one: a full one must not keep calls of another away."""
@@ -194,18 +194,7 @@ def alive(step: Step, actor: ActorRecord) -> None:
     """The constructor returned: the actor keeps what it holds while it lives, and takes calls."""
     actor.state = ActorState.ALIVE
     actor.lived = True
-    allocation = actor.allocation
-    held: Demand = {}
-    gpus: list[str] = []
-    if allocation is not None:
-        surplus = {
-            name: parts - actor.spec.creation.demand.get(name, 0)
-            for name, parts in allocation.held.items()
-            if parts > actor.spec.creation.demand.get(name, 0)
-        }
-        allocation.lend(surplus)
-        held, gpus = allocation.held, allocation.gpus
-    worker = actor.worker
+    allocation, worker = actor.allocation, actor.worker
     step.events.append(
         ActorAlive(
             seq=step.number(),
@@ -213,8 +202,8 @@ def alive(step: Step, actor: ActorRecord) -> None:
             actor=actor.id.hex(),
             worker=worker.id.hex() if worker is not None else "",
             pid=worker.pid if worker is not None else 0,
-            held=amounts(held),
-            gpus=gpus,
+            held=amounts(allocation.held) if allocation is not None else {},
+            gpus=allocation.gpus if allocation is not None else [],
         )
     )
     step.pump[actor] = None

@@ -15,8 +15,8 @@ from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import errors
 from jupyter_ray.local.scheduler.records import ActorRecord, RequestRecord, State, TaskRecord
-from jupyter_ray.local.scheduler.states import ActorState, TaskState
-from jupyter_ray.resources import Demand, describe
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
+from jupyter_ray.resources import CPU, Demand, describe
 
 CIRCLE_LIMIT = 64
 """So far is a circle of calls followed, each time a task begins to wait."""
@@ -26,6 +26,13 @@ CHECK_LIMIT = 20_000
 
 _GO_ON = (TaskState.RUNNING, TaskState.RESUMING)
 """What is in these states waits for nothing."""
+
+
+def is_possible(state: State) -> bool:
+    """Tell whether a blocked task keeps anything, and another waits for more than CPUs."""
+    for task in [each for each in state.keepers if each.state is not TaskState.BLOCKED]:
+        del state.keepers[task]
+    return bool(state.keepers) and any(queue.tasks and queue.demand.keys() - {CPU} for queue in state.order)
 
 
 def break_deadlock(state: State) -> tuple[RequestRecord, Payload] | None:
@@ -49,6 +56,9 @@ def break_deadlock(state: State) -> tuple[RequestRecord, Payload] | None:
 def _play(state: State, waits: dict[TaskRecord, list[RequestRecord]]) -> set[TaskRecord]:
     """Return the tasks that can end."""
     free = dict(state.ledger.free)
+    for group in state.groups.values():
+        for bundle in group.bundles if group.state is GroupState.CREATED else ():
+            _add(free, bundle.free)  # Somebody may remove the group.
     ended: set[TaskRecord] = set()
     gone: set[ActorRecord] = set()
     left = list(state.tasks.values())
@@ -89,8 +99,7 @@ def _can_end(
         if actor.state is not ActorState.ALIVE and creation is not None and creation not in ended:
             return False
         return all(call in ended for call in _ahead(task))
-    needs = actor.spec.placement if actor is not None else task.spec.demand
-    return all(free.get(name, 0) >= parts for name, parts in needs.items())
+    return all(free.get(name, 0) >= parts for name, parts in task.spec.demand.items())
 
 
 def _ahead(task: TaskRecord) -> Iterator[TaskRecord]:

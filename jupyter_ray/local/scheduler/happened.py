@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from jupyter_ray.events import WorkerDied, WorkerStarted
+from jupyter_ray.ids import ACTOR_ID_SIZE
 from jupyter_ray.local.protocol import names
-from jupyter_ray.local.protocol.messages import STREAMING
+from jupyter_ray.local.protocol.messages import STREAMING, TaskSpec
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
@@ -25,7 +26,7 @@ from jupyter_ray.local.scheduler import (
     streams,
     transitions,
 )
-from jupyter_ray.local.scheduler.records import ClientRecord, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
 from jupyter_ray.local.scheduler.said import remove_group
 from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
@@ -81,6 +82,7 @@ def _worker_joined(step: Step, stimulus: WorkerJoined) -> None:
     for task in list(worker.tasks.values()):
         placement.begin(step, task)
         placement.execute(step, task)
+        step.place = step.place or task.actor is not None  # Others may have waited for this process to start.
 
 
 def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
@@ -106,8 +108,10 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
     client = state.clients.pop(worker.id, None)
     if client is not None:
         client.connected = False
-        for request in list(client.requests):
-            requests.abandon(step, client, request)
+        for request in list(client.requests.values()):
+            if request.task is not None and request.task.spec.kind == "actor":
+                request.task = None  # It waits no more, and may be on its way to another process.
+            requests.abandon(step, client, request.id)
         memory.client_gone(step, client.id)
     tasks = list(worker.tasks.values())
     actor = worker.actor
@@ -129,7 +133,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         direct.end_leases(step, client)
         dependencies.drop_all(step, client)
         if not worker.retired:
-            _orphans(step, client, tasks=not worker.orderly)
+            _orphans(step, client, actor, tasks=not worker.orderly)
         streams.reader_gone(step, client.id)
         job = state.jobs.get(client.job)
         if job is not None and job.ended:  # It may have been the last that kept something of it.
@@ -151,15 +155,16 @@ def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
     placement.enqueue(step, creation)
 
 
-def _orphans(step: Step, client: ClientRecord, *, tasks: bool) -> None:
+def _orphans(step: Step, client: ClientRecord, own: ActorRecord | None, *, tasks: bool) -> None:
     """What a dead process had started and nobody else wants ends with it, as in Ray.
 
+    Of an actor's process that is what the actor had started; what tasks had that ran there before goes on.
     A task that runs ends with its process, and what it had started in its turn. A call that an actor has goes on, but
     for a stream, which nobody else can read.
     """
     state = step.state
     for task in list(state.tasks.values()) if tasks else ():
-        if task.client is not client or task.spec.kind == "actor":
+        if task.client is not client or task.spec.kind == "actor" or not _started_by(own, task.spec):
             continue
         begun = task.state not in (TaskState.WAITING, TaskState.READY)
         if task.spec.kind == "method" and begun and task.spec.num_returns != STREAMING:
@@ -169,12 +174,19 @@ def _orphans(step: Step, client: ClientRecord, *, tasks: bool) -> None:
             transitions.cancel(step, task, force=task.spec.kind == "task", recursive=False)
     for actor_id in list(client.created_actors):
         actor = state.actors.get(actor_id)
-        if actor is not None and not actor.spec.detached and actor.state is not ActorState.DEAD:
+        if actor is None or not _started_by(own, actor.spec.creation):
+            continue
+        if not actor.spec.detached and actor.state is not ActorState.DEAD:
             reason = "its owner has died: the process that made it is gone"
             worker = actor.worker
             actors.died(step, actor, reason)
             if worker is not None:
                 placement.stop_worker(step, worker, kill=True, reason=reason)
+
+
+def _started_by(own: ActorRecord | None, spec: TaskSpec) -> bool:
+    """Tell whether a call was made by the actor itself, and not by a task that its process had run before."""
+    return own is None or spec.parent is None or spec.parent[-ACTOR_ID_SIZE:] == own.id
 
 
 def _request_expired(step: Step, stimulus: RequestExpired) -> None:

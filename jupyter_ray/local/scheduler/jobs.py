@@ -5,11 +5,12 @@ With the first driver the whole runtime ends; of another one, what its detached 
 
 from __future__ import annotations
 
+from jupyter_ray.ids import ACTOR_ID_SIZE
 from jupyter_ray.local.protocol import names
-from jupyter_ray.local.protocol.messages import STREAMING, Answer, Bind, Join
+from jupyter_ray.local.protocol.messages import STREAMING, Answer, Bind, Join, TaskSpec
 from jupyter_ray.local.scheduler import actors, dependencies, direct, memory, placement, queries, requests, streams
 from jupyter_ray.local.scheduler.brought import JobRecord
-from jupyter_ray.local.scheduler.records import ClientRecord, State
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, State
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 
@@ -71,16 +72,17 @@ def end(step: Step, client: ClientRecord) -> None:
 def sweep(step: Step, job: bytes) -> None:
     """End what a job has that has ended; but not its detached actors, nor what those have made."""
     state = step.state
-    staying = _staying(state, job) if lives_on(state, job) else set()
+    staying = _staying(state, job) if lives_on(state, job) else {}
     for actor in list(state.actors.values()):
-        if actor.creator.job == job and not actor.spec.detached and actor.creator.id not in staying:
+        stays = actor.spec.detached or _is_of(staying, actor.creator, actor.spec.creation)
+        if actor.creator.job == job and not stays:
             actors.died(step, actor, REASON)
     guest = state.guest(job)
     for worker in list(state.workers.values()):
         if names.split_environment(worker.env)[0] == guest and worker.id not in staying:
             placement.stop_worker(step, worker, kill=True, reason=REASON)
     for task in list(state.tasks.values()):
-        if task.client.job != job or task.client.id in staying or task.spec.kind == "actor":
+        if task.client.job != job or task.spec.kind == "actor" or _is_of(staying, task.client, task.spec):
             continue
         elsewhere = task.worker is not None and not task.worker.doomed
         if task.state in (TaskState.WAITING, TaskState.READY):
@@ -98,18 +100,28 @@ def sweep(step: Step, job: bytes) -> None:
             dependencies.unpin(step, function.contained)
 
 
-def _staying(state: State, job: bytes) -> set[bytes]:
-    """Return the workers of a job's detached actors, and those of what these have made in their turn."""
-    staying: set[bytes] = set()
+def _staying(state: State, job: bytes) -> dict[bytes, ActorRecord | None]:
+    """Return the workers of a job's detached actors, and of what these have made in their turn, with their actors."""
+    staying: dict[bytes, ActorRecord | None] = {}
     while True:
         before = len(staying)
         for actor in state.actors.values():
-            made_there = actor.creator.id in staying
-            if actor.worker is not None and (made_there or (actor.spec.detached and actor.creator.job == job)):
-                staying.add(actor.worker.id)
+            stays = (actor.spec.detached and actor.creator.job == job) or _is_of(
+                staying, actor.creator, actor.spec.creation
+            )
+            if actor.worker is not None and stays:
+                staying[actor.worker.id] = actor
         for task in state.tasks.values():
             begun = task.spec.kind == "task" and task.state is not TaskState.ASSIGNED  # Else it runs elsewhere.
-            if begun and task.worker is not None and task.client.id in staying:
-                staying.add(task.worker.id)
+            if begun and task.worker is not None and _is_of(staying, task.client, task.spec):
+                staying[task.worker.id] = None
         if len(staying) == before:
             return staying
+
+
+def _is_of(staying: dict[bytes, ActorRecord | None], client: ClientRecord, spec: TaskSpec) -> bool:
+    """Tell whether a call was made by what stays, and not by a task that the process of an actor had run before."""
+    if client.id not in staying:
+        return False
+    actor = staying[client.id]
+    return actor is None or spec.parent is None or spec.parent[-ACTOR_ID_SIZE:] == actor.id

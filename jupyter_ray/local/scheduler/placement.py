@@ -25,6 +25,8 @@ from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
 PRESTART = 8
 """At most this many workers are started before anybody asks."""
+STARTING = 2
+"""For actors, at most so many processes start at once, or as many as there are CPUs."""
 AHEAD_SECONDS = 0.004
 AHEAD_LIMIT = 64
 """A worker is handed at most this much work in advance, in expected seconds and in tasks."""
@@ -36,8 +38,7 @@ def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
     """Put a ready task where `place` looks for it."""
     state = step.state
     spec = task.spec
-    # One that has lived needs no more to be made again than it holds: whoever waits for it may have the CPU.
-    needs = spec.demand if task.actor is None or task.actor.lived else task.actor.spec.placement
+    needs = spec.demand
     env = spec.env or state.env
     key = (task.depth, env, task.actor is not None, spec.group, spec.bundle, *needs.items())
     queue = state.ready.get(key)
@@ -150,8 +151,12 @@ def _pick(step: Step, task: TaskRecord, queue: ReadyClass) -> WorkerRecord | Non
     for index in range(len(idle or ()) - 1, -1, -1):
         if idle and not idle[index].functions and not idle[index].runs:
             return idle.pop(index)
-    for worker in state.workers.values():
-        if worker.state is WorkerState.STARTING and worker.env == env and not worker.tasks:
+    starting = [worker for worker in state.workers.values() if worker.state is WorkerState.STARTING]
+    awaited = sum(1 for worker in starting if worker.tasks)
+    if task.actor is not None and awaited >= max(STARTING, state.ledger.total.get(CPU, 0) // PARTS):
+        return None  # Most actors hold no CPU, so that nothing else bounds how many processes start at once.
+    for worker in starting:
+        if worker.env == env and not worker.tasks:
             return worker
     active = sum(1 for worker in state.workers.values() if _counts(worker))
     if active >= max(64, 8 * state.ledger.total.get(CPU, 0) // PARTS) or crowd.due(state, task) > step.now:
@@ -269,7 +274,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             values,
             spec.num_returns,
             functions,
-            (actor.spec.creation.demand if creating and actor is not None else allocation.held)
+            allocation.held
             if allocation is not None
             # One that is handed over in advance inherits as much from the one before it.
             else (spec.demand if spec.kind == "task" else {}),

@@ -11,7 +11,7 @@ from jupyter_ray.local.scheduler.records import GroupRecord, State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState
 from jupyter_ray.local.scheduler.tables import summary, table
 from jupyter_ray.local.scheduler.why import why
-from jupyter_ray.resources import GPU, amounts
+from jupyter_ray.resources import GPU, OBJECT_STORE, amounts
 
 
 def resources(state: State, _: dict[str, Any]) -> dict[str, Any]:
@@ -21,9 +21,12 @@ def resources(state: State, _: dict[str, Any]) -> dict[str, Any]:
     for lease in state.leases.values():  # Whoever has it gives it back as soon as somebody wants it.
         for name, parts in lease.allocation.held.items():
             free[name] += parts
+    available = amounts(free)
+    if OBJECT_STORE in available:  # What the values take is free for nobody, as in Ray.
+        available[OBJECT_STORE] -= state.memory.used
     return {
         "total": amounts(ledger.total),
-        "available": {name: parts for name, parts in amounts(free).items() if parts > 0},
+        "available": {name: amount for name, amount in available.items() if amount > 0},
         "parts": dict(ledger.total),
         "gpus": list(ledger.ids.get(GPU, [])),
         "started": state.started,
@@ -70,7 +73,7 @@ def definition(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None
 
 
 def statistics(state: State, _: dict[str, Any]) -> dict[str, Any]:
-    """Return counts: tasks by state, actors, objects, workers, bytes in shared memory."""
+    """Return counts: tasks by state, actors, objects, workers, bytes of values and where they are."""
     counts = {each.value: count for each, count in state.ended.items()}
     for record in state.tasks.values():
         counts[record.state.value] = counts.get(record.state.value, 0) + 1
@@ -80,6 +83,11 @@ def statistics(state: State, _: dict[str, Any]) -> dict[str, Any]:
         "actors": sum(1 for each in state.actors.values() if each.state is not ActorState.DEAD),
         "queued_calls": sum(each.queued for each in state.actors.values()),
         "objects": len(state.objects),
+        "store": {
+            "used": state.memory.used,
+            "limit": state.memory.limit,
+            "on_disk": sum(each.size for each in payloads if each.segment in state.memory.on_disk),
+        },
         "shared_bytes": sum(each.size for each in payloads if each.segment),
         "inline_bytes": sum(each.size for each in payloads if not each.segment),
         "workers": len(state.workers),

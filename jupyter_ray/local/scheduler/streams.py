@@ -9,7 +9,7 @@ from __future__ import annotations
 from jupyter_ray.ids import return_id, task_of
 from jupyter_ray.local.protocol.messages import STREAMING, Consume, Item, Payload, StreamState, TaskSpec
 from jupyter_ray.local.scheduler import errors, memory
-from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
+from jupyter_ray.local.scheduler.dependencies import expect, free_if_unused, grant, seal
 from jupyter_ray.local.scheduler.records import TaskRecord
 from jupyter_ray.local.scheduler.step import Step
 
@@ -75,6 +75,7 @@ def end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
     missed = step.state.objects.get(return_id(task.id, task.items + 2))
     if missed is not None:
         missed.pending = False  # See `expect_item`: it will not come.
+        free_if_unused(step, missed)
     ended_well = payload is None or errors.is_raised(payload)
     for object_id in returns(task.spec):
         seal(step, object_id, NONE if payload is None or ended_well else payload)

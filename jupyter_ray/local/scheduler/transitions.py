@@ -145,6 +145,7 @@ def _unread(step: Step, task: TaskRecord, reason: str) -> None:
 
     With a `reason` only that worker could not, and it counts as an attempt.
     """
+    blocking.detach(step.state, task)
     if task.cancel_asked:
         _cancel_now(step, task, False)
     elif reason and not task.may_retry:
@@ -343,6 +344,9 @@ def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
 
 def _actor_lost(step: Step, task: TaskRecord, payload: Payload) -> None:
     """The actor is being restarted, and the call was with it, or about to be."""
+    if task.cancel_asked:
+        _cancel_now(step, task, False)
+        return
     if task.state is READY:
         if not task.spec.max_retries:
             _fail(step, task, payload, "the actor was lost", "ACTOR_UNAVAILABLE")

@@ -26,7 +26,8 @@ NAMES = 5
 def why(state: State, arguments: dict[str, Any]) -> str:
     """Explain ``arguments["id"]``, an object or an actor, at the time ``arguments["now"]``.
 
-    ``arguments["stopped"]`` has the processes that are stopped, if any are.
+    ``arguments["stopped"]`` has the workers that are stopped, if any are, and ``arguments["maker"]`` the process that
+    makes them, if that is.
     """
     counted, now = arguments["id"], arguments["now"]
     if len(counted) == ACTOR_ID_SIZE:
@@ -43,7 +44,15 @@ def why(state: State, arguments: dict[str, Any]) -> str:
     for pid in arguments.get("stopped", ()):
         if any(re.search(rf"\bprocess {pid}\b", link) for link in told):
             told.append(f"Process {pid} is stopped (SIGSTOP): `kill -CONT {pid}` lets it go on.")
+    maker = arguments.get("maker")
+    if maker and any("worker process" in link for link in told):
+        told.append(maker_is_stopped(maker))
     return " ".join(told)
+
+
+def maker_is_stopped(pid: int) -> str:
+    """Say why no worker process starts."""
+    return f"Process {pid}, which starts the workers, is stopped (SIGSTOP): `kill -CONT {pid}` lets it go on."
 
 
 def _object(state: State, object_id: bytes, now: float, seen: set[bytes]) -> Iterator[str]:
@@ -106,7 +115,7 @@ def waits_for(state: State, task: TaskRecord, now: float) -> str:
     if (due := crowd.due(state, task)) > now:
         others = f"{len(crowd.crowd(state, task))} other calls of its function are blocked in get() or wait()"
         return f"{_name(task)} begins in {due - now:.0f} s: {others}, so further ones begin one by one."
-    needs = task.actor.spec.placement if task.actor is not None else task.spec.demand
+    needs = task.spec.demand
     group, since = state.groups.get(task.spec.group or ""), f"since {_since(task, now)}"
     if group is None:
         return f"{_name(task)} waits for {describe(needs)} {since}. {_holders(state, task.client, needs, now)}"

@@ -7,6 +7,7 @@ part that fails. Source of the idea: Ray's ``inspect_serializability``.
 from __future__ import annotations
 
 import inspect
+import pickle
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -42,6 +43,8 @@ def unpicklable(value: Any, error: BaseException, what: str, start: str) -> Type
 def _descend(value: Any, error: BaseException, path: str) -> tuple[str, Any, BaseException]:
     seen: set[int] = set()
     for _ in range(_DEPTH):
+        if _refuses(value):
+            break
         seen.add(id(value))
         for step, part in _parts(value):
             if id(part) in seen:
@@ -65,6 +68,17 @@ def _error_of(value: Any) -> BaseException | None:
     except Exception as error:
         return error
     return None
+
+
+def _refuses(value: Any) -> bool:
+    """Tell whether it is the value's own class that does not let it be pickled, whatever its parts are."""
+    ways = (getattr(type(value), name, None) for name in ("__getstate__", "__reduce__", "__reduce_ex__"))
+    if any(isinstance(way, types.FunctionType) for way in ways):
+        try:
+            value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        except Exception:
+            return True
+    return False
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:

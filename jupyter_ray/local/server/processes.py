@@ -88,6 +88,11 @@ class Processes:
     def _collect(self) -> None:
         descendants.collect(template.pid())
 
+    @property
+    def template(self) -> int | None:
+        """The process id of the template; None: there is none yet."""
+        return template.pid()
+
     def start(self, setup: WorkerSetup) -> None:
         """Start a worker; it connects by itself."""
         self._orders.put((setup.worker, msgspec.msgpack.encode(setup)))

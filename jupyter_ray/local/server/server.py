@@ -38,6 +38,7 @@ from jupyter_ray.local.scheduler.stimuli import (
     WorkerJoined,
     WorkerLost,
 )
+from jupyter_ray.local.scheduler.why import maker_is_stopped
 from jupyter_ray.local.server.connection import Connection
 from jupyter_ray.local.server.files import Files
 from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
@@ -187,7 +188,9 @@ class Server:
             self._publish((connection,))  # They come before the answer.
         elif message.what == "why":
             pids = [worker.pid for worker in self.scheduler.state.workers.values() if worker.pid]
-            return msgspec.structs.replace(message, arguments={**message.arguments, "stopped": stopped(pids)})
+            maker = self.processes.template or 0
+            told = {"stopped": stopped(pids), "maker": maker if maker and stopped([maker]) else 0}
+            return msgspec.structs.replace(message, arguments={**message.arguments, **told})
         return message
 
     def _on_bind(self, connection: Connection, message: m.Bind) -> m.Bind:
@@ -349,13 +352,17 @@ class Server:
         now = self.loop.time()
         records = self.scheduler.state.workers
         workers = {each.pid: each.id for each in records.values() if each.tasks and each.pid}
-        self._stopped.look(workers, now)
+        maker = self.processes.template if any(each.tasks and not each.pid for each in records.values()) else None
+        self._stopped.look([*workers, maker] if maker is not None else workers, now)
         for pid in self._stopped.to_tell(now):
+            if pid == maker:
+                self._say(f"{maker_is_stopped(pid)}\n")
+                continue
             task = next(iter(records[workers[pid]].tasks.values())).spec
             text = f"Process {pid} is stopped (SIGSTOP): {task.name} does not go on before `kill -CONT {pid}`.\n"
             self._later(Said(workers[pid], [m.Log("stderr", text, task.name, task.task, task.actor, task.cell)]))
         for pid in self._stopped.for_long(now):
-            worker = records.get(workers[pid])
+            worker = records.get(workers.get(pid, b""))
             if worker is not None and worker.actor is None and len(worker.tasks) > 1:
                 self._ended_for[worker.id] = "its process had been stopped (SIGSTOP), and other calls waited behind it"
                 self.processes.kill(worker.id)

@@ -327,7 +327,7 @@ class _Lane:
             else:
                 if inspect.isawaitable(value) and not isinstance(value, ObjectRef):  # A reference is the value itself.
                     value = await value
-                elif isinstance(value, AsyncIterator):
+                elif inspect.isasyncgen(value):
                     value = [item async for item in value]
                 forks.end_if_forked()
                 value = calling.with_inout(value, inout)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef
+from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
 from jupyter_ray.exceptions import ObjectLostError, RayTaskError, is_cancel
 from jupyter_ray.local.protocol.messages import DYNAMIC, Body, Execute, Payload
 from jupyter_ray.local.serialization import values
@@ -208,7 +208,7 @@ def results(
                 raise
             refs.append(put_error(error))  # One more reference, which raises.
         return [payload_of(DynamicObjectRefGenerator(refs), f"the items of {name}", store)]
-    if isinstance(value, Generator):
+    if isinstance(value, Generator) and not isinstance(value, ObjectRefGenerator):  # Another task's is none to close.
         return _generated(value, number, name, store, tell_late)
     if isinstance(value, Iterator):
         items = list(itertools.islice(value, number + 1))

@@ -309,6 +309,8 @@ class Worker:
             await instance.__init__(*args, **kwargs)
             self.runner.instance = instance
 
+        name = execute.spec.qualname if execute.spec is not None else kind.__name__
+        construct.__module__, construct.__qualname__ = kind.__module__, f"{name}.__init__"  # For the runtime context.
         return construct
 
     def _label_by_repr(self) -> None:

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from typing import Any
 
 from jupyter_ray.engine.context import enter_task, leave_task
-from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
 from jupyter_ray.local.client.client import Client
@@ -236,7 +236,9 @@ class Runner:
         """Return the payloads of what a call returned."""
         if execute.kind == "actor" or execute.num_returns == STREAMING:
             return []
-        if execute.num_returns == 1 and (value is None or not isinstance(value, Generator)):
+        if execute.num_returns == 1 and (
+            value is None or not isinstance(value, Generator) or isinstance(value, ObjectRefGenerator)
+        ):
             return [calling.result(value, context.function, self.store)]
 
         def put_error(error: BaseException) -> ObjectRef[Any]:

@@ -1,0 +1,303 @@
+"""Promises about errors: of which class each arrives, what can be read from it, and what raises it."""
+
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import jupyter_ray as ray
+from jupyter_ray import exceptions
+from jupyter_ray.exceptions import RayActorError, RayTaskError
+from tests.contract.helpers import PATIENCE
+
+
+class Coded(Exception):
+    """It has an attribute, a property and a method."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+    @property
+    def doubled(self) -> int:
+        return 2 * self.code
+
+    def describe(self) -> str:
+        return f"code {self.code}"
+
+
+class Slotted(Exception):
+    __slots__ = ("place",)
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+class Both(KeyError, OSError):
+    """Python makes its instances as those of an OSError."""
+
+
+class Final(Exception):
+    def __init_subclass__(cls) -> None:
+        raise TypeError("final")
+
+
+class TwoArguments(Exception):
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+class OnlyByName(Exception):
+    def __init__(self, *, code: int) -> None:
+        super().__init__(f"code {code}")
+
+
+@ray.remote(max_retries=0)
+def fail(make: Callable[[], BaseException]) -> None:
+    raise make()
+
+
+class _Fails:
+    def plain(self, make: Callable[[], BaseException]) -> None:
+        raise make()
+
+    def items(self, make: Callable[[], BaseException]) -> Iterator[int]:
+        yield 1
+        raise make()
+
+
+Fails: Any = ray.remote(num_cpus=0)(_Fails)
+
+
+@ray.remote(num_cpus=0)
+class FailsInALoop:
+    async def plain(self, make: Callable[[], BaseException]) -> None:
+        raise make()
+
+
+def errors_of(make: Callable[[], BaseException]) -> Iterator[Any]:
+    """Yield the error as it comes from everything that can fail."""
+    actor, looping = Fails.remote(), FailsInALoop.remote()
+    failed = [fail.remote(make), actor.plain.remote(make), looping.plain.remote(make), [*actor.items.remote(make)][-1]]
+    for ref in failed:
+        with pytest.raises(exceptions.RayError) as found:
+            ray.get(ref, timeout=PATIENCE)
+        yield found.value
+
+
+shared = pytest.mark.usefixtures("cluster")
+
+
+@shared
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: KeyError("k"),
+        lambda: Coded(3),
+        lambda: Slotted("here"),
+        lambda: Both("two"),
+        lambda: FileNotFoundError(2, "no such file", "x.txt"),
+        lambda: UnicodeDecodeError("utf-8", b"a", 0, 1, "bad"),
+        lambda: TimeoutError("late"),
+        lambda: NotImplementedError(),
+        lambda: RecursionError("deep"),
+    ],
+    ids=lambda make: type(make()).__name__,
+)
+def test_an_error_is_of_its_own_class_and_a_task_s_wherever_it_comes_from(make: Callable[[], Exception]) -> None:
+    kind = type(make())
+    for error in errors_of(make):
+        assert isinstance(error, RayTaskError)
+        assert isinstance(error, kind)
+        assert type(error).__name__ == f"RayTaskError({kind.__name__})"
+        assert type(error.cause) is kind
+        assert error.cause.args == make().args
+
+
+@shared
+def test_attributes_properties_and_methods_of_the_original() -> None:
+    for error in errors_of(lambda: Coded(3)):
+        assert (error.code, error.doubled, error.describe()) == (3, 6, "code 3")
+    for error in errors_of(lambda: Slotted("here")):
+        assert error.place == "here"
+
+
+@shared
+@pytest.mark.parametrize("make", [lambda: TwoArguments(1, 2), lambda: OnlyByName(code=7)])
+def test_an_error_that_cannot_be_made_again_says_so_and_what_it_said(make: Callable[[], Exception]) -> None:
+    for error in errors_of(make):
+        assert type(error) is exceptions.UnserializableException
+        assert not isinstance(error, RayTaskError)
+        assert str(make()) in str(error)
+
+
+@shared
+def test_an_error_whose_class_is_final_is_a_plain_task_error() -> None:
+    for error in errors_of(lambda: Final("the end")):
+        assert type(error) is RayTaskError
+        assert type(error.cause) is Final
+        assert "Final: the end" in str(error)
+
+
+@shared
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there are no groups of exceptions")
+def test_a_group_of_errors_can_be_taken_apart() -> None:
+    def make() -> BaseException:
+        return ExceptionGroup("two", [ValueError(1), KeyError(2)])  # type: ignore[name-defined,unused-ignore]  # noqa: F821
+
+    for error in errors_of(make):
+        assert isinstance(error, RayTaskError)
+        assert [type(each) for each in error.exceptions] == [ValueError, KeyError]
+        caught, rest = error.split(ValueError)
+        assert [type(each) for each in caught.exceptions] == [ValueError]
+        assert [type(each) for each in rest.exceptions] == [KeyError]
+
+
+@shared
+def test_the_text_says_where_it_happened() -> None:
+    class Named(_Fails):
+        def __repr__(self) -> str:
+            return "Named by its repr"
+
+        def where(self) -> str:
+            return str(ray.get_runtime_context().get_actor_id())
+
+    with pytest.raises(KeyError) as found:
+        ray.get(fail.remote(lambda: KeyError("k")))
+    assert "fail() (pid=" in str(found.value)
+    assert "ip=" in str(found.value)
+    actor: Any = ray.remote(num_cpus=0)(Named).remote()
+    with pytest.raises(KeyError) as found:
+        ray.get(actor.plain.remote(lambda: KeyError("k")))
+    for part in ("Named.plain() (pid=", "ip=", f"actor_id={ray.get(actor.where.remote())}", "repr=Named by its repr"):
+        assert part in str(found.value)
+
+
+@shared
+def test_a_timeout_inside_a_task_is_one_outside_too() -> None:
+    @ray.remote(num_cpus=0)
+    class Never:
+        async def answer(self) -> None:
+            await asyncio.Event().wait()
+
+    @ray.remote
+    def impatient(never: Any, timeout: float) -> None:
+        ray.get(never.answer.remote(), timeout=timeout)
+
+    never = Never.remote()
+    for timeout in (0, 0.01):
+        with pytest.raises(exceptions.GetTimeoutError) as found:
+            ray.get(impatient.remote(never, timeout), timeout=PATIENCE)
+        assert isinstance(found.value, RayTaskError)
+        assert isinstance(found.value, TimeoutError)
+
+
+@shared
+def test_what_a_failed_constructor_makes_of_every_call() -> None:
+    @ray.remote(num_cpus=0)
+    class Broken:
+        def __init__(self) -> None:
+            raise KeyError("no luck")
+
+        def plain(self) -> None: ...
+
+        def items(self) -> Iterator[int]:
+            yield 1
+
+    broken = Broken.remote()
+    stream = broken.items.remote()
+    item = next(stream)
+    with pytest.raises(StopIteration):
+        next(stream)
+    several = broken.plain.options(num_returns=2).remote()
+    for ref in (broken.plain.remote(), *several, item, broken.__ray_ready__.remote()):
+        with pytest.raises(exceptions.ActorDiedError, match="no luck") as found:
+            ray.get(ref, timeout=PATIENCE)
+        assert found.value.actor_init_failed
+        assert found.value.actor_id == broken._actor_id.hex()
+        assert not isinstance(found.value, KeyError)
+
+
+@shared
+def test_what_a_dead_actor_makes_of_every_call() -> None:
+    async def awaited(ref: Any) -> Any:
+        return await ref
+
+    @ray.remote
+    def from_a_task(handle: Any) -> None:
+        ray.get(handle.plain.remote(None))
+
+    @ray.remote
+    def take(value: Any) -> None: ...
+
+    actor = Fails.remote()
+    ray.kill(actor)
+    call = actor.plain.remote(None)
+    assert ray.wait([call], timeout=PATIENCE) == ([call], [])
+    item = next(actor.items.remote(None))
+    for use in (
+        lambda: ray.get(call, timeout=0),
+        lambda: ray.get(item, timeout=PATIENCE),
+        lambda: ray.get(actor.plain.options(num_returns=2).remote(None), timeout=PATIENCE),
+        lambda: ray.get(actor.__ray_ready__.remote(), timeout=PATIENCE),
+        lambda: asyncio.run(awaited(actor.plain.remote(None))),
+        lambda: call.future().result(PATIENCE),
+        lambda: ray.get(from_a_task.remote(actor), timeout=PATIENCE),
+        lambda: ray.get(take.remote(call), timeout=PATIENCE),
+    ):
+        with pytest.raises(RayActorError):
+            use()
+    assert actor.plain.options(num_returns=0).remote(None) is None
+    ray.kill(actor)  # Once more: there is nothing to do.
+
+
+@shared
+def test_a_taken_name_is_an_error_of_its_own() -> None:
+    keeper = Fails.options(name="taken").remote()
+    for options in ({"name": "taken"}, {"name": "taken", "get_if_exists": False}):
+        with pytest.raises(exceptions.ActorAlreadyExistsError, match="taken") as found:
+            Fails.options(**options).remote()
+        assert isinstance(found.value, ValueError)
+    assert Fails.options(name="taken", get_if_exists=True).remote() == keeper
+
+
+@pytest.mark.local_only("a cluster outlives the session, and what it says of its actors is Ray's")
+def test_a_handle_of_an_ended_session(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    old = Fails.options(name="old").remote()
+    weak = ray.get_actor("old")
+    ray.shutdown()
+    start(num_cpus=1)
+    for handle in (old, weak):
+        with pytest.raises(exceptions.ActorHandleNotFoundError, match="a session that has ended") as found:
+            ray.kill(handle)
+        assert isinstance(found.value, ValueError)
+        with pytest.raises(RayActorError):
+            ray.get(handle.plain.remote(None), timeout=PATIENCE)
+    with pytest.raises(ValueError, match="old"):
+        ray.get_actor("old")
+
+
+@pytest.mark.local_only("Ray waits for ever")
+def test_what_is_asked_of_a_group_that_is_gone(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    group = ray.util.placement_group([{"CPU": 1}])
+    ray.get(group.ready())
+    inside = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(group)
+    ray.util.remove_placement_group(group)
+    actor = Fails.options(scheduling_strategy=inside, num_cpus=1).remote()
+    task = fail.options(scheduling_strategy=inside).remote(KeyError)
+    for ref, error in (
+        (actor.plain.remote(KeyError), exceptions.ActorPlacementGroupRemoved),
+        (task, exceptions.TaskPlacementGroupRemoved),
+    ):
+        with pytest.raises(error, match=r"removed"):
+            ray.get(ref, timeout=PATIENCE)

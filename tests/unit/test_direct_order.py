@@ -1,0 +1,94 @@
+"""The call that is deferred for the short way, and what other threads send meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jupyter_ray.ids import return_id
+from jupyter_ray.local.client.direct import Direct, Route
+from jupyter_ray.local.client.references import References
+from jupyter_ray.local.protocol import messages as m
+
+ACTOR = b"a" * 16
+WORKER = b"w" * 16
+
+
+class Asker:
+    """Sends as the client does; a `Submit` waits for the gate."""
+
+    def __init__(self) -> None:
+        self.references = References(lambda drops: None, lambda: None, lambda object_id, callback: None)
+        self.direct = Direct(self, Path())
+        self.gate = threading.Event()
+        self.reached = threading.Event()
+        self.sent: list[type] = []
+
+    def send(self, message: m.ClientMessage, *, soon: bool = True) -> None:
+        if self.direct._deferred:
+            self.direct.release()
+        if isinstance(message, m.Submit):
+            self.reached.set()
+            assert self.gate.wait(30)
+        self.sent.append(type(message))
+
+    def send_later(self, message: m.ClientMessage) -> None:
+        self.send(message)
+
+    def flush(self) -> None: ...
+
+    def want(self, chore: str) -> None: ...
+
+
+@pytest.fixture
+def asker() -> Asker:
+    asker = Asker()
+    asker.direct._routes[ACTOR] = Route(WORKER, ACTOR)
+    return asker
+
+
+def in_thread(function: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    return thread
+
+
+def spec() -> m.TaskSpec:
+    return m.TaskSpec(task=b"t" * 24, kind="method", name="f", body=b"", actor=ACTOR)
+
+
+@pytest.mark.parametrize("what", ["drop", "get", "kill"])
+def test_nothing_overtakes_it_while_another_thread_sends_it(asker: Asker, what: str) -> None:
+    call = spec()
+    asker.direct.submit(call, ACTOR, 0)
+    housekeeper = in_thread(asker.direct.release)
+    assert asker.reached.wait(30)
+
+    def go_on() -> None:
+        if what == "drop":
+            asker.direct.dropped([(ACTOR, 1)])
+            asker.send(m.Drop([(ACTOR, 1)]))
+        elif what == "get":
+            asker.direct.call(return_id(call.task, 1))
+            asker.send(m.Get(1, [return_id(call.task, 1)]))
+        else:
+            asker.send(m.Kill(ACTOR, True))
+
+    other = in_thread(go_on)
+    other.join(0.1)  # Time enough to overtake.
+    asker.gate.set()
+    housekeeper.join(30)
+    other.join(30)
+    assert asker.sent[0] is m.Submit
+    assert len(asker.sent) == 2
+    assert not asker.direct._deferred
+
+
+def test_it_is_sent_once_if_what_is_sent_before_it_releases_it_too(asker: Asker) -> None:
+    asker.gate.set()
+    asker.direct.submit(spec(), ACTOR, 0)
+    asker.send(m.Kill(ACTOR, True))
+    assert asker.sent == [m.Submit, m.Kill]
