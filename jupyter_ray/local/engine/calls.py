@@ -215,9 +215,12 @@ def check_feasible(name: str, demand: Demand, total: Mapping[str, int], *, is_ac
             )
 
 
-def check_session(actor: ActorRef, job: bytes) -> None:
-    """Raise an `ActorHandleNotFoundError` if the actor is of another session than the one whose job this is."""
-    if actor.id.job_id.binary() != job:
+def check_session(actor: ActorRef, job: bytes, table: Callable[..., tuple[list[Any], bool]]) -> None:
+    """Raise an `ActorHandleNotFoundError` if the actor is of another session; `table` is `Engine.table` of ours.
+
+    Of our own job it is of ours; another driver's job the runtime knows.
+    """
+    if actor.id.job_id.binary() != job and not table("actors", limit=1, id=actor.id.hex())[0]:
         raise ActorHandleNotFoundError(f"The handle of the actor {actor.id.hex()} is of a session that has ended.")
 
 

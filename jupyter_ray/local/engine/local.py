@@ -376,7 +376,7 @@ class LocalEngine(Questions):
 
     def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
         """End an actor at once; see `Engine.kill`."""
-        check_session(actor, self.process.job)
+        check_session(actor, self.process.job, self.table)
         self.client.send(m.Kill(actor._binary, no_restart), soon=False)
         self.client.direct.forget(actor._binary)
 
