@@ -153,9 +153,8 @@ class MoreMachine(SchedulerMachine):
         for task in list(self.streams):
             self.say(DRIVER, m.Consumed(task, -1))
         super().teardown()
-        for route in self.routes:
-            if route.actor is None:
-                self.say(DRIVER, m.Unlease(route.worker))
+        while self.routes:
+            self.say(DRIVER, m.Unlease(self.routes.pop().worker))
         for worker in list(self.workers.values()):
             for request in list(worker.others):
                 self.say(worker.id, m.Abandon(request))
