@@ -110,6 +110,14 @@ class AwaitRoom(Message, frozen=True, tag=8):
     returned: list[bytes] = []
 
 
+class AwaitRead(Message, frozen=True, tag=58):
+    """Answered by `Reply` when the stream that `task` makes was read up to `index`, or nobody reads on."""
+
+    request: int
+    task: bytes
+    index: int
+
+
 class Abandon(Message, frozen=True, tag=9):
     """The answer to `request` is not wanted any more."""
 
@@ -344,6 +352,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Get,
     Wait,
     AwaitRoom,
+    AwaitRead,
     Abandon,
     Put,
     Drop,

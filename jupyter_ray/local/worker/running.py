@@ -24,7 +24,7 @@ from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledEr
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
-from jupyter_ray.local.protocol.messages import EXITED, STREAMING, Body, Done, Execute, Item, Lost, Payload
+from jupyter_ray.local.protocol.messages import EXITED, STREAMING, AwaitRead, Body, Done, Execute, Item, Lost, Payload
 from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import mapped, unpack
@@ -264,16 +264,19 @@ class Runner:
 
     def stream(self, execute: Execute, value: Any) -> None:
         """Send the items of a generator as they come."""
-        if isinstance(value, AsyncIterator):
-            value = calling.stepped(value)
+        value = calling.stepped(value) if isinstance(value, AsyncIterator) else value
         if not isinstance(value, Iterable):
             raise ValueError(
                 f'num_returns="streaming" wants a generator, and {execute.name} returned a {type(value).__name__}.'
             )
         producer, context = self.producers.running[execute.task], self.contexts[execute.task]
         iterator: Iterator[Any] = iter(value)
+
+        def ask(index: int) -> None:  # The reader may need the CPUs that a plain task holds.
+            self.client.ask(lambda number, _: AwaitRead(number, execute.task, index), blocks=True)
+
         while True:
-            producer.wait()
+            producer.wait(ask if execute.kind == "task" else None)
             if context.cancelled:
                 if isinstance(iterator, Generator):
                     iterator.close()
