@@ -341,10 +341,7 @@ def _place(value: Any, kind: type, dependencies: list[Any]) -> tuple[Any, bool]:
     if isinstance(value, ray.ObjectRef):
         if isinstance(value, refs.References):
             value.check()
-        for index, each in enumerate(dependencies):
-            if each == value:
-                return Argument(index), True
-        dependencies.append(value)
+        dependencies.append(value)  # Twice, if it is two arguments: each gets a value of its own.
         return Argument(len(dependencies) - 1), True
     if kind is bytes:
         small = len(value) <= INLINE_LIMIT

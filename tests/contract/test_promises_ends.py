@@ -369,51 +369,6 @@ def test_a_constructor_that_is_not_done_yet(tmp_path: Path) -> None:
         ray.get(call, timeout=PATIENCE)
 
 
-def test_a_loop_runs_a_thousand_calls_and_plain_methods_too(tmp_path: Path) -> None:
-    class Looping:
-        def __init__(self) -> None:
-            self.waiting = 0
-            self.gate = asyncio.Event()
-            self.thread = threading.get_ident()
-
-        async def wait(self) -> int:
-            self.waiting += 1
-            await self.gate.wait()
-            return self.waiting
-
-        def plain(self) -> tuple[int, bool]:
-            asyncio.get_running_loop()
-            return self.waiting, threading.get_ident() == self.thread
-
-        def open(self) -> None:
-            self.gate.set()
-
-    def all_at_once(actor: Any, number: int) -> None:
-        refs = [actor.wait.remote() for _ in range(number)]
-        eventually(lambda: ray.get(actor.plain.remote()) == (number, True))
-        ray.get(actor.open.remote())
-        assert ray.get(refs, timeout=PATIENCE) == [number] * number
-
-    kind = ray.remote(num_cpus=0)(Looping)
-    all_at_once(kind.remote(), 999)  # And the one that asks.
-    all_at_once(kind.options(max_concurrency=4000).remote(), 3999)
-
-
-def test_a_group_that_is_not_there() -> None:
-    @ray.remote(num_cpus=0, concurrency_groups={"io": 2})
-    class Groups:
-        def plain(self) -> int:
-            return threading.get_ident()
-
-    groups = Groups.remote()
-    with pytest.raises(ValueError, match="no concurrency group 'nope'"):
-        groups.plain.options(concurrency_group="nope").remote()
-    default = {ray.get(groups.plain.remote()) for _ in range(3)}
-    io = set(ray.get([groups.plain.options(concurrency_group="io").remote() for _ in range(4)]))
-    assert len(default) == 1
-    assert not default & io
-
-
 def test_without_a_name_a_session_has_a_namespace_of_its_own(start: Callable[..., Any]) -> None:
     @ray.remote(num_cpus=0)
     def where() -> tuple[str, list[str]]:

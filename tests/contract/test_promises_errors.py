@@ -284,3 +284,20 @@ def test_a_handle_of_an_ended_session(start: Callable[..., Any]) -> None:
             ray.get(handle.plain.remote(None), timeout=PATIENCE)
     with pytest.raises(ValueError, match="old"):
         ray.get_actor("old")
+
+
+@pytest.mark.local_only("Ray waits for ever")
+def test_what_is_asked_of_a_group_that_is_gone(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    group = ray.util.placement_group([{"CPU": 1}])
+    ray.get(group.ready())
+    inside = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(group)
+    ray.util.remove_placement_group(group)
+    actor = Fails.options(scheduling_strategy=inside, num_cpus=1).remote()
+    task = fail.options(scheduling_strategy=inside).remote(KeyError)
+    for ref, error in (
+        (actor.plain.remote(KeyError), exceptions.ActorPlacementGroupRemoved),
+        (task, exceptions.TaskPlacementGroupRemoved),
+    ):
+        with pytest.raises(error, match=r"removed"):
+            ray.get(ref, timeout=PATIENCE)

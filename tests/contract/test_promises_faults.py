@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import exceptions
 from jupyter_ray.events import RuntimeReady
-from jupyter_ray.util import ActorPool, state
+from jupyter_ray.util import ActorPool, placement_group, state
 from jupyter_ray.util.multiprocessing import Pool
 from jupyter_ray.util.queue import Queue
 from tests.contract.helpers import PATIENCE, Log, eventually
@@ -39,6 +41,55 @@ def test_a_killed_runtime_is_noticed_within_a_second(start: Callable[..., Any]) 
             seconds.append(time.monotonic() - began)
         ray.shutdown()
     assert min(seconds) < 1, seconds
+
+
+@pytest.mark.local_only("there is no runtime process of this session's own")
+def test_whoever_waits_hears_of_the_runtime_s_end(start: Callable[..., Any]) -> None:
+    start(num_cpus=2)
+
+    @ray.remote(num_cpus=0)
+    class Actor:
+        async def wait(self) -> None:
+            await asyncio.sleep(1000)
+
+    @ray.remote(num_cpus=0)
+    def items() -> Iterator[int]:
+        yield 1
+        time.sleep(1000)
+
+    async def awaited() -> None:
+        await sleep.remote(1000)
+
+    async def read() -> list[Any]:
+        return [ref async for ref in items.remote()]
+
+    sleep = ray.remote(num_cpus=0)(time.sleep)
+    actor, queue, pool = Actor.remote(), Queue(), Pool(1)
+    group = placement_group([{"CPU": 1000}])
+    ways: list[Callable[[], Any]] = [
+        lambda: ray.get(sleep.remote(1000)),
+        lambda: ray.get([sleep.remote(1000)], timeout=1000),
+        lambda: ray.wait([sleep.remote(1000)]),
+        lambda: ray.get(actor.wait.remote()),
+        lambda: asyncio.run(awaited()),
+        lambda: asyncio.run(read()),
+        lambda: list(items.remote()),
+        lambda: sleep.remote(1000).future().result(timeout=1000),
+        queue.get,
+        lambda: queue.get(timeout=1000),
+        lambda: pool.map(time.sleep, [1000]),
+        lambda: ray.get(group.ready()),
+        lambda: group.wait(1000),
+    ]
+    runtime = ray.get(ray.remote(lambda: int(os.environ["RAY_RAYLET_PID"])).remote())
+    with ThreadPoolExecutor(len(ways)) as threads:
+        waiting = [threads.submit(way) for way in ways]
+        time.sleep(1)  # Most wait by now; those that come later hear of it too.
+        assert not any(each.done() for each in waiting)
+        os.kill(runtime, signal.SIGKILL)
+        for each in waiting:
+            with pytest.raises(exceptions.RaySystemError, match=r"init\(\)"):
+                each.result(timeout=PATIENCE)
 
 
 @pytest.mark.local_only("the processes of a cluster listen on the network")

@@ -231,6 +231,57 @@ def test_references_are_replaced_at_top_level_only_wherever_they_are_arguments()
     assert ray.get(actor.coroutine.remote(*args, **kwargs)) == expected
 
 
+class _Appends:
+    def append(self, first: list[int], second: list[int], *, third: list[int]) -> list[int]:
+        first.append(2)
+        third.append(3)
+        return second
+
+
+class _AppendsInALoop:
+    async def append(self, first: list[int], second: list[int], *, third: list[int]) -> list[int]:
+        return _Appends().append(first, second, third=third)
+
+
+def test_each_place_of_a_reference_has_a_value_of_its_own() -> None:
+    @ray.remote
+    def made() -> list[int]:
+        return [1]
+
+    append = ray.remote(_Appends().append)
+    actor: Any = ray.remote(num_cpus=0)(_Appends).remote()
+    looping: Any = ray.remote(num_cpus=0)(_AppendsInALoop).remote()
+    for ref in (ray.put([1]), made.remote()):
+        for call in (append, actor.append, looping.append):
+            for _ in range(5):  # By whatever way a call goes.
+                assert ray.get(call.remote(ref, ref, third=ref), timeout=PATIENCE) == [1]
+        first, second, third = ray.get([ref, ref, ref])
+        first.append(2)
+        third.append(3)
+        assert second == ray.get(ref) == [1]
+    late = after.remote(Path("/"), [1])
+    waiting = [append.remote(late, late, third=late), actor.append.remote(late, late, third=late)]
+    assert ray.get(waiting, timeout=PATIENCE) == [[1], [1]]
+    array = ray.put(np.zeros(200_000))
+    one, other = ray.get([array, array])
+    assert one is not other
+    assert not other.flags.writeable
+
+
+@pytest.mark.local_only("Ray tells of no object's life: there are no such events")
+def test_an_argument_that_is_given_twice_is_freed_all_the_same() -> None:
+    @ray.remote
+    def use(*values: Any) -> int:
+        return len(values)
+
+    with Log() as log:
+        large, holds = ray.put(np.ones(200_000)), ray.put([ray.put(1)])
+        names = [large.hex(), ray.get(holds)[0].hex(), holds.hex()]
+        assert ray.get(use.remote(large, holds, large, holds)) == 4
+        del large, holds
+        eventually(lambda: {event.object for event in log.find(ObjectFreed)} >= set(names))
+
+
 def test_many_threads_share_a_reference(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     ref, failed = after.remote(gate, 1), fail.remote()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray.exceptions import ActorUnschedulableError
+from jupyter_ray.exceptions import ActorUnschedulableError, GetTimeoutError, ResourceDeadlockError
 from jupyter_ray.util import placement_group, remove_placement_group
 from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tests.contract.helpers import PATIENCE, eventually
@@ -87,3 +88,43 @@ def test_memory_is_no_custom_resource(start: Callable[..., Any], name: str) -> N
         hold.options(resources={name: 1}).remote("x")
     with pytest.raises(ValueError, match="must not contain the key 'memory'"):
         Plain.options(resources={name: 1}).remote()
+
+
+def test_a_wait_that_can_never_end_is_found_behind_a_task_that_keeps_nothing(start: Callable[..., Any]) -> None:
+    start(num_cpus=4, num_gpus=1)
+
+    @ray.remote
+    def slow() -> int:
+        time.sleep(0.3)
+        return 1
+
+    @ray.remote(num_gpus=1)
+    def leaf(value: int) -> int:
+        return value
+
+    @ray.remote
+    def between(late: bool, timeout: float | None) -> int:
+        try:
+            return int(ray.get(leaf.remote(slow.remote() if late else 1), timeout=timeout))
+        except GetTimeoutError:
+            return 7
+
+    @ray.remote(num_gpus=1)
+    def top(late: bool = False, timeout: float | None = None) -> int:
+        return int(ray.get(between.remote(late, timeout)))
+
+    @ray.remote(num_gpus=1)
+    class Actor:
+        def top(self) -> int:
+            return int(ray.get(between.remote(False, None)))
+
+    told = r"(?s)(top|Actor\.top) \(\w+\) holds GPU: 1 and waits for between .*between \(\w+\) waits for leaf"
+    for late in (False, True):
+        with pytest.raises(ResourceDeadlockError, match=told):
+            ray.get(top.remote(late), timeout=PATIENCE)
+    actor = Actor.remote()
+    with pytest.raises(ResourceDeadlockError, match=told.replace("holds GPU: 1 and ", ".*")):
+        ray.get(actor.top.remote(), timeout=PATIENCE)
+    ray.kill(actor)
+    assert ray.get(top.remote(timeout=1.5), timeout=PATIENCE) == 7, "it does not wait for ever"
+    assert ray.get(leaf.remote(1), timeout=PATIENCE) == 1

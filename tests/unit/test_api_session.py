@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -149,6 +150,11 @@ def test_the_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     ray.init()
 
 
+def _refused(use: Callable[[], object]) -> None:
+    with contextlib.suppress(ValueError):
+        use()
+
+
 FIRST_USES: list[Callable[[], object]] = [
     lambda: ray.remote(len).remote("a"),
     lambda: ray.remote(dict).remote(),
@@ -156,6 +162,9 @@ FIRST_USES: list[Callable[[], object]] = [
     lambda: ray.get([]),
     lambda: ray.wait([]),
     ray.get_gpu_ids,
+    lambda: ray.cancel(ray.ObjectRef.nil()),
+    lambda: _refused(lambda: ray.kill(None)),
+    lambda: _refused(lambda: ray.get_actor("nobody")),
 ]
 
 

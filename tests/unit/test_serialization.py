@@ -119,9 +119,9 @@ def pack(*args: Any, **kwargs: Any) -> tuple[tuple[list[Any], dict[str, Any]], l
 def test_top_level_references_become_places() -> None:
     one, two = ref(b"1"), ref(b"2")
     (args, kwargs), dependencies = pack(1, one, "x", two, again=one, nested=[two])
-    assert dependencies == [b"1" * 28, b"2" * 28]
+    assert dependencies == [b"1" * 28, b"2" * 28, b"1" * 28]
     assert args == [1, "value 0", "x", "value 1"]
-    assert kwargs == {"again": "value 0", "nested": [two]}
+    assert kwargs == {"again": "value 2", "nested": [two]}
 
 
 def test_no_arguments_are_no_bytes() -> None:

@@ -108,12 +108,19 @@ class Reader:
                         shared = is_array(type(value)) and not value.flags.writeable
                         store.linger(segment, value.view() if shared else None)
                         self._client.want("mappings")
-                return [values[object_id] for object_id in ids]
+                if len(values) == len(ids):
+                    return [values[object_id] for object_id in ids]
+                # A value of its own for each place: who changes one of them leaves the others as they are.
+                return [values.pop(object_id) if object_id in values else self._again(object_id) for object_id in ids]
             except Unreadable as error:
                 blamed = self.report(object_id, error, blamed)
             finally:
                 if reply is not None:
                     self._client.discard(reply)
+
+    def _again(self, object_id: bytes) -> Any:
+        """Return one more copy of a value that is there."""
+        return self.get([object_id], None)[0]
 
     def _ask(self, ids: list[bytes], timeout: float | None) -> m.Reply:
         reply = self._client.ask(

@@ -21,6 +21,8 @@ from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, amounts
 
 WAITS_SHOWN = 100
+LOOK_SECONDS = 1.0
+"""So often it is looked whether a task that keeps something waits for ever, for others that wait in their turn."""
 AGAIN_SECONDS = 0.2
 """So long after a call of one thread has returned, a task lends its CPUs again, for another thread that waits."""
 
@@ -42,7 +44,10 @@ def _lend(step: Step, task: TaskRecord, awaited: list[bytes]) -> None:
         allocation.lend(task.lent)
         step.place = True
     kept = task.actor.allocation if task.actor is not None else allocation
-    if (kept is not None and kept.held) or step.state.recovering:
+    if kept is not None and kept.held:
+        step.state.keepers[task] = None
+        step.suspect = True
+    elif step.state.recovering:
         step.suspect = True
     step.events.append(
         TaskBlocked(
@@ -134,7 +139,10 @@ def halfway(state: State) -> Iterator[TaskRecord]:
 
 
 def tick(step: Step) -> None:
-    """Lend the CPUs again of the tasks that have been halfway for a moment."""
+    """Lend the CPUs again of the tasks that have been halfway for a moment; look whether anybody waits for ever."""
+    if deadlock.is_possible(step.state) and step.now - step.state.looked >= LOOK_SECONDS:
+        step.state.looked = step.now
+        step.suspect = True
     for task in list(halfway(step.state)):
         if step.now - task.since >= AGAIN_SECONDS:
             _lend(step, task, [each for request in deadlock.open_requests(step.state, task) for each in request.ids])

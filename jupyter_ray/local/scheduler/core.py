@@ -79,6 +79,8 @@ class Scheduler:
             return True
         if placement.waits_in_crowd(state) or placement.stuck(state) or any(blocking.halfway(state)):
             return True
+        if deadlock.is_possible(state):
+            return True
         return any(len(worker.tasks) > 1 for queue in state.order for worker in queue.workers)
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import errors
 from jupyter_ray.local.scheduler.records import ActorRecord, RequestRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
-from jupyter_ray.resources import Demand, describe
+from jupyter_ray.resources import CPU, Demand, describe
 
 CIRCLE_LIMIT = 64
 """So far is a circle of calls followed, each time a task begins to wait."""
@@ -26,6 +26,13 @@ CHECK_LIMIT = 20_000
 
 _GO_ON = (TaskState.RUNNING, TaskState.RESUMING)
 """What is in these states waits for nothing."""
+
+
+def is_possible(state: State) -> bool:
+    """Tell whether a blocked task keeps anything, and another waits for more than CPUs."""
+    for task in [each for each in state.keepers if each.state is not TaskState.BLOCKED]:
+        del state.keepers[task]
+    return bool(state.keepers) and any(queue.tasks and queue.demand.keys() - {CPU} for queue in state.order)
 
 
 def break_deadlock(state: State) -> tuple[RequestRecord, Payload] | None:

@@ -151,14 +151,13 @@ def _pick(step: Step, task: TaskRecord, queue: ReadyClass) -> WorkerRecord | Non
     for index in range(len(idle or ()) - 1, -1, -1):
         if idle and not idle[index].functions and not idle[index].runs:
             return idle.pop(index)
-    starting = 0
-    for worker in state.workers.values():
-        if worker.state is WorkerState.STARTING:
-            if worker.env == env and not worker.tasks:
-                return worker
-            starting += 1
-    if task.actor is not None and starting >= max(STARTING, state.ledger.total.get(CPU, 0) // PARTS):
+    starting = [worker for worker in state.workers.values() if worker.state is WorkerState.STARTING]
+    awaited = sum(1 for worker in starting if worker.tasks)
+    if task.actor is not None and awaited >= max(STARTING, state.ledger.total.get(CPU, 0) // PARTS):
         return None  # Most actors hold no CPU, so that nothing else bounds how many processes start at once.
+    for worker in starting:
+        if worker.env == env and not worker.tasks:
+            return worker
     active = sum(1 for worker in state.workers.values() if _counts(worker))
     if active >= max(64, 8 * state.ledger.total.get(CPU, 0) // PARTS) or crowd.due(state, task) > step.now:
         return None

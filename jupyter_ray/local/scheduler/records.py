@@ -396,6 +396,10 @@ class State(msgspec.Struct, eq=False):
     """By task; the oldest comes first."""
     lineage_bytes: int = 0
     lineage_limit: int = 0
+    keepers: dict[TaskRecord, None] = msgspec.field(default_factory=dict)
+    """Tasks that kept what others may need when they began to wait; some of them wait no more."""
+    looked: float = 0.0
+    """When it was last looked whether they wait for ever."""
     recovering: set[bytes] = msgspec.field(default_factory=set)
     """Tasks that are run again for results that were lost."""
     groups: dict[str, GroupRecord] = msgspec.field(default_factory=dict)

@@ -51,7 +51,7 @@ def submitted(step: Step, spec: TaskSpec, results: list[bytes], at: float) -> Ta
         name=spec.name,
         kind=spec.kind,
         parent=None if spec.parent is None else spec.parent.hex(),
-        dependencies=[each.hex() for each in spec.dependencies] if spec.dependencies else [],
+        dependencies=[each.hex() for each in dict.fromkeys(spec.dependencies)] if spec.dependencies else [],
         returns=[each.hex() for each in results],
         demand=amounts(spec.demand),
         actor=None if spec.actor is None else spec.actor.hex(),

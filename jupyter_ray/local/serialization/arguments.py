@@ -141,10 +141,7 @@ def _dump_pair(pair: tuple[tuple[Any, ...], dict[str, Any]]) -> Serialized:
 
 def _place(ref: ObjectRef[Any], dependencies: list[bytes]) -> int:
     check_current(ref)
-    binary = ref._binary
-    if binary in dependencies:
-        return dependencies.index(binary)
-    dependencies.append(binary)
+    dependencies.append(ref._binary)  # Twice, if it is two arguments: each gets a value of its own.
     return len(dependencies) - 1
 
 

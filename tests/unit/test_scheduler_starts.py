@@ -1,0 +1,72 @@
+"""How many processes start at once where many actors are made, most of which hold nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler import commands as c
+from jupyter_ray.local.scheduler.invariants import validate
+from jupyter_ray.local.scheduler.stimuli import WorkerJoined, WorkerLost
+from tests.unit.test_scheduler import CPU, DRIVER, Session
+
+
+class Slow(Session):
+    """A session whose processes begin when the test says so."""
+
+    def __init__(self, **resources: int) -> None:
+        self.starting: list[bytes] = []
+        super().__init__(**resources)
+
+    def happen(self, stimulus: Any) -> None:
+        self.now += 0.001
+        for command in self.scheduler.handle(stimulus, self.now):
+            if isinstance(command, c.StartWorker):
+                self.starting.append(command.worker)
+            elif isinstance(command, c.Send):
+                self.sent.append((command.client, command.message))
+        validate(self.scheduler.state)
+
+    def begin(self) -> None:
+        """Let the oldest one begin."""
+        self.happen(WorkerJoined(self.starting.pop(0), 100))
+
+    def make(self) -> None:
+        self.serial += 1
+        number = self.serial.to_bytes(8, "big")
+        creation = m.TaskSpec(
+            task=b"creation--------" + number, kind="actor", name="A", body=b"", actor=b"actor---" + number,
+            num_returns=0, demand={},
+        )  # fmt: skip
+        spec = m.ActorSpec(actor=b"actor---" + number, creation=creation, class_name="A", handle=b"", placement=CPU)
+        self.say(DRIVER, m.CreateActor(0, spec))
+
+
+def test_a_burst_of_actors_starts_few_processes_at_once() -> None:
+    session = Slow(CPU=2)
+    busy = [session.submit("busy") for _ in range(2)]
+    while session.starting:
+        session.begin()
+    assert len(session.running()) == len(busy), "no CPU is free, and the actors want none"
+    for _ in range(20):
+        session.make()
+    for made in range(20):
+        assert 1 <= len(session.starting) <= 4, "those of two actors, and what the pool keeps ready"
+        assert len([name for name in session.running() if name == "A"]) <= made
+        session.begin()
+    while session.starting:
+        session.begin()
+    assert len([name for name in session.running() if name == "A"]) == 20
+
+
+def test_a_process_that_never_begins_makes_way_for_others() -> None:
+    session = Slow(CPU=2)
+    while session.starting:
+        session.begin()
+    for _ in range(20):
+        session.make()
+    session.happen(WorkerLost(session.starting.pop(0), "out of luck"))
+    for _ in range(30):
+        if session.starting:
+            session.begin()
+    assert len([name for name in session.running() if name == "A"]) == 19, "all but the one whose process it was"
