@@ -128,3 +128,28 @@ def test_a_wait_that_can_never_end_is_found_behind_a_task_that_keeps_nothing(sta
     ray.kill(actor)
     assert ray.get(top.remote(timeout=1.5), timeout=PATIENCE) == 7, "it does not wait for ever"
     assert ray.get(leaf.remote(1), timeout=PATIENCE) == 1
+
+
+def test_what_a_group_reserves_may_come_back(start: Callable[..., Any]) -> None:
+    """Whoever removes the group lets those go on that wait for it: that is no cycle."""
+    start(num_cpus=2, num_gpus=1, resources={"disk": 1})
+
+    @ray.remote(num_gpus=1)
+    def leaf() -> int:
+        return 1
+
+    @ray.remote(resources={"disk": 1})
+    def top(inside: Any) -> int:
+        return int(ray.get(leaf.options(scheduling_strategy=inside).remote()))
+
+    for waits_for_group in (False, True):
+        group = placement_group([{"GPU": 1}])
+        assert group.wait(PATIENCE)
+        later = placement_group([{"GPU": 1, "CPU": 1}]) if waits_for_group else None
+        ref = top.remote(PlacementGroupSchedulingStrategy(later) if later is not None else "DEFAULT")
+        eventually(lambda ref=ref: "leaf" in ray.why(ref))  # type: ignore[misc]
+        assert ray.wait([ref], timeout=1.2)[0] == []
+        remove_placement_group(group)
+        assert ray.get(ref, timeout=PATIENCE) == 1
+        if later is not None:
+            remove_placement_group(later)

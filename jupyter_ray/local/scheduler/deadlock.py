@@ -15,7 +15,7 @@ from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import errors
 from jupyter_ray.local.scheduler.records import ActorRecord, RequestRecord, State, TaskRecord
-from jupyter_ray.local.scheduler.states import ActorState, TaskState
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.resources import CPU, Demand, describe
 
 CIRCLE_LIMIT = 64
@@ -56,6 +56,9 @@ def break_deadlock(state: State) -> tuple[RequestRecord, Payload] | None:
 def _play(state: State, waits: dict[TaskRecord, list[RequestRecord]]) -> set[TaskRecord]:
     """Return the tasks that can end."""
     free = dict(state.ledger.free)
+    for group in state.groups.values():
+        for bundle in group.bundles if group.state is GroupState.CREATED else ():
+            _add(free, bundle.free)  # Somebody may remove the group.
     ended: set[TaskRecord] = set()
     gone: set[ActorRecord] = set()
     left = list(state.tasks.values())
