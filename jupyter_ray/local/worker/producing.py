@@ -11,6 +11,9 @@ import os
 import threading
 from collections.abc import Callable
 
+from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.protocol.messages import AwaitRead
+
 EARLY_LIMIT = 1000
 """Streams of calls that have yet to begin, of which it is kept how far they were read."""
 
@@ -214,3 +217,8 @@ class Producers:
         producer = self.running.pop(task, None)
         if producer is not None:
             producer.end()
+
+
+def await_read(client: Client, task: bytes, index: int) -> None:
+    """Wait until a plain task's stream was read up to an item: its reader may need the CPUs that the task holds."""
+    client.ask(lambda number, _: AwaitRead(number, task, index), blocks=True)

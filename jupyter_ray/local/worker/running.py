@@ -24,7 +24,7 @@ from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledEr
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
-from jupyter_ray.local.protocol.messages import EXITED, STREAMING, AwaitRead, Body, Done, Execute, Item, Lost, Payload
+from jupyter_ray.local.protocol.messages import EXITED, STREAMING, Body, Done, Execute, Item, Lost, Payload
 from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import mapped, unpack
@@ -32,7 +32,7 @@ from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling, forks
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
-from jupyter_ray.local.worker.producing import Producer, Producers
+from jupyter_ray.local.worker.producing import Producer, Producers, await_read
 from jupyter_ray.resources import amounts
 
 Function = Callable[..., Any]
@@ -271,12 +271,9 @@ class Runner:
             )
         producer, context = self.producers.running[execute.task], self.contexts[execute.task]
         iterator: Iterator[Any] = iter(value)
-
-        def ask(index: int) -> None:  # The reader may need the CPUs that a plain task holds.
-            self.client.ask(lambda number, _: AwaitRead(number, execute.task, index), blocks=True)
-
+        ask = functools.partial(await_read, self.client, execute.task) if execute.kind == "task" else None
         while True:
-            producer.wait(ask if execute.kind == "task" else None)
+            producer.wait(ask)
             if context.cancelled:
                 if isinstance(iterator, Generator):
                     iterator.close()
