@@ -18,6 +18,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
+from jupyter_ray.engine import registry
 from jupyter_ray.events import TaskCancelled, TaskFailed, TaskSubmitted
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
@@ -46,8 +47,12 @@ def test_a_pending_task_never_runs(tmp_path: Path) -> None:
     eventually(lambda: all((tmp_path / str(n)).exists() for n in range(4)))
     pending = sleep.remote(str(tmp_path / "pending"))
     ray.cancel(pending)
-    with pytest.raises(exceptions.TaskCancelledError):
+    with pytest.raises(exceptions.TaskCancelledError) as raised:
         ray.get(pending, timeout=30)
+    engine = registry.current()
+    assert engine is not None
+    told = raised.value.task_id
+    assert told == pending.task_id() or (told is None and engine.name == "ray"), "Ray does not always say"
     for ref in blockers:
         ray.cancel(ref)
     for ref in blockers:

@@ -21,6 +21,7 @@ from jupyter_ray.engine.context import enter_task, leave_task
 from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
+from jupyter_ray.ids import TaskID
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
@@ -394,8 +395,8 @@ class Runner:
         return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=reason)
 
     def _cancelled(self, execute: Execute, context: TaskContext, seconds: float, how: str = "") -> Done:
-        task = execute.task.hex()
-        error = TaskCancelledError(task, f"The task {context.name} ({task}) was cancelled{how}.")
+        task = TaskID(execute.task)
+        error = TaskCancelledError(task, f"The task {context.name} ({task.hex()}) was cancelled{how}.")
         payload = calling.failure(error, context.function, self.store)
         return Done(execute.task, [payload], True, cancelled=True, seconds=seconds, error="cancelled")
 
