@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jupyter_ray.ids import TaskID
 from jupyter_ray.task_errors import RayError as RayError
 from jupyter_ray.task_errors import RayTaskError as RayTaskError
 
@@ -15,7 +16,7 @@ from jupyter_ray.task_errors import RayTaskError as RayTaskError
 class TaskCancelledError(RayError):
     """The task was cancelled."""
 
-    def __init__(self, task_id: Any = None, error_message: str | None = None) -> None:
+    def __init__(self, task_id: TaskID | None = None, error_message: str | None = None) -> None:
         super().__init__(task_id, error_message)
         self.task_id = task_id
         self._message = error_message

@@ -17,6 +17,7 @@ import ray
 
 from jupyter_ray import exceptions as ours
 from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableException
+from jupyter_ray.ids import TaskID
 from jupyter_ray.local.serialization.errors import format_remote, one_line, unserializable
 
 _CHAIN = 20
@@ -112,7 +113,8 @@ def translated(error: BaseException, refs: Sequence[Any] = ()) -> BaseException:
                 f"The placement group {ended[task]} of the task {task} was removed before it was made."
             )
         name = f"The task {task} was cancelled." if task else None
-        return ours.TaskCancelledError(task, " ".join(filter(None, (name, error.error_message))) or None)
+        task_id = TaskID.from_hex(task) if task else None
+        return ours.TaskCancelledError(task_id, " ".join(filter(None, (name, error.error_message))) or None)
     if isinstance(error, native.RayActorError):
         return _of_actor(error)
     known = getattr(ours, type(error).__name__, None)

@@ -402,3 +402,30 @@ def test_nothing_is_kept_of_actors_that_nobody_has(cluster: Any) -> None:
         assert key in last
         del actor
         eventually(lambda key=key: key not in last)  # type: ignore[misc]
+
+
+def test_an_interrupt_right_after_a_call_was_sent_lets_go_of_its_value(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(num_cpus=1)
+    engine = registry.current()
+    assert isinstance(engine, LocalEngine)
+    direct = engine.client.direct
+    submit = direct.submit
+
+    def interrupted(*how: Any) -> None:
+        submit(*how)
+        engine.client.flush()
+        raise KeyboardInterrupt
+
+    @ray.remote
+    def f() -> int:
+        return 1
+
+    assert ray.get(f.remote()) == 1
+    monkeypatch.setattr(direct, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        f.remote()
+    monkeypatch.undo()
+    eventually(lambda: [each.state for each in ray.util.state.list_tasks()] == ["FINISHED"] * 2)
+    eventually(lambda: not ray.util.state.list_objects())

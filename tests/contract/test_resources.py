@@ -471,6 +471,27 @@ def test_a_task_whose_threads_wait_one_after_the_other_ends(start: Callable[...,
     assert ray.get(branch.remote(), timeout=PATIENCE) == [0, 1]
 
 
+def test_streams_that_wait_for_readers_which_need_their_cpus(start: Callable[..., Any]) -> None:
+    """Each has made as much as it may, and holds the CPU that its reader, or what that calls, waits for."""
+    start(num_cpus=2)
+
+    @ray.remote(num_returns="streaming", _generator_backpressure_num_objects=1)
+    def produce(count: int) -> Any:
+        yield from range(count)
+
+    @ray.remote
+    def double(value: int) -> int:
+        return 2 * value
+
+    @ray.remote
+    def read(count: int) -> int:
+        return sum(ray.get(ref) for ref in produce.remote(count))
+
+    assert ray.get([read.remote(20) for _ in range(4)], timeout=PATIENCE) == [190] * 4
+    for stream in [produce.remote(5) for _ in range(2)]:
+        assert [ray.get(double.remote(ref), timeout=PATIENCE) for ref in stream] == [0, 2, 4, 6, 8]
+
+
 def test_openmp_gets_the_cpus_of_the_task(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     start(num_cpus=4)

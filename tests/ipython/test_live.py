@@ -120,8 +120,8 @@ def test_a_line_follows_its_task() -> None:
     [
         (ValueError("x"), "failed"),
         (RayTaskError("f", "", ValueError("x")), "failed"),
-        (TaskCancelledError("t"), "cancelled"),
-        (RayTaskError("f", "", TaskCancelledError("t")), "cancelled"),
+        (TaskCancelledError(), "cancelled"),
+        (RayTaskError("f", "", TaskCancelledError()), "cancelled"),
     ],
 )
 def test_how_a_line_ends(error: BaseException, state: str) -> None:
@@ -229,7 +229,7 @@ def test_a_result_that_cannot_be_drawn_does_not_end_the_thread(counter: Counter)
     counter.callbacks.pop()(42, None)
     until(lambda: board._thread is None)
     board.add(make_line(counter))
-    counter.callbacks.pop()(None, TaskCancelledError("t"))
+    counter.callbacks.pop()(None, TaskCancelledError())
     until(lambda: board._thread is None)
 
 

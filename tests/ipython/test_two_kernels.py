@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +32,10 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Kernel, Kernel]]:
     finally:
         second.close()
         first.close()
-    eventually(lambda: not list(root.iterdir()))
-    root.rmdir()
+        try:
+            eventually(lambda: not list(root.iterdir()))
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
 
 
 def test_output_lands_in_the_cell_that_asked_in_its_own_notebook(kernels: tuple[Kernel, Kernel]) -> None:

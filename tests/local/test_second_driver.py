@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,24 +22,26 @@ from tests.local.drivers import Driver, DriverError
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place for sessions where no other runtime of this user is."""
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A place for sessions where no other runtime of this user is; empty again at the end."""
     folder = Path("/tmp") / f"jr-{os.getpid()}-{tmp_path.name[-12:]}"
     folder.mkdir()
     monkeypatch.setenv("RAY_TMPDIR", str(folder))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("JUPYTER_RAY_TEST_ROOT", str(folder))
-    return folder
+    try:
+        yield folder
+        eventually(lambda: not list(folder.iterdir()))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
 def address(root: Path) -> Iterator[str]:
     """This process is the first driver, with two CPUs."""
-    address = ray.init(num_cpus=2, namespace="shared", log_to_driver=False).address_info["address"]
-    yield address
-    ray.shutdown()
-    eventually(lambda: not list(root.iterdir()))
-    root.rmdir()
+    try:
+        yield ray.init(num_cpus=2, namespace="shared", log_to_driver=False).address_info["address"]
+    finally:
+        ray.shutdown()
 
 
 @pytest.fixture
@@ -133,8 +136,6 @@ def test_auto_does_not_find_what_nobody_has_bound(root: Path) -> None:
         with pytest.raises(DriverError, match=r"^ConnectionError.*no runtime of yours.*init\(\)"):
             other.do("ray.init('auto')")
         assert not other.ask("ray.is_initialized()")
-    eventually(lambda: not list(root.iterdir()))
-    root.rmdir()
 
 
 @pytest.mark.parametrize(
@@ -534,8 +535,6 @@ def test_the_end_of_the_first_driver_is_told_at_once(how: str, root: Path) -> No
         guest.do("ray.shutdown(); ray.init(num_cpus=1)")
         assert guest.ask("ray.get(ray.remote(len).remote('abc'))") == 3
         guest.do("ray.shutdown()")
-    eventually(lambda: not list(root.iterdir()))
-    root.rmdir()
 
 
 def _runtime_of(root: Path) -> int:
@@ -553,8 +552,6 @@ def test_init_again_after_the_end_needs_no_shutdown(root: Path) -> None:
             guest.do("while True: ray.get(ray.put(1)); time.sleep(0.01)")
         assert time.monotonic() - began < 5
         guest.do("ray.init(num_cpus=1); assert ray.get(ray.remote(len).remote('abc')) == 3")
-    eventually(lambda: not list(root.iterdir()))
-    root.rmdir()
 
 
 # --- what each is told -------------------------------------------------------------------------------------------
@@ -587,7 +584,6 @@ def test_what_tasks_print_goes_to_their_driver_alone(root: Path) -> None:
         guest.do("ray.shutdown()")
         first.do("ray.get(say.remote())")
         first.do("ray.shutdown()")
-    root.rmdir()
 
 
 def test_a_driver_that_is_stopped_holds_up_nobody(address: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from jupyter_ray import exceptions
 from jupyter_ray.exceptions import RayError, RayTaskError
+from jupyter_ray.ids import TaskID
 
 
 class Custom(Exception):
@@ -45,7 +46,7 @@ def dual(cause: BaseException | None, text: str = "Traceback: boom") -> RayTaskE
         UnicodeDecodeError("utf-8", b"abc", 0, 1, "bad"),
         Custom(3),
         exceptions.GetTimeoutError("late"),
-        exceptions.TaskCancelledError("ab"),
+        exceptions.TaskCancelledError(TaskID.from_random()),
         exceptions.WorkerCrashedError(),
         exceptions.ActorDiedError("gone", "ab"),
     ],

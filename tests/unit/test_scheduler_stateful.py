@@ -646,10 +646,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         """Everything that can end does; only what an actor or a blocked GPU task keeps may be waited for."""
         for counted in list(self.driver_grants):
             self.say(DRIVER, m.Drop([(counted, self.driver_grants.pop(counted))]))
-        for route in self.routes:
-            if route.actor is None:
-                self.say(DRIVER, m.Unlease(route.worker))
         for _ in range(400):
+            while self.routes:
+                self.say(DRIVER, m.Unlease(self.routes.pop().worker))
             self.workers_join(len(self.starting))
             ready = [w for w in self.workers.values() if w.blocked is None and (w.tasks or w.leaving)]
             if not ready and not self.starting and not self.scheduler.state.later:

@@ -99,6 +99,24 @@ class MoreMachine(SchedulerMachine):
             payload = self.large() if large else ERROR if failed else VALUE
             self.say(worker.id, m.Item(task, worker.made[task], payload))
 
+    def making(self) -> list[FakeWorker]:
+        free = [w for w in self.busy() if w.blocked is None and not w.actor]
+        return [w for w in free if w.tasks[0].num_returns == m.STREAMING]
+
+    @precondition(lambda self: self.making())
+    @rule(data=st.data(), ahead=st.integers(0, 1))
+    def a_stream_waits_for_its_reader(self, data: st.DataObject, ahead: int) -> None:
+        worker = data.draw(st.sampled_from(self.making()))
+        task = worker.tasks[0].task
+        given = [each.task for each in list(worker.tasks)[1:]]
+        for _ in given:
+            worker.tasks.pop()
+        if given:
+            self.say(worker.id, m.Returned(given))
+        self.request += 1
+        worker.blocked = self.request
+        self.say(worker.id, m.AwaitRead(self.request, task, worker.made[task] - ahead))
+
     @precondition(lambda self: self.streams)
     @rule(data=st.data(), closes=st.booleans())
     def read_a_stream(self, data: st.DataObject, closes: bool) -> None:
@@ -153,9 +171,8 @@ class MoreMachine(SchedulerMachine):
         for task in list(self.streams):
             self.say(DRIVER, m.Consumed(task, -1))
         super().teardown()
-        for route in self.routes:
-            if route.actor is None:
-                self.say(DRIVER, m.Unlease(route.worker))
+        while self.routes:
+            self.say(DRIVER, m.Unlease(self.routes.pop().worker))
         for worker in list(self.workers.values()):
             for request in list(worker.others):
                 self.say(worker.id, m.Abandon(request))

@@ -378,11 +378,13 @@ def test_a_stream_waits_for_its_reader(worker: Worker) -> None:
 
     task = worker.execute(items, num_returns=m.STREAMING, options={"backpressure": 2})
     got = [worker.runtime.expect(m.Item) for _ in range(2)]
-    time.sleep(0.1)
-    assert worker.runtime.messages.empty()
-    worker.runtime.say(m.Consume(task, 1))
+    asked = worker.runtime.expect(m.AwaitRead)
+    assert (asked.task, asked.index) == (task, 1)
+    worker.runtime.say(m.Consume(task, 1), m.Reply(asked.request, [], []))
     got.append(worker.runtime.expect(m.Item))
-    worker.runtime.say(m.Consume(task, -1))
+    asked = worker.runtime.expect(m.AwaitRead)
+    assert asked.index == 2
+    worker.runtime.say(m.Consume(task, -1), m.Reply(asked.request, [], []))
     assert not worker.done(task).failed
     assert [(item.index, payloads.unpack(item.payload, worker.store)) for item in got] == [(1, 0), (2, 1), (3, 2)]
 

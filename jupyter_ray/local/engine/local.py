@@ -301,12 +301,12 @@ class LocalEngine(Questions):
             generator = ObjectRefGenerator(Stream(state, client, backpressure=told))
             client.direct.submit(spec, None, 0)
             return generator
-        client.direct.submit(spec, route if number == 1 else None, version)
         refs: list[ObjectRef[Any]] = []
         for index in range(1, (1 if number == m.DYNAMIC else number) + 1):
             object_id = return_id(task, index)
             client.references.promised(object_id)
             refs.append(ObjectRef.counted(object_id))
+        client.direct.submit(spec, route if number == 1 else None, version)  # Last: an interrupt lets go of all.
         return refs
 
     # --- objects ---

@@ -9,7 +9,7 @@ from jupyter_ray.local.protocol.calls import ActorSpec, Message, Payload
 
 
 class Reply(Message, frozen=True, tag=40):
-    """The answer to `Get`, `Wait` or `AwaitRoom`.
+    """The answer to `Get`, `Wait`, `AwaitRoom` or `AwaitRead`.
 
     `ready` are the ids that are ready; for `Get`, `values` stand beside them. `complete` is False when the time was
     up.

@@ -55,6 +55,7 @@ from jupyter_ray.local.protocol.from_runtime import (
 )
 from jupyter_ray.local.protocol.to_runtime import (
     Abandon,
+    AwaitRead,
     AwaitRoom,
     AwaitSpace,
     Bind,
@@ -102,6 +103,7 @@ __all__ = [
     "Abandon",
     "ActorSpec",
     "Answer",
+    "AwaitRead",
     "AwaitRoom",
     "AwaitSpace",
     "Bind",

@@ -45,7 +45,7 @@ class Bind(Message, frozen=True, tag=2):
     metadata: dict[str, str] = {}
 
 
-class Join(Message, frozen=True, tag=58):
+class Join(Message, frozen=True, tag=59):
     """A guest tells of its job and its surroundings; answered by `Answer` with a `dict`, as `Bind`.
 
     `told` is what the runtime adds to that.
@@ -131,6 +131,14 @@ class AwaitRoom(Message, frozen=True, tag=8):
     actor: bytes
     task: bytes | None = None
     returned: list[bytes] = []
+
+
+class AwaitRead(Message, frozen=True, tag=58):
+    """Answered by `Reply` when the stream that `task` makes was read up to `index`, or nobody reads on."""
+
+    request: int
+    task: bytes
+    index: int
 
 
 class Abandon(Message, frozen=True, tag=9):
@@ -368,6 +376,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Get,
     Wait,
     AwaitRoom,
+    AwaitRead,
     Abandon,
     Put,
     Drop,

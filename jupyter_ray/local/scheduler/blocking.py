@@ -2,6 +2,8 @@
 
 These are transitions, of `transitions.TABLE`; but for `tick` and `detach`.
 
+A stream that waits for its reader keeps its CPUs as long as nobody needs them.
+
 A task with threads may wait with one of them and go on with another. It lends its CPUs when a thread begins to wait,
 and has them back when a call of one returns. Whether that thread still does something cannot be seen: where calls wait
 for their turn meanwhile, perhaps those that the other thread waits for, it lends them again after a moment.
@@ -65,6 +67,26 @@ def blocked_again(step: Step, task: TaskRecord, request: RequestRecord) -> None:
         step.suspect = True
 
 
+def paused(step: Step, task: TaskRecord, request: RequestRecord) -> None:
+    """A stream waits for its reader. It keeps its CPUs while nobody else needs them: one that is read costs nothing."""
+    task.blocking += 1
+    if step.state.resuming:
+        _make_way(step)
+
+
+def _make_way(step: Step) -> None:
+    """Have streams that wait for their readers lend their CPUs: one that has what it waited for may be a reader."""
+    for request in step.state.resuming:
+        task = request.task
+        if task is None or not task.lent or task.allocation is None:
+            continue
+        for stream in list(halfway(step.state)):
+            if task.allocation.ledger.fits(task.lent):
+                break
+            if any(each.kind == "read" for each in deadlock.open_requests(step.state, stream)):
+                _lend(step, stream, [])
+
+
 def satisfied(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     """What it waited for is there; it still needs the CPUs that it lent."""
     if task.lent:
@@ -72,6 +94,7 @@ def satisfied(step: Step, task: TaskRecord, request: RequestRecord) -> None:
         task.since = step.now
         step.state.resuming.append(request)
         step.place = True
+        _make_way(step)
     else:
         resumed(step, task, request)
 
@@ -106,7 +129,7 @@ def detach(state: State, task: TaskRecord) -> None:
 
 
 def halfway(state: State) -> Iterator[TaskRecord]:
-    """Yield the tasks of which a thread goes on and another one waits, if any call waits for its turn."""
+    """Yield what waits and holds its CPUs, if a call waits for its turn: streams, tasks of which a thread goes on."""
     if not state.resuming and not any(queue.tasks for queue in state.order):
         return
     for worker in state.workers.values():

@@ -21,6 +21,7 @@ from jupyter_ray.exceptions import (
     WorkerCrashedError,
     is_cancel,
 )
+from jupyter_ray.ids import TaskID
 from jupyter_ray.local.protocol.messages import RAISED, Payload
 from jupyter_ray.local.scheduler.records import TaskRecord
 from jupyter_ray.resources import Demand, describe
@@ -98,7 +99,7 @@ def _argument_text(loaded: object) -> str:
 
 def cancelled(task: bytes, name: str) -> Payload:
     """Return the result of a task that was cancelled."""
-    return stored(TaskCancelledError(task.hex(), f"The task {name} ({task.hex()}) was cancelled."))
+    return stored(TaskCancelledError(TaskID(task), f"The task {name} ({task.hex()}) was cancelled."))
 
 
 def crashed(name: str, reason: str, attempts: int) -> Payload:

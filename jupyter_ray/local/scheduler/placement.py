@@ -336,7 +336,7 @@ def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
         if worker.state is not WorkerState.BUSY or worker.recalled or worker.doomed:
             continue
         first = next(iter(worker.tasks.values()), None)
-        if first is None or first.state is not TaskState.RUNNING or not wants_more(worker):
+        if first is None or first.state is not TaskState.RUNNING or first.blocking or not wants_more(worker):
             continue
         if not _ends_soon(step, first):
             continue

@@ -267,18 +267,18 @@ class LineageRecord(msgspec.Struct, eq=False):
 
 
 class RequestRecord(msgspec.Struct, eq=False):
-    """A `get`, a `wait`, or a wait for room in an actor's queue, that is not answered."""
+    """A `get`, a `wait`, a wait for room in an actor's queue or for a stream's reader, that is not answered."""
 
     client: ClientRecord
     id: int
-    kind: Literal["get", "wait", "room"]
+    kind: Literal["get", "wait", "room", "read"]
     ids: list[bytes]
     remaining: int
     task: TaskRecord | None = None
     actor: ActorRecord | None = None
     complete: bool = True
     count: int = 0
-    """For `wait`: how many must be ready."""
+    """For `wait`: how many must be ready; for a stream: up to which item it must have been read."""
     pinned: list[ObjectRecord] = msgspec.field(default_factory=list)
     """Objects that must outlive their references, for this answer."""
     expires: bool = False

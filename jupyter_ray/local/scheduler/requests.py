@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.ids import task_of
-from jupyter_ray.local.protocol.messages import AwaitRoom, Get, Payload, Reply, Wait
+from jupyter_ray.local.protocol.messages import AwaitRead, AwaitRoom, Get, Payload, Reply, Wait
 from jupyter_ray.local.scheduler import errors, memory, streams, unseen
 from jupyter_ray.local.scheduler.commands import SetTimer
 from jupyter_ray.local.scheduler.dependencies import free_if_unused, grant
@@ -89,6 +89,18 @@ def open_room(step: Step, client: ClientRecord, message: AwaitRoom) -> None:
         return
     actor.room.append(request)
     _open(step, request, [], message)
+
+
+def open_read(step: Step, client: ClientRecord, message: AwaitRead) -> None:
+    """Answer when a stream was read so far that its producer may go on."""
+    task = step.state.tasks.get(message.task)
+    request = RequestRecord(client, message.request, "read", [], 0, count=message.index)
+    client.requests[request.id] = request
+    if task is None or task.worker is None or task.worker.id != client.id or streams.is_read(task, message.index):
+        reply(step, request)
+    else:
+        request.task = task
+        step.agenda.append((task, "paused", request))
 
 
 def has_room(actor: ActorRecord, client: ClientRecord) -> bool:

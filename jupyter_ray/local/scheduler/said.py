@@ -136,6 +136,10 @@ def _await_room(step: Step, client: ClientRecord, message: m.AwaitRoom) -> None:
     requests.open_room(step, client, message)
 
 
+def _await_read(step: Step, client: ClientRecord, message: m.AwaitRead) -> None:
+    requests.open_read(step, client, message)
+
+
 def _abandon(step: Step, client: ClientRecord, message: m.Abandon) -> None:
     requests.abandon(step, client, message.request)
 
@@ -367,6 +371,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Get: _get,
     m.Wait: _wait,
     m.AwaitRoom: _await_room,
+    m.AwaitRead: _await_read,
     m.Abandon: _abandon,
     m.Put: _put,
     m.Drop: _drop,

@@ -93,6 +93,17 @@ def consumed(step: Step, task: TaskRecord, index: int) -> None:
         task.read = max(task.read, index) if index >= 0 else index
     if task.worker is not None and task.worker.id in step.state.clients:
         step.send(step.state.clients[task.worker.id], Consume(task.id, index))
+        if task.blocking:
+            for request in step.state.clients[task.worker.id].requests.values():
+                waits = request.kind == "read" and request.task is task and not request.done
+                if waits and is_read(task, request.count):
+                    request.done = True
+                    step.agenda.append((task, "satisfied", request))
+
+
+def is_read(task: TaskRecord, index: int) -> bool:
+    """Tell whether a stream was read up to an item, or nobody reads on."""
+    return task.read < 0 or task.read >= index
 
 
 def read_after(step: Step, client: bytes, task: bytes, index: int) -> None:

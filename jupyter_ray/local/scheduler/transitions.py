@@ -431,6 +431,7 @@ TABLE: dict[tuple[TaskState, str], Transition] = {
     (RUNNING, "blocked"): blocking.blocked,
     (BLOCKED, "blocked"): blocking.blocked_again,
     (RESUMING, "blocked"): blocking.blocked_again,
+    **{(state, "paused"): blocking.paused for state in _STARTED},
     (RUNNING, "satisfied"): blocking.resumed,
     (BLOCKED, "satisfied"): blocking.satisfied,
     (RESUMING, "satisfied"): blocking.satisfied,

@@ -95,6 +95,8 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
         yield waits_for(state, task, now)
     elif task.state is TaskState.ASSIGNED:
         yield from _assigned(task, name, since, now)
+    elif any(request.kind == "read" for request in deadlock.open_requests(state, task)):
+        yield f"{name} waits for its reader since {since}{_where(task)}: as many items as it may be ahead are unread."
     elif task.state is TaskState.RUNNING:
         missing = _awaited(state, task)
         waits = f", and a thread of it waits in get() or wait(): {_makers(state, missing)}" if task.blocking else ""

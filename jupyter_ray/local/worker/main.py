@@ -38,6 +38,7 @@ from jupyter_ray.config import (
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
 from jupyter_ray.exceptions import RaySystemError, RuntimeEnvSetupError, TaskCancelledError
+from jupyter_ray.ids import TaskID
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.direct import door_of
 from jupyter_ray.local.engine import environment
@@ -398,7 +399,7 @@ class Worker:
         if waiting is None and isinstance(self._host, ThreadedActor):
             waiting = self._host.remove(message.task)
         if waiting is not None:
-            error = TaskCancelledError(message.task.hex(), f"The task {waiting.name} was cancelled before it began.")
+            error = TaskCancelledError(TaskID(message.task), f"The task {waiting.name} was cancelled before it began.")
             self._answer(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), False)
             self.runner.let_go(waiting)
             return

@@ -11,9 +11,14 @@ import os
 import threading
 from collections.abc import Callable
 
+from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.protocol.messages import AwaitRead
+
 EARLY_LIMIT = 1000
 """Streams of calls that have yet to begin, of which it is kept how far they were read."""
 
+_MOMENT, _SHORT = 0.02, 0.002
+"""A reader is waited for so long before the runtime hears of it; and where the last item was not read in time."""
 
 LIMIT = "RAY_max_num_generator_returns"
 """The environment variable that says how many items a stream may have; Ray's, as is the default."""
@@ -96,6 +101,7 @@ class Producer:
             budget.set_made(task, 0)
         self._consumed = 0
         self._limit = int(os.environ.get(LIMIT) or 100_000_000)
+        self._moment = _MOMENT
         self.made = 0
         self.unwanted = False
         self.stopped = False
@@ -138,16 +144,22 @@ class Producer:
             return False
         return self._budget is None or self._budget.take(self.task, self.step)
 
-    def wait(self) -> None:
-        """Wait until the next item may be made."""
+    def wait(self, ask: Callable[[int], object] | None = None) -> None:
+        """Wait until the next item may be made; after a moment by `ask`, told up to which item it must be read."""
         while not self.may_go_on():
             with self.changed:
-                while not (self.unwanted or self.stopped) and 0 < self._ahead <= self.made - self._consumed:
-                    self.changed.wait()
+                there = self.changed.wait_for(self._in_time, None if ask is None else self._moment)
+            self._moment = _MOMENT if there else _SHORT
+            if ask is not None and not there:
+                ask(self.made - self._ahead + 1)
             if self._budget is not None and not self._free():
                 with self._budget.changed:
                     if not self._budget.has_room and not self._free():
                         self._budget.changed.wait()
+
+    def _in_time(self) -> bool:
+        """Whether the reader is near enough."""
+        return self._free() or self._ahead <= 0 or self.made - self._consumed < self._ahead
 
     def _free(self) -> bool:
         return self.unwanted or self.stopped
@@ -205,3 +217,8 @@ class Producers:
         producer = self.running.pop(task, None)
         if producer is not None:
             producer.end()
+
+
+def await_read(client: Client, task: bytes, index: int) -> None:
+    """Wait until a plain task's stream was read up to an item: its reader may need the CPUs that the task holds."""
+    client.ask(lambda number, _: AwaitRead(number, task, index), blocks=True)

@@ -21,6 +21,7 @@ from jupyter_ray.engine.context import enter_task, leave_task
 from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
+from jupyter_ray.ids import TaskID
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
@@ -32,7 +33,7 @@ from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling, forks
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
-from jupyter_ray.local.worker.producing import Producer, Producers
+from jupyter_ray.local.worker.producing import Producer, Producers, await_read
 from jupyter_ray.resources import amounts
 
 Function = Callable[..., Any]
@@ -264,16 +265,16 @@ class Runner:
 
     def stream(self, execute: Execute, value: Any) -> None:
         """Send the items of a generator as they come."""
-        if isinstance(value, AsyncIterator):
-            value = calling.stepped(value)
+        value = calling.stepped(value) if isinstance(value, AsyncIterator) else value
         if not isinstance(value, Iterable):
             raise ValueError(
                 f'num_returns="streaming" wants a generator, and {execute.name} returned a {type(value).__name__}.'
             )
         producer, context = self.producers.running[execute.task], self.contexts[execute.task]
         iterator: Iterator[Any] = iter(value)
+        ask = functools.partial(await_read, self.client, execute.task) if execute.kind == "task" else None
         while True:
-            producer.wait()
+            producer.wait(ask)
             if context.cancelled:
                 if isinstance(iterator, Generator):
                     iterator.close()
@@ -394,8 +395,8 @@ class Runner:
         return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=reason)
 
     def _cancelled(self, execute: Execute, context: TaskContext, seconds: float, how: str = "") -> Done:
-        task = execute.task.hex()
-        error = TaskCancelledError(task, f"The task {context.name} ({task}) was cancelled{how}.")
+        task = TaskID(execute.task)
+        error = TaskCancelledError(task, f"The task {context.name} ({task.hex()}) was cancelled{how}.")
         payload = calling.failure(error, context.function, self.store)
         return Done(execute.task, [payload], True, cancelled=True, seconds=seconds, error="cancelled")
 

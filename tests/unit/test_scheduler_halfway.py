@@ -1,4 +1,4 @@
-"""Tasks with threads: one goes on while another one waits."""
+"""Tasks that wait and hold their CPUs: of which one thread goes on, and streams that wait for their readers."""
 
 from __future__ import annotations
 
@@ -103,3 +103,57 @@ def test_why_tells_what_the_other_thread_waits_for() -> None:
     told = session.of(m.Answer)[-1].value
     assert "a thread of it waits in get() or wait(): the result of second" in told
     assert f"second ({second.hex()[:8]}) waits for CPU: 1" in told
+
+
+def stream_and_reader(session: Session) -> tuple[bytes, bytes, bytes, bytes]:
+    """Return a task that reads a stream of its own, its worker, the stream, and the worker of that."""
+    reader = session.submit("reader")
+    worker = session.worker_of(reader)
+    stream = session.submit("stream", worker, parent=reader, num_returns=m.STREAMING)
+    session.say(worker, m.Wait(11, [return_id(stream, 2), return_id(stream, 1)], 1, None, reader))
+    return reader, worker, stream, session.worker_of(stream)
+
+
+def test_a_stream_that_waits_for_its_reader_lends_the_reader_its_cpu() -> None:
+    session = Session(CPU=1)
+    reader, worker, stream, maker = stream_and_reader(session)
+    session.say(maker, m.Item(stream, 1, VALUE))
+    assert session.running() == ["stream"], "its reader has what it waited for, and no CPU"
+    session.say(maker, m.AwaitRead(21, stream, 1))
+    assert session.running() == ["reader"]
+    assert [reply.request for reply in session.of(m.Reply, worker)] == [11]
+    session.say(worker, m.Consumed(stream, 1))
+    assert not session.of(m.Reply, maker), "it needs the CPU for the next item"
+    session.say(worker, m.Wait(12, [return_id(stream, 3), return_id(stream, 1)], 1, None, reader))
+    assert session.running() == ["stream"]
+    assert [reply.request for reply in session.of(m.Reply, maker)] == [21]
+    session.say(maker, m.Done(stream, []))
+    session.finish(reader)
+    assert session.scheduler.state.ledger.free == {"CPU": PARTS}
+
+
+def test_a_stream_that_waits_keeps_its_cpu_where_nobody_needs_it() -> None:
+    session = Session(CPU=1)
+    stream = session.submit("stream", num_returns=m.STREAMING)
+    maker = session.worker_of(stream)
+    session.say(maker, m.Item(stream, 1, VALUE))
+    session.say(maker, m.AwaitRead(21, stream, 1))
+    later(session, 10.0)
+    assert session.running() == ["stream"]
+    session.say(DRIVER, m.Query(99, "why", {"id": return_id(stream, 1)}))
+    assert "waits for its reader since 10.0 s" in session.of(m.Answer)[-1].value
+    session.submit("other")
+    later(session, 0.3)
+    assert session.running() == ["other"], "its reader may wait for that"
+    session.say(DRIVER, m.Consumed(stream, -1))
+    assert session.running() == ["other"]
+
+
+def test_who_reads_no_more_lets_a_stream_go_on() -> None:
+    session = Session(CPU=1)
+    stream = session.submit("stream", num_returns=m.STREAMING)
+    maker = session.worker_of(stream)
+    session.say(maker, m.AwaitRead(21, stream, 1))
+    session.say(DRIVER, m.Consumed(stream, -1))
+    session.say(maker, m.AwaitRead(22, stream, 2))
+    assert [reply.request for reply in session.of(m.Reply, maker)] == [21, 22]
