@@ -178,7 +178,7 @@ class Client:
 
     def dead(self) -> RaySystemError:
         """Return the error that says how the session ended."""
-        reason = self._death or ("it was shut down" if self._closing else "the connection is closed")
+        reason = self._death or ("it was shut down" if self._closing else self.death_means)
         return RaySystemError(f"The session has ended: {reason}. {_REMEDY}")
 
     def check_alive(self) -> None:
