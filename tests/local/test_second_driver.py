@@ -1,5 +1,8 @@
 """A second driver that joins a running runtime: other processes, as another notebook's kernel is one."""
 
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import json
@@ -95,7 +98,8 @@ def test_auto_finds_the_newest(how: str, address: str, root: Path) -> None:
     (stale / "runtime.sock").write_text("nobody listens")
     os.utime(stale / "runtime.json", (time.time() + 100,) * 2)
     try:
-        with Driver(**({"RAY_ADDRESS": "auto"} if how == "RAY_ADDRESS" else {})) as driver:
+        environ: dict[str, Any] = {"RAY_ADDRESS": "auto"} if how == "RAY_ADDRESS" else {}
+        with Driver(**environ) as driver:
             driver.do("ray.init('auto')" if how == "init" else "ray.init()")
             assert driver.ask("ray.get_runtime_context().gcs_address") == address
     finally:
@@ -628,7 +632,8 @@ def test_tables_and_resources_from_both_sides(guest: Driver, address: str) -> No
         mine, theirs = ray.get_runtime_context().get_job_id(), guest.ask("ray.get_runtime_context().get_job_id()")
         from_there = "[(row.job_id, row.status, row.driver_info['pid']) for row in state.list_jobs(detail=True)]"
         guest.do("from jupyter_ray.util import state")
-        jobs = [(row.job_id, row.status, row.driver_info["pid"]) for row in state.list_jobs(detail=True)]
+        rows: list[Any] = state.list_jobs(detail=True)
+        jobs = [(row.job_id, row.status, row.driver_info["pid"]) for row in rows]
         assert jobs == [(mine, "RUNNING", str(os.getpid())), (theirs, "RUNNING", str(guest.pid))]
         assert guest.ask(from_there) == [list(each) for each in jobs]
         tasks = sorted((row.name, row.job_id) for row in state.list_tasks(detail=True))
@@ -644,7 +649,7 @@ def test_tables_and_resources_from_both_sides(guest: Driver, address: str) -> No
         Path(path).touch()
     assert ray.get(ref, timeout=60) == 1
     os.unlink(path)
-    names = {each.get("name") for each in ray.timeline()}
+    names = {each.get("name") for each in ray.timeline() or ()}
     assert any("hold" in str(each) for each in names)
     assert any("wait_for_cpu" in str(each) for each in guest.ask("[each.get('name') for each in ray.timeline()]"))
     guest.do("ray.get(held)")
