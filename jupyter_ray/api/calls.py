@@ -205,6 +205,7 @@ def _split(refs: list[Any], ids: list[bytes], ready: list[bytes]) -> tuple[list[
     """Return those of `refs` that are ready, and the rest, each in order. `ids` are theirs, and are used up."""
     global _left_over
     if len(ready) > _FEW:
+        _left_over = []
         those = set(ready)
         return [ref for ref in refs if ref.binary() in those], [ref for ref in refs if ref.binary() not in those]
     positions = sorted(map(ids.index, ready))
