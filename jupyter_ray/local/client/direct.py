@@ -9,9 +9,9 @@ Where the short way fails, the usual one takes over: after `PATIENCE_SECONDS` wi
 when the worker's socket closes, the runtime is told that the worker has the call, and is asked for the value. A call
 that the worker does not take for so long goes the usual way.
 
-Owner: any thread. Under `_handing` a deferred call is taken for the short way, or sent the usual one and only then taken
-out of `_deferred`. `Route.busy` is held by the thread that uses the route; a thread of its own reads the answer of a
-call that lasts.
+Owner: any thread. Under `_handing` a deferred call is taken for the short way, or sent the usual one and only then
+taken out of `_deferred`. `Route.busy` is held by the thread that uses the route; a thread of its own reads the answer
+of a call that lasts.
 """
 
 from __future__ import annotations
