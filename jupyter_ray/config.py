@@ -8,6 +8,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+LOCAL_ADDRESS = "unix:"
+"""What the address of a local runtime begins with; the path of its socket follows."""
+
 INLINE_LIMIT = 100 * 1024
 """Bytes up to which a value travels in the message; larger ones go to shared memory (Ray's figure)."""
 

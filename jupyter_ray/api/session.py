@@ -38,9 +38,6 @@ _owner = 0
 
 _FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
 
-_HERE = "unix:"
-"""What the address of a local runtime begins with."""
-
 _GIVEN_AS = {"memory": "_memory"}
 """How `init` calls an option, where that differs."""
 
@@ -181,7 +178,7 @@ def _runtime_here(address: str | None, options: InitOptions) -> str | None:
 
     ``"auto"`` is the newest one that lives, and a Ray cluster if there is none.
     """
-    if address is not None and address.startswith(_HERE):
+    if address is not None and address.startswith(config.LOCAL_ADDRESS):
         return address
     return registry.find(options.temp_dir) if address == "auto" else None
 
@@ -200,7 +197,7 @@ def _start(address: str | None, options: InitOptions) -> Engine:
     global _owner, _warm
     if address in (None, "local"):
         engine = registry.start("local", options)
-    elif str(address).startswith(_HERE):
+    elif str(address).startswith(config.LOCAL_ADDRESS):
         engine = registry.start("local", options, address)
     else:
         if asked := _asked(options):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jupyter_ray.config import LOCAL_ADDRESS
 from jupyter_ray.ids import TASK_ID_SIZE
 from jupyter_ray.ipython.markup import plain_html, state_html, table_html
 
@@ -92,7 +93,7 @@ def context(facts: Any) -> str:
     info = facts.address_info
     address = str(info.get("address", ""))
     rows = [
-        ("engine", "local" if address.startswith("unix:") else address),
+        ("engine", "local" if address.startswith(LOCAL_ADDRESS) else address),
         ("session", str(info.get("session_name", ""))),
     ]
     rows += [("namespace", str(info["namespace"]))] if info.get("namespace") else []

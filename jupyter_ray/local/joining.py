@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_ray._version import __version__
-from jupyter_ray.config import session_folder, shared_memory_folder
+from jupyter_ray.config import LOCAL_ADDRESS, session_folder, shared_memory_folder
 from jupyter_ray.local.launcher import is_stopped
-from jupyter_ray.local.protocol.names import ADDRESS
 from jupyter_ray.local.transport import peer_uid
 
 _MARK = "runtime.json"
@@ -33,7 +32,7 @@ _REMEDY = (
 
 def address_of(session: str) -> str:
     """Return the address by which others join the runtime of a session."""
-    return f"{ADDRESS}{session_folder(session) / _SOCKET}"
+    return f"{LOCAL_ADDRESS}{session_folder(session) / _SOCKET}"
 
 
 def announce(session: str, pid: int) -> None:
@@ -56,7 +55,7 @@ def newest(root: str | None) -> str | None:
         except OSError:  # It is not bound, or of another user, or about to go.
             continue
     for _, folder in sorted(marks, reverse=True):
-        address = f"{ADDRESS}{folder / _SOCKET}"
+        address = f"{LOCAL_ADDRESS}{folder / _SOCKET}"
         try:
             _connect(address, folder).close()
         except ConnectionError:  # Left by one that was killed.
@@ -91,7 +90,7 @@ class Joined:
     """
 
     def __init__(self, address: str) -> None:
-        self.folder = Path(address.removeprefix(ADDRESS)).expanduser().absolute().parent
+        self.folder = Path(address.removeprefix(LOCAL_ADDRESS)).expanduser().absolute().parent
         self.connection = _connect(address, self.folder)
         try:
             about = _about(address, self.folder)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 _SPARE = "spare-"
 
-ADDRESS = "unix:"
-"""What the address of a local runtime begins with; the path of its socket follows."""
-
 ON_DISK = "disk"
 """The answer to a process that wants to write: there is no room in memory, since all values there are being read."""
 
