@@ -23,6 +23,7 @@ from ray.util.scheduling_strategies import (
 )
 
 from jupyter_ray.config import INLINE_LIMIT
+from jupyter_ray.exceptions import RayError
 from jupyter_ray.local.serialization import compiled, values
 from jupyter_ray.local.serialization.arguments import Argument, Parcel
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
@@ -380,6 +381,14 @@ def share_classes() -> None:
 
 
 share_classes()  # Before the first value is unpickled here.
+
+
+def storable(value: Any) -> Any:
+    """Return a value as Ray shall pickle and store it: one of our errors as one that `get` raises."""
+    register_reducers()
+    if isinstance(value, RayError):
+        return ray.exceptions.RayTaskError(getattr(value, "function_name", type(value).__name__), str(value), value)
+    return value
 
 
 _registered = False

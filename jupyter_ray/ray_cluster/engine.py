@@ -170,9 +170,8 @@ class RayEngine:
 
     def put(self, value: Any) -> ObjectRef[Any]:
         """Store a snapshot of `value`; see `Engine.put`."""
-        calls.register_reducers()
         try:
-            ref: Any = self._references.adopt(self._put(value))
+            ref: Any = self._references.adopt(self._put(calls.storable(value)))
             return ref  # type: ignore[no-any-return]
         except ray.exceptions.RayError as error:
             raise translated(error) from None

@@ -11,7 +11,7 @@ import ray
 from jupyter_ray.exceptions import ActorDiedError
 from jupyter_ray.local.serialization.errors import format_remote
 from jupyter_ray.ray_cluster import shortcut
-from jupyter_ray.ray_cluster.calls import register_reducers
+from jupyter_ray.ray_cluster.calls import storable
 from jupyter_ray.ray_cluster.worker import Call, engine, run, stream
 
 
@@ -124,12 +124,10 @@ class AsyncHost(Host):
                     value = await value
                 if isinstance(value, AsyncIterator):
                     async for item in value:
-                        register_reducers()
-                        yield item
+                        yield storable(item)
                 else:
                     for item in value:
-                        register_reducers()
-                        yield item
+                        yield storable(item)
             except GeneratorExit:
                 raise
             except BaseException as error:

@@ -31,7 +31,7 @@ from jupyter_ray.local.serialization.arguments import Parcel, fill
 from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.worker import calling
 from jupyter_ray.ray_cluster import exceptions
-from jupyter_ray.ray_cluster.calls import Header, Terms, load_header, register_reducers
+from jupyter_ray.ray_cluster.calls import Header, Terms, load_header, storable
 from jupyter_ray.resources import VISIBLE
 
 versions_here: contextvars.ContextVar[dict[str, int]] = contextvars.ContextVar("jupyter_ray_versions")
@@ -226,7 +226,6 @@ class Call:
         number = self.terms.num_returns
         if number == 1 and not self.inout and type(value) in _PLAIN:
             return value
-        register_reducers()
         value = calling.with_inout(value, list(self.inout))
         if number == 0:
             return None
@@ -234,9 +233,9 @@ class Call:
             value = calling.stepped(value)
         if isinstance(value, Generator) and not isinstance(value, ObjectRefGenerator):
             # Ray runs a call again only for what it raises before it returns.
-            return list(value) if self.terms.retries and number != 1 else self._items(value)
+            return [storable(item) for item in value] if self.terms.retries and number != 1 else self._items(value)
         if number == 1:
-            return value
+            return storable(value)
         name = self.terms.function
         if isinstance(value, Iterator):
             value = list(value)
@@ -246,7 +245,7 @@ class Call:
         items = list(value)
         if len(items) != number:
             raise ValueError(f"{name} returned {len(items)} values, and num_returns={number} wants {number}.")
-        return items
+        return [storable(item) for item in items]
 
     def _items(self, generator: Generator[Any, Any, Any]) -> Iterator[Any]:
         """Yield what a generator makes for a number of returns: Ray takes as many, after the function has returned."""
@@ -258,8 +257,7 @@ class Call:
                 self.open = False
                 try:
                     for item in generator:
-                        register_reducers()
-                        yield item
+                        yield storable(item)
                         del item
                 except GeneratorExit:
                     raise
@@ -351,8 +349,7 @@ def stream(header: bytes, values: Sequence[Any], host: Any = None) -> Iterator[A
             for item in (
                 value
             ):  # Not `yield from`: Ray sends into generators, and what the user yields from need not take that.
-                register_reducers()
-                yield item
+                yield storable(item)
                 del item
         except GeneratorExit:
             raise

@@ -162,6 +162,49 @@ def test_a_group_of_errors_can_be_taken_apart() -> None:
 
 
 @shared
+def test_an_error_of_ray_s_is_raised_by_whoever_gets_it_wherever_it_comes_from() -> None:
+    @ray.remote
+    def hand_on(refs: list[Any]) -> Any:
+        try:
+            return ray.get(refs[0])
+        except RayTaskError as error:
+            return error
+
+    @ray.remote(num_returns=2)
+    def two() -> Any:
+        return 1, exceptions.RaySystemError("of two")
+
+    @ray.remote
+    def items() -> Iterator[Any]:
+        yield exceptions.RaySystemError("an item")
+
+    @ray.remote
+    def take(value: Any) -> None: ...
+
+    async def awaited(ref: Any) -> Any:
+        return await ref
+
+    one, other = two.remote()
+    caught = hand_on.remote([fail.remote(lambda: Coded(3))])
+    assert ray.get(one, timeout=PATIENCE) == 1
+    for ref, kind, text in (
+        (caught, Coded, "Coded: 3"),
+        (take.remote(caught), Coded, "Coded: 3"),
+        (ray.put(exceptions.GetTimeoutError("late")), exceptions.GetTimeoutError, "late"),
+        (other, exceptions.RaySystemError, "of two"),
+        (next(items.remote()), exceptions.RaySystemError, "an item"),
+    ):
+        with pytest.raises(kind, match=text) as found:
+            ray.get(ref, timeout=PATIENCE)
+        assert isinstance(found.value, exceptions.RayError)
+        with pytest.raises(kind, match=text):
+            asyncio.run(awaited(ref))
+    inside = ray.get(ray.put([exceptions.RaySystemError("inside"), ValueError("plain")]))
+    assert [str(each) for each in inside] == ["inside", "plain"]
+    assert type(ray.get(ray.put(ValueError("plain")))) is ValueError
+
+
+@shared
 def test_the_text_says_where_it_happened() -> None:
     class Named(_Fails):
         def __repr__(self) -> str:

@@ -242,11 +242,11 @@ class LocalEngine(Questions):
         serialized, dependencies = pack_call(args, kwargs, lambda: who, name)
         return (None if serialized is None else self.store_value(serialized)), dependencies
 
-    def store_value(self, serialized: Serialized, *, is_error: bool = False) -> m.Payload:
+    def store_value(self, serialized: Serialized) -> m.Payload:
         """Return the payload of a value, after shipping the definitions that it contains."""
         if serialized.definitions:
             self._exporter.ensure_all(serialized.definitions)
-        return pack(serialized, self.client.store, is_error=is_error)
+        return pack(serialized, self.client.store)
 
     def _spec(
         self,

@@ -16,7 +16,7 @@ from typing import Any
 from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableException
 from jupyter_ray.local.protocol.messages import RAISED
 from jupyter_ray.local.serialization import values
-from jupyter_ray.local.serialization.values import Serialized
+from jupyter_ray.local.serialization.values import Serialized, SerializedError
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
@@ -67,7 +67,7 @@ def dump_error(error: BaseException, function: str, actor: str | None = None, hi
     cause = error.cause if isinstance(error, RayTaskError) and error.cause is not None else error
     pickled = _dump_cause(cause, text)
     state = (function, text, pickled.data, os.getpid(), actor)
-    return Serialized(pickle.dumps((RAISED, *state), values.PROTOCOL), [], pickled.contained, pickled.definitions)
+    return SerializedError(pickle.dumps((RAISED, *state), values.PROTOCOL), [], pickled.contained, pickled.definitions)
 
 
 def _dump_cause(cause: BaseException, text: str) -> Serialized:

@@ -28,6 +28,7 @@ from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.serialization import compiled
+from jupyter_ray.task_errors import RayError
 
 PROTOCOL = 5
 _FLAT_LIMIT = 64
@@ -53,9 +54,13 @@ class Serialized:
         Ids of the objects and actors that were handed on.
     definitions
         Remote functions and classes that were handed on.
+    is_error
+        Whether `get` raises it.
     """
 
     __slots__ = ("buffers", "contained", "data", "definitions")
+
+    is_error = False
 
     def __init__(self, data: bytes, buffers: list[memoryview], contained: list[bytes], definitions: list[Any]) -> None:
         self.data = data
@@ -72,8 +77,16 @@ class Serialized:
         return f"<Serialized: {self.size} bytes, {len(self.buffers)} buffers, {len(self.contained)} references>"
 
 
+class SerializedError(Serialized):
+    """What `get` raises, as bytes."""
+
+    __slots__ = ()
+
+    is_error = True
+
+
 def dumps(value: Any) -> Serialized:
-    """Return `value` as bytes.
+    """Return `value` as bytes. One of our own errors is one that `get` raises, wherever it comes from (as in Ray).
 
     Raises
     ------
@@ -91,7 +104,9 @@ def dumps(value: Any) -> Serialized:
     plain = _plain(value, kind)
     if plain == _PLAIN:
         return Serialized(pickle.dumps(value, PROTOCOL), [], [], [])
-    return _dump(pickle.Pickler if plain else Pickler, value)
+    if plain:
+        return _dump(pickle.Pickler, value)
+    return _dump(Pickler, value, SerializedError if issubclass(kind, RayError) else Serialized)
 
 
 def loads(data: Buffer, buffers: Sequence[Buffer] = ()) -> Any:
@@ -162,12 +177,12 @@ def is_array(kind: type) -> bool:
     return numpy is not None and kind is getattr(numpy, "ndarray", None)
 
 
-def _dump(pickler: Callable[..., Any], value: Any) -> Serialized:
+def _dump(pickler: Callable[..., Any], value: Any, made: type[Serialized] = Serialized) -> Serialized:
     buffers: list[pickle.PickleBuffer] = []
     with refs.collecting() as collected:
         file = io.BytesIO()
         pickler(file, PROTOCOL, buffer_callback=buffers.append).dump(value)
-    return Serialized(file.getvalue(), [buffer.raw() for buffer in buffers], collected.ids, collected.definitions)
+    return made(file.getvalue(), [buffer.raw() for buffer in buffers], collected.ids, collected.definitions)
 
 
 def _reduce_array(value: Any) -> Any:

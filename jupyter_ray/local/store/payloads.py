@@ -20,7 +20,7 @@ _MAJOR = 2048
 _NONE = Payload(data=b"\x80\x05N.", size=4)
 
 
-def pack(serialized: Serialized, store: SegmentStore, *, is_error: bool = False) -> Payload:
+def pack(serialized: Serialized, store: SegmentStore) -> Payload:
     """Return the payload of a value; writes a segment if it is larger than `INLINE_LIMIT`.
 
     Raises
@@ -31,12 +31,13 @@ def pack(serialized: Serialized, store: SegmentStore, *, is_error: bool = False)
     data = serialized.data
     buffers = serialized.buffers
     if not buffers and len(data) <= INLINE_LIMIT:
-        return Payload(data, [], "", [], len(data), is_error, serialized.contained)
+        return Payload(data, [], "", [], len(data), serialized.is_error, serialized.contained)
     size = serialized.size
     if size <= INLINE_LIMIT:
-        return Payload(data, [bytes(each) for each in buffers], "", [], size, is_error, serialized.contained)
+        inside = [bytes(each) for each in buffers]
+        return Payload(data, inside, "", [], size, serialized.is_error, serialized.contained)
     name, layout, size = store.write([data, *buffers])
-    return Payload(b"", [], name, layout, size, is_error, serialized.contained)
+    return Payload(b"", [], name, layout, size, serialized.is_error, serialized.contained)
 
 
 def none() -> Payload:

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from types import AsyncGeneratorType
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -27,13 +27,8 @@ from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import none, unpack
 from jupyter_ray.local.store.segments import SegmentStore, Unreadable
 
-
-class Store(Protocol):
-    """Makes the payload of a value, and keeps what the value refers to until it was sent."""
-
-    def __call__(self, serialized: Serialized, *, is_error: bool = False) -> Payload:
-        """Return the payload."""
-
+Store = Callable[[Serialized], Payload]
+"""Makes the payload of a value, and keeps what the value refers to until it was sent."""
 
 PutError = Callable[[BaseException], ObjectRef[Any]]
 """Stores what a dynamic generator raised."""
@@ -302,7 +297,7 @@ def hint_for(error: BaseException) -> str:
 
 def failure(error: BaseException, name: str, store: Store, actor: str | None = None) -> Payload:
     """Return the payload of what a task raised."""
-    payload = store(dump_error(error, name, actor, hint_for(error)), is_error=True)
+    payload = store(dump_error(error, name, actor, hint_for(error)))
     if is_cancel(error):
         payload = msgspec.structs.replace(payload, is_cancel=True)
     without_traceback(error)

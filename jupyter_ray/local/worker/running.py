@@ -309,12 +309,12 @@ class Runner:
 
     # --- after ---
 
-    def store(self, serialized: Serialized, *, is_error: bool = False) -> Payload:
+    def store(self, serialized: Serialized) -> Payload:
         """Return the payload of a value; what it refers to is held until the report was sent.
 
         The value itself may die before that, and the runtime must not hear of it first.
         """
-        payload = self._engine.store_value(serialized, is_error=is_error)
+        payload = self._engine.store_value(serialized)
         for counted in payload.contained:
             self.client.references.hold(counted)
         return payload
