@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import logging
 import os
@@ -75,7 +76,7 @@ class RayTaskError(RayError):
     def as_instanceof_cause(self) -> RayTaskError:
         """Return an error that is a `RayTaskError` and an instance of the cause's class; `self` if that cannot be."""
         cause = self.cause
-        if cause is None or isinstance(cause, _OF_THE_PROCESS) or isinstance(self, type(cause)):
+        if cause is None or _is_of_the_process(cause) or isinstance(self, type(cause)):
             return self
         try:
             return self.make_dual_exception_instance()
@@ -136,8 +137,15 @@ def _rebuild_task_error(
     return error
 
 
-_OF_THE_PROCESS = (KeyboardInterrupt, SystemExit, GeneratorExit)
-"""An interrupt or an exit of the task must not look like one of this process."""
+_GROUPS: Any = getattr(builtins, "BaseExceptionGroup", ())
+"""Python 3.10 has none."""
+
+
+def _is_of_the_process(cause: BaseException) -> bool:
+    """Tell whether an error is an interrupt or an exit of the task, or has one in it: it must not look like ours."""
+    inside = isinstance(cause, _GROUPS) and not isinstance(cause, Exception)
+    return inside or isinstance(cause, KeyboardInterrupt | SystemExit | GeneratorExit)
+
 
 _dual_classes: dict[type[BaseException], type[RayTaskError]] = {}
 
@@ -148,11 +156,16 @@ def _dual_class(kind: type[BaseException]) -> Any:
         return _dual_classes[kind]
 
     def __new__(cls: Any, *given: BaseException) -> Any:
-        cause = given[-1]  # Given alone where Ray itself makes an error that is an instance of this class.
-        for maker in (kind, _laid_out_as(kind)):
-            for args in (cause.args, ()):  # An ExceptionGroup, for one, insists on its arguments.
+        cause: Any = given[-1]  # Given alone where Ray itself makes an error that is an instance of this class.
+        native: Any = _laid_out_as(kind)
+        if isinstance(cause, _GROUPS):  # A class with a __new__ of its own has other arguments than the groups' own.
+            return native.__new__(cls, cause.message, cause.exceptions)
+        for maker in (kind, native):
+            for args in (cause.args, ()):
                 with contextlib.suppress(TypeError):
-                    return maker.__new__(cls, *args)
+                    made = maker.__new__(cls, *args)
+                    if isinstance(made, cls):  # Some name the class that they make.
+                        return made
         return Exception.__new__(cls)  # MemoryError's own gives out objects of one size only.
 
     def __init__(self: Any, error: RayTaskError, cause: BaseException) -> None:

@@ -162,6 +162,58 @@ def test_a_group_of_errors_can_be_taken_apart() -> None:
 
 
 @shared
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there are no groups of exceptions")
+def test_a_group_of_a_class_of_its_own_arrives_as_that_and_as_a_task_s() -> None:
+    class Errors(ExceptionGroup):  # type: ignore[name-defined,misc,unused-ignore]  # noqa: F821
+        """As Python's documentation shows it: its arguments are not those of a group."""
+
+        def __new__(cls, errors: list[Exception], code: int) -> Any:
+            self = super().__new__(Errors, f"code {code}", errors)
+            self.code = code
+            return self
+
+        def derive(self, errors: Any) -> Any:
+            return Errors(errors, self.code)
+
+    for error in errors_of(lambda: Errors([ValueError(1), KeyError(2)], 7)):
+        assert isinstance(error, RayTaskError)
+        assert type(error).__name__ == "RayTaskError(Errors)"
+        assert (error.code, error.message) == (7, "code 7")
+        caught, rest = error.split(ValueError)
+        assert [(type(each).__name__, each.code) for each in (caught, rest)] == [("Errors", 7)] * 2
+        assert [type(each) for each in rest.exceptions] == [KeyError]
+
+
+@shared
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there are no groups of exceptions")
+@pytest.mark.parametrize("inside", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_a_group_with_an_interrupt_in_it_is_the_cause_of_a_task_s_error(
+    inside: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def make() -> BaseException:
+        return BaseExceptionGroup("two", [ValueError(1), inside()])  # type: ignore[name-defined,unused-ignore]  # noqa: F821
+
+    for error in errors_of(make):
+        assert type(error) is RayTaskError
+        group: Any = error.cause
+        assert [type(each) for each in group.exceptions] == [ValueError, inside]
+        assert "ValueError: 1" in str(error)
+    assert not caplog.records
+
+
+@shared
+def test_an_error_whose_class_names_itself_in_new_arrives_as_that_and_as_a_task_s() -> None:
+    class Stubborn(ValueError):
+        def __new__(cls, *args: Any) -> Any:
+            return super().__new__(Stubborn, *args)
+
+    for error in errors_of(lambda: Stubborn("s")):
+        assert isinstance(error, RayTaskError)
+        assert isinstance(error, Stubborn)
+        assert "raise make()" in str(error)
+
+
+@shared
 def test_an_error_of_ray_s_is_raised_by_whoever_gets_it_wherever_it_comes_from() -> None:
     @ray.remote
     def hand_on(refs: list[Any]) -> Any:
