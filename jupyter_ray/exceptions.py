@@ -244,8 +244,8 @@ class TaskPlacementGroupRemoved(RayError):
     """The placement group of the task was removed."""
 
 
-class ActorPlacementGroupRemoved(RayError):
-    """The placement group of the actor was removed."""
+class ActorPlacementGroupRemoved(ActorUnschedulableError):
+    """The placement group of the actor was removed before it was made there. Ray raises the base of this then."""
 
 
 class ActorAlreadyExistsError(ValueError, RayError):

@@ -381,6 +381,25 @@ def test_a_handle_of_an_ended_session(start: Callable[..., Any]) -> None:
         ray.get_actor("old")
 
 
+@shared
+@pytest.mark.parametrize("reserved", [True, False])
+def test_an_actor_that_waits_for_its_place_in_a_group_that_is_removed(reserved: bool) -> None:
+    bundles = [{"CPU": 1.0}] if reserved else [{"CPU": 1.0}] * 9
+    group = ray.util.placement_group(bundles, strategy="PACK" if reserved else "STRICT_SPREAD")
+    inside = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(group)
+    first, second = (Fails.options(scheduling_strategy=inside, num_cpus=1, max_restarts=1).remote() for _ in range(2))
+    if reserved:
+        assert ray.get(first.__ray_ready__.remote(), timeout=PATIENCE)
+    else:
+        assert not group.wait(0.1)
+    waiting = [actor.plain.remote(ValueError) for actor in ([second] if reserved else [first, second])]
+    assert ray.wait(waiting, timeout=0.1) == ([], waiting)
+    ray.util.remove_placement_group(group)
+    for call in (*waiting, second.plain.remote(ValueError)):
+        with pytest.raises(exceptions.ActorUnschedulableError, match="removed"):
+            ray.get(call, timeout=PATIENCE)
+
+
 @pytest.mark.local_only("Ray waits for ever")
 def test_what_is_asked_of_a_group_that_is_gone(start: Callable[..., Any]) -> None:
     start(num_cpus=1)

@@ -241,8 +241,10 @@ def remove_group(step: Step, group_id: str) -> None:
     reason = "its placement group was removed (INTENDED_SYSTEM_EXIT)"
     for actor in list(state.actors.values()):
         if actor.spec.creation.group == group.id and actor.state is not ActorState.DEAD:
-            worker = actor.worker
-            actors.died(step, actor, reason)
+            worker, name = actor.worker, actor.spec.creation.name
+            placed = actor.state is ActorState.ALIVE
+            never = None if placed else errors.group_removed(name, group.id, is_actor=True)
+            actors.died(step, actor, reason, never)
             if worker is not None:
                 placement.stop_worker(step, worker, kill=True, reason=reason)
     for task in list(state.tasks.values()):
