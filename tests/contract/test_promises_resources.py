@@ -76,7 +76,7 @@ def test_a_constructor_knows_what_it_is(start: Callable[..., Any]) -> None:
         def get(self) -> Any:
             return self.found
 
-        def get_name(self) -> str:
+        def get_name(self) -> Any:
             return self.name
 
     start(num_cpus=1)
