@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import abc
 import concurrent.futures
-import contextlib
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from jupyter_ray.engine import travel
+from jupyter_ray.engine.futures import Settle, Withdraw, asyncio_future_of, future_of
 from jupyter_ray.engine.travel import Collected as Collected
 from jupyter_ray.engine.travel import StaleReferenceError as StaleReferenceError
 from jupyter_ray.engine.travel import collecting as collecting
@@ -42,8 +42,11 @@ class Counter(Protocol):
     def pinned(self, counted: bytes) -> None:
         """`counted` was pickled by hand: never release it."""
 
-    def when_ready(self, object_id: bytes, callback: Callable[[Any, BaseException | None], None]) -> None:
-        """Call `callback(value, error)` from any thread once the object has its value."""
+    def when_ready(self, object_id: bytes, callback: Settle, awaited: bool = False) -> Withdraw | None:
+        """Call `callback(value, error)` from any thread once the object has its value.
+
+        With `awaited` the running task, if one runs, waits for that. Then return how to tell that it waits no more.
+        """
 
     def call_site(self, object_id: bytes) -> str:
         """Return the line and the function that made the object, "" where that is not known."""
@@ -186,42 +189,11 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         concurrent.futures.Future
             Its result is the value, its exception the task's error.
         """
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
-
-        def settle(value: Any, error: BaseException | None) -> None:
-            with contextlib.suppress(concurrent.futures.InvalidStateError):
-                if error is not None:
-                    future.set_exception(error)
-                else:
-                    future.set_result(value)
-
-        self._when_ready(settle)
-        return future
+        return future_of(self)
 
     def as_future(self, _internal: bool = False) -> asyncio.Future[T]:
         """Return an asyncio future of the value, for the running loop, or for the thread's own where none runs."""
-        import asyncio
-
-        loop = asyncio.get_event_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        ref = self
-
-        def settle(value: Any, error: BaseException | None) -> None:
-            def in_loop() -> None:
-                nonlocal ref
-                del ref  # The object stays until the value was handed over.
-                if future.done():
-                    return
-                if error is not None:
-                    future.set_exception(error)
-                else:
-                    future.set_result(value)
-
-            with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
-                loop.call_soon_threadsafe(in_loop)
-
-        self._when_ready(settle)
-        return future
+        return asyncio_future_of(self)
 
     def __await__(self) -> Generator[Any, None, T]:
         return self.as_future().__await__()
@@ -230,11 +202,11 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         """Call `callback` with the value, or with the error, when it is there (private in Ray too)."""
         self._when_ready(lambda value, error: callback(value if error is None else error))
 
-    def _when_ready(self, callback: Callable[[Any, BaseException | None], None]) -> None:
+    def _when_ready(self, callback: Settle, awaited: bool = False) -> Withdraw | None:
         if self._counter is None:
             raise RuntimeError(f"{self!r} belongs to no running session. Call init() and make it again.")
         check_current(self)  # Nobody answers for a session that has ended.
-        self._counter.when_ready(self._binary, callback)
+        return self._counter.when_ready(self._binary, callback, awaited)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectRef) and other.binary() == self._binary

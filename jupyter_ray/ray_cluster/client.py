@@ -66,7 +66,7 @@ class ClientRef(refs.References, ClientObjectRef):  # type: ignore[misc]
         if type(handle) is ClientActorHandle and not (handle._method_signatures or {}).get("__ray_ready__"):
             handle.__init__(handle.actor_ref, SimpleNamespace(actor_cls=_Methods))
 
-    def _when_ready(self, callback: refs.Settle) -> None:
+    def _when_ready(self, callback: refs.Settle, awaited: bool = False) -> None:
         def settle(value: Any, error: BaseException | None) -> None:
             lost = isinstance(value, ConnectionError) and not self.session.alive  # Ray Client calls that a value.
             callback(*((None, self.session.dead()) if lost else (value, error)))

@@ -76,7 +76,7 @@ class References:
         """Call `callback` with the value, or with the error, when it is there (private in Ray too)."""
         self._when_ready(lambda value, error: callback(value if error is None else error))
 
-    def _when_ready(self, callback: Settle) -> None:
+    def _when_ready(self, callback: Settle, awaited: bool = False) -> None:
         self.check()
         keep = [self]  # The object stays until its value was handed over.
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import concurrent.futures
 import os
 import time
 from collections.abc import Callable
@@ -47,17 +47,16 @@ def test_what_waits_for_an_actors_end_is_told(start: Callable[..., Any]) -> None
     assert ray.get(late, timeout=PATIENCE) == 1
 
 
-def test_a_task_that_awaits_what_its_own_cpu_is_needed_for_is_told(start: Callable[..., Any]) -> None:
+def test_a_task_whose_cpu_is_needed_by_what_several_futures_wait_for_is_told(start: Callable[..., Any]) -> None:
+    """It may want one of them, or have something else to do: that is not known."""
+
     @ray.remote
     def child() -> int:
         return 1
 
     @ray.remote(max_retries=0)
     def parent() -> None:
-        async def wait() -> int:
-            return await child.remote()
-
-        asyncio.run(wait())
+        concurrent.futures.wait([child.remote().future()])
 
     start(num_cpus=1)
     ref = parent.remote()

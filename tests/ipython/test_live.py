@@ -65,7 +65,7 @@ class Counter:
     def call_site(self, object_id: bytes) -> str:
         return ""
 
-    def when_ready(self, object_id: bytes, callback: Any) -> None:
+    def when_ready(self, object_id: bytes, callback: Any, awaited: bool = False) -> None:
         self.callbacks.append(callback)
 
 

@@ -22,7 +22,13 @@ from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.events import AnyEvent, LogLines, TaskFinished
-from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemError, TaskUnschedulableError
+from jupyter_ray.exceptions import (
+    GetTimeoutError,
+    ObjectLostError,
+    RaySystemError,
+    ResourceDeadlockError,
+    TaskUnschedulableError,
+)
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.client import events
 from jupyter_ray.local.client.client import Client
@@ -114,6 +120,21 @@ def test_the_first_error_is_raised(session: Session) -> None:
     assert isinstance(result.get(timeout=5), ObjectLostError)
     with pytest.raises(ObjectLostError):
         session.engine.get([two], None)
+
+
+def test_a_refusal_is_no_value(session: Session) -> None:
+    """Whoever asks again, when what closed the circle is gone, gets the value."""
+    ref = session.held(A)
+    result = session.in_thread(session.engine.get, [ref], None)
+    asked = session.runtime.expect(m.Get)
+    session.runtime.say(m.Reply(asked.request, [A], [errors.deadlock("a story")], refused=True))
+    assert isinstance(result.get(timeout=5), ResourceDeadlockError)
+    ready = session.in_thread(session.engine.wait, [ref], 1, None, True)
+    session.runtime.say(m.Reply(session.runtime.expect(m.Wait).request, [A], refused=True))
+    assert ready.get(timeout=5) == [A], "its get will say why"
+    again = session.in_thread(session.engine.get, [ref], None)
+    session.runtime.say(m.Reply(session.runtime.expect(m.Get).request, [A], [value_of(1)]))
+    assert again.get(timeout=5) == [1]
 
 
 def test_wait_needs_no_request_for_what_is_known(session: Session) -> None:

@@ -21,7 +21,7 @@ class Asker:
     """Sends as the client does; a `Submit` waits for the gate."""
 
     def __init__(self) -> None:
-        self.references = References(lambda drops: None, lambda: None, lambda object_id, callback: None)
+        self.references = References(lambda drops: None, lambda: None, lambda object_id, callback, awaited=False: None)
         self.direct = Direct(self, Path())
         self.gate = threading.Event()
         self.reached = threading.Event()

@@ -17,18 +17,19 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from jupyter_ray import exceptions
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
+from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client import room
 from jupyter_ray.local.client.direct import Direct
 from jupyter_ray.local.client.events import EventStream
 from jupyter_ray.local.client.reading import Reader
 from jupyter_ray.local.client.references import References
-from jupyter_ray.local.client.requests import Requests, Response, Slot
+from jupyter_ray.local.client.requests import Blocking, Requests, Response, Slot
 from jupyter_ray.local.client.streams import StreamState
 from jupyter_ray.local.client.threads import CallbackThread, Housekeeper
 from jupyter_ray.local.protocol import messages as m
@@ -39,16 +40,6 @@ _LAST_WORDS_SECONDS = 2.0
 _LOOK_SECONDS = 0.1
 _ROOM = ACTOR_BACKLOG // 2
 _REMEDY = "Call ray.init() (in a notebook: %ray start) to start a new session; what was in the old one is gone."
-
-
-class Blocking(Protocol):
-    """What a worker does around a wait of one of its tasks."""
-
-    def begin(self) -> None:
-        """A task is about to wait."""
-
-    def end(self) -> None:
-        """The wait is over."""
 
 
 class Client:
@@ -243,16 +234,12 @@ class Client:
         return slot.response
 
     def _give_up(self, number: int, slot: Slot) -> None:
-        if self._requests.take(number) is not None:
-            with contextlib.suppress(RaySystemError):
-                self.send(m.Abandon(number))
-        else:
-            while (
-                not slot.filled
-            ):  # The reader is about to; and we may have had the lock already when the interrupt came.
-                slot.lock.acquire(timeout=0.01)
-            if isinstance(slot.response, m.Reply):
-                self.discard(slot.response)
+        if self.take_back(number):
+            return
+        while not slot.filled:  # The reader is about to; and we may have had the lock when the interrupt came.
+            slot.lock.acquire(timeout=0.01)
+        if isinstance(slot.response, m.Reply):
+            self.discard(slot.response)
 
     def discard(self, reply: m.Reply) -> None:
         """Let go of what an answer granted."""
@@ -301,24 +288,30 @@ class Client:
         """Wait until `count` objects are ready, or for `timeout` seconds; return ready ones, at most `count`."""
         return self.reader.wait(ids, count, timeout)
 
-    def when_ready(self, object_id: bytes, callback: Callable[[Any, BaseException | None], None]) -> None:
-        """Call `callback(value, error)` once the object is ready, from the callback thread."""
-        self.reader.when_ready(object_id, callback)
+    def when_ready(self, object_id: bytes, callback: Settle, awaited: bool = False) -> Withdraw | None:
+        """Call `callback(value, error)` once the object is ready, from the callback thread; see `Counter`."""
+        return self.reader.when_ready(object_id, callback, awaited)
 
-    def ask_later(
-        self, make: Callable[[int], m.ClientMessage], answered: Callable[[Response | None], None]
-    ) -> RaySystemError | None:
-        """Send a request; `answered` is called in the callback thread. Return why it could not be sent, if so."""
+    def ask_later(self, make: Callable[[int], m.ClientMessage], answered: Callable[[Response | None], None]) -> int:
+        """Send a request and return its number, or raise a RaySystemError; see `Asker.ask_later`."""
         number = self._requests.open(Slot(lambda response: self.run_callback(lambda: answered(response))))
         try:
             self.send(make(number))
-        except RaySystemError as error:
+        except RaySystemError:
             if self._requests.take(number) is not None:
-                return error
+                raise
         self._channel.attention()
         if self._channel.closed:
             self._requests.fail_all()
-        return None
+        return number
+
+    def take_back(self, number: int) -> bool:
+        """Tell that nobody waits for an answer; return False if it is there."""
+        if self._requests.take(number) is None:
+            return False
+        with contextlib.suppress(RaySystemError):
+            self.send(m.Abandon(number))
+        return True
 
     def run_callback(self, callback: Callable[[], None]) -> None:
         """Call something in the callback thread."""

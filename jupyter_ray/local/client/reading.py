@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from jupyter_ray.engine.context import current_task
+from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemError
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.requests import Response
@@ -22,7 +24,6 @@ from jupyter_ray.local.serialization.values import is_array
 from jupyter_ray.local.store.payloads import unpack, unpack_error
 from jupyter_ray.local.store.segments import SegmentStore, Unreadable
 
-Callback = Callable[[Any, BaseException | None], None]
 _NONE: frozenset[str] = frozenset()
 
 
@@ -38,10 +39,17 @@ class Asker(Protocol):
     def ask(self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool) -> Response:
         """Send a request and wait for its answer."""
 
-    def ask_later(
-        self, make: Callable[[int], m.ClientMessage], answered: Callable[[Response | None], None]
-    ) -> RaySystemError | None:
-        """Send a request; `answered` is called in the callback thread. Return why it could not be sent."""
+    def ask_later(self, make: Callable[[int], m.ClientMessage], answered: Callable[[Response | None], None]) -> int:
+        """Send a request and return its number; `answered` is called in the callback thread.
+
+        Raises
+        ------
+        RaySystemError
+            It could not be sent, and `answered` is not called.
+        """
+
+    def take_back(self, number: int) -> bool:
+        """Tell that nobody waits for an answer any more; return False if it is there."""
 
     def want(self, chore: str) -> None:
         """Ask the housekeeper for a chore."""
@@ -90,7 +98,8 @@ class Reader:
                     reply = self._ask(list(dict.fromkeys(missing)), rest)
                     for object_id, payload in zip(reply.ready, reply.values, strict=True):
                         found[object_id] = payload
-                        references.remember(object_id, payload)
+                        if not reply.refused:
+                            references.remember(object_id, payload)
                         if payload.is_error:
                             raise unpack_error(payload, store)
                     late = sum(object_id not in found for object_id in missing)
@@ -159,42 +168,55 @@ class Reader:
             )
             assert isinstance(reply, m.Reply)
             ready = reply.ready
-            self._client.references.are_ready(ready)
+            if not reply.refused:
+                self._client.references.are_ready(ready)
             if not reply.complete:
                 break
         return ready[:count]
 
-    def when_ready(self, object_id: bytes, callback: Callback, blamed: frozenset[str] = _NONE) -> None:
-        """Call `callback(value, error)` once the object is ready, from the callback thread."""
+    def when_ready(
+        self, object_id: bytes, callback: Settle, awaited: bool = False, blamed: frozenset[str] = _NONE
+    ) -> Withdraw | None:
+        """Call `callback(value, error)` once the object is ready, from the callback thread; see `Counter`."""
         references = self._client.references
         payload = references.payloads.get(object_id)
         if payload is not None:
             here = payload
             self._client.run_callback(lambda: self._call_back(object_id, callback, here, blamed))
-            return
+            return None
+        task = current_task() if awaited else None
+        awaiter = None if task is None else task.task
         references.hold(object_id)
-        error = self._client.ask_later(
-            lambda number: m.Get(number, [object_id]),
-            lambda response: self._deliver(object_id, callback, response, blamed),
-        )
-        if error is not None:
+        try:
+            number = self._client.ask_later(
+                lambda number: m.Get(number, [object_id], awaiter=awaiter),
+                lambda response: self._deliver(object_id, callback, response, blamed),
+            )
+        except RaySystemError as error:
             references.let_go((object_id,))
             callback(None, error)
+            return None
+        return None if awaiter is None else lambda: self._withdraw(number, object_id)
 
-    def _deliver(self, object_id: bytes, callback: Callback, response: Response | None, blamed: frozenset[str]) -> None:
+    def _withdraw(self, number: int, object_id: bytes) -> None:
+        if self._client.take_back(number):
+            self._client.references.let_go((object_id,))
+
+    def _deliver(self, object_id: bytes, callback: Settle, response: Response | None, blamed: frozenset[str]) -> None:
         references = self._client.references
         try:
             if not isinstance(response, m.Reply) or not response.values:
                 callback(None, self._client.dead())
                 return
-            references.remember(object_id, response.values[0])
+            if not response.refused:
+                references.remember(object_id, response.values[0])
             self._call_back(object_id, callback, response.values[0], blamed)
         finally:
             if isinstance(response, m.Reply):
                 self._client.discard(response)
             references.let_go((object_id,))
 
-    def _call_back(self, object_id: bytes, callback: Callback, payload: m.Payload, blamed: frozenset[str]) -> None:
+    def _call_back(self, object_id: bytes, callback: Settle, payload: m.Payload, blamed: frozenset[str]) -> None:
         value: Any = None
         error: BaseException | None = None
         try:
@@ -209,7 +231,7 @@ class Reader:
                 except ObjectLostError as lost:
                     callback(None, lost)
                     return
-            self.when_ready(object_id, callback, blamed)
+            self.when_ready(object_id, callback, blamed=blamed)
             return
         except RaySystemError as found:
             error = found

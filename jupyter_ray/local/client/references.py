@@ -14,8 +14,9 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
+from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.protocol.messages import Payload
 
@@ -24,7 +25,12 @@ _CACHE_LIMIT = 64 * 1024**2
 
 _REFS, _GRANTS = 0, 1
 
-WhenReady = Callable[[bytes, Callable[[Any, BaseException | None], None]], None]
+
+class WhenReady(Protocol):
+    """See `Counter.when_ready`."""
+
+    def __call__(self, object_id: bytes, callback: Settle, awaited: bool = False) -> Withdraw | None:
+        """Call back once the object has its value."""
 
 
 class References:

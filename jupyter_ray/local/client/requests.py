@@ -9,12 +9,22 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from jupyter_ray.local.protocol.messages import Answer, Reply
 
 Response = Reply | Answer
 T = TypeVar("T")
+
+
+class Blocking(Protocol):
+    """What a worker does around a wait of one of its tasks."""
+
+    def begin(self) -> None:
+        """A task is about to wait."""
+
+    def end(self) -> None:
+        """The wait is over."""
 
 
 class Slot:

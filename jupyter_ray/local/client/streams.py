@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.exceptions import GetTimeoutError
+from jupyter_ray.exceptions import GetTimeoutError, ResourceDeadlockError
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import messages
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LOOK = 0.1
 """Seconds between two looks: a signal that came right before a wait is heard then."""
+_STALLED = 1.0
+"""Seconds after which the runtime hears that a task awaits the next item."""
 _ANNOUNCED = 1.0
 """Seconds within which an item that is there has been announced: by the message before the one that says so."""
 
@@ -175,8 +177,27 @@ class Stream:
                 if state.items > state.taken or state.ended:
                     break
                 state.listeners.append(wake)
-            await woken
+            stalled = None if current_task() is None else loop.call_later(_STALLED, self._ask, woken)
+            try:
+                await woken
+            finally:
+                if stalled is not None:
+                    stalled.cancel()
         return self._take()
+
+    def _ask(self, woken: asyncio.Future[None]) -> None:
+        """Await the stream's end too, so that the runtime can tell the running task that no item ever comes."""
+        if woken.done() or self._whole is None:
+            return
+        whole = self._whole.as_future()
+
+        def told(whole: asyncio.Future[object]) -> None:
+            error = None if whole.cancelled() else whole.exception()
+            if isinstance(error, ResourceDeadlockError) and not woken.done():
+                woken.set_exception(error)
+
+        whole.add_done_callback(told)
+        woken.add_done_callback(lambda _: whole.cancel())
 
     def ready(self) -> bool:
         """Tell whether `next` would return at once."""

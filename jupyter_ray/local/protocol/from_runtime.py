@@ -12,13 +12,14 @@ class Reply(Message, frozen=True, tag=40):
     """The answer to `Get`, `Wait`, `AwaitRoom` or `AwaitRead`.
 
     `ready` are the ids that are ready; for `Get`, `values` stand beside them. `complete` is False when the time was
-    up.
+    up. `refused` tells that it would never have been answered: one of `values` says why, and is no object's value.
     """
 
     request: int
     ready: list[bytes] = []
     values: list[Payload] = []
     complete: bool = True
+    refused: bool = False
 
 
 class Answer(Message, frozen=True, tag=41):

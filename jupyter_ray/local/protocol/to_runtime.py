@@ -100,7 +100,8 @@ class Get(Message, frozen=True, tag=6):
 
     The time is `timeout` seconds; None: never.
     `task` is the task that blocks meanwhile, None if nothing blocks. `returned` are tasks that this worker had been
-    handed in advance and gives back, since it is about to block.
+    handed in advance and gives back, since it is about to block. `awaiter` is the task that awaits the values in an
+    event loop, or through a future, and does not block.
     """
 
     request: int
@@ -108,6 +109,7 @@ class Get(Message, frozen=True, tag=6):
     timeout: float | None = None
     task: bytes | None = None
     returned: list[bytes] = []
+    awaiter: bytes | None = None
 
 
 class Wait(Message, frozen=True, tag=7):

@@ -113,9 +113,11 @@ def _settle(step: Step) -> None:
                 direct.recall(step)
         elif step.suspect:
             step.suspect = False
-            refused = deadlock.break_deadlock(step.state)
-            if refused is not None:
-                requests.refuse(step, *refused)
+            found = deadlock.break_deadlock(step.state, step.now)
+            if found is not None:
+                refused, error = found
+                for request in refused:
+                    requests.refuse(step, request, error)
                 step.suspect = True
         else:
             return

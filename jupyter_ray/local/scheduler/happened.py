@@ -31,6 +31,7 @@ from jupyter_ray.local.scheduler.said import remove_group
 from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
+    AwaitedLong,
     ClientJoined,
     DriverLeft,
     MemoryShort,
@@ -207,6 +208,10 @@ def _segments_lost(step: Step, stimulus: SegmentsLost) -> None:
     recovery.lose(step, stimulus.segments)
 
 
+def _awaited_long(step: Step, stimulus: AwaitedLong) -> None:
+    step.suspect = True
+
+
 def _tick(step: Step, stimulus: Tick) -> None:
     placement.tick(step)
     blocking.tick(step)
@@ -225,5 +230,6 @@ HAPPENED: dict[type, Callable[[Step, Any], None]] = {
     Spilled: _spilled,
     SegmentsLost: _segments_lost,
     MemoryShort: _memory_short,
+    AwaitedLong: _awaited_long,
     Tick: _tick,
 }

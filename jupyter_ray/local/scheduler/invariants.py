@@ -198,6 +198,8 @@ def _lineage(state: State) -> None:
 
 
 def _requests(state: State) -> None:
+    for request in state.awaiting:
+        assert request.client.requests.get(request.id) is request, f"{request!r} is not awaited any more"
     for client in state.clients.values():
         for request in client.requests.values():
             if request.kind in ("room", "read") or request.done:

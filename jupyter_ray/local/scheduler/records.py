@@ -286,6 +286,10 @@ class RequestRecord(msgspec.Struct, eq=False):
     """What to answer for the first object that is not there, if that will never come."""
     done: bool = False
     """Satisfied, and perhaps waiting for its task's CPUs."""
+    awaiter: TaskRecord | None = None
+    """The task that awaits the answer and does not block."""
+    since: float = 0.0
+    """When that began."""
     call: TaskRecord | None = None
     """The one call that its client waits for, which may be worth a route: see `direct`."""
 
@@ -391,6 +395,8 @@ class State(msgspec.Struct, eq=False):
     """Tasks that kept what others may need when they began to wait; some of them wait no more."""
     looked: float = 0.0
     """When it was last looked whether they wait for ever."""
+    awaiting: dict[RequestRecord, None] = msgspec.field(default_factory=dict)
+    """What tasks await without being blocked; the oldest comes first."""
     recovering: set[bytes] = msgspec.field(default_factory=set)
     """Tasks that are run again for results that were lost."""
     groups: dict[str, GroupRecord] = msgspec.field(default_factory=dict)

@@ -143,6 +143,12 @@ def _open(step: Step, request: RequestRecord, pending: list[ObjectRecord], messa
     if task is not None and task.worker is not None and task.worker.id == request.client.id:
         request.task = task
         step.agenda.append((task, "blocked", request))
+    elif type(message) is Get and message.awaiter is not None:
+        awaiter = step.state.tasks.get(message.awaiter)
+        if awaiter is not None and awaiter.worker is not None and awaiter.worker.id == request.client.id:
+            request.awaiter = awaiter
+            request.since = step.now
+            step.state.awaiting[request] = None
     if timeout is not None:
         step.commands.append(SetTimer(request.client.id, request.id, timeout))
 
@@ -191,6 +197,7 @@ def reply(step: Step, request: RequestRecord) -> None:
     values: list[Payload] = []
     objects = step.state.objects
     with_values = request.kind == "get"
+    refused = request.error is not None
     for object_id in request.ids:
         record = objects.get(object_id)
         payload = None if record is None else record.payload
@@ -210,13 +217,15 @@ def reply(step: Step, request: RequestRecord) -> None:
                 memory.used(step.state, payload.segment)
             for counted in payload.contained:
                 grant(step, client, counted, request.task)
-    step.send(client, Reply(request.id, ready, values, request.complete))
+    step.send(client, Reply(request.id, ready, values, request.complete, refused))
     if request.call is not None:
         step.offers.append(request)
     _forget(step, request)
 
 
 def _forget(step: Step, request: RequestRecord) -> None:
+    if request.awaiter is not None:
+        del step.state.awaiting[request]
     for record in request.pinned:
         if record.waiters:  # It is not there, or has just come and is still being told.
             record.waiters.pop(request, None)

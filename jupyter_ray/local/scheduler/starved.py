@@ -8,9 +8,11 @@ may be doing something else meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import itertools
+from collections.abc import Container, Hashable
 
 from jupyter_ray.ids import task_of
+from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, awaiter, total
 from jupyter_ray.local.scheduler.records import State, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.why import waits_for
@@ -18,10 +20,32 @@ from jupyter_ray.resources import Demand
 
 TOLD_SECONDS = 5.0
 """For so long, an actor may just be about to end."""
+SUSPECTED_SECONDS = 1.0
+"""So often it is looked closely whether something is awaited in vain."""
 
 
-def starved(state: State, now: float, seconds: float = TOLD_SECONDS) -> dict[Hashable, TaskRecord]:
-    """Return the first of each class of tasks that has waited for so long for what nothing gives back of itself."""
+def awaited_in_vain(state: State, now: float) -> bool:
+    """Tell whether something has been awaited for so long that it may never come: a deadlock is to be looked for."""
+    old = [*itertools.takewhile(lambda request: request.since <= now - AWAIT_SECONDS, state.awaiting)]
+    waiting = {task.worker: task.actor for task in map(awaiter, old) if task is not None}
+    if not waiting:
+        return False
+    if any(actor is not None and actor.concurrency == 1 and len(actor.calls) > 1 for actor in waiting.values()):
+        return True  # Perhaps it awaits a call behind its own.
+    if starved(state, now, AWAIT_SECONDS, waiting):
+        return True
+    groups = [total(group) for group in state.pending_groups if now - group.made >= AWAIT_SECONDS]
+    coming = _coming(state, waiting) if groups else {}
+    return any(coming.get(name, 0) < parts for demand in groups for name, parts in demand.items())
+
+
+def starved(
+    state: State, now: float, seconds: float = TOLD_SECONDS, waiting: Container[WorkerRecord | None] = ()
+) -> dict[Hashable, TaskRecord]:
+    """Return the first of each class of tasks that has waited for so long for what nothing gives back of itself.
+
+    That is: what runs gives it back, but for actors, and for what runs on workers that are `waiting`.
+    """
     old: dict[Hashable, tuple[TaskRecord, Demand]] = {}
     for queue in state.order:
         first = next((task for task in queue.tasks if task.state is TaskState.READY), None)
@@ -29,7 +53,7 @@ def starved(state: State, now: float, seconds: float = TOLD_SECONDS) -> dict[Has
             old[queue.key] = first, queue.demand
     if not old:
         return {}
-    coming = _coming(state)
+    coming = _coming(state, waiting)
     return {
         key: task
         for key, (task, demand) in old.items()
@@ -37,12 +61,14 @@ def starved(state: State, now: float, seconds: float = TOLD_SECONDS) -> dict[Has
     }
 
 
-def _coming(state: State) -> Demand:
-    """Return what is free when all tasks have ended that run now."""
+def _coming(state: State, waiting: Container[WorkerRecord | None]) -> Demand:
+    """Return what is free when all tasks have ended that run now, but for those of workers that are `waiting`."""
     coming = dict(state.ledger.free)
-    on_workers = [task for worker in state.workers.values() for task in worker.tasks.values()]  # A queue may be long.
+    workers = [worker for worker in state.workers.values() if worker not in waiting]
+    on_workers = [task for worker in workers for task in worker.tasks.values()]  # A queue may be long.
     allocations = [task.allocation for task in on_workers if task.actor is None and not _awaits(state, task.worker)]
-    allocations += [lease.allocation for lease in state.leases.values() if not _awaits(state, lease.worker)]
+    leases = [lease for lease in state.leases.values() if lease.worker not in waiting]
+    allocations += [lease.allocation for lease in leases if not _awaits(state, lease.worker)]
     allocations += [actor.allocation for actor in state.actors.values() if actor.leaving]
     for allocation in allocations:
         if allocation is not None and allocation.ledger is state.ledger:
@@ -67,6 +93,14 @@ class Starved:
 
     def __init__(self) -> None:
         self._told: set[Hashable] = set()
+        self._suspected = 0.0
+
+    def suspects(self, state: State, now: float) -> bool:
+        """Tell whether something may be awaited in vain; not more often than it is worth to look closely."""
+        if now - self._suspected < SUSPECTED_SECONDS or not awaited_in_vain(state, now):
+            return False
+        self._suspected = now
+        return True
 
     def to_tell(self, state: State, now: float) -> list[tuple[TaskRecord, str]]:
         """Return those that people have not heard of, once, and what to tell them."""

@@ -82,6 +82,10 @@ class SegmentsLost(msgspec.Struct, frozen=True, gc=False):
     segments: dict[str, str]
 
 
+class AwaitedLong(msgspec.Struct, frozen=True, gc=False):
+    """What tasks await may never come; see `starved.awaited_in_vain`."""
+
+
 class Tick(msgspec.Struct, frozen=True, gc=False):
     """Some time went by; see `Scheduler.wants_tick`."""
 
@@ -96,5 +100,6 @@ Stimulus = (
     | Spilled
     | SegmentsLost
     | MemoryShort
+    | AwaitedLong
     | Tick
 )

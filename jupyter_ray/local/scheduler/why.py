@@ -13,7 +13,14 @@ from typing import Any
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.scheduler import crowd, deadlock
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, GroupRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import (
+    ActorRecord,
+    ClientRecord,
+    GroupRecord,
+    RequestRecord,
+    State,
+    TaskRecord,
+)
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.resources import Demand, describe
 
@@ -98,12 +105,14 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
     elif any(request.kind == "read" for request in deadlock.open_requests(state, task)):
         yield f"{name} waits for its reader since {since}{_where(task)}: as many items as it may be ahead are unread."
     elif task.state is TaskState.RUNNING:
-        missing = _awaited(state, task)
+        missing = _missing(state, deadlock.open_requests(state, task))
         waits = f", and a thread of it waits in get() or wait(): {_makers(state, missing)}" if task.blocking else ""
+        if not waits and (missing := _missing(state, deadlock.awaited(state, task))):
+            waits = f" and awaits {_makers(state, missing)}"
         yield f"{name} runs since {since}{_where(task)}{waits}."
         yield from _first(state, missing, now, seen)
     elif task.state is TaskState.BLOCKED:
-        missing = _awaited(state, task)
+        missing = _missing(state, deadlock.open_requests(state, task))
         yield f"{name} is blocked in get() or wait() since {since}{_where(task)}: {_makers(state, missing)}."
         yield from _first(state, missing, now, seen)
     else:
@@ -187,8 +196,7 @@ def _first(state: State, missing: list[bytes], now: float, seen: set[bytes]) -> 
             return
 
 
-def _awaited(state: State, task: TaskRecord) -> list[bytes]:
-    requests = deadlock.open_requests(state, task)
+def _missing(state: State, requests: list[RequestRecord]) -> list[bytes]:
     return [each for request in requests for each in request.ids if not _there(state, each)]
 
 

@@ -28,6 +28,7 @@ from jupyter_ray.local.scheduler.expendable import expendable
 from jupyter_ray.local.scheduler.starved import Starved
 from jupyter_ray.local.scheduler.stimuli import (
     TOGETHER,
+    AwaitedLong,
     ClientJoined,
     DriverLeft,
     MemoryShort,
@@ -342,7 +343,10 @@ class Server:
             names = [worker.actor.label] if worker.actor is not None else [t.spec.name for t in worker.tasks.values()]
             self._say(f"Process {pid} ({', '.join(names[:1]) or 'idle'}) was ended: {reason}.\n", worker.id)
         self._look_at_stopped()
-        for task, text in self._starved.to_tell(self.scheduler.state, time.time()):
+        now = time.time()
+        if self._starved.suspects(self.scheduler.state, now):
+            self._later(AwaitedLong())
+        for task, text in self._starved.to_tell(self.scheduler.state, now):
             self._later(Said(task.client.id, [m.Log("stderr", text, "jupyter_ray", cell=task.spec.cell)]))
         if self._guard.is_short and self.scheduler.state.memory.spares:
             self._later(MemoryShort())

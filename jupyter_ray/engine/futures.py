@@ -1,0 +1,96 @@
+"""Futures of references: for threads, and for event loops.
+
+Cancelling one cancels no task (as in Ray); the runtime only hears that nobody waits any more.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from jupyter_ray.engine.context import current_task, in_event_loop
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+Settle = Callable[[Any, BaseException | None], None]
+Withdraw = Callable[[], None]
+"""Tells that the answer is not waited for any more; it may have come."""
+
+
+class Reference(Protocol):
+    """What a future needs of its reference."""
+
+    def _when_ready(self, callback: Settle, awaited: bool = False) -> Withdraw | None:
+        """Call `callback(value, error)` from any thread once the value is there; see `Counter.when_ready`."""
+
+
+class _Future(concurrent.futures.Future[T]):
+    """A future that tells the runtime when a task waits for it: what waits for itself is found only so."""
+
+    _reference: Reference | None = None
+
+    def result(self, timeout: float | None = None) -> T:
+        self._await(timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._await(timeout)
+        return super().exception(timeout)
+
+    def _await(self, timeout: float | None) -> None:
+        reference = self._reference
+        if timeout is None and reference is not None and not self.done():
+            self._reference = None
+            _withdrawn(self, reference._when_ready(self.settle, awaited=True))
+
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        self._reference = None
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            if error is not None:
+                self.set_exception(error)
+            else:
+                self.set_result(value)
+
+
+def future_of(reference: Reference) -> concurrent.futures.Future[Any]:
+    """Return a future of a value, for threads."""
+    future: _Future[Any] = _Future()
+    awaited = in_event_loop()  # It is handed to `asyncio.wrap_future`, which never asks for its result.
+    if not awaited and current_task() is not None:
+        future._reference = reference
+    _withdrawn(future, reference._when_ready(future.settle, awaited=awaited))
+    return future
+
+
+def asyncio_future_of(reference: Reference) -> asyncio.Future[Any]:
+    """Return a future of a value, for the running loop, or for the thread's own where none runs."""
+    import asyncio  # Not before somebody needs it: a notebook imports this module at once.
+
+    loop = asyncio.get_event_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    kept: list[Reference] = [reference]
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        def in_loop() -> None:
+            kept.clear()  # The object stays until the value was handed over.
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+
+        with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
+            loop.call_soon_threadsafe(in_loop)
+
+    _withdrawn(future, reference._when_ready(settle, awaited=True))
+    return future
+
+
+def _withdrawn(future: Any, withdraw: Withdraw | None) -> None:
+    if withdraw is not None:
+        future.add_done_callback(lambda done: withdraw() if done.cancelled() else None)

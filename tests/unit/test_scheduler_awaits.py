@@ -1,0 +1,136 @@
+"""The scheduler and tasks that await results without being blocked."""
+
+import pytest
+
+from jupyter_ray.exceptions import ResourceDeadlockError
+from jupyter_ray.ids import return_id
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler.starved import Starved
+from jupyter_ray.local.scheduler.stimuli import AwaitedLong
+from jupyter_ray.resources import PARTS
+from tests.unit.test_scheduler import DRIVER, VALUE, Session
+
+GPU = {"GPU": PARTS}
+
+
+def look(session: Session, seconds: float) -> bool:
+    """Let time pass and look as the server does; tell whether there was a suspicion."""
+    session.now += seconds
+    suspected = Starved().suspects(session.scheduler.state, session.now)
+    if suspected:
+        session.happen(AwaitedLong())
+    return suspected
+
+
+def awaiting(session: Session) -> tuple[bytes, bytes, bytes]:
+    """Return an actor with a GPU that awaits, with request 11, a task that needs one, its worker, and that task."""
+    actor = session.actor(demand=GPU)
+    method = session.submit("method", kind="method", actor=actor, demand={})
+    worker = session.worker_of(method)
+    leaf = session.submit("leaf", worker, parent=method, demand=GPU)
+    session.get(leaf, 11, worker, awaiter=method)
+    return actor, worker, leaf
+
+
+def test_what_its_own_actor_holds_is_refused_after_a_while() -> None:
+    session = Session(CPU=2, GPU=1)
+    awaiting(session)
+    assert not look(session, 4), "it may have a time limit of its own"
+    assert look(session, 2)
+    assert isinstance(session.error_of(11), ResourceDeadlockError)
+    assert session.of(m.Reply)[-1].refused, "nobody may take that for the object's value"
+    assert not look(session, 2), "nothing is awaited any more"
+
+
+def test_what_a_running_task_gives_back_is_waited_for() -> None:
+    session = Session(CPU=3, GPU=2)
+    other = session.submit("other", demand=GPU)
+    _, worker, _ = awaiting(session)
+    session.happen(AwaitedLong())
+    assert not look(session, 60)
+    assert not session.of(m.Reply, worker)
+    session.finish(other)
+    assert "leaf" in session.running()
+
+
+def test_what_another_actor_holds_is_waited_for() -> None:
+    """Whoever has its handle may let go of it."""
+    session = Session(CPU=3, GPU=2)
+    other = session.actor(demand=GPU)
+    _, worker, _ = awaiting(session)
+    assert look(session, 60), "it is looked closely"
+    assert not session.of(m.Reply, worker)
+    session.say(DRIVER, m.Drop([(other, 1)]))
+    assert "leaf" in session.running()
+
+
+def test_the_one_that_closes_the_circle_is_refused_and_not_who_waits_for_it() -> None:
+    session = Session(CPU=2, GPU=1)
+    actor = session.actor(demand=GPU)
+    method = session.submit("method", kind="method", actor=actor, demand={})
+    reader = session.actor()
+    reads = session.submit("reads", kind="method", actor=reader, demand={})
+    session.get(method, 21, session.worker_of(reads), awaiter=reads)
+    leaf = session.submit("leaf", session.worker_of(method), parent=method, demand=GPU)
+    session.get(leaf, 11, session.worker_of(method), awaiter=method)
+    assert look(session, 6)
+    assert [reply.request for reply in session.of(m.Reply) if reply.refused] == [11]
+
+
+def test_what_is_awaited_is_refused_before_what_blocks() -> None:
+    """The task that awaits may go on without it; the one that is blocked cannot."""
+    session = Session(CPU=2, GPU=1, disk=1)
+    actor = session.actor(demand=GPU)
+    method = session.submit("method", kind="method", actor=actor, demand={})
+    worker = session.worker_of(method)
+    middle = session.submit("middle", worker, parent=method, demand={"disk": PARTS})
+    leaf = session.submit("leaf", session.worker_of(middle), parent=middle, demand=GPU)
+    session.get(leaf, 21, session.worker_of(middle), task=middle)
+    session.get(middle, 11, worker, awaiter=method)
+    assert not session.of(m.Reply, worker)
+    assert look(session, 6)
+    assert [reply.request for reply in session.of(m.Reply) if reply.refused] == [11]
+    assert session.scheduler.state.clients[session.worker_of(middle)].requests, "the actor may still go"
+
+
+@pytest.mark.parametrize("how", ["abandoned", "ended", "lost"])
+def test_who_awaits_no_more_is_forgotten(how: str) -> None:
+    session = Session(CPU=2, GPU=1)
+    actor, worker, _ = awaiting(session)
+    state = session.scheduler.state
+    assert len(state.awaiting) == 1
+    if how == "abandoned":
+        session.say(worker, m.Abandon(11))
+    elif how == "ended":
+        [method] = [task for task in state.tasks.values() if task.spec.name == "method"]
+        session.say(worker, m.Done(method.id, [VALUE]))
+        assert not look(session, 60), "a coroutine in the background is no task that waits"
+        return
+    else:
+        session.say(DRIVER, m.Kill(actor, no_restart=True))
+    assert not state.awaiting
+    assert not look(session, 60)
+
+
+def test_a_group_that_needs_what_its_waiter_keeps() -> None:
+    session = Session(CPU=2, GPU=1)
+    holder = session.submit("holder", demand=GPU)
+    worker = session.worker_of(holder)
+    group = m.CreateGroup("g" * 32, [GPU], "PACK")
+    session.say(worker, group)
+    ready = return_id(b"ready".ljust(24, b"-"), 1)
+    session.say(worker, m.GroupReady(group.group, ready, VALUE))
+    session.say(worker, m.Get(11, [ready], task=holder))
+    error = session.error_of(11)
+    assert isinstance(error, ResourceDeadlockError)
+    assert "waits for the placement group gggggggg, which needs GPU: 1" in str(error)
+
+
+def test_why_tells_what_is_awaited() -> None:
+    session = Session(CPU=2, GPU=1)
+    _, _, leaf = awaiting(session)
+    [method] = [task for task in session.scheduler.state.tasks.values() if task.spec.name == "method"]
+    session.say(DRIVER, m.Query(99, "why", {"id": return_id(method.id, 1)}))
+    told = session.of(m.Answer)[-1].value
+    assert f"and awaits the result of leaf ({leaf.hex()[:8]})" in told
+    assert "waits for GPU: 1" in told
