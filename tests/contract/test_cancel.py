@@ -230,6 +230,30 @@ def test_what_has_ended_stays_as_it_is() -> None:
         ray.cancel(1)
 
 
+def test_what_is_not_there_cannot_be_cancelled() -> None:
+    for ref in (ray.ObjectRef.from_random(), ray.ObjectRef.nil()):
+        with pytest.raises(TypeError, match="No owner found for"):
+            ray.cancel(ref)
+
+
+def test_what_put_stored_stays_as_it_is() -> None:
+    @ray.remote
+    def give() -> list[Any]:
+        return [ray.put(2)]
+
+    for ref, value in ((ray.put(1), 1), (ray.get(give.remote())[0], 2)):
+        ray.cancel(ref)
+        assert ray.get(ref) == value
+
+
+def test_by_a_reference_that_was_made_by_hand(tmp_path: Path) -> None:
+    ref = sleep.remote(str(tmp_path / "a"))
+    eventually((tmp_path / "a").exists)
+    ray.cancel(ray.ObjectRef(ref.binary()))
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(ref, timeout=30)
+
+
 def test_calls_of_an_actor(tmp_path: Path) -> None:
     @ray.remote
     class Slow:

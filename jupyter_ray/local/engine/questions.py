@@ -92,6 +92,14 @@ class Questions:
         """Return how many rows of a table agree; see `Engine.summary`."""
         return [(key, count, size) for key, count, size in self.client.query("summary", table=what, by=list(by))]
 
+    def _check_there(self, object_id: bytes) -> None:
+        """Raise a TypeError (as Ray does) if nobody holds such an object; ask only if this process does not."""
+        if not (self.client.references.is_granted(object_id) or self.table("objects", limit=1, id=object_id.hex())[0]):
+            raise TypeError(
+                f"No owner found for the object {object_id.hex()}: it does not exist in this session, so there is "
+                "nothing to cancel. Its reference was made by hand, or belongs to an earlier session."
+            )
+
     def call_site(self, object_id: bytes) -> str:
         """Return the line and the function that made an object, "" where that is not known."""
         rows, _ = self.table("objects", limit=1, id=object_id.hex())
