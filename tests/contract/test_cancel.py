@@ -20,6 +20,7 @@ import jupyter_ray as ray
 from jupyter_ray import exceptions
 from jupyter_ray.engine import registry
 from jupyter_ray.events import TaskCancelled, TaskFailed, TaskSubmitted
+from jupyter_ray.ids import return_id
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -252,6 +253,19 @@ def test_by_a_reference_that_was_made_by_hand(tmp_path: Path) -> None:
     ray.cancel(ray.ObjectRef(ref.binary()))
     with pytest.raises(exceptions.TaskCancelledError):
         ray.get(ref, timeout=30)
+
+
+@pytest.mark.local_only("Ray does not find a task that makes no object")
+def test_a_task_that_makes_no_object(tmp_path: Path) -> None:
+    name = "nobody waits for its values"
+    with Log() as log:
+        sleep.options(num_returns=0, name=name).remote(str(tmp_path / "a"))
+        eventually((tmp_path / "a").exists)
+        [submitted] = eventually(lambda: log.find(TaskSubmitted, name=name))
+        object_id = return_id(bytes.fromhex(submitted.task), 1)
+        ray.cancel(ray.ObjectRef(object_id))  # As the panel does.
+        eventually(lambda: log.find(TaskCancelled, task=submitted.task))
+    ray.cancel(ray.ObjectRef(object_id))  # It has ended.
 
 
 def test_calls_of_an_actor(tmp_path: Path) -> None:
