@@ -12,7 +12,8 @@ import itertools
 from collections.abc import Container, Hashable
 
 from jupyter_ray.ids import task_of
-from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, awaiter, total
+from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, awaiter, of_drivers
+from jupyter_ray.local.scheduler.outlook import total
 from jupyter_ray.local.scheduler.records import State, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.why import waits_for
@@ -28,7 +29,7 @@ def awaited_in_vain(state: State, now: float) -> bool:
     """Tell whether something has been awaited for so long that it may never come: a deadlock is to be looked for."""
     old = [*itertools.takewhile(lambda request: request.since <= now - AWAIT_SECONDS, state.awaiting)]
     waiting = {task.worker: task.actor for task in map(awaiter, old) if task is not None}
-    if not waiting:
+    if not waiting and not any(of_drivers(state, now)):
         return False
     if any(actor is not None and actor.concurrency == 1 and len(actor.calls) > 1 for actor in waiting.values()):
         return True  # Perhaps it awaits a call behind its own.
