@@ -165,3 +165,15 @@ def test_what_is_on_lease_comes_back() -> None:
     leaf = session.submit("leaf", worker, parent=method, demand={"CPU": PARTS})
     session.get(leaf, 21, worker, task=method)
     assert not session.of(m.Reply, worker)
+
+
+def test_it_is_looked_less_often_where_there_was_nothing() -> None:
+    session = Session(CPU=3, GPU=2)
+    session.actor(demand=GPU)
+    _, worker, _ = awaiting(session)
+    told = Starved()
+    session.now += 6
+    looks = [seconds for seconds in range(60) if told.suspects(session.scheduler.state, session.now + seconds)]
+    assert looks == [0, 1, 3, 7, 15, 23, 31, 39, 47, 55]
+    session.say(worker, m.Abandon(11))
+    assert not told.suspects(session.scheduler.state, session.now + 60)

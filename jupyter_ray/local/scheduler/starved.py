@@ -21,8 +21,8 @@ from jupyter_ray.resources import Demand
 
 TOLD_SECONDS = 5.0
 """For so long, an actor may just be about to end."""
-SUSPECTED_SECONDS = 1.0
-"""So often it is looked closely whether something is awaited in vain."""
+CLOSELY_SECONDS = 1.0, 8.0
+"""So often it is looked closely whether something is awaited in vain: at first, and where it was not."""
 
 
 def awaited_in_vain(state: State, now: float) -> bool:
@@ -94,13 +94,19 @@ class Starved:
 
     def __init__(self) -> None:
         self._told: set[Hashable] = set()
-        self._suspected = 0.0
+        self._due = 0.0
+        self._pause = 0.0
 
     def suspects(self, state: State, now: float) -> bool:
         """Tell whether something may be awaited in vain; not more often than it is worth to look closely."""
-        if now - self._suspected < SUSPECTED_SECONDS or not awaited_in_vain(state, now):
+        if not awaited_in_vain(state, now):
+            self._pause = 0.0
             return False
-        self._suspected = now
+        if self._pause and now < self._due:
+            return False
+        at_first, at_last = CLOSELY_SECONDS
+        self._pause = min(2 * self._pause, at_last) or at_first
+        self._due = now + self._pause
         return True
 
     def to_tell(self, state: State, now: float) -> list[tuple[TaskRecord, str]]:
