@@ -193,3 +193,21 @@ def test_a_call_whose_argument_needs_what_its_actor_keeps(start: Callable[..., A
     with pytest.raises(ActorDiedError):
         ray.get(ref, timeout=PATIENCE)
     assert ray.get(second.take.remote(2), timeout=PATIENCE) == 2
+
+
+def test_for_a_moment_it_only_waits(start: Callable[..., Any]) -> None:
+    """A program that looks for a second whether something is ready finds that it is not, as in Ray."""
+    start(num_cpus=1, num_gpus=1)
+
+    class Holder:
+        def block(self) -> int:
+            return int(ray.get(leaf.options(num_cpus=1, num_gpus=1).remote()))
+
+    for needs in ({"num_cpus": 1}, {"num_gpus": 1}):
+        actor = ray.remote(Holder).options(**needs).remote()
+        ray.get(actor.__ray_ready__.remote())
+        ref = actor.block.remote()
+        assert ray.wait([ref], timeout=1.0) == ([], [ref])
+        with pytest.raises(ResourceDeadlockError, match=r"Holder\.block \(\w+\) holds"):
+            ray.get(ref, timeout=PATIENCE)
+        ray.kill(actor)

@@ -67,6 +67,13 @@ class Session:
     def say(self, client: bytes, message: m.ClientMessage) -> None:
         self.happen(Said(client, [message]))
 
+    def let_pass(self, seconds: float) -> None:
+        """Let time pass, with ticks where they are wanted."""
+        for _ in range(round(10 * seconds)):
+            self.now += 0.1
+            if self.scheduler.wants_tick:
+                self.happen(Tick())
+
     def submit(self, name: str, client: bytes = DRIVER, **spec: Any) -> bytes:
         self.serial += 1
         task = name.encode().ljust(16, b"-") + self.serial.to_bytes(8, "big")
@@ -197,6 +204,9 @@ def test_a_gpu_that_a_waiter_keeps_is_a_deadlock_and_the_story_is_told() -> None
     worker = session.worker_of(outer)
     inner = session.submit("evaluate", worker, demand=need, parent=outer)
     session.get(inner, 4, worker, task=outer)
+    session.let_pass(1.5)
+    assert not session.of(m.Reply, worker), "for a moment it only waits"
+    session.let_pass(3)
     error = session.error_of(4)
     assert isinstance(error, ResourceDeadlockError)
     assert "train" in str(error)
@@ -212,6 +222,7 @@ def test_a_gpu_that_somebody_will_give_back_is_no_deadlock() -> None:
     worker = session.worker_of(outer)
     inner = session.submit("evaluate", worker, demand=need, parent=outer)
     session.get(inner, 4, worker, task=outer)
+    session.let_pass(5)
     assert not session.of(m.Reply, worker)
     session.finish(other)
     assert "evaluate" in session.running()

@@ -15,10 +15,12 @@ GPU = {"GPU": PARTS}
 
 def look(session: Session, seconds: float) -> bool:
     """Let time pass and look as the server does; tell whether there was a suspicion."""
-    session.now += seconds
-    suspected = Starved().suspects(session.scheduler.state, session.now)
-    if suspected:
-        session.happen(AwaitedLong())
+    told, suspected = Starved(), False
+    for _ in range(round(10 * seconds)):
+        session.let_pass(0.1)
+        if told.suspects(session.scheduler.state, session.now):
+            suspected = True
+            session.happen(AwaitedLong())
     return suspected
 
 
@@ -35,8 +37,10 @@ def awaiting(session: Session) -> tuple[bytes, bytes, bytes]:
 def test_what_its_own_actor_holds_is_refused_after_a_while() -> None:
     session = Session(CPU=2, GPU=1)
     awaiting(session)
-    assert not look(session, 4), "it may have a time limit of its own"
-    assert look(session, 2)
+    assert not look(session, 2.9), "it may have a time limit of its own"
+    assert look(session, 1)
+    assert not session.of(m.Reply), "it has not been in vain for long"
+    look(session, 4)
     assert isinstance(session.error_of(11), ResourceDeadlockError)
     assert session.of(m.Reply)[-1].refused, "nobody may take that for the object's value"
     assert not look(session, 2), "nothing is awaited any more"
@@ -73,7 +77,7 @@ def test_the_one_that_closes_the_circle_is_refused_and_not_who_waits_for_it() ->
     session.get(method, 21, session.worker_of(reads), awaiter=reads)
     leaf = session.submit("leaf", session.worker_of(method), parent=method, demand=GPU)
     session.get(leaf, 11, session.worker_of(method), awaiter=method)
-    assert look(session, 6)
+    assert look(session, 7)
     assert [reply.request for reply in session.of(m.Reply) if reply.refused] == [11]
 
 
@@ -88,7 +92,7 @@ def test_what_is_awaited_is_refused_before_what_blocks() -> None:
     session.get(leaf, 21, session.worker_of(middle), task=middle)
     session.get(middle, 11, worker, awaiter=method)
     assert not session.of(m.Reply, worker)
-    assert look(session, 6)
+    assert look(session, 7)
     assert [reply.request for reply in session.of(m.Reply) if reply.refused] == [11]
     assert session.scheduler.state.clients[session.worker_of(middle)].requests, "the actor may still go"
 
@@ -121,6 +125,7 @@ def test_a_group_that_needs_what_its_waiter_keeps() -> None:
     ready = return_id(b"ready".ljust(24, b"-"), 1)
     session.say(worker, m.GroupReady(group.group, ready, VALUE))
     session.say(worker, m.Get(11, [ready], task=holder))
+    look(session, 4)
     error = session.error_of(11)
     assert isinstance(error, ResourceDeadlockError)
     assert "waits for the placement group gggggggg, which needs GPU: 1" in str(error)
@@ -146,8 +151,8 @@ def test_a_driver_that_waits_for_a_call_whose_argument_its_actor_keeps_from_runn
     leaf = session.submit("leaf", demand=GPU)
     call = session.submit("call", kind="method", actor=actor, demand={}, dependencies=[return_id(leaf, 1)])
     session.get(call, 11, DRIVER, **marks)
-    assert not look(session, 4)
-    assert look(session, 2) is refused
+    assert not look(session, 2.9)
+    assert look(session, 6) is refused
     assert [reply.request for reply in session.of(m.Reply) if reply.refused] == [11] * refused
 
 
@@ -164,6 +169,7 @@ def test_what_is_on_lease_comes_back() -> None:
     assert session.scheduler.state.leases
     leaf = session.submit("leaf", worker, parent=method, demand={"CPU": PARTS})
     session.get(leaf, 21, worker, task=method)
+    look(session, 10)
     assert not session.of(m.Reply, worker)
 
 

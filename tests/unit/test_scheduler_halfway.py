@@ -60,7 +60,7 @@ def test_it_keeps_it_where_nothing_waits() -> None:
 
 def test_what_it_keeps_may_be_what_the_other_thread_waits_for() -> None:
     session, _, _, _ = halfway(GPU=1)
-    later(session, 0.3)
+    session.let_pass(5)
     assert isinstance(session.error_of(12), ResourceDeadlockError)
 
 
@@ -74,6 +74,7 @@ def test_the_wait_that_closes_a_circle_is_the_one_that_is_refused() -> None:
     own = session.submit("own", worker, parent=method, kind="method", actor=actor, demand={})
     session.get(slow, 11, worker, task=method)
     session.get(own, 12, worker, task=method)
+    session.let_pass(5)
     assert isinstance(session.error_of(12), ResourceDeadlockError)
     session.finish(slow)
     assert [reply.request for reply in session.of(m.Reply, worker)] == [12, 11]

@@ -215,6 +215,7 @@ def test_an_actor_that_waits_for_what_needs_the_actor_is_told_so() -> None:
     session.say(worker, m.Get(5, [object_id], None, use))
     ask = session.submit("ask", session.worker_of(maker), kind="method", actor=actor, demand={}, parent=maker)
     session.get(ask, 6, session.worker_of(maker), task=maker)
+    session.let_pass(5)
     refused = [value for each in session.of(m.Reply) for value in each.values if value.is_error]
     assert [type(pickle.loads(each.data)) for each in refused] == [ResourceDeadlockError]
 

@@ -21,7 +21,7 @@ from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, amounts
 
 WAITS_SHOWN = 100
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 """So often it is looked whether a task that keeps something waits for ever, for others that wait in their turn."""
 AGAIN_SECONDS = 0.2
 """So long after a call of one thread has returned, a task lends its CPUs again, for another thread that waits."""
@@ -140,7 +140,8 @@ def halfway(state: State) -> Iterator[TaskRecord]:
 
 def tick(step: Step) -> None:
     """Lend the CPUs again of the tasks that have been halfway for a moment; look whether anybody waits for ever."""
-    if deadlock.is_possible(step.state) and step.now - step.state.looked >= LOOK_SECONDS:
+    possible = step.state.vain or deadlock.is_possible(step.state)
+    if possible and step.now - step.state.looked >= LOOK_SECONDS:
         step.state.looked = step.now
         step.suspect = True
     for task in list(halfway(step.state)):

@@ -3,12 +3,14 @@
 CPUs are lent while a task is blocked, so only other resources can do this, and those of actors, and the turn at an
 actor that runs one call at a time. The check plays the rest of the session forward as favourably as possible: whatever
 runs ends, whatever fits starts and ends, and an actor whose calls all end may go.
-A wait that even then never gets its answer is in vain for certain; one that might get it is left alone.
+A wait that even then never gets its answer is in vain for certain; one that might get it is left alone. It is refused
+when it has been in vain for a while: programs that look for a moment whether something is ready find that it is not,
+as in Ray.
 
 A task that awaits a result in an event loop, or waits for a future of it, is not blocked and lends nothing. It may do
-something else meanwhile, or have a time limit of its own, so nothing is said of it for a while. But where the answer
-cannot come before its task has ended, it can never come to it. What a driver waits for is looked at after the same
-time: it may have threads that let go of what is needed.
+something else meanwhile, or have a time limit of its own, so it is not looked at before it has waited for a while. But
+where the answer cannot come before its task has ended, it can never come to it. The same holds for what a driver waits
+for: it may have threads that let go of what is needed.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ CIRCLE_LIMIT = 64
 """So far is a circle of calls followed, each time a task begins to wait."""
 CHECK_LIMIT = 20_000
 """With more tasks than this the check would cost too much; such a session is not stuck, it is busy."""
-AWAIT_SECONDS = 5.0
-"""So long is a wait left alone whose task is not blocked."""
+VAIN_SECONDS = 2.0
+"""So long has a wait to be in vain before it is refused."""
+AWAIT_SECONDS = 3.0
+"""So long is a wait not looked at whose task is not blocked."""
 TRIED = 16
 """Of so many waits in vain it is looked whether they close a circle themselves."""
 DRIVER_LIMIT = 100
@@ -53,7 +57,8 @@ def is_possible(state: State) -> bool:
 
 
 def break_deadlock(state: State, now: float) -> tuple[list[RequestRecord], Payload] | None:
-    """Return requests that will never be answered, and the error to answer them with; None if there are none."""
+    """Return requests that will never be answered, and the error to answer them with; None if there are none yet."""
+    known, state.vain = state.vain, {}
     if len(state.tasks) > CHECK_LIMIT:
         return None
     waits: Waits = {}
@@ -74,19 +79,23 @@ def break_deadlock(state: State, now: float) -> tuple[list[RequestRecord], Paylo
         for request in requests
         if not outlook.answers(request)
     ]
-    if not vain:
-        for request in of_drivers(state, now):
-            if not outlook.answers(request):
-                return [request], errors.deadlock(story(state, outlook, [], request))
+    found = [request for _, request in vain] or [each for each in of_drivers(state, now) if not outlook.answers(each)]
+    state.vain = {request: known.get(request, now) for request in found}
+    due = {request for request, since in state.vain.items() if since <= now - VAIN_SECONDS}
+    if not due:
         return None
+    if not vain:
+        request = due.pop()
+        return [request], errors.deadlock(story(state, outlook, [], request))
     # What is awaited first: if there is no answer before its task ends, there is none for it, whatever else happens.
     vain.sort(key=lambda pair: (pair[1].awaiter is None, -pair[0].depth))
-    for task, closing in vain[:TRIED]:
+    candidates = [pair for pair in vain if pair[1] in due][:TRIED]
+    for task, closing in candidates:
         without = Outlook(state, waits, given_up=task)
         if without.answers(closing):
             break
     else:
-        task, closing = vain[0]
+        task, closing = candidates[0]
         without = Outlook(state, waits, given_up=task)
     refused = [closing]
     if closing.awaiter is not None:  # It may await a thousand results, each with a request of its own.

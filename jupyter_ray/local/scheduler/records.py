@@ -395,6 +395,8 @@ class State(msgspec.Struct, eq=False):
     """Tasks that kept what others may need when they began to wait; some of them wait no more."""
     looked: float = 0.0
     """When it was last looked whether they wait for ever."""
+    vain: dict[RequestRecord, float] = msgspec.field(default_factory=dict)
+    """What was found to be waited for in vain at the last look, and since when."""
     awaiting: dict[RequestRecord, None] = msgspec.field(default_factory=dict)
     """What tasks await without being blocked; the oldest comes first."""
     recovering: set[bytes] = msgspec.field(default_factory=set)
