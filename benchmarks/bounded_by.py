@@ -61,10 +61,7 @@ BOUNDED_BY: dict[str, str] = {
         "each level wakes the runtime twice and its own process twice: 0.2 ms of CPU in the runtime and 0.45 "
         "ms in the worker, half of it in system calls that wake the other side"
     ),
-    "put_large_clients": (
-        "memory: two processes copy at once, at the speed of the copy of one; it varies between 6 and 11 GB/s from run "
-        "to run"
-    ),
+    "put_large_clients": ("memory: two processes copy at once, each with two threads"),
     "idle_cpu": "nothing: 0.02% of a processor is what the kernel's clock can tell of a few wake-ups in seconds",
     "refs_10k": ("a Python object and two counts for each reference: 1.1 µs to make it and let it go"),
 }

@@ -40,7 +40,7 @@ class RaySystemError(RayError):
     """The runtime itself is at fault, or is not running: `client_exc` says how, `traceback_str` where, if known."""
 
     def __init__(self, client_exc: Any = "", traceback_str: str | None = None) -> None:
-        super().__init__(client_exc, traceback_str)
+        super().__init__(*((client_exc,) if traceback_str is None else (client_exc, traceback_str)))
         self.client_exc = client_exc
         self.traceback_str = traceback_str
 

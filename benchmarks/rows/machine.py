@@ -177,6 +177,35 @@ def copy_warm(s: LimitSession) -> Iterator[Step]:
         yield lambda: copy_into(target, source)
 
 
+def copy_warm_two(s: LimitSession) -> Iterator[Step]:
+    """Two processes at once."""
+    pairs = [socket.socketpair() for _ in range(2)]
+    heres = [here for here, _ in pairs]
+
+    def work(mine: socket.socket) -> Callable[[], None]:
+        def serve() -> None:
+            close(*(end for pair in pairs for end in pair if end is not mine))
+            source = np.ones(COPY, dtype=np.uint8)
+            with shared_folder() as folder:
+                target = shared(Path(folder), "warm")
+                while data := mine.recv(1):
+                    copy_into(target, source)
+                    mine.sendall(data)
+
+        return serve
+
+    def step() -> None:
+        for here in heres:
+            here.sendall(b".")
+        for here in heres:
+            assert here.recv(1)
+
+    with forked(work(pairs[0][1])), forked(work(pairs[1][1])):
+        close(*(there for _, there in pairs))
+        yield step
+        close(*heres)
+
+
 def fork(s: LimitSession) -> Iterator[Step]:
     """Of a process with NumPy, until it has ended."""
 
@@ -204,6 +233,8 @@ ROWS = (
     Row("burst_relay", "1,000 calls at once through a relay", {"limit": burst}, units=1_000),
     Row("memcpy_cold", "copy of 100 MB into new shared memory", {"limit": copy_cold}, units=COPY / 1e9, unit="GB/s"),
     Row("memcpy_warm", "copy of 100 MB into used shared memory", {"limit": copy_warm}, units=COPY / 1e9, unit="GB/s"),
+    Row("memcpy_warm_two", "the same, by two processes at once", {"limit": copy_warm_two}, units=2 * COPY / 1e9,
+        unit="GB/s"),
     Row("fork", "fork and end of a process", {"limit": fork}, unit="s", better="lower"),
     Row("python_start", "start and end of Python", {"limit": python_start}, unit="s", better="lower"),
-)
+)  # fmt: skip

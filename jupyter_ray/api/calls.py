@@ -260,13 +260,13 @@ def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) ->
     Raises
     ------
     TypeError
-        This is no reference.
+        This is no reference, or one to an object that does not exist in this session.
     ValueError
         `force` on the call of an actor's method: use `kill`.
 
     Notes
     -----
-    Source: Ray's ``ray.cancel``. A task that has ended is left alone.
+    Source: Ray's ``ray.cancel``. A task that has ended is left alone, and so is what `put` stored.
     """
     engine = registry.current() or registry.required()
     if isinstance(ray_waitable, ObjectRefGenerator):

@@ -44,6 +44,16 @@ _GIVEN_AS = {"memory": "_memory"}
 _RESOURCES = ("num_cpus", "num_gpus", "resources", "memory", "object_store_memory")
 
 
+class NotStartedError(RaySystemError, ConnectionError, RuntimeError):
+    """No session runs. Ray raises the first of these, the second in the state API, and the third in `timeline`."""
+
+    def __init__(self) -> None:
+        super().__init__("Ray has not been started yet. You can start Ray with 'ray.init()'.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NotStartedError, ()
+
+
 @dataclasses.dataclass(slots=True)
 class RayContext(Mapping[str, Any]):
     """What `init` returns: facts about the session. As a context manager it ends the session at its exit.
@@ -319,12 +329,12 @@ def session_engine() -> Engine:
 
     Raises
     ------
-    RaySystemError
+    NotStartedError
         None runs.
     """
     engine = registry.current()
     if engine is None:
-        raise RaySystemError("Ray has not been started yet. You can start Ray with 'ray.init()'.")
+        raise NotStartedError
     return engine
 
 

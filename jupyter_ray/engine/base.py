@@ -159,7 +159,10 @@ class Engine(Protocol):
         """
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
-        """Cancel the task that makes the object; nothing if it has ended. ValueError: force on an actor's call."""
+        """Cancel the task that makes the object; nothing if it has ended, or if `put` made the object.
+
+        TypeError: there is no such object. ValueError: force on an actor's call.
+        """
 
     def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
         """End an actor at once."""

@@ -216,7 +216,8 @@ def method_plan(options: MethodOptions, name: str, method: str) -> Plan:
 def actor_plan(options: ActorOptions, name: str) -> Plan:
     """Return the plan of an actor; `name` is the class's."""
     held = amounts(options.demand())
-    terms = Terms(function=f"{name}.__init__", name=f"{name}.__init__", held=held)
+    function = f"{name}.__init__"
+    terms = Terms(function=function, name=f"{options.name}:{function}" if options.name else function, held=held)
     native: dict[str, Any] = _resources(options)
     for field in ("name", "namespace", "lifetime", "max_concurrency", "allow_out_of_order_execution"):
         value = getattr(options, field)
@@ -231,7 +232,7 @@ def actor_plan(options: ActorOptions, name: str) -> Plan:
         native["runtime_env"] = shipped(options.runtime_env)
     native["enable_task_events"] = options.enable_task_events
     native["scheduling_strategy"] = strategy(options.scheduling_strategy)
-    return Plan(options=options, terms=pickle.dumps(terms, PROTOCOL), native=native, held=held, name=terms.name)
+    return Plan(options=options, terms=pickle.dumps(terms, PROTOCOL), native=native, held=held, name=function)
 
 
 def shipped(environment: Mapping[str, Any]) -> dict[str, Any]:

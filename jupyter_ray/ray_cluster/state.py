@@ -250,16 +250,16 @@ def _hex(value: bytes) -> str | None:
 
 
 def _name(info: Any) -> str:
-    name: str = info.name or info.func_or_class_name
-    # Ray puts an actor's own name before that of its constructor.
-    return name.rpartition(":")[2] if info.type == common_pb2.TaskType.ACTOR_CREATION_TASK else name
+    return str(info.name or info.func_or_class_name)
 
 
 def _function(info: Any) -> str:
     """Return the user's function: Ray knows only ours, which calls it."""
     function: str = info.func_or_class_name
     if function in _OURS or function.endswith(_OUR_METHODS):
-        return calls.renamed.get(info.name, _name(info))
+        name = _name(info)  # Ray puts an actor's own name before that of its constructor.
+        bare = name.rpartition(":")[2] if info.type == common_pb2.TaskType.ACTOR_CREATION_TASK else name
+        return calls.renamed.get(info.name, bare)
     return function
 
 

@@ -20,6 +20,7 @@ import jupyter_ray as ray
 from jupyter_ray import exceptions
 from jupyter_ray.engine import registry
 from jupyter_ray.events import TaskCancelled, TaskFailed, TaskSubmitted
+from jupyter_ray.ids import return_id
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -228,6 +229,43 @@ def test_what_has_ended_stays_as_it_is() -> None:
     assert ray.get(ref) == 1
     with pytest.raises(TypeError, match="only supported for object refs"):
         ray.cancel(1)
+
+
+def test_what_is_not_there_cannot_be_cancelled() -> None:
+    for ref in (ray.ObjectRef.from_random(), ray.ObjectRef.nil()):
+        with pytest.raises(TypeError, match="No owner found for"):
+            ray.cancel(ref)
+
+
+def test_what_put_stored_stays_as_it_is() -> None:
+    @ray.remote
+    def give() -> list[Any]:
+        return [ray.put(2)]
+
+    for ref, value in ((ray.put(1), 1), (ray.get(give.remote())[0], 2)):
+        ray.cancel(ref)
+        assert ray.get(ref) == value
+
+
+def test_by_a_reference_that_was_made_by_hand(tmp_path: Path) -> None:
+    ref = sleep.remote(str(tmp_path / "a"))
+    eventually((tmp_path / "a").exists)
+    ray.cancel(ray.ObjectRef(ref.binary()))
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(ref, timeout=30)
+
+
+@pytest.mark.local_only("Ray does not find a task that makes no object")
+def test_a_task_that_makes_no_object(tmp_path: Path) -> None:
+    name = "nobody waits for its values"
+    with Log() as log:
+        sleep.options(num_returns=0, name=name).remote(str(tmp_path / "a"))
+        eventually((tmp_path / "a").exists)
+        [submitted] = eventually(lambda: log.find(TaskSubmitted, name=name))
+        object_id = return_id(bytes.fromhex(submitted.task), 1)
+        ray.cancel(ray.ObjectRef(object_id))  # As the panel does.
+        eventually(lambda: log.find(TaskCancelled, task=submitted.task))
+    ray.cancel(ray.ObjectRef(object_id))  # It has ended.
 
 
 def test_calls_of_an_actor(tmp_path: Path) -> None:

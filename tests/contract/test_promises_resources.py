@@ -71,12 +71,19 @@ def test_a_constructor_knows_what_it_is(start: Callable[..., Any]) -> None:
         def __init__(self) -> None:
             context = ray.get_runtime_context()
             self.found = context.get_task_function_name(), context.get_actor_id(), context.current_actor
+            self.name = context.get_task_name()
 
         def get(self) -> Any:
             return self.found
 
+        def get_name(self) -> Any:
+            return self.name
+
     start(num_cpus=1)
+    named = ray.remote(Known).options(name="named").remote()
+    assert ray.get(named.get_name.remote()) == "named:Known.__init__"
     actor = ray.remote(Known).remote()
+    assert ray.get(actor.get_name.remote()) == "Known.__init__"
     name = f"{__name__}.test_a_constructor_knows_what_it_is.<locals>.Known.__init__"
     assert ray.get(actor.get.remote()) == (name, actor._actor_id.hex(), actor)
 

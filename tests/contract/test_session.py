@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import shutil
 import signal
 import tempfile
@@ -214,6 +215,23 @@ def test_without_a_session_everything_says_so(monkeypatch: pytest.MonkeyPatch) -
     for call in calls:
         with pytest.raises(exceptions.RaySystemError, match="Ray has not been started yet"):
             call()
+
+
+def test_what_asks_about_a_session_raises_what_ray_raises_where_there_is_none() -> None:
+    ray.shutdown()
+    for ask, kind in (
+        (ray.util.state.list_tasks, ConnectionError),
+        (ray.util.state.summarize_actors, ConnectionError),
+        (lambda: ray.util.state.get_node("ab"), ConnectionError),
+        (lambda: list(ray.util.state.get_log(actor_id="ab")), ConnectionError),
+        (ray.nodes, exceptions.RaySystemError),
+        (ray.timeline, RuntimeError),
+    ):
+        with pytest.raises(kind, match="Ray has not been started yet") as found:
+            ask()
+        assert isinstance(found.value, exceptions.RaySystemError)
+        assert str(pickle.loads(pickle.dumps(found.value))) == str(found.value)
+    assert not ray.is_initialized()
 
 
 @pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")

@@ -210,12 +210,17 @@ def test_actors(gate: Path) -> None:
     gate.touch()
     assert ray.get(calls) == [1, 2, 3]
     expected = {
-        ("Counter.__init__", "ACTOR_CREATION_TASK"),
-        ("Counter.hold", "ACTOR_TASK"),
-        ("Counter.inc", "ACTOR_TASK"),
+        ("listed:Counter.__init__", "Counter.__init__", "ACTOR_CREATION_TASK"),
+        ("Counter.hold", "Counter.hold", "ACTOR_TASK"),
+        ("Counter.inc", "Counter.inc", "ACTOR_TASK"),
     }
     of_the_actor = [("actor_id", "=", row.actor_id)]
-    eventually(lambda: {(task.name, task.type) for task in state.list_tasks(filters=of_the_actor)} == expected)
+
+    def told() -> set[tuple[Any, ...]]:
+        rows = state.list_tasks(filters=of_the_actor)
+        return {(task.name, task.func_or_class_name, task.type) for task in rows}
+
+    eventually(lambda: told() == expected)
     ray.kill(actor)
 
     def dead() -> bool:

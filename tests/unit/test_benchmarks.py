@@ -153,7 +153,7 @@ def test_every_row_is_offered_by_somebody_and_every_limit_is_a_row_of_the_machin
 
 def test_rows_are_chosen_by_how_their_keys_begin_and_bring_their_limits() -> None:
     assert [row.key for row in select(["actor_sync", "put_l"])] == [
-        "actor_sync", "put_large", "put_large_clients", "hops_direct", "memcpy_warm",
+        "actor_sync", "put_large", "put_large_clients", "hops_direct", "memcpy_warm", "memcpy_warm_two",
     ]  # fmt: skip
     assert select([]) == list(ROWS)
     with pytest.raises(SystemExit, match=r"no row that begins with 'nonsense'.*tasks_sync"):

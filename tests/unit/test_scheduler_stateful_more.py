@@ -10,7 +10,9 @@ from hypothesis.stateful import precondition, rule
 
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler.starved import Starved
 from jupyter_ray.local.scheduler.states import ActorState, GroupState
+from jupyter_ray.local.scheduler.stimuli import AwaitedLong
 from tests.unit.test_scheduler_stateful import DRIVER, ERROR, SETTINGS, VALUE, FakeWorker, SchedulerMachine
 
 BUNDLES = [[{"CPU": 10_000}], [{"CPU": 5_000}, {"CPU": 5_000, "GPU": 10_000}], [{"CPU": 40_000}]]
@@ -47,6 +49,23 @@ class MoreMachine(SchedulerMachine):
         self.request += 1
         worker.others.add(self.request)
         self.say(worker.id, m.Get(self.request, [awaited], timeout, task.task, plain))
+
+    @precondition(lambda self: self.busy())
+    @rule(data=st.data(), demand=st.sampled_from([{"CPU": 10_000}, {"GPU": 10_000}, {"CPU": 40_000}]))
+    def a_coroutine_awaits(self, data: st.DataObject, demand: dict[str, int]) -> None:
+        worker = data.draw(st.sampled_from(self.busy()))
+        task = worker.tasks[0]
+        awaited = return_id(self.new_task(worker.id, {"demand": demand, "parent": task.task}), 1)
+        if worker.id in self.workers:
+            self.request += 1
+            worker.others.add(self.request)
+            self.say(worker.id, m.Get(self.request, [awaited], awaiter=task.task))
+
+    @rule()
+    def it_has_been_awaited_for_long(self) -> None:
+        self.now += 6
+        Starved().suspects(self.scheduler.state, self.now)
+        self.happen(AwaitedLong())
 
     @precondition(lambda self: any(worker.others for worker in self.workers.values()))
     @rule(data=st.data())

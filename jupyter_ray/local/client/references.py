@@ -106,6 +106,11 @@ class References:
             else:
                 entry[_GRANTS] += 1
 
+    def is_granted(self, counted: bytes) -> bool:
+        """Whether the runtime counts a reference for us; not so for one that was made by hand."""
+        entry = self._table.get(counted)
+        return entry is not None and entry[_GRANTS] > 0
+
     def promised(self, counted: bytes) -> None:
         """A call was made: the runtime counts a reference to its value for us, and there is a Python object for it."""
         with self._lock:

@@ -366,6 +366,7 @@ class LocalEngine(Questions):
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel a task; see `Engine.cancel`."""
+        self._check_there(object_id)
         if force:
             found = self.client.query("task", task=task_of(object_id))
             if found is not None and found["kind"] == "method":

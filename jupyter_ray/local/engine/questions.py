@@ -8,6 +8,7 @@ from typing import Any
 from jupyter_ray.engine.base import NamedActor
 from jupyter_ray.engine.context import ProcessContext, current_task
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.ids import task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
 
@@ -91,6 +92,16 @@ class Questions:
     def summary(self, what: str, by: Sequence[str]) -> list[tuple[list[str], int, int]]:
         """Return how many rows of a table agree; see `Engine.summary`."""
         return [(key, count, size) for key, count, size in self.client.query("summary", table=what, by=list(by))]
+
+    def _check_there(self, object_id: bytes) -> None:
+        """Raise a TypeError (as Ray does) if nobody holds such an object, and no task is known that makes it."""
+        if self.client.references.is_granted(object_id) or self.client.query("task", task=task_of(object_id)):
+            return
+        if not self.table("objects", limit=1, id=object_id.hex())[0]:
+            raise TypeError(
+                f"No owner found for the object {object_id.hex()}: it does not exist in this session, so there is "
+                "nothing to cancel. Its reference was made by hand, or belongs to an earlier session."
+            )
 
     def call_site(self, object_id: bytes) -> str:
         """Return the line and the function that made an object, "" where that is not known."""

@@ -138,10 +138,12 @@ def _function(state: State, task: TaskDigest) -> str:
 
 
 def _task_name(state: State, task: TaskDigest) -> str:
-    """Return a task's name: calls of an actor that has a name for itself bear that one, as in Ray."""
-    actor = _actor(state, task.actor) if task.kind == "method" else None
+    """Return a task's name: calls of an actor that has a name bear that one, or what it calls itself, as in Ray."""
+    actor = _actor(state, task.actor)
     if actor is None:
         return task.name
+    if task.kind == "actor":
+        return f"{actor.name}:{task.name}" if actor.name else task.name
     kind, _, method = task.name.rpartition(".")
     return f"{actor.repr_name}.{method}" if actor.repr_name and kind else task.name
 

@@ -272,7 +272,9 @@ class Worker:
         self.process.held = amounts(execute.held)
         self.process.devices = execute.devices
         self.runner.class_name = self.output.label = spec.class_name
-        process.title(f"ray::{spec.class_name}.__init__")
+        if spec.name:
+            execute = msgspec.structs.replace(execute, name=f"{spec.name}:{execute.name}")  # As in Ray.
+        process.title(f"ray::{execute.name}")
         if spec.is_async or spec.max_concurrency > 1 or spec.concurrency_groups:
             signal.signal(signal.SIGTERM, self._on_sigterm)
         if spec.generator_cap > 0:

@@ -368,9 +368,7 @@ class Runner:
             )
         line = one_line(error)
         if execute.kind == "actor":
-            raised = RayTaskError(
-                f"{self.class_name}.__init__", format_remote(error), pid=os.getpid(), actor=self.describe()
-            )
+            raised = RayTaskError(execute.name, format_remote(error), pid=os.getpid(), actor=self.describe())
             died = ActorDiedError(raised, None if execute.actor is None else execute.actor.hex())
             return Done(execute.task, [calling.plain_failure(died)], True, seconds=seconds, error=line)
         payload = calling.failure(error, context.function, self.store, self.describe())
