@@ -61,7 +61,8 @@ help:
 	@echo 'make panel      build the panel          make install    into $(VENV), editable'
 	@echo 'make clean      what was built           make distclean  also $(VENV) and node_modules'
 	@echo ''
-	@echo 'PYTHON=... chooses the Python for $(VENV); ARGS=... is passed on to pytest, JupyterLab or the benchmarks.'
+	@echo 'PYTHON=... chooses the Python for $(VENV); ARGS=... is passed on to pytest, JupyterLab or the benchmarks;'
+	@echo 'JOBS=... is how many tests run at a time; with JOBS=0, in pytest itself, as --pdb wants it.'
 
 # -- set-up ----------------------------------------------------------------------------------------------------------
 
@@ -88,9 +89,10 @@ $(STAMPS)/required: pyproject.toml | $(STAMPS)/tools
 	$(BIN)/python -m pip install -q -r $(STAMPS)/requires.txt
 	@touch $@
 
+# Not compiled in advance: nothing imports most of it, and the first that imports the rest leaves it compiled.
 $(STAMPS)/required-test: pyproject.toml | $(STAMPS)/tools
 	$(BIN)/python tools/requires.py test > $(STAMPS)/requires-test.txt
-	$(BIN)/python -m pip install -q -r $(STAMPS)/requires-test.txt
+	$(BIN)/python -m pip install -q --no-compile -r $(STAMPS)/requires-test.txt
 	@touch $(STAMPS)/required $@
 
 # The panel is built above; the build hook has nothing left to do. Editable, so that the sources here are what runs;
