@@ -83,7 +83,7 @@ class Channel:
         self._poll.register(connection, select.POLLIN)
         self.vigil = Vigil()
         self.on_silence: Callable[[], None] = lambda: None
-        """Called again and again while the main thread waits and hears nothing."""
+        """Called again and again while a thread hears nothing: the main one, or one whose wait has an end."""
         self._beside: dict[int, Callable[[], None]] = {}
         """What else is read in turn, by descriptor."""
         self._turns = Turns(self._take_in, busy)

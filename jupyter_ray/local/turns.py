@@ -71,7 +71,7 @@ class Turns:
         """The reader thread rests until it is woken, since another thread attends for long."""
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def attend(self, done: Callable[[], bool], *, shielded: bool = True) -> bool:
+    def attend(self, done: Callable[[], bool], *, shielded: bool = True, looks: bool = False) -> bool:
         """Read in this thread until `done()`.
 
         Parameters
@@ -80,6 +80,8 @@ class Turns:
             Is true once what this thread waits for has been handled.
         shielded
             Keep signals from interrupting anything but the sleep; not needed where their handlers raise nothing.
+        looks
+            Look at `done` now and then while nothing comes; a shielded main thread does so anyway.
 
         Returns
         -------
@@ -87,7 +89,7 @@ class Turns:
             False: somebody else reads, or nothing will come any more.
         """
         if not shielded or threading.get_ident() != _main_thread:
-            return self._attend(done, None)
+            return self._attend(done, _BARE.sleep if looks else None)
         with _Shield() as shield:
             return self._attend(done, shield.sleep)
 

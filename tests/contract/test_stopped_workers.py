@@ -193,6 +193,44 @@ def test_who_waits_hears_that_the_runtime_is_stopped(
     assert caplog.text.count(said) == 1
 
 
+@pytest.mark.local_only("there is no runtime process of this session's own")
+def test_a_wait_has_its_end_where_the_runtime_is_stopped(
+    start: Callable[..., Any], stop: Callable[[int], None], tmp_path: Path
+) -> None:
+    start(num_cpus=2)
+    with Log() as log:
+        [ready] = eventually(lambda: log.find(RuntimeReady))
+    there, told = ray.put(1), tmp_path / "told"
+    never = hold.remote(str(tmp_path / "pid"))
+
+    @ray.remote
+    def impatient(refs: list[Any]) -> None:
+        told.touch()
+        try:
+            ray.get(refs[0], timeout=2)
+        except exceptions.GetTimeoutError:
+            told.write_text("late")
+
+    inside = impatient.remote([never])
+    eventually(told.exists)
+    stop(ready.pid)
+    for timeout in (0, 0.5):
+        began = time.monotonic()
+        with pytest.raises(exceptions.GetTimeoutError, match="1 of 1"):
+            ray.get([there, never], timeout=timeout)
+        assert ray.wait([never], timeout=timeout) == ([], [never])
+        with ThreadPoolExecutor(3) as pool:
+            for waits in [pool.submit(ray.get, never, timeout=timeout) for _ in range(3)]:
+                with pytest.raises(exceptions.GetTimeoutError):
+                    waits.result()
+        assert time.monotonic() - began < 5, "three waits of half a second and a look each"
+    eventually(lambda: told.read_text() == "late")
+    os.kill(ready.pid, signal.SIGCONT)
+    assert ray.get([quick.remote(1), inside], timeout=PATIENCE) == [1, None]
+    (tmp_path / "pid.go").touch()
+    assert ray.get(never, timeout=PATIENCE) == "went on"
+
+
 @NOT_TOLD
 def test_a_call_by_turns_with_more_than_a_socket_holds(start: Callable[..., Any], stop: Callable[[int], None]) -> None:
     """What calls and waits by turns writes to the worker's own socket, which nobody reads now."""

@@ -29,7 +29,7 @@ from jupyter_ray.local.client.direct import Direct
 from jupyter_ray.local.client.events import EventStream
 from jupyter_ray.local.client.reading import Reader
 from jupyter_ray.local.client.references import References
-from jupyter_ray.local.client.requests import Blocking, Requests, Response, Slot
+from jupyter_ray.local.client.requests import LOOK_SECONDS, Blocking, Patience, Requests, Response, Slot
 from jupyter_ray.local.client.streams import StreamState
 from jupyter_ray.local.client.threads import CallbackThread, Housekeeper
 from jupyter_ray.local.protocol import messages as m
@@ -37,7 +37,6 @@ from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.transport import Channel
 
 _LAST_WORDS_SECONDS = 2.0
-_LOOK_SECONDS = 0.1
 _ROOM = ACTOR_BACKLOG // 2
 _REMEDY = "Call ray.init() (in a notebook: %ray start) to start a new session; what was in the old one is gone."
 
@@ -79,6 +78,8 @@ class Client:
         """In a worker: sends what the task printed, which must come before what the call prints."""
         self.before_message: Callable[[], None] | None = None
         """In a worker: tells of the calls that it has got directly, which must come before what they say."""
+        self.is_stopped: Callable[[], bool] = lambda: False
+        """Tells whether somebody has stopped the runtime."""
         self._on_death = on_death
         self.death_means = "the runtime process died"
         self._requests = Requests()
@@ -206,11 +207,14 @@ class Client:
 
     # --- requests ---
 
-    def ask(self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool) -> Response:
-        """Send a request and wait for its answer. `blocks` tells that the running task lends its CPUs meanwhile."""
+    def ask(
+        self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool, until: float | None = None
+    ) -> Response:
+        """Send a request and wait for the answer, due at `until`; if it `blocks`, a task lends its CPUs meanwhile."""
         task = current_task() if blocks else None
         blocking = self.blocking if task is not None else None
         slot = Slot()
+        done = slot.is_filled if until is None else slot.filled_or(Patience(until, self.is_stopped))
         number = self._requests.open(slot)
         try:
             try:
@@ -219,12 +223,15 @@ class Client:
                 self.send(make(number, None if task is None else task.task), soon=False)
                 if self._channel.closed:
                     self._requests.fail_all()  # The reader may have been here before our request.
-                if not self._channel.attend(lambda: slot.filled):
-                    while not slot.lock.acquire(timeout=_LOOK_SECONDS):
+                if not self._channel.attend(done, looks=until is not None):
+                    while not slot.lock.acquire(timeout=LOOK_SECONDS) and not done():
                         self._channel.on_silence()  # A signal from right before the wait has been heard by now.
             except BaseException:  # An interrupt, in most cases. A late answer must not be lost: it carries grants.
                 self._give_up(number, slot)
                 raise
+            if not slot.filled:
+                self._give_up(number, slot)
+                return m.Reply(number, complete=False)
         finally:
             if blocking is not None:
                 blocking.end()
@@ -319,9 +326,9 @@ class Client:
 
     # --- actors, streams, events ---
 
-    def wait_for_item(self, item: bytes, end: bytes, timeout: float | None) -> None:
+    def wait_for_item(self, item: bytes, end: bytes, timeout: float | None, until: float | None) -> None:
         """Wait for the next item of a stream, or for its end; see `Stream.next`."""
-        self.ask(lambda number, task: m.Wait(number, [item, end], 1, timeout, task), blocks=True)
+        self.ask(lambda number, task: m.Wait(number, [item, end], 1, timeout, task), blocks=True, until=until)
 
     def brake(self, actor: bytes) -> None:
         """Count a call of `actor`; now and then wait until it is not too far behind."""

@@ -36,7 +36,9 @@ class Asker(Protocol):
     def send(self, message: m.ClientMessage, *, soon: bool = True) -> None:
         """Send a message that has no answer."""
 
-    def ask(self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool) -> Response:
+    def ask(
+        self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool, until: float | None = None
+    ) -> Response:
         """Send a request and wait for its answer."""
 
     def ask_later(self, make: Callable[[int], m.ClientMessage], answered: Callable[[Response | None], None]) -> int:
@@ -95,7 +97,7 @@ class Reader:
                             raise unpack_error(payload, store)
                 if missing:
                     rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
-                    reply = self._ask(list(dict.fromkeys(missing)), rest)
+                    reply = self._ask(list(dict.fromkeys(missing)), rest, deadline)
                     for object_id, payload in zip(reply.ready, reply.values, strict=True):
                         found[object_id] = payload
                         if not reply.refused:
@@ -131,9 +133,9 @@ class Reader:
         """Return one more copy of a value that is there."""
         return self.get([object_id], None)[0]
 
-    def _ask(self, ids: list[bytes], timeout: float | None) -> m.Reply:
+    def _ask(self, ids: list[bytes], timeout: float | None, until: float | None) -> m.Reply:
         reply = self._client.ask(
-            lambda number, task: m.Get(number, ids, timeout, task), blocks=timeout is None or timeout > 0
+            lambda number, task: m.Get(number, ids, timeout, task), timeout is None or timeout > 0, until
         )
         assert isinstance(reply, m.Reply)
         return reply
@@ -165,6 +167,7 @@ class Reader:
             reply = self._client.ask(
                 lambda number, task, rest=rest: m.Wait(number, list(ids), count, rest, task),  # type: ignore[misc]
                 blocks=rest is None or rest > 0,
+                until=deadline,
             )
             assert isinstance(reply, m.Reply)
             ready = reply.ready

@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol, TypeVar
 
 from jupyter_ray.local.protocol.messages import Answer, Reply
 
+LOOK_SECONDS = 0.1
 Response = Reply | Answer
 T = TypeVar("T")
 
@@ -27,6 +29,32 @@ class Blocking(Protocol):
         """The wait is over."""
 
 
+class Patience:
+    """Of a wait whose end the runtime tells: where that is stopped, nobody would ever tell it.
+
+    Parameters
+    ----------
+    until
+        When the time is up, by the monotonic clock.
+    is_stopped
+        Tells whether somebody has stopped the runtime. It is asked only when the answer is late.
+    """
+
+    __slots__ = ("_is_stopped", "_next_look")
+
+    def __init__(self, until: float, is_stopped: Callable[[], bool]) -> None:
+        self._next_look = until + LOOK_SECONDS
+        self._is_stopped = is_stopped
+
+    def is_over(self) -> bool:
+        """Tell whether to wait no more."""
+        now = monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + LOOK_SECONDS
+        return self._is_stopped()
+
+
 class Slot:
     """Where the answer to one request goes: to a thread that waits, or to a callback (called in the reader thread)."""
 
@@ -38,6 +66,14 @@ class Slot:
         self.filled = False
         self.lock = threading.Lock()
         self.lock.acquire()
+
+    def is_filled(self) -> bool:
+        """Tell whether there is the answer."""
+        return self.filled
+
+    def filled_or(self, patience: Patience) -> Callable[[], bool]:
+        """Return what tells whether there is the answer, or no reason to wait for it."""
+        return lambda: self.filled or patience.is_over()
 
     def fill(self, response: Response | None) -> None:
         """Hand over the answer; None: there will be none."""

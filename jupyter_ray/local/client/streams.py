@@ -45,7 +45,7 @@ class StreamOwner(Protocol):
     def consumed(self, task: bytes, index: int) -> None:
         """Tell the runtime how far the stream was read; -1: nobody reads on."""
 
-    def wait_for_item(self, item: bytes, end: bytes, timeout: float | None) -> None:
+    def wait_for_item(self, item: bytes, end: bytes, timeout: float | None, until: float | None) -> None:
         """Wait until the item is there, or the stream has ended, or the time is up; the running task is blocked."""
 
     def get(self, ids: Sequence[bytes], timeout: float | None) -> list[object]:
@@ -127,7 +127,7 @@ class Stream:
             rest = None if deadline is None else deadline - time.monotonic()
             if rest is not None and rest <= 0:
                 break
-            self._owner.wait_for_item(return_id(state.task, state.taken + 2), end, rest)
+            self._owner.wait_for_item(return_id(state.task, state.taken + 2), end, rest, deadline)
             with state.changed:
                 state.changed.wait_for(self.ready, _ANNOUNCED)
             if rest is None and not self.ready():

@@ -60,6 +60,7 @@ class _Session:
         self.client = Client(
             runtime.connection, store, on_death=self._died, folder=folder, on_silence=self._look_at_runtime
         )
+        self.client.is_stopped = lambda: runtime.stopped
         self.client.death_means = death[0].lower() + death[1:]
 
     def _look_at_runtime(self) -> None:

@@ -43,6 +43,7 @@ from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.client.direct import door_of
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.local import LocalEngine
+from jupyter_ray.local.launcher import is_stopped
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.serialization.errors import one_line
@@ -125,6 +126,7 @@ class Worker:
             chores={"logs": (LOG_INTERVAL, lambda: self.output.flush())},
             folder=session_folder(setup.session),
         )
+        self.client.is_stopped = lambda: is_stopped(int(setup.environ["RAY_RAYLET_PID"]))
         self.door = Door(
             door_of(session_folder(setup.session), setup.worker), setup.worker, self.client, self.backlog.put
         )
