@@ -112,6 +112,8 @@ SCHEDULER_ORDER = (
         "local.scheduler.starved",
         "local.scheduler.expendable",
         "local.scheduler.deadlock",
+        "local.scheduler.outlook",
+        "local.scheduler.stories",
     ),
     (
         "local.scheduler.dependencies",

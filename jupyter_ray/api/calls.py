@@ -173,7 +173,9 @@ def wait(
     try:
         num_returns = operator.index(num_returns)
     except TypeError:
-        raise TypeError(f"num_returns must be an int, got {num_returns!r}.") from None
+        if not isinstance(num_returns, float):
+            raise TypeError(f"num_returns must be an int, got {num_returns!r}.") from None
+        num_returns = int(num_returns)  # As in Ray: half of them, for one.
     if num_returns <= 0:
         raise ValueError(f"Invalid number of objects to return {num_returns}.")
     if num_returns > len(ray_waitables):

@@ -218,11 +218,11 @@ class RuntimeContext:
         return None if actor is None else ActorID(actor)
 
     @property
-    def current_placement_group_id(self) -> PlacementGroupID | None:
+    def current_placement_group_id(self) -> PlacementGroupID:
         """Deprecated: use `get_placement_group_id`."""
         _deprecated("placement_group_id", "current_placement_group_id")
         group = self.get_placement_group_id()
-        return None if group is None else PlacementGroupID.from_hex(group)
+        return PlacementGroupID.nil() if group is None else PlacementGroupID.from_hex(group)
 
     def get_resource_ids(self) -> _Ids:
         """Deprecated: use `get_accelerator_ids`."""

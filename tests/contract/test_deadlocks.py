@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray.exceptions import ResourceDeadlockError
+from jupyter_ray.exceptions import ActorDiedError, ResourceDeadlockError
 from jupyter_ray.util import placement_group, remove_placement_group
 from tests.contract.helpers import PATIENCE
 
@@ -164,3 +164,32 @@ def test_a_time_limit_is_kept_and_the_value_may_come_later(start: Callable[..., 
     [ref] = ray.get(waiter.refused.remote(), timeout=PATIENCE)
     del waiter
     assert ray.get(ref, timeout=PATIENCE) == 1, "what was refused is no value of the object"
+
+
+def test_a_call_whose_argument_needs_what_its_actor_keeps(start: Callable[..., Any]) -> None:
+    start(num_cpus=2, resources={"tool": 1, "other": 1})
+
+    class Keeper:
+        def take(self, value: Any) -> Any:
+            return value
+
+    needs = {"tool": 1}
+    keeper = ray.remote(Keeper).options(num_cpus=0, resources=needs).remote()
+    later = leaf.options(name="later").remote()
+    between = ray.remote(lambda value, other: value).options(num_cpus=0, name="between")
+    ref = keeper.take.remote(between.remote(leaf.options(resources=needs).remote(), later))
+    told = (
+        r"(?s)Keeper\.take \(\w+\) holds tool: 1 and waits for between \(\w+\)\."
+        r".*between \(\w+\) waits for leaf \(\w+\), which needs tool: 1\..*The machine has tool: 1 in all"
+    )
+    with pytest.raises(ResourceDeadlockError, match=told):
+        ray.get(ref)
+    second = ray.remote(Keeper).options(num_cpus=0, resources=needs).remote()
+    ref = keeper.take.remote(second.take.remote(1))
+    with pytest.raises(ResourceDeadlockError, match=r"Keeper\.take \(\w+\), whose actor Keeper needs tool: 1 to begin"):
+        ray.get(ref)
+    assert ray.wait([ref], timeout=0.1)[0] == [], "only the get was refused"
+    ray.kill(keeper)
+    with pytest.raises(ActorDiedError):
+        ray.get(ref, timeout=PATIENCE)
+    assert ray.get(second.take.remote(2), timeout=PATIENCE) == 2

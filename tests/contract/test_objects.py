@@ -185,6 +185,14 @@ def test_wait_wants_different_references() -> None:
             ray.wait([ref], **wrong)  # type: ignore[arg-type]
 
 
+def test_wait_takes_a_number_that_was_divided() -> None:
+    refs = [echo.remote(each) for each in range(3)]
+    ray.get(refs)
+    for number, taken in ((len(refs) / 3, 1), (len(refs) / 2, 1), (2.9, 2)):
+        ready, rest = ray.wait(refs, num_returns=number)  # type: ignore[arg-type]
+        assert (len(ready), len(rest)) == (taken, len(refs) - taken)
+
+
 def test_references_in_containers_keep_their_objects() -> None:
     @ray.remote
     def make() -> dict[str, Any]:

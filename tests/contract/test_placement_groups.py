@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,9 @@ def test_children_inherit_only_if_captured() -> None:
     def parent() -> Any:
         return ray.get(child.remote())
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # It is deprecated.
+        assert ray.get_runtime_context().current_placement_group_id == ray.PlacementGroupID.nil()
     captured = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
     plain = PlacementGroupSchedulingStrategy(group)
     assert ray.get(parent.options(scheduling_strategy=captured).remote(), timeout=30) == group

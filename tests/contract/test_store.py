@@ -216,9 +216,10 @@ def test_a_value_larger_than_the_whole_store_goes_to_disk_at_once(start: Callabl
 
 
 def test_a_disk_that_is_full_enough_takes_no_more(start: Callable[..., Any], tmp_path: Path) -> None:
-    """The threshold is half of what is in use: there need not be a full disk, and others may remove their files."""
+    """The threshold is below what is in use, so that there need not be a full disk; others may free some meanwhile."""
     usage = shutil.disk_usage(tmp_path)
-    config = {"local_fs_capacity_threshold": (1 - usage.free / usage.total) / 2}
+    share = max(1 - (usage.free + 2048 * MIB) / usage.total, 0.0)
+    config = {"local_fs_capacity_threshold": share}
     start(num_cpus=1, object_store_memory=80 * MIB, object_spilling_directory=str(tmp_path), _system_config=config)
 
     @ray.remote

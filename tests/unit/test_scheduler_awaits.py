@@ -134,3 +134,46 @@ def test_why_tells_what_is_awaited() -> None:
     told = session.of(m.Answer)[-1].value
     assert f"and awaits the result of leaf ({leaf.hex()[:8]})" in told
     assert "waits for GPU: 1" in told
+
+
+@pytest.mark.parametrize(("marks", "refused"), [({"task": b""}, True), ({"awaiter": b""}, True), ({}, False)])
+def test_a_driver_that_waits_for_a_call_whose_argument_its_actor_keeps_from_running(
+    marks: dict[str, bytes], refused: bool
+) -> None:
+    """Who only wants to hear of the end, such as a line that shows a task, goes on waiting."""
+    session = Session(CPU=2, GPU=1)
+    actor = session.actor(demand=GPU)
+    leaf = session.submit("leaf", demand=GPU)
+    call = session.submit("call", kind="method", actor=actor, demand={}, dependencies=[return_id(leaf, 1)])
+    session.get(call, 11, DRIVER, **marks)
+    assert not look(session, 4)
+    assert look(session, 2) is refused
+    assert [reply.request for reply in session.of(m.Reply) if reply.refused] == [11] * refused
+
+
+def test_what_is_on_lease_comes_back() -> None:
+    session = Session(CPU=2, GPU=1)
+    actor = session.actor(demand={"CPU": PARTS})
+    method = session.submit("method", kind="method", actor=actor, demand={})
+    worker = session.worker_of(method)
+    session.say(DRIVER, m.Export("f", 1, "f", b"code"))
+    for number in range(1, 4):
+        quick = session.submit("quick", definition="f")
+        session.get(quick, number)
+        session.finish(quick, seconds=1e-5)
+    assert session.scheduler.state.leases
+    leaf = session.submit("leaf", worker, parent=method, demand={"CPU": PARTS})
+    session.get(leaf, 21, worker, task=method)
+    assert not session.of(m.Reply, worker)
+
+
+def test_it_is_looked_less_often_where_there_was_nothing() -> None:
+    session = Session(CPU=3, GPU=2)
+    session.actor(demand=GPU)
+    _, worker, _ = awaiting(session)
+    told = Starved()
+    session.now += 6
+    looks = [seconds for seconds in range(60) if told.suspects(session.scheduler.state, session.now + seconds)]
+    assert looks == [0, 1, 3, 7, 15, 23, 31, 39, 47, 55]
+    session.say(worker, m.Abandon(11))
+    assert not told.suspects(session.scheduler.state, session.now + 60)

@@ -212,6 +212,7 @@ class Client:
     ) -> Response:
         """Send a request and wait for the answer, due at `until`; if it `blocks`, a task lends its CPUs meanwhile."""
         task = current_task() if blocks else None
+        blocked = task.task if task is not None else b"" if blocks else None
         blocking = self.blocking if task is not None else None
         slot = Slot()
         done = slot.is_filled if until is None else slot.filled_or(Patience(until, self.is_stopped))
@@ -220,7 +221,7 @@ class Client:
             try:
                 if blocking is not None:
                     blocking.begin()
-                self.send(make(number, None if task is None else task.task), soon=False)
+                self.send(make(number, blocked), soon=False)
                 if self._channel.closed:
                     self._requests.fail_all()  # The reader may have been here before our request.
                 if not self._channel.attend(done, looks=until is not None):

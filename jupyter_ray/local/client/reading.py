@@ -188,7 +188,7 @@ class Reader:
             self._client.run_callback(lambda: self._call_back(object_id, callback, here, blamed))
             return None
         task = current_task() if awaited else None
-        awaiter = None if task is None else task.task
+        awaiter = task.task if task is not None else b"" if awaited else None
         references.hold(object_id)
         try:
             number = self._client.ask_later(
@@ -199,7 +199,7 @@ class Reader:
             references.let_go((object_id,))
             callback(None, error)
             return None
-        return None if awaiter is None else lambda: self._withdraw(number, object_id)
+        return None if task is None else lambda: self._withdraw(number, object_id)
 
     def _withdraw(self, number: int, object_id: bytes) -> None:
         if self._client.take_back(number):

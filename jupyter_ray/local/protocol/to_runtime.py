@@ -99,9 +99,9 @@ class Get(Message, frozen=True, tag=6):
     """Ask for values; answered by `Reply` when all are there, at the first error, or when the time is up.
 
     The time is `timeout` seconds; None: never.
-    `task` is the task that blocks meanwhile, None if nothing blocks. `returned` are tasks that this worker had been
-    handed in advance and gives back, since it is about to block. `awaiter` is the task that awaits the values in an
-    event loop, or through a future, and does not block.
+    `task` is the task that blocks meanwhile, b"" if none does but a thread of a driver, None if nothing blocks.
+    `returned` are tasks that this worker had been handed in advance and gives back, since it is about to block.
+    `awaiter` is, in the same way, the task that awaits the values in an event loop, or through a future.
     """
 
     request: int

@@ -289,7 +289,7 @@ class RequestRecord(msgspec.Struct, eq=False):
     awaiter: TaskRecord | None = None
     """The task that awaits the answer and does not block."""
     since: float = 0.0
-    """When that began."""
+    """When the wait began; 0: nobody waits, somebody wants to hear of it."""
     call: TaskRecord | None = None
     """The one call that its client waits for, which may be worth a route: see `direct`."""
 

@@ -129,6 +129,8 @@ def _open(step: Step, request: RequestRecord, pending: list[ObjectRecord], messa
     timeout = getattr(message, "timeout", None)
     request.client.requests[request.id] = request
     request.expires = timeout is not None
+    if message.task is not None or (type(message) is Get and message.awaiter is not None):
+        request.since = step.now
     if timeout is not None and timeout <= 0:
         request.complete = False
         reply(step, request)
@@ -143,11 +145,10 @@ def _open(step: Step, request: RequestRecord, pending: list[ObjectRecord], messa
     if task is not None and task.worker is not None and task.worker.id == request.client.id:
         request.task = task
         step.agenda.append((task, "blocked", request))
-    elif type(message) is Get and message.awaiter is not None:
+    elif type(message) is Get and message.awaiter:
         awaiter = step.state.tasks.get(message.awaiter)
         if awaiter is not None and awaiter.worker is not None and awaiter.worker.id == request.client.id:
             request.awaiter = awaiter
-            request.since = step.now
             step.state.awaiting[request] = None
     if timeout is not None:
         step.commands.append(SetTimer(request.client.id, request.id, timeout))

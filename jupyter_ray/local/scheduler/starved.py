@@ -12,7 +12,8 @@ import itertools
 from collections.abc import Container, Hashable
 
 from jupyter_ray.ids import task_of
-from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, awaiter, total
+from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, awaiter, of_drivers
+from jupyter_ray.local.scheduler.outlook import total
 from jupyter_ray.local.scheduler.records import State, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.why import waits_for
@@ -20,15 +21,15 @@ from jupyter_ray.resources import Demand
 
 TOLD_SECONDS = 5.0
 """For so long, an actor may just be about to end."""
-SUSPECTED_SECONDS = 1.0
-"""So often it is looked closely whether something is awaited in vain."""
+CLOSELY_SECONDS = 1.0, 8.0
+"""So often it is looked closely whether something is awaited in vain: at first, and where it was not."""
 
 
 def awaited_in_vain(state: State, now: float) -> bool:
     """Tell whether something has been awaited for so long that it may never come: a deadlock is to be looked for."""
     old = [*itertools.takewhile(lambda request: request.since <= now - AWAIT_SECONDS, state.awaiting)]
     waiting = {task.worker: task.actor for task in map(awaiter, old) if task is not None}
-    if not waiting:
+    if not waiting and not any(of_drivers(state, now)):
         return False
     if any(actor is not None and actor.concurrency == 1 and len(actor.calls) > 1 for actor in waiting.values()):
         return True  # Perhaps it awaits a call behind its own.
@@ -93,13 +94,19 @@ class Starved:
 
     def __init__(self) -> None:
         self._told: set[Hashable] = set()
-        self._suspected = 0.0
+        self._due = 0.0
+        self._pause = 0.0
 
     def suspects(self, state: State, now: float) -> bool:
         """Tell whether something may be awaited in vain; not more often than it is worth to look closely."""
-        if now - self._suspected < SUSPECTED_SECONDS or not awaited_in_vain(state, now):
+        if not awaited_in_vain(state, now):
+            self._pause = 0.0
             return False
-        self._suspected = now
+        if self._pause and now < self._due:
+            return False
+        at_first, at_last = CLOSELY_SECONDS
+        self._pause = min(2 * self._pause, at_last) or at_first
+        self._due = now + self._pause
         return True
 
     def to_tell(self, state: State, now: float) -> list[tuple[TaskRecord, str]]:

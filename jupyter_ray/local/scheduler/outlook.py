@@ -1,0 +1,136 @@
+"""How the rest of a session may go at best: what deadlocks are found by."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from jupyter_ray.ids import task_of
+from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, RequestRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
+from jupyter_ray.resources import Demand
+
+Waits = dict[TaskRecord, list[RequestRecord]]
+
+
+class Outlook:
+    """How the rest of a session may go at best, if the task `given_up` ends."""
+
+    def __init__(self, state: State, waits: Waits, given_up: TaskRecord | None = None) -> None:
+        self._state = state
+        self._waits = waits
+        self._given_up = given_up
+        self._free = dict(state.ledger.free)
+        for group in state.groups.values():
+            for bundle in group.bundles if group.state is GroupState.CREATED else ():
+                _add(self._free, bundle.free)  # Somebody may remove the group.
+        for lease in state.leases.values():
+            _add(self._free, lease.allocation.held)  # It comes back, or belongs to a task that is known.
+        self._pending = [group for group in state.pending_groups if _is_possible(state, group)]
+        self._groups = {object_id: group for group in self._pending for object_id in group.ready}
+        """By the objects that tell that they are reserved; without those that never will be, as all know."""
+        self.ended: set[TaskRecord] = set()
+        """The tasks that can end."""
+        self._play()
+
+    def _play(self) -> None:
+        gone: set[ActorRecord] = set()
+        left = list(self._state.tasks.values())
+        before = -1, 0, 0
+        while before != (now := (len(left), len(gone), len(self._pending))):
+            before = now
+            rest = [task for task in left if not self._can_end(task)]
+            for task in set(left).difference(rest):
+                self.ended.add(task)
+                if task.allocation is not None and task.actor is None:
+                    _add(self._free, task.allocation.held)
+            for actor in self._state.actors.values():
+                if actor in gone or actor.allocation is None:
+                    continue
+                if all(call in self.ended for call in actor.calls.values()):
+                    gone.add(actor)
+                    _add(self._free, actor.allocation.held)
+            self._pending = [group for group in self._pending if not self._has(total(group))]
+            left = rest
+
+    def _has(self, demand: Demand) -> bool:
+        return all(self._free.get(name, 0) >= parts for name, parts in demand.items())
+
+    def _can_end(self, task: TaskRecord) -> bool:
+        if task is self._given_up:
+            return True
+        if not all(self.answers(request) for request in self._waits.get(task, ())):
+            return False
+        if task.state is TaskState.ASSIGNED:
+            return all(call in self.ended for call in ahead(task))
+        if task.state not in (TaskState.WAITING, TaskState.READY):
+            return True
+        if not all(self._comes(dependency) for dependency in task.spec.dependencies):
+            return False
+        actor = task.actor
+        if task.spec.kind == "method":
+            assert actor is not None
+            creation = self._state.tasks.get(actor.spec.creation.task)
+            if actor.state is not ActorState.ALIVE and creation is not None and creation not in self.ended:
+                return False
+            return all(call in self.ended for call in ahead(task))
+        return self._has(task.spec.demand) and not any(group.id == task.spec.group for group in self._pending)
+
+    def _comes(self, object_id: bytes) -> bool:
+        record = self._state.objects.get(object_id)
+        if record is None or record.payload is not None:
+            return True
+        group = self._groups.get(object_id)
+        if group is not None:
+            return group not in self._pending
+        maker = self._state.tasks.get(task_of(object_id))
+        return maker is None or maker in self.ended
+
+    def answers(self, request: RequestRecord) -> bool:
+        """Tell whether a request can be answered."""
+        if request.expires or request.kind in ("room", "read"):
+            return True
+        missing = len(self.missing(request.ids))
+        return missing == 0 if request.kind == "get" else len(request.ids) - missing >= request.count
+
+    def missing(self, objects: list[bytes]) -> list[bytes]:
+        """Return those of some objects that do not come."""
+        return [each for each in objects if not self._comes(each)]
+
+    def group_of(self, object_id: bytes) -> GroupRecord | None:
+        """Return the group that is not reserved before this object comes."""
+        return self._groups.get(object_id)
+
+    def __repr__(self) -> str:
+        return f"<Outlook: {len(self.ended)} of {len(self._state.tasks)} tasks can end>"
+
+
+def ahead(task: TaskRecord) -> Iterator[TaskRecord]:
+    """Yield the calls that a call of an actor waits for, where one runs at a time."""
+    actor = task.actor
+    if actor is None or actor.concurrency > 1 or task.spec.kind != "method":
+        return iter(())
+    return itertools.takewhile(lambda call: call is not task, actor.handed.values())
+
+
+def held(task: TaskRecord) -> Demand:
+    """Return what a task keeps while it waits, or its actor: CPUs are among it, which plain tasks lend."""
+    owner = task.actor if task.actor is not None else task
+    return owner.allocation.held if owner.allocation is not None else {}
+
+
+def total(group: GroupRecord) -> Demand:
+    """Return what a group asks for in all."""
+    demand: Demand = {}
+    for bundle in group.demands:
+        _add(demand, bundle)
+    return demand
+
+
+def _is_possible(state: State, group: GroupRecord) -> bool:
+    return state.ledger.possible(total(group)) and (group.strategy != "STRICT_SPREAD" or len(group.demands) == 1)
+
+
+def _add(free: Demand, held: Demand) -> None:
+    for name, parts in held.items():
+        free[name] = free.get(name, 0) + parts
