@@ -27,6 +27,14 @@ unexport PYTHONHOME
 # Every session starts two interpreters that import the package: they should find it compiled, as pip leaves it.
 unexport PYTHONDONTWRITEBYTECODE
 
+# CI has two cores, and most tests wait for processes of theirs. One file's tests stay together, since they may share a
+# session; the files go in order, the short ones of tests/unit last, so that both workers end together. JOBS=0: no workers.
+JOBS ?= 2
+WORKERS := -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# Steps that have nothing to do with each other go side by side; each shows its output at its end, where make can do that.
+TOGETHER := SIDE_BY_SIDE=1 -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
 # A step's output and report. No test at all (pytest's exit status 5) is no failure of the step; `tally` looks at the sum.
 define run_pytest
 	@mkdir -p $(REPORTS)
@@ -35,7 +43,9 @@ endef
 
 .PHONY: help lab test lint format types test-py test-cluster test-ts test-nb test-nb-cluster test-nb-client test-ui quick images bench growth panel install \
 	clean distclean
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
+endif
 .DELETE_ON_ERROR:
 
 help:
@@ -51,7 +61,8 @@ help:
 	@echo 'make panel      build the panel          make install    into $(VENV), editable'
 	@echo 'make clean      what was built           make distclean  also $(VENV) and node_modules'
 	@echo ''
-	@echo 'PYTHON=... chooses the Python for $(VENV); ARGS=... is passed on to pytest, JupyterLab or the benchmarks.'
+	@echo 'PYTHON=... chooses the Python for $(VENV); ARGS=... is passed on to pytest, JupyterLab or the benchmarks;'
+	@echo 'JOBS=... is how many tests run at a time; with JOBS=0, in pytest itself, as --pdb wants it.'
 
 # -- set-up ----------------------------------------------------------------------------------------------------------
 
@@ -59,8 +70,8 @@ $(STAMPS)/venv:
 	@tools/venv.sh $(VENV) $(PYTHON)
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/tools: $(STAMPS)/venv pyproject.toml tools/build_requires.py
-	$(BIN)/python tools/build_requires.py > $(STAMPS)/build-requires.txt
+$(STAMPS)/tools: $(STAMPS)/venv pyproject.toml tools/requires.py
+	$(BIN)/python tools/requires.py > $(STAMPS)/build-requires.txt
 	$(BIN)/python -m pip install -q -r $(STAMPS)/build-requires.txt
 	@touch $@
 
@@ -72,15 +83,26 @@ build/panel.stamp: $(PANEL_SOURCES) node_modules/.stamp
 	$(BIN)/jlpm run build
 	@mkdir -p build && touch $@
 
+# What others provide. The tests need all that the tutorials need, so one installation does for both.
+$(STAMPS)/required: pyproject.toml | $(STAMPS)/tools
+	$(BIN)/python tools/requires.py notebooks > $(STAMPS)/requires.txt
+	$(BIN)/python -m pip install -q -r $(STAMPS)/requires.txt
+	@touch $@
+
+# Not compiled in advance: nothing imports most of it, and the first that imports the rest leaves it compiled.
+$(STAMPS)/required-test: pyproject.toml | $(STAMPS)/tools
+	$(BIN)/python tools/requires.py test > $(STAMPS)/requires-test.txt
+	$(BIN)/python -m pip install -q --no-compile -r $(STAMPS)/requires-test.txt
+	@touch $(STAMPS)/required $@
+
 # The panel is built above; the build hook has nothing left to do. Editable, so that the sources here are what runs;
 # the panel's files are copied into the environment, hence the dependency.
-$(STAMPS)/installed: build/panel.stamp $(PACKAGING) | $(STAMPS)/tools
-	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install -q --no-build-isolation -e '.[notebooks]'
+$(STAMPS)/installed: $(STAMPS)/required build/panel.stamp $(PACKAGING)
+	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install -q --no-build-isolation --no-deps -e .
 	@$(BIN)/python -m compileall -q jupyter_ray
 	@touch $@
 
-$(STAMPS)/installed-test: $(STAMPS)/installed
-	SKIP_JUPYTER_BUILDER=1 $(BIN)/python -m pip install -q --no-build-isolation -e '.[test]'
+$(STAMPS)/installed-test: $(STAMPS)/required-test $(STAMPS)/installed
 	@touch $@
 
 # What notebooks/04-cython.ipynb imports. With the tools that `.[notebooks]` brought, so that nothing is fetched again.
@@ -113,8 +135,8 @@ growth: $(STAMPS)/installed-bench
 
 test:
 	@rm -rf $(REPORTS)
-	@$(MAKE) lint
-	@$(MAKE) test-ts
+	@$(MAKE) $(TOGETHER) $(STAMPS)/required-test test-ts
+	@$(MAKE) $(TOGETHER) lint $(STAMPS)/installed-cython
 	@$(MAKE) test-py
 	@$(MAKE) test-nb
 	@$(MAKE) test-ui
@@ -137,7 +159,7 @@ test-ts: build/panel.stamp
 	$(BIN)/jlpm run test --passWithNoTests --reporter=default --reporter=junit --outputFile.junit=$(REPORTS)/ts.xml
 
 test-py: $(STAMPS)/installed-test
-	$(call run_pytest,py,tests --ignore=tests/ui --ignore=tests/cluster)
+	$(call run_pytest,py,$(WORKERS) tests --ignore=tests/ui --ignore=tests/cluster)
 
 # The contract suite once more, on a Ray cluster of three nodes that the tests start here, and what only a cluster has.
 # The basics then a third time, through Ray Client.
@@ -153,7 +175,7 @@ test-cluster: $(STAMPS)/installed-test
 test-nb: export IPYTHONDIR := $(abspath build/ipython)
 test-nb: $(STAMPS)/installed-test $(STAMPS)/installed-cython
 ifneq ($(NOTEBOOKS),)
-	$(call run_pytest,notebooks,--nbval --nbval-current-env --nbval-cell-timeout=120 --timeout=180 \
+	$(call run_pytest,notebooks,$(WORKERS) --nbval --nbval-current-env --nbval-cell-timeout=120 --timeout=180 \
 		$(if $(wildcard notebooks/sanitize.cfg),--nbval-sanitize-with=notebooks/sanitize.cfg) -p no:cacheprovider $(NOTEBOOKS))
 endif
 
@@ -171,7 +193,7 @@ test-nb-cluster test-nb-client: $(STAMPS)/installed-test $(STAMPS)/installed-cyt
 
 test-ui: $(STAMPS)/installed-test
 	$(BIN)/python tests/ui/chromium.py --install
-	$(call run_pytest,ui,tests/ui)
+	$(call run_pytest,ui,$(WORKERS) tests/ui)
 
 # Calls against a loop in pure Python, compared with benchmarks/baseline.json. It warns: figures never fail a build.
 quick: $(STAMPS)/installed-test

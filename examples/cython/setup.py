@@ -1,5 +1,7 @@
 """Build the extension modules: ``pip install .``."""
 
+import os
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -10,5 +12,6 @@ setup(
         [Extension(f"cython_examples.{name}", [f"src/cython_examples/{name}.pyx"]) for name in MODULES],
         build_dir="build",  # The C files, which nobody needs to see.
         compiler_directives={"language_level": "3", "embedsignature": True},
-    )
+    ),
+    options={"build_ext": {"parallel": os.cpu_count()}},
 )

@@ -33,6 +33,12 @@ def sleep(seconds):
     return seconds
 
 @ray.remote
+def wait_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return "went on"
+
+@ray.remote
 def flood(count):
     for n in range(count):
         print("line", n)
@@ -59,6 +65,14 @@ def own_kernel() -> Iterator[Kernel]:
     kernel = Kernel()
     yield kernel
     kernel.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A file for `wait_for`; it is there at the latest when the test has ended."""
+    path = tmp_path / "gate"
+    yield path
+    path.touch()
 
 
 def plain(text: str) -> list[str]:
@@ -234,8 +248,8 @@ def test_what_cannot_be_pickled_is_told_without_the_frames_of_pickling(kernel: K
     assert "jupyter_ray/" not in cell.error
 
 
-def test_status_and_why(kernel: Kernel) -> None:
-    kernel.run("@ray.remote\ndef nap():\n    time.sleep(4)\n\nwaiting = [nap.remote() for _ in range(3)]")
+def test_status_and_why(kernel: Kernel, gate: Path) -> None:
+    kernel.run(f"waiting = [wait_for.options(name='nap').remote({str(gate)!r}) for _ in range(3)]")
     says(kernel, "%ray status", "CPU           2 of 2 used")
     kernel.run("import numpy as np\nheld = ray.put(np.zeros(1_000_000))")
     says(kernel, "%ray status", "object store  8.0 MB of ")
@@ -244,6 +258,7 @@ def test_status_and_why(kernel: Kernel) -> None:
     says(kernel, "%ray why nap", "(running since")
     kernel.run("last = waiting[-1]")
     says(kernel, "%ray why last", "Of CPU: 2, nap (")
+    gate.touch()
     kernel.run("ray.get(waiting)")
     says(kernel, "%ray why nap", "is finished.")
     says(kernel, "%ray why", "Nothing waits.\n")
@@ -286,8 +301,8 @@ def interrupt(kernel: Kernel, code: str) -> tuple[Cell, float]:
     ],
     ids=["get", "wait", "await", "remote-wait"],
 )
-def test_an_interrupt_ends_the_wait_and_nothing_else(kernel: Kernel, code: str, name: str) -> None:
-    kernel.run("running = sleep.remote(2.5)")
+def test_an_interrupt_ends_the_wait_and_nothing_else(kernel: Kernel, code: str, name: str, gate: Path) -> None:
+    kernel.run(f"running = wait_for.remote({str(gate)!r})")
     rows = "get_ipython()._jupyter_ray_extension.notebook().hub.snapshot()['workers']"
     busy = f"sorted(row['pid'] for row in {rows} if row['state'] == 'busy')"
     workers = kernel.run(f"from jupyter_ray.engine import registry\nregistry.current().flush_events()\n{busy}")
@@ -298,7 +313,8 @@ def test_an_interrupt_ends_the_wait_and_nothing_else(kernel: Kernel, code: str, 
     assert took < 2, "not when the task was done"
     assert "client.py" not in cell.error
     assert kernel.run("ray.get(say.remote('alive'))").result == "'alive'"
-    assert kernel.run("ray.get(running)").result == "2.5", "the task went on"
+    gate.touch()
+    assert kernel.run("ray.get(running)").result == "'went on'"
     for pid in map(int, str(workers.result).strip("[]").split(",")):
         assert psutil.pid_exists(pid)
 

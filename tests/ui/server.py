@@ -91,17 +91,33 @@ class JupyterServer:
             process.wait()
 
     def request(self, method: str, resource: str, prefix: str = "api") -> Any:
-        """Ask its REST interface, as in `request("GET", "kernels")`; returns the decoded answer."""
+        """Ask its REST interface, as in `request("GET", "status")`; returns the decoded answer."""
         headers = {"Authorization": f"token {self.token}"}
         question = urllib.request.Request(f"{self.url}/{prefix}/{resource}", method=method, headers=headers)
         with urllib.request.urlopen(question, timeout=30) as answer:
             body = answer.read()
         return json.loads(body) if body else None
 
+    def listing(self, kind: str) -> list[dict[str, Any]]:
+        """List the "kernels" or "sessions".
+
+        The server cannot describe a kernel in the moment between its process and its first activity, and answers with
+        an error; what it says a moment later is as good.
+        """
+        deadline = time.monotonic() + START_LIMIT
+        while True:
+            try:
+                rows: list[dict[str, Any]] = self.request("GET", kind)
+                return rows
+            except urllib.error.HTTPError as error:
+                if error.code != 500 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
     def shut_down_kernels(self) -> None:
         """End all sessions and kernels, so that the next test begins with none."""
         for kind in ("sessions", "kernels"):
-            for row in self.request("GET", kind):
+            for row in self.listing(kind):
                 try:
                     self.request("DELETE", f"{kind}/{row['id']}")
                 except urllib.error.HTTPError as error:

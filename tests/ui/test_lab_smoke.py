@@ -33,7 +33,7 @@ def test_two_pages_see_one_server(ui: LabPage, open_lab: Callable[[], LabPage]) 
     other.open_notebook("two.ipynb", "value = 'two'", "value")
     other.run_cell(0)
     assert (ui.run_cell(1), other.run_cell(1)) == ("'one'", "'two'")
-    assert len(ui.server.request("GET", "kernels")) == 2
+    assert len(ui.server.listing("kernels")) == 2
 
 
 def test_a_running_cell_survives_a_reload(ui: LabPage) -> None:
@@ -47,7 +47,7 @@ def test_a_running_cell_survives_a_reload(ui: LabPage) -> None:
 
 def test_the_server_extension_keeps_comm_messages_out_of_the_kernel_state(ui: LabPage) -> None:
     ui.open_notebook("busy.ipynb", "import time\ntime.sleep(4)")
-    kernel = ui.server.request("GET", "kernels")[0]["id"]
+    kernel = ui.server.listing("kernels")[0]["id"]
     ui.start_cell(0)
     ui.wait_kernel("busy")
     # A request over a subshell while the cell runs, as the panel makes them.

@@ -28,7 +28,7 @@ def _run(page: Page, index: int) -> None:
 
 def test_the_panel_opens_from_the_view_menu(lab_server: JupyterServer, browser_context: BrowserContext) -> None:
     def connected() -> bool:
-        kernels = lab_server.request("GET", "kernels")
+        kernels = lab_server.listing("kernels")
         return any(row["connections"] and row["execution_state"] == "idle" for row in kernels)
 
     page = browser_context.new_page()

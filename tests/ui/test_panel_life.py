@@ -52,7 +52,7 @@ def test_a_reload_in_the_middle_of_a_cell(ui: LabPage, tmp_path: Path) -> None:
     wait_states(ui, "step", {"running": 2})
     gates.open("step-0")
     wait_states(ui, "step", {"finished": 1, "running": 1})
-    [kernel] = ui.server.request("GET", "kernels")
+    [kernel] = ui.server.listing("kernels")
     assert kernel["execution_state"] == "busy"
     gates.open("step-1")
     wait_states(ui, "step", {"finished": 2})
