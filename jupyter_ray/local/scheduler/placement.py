@@ -59,7 +59,7 @@ def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
 def place(step: Step) -> None:
     """Start everything that can start now."""
     state = step.state
-    if not state.bound:
+    if not state.started:
         return
     if state.resuming:
         _resume(step)

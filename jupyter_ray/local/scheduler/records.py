@@ -346,7 +346,7 @@ class ReadyClass(msgspec.Struct, eq=False):
 
 
 class UnseenError(msgspec.Struct, frozen=True, eq=False):
-    """What a task raised and nobody has got yet; `returns` objects lead to it."""
+    """What a task raised and nobody has got; `returns` objects lead to it. `lost`: the process of that actor took it."""
 
     payload: Payload
     label: str
@@ -355,7 +355,6 @@ class UnseenError(msgspec.Struct, frozen=True, eq=False):
     returns: int
     job: bytes
     lost: ActorRecord | None = None
-    """The actor whose process took the task with it."""
 
 
 class State(msgspec.Struct, eq=False):
@@ -369,14 +368,13 @@ class State(msgspec.Struct, eq=False):
     """Of so many tasks the tables tell at most; negative: of all that are known."""
     pid: int = 0
     """The runtime's process, for the events."""
-    bound: bool = False
     unstarted: int = 0
     """Workers that ended before they began, since the last one that did begin."""
     job: bytes = b""
     """The first driver's."""
     jobs: dict[bytes, JobRecord] = msgspec.field(default_factory=dict)
     started: float = 0.0
-    """When it was bound."""
+    """When it was bound; 0: it is not."""
     node: str = ""
     env: str = ""
     clients: dict[bytes, ClientRecord] = msgspec.field(default_factory=dict)

@@ -35,7 +35,7 @@ from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
 def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state = step.state
-    if state.bound:
+    if state.started:
         step.send(client, m.Answer(message.request, "This runtime is bound already.", "RuntimeError"))
         return
     state.ledger = Ledger(message.resources, message.devices)
@@ -45,7 +45,6 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
     state.node = message.node.hex()
     state.env = message.env
     state.tells_unseen = message.environ.get("RAY_IGNORE_UNHANDLED_ERRORS") != "1"
-    state.bound = True
     state.memory.limit = message.store_limit
     state.memory.spills = message.spills
     state.memory_retries = message.memory_retries

@@ -73,7 +73,7 @@ def enter(step: Step, task: TaskRecord) -> None:
         failed = _join_actor(step, task) or failed
     elif spec.group is not None:
         failed = _outside_group(state, spec, actor) or failed
-    elif not state.ledger.possible(actor.spec.placement if actor is not None else spec.demand) and state.bound:
+    elif not state.ledger.possible(actor.spec.placement if actor is not None else spec.demand) and state.started:
         needs = actor.spec.placement if actor is not None else spec.demand
         failed = errors.unschedulable(spec.name, needs, state.ledger.total, is_actor=actor is not None)
     if failed is not None:
