@@ -346,7 +346,7 @@ class ReadyClass(msgspec.Struct, eq=False):
 
 
 class UnseenError(msgspec.Struct, frozen=True, eq=False):
-    """What a task raised and nobody has got; `returns` objects lead to it. `lost`: the process of that actor took it."""
+    """What a task raised and nobody has got; `returns` objects lead to it. `lost`: that actor's process took it."""
 
     payload: Payload
     label: str
