@@ -104,10 +104,12 @@ def _wait(now: float) -> None:
     global _timer
     pause = _repeats.wait(now)
     if pause is not None and _timer is None:
-        _timer = threading.Timer(pause, _due)
-        _timer.daemon = True
-        _timer.name = "jupyter_ray repeated lines"
-        _timer.start()
+        timer = threading.Timer(pause, _due)
+        timer.daemon = True
+        timer.name = "jupyter_ray repeated lines"
+        with contextlib.suppress(RuntimeError):  # At an interpreter's exit, Python 3.12 starts no threads.
+            timer.start()
+            _timer = timer
 
 
 def _due() -> None:

@@ -85,7 +85,7 @@ def test_what_can_never_come_to_who_awaits_it_raises(start: Callable[..., Any]) 
         assert f"The machine has {kind}: 1 in all" in told, told
         assert "keeps its CPUs" not in told, "it holds none"
         if kind == "gather":
-            assert "waits for 45 more" in told
+            assert re.search(r"waits for \d+ more", told), told
     del actors
     assert ray.get(leaf.options(resources=dict.fromkeys(KINDS, 1)).remote(), timeout=PATIENCE) == 1, "all came back"
 

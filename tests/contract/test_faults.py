@@ -404,6 +404,44 @@ def test_a_script_prints_what_tasks_print_and_leaves_in_peace() -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.local_only("Ray's own threads begin there too")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_script_that_still_works_while_it_exits(stopped: bool) -> None:
+    """Python 3.12 starts no threads any more then; other versions are made to do the same."""
+    driver = run(
+        """
+        import atexit, os, signal, sys, threading, time
+        import numpy as np
+        import psutil
+        import jupyter_ray as ray
+
+        @ray.remote
+        def size(value):
+            time.sleep(0.3)  # So long that a thread would wait for the answer.
+            return value.nbytes
+
+        def refuse(thread):
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+        def late():
+            threading.Thread.start = refuse
+            print([ray.get(size.remote(np.ones(n))) for n in (1, 2, 3, 4, 1_000_000)])
+            print(size.remote(np.ones(5)).future().result())
+            if sys.argv[1] == "True":
+                [runtime] = psutil.Process().children()
+                runtime.suspend()
+
+        ray.init(num_cpus=1)
+        atexit.register(late)
+        """,
+        str(stopped),
+    )
+    out, err = driver.communicate(timeout=60)
+    assert driver.returncode == 0, err
+    assert out == "[8, 16, 24, 32, 8000000]\n40\n"
+    assert "Traceback" not in err
+
+
 @pytest.mark.local_only("a node's own memory monitor decides, by the node's memory")
 def test_the_share_of_memory_that_may_be_in_use_is_chosen_at_init(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch

@@ -320,7 +320,11 @@ class Direct:
         try:
             self._tell(spec, route)
         finally:
-            threading.Thread(target=self._forward, args=(route,), name="jupyter_ray answer", daemon=True).start()
+            thread = threading.Thread(target=self._forward, args=(route,), name="jupyter_ray answer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # At an interpreter's exit, Python 3.12 starts no threads.
+                self._forward(route)
 
     def _forward(self, route: Route) -> None:
         assert route.connection is not None

@@ -37,24 +37,32 @@ class CallbackThread:
         """Queue a job; an error in it is logged."""
         self._queued += 1
         if self._thread is None:
-            self._start()
+            try:
+                self._start()
+            except RuntimeError:  # At an interpreter's exit, Python 3.12 starts no threads.
+                self._do(job)
+                return
         self._jobs.put(job)
 
     def _start(self) -> None:
         with self._lock:
             if self._thread is None and not self._stopped:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            try:
-                job()
-            except Exception:
-                # As text: a record with the error itself would keep the callback and all that it holds.
-                _log.error("A callback failed.\n%s", traceback.format_exc())
+            self._do(job)
             del job  # What it holds must not live until the next one comes.
-            self._done += 1
+
+    def _do(self, job: _Job) -> None:
+        try:
+            job()
+        except Exception:
+            # As text: a record with the error itself would keep the callback and all that it holds.
+            _log.error("A callback failed.\n%s", traceback.format_exc())
+        self._done += 1
 
     @property
     def queued(self) -> int:

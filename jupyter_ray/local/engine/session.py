@@ -91,7 +91,11 @@ class _Session:
         # It may be stopped, and read nothing: then we, or a thread of ours that holds the connection, could not send.
         patience = threading.Timer(SHUTDOWN_SECONDS, self._runtime.give_up)
         patience.daemon = True
-        patience.start()
+        try:
+            patience.start()
+        except RuntimeError:  # At an interpreter's exit, Python 3.12 starts no threads.
+            if self._runtime.stopped:
+                self._runtime.give_up()
         self.client.say_goodbye()
         self.client.close()
         patience.cancel()

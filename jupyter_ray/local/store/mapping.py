@@ -110,13 +110,16 @@ class Mapping:
             raise ValueError(f"{size} bytes at {start} do not fit into {self!r}")
         pieces = max(1, min(size // SHARE_FROM, _THREADS, _cpus()))
         step = -(-size // pieces // _PAGE) * _PAGE if pieces > 1 else size
-        helpers = [
-            threading.Thread(target=self._copy, args=(part, start, first, min(first + step, size)), daemon=True)
-            for first in range(step, size, step)
-        ]
-        for each in helpers:
-            each.start()
+        helpers: list[threading.Thread] = []
         try:
+            for first in range(step, size, step):
+                which = part, start, first, min(first + step, size)
+                helper = threading.Thread(target=self._copy, args=which, daemon=True)
+                try:
+                    helper.start()
+                    helpers.append(helper)
+                except RuntimeError:  # At an interpreter's exit, Python 3.12 starts no threads.
+                    self._copy(*which)
             self._copy(part, start, 0, min(step, size))
         finally:
             for each in helpers:
