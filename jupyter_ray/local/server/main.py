@@ -28,14 +28,14 @@ def main() -> None:
 
     from jupyter_ray.config import session_folder
 
-    session_folder(arguments["session"], arguments["root"])
-    listener = socket.socket(fileno=arguments["listen_fd"])
     with _without("dill"):
         from jupyter_ray.local.server.processes import Processes
-    processes = Processes(arguments["session"], listener.fileno())  # It forks: what follows is the runtime's alone.
     from jupyter_ray.local.server.server import Server
 
+    session_folder(arguments["session"], arguments["root"])
+    listener = socket.socket(fileno=arguments["listen_fd"])
     loop_type = _loop_type()
+    processes = Processes(arguments["session"], listener.fileno())
     processes.warm()
     loop = loop_type()
     asyncio.set_event_loop(loop)

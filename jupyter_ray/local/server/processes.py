@@ -26,13 +26,12 @@ import multiprocess.process
 from jupyter_ray.config import crash_report, remove_folders, session_folder
 from jupyter_ray.local.protocol.messages import EXITED
 from jupyter_ray.local.server import descendants, template
+from jupyter_ray.local.worker.main import main
 from jupyter_ray.local.worker.setup import WorkerSetup
 
 _MULTIPROCESS = {name: module for name, module in sys.modules.items() if name.split(".")[0] == multiprocess.__name__}
 """Its modules. A worker looks through nothing and takes nothing apart: that would cost it memory of its own."""
 
-WORKER = "jupyter_ray.local.worker.main"
-"""What workers run. Only the template imports it: the runtime has no use for it."""
 Lost = Callable[[bytes, str], None]
 
 _LAST_WORDS = 20_000
@@ -41,8 +40,6 @@ _LAST_WORDS = 20_000
 
 def run_worker(setup: bytes) -> None:
     """Run in the forked child."""
-    from jupyter_ray.local.worker.main import main  # The template has it: see there.
-
     _forget_multiprocess()
     main(msgspec.msgpack.decode(setup, type=WorkerSetup))
 
@@ -74,7 +71,7 @@ class Processes:
         # Of a template that multiprocess starts; the first one is forked here.
         multiprocess.process.current_process()._config["tempdir"] = str(session_folder(session))
         descendants.adopt()
-        template.prepare(session, WORKER, closing=closing)
+        template.prepare(session, main.__module__, closing=closing)
         self._context = multiprocess.get_context("forkserver")
         self._thread = threading.Thread(target=self._spawn, name="jupyter_ray-spawner", daemon=True)
 

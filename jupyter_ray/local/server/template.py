@@ -1,15 +1,13 @@
 """The worker template: a copy of the runtime from before it had threads, connections or state.
 
 multiprocess would start its forkserver as one more interpreter, which imports everything again. A fork of the runtime,
-made when all modules are there that both need, shares the memory of those; then each imports what it alone needs, at
-the same time. From then on it is multiprocess's own forkserver; should it ever die, multiprocess starts the next one
-in its usual way.
+made when all modules are there, is ready in a few milliseconds, and both share the memory of what they imported. From
+then on it is multiprocess's own forkserver; should it ever die, multiprocess starts the next one in its usual way.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import socket
 import warnings
@@ -22,8 +20,6 @@ from jupyter_ray.config import remove_folders, session_folder
 from jupyter_ray.local.server import descendants
 
 _LISTENING = 512
-_SHARED = "jupyter_ray.local.client.direct"
-"""It brings with it most of what runtime and workers both need."""
 
 
 def prepare(session: str, preload: str, *, closing: tuple[int, ...]) -> None:
@@ -34,7 +30,7 @@ def prepare(session: str, preload: str, *, closing: tuple[int, ...]) -> None:
     session
         In its folder is the template's socket, and leaves with it.
     preload
-        The module that workers run; the template imports it.
+        The module that workers run; imported already.
     closing
         Descriptors that the template must not hold.
     """
@@ -49,24 +45,21 @@ def prepare(session: str, preload: str, *, closing: tuple[int, ...]) -> None:
         listener.bind(address)
         listener.listen(_LISTENING)
         alive, held = os.pipe()  # It ends when nobody holds the other end any more.
-        importlib.import_module(_SHARED)
         gc.freeze()  # What is shared stays shared: the collector writes into what it looks at.
         forked = os.fork()
         if forked == 0:
             for descriptor in (held, *closing):
                 os.close(descriptor)
-            _serve(session, preload, listener.detach(), alive)
+            _serve(session, listener.detach(), alive)
     os.close(alive)
     server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, held, forked
 
 
-def _serve(session: str, preload: str, listener: int, alive: int) -> None:
+def _serve(session: str, listener: int, alive: int) -> None:
     code = 1
     try:
         setproctitle("ray::template")
         descendants.adopt()
-        importlib.import_module(preload)
-        gc.freeze()
         warnings.filterwarnings("ignore", "forkserver: waitpid returned unexpected pid")  # Whom it has adopted.
         multiprocess.forkserver.main(listener, alive, None)
     except SystemExit:  # The runtime is gone.
