@@ -183,6 +183,10 @@ class ClientEngine(RayEngine):
         """Whether the session can still be used."""
         return self._alive and bool(client.ray.is_connected())
 
+    def may_ask(self, object_id: bytes) -> bool:
+        """Tell whether there is a reference here: asked for another object, Ray Client tries again for ever."""
+        return bool(client.ray.worker.reference_count.get(object_id))
+
 
 class _HandsOn:
     """Makes Ray Client's server hand on the definitions that pass through it: it runs none of them itself."""

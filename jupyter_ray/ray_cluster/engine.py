@@ -317,6 +317,10 @@ class RayEngine:
         """Get, put or delete what is kept under a key; see `Engine.pairs`."""
         return kept.pairs(operation, key, space, value, flag)
 
+    def may_ask(self, object_id: bytes) -> bool:
+        """Tell whether Ray answers a `wait` for an object to which there may be no reference here any more."""
+        return True
+
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""
         return why.Explanation(self).of(counted)

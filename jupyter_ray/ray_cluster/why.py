@@ -14,6 +14,7 @@ _DEPTH = 20
 _BEFORE_NODE = ("PENDING_NODE_ASSIGNMENT", "PENDING_OBJ_STORE_MEM_AVAIL")
 _WAITING = ("PENDING_ARGS_FETCH", "SUBMITTED_TO_WORKER", "PENDING_ACTOR_TASK_ARGS_FETCH",
             "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY")  # fmt: skip
+_ENDED = ("FINISHED", "FAILED")
 _RUNNING = ("RUNNING", "RUNNING_IN_RAY_GET", "RUNNING_IN_RAY_WAIT", "GETTING_AND_PINNING_ARGS")
 
 
@@ -47,7 +48,7 @@ class Explanation:
                 f"{self._engine.reports.name_of(task) or 'The task'} was submitted; Ray has not told more of it yet."
             ]
         name, state = row["name"], row["state"]
-        if state in ("FINISHED", "FAILED"):
+        if state in _ENDED:
             return [f"{name} has ended ({state.lower()})."]
         if state in _RUNNING:
             return [self._running(row), *self._children(row, depth)]
@@ -79,11 +80,7 @@ class Explanation:
         return found
 
     def _arguments(self, task: bytes, name: str, depth: int) -> list[str]:
-        missing = []
-        for object_id in self._engine.reports.dependencies_of(task):
-            ready, _ = ray.wait([refs.living(object_id)], timeout=0, fetch_local=False)
-            if not ready:
-                missing.append(object_id)
+        missing = [each for each in self._engine.reports.dependencies_of(task) if not self._is_there(each)]
         if not missing:
             return [f"{name} waits for its arguments."]
         lines = [f"{name} waits for {len(missing)} argument{'s' if len(missing) > 1 else ''}:"]
@@ -91,6 +88,12 @@ class Explanation:
             told = self._of_task(task_of(missing[0]), depth + 1)
             lines += [f"the result of {told[0]}", *told[1:]]
         return lines
+
+    def _is_there(self, object_id: bytes) -> bool:
+        if self._engine.may_ask(object_id):
+            return bool(ray.wait([refs.living(object_id)], timeout=0, fetch_local=False)[0])
+        row = self._row(task_of(object_id))
+        return row is None or row["state"] in _ENDED
 
     def _resources(self, row: dict[str, Any]) -> list[str]:
         asked = {key: value for key, value in row["required_resources"].items() if value}

@@ -58,6 +58,13 @@ def test_the_chain_is_told_to_its_end(gate: Path) -> None:
     assert "ready" in ray.why(first)
 
 
+def test_an_argument_to_which_there_is_no_reference_here(gate: Path) -> None:
+    waiting = after.remote(slow.remote(str(gate)))
+    eventually(said(waiting, "after", "waits for 1 argument", "the result of slow", "runs since"))
+    gate.touch()
+    assert ray.get(waiting) == 1
+
+
 def test_resources_and_their_holders(gate: Path) -> None:
     found = [node["Resources"]["CPU"] for node in ray.nodes() if node["Resources"].get("CPU")]
     cpus = found[0]
