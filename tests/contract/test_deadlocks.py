@@ -211,5 +211,5 @@ def test_for_a_moment_it_only_waits(start: Callable[..., Any]) -> None:
         ref = actor.block.remote()
         with pytest.raises(ResourceDeadlockError, match=r"Holder\.block \(\w+\) holds"):
             ray.get(ref, timeout=PATIENCE)
-        assert time.monotonic() - began >= 2.0
+        assert time.monotonic() - began > 1.9
         ray.kill(actor)
