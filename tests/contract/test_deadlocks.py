@@ -213,3 +213,24 @@ def test_for_a_moment_it_only_waits(start: Callable[..., Any]) -> None:
             ray.get(ref, timeout=PATIENCE)
         assert time.monotonic() - began > 1.9
         ray.kill(actor)
+
+
+def test_calls_of_one_actor_that_wait_for_each_other_beyond_its_room(start: Callable[..., Any]) -> None:
+    start(num_cpus=2)
+
+    class Threaded:
+        def go(self, depth: int) -> int:
+            me = ray.get_runtime_context().current_actor
+            return 1 + int(ray.get(me.go.remote(depth - 1))) if depth else 0
+
+    class Async:
+        async def go(self, depth: int) -> int:
+            me = ray.get_runtime_context().current_actor
+            return 1 + int(await me.go.remote(depth - 1)) if depth else 0
+
+    actors = [ray.remote(kind).options(max_concurrency=3).remote() for kind in (Threaded, Async)]
+    assert ray.get([actor.go.remote(2) for actor in actors], timeout=PATIENCE) == [2, 2]
+    for ref, kind in zip([actor.go.remote(3) for actor in actors], ("Threaded", "Async"), strict=True):
+        with pytest.raises(ResourceDeadlockError, match=f"the actor {kind} runs 3 calls at once, and those wait"):
+            ray.get(ref, timeout=None)
+    assert ray.get([actor.go.remote(2) for actor in actors], timeout=PATIENCE) == [2, 2]

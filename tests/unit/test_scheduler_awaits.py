@@ -183,3 +183,34 @@ def test_it_is_looked_less_often_where_there_was_nothing() -> None:
     assert looks == [0, 1, 3, 7, 15, 23, 31, 39, 47, 55]
     session.say(worker, m.Abandon(11))
     assert not told.suspects(session.scheduler.state, session.now + 60)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_calls_that_take_all_the_room_of_their_actor_and_wait_for_one_without(blocks: bool) -> None:
+    session = Session(CPU=2)
+    actor = session.actor(max_concurrency=2)
+    outer = session.submit("outer", kind="method", actor=actor, demand={})
+    worker = session.worker_of(outer)
+    inner = session.submit("inner", worker, parent=outer, kind="method", actor=actor, demand={})
+    last = session.submit("last", worker, parent=inner, kind="method", actor=actor, demand={})
+    for request, awaited, task in ((11, inner, outer), (12, last, inner)):
+        session.get(awaited, request, worker, **({"task": task} if blocks else {"awaiter": task}))
+    session.get(outer, 1, task=b"")
+    look(session, 8)
+    assert [reply.request for reply in session.of(m.Reply) if reply.refused] == [12]
+    assert "the actor A runs 2 calls at once, and those wait" in str(session.error_of(12))
+
+
+def test_calls_that_leave_room_at_their_actor_are_left_alone() -> None:
+    session = Session(CPU=2)
+    actor = session.actor(max_concurrency=2)
+    outer, other = (session.submit(name, kind="method", actor=actor, demand={}) for name in ("outer", "other"))
+    worker = session.worker_of(outer)
+    last = session.submit("last", worker, parent=outer, kind="method", actor=actor, demand={})
+    session.get(last, 11, worker, awaiter=outer)
+    session.get(outer, 1, task=b"")
+    look(session, 20)
+    assert not session.of(m.Reply)
+    session.finish(other)
+    session.finish(last)
+    assert [reply.request for reply in session.of(m.Reply)] == [11]

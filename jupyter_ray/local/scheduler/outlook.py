@@ -31,6 +31,8 @@ class Outlook:
         """By the objects that tell that they are reserved; without those that never will be, as all know."""
         self.ended: set[TaskRecord] = set()
         """The tasks that can end."""
+        self._full: dict[ActorRecord, bool] = {}
+        """Whether calls that do not end take all the room of an actor that runs several at once."""
         self._play()
 
     def _play(self) -> None:
@@ -39,6 +41,7 @@ class Outlook:
         before = -1, 0, 0
         while before != (now := (len(left), len(gone), len(self._pending))):
             before = now
+            self._full.clear()
             rest = [task for task in left if not self._can_end(task)]
             for task in set(left).difference(rest):
                 self.ended.add(task)
@@ -62,7 +65,7 @@ class Outlook:
         if not all(self.answers(request) for request in self._waits.get(task, ())):
             return False
         if task.state is TaskState.ASSIGNED:
-            return all(call in self.ended for call in ahead(task))
+            return self._gets_turn(task)
         if task.state not in (TaskState.WAITING, TaskState.READY):
             return True
         if not all(self._comes(dependency) for dependency in task.spec.dependencies):
@@ -73,8 +76,19 @@ class Outlook:
             creation = self._state.tasks.get(actor.spec.creation.task)
             if actor.state is not ActorState.ALIVE and creation is not None and creation not in self.ended:
                 return False
-            return all(call in self.ended for call in ahead(task))
+            return self._gets_turn(task)
         return self._has(task.spec.demand) and not any(group.id == task.spec.group for group in self._pending)
+
+    def _gets_turn(self, task: TaskRecord) -> bool:
+        actor = task.actor
+        if actor is None or actor.concurrency == 1:
+            return all(call in self.ended for call in ahead(task))
+        full = self._full.get(actor)
+        if full is None:
+            begun = (call for call in actor.handed.values() if call.id not in actor.ahead)
+            full = sum(call not in self.ended for call in begun) >= actor.concurrency
+            self._full[actor] = full
+        return not full
 
     def _comes(self, object_id: bytes) -> bool:
         record = self._state.objects.get(object_id)

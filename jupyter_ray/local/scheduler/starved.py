@@ -14,7 +14,7 @@ from collections.abc import Container, Hashable
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, awaiter, of_drivers
 from jupyter_ray.local.scheduler.outlook import total
-from jupyter_ray.local.scheduler.records import State, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, State, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.why import waits_for
 from jupyter_ray.resources import Demand
@@ -28,16 +28,25 @@ CLOSELY_SECONDS = 1.0, 8.0
 def awaited_in_vain(state: State, now: float) -> bool:
     """Tell whether something has been awaited for so long that it may never come: a deadlock is to be looked for."""
     old = [*itertools.takewhile(lambda request: request.since <= now - AWAIT_SECONDS, state.awaiting)]
-    waiting = {task.worker: task.actor for task in map(awaiter, old) if task is not None}
+    tasks = {task for task in map(awaiter, old) if task is not None}
+    waiting = {task.worker for task in tasks}
     if not waiting and not any(of_drivers(state, now)):
         return False
-    if any(actor is not None and actor.concurrency == 1 and len(actor.calls) > 1 for actor in waiting.values()):
-        return True  # Perhaps it awaits a call behind its own.
+    if any(_is_full(actor, tasks) for actor in state.actors.values()):
+        return True  # Perhaps its calls wait for one that has no room.
     if starved(state, now, AWAIT_SECONDS, waiting):
         return True
     groups = [total(group) for group in state.pending_groups if now - group.made >= AWAIT_SECONDS]
     coming = _coming(state, waiting) if groups else {}
     return any(coming.get(name, 0) < parts for demand in groups for name, parts in demand.items())
+
+
+def _is_full(actor: ActorRecord, waiting: Container[TaskRecord]) -> bool:
+    """Tell whether calls wait for room at an actor, and all that have begun wait for something."""
+    if len(actor.calls) <= actor.concurrency or actor.spec.concurrency_groups or not actor.handed:
+        return False
+    begun = (call for call in actor.handed.values() if call.id not in actor.ahead)
+    return all(call.state is TaskState.BLOCKED or call in waiting for call in begun)
 
 
 def starved(

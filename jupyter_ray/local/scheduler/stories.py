@@ -52,8 +52,8 @@ def story(
             lines.append(f"{waiting} {len(missing[task]) - TOLD_EACH} more.")
         _follow(state, outlook, missing[task], missing, queue)
     if not short:
-        lines.append("Return the reference instead of waiting for it, or let the actor run several calls at once:")
-        lines.append("max_concurrency=2, or methods that are 'async def' and await the reference.")
+        lines.append("Return the reference instead of waiting for it, or let the actor run more calls at once:")
+        lines.append("a larger max_concurrency, or methods that are 'async def' and await the reference.")
         return "\n".join(lines)
     of_all = {each: parts for each, parts in state.ledger.total.items() if each in short}
     free = {each: parts for each, parts in state.ledger.free.items() if each in short}
@@ -100,8 +100,12 @@ def _needed(state: State, outlook: Outlook, object_id: bytes) -> tuple[str, Dema
         needs = creation.spec.demand
         return f"{name(maker)}, whose actor {maker.actor.label} needs {describe(needs)} to begin", needs
     first = next(ahead(maker), None)
-    turn = f", whose turn at the actor {maker.actor.label} comes after that of {name(first)}" if first else ""
-    return f"{name(maker)}{turn}", {}
+    if first is not None:
+        return f"{name(maker)}, whose turn at the actor {maker.actor.label} comes after that of {name(first)}", {}
+    if maker.state in (TaskState.READY, TaskState.ASSIGNED):
+        calls = f"the actor {maker.actor.label} runs {maker.actor.concurrency} calls at once"
+        return f"{name(maker)}: {calls}, and those wait", {}
+    return name(maker), {}
 
 
 def name(task: TaskRecord) -> str:
