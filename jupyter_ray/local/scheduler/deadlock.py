@@ -1,8 +1,8 @@
 """Waits that can never end: a task that waits keeps what the one that it waits for needs.
 
 CPUs are lent while a task is blocked, so only other resources can do this, and those of actors, and the turn at an
-actor that runs one call at a time. The check plays the rest of the session forward as favourably as possible: whatever
-runs ends, whatever fits starts and ends, and an actor whose calls all end may go.
+actor, or the room for one more call. The check plays the rest of the session forward as favourably as possible:
+whatever runs ends, whatever fits starts and ends, and an actor whose calls all end may go.
 A wait that even then never gets its answer is in vain for certain; one that might get it is left alone. It is refused
 when it has been in vain for a while: programs that look for a moment whether something is ready find that it is not,
 as in Ray.
@@ -85,7 +85,7 @@ def break_deadlock(state: State, now: float) -> tuple[list[RequestRecord], Paylo
     if not due:
         return None
     if not vain:
-        request = due.pop()
+        request = next(each for each in found if each in due)  # The first, so that a schedule can be replayed.
         return [request], errors.deadlock(story(state, outlook, [], request))
     # What is awaited first: if there is no answer before its task ends, there is none for it, whatever else happens.
     vain.sort(key=lambda pair: (pair[1].awaiter is None, -pair[0].depth))
