@@ -7,6 +7,7 @@ pickled as a real engine does, definitions travelling by their ids: a function g
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import itertools
 import pickle
@@ -99,8 +100,9 @@ class FakeEngine:
 
     # --- the references' counter ---
 
-    def acquired(self, counted: bytes) -> None:
+    def acquired(self, holder: Any, counted: bytes) -> None:
         self.held[counted] = self.held.get(counted, 0) + 1
+        holder.__del__ = functools.partial(self.released, counted)
 
     def released(self, counted: bytes) -> None:
         self.held[counted] = self.held.get(counted, 0) - 1
@@ -386,19 +388,16 @@ class FakeStream:
         self._index = itertools.count(1)
         self._ended = False
 
-    def next(self, timeout: float | None) -> bytes | None:
+    def next(self, timeout: float | None) -> ObjectRef[Any] | None:
         for value in self._generator:
             object_id = return_id(self._task, next(self._index))
             self._engine._store(object_id, value, None)
-            return object_id
+            return ObjectRef(object_id)
         self._ended = True
         return None
 
-    async def next_async(self) -> bytes | None:
+    async def next_async(self) -> ObjectRef[Any] | None:
         return self.next(None)
-
-    def taken(self) -> None:
-        pass
 
     def ready(self) -> bool:
         return True
@@ -411,9 +410,6 @@ class FakeStream:
 
     def task(self) -> bytes:
         return self._task
-
-    def close(self) -> None:
-        self._ended = True
 
 
 # --- what the registry asks of a module that provides engines ---

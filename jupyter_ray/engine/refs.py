@@ -1,7 +1,9 @@
 """References: what a user holds of an object or of an actor.
 
 A reference is counted. While a Python object for it lives in this process, the process is one of its holders; when
-the last one goes, the engine is told through the `Counter` that made it. Pickling a reference hands it on: it must
+the last one goes, the engine is told through the `Counter` that made it. Its finalizer is C code that the counter puts
+into the object itself: Python raises an interrupt wherever its own code begins, also in a finalizer, which then never
+runs and takes the interrupt with it. Pickling a reference hands it on: it must
 happen inside a `collecting` block, which is how an engine learns what a value contains. Outside of one (a user who
 pickles by hand) a reference to an object is pinned for ever, and one to an actor keeps nothing alive, as in Ray.
 """
@@ -33,11 +35,8 @@ T = TypeVar("T")
 class Counter(Protocol):
     """What an engine offers to the references of this process."""
 
-    def acquired(self, counted: bytes) -> None:
-        """A Python object for `counted` (an object's or an actor's id) was made."""
-
-    def released(self, counted: bytes) -> None:
-        """A Python object for `counted` is gone. Called from finalizers: must not block or lock re-entrantly."""
+    def acquired(self, holder: Holder, counted: bytes) -> None:
+        """`holder`, a Python object for `counted` (an object's or an actor's id), was made: set its `__del__`."""
 
     def pinned(self, counted: bytes) -> None:
         """`counted` was pickled by hand: never release it."""
@@ -50,6 +49,13 @@ class Counter(Protocol):
 
     def call_site(self, object_id: bytes) -> str:
         """Return the line and the function that made the object, "" where that is not known."""
+
+
+class Holder(Protocol):
+    """What is counted while it lives."""
+
+    __del__: Callable[[], object]
+    """The finalizer: of C code, so that no interrupt comes in between."""
 
 
 _default_counter: Counter | None = None
@@ -105,7 +111,9 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
     Source: Ray's ``ObjectRef``. Hashable, comparable, awaitable; picklable inside stored values and arguments.
     """
 
-    __slots__ = ("__weakref__", "_binary", "_counter")
+    __slots__ = ("__del__", "__weakref__", "_binary", "_counter")
+
+    __del__: Callable[[], object]
 
     def __init__(self, binary: bytes) -> None:
         if type(binary) is not bytes:
@@ -115,20 +123,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         self._binary = binary
         self._counter = counter = _default_counter
         if counter is not None:
-            counter.acquired(binary)
-
-    def __del__(self) -> None:
-        counter = getattr(self, "_counter", None)
-        if counter is not None:
-            counter.released(self._binary)
-
-    @classmethod
-    def counted(cls, binary: bytes) -> ObjectRef[Any]:
-        """Return a reference that its counter has counted already."""
-        ref: ObjectRef[Any] = cls.__new__(cls)
-        ref._binary = binary
-        ref._counter = _default_counter
-        return ref
+            counter.acquired(self, binary)
 
     @classmethod
     def nil(cls) -> ObjectRef[Any]:
@@ -245,7 +240,9 @@ class ActorRef:
         Do not count: the handle does not keep the actor alive (`get_actor`, `current_actor`).
     """
 
-    __slots__ = ("__weakref__", "_binary", "_counter")
+    __slots__ = ("__del__", "__weakref__", "_binary", "_counter")
+
+    __del__: Callable[[], object]
 
     travels = False
     """A weak reference is pickled as it is: its id alone would not do in another process."""
@@ -254,12 +251,7 @@ class ActorRef:
         self._binary = binary
         self._counter = counter = None if weak else _default_counter
         if counter is not None:
-            counter.acquired(binary)
-
-    def __del__(self) -> None:
-        counter = getattr(self, "_counter", None)
-        if counter is not None:
-            counter.released(self._binary)
+            counter.acquired(self, binary)
 
     @property
     def id(self) -> ActorID:
@@ -285,16 +277,13 @@ class ActorRef:
 
 
 class Stream(Protocol):
-    """What an engine offers to one `ObjectRefGenerator`."""
+    """What an engine offers to one `ObjectRefGenerator`. When it goes, so do the items that nobody took."""
 
-    def next(self, timeout: float | None) -> bytes | None:
-        """Wait for the next item and return its object id, or None at the end. Raises GetTimeoutError."""
+    def next(self, timeout: float | None) -> ObjectRef[Any] | None:
+        """Wait for the next item and return its reference, or None at the end. Raises GetTimeoutError."""
 
-    async def next_async(self) -> bytes | None:
+    async def next_async(self) -> ObjectRef[Any] | None:
         """As `next`, without blocking the event loop."""
-
-    def taken(self) -> None:
-        """There is an `ObjectRef` now for what `next` returned last."""
 
     def ready(self) -> bool:
         """Tell whether `next` would return at once."""
@@ -307,9 +296,6 @@ class Stream(Protocol):
 
     def task(self) -> bytes:
         """Return the id of the task."""
-
-    def close(self) -> None:
-        """Let the items that nobody took go."""
 
 
 class ObjectRefGenerator:
@@ -343,12 +329,11 @@ class ObjectRefGenerator:
         except (TimeoutError, asyncio.TimeoutError):
             return ObjectRef.nil()
 
-    def _take(self, item: bytes | None) -> ObjectRef[Any]:
+    @staticmethod
+    def _take(item: ObjectRef[Any] | None) -> ObjectRef[Any]:
         if item is None:
             raise StopIteration
-        ref: ObjectRef[Any] = ObjectRef(item)
-        self._stream.taken()
-        return ref
+        return item
 
     def __aiter__(self) -> AsyncIterator[ObjectRef[Any]]:
         return self
@@ -357,9 +342,7 @@ class ObjectRefGenerator:
         item = await self._stream.next_async()
         if item is None:
             raise StopAsyncIteration
-        ref: ObjectRef[Any] = ObjectRef(item)
-        self._stream.taken()
-        return ref
+        return item
 
     def completed(self) -> ObjectRef[Any]:
         """Return a reference that is ready when the task has ended; it raises if the system failed."""
@@ -387,11 +370,6 @@ class ObjectRefGenerator:
         raise NotImplementedError("send, throw and close are not supported by ObjectRefGenerator: just iterate.")
 
     throw = close = asend = athrow = aclose = send
-
-    def __del__(self) -> None:
-        stream = getattr(self, "_stream", None)
-        if stream is not None:
-            stream.close()
 
     def __getstate__(self) -> Any:
         raise TypeError("An ObjectRefGenerator cannot be pickled: iterate over it here, and pass the refs.")

@@ -138,7 +138,6 @@ class Channel:
             The connection is closed.
         """
         frame = codec.encode(message)
-        kept = False
         with self._lock:
             if self._closed:
                 raise ConnectionError("The connection to the runtime is closed.")
@@ -147,7 +146,8 @@ class Channel:
                 now = monotonic()
                 recent = now - self._sent_at < _QUIET
                 if (recent or (self._followed and not buffer)) and len(buffer) + len(frame) < _FULL:
-                    kept = not buffer
+                    if not buffer:
+                        self._on_kept()  # First: an interrupt in between would leave it here till the next message.
                     buffer += frame
                 else:
                     buffer += frame
@@ -161,17 +161,14 @@ class Channel:
                 buffer += frame
                 self._sent_at = now
                 self._write()
-        if kept:
-            self._on_kept()
 
     def flush(self) -> None:
         """Send what waits."""
-        if self._buffer:
-            with self._lock:
-                if not self._closed:
-                    self._followed = False
-                    self._sent_at = monotonic()
-                    self._write()
+        with self._lock:
+            if self._buffer and not self._closed:
+                self._followed = False
+                self._sent_at = monotonic()
+                self._write()
 
     def _write(self) -> None:
         """Send the buffer whole; called with the lock held.

@@ -196,12 +196,20 @@ class _Shield:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._passes = True  # Whatever of this is left, if a handler raises in the midst of the following.
+        try:
+            self._step_aside()
+        except BaseException:  # Of a handler that stands alone again.
+            self._passes = True
+            self._step_aside()
+            raise
+        self._passes = True
+        for number in self._heard:
+            signal.raise_signal(number)
+
+    def _step_aside(self) -> None:
         for number, handler in self._handlers.items():
             if getsignal(number) == self._hear:  # Else a handler has put another in its place.
                 set_signal(number, handler)
-        for number in self._heard:
-            signal.raise_signal(number)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self._passes:

@@ -166,9 +166,6 @@ class RayGenerator(ObjectRefGenerator):
         except ray.exceptions.RayError as error:
             raise exceptions.translated(error) from None
 
-    def __del__(self) -> None:
-        """Ray's own generator lets the unread items go."""
-
 
 class _Native:
     """Ray's generator, as the port's `Stream`."""
@@ -176,24 +173,21 @@ class _Native:
     def __init__(self, native: Any) -> None:
         self._native = native
 
-    def next(self, timeout: float | None) -> bytes | None:
-        """Return the id of the next item."""
+    def next(self, timeout: float | None) -> Any:
+        """Return the reference of the next item."""
         try:
             ref = self._native._next_sync(timeout)
         except StopIteration:
             return None
         if ref.is_nil():
             raise GetTimeoutError("The next item was not there in time.")
-        return bytes(ref.binary())
+        return kind.adopt(ref)
 
-    async def next_async(self) -> bytes | None:
+    async def next_async(self) -> Any:
         """As `next`, without blocking the event loop."""
         with contextlib.suppress(StopAsyncIteration):
-            return bytes((await self._native.__anext__()).binary())
+            return kind.adopt(await self._native.__anext__())
         return None
-
-    def taken(self) -> None:
-        """Ray's own references are counted by Ray."""
 
     def ready(self) -> bool:
         """Tell whether `next` would return at once."""
@@ -210,9 +204,6 @@ class _Native:
     def task(self) -> bytes:
         """Return the id of the task."""
         return bytes(self._native._generator_ref.task_id().binary())
-
-    def close(self) -> None:
-        """Ray's own generator does this when it goes."""
 
 
 class RayActorRef(ActorRef):

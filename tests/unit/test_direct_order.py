@@ -11,6 +11,7 @@ import pytest
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.client.direct import Direct, Route
 from jupyter_ray.local.client.references import References
+from jupyter_ray.local.client.threads import Departures
 from jupyter_ray.local.protocol import messages as m
 
 ACTOR = b"a" * 16
@@ -21,7 +22,9 @@ class Asker:
     """Sends as the client does; a `Submit` waits for the gate."""
 
     def __init__(self) -> None:
-        self.references = References(lambda drops: None, lambda: None, lambda object_id, callback, awaited=False: None)
+        self.references = References(
+            lambda drops: None, Departures(lambda: None, 0), lambda object_id, callback, awaited=False: None
+        )
         self.direct = Direct(self, Path())
         self.gate = threading.Event()
         self.reached = threading.Event()

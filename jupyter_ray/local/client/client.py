@@ -2,7 +2,8 @@
 
  program's threads ── send, wait for an answer ──► Channel ◄── reader thread: fills answers, counts grants
                                                        ▲
- finalizers ── deque ──► housekeeper thread: flushes what waits, sends drops
+ finalizers ── queue ──► departures thread: counts what is gone, sends drops
+ housekeeper thread: flushes what waits, and does other chores
  callback thread: futures, `await`, event listeners (a user's code; never in the reader)
 
 A worker gives a `Blocking`: what it must hand back to the runtime before its main thread waits.
@@ -14,8 +15,8 @@ import builtins
 import contextlib
 import gc
 import socket
-from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ from jupyter_ray.local.client.events import EventStream
 from jupyter_ray.local.client.reading import Reader
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.requests import LOOK_SECONDS, Blocking, Patience, Requests, Response, Slot
-from jupyter_ray.local.client.streams import StreamState
-from jupyter_ray.local.client.threads import CallbackThread, Housekeeper
+from jupyter_ray.local.client.streams import Stream, StreamState
+from jupyter_ray.local.client.threads import CallbackThread, Departures, Housekeeper
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.transport import Channel
@@ -84,7 +85,6 @@ class Client:
         self.death_means = "the runtime process died"
         self._requests = Requests()
         self._streams: dict[bytes, StreamState] = {}
-        self._closed_streams: deque[StreamState] = deque()
         self._calls: dict[bytes, int] = {}
         self._death: str | None = None
         self._closing = False
@@ -106,8 +106,6 @@ class Client:
         self._house = Housekeeper(
             {
                 "flush": (0.001, lambda: self._channel.flush()),
-                "drops": (0.008, lambda: self.references.flush()),
-                "streams": (0.05, self._close_streams),
                 "reports": (0.005, lambda: self._channel.flush()),
                 "deferred": (0.001, lambda: self.direct.look()),
                 "routes": (0.005, lambda: self.direct.tidy()),
@@ -117,9 +115,9 @@ class Client:
                 **(chores or {}),
             }
         )
-        self.references: References = References(
-            self._drop, lambda: self._house.want("drops"), self.when_ready, store.leave
-        )
+        departures = Departures(lambda: self.references.flush(), 0.008)
+        self.references: References = References(self._drop, departures, self.when_ready, store.leave)
+        self.departures = departures
         self._channel: Channel = Channel(
             connection, self._on_message, self._on_close, lambda: self._house.want("flush"), self._busy
         )
@@ -133,6 +131,7 @@ class Client:
         """Say who we are, and begin to read."""
         self.direct.introduce(hello)
         self._house.start()
+        self.departures.start()
         self._channel.send(hello)
         self._channel.start()
 
@@ -227,11 +226,11 @@ class Client:
                 if not self._channel.attend(done, looks=until is not None):
                     while not slot.lock.acquire(timeout=LOOK_SECONDS) and not done():
                         self._channel.on_silence()  # A signal from right before the wait has been heard by now.
-            except BaseException:  # An interrupt, in most cases. A late answer must not be lost: it carries grants.
-                self._give_up(number, slot)
+            except BaseException:  # An interrupt, in most cases.
+                self.take_back(number)
                 raise
             if not slot.filled:
-                self._give_up(number, slot)
+                self.take_back(number)
                 return m.Reply(number, complete=False)
         finally:
             if blocking is not None:
@@ -240,20 +239,6 @@ class Client:
             raise self.dead()
         self.events.settle()
         return slot.response
-
-    def _give_up(self, number: int, slot: Slot) -> None:
-        if self.take_back(number):
-            return
-        while not slot.filled:  # The reader is about to; and we may have had the lock when the interrupt came.
-            slot.lock.acquire(timeout=0.01)
-        if isinstance(slot.response, m.Reply):
-            self.discard(slot.response)
-
-    def discard(self, reply: m.Reply) -> None:
-        """Let go of what an answer granted."""
-        for payload in reply.values:
-            if payload.contained:
-                self.references.let_go(payload.contained)
 
     def query(self, what: str, **arguments: Any) -> Any:
         """Ask for something that the runtime knows.
@@ -339,11 +324,14 @@ class Client:
             calls = 0
         self._calls[actor] = calls
 
-    def open_stream(self, task: bytes) -> StreamState:
+    def open_stream(self, task: bytes, *, backpressure: bool) -> Stream:
         """Follow a streaming task that is about to be submitted."""
-        state = self._streams[task] = StreamState(task)
+        state = StreamState(task)
+        stream = Stream(state, self, backpressure=backpressure)
+        stream.__del__ = partial(self.departures.report, partial(self._close_stream, state))
+        self._streams[task] = state
         self._channel.attention()
-        return state
+        return stream
 
     def consumed(self, task: bytes, index: int) -> None:
         """Tell how far a stream was read."""
@@ -354,21 +342,11 @@ class Client:
         if self.store.leave_old():
             self.want("mappings")
 
-    def stream_closed(self, state: StreamState) -> None:
-        """Note that the program dropped a generator. Called from finalizers."""
-        self._closed_streams.append(state)
-        self._house.want("streams")
-
-    def _close_streams(self) -> None:
-        while self._closed_streams:
-            state = self._closed_streams.popleft()
-            self._streams.pop(state.task, None)
-            with state.changed:
-                self.references.let_go(state.held())
-                state.taken = state.items
-                ended = state.ended
-            if not ended or state.told:
-                self.consumed(state.task, -1)
+    def _close_stream(self, state: StreamState) -> None:
+        """Nobody reads a stream any more: its generator is gone."""
+        self._streams.pop(state.task, None)
+        if not state.close() or state.told:
+            self.consumed(state.task, -1)
 
     # --- the reader thread ---
 
@@ -383,12 +361,10 @@ class Client:
     def _on_reply(self, reply: m.Reply) -> None:
         for payload in reply.values:
             if payload.contained:
-                self.references.arrived(payload.contained)
+                self.references.hold_contained(payload, 1)
         slot = self._requests.take(reply.request)
         if slot is not None:
             slot.fill(reply)
-        else:
-            self.discard(reply)
 
     def _on_answer(self, answer: m.Answer) -> None:
         slot = self._requests.take(answer.request)
@@ -405,9 +381,7 @@ class Client:
             if message.ended:
                 self._streams.pop(message.task, None)
         elif message.items:  # Announced while the program dropped the generator.
-            state = StreamState(message.task)
-            state.update(message, self.references)
-            self.references.let_go(state.held())
+            StreamState(message.task).update(message, self.references)
 
     def _on_close(self, reason: str) -> None:
         if not self._closing:
@@ -438,6 +412,7 @@ class Client:
         """End the connection and the helper threads."""
         self._closing = True
         self._house.stop()
+        self.departures.stop()
         self.direct.close()
         self._channel.close()
         self._channel.join(2.0)

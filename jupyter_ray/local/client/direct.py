@@ -236,12 +236,10 @@ class Direct:
                 return
             call, route = taken
             references, dependencies = self._client.references, call.spec.dependencies
-            for dependency in dependencies:  # Till the runtime pins them, or the call is over.
-                references.hold(dependency)
-            try:
-                self._exchange(call, route, shield.sleep)
-            finally:
-                references.let_go(dependencies)
+            # Till the runtime pins them, or the call is over.
+            held = [references.holder(dependency) for dependency in dependencies]
+            self._exchange(call, route, shield.sleep)
+            held.clear()
 
     def _take(self, object_id: bytes) -> tuple[m.Call, Route] | None:
         """Return the deferred call and its route, if this thread made it, for `object_id`, and it can go that way."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.futures import Settle, Withdraw
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemError
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.requests import Response
@@ -59,9 +60,6 @@ class Asker(Protocol):
     def run_callback(self, callback: Callable[[], None]) -> None:
         """Call something in the callback thread."""
 
-    def discard(self, reply: m.Reply) -> None:
-        """Let go of what an answer granted."""
-
     def dead(self) -> RaySystemError:
         """Return the error that says how the session ended."""
 
@@ -82,7 +80,6 @@ class Reader:
         while True:
             found: dict[bytes, m.Payload] = {}
             missing: list[bytes] = []
-            reply: m.Reply | None = None
             object_id = b""
             try:
                 for object_id in ids:
@@ -125,9 +122,6 @@ class Reader:
                 return [values.pop(object_id) if object_id in values else self._again(object_id) for object_id in ids]
             except Unreadable as error:
                 blamed = self.report(object_id, error, blamed)
-            finally:
-                if reply is not None:
-                    self._client.discard(reply)
 
     def _again(self, object_id: bytes) -> Any:
         """Return one more copy of a value that is there."""
@@ -189,35 +183,30 @@ class Reader:
             return None
         task = current_task() if awaited else None
         awaiter = task.task if task is not None else b"" if awaited else None
-        references.hold(object_id)
+        held = references.holder(object_id)  # Till it is delivered, or taken back.
         try:
             number = self._client.ask_later(
                 lambda number: m.Get(number, [object_id], awaiter=awaiter),
-                lambda response: self._deliver(object_id, callback, response, blamed),
+                lambda response: self._deliver(held, callback, response, blamed),
             )
         except RaySystemError as error:
-            references.let_go((object_id,))
             callback(None, error)
             return None
-        return None if task is None else lambda: self._withdraw(number, object_id)
+        return None if task is None else lambda: self._withdraw(number)
 
-    def _withdraw(self, number: int, object_id: bytes) -> None:
-        if self._client.take_back(number):
-            self._client.references.let_go((object_id,))
+    def _withdraw(self, number: int) -> None:
+        self._client.take_back(number)
 
-    def _deliver(self, object_id: bytes, callback: Settle, response: Response | None, blamed: frozenset[str]) -> None:
-        references = self._client.references
-        try:
-            if not isinstance(response, m.Reply) or not response.values:
-                callback(None, self._client.dead())
-                return
-            if not response.refused:
-                references.remember(object_id, response.values[0])
-            self._call_back(object_id, callback, response.values[0], blamed)
-        finally:
-            if isinstance(response, m.Reply):
-                self._client.discard(response)
-            references.let_go((object_id,))
+    def _deliver(
+        self, ref: ObjectRef[Any], callback: Settle, response: Response | None, blamed: frozenset[str]
+    ) -> None:
+        if not isinstance(response, m.Reply) or not response.values:
+            callback(None, self._client.dead())
+            return
+        object_id = ref.binary()
+        if not response.refused:
+            self._client.references.remember(object_id, response.values[0])
+        self._call_back(object_id, callback, response.values[0], blamed)
 
     def _call_back(self, object_id: bytes, callback: Settle, payload: m.Payload, blamed: frozenset[str]) -> None:
         value: Any = None

@@ -4,21 +4,32 @@ The rule of the protocol: the runtime counts the grants that it gave, and `Drop`
 any more. So a grant is recorded before a reference to it can die, and a drop is sent only when the last reference has
 died.
 
-Owner: any thread. `_lock` guards the table. Finalizers (`released`) only append to a deque, since they may run in the
-midst of anything, also of code that holds the lock; `flush` works it off.
+The rule inside of a process: a count is the life of a Python object, its *holder*. An interrupt (KeyboardInterrupt) of
+the main thread may come between any two of its steps. So nothing is counted that has no holder yet, and no holder dies
+untold: what counts also puts the finalizer into the holder, without a call in between, which is where CPython raises
+interrupts; and the finalizer is C code (`Departures.report` with its argument), in which it raises none. Whoever drops
+the holder, on whichever way out of a function, has undone the count.
+
+Owner: any thread. `_lock` guards the table. Finalizers may run in the midst of anything, also of code that holds the
+lock, so they only report; `flush` works it off.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from msgspec.structs import force_setattr
 
 from jupyter_ray.engine.futures import Settle, Withdraw
-from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.refs import ActorRef, Holder, ObjectRef
+from jupyter_ray.local.client.threads import Departures
 from jupyter_ray.local.protocol.messages import Payload
+
+R = TypeVar("R", ObjectRef[Any], ActorRef)
 
 _CACHE_LIMIT = 64 * 1024**2
 """Bytes of values inside messages that are kept for another `get`; those in segments cost nothing."""
@@ -33,6 +44,14 @@ class WhenReady(Protocol):
         """Call back once the object has its value."""
 
 
+class Held(list[bytes]):
+    """Ids that this process holds as long as the list lives."""
+
+    __slots__ = ("__del__",)
+
+    __del__: Callable[[], object]
+
+
 class References:
     """The counts of one process; the `Counter` of its `ObjectRef` and `ActorRef` objects.
 
@@ -40,8 +59,8 @@ class References:
     ----------
     drop
         Tells the runtime: pairs of a counted id and a number of grants.
-    wake
-        Asks for `flush` soon; must be safe in finalizers.
+    departures
+        Where finalizers report; it calls `flush` soon.
     when_ready
         Calls back when an object has its value.
     leave
@@ -51,19 +70,18 @@ class References:
     def __init__(
         self,
         drop: Callable[[list[tuple[bytes, int]]], None],
-        wake: Callable[[], None],
+        departures: Departures,
         when_ready: WhenReady,
         leave: Callable[[str], None] = lambda segment: None,
     ) -> None:
         self._drop = drop
-        self._wake = wake
+        self._departures = departures
         self.when_ready = when_ready
         self.call_site: Callable[[bytes], str] = lambda object_id: ""
         """Returns the line that made an object."""
         self._leave = leave
         self._lock = threading.RLock()
         self._table: dict[bytes, list[int]] = {}
-        self._released: deque[bytes] = deque()
         self.payloads: dict[bytes, Payload] = {}
         """Values seen, of objects that are held."""
         self.ready: set[bytes] = set()
@@ -72,23 +90,20 @@ class References:
 
     # --- the port of `ObjectRef` and `ActorRef` ---
 
-    def acquired(self, counted: bytes) -> None:
-        """A Python object for `counted` was made."""
+    def acquired(self, holder: Holder, counted: bytes, grants: int = 0) -> None:
+        """`holder`, a Python object for `counted`, was made: count it, and what else the runtime counts for us."""
+        gone = partial(self._departures.report, counted)
         with self._lock:
             entry = self._table.get(counted)
             if entry is None:
-                self._table[counted] = [1, 0]
-            else:
-                entry[_REFS] += 1
-
-    def released(self, counted: bytes) -> None:
-        """A Python object for `counted` is gone."""
-        self._released.append(counted)
-        self._wake()
+                entry = self._table[counted] = [0, 0]
+            holder.__del__ = gone  # No call between this and the end of the block.
+            entry[_REFS] += 1
+            entry[_GRANTS] += grants
 
     def pinned(self, counted: bytes) -> None:
         """`counted` was pickled by hand: never release it."""
-        self.acquired(counted)
+        self.hold(counted)
 
     # --- for the client ---
 
@@ -111,32 +126,70 @@ class References:
         entry = self._table.get(counted)
         return entry is not None and entry[_GRANTS] > 0
 
-    def promised(self, counted: bytes) -> None:
-        """A call was made: the runtime counts a reference to its value for us, and there is a Python object for it."""
+    def promised(self, counted: bytes, kind: type[R]) -> R:
+        """Return a reference to what the runtime counts for us: it has said so, or will at the message sent next.
+
+        Where that is never sent, since an interrupt comes first, the drop of the reference means nothing there.
+        """
+        ref = self._bare(counted, kind)
+        self.acquired(ref, counted, 1)
+        return ref
+
+    def holder(self, object_id: bytes) -> ObjectRef[Any]:
+        """Return one more reference to an object."""
+        ref = self._bare(object_id, ObjectRef)
+        self.acquired(ref, object_id)
+        return ref
+
+    def _bare(self, counted: bytes, kind: type[R]) -> R:
+        """Return a reference that is not counted yet."""
+        ref = kind.__new__(kind)
+        ref._binary = counted
+        ref._counter = self
+        return ref
+
+    def hold_contained(self, payload: Payload, grants: int = 0) -> None:
+        """Hold what a value contains as long as `payload` lives; a message that brought it has granted each."""
+        ids = payload.contained
+        if not ids or type(ids) is Held:
+            return
+        counted_ids: list[bytes] = []
+        held = Held(ids)
+        held.__del__ = partial(self._departures.report, counted_ids)
+        force_setattr(payload, "contained", held)
         with self._lock:
-            self._table[counted] = [1, 1]
+            for counted in ids:
+                entry = self._table.get(counted)
+                if entry is None:
+                    entry = self._table[counted] = [0, 0]
+                entry[_REFS] += 1
+                entry[_GRANTS] += grants
+                counted_ids.append(counted)  # As one step with the counts: see above.
+
+    # --- for what no interrupt comes to: a worker, between calls ---
 
     def arrived(self, counted_ids: Iterable[bytes]) -> None:
         """A message granted each of `counted_ids`; hold them until `let_go`, so that they outlive the unpickling."""
         with self._lock:
             for counted in counted_ids:
-                entry = self._table.get(counted)
-                if entry is None:
-                    self._table[counted] = [1, 1]
-                else:
-                    entry[_REFS] += 1
-                    entry[_GRANTS] += 1
+                self.hold(counted)
+                self._table[counted][_GRANTS] += 1
 
     def hold(self, counted: bytes) -> None:
         """Keep `counted` until `let_go`."""
-        self.acquired(counted)
+        with self._lock:
+            entry = self._table.get(counted)
+            if entry is None:
+                self._table[counted] = [1, 0]
+            else:
+                entry[_REFS] += 1
 
-    def let_go(self, counted_ids: Iterable[bytes]) -> None:
+    def let_go(self, counted_ids: list[bytes]) -> None:
         """Undo the hold of `arrived` and `hold`."""
-        before = len(self._released)
-        self._released.extend(counted_ids)
-        if len(self._released) > before:
-            self._wake()
+        if counted_ids:
+            self._departures.report(counted_ids)
+
+    # --- values ---
 
     def remember(self, object_id: bytes, payload: Payload) -> None:
         """Keep a value for another `get`, while a reference to its object lives here."""
@@ -144,11 +197,13 @@ class References:
             entry = self._table.get(object_id)
             if entry is None or entry[_REFS] <= 0 or object_id in self.payloads:
                 return
-            for counted in payload.contained:
-                self.acquired(counted)
-            self.payloads[object_id] = payload
-            if not payload.segment:
+            if payload.contained:
+                self.hold_contained(payload)
+            if payload.segment:
+                self.payloads[object_id] = payload
+            else:
                 self._cached += payload.size
+                self.payloads[object_id] = payload
                 while self._cached > _CACHE_LIMIT:
                     self.forget(next(iter(self.payloads)))
 
@@ -161,7 +216,6 @@ class References:
                     self._leave(payload.segment)
                 else:
                     self._cached -= payload.size
-                self._released.extend(payload.contained)
 
     def doubt(self, object_id: bytes) -> None:
         """Drop what is known of a value that turned out to be lost."""
@@ -183,23 +237,33 @@ class References:
     def flush(self) -> None:
         """Count what finalizers reported, and tell the runtime what is not held any more."""
         drops: list[tuple[bytes, int]] = []
-        released = self._released
+        ends: list[Callable[[], object]] = []
         with self._lock:
-            while released:
-                counted = released.popleft()
-                entry = self._table.get(counted)
-                if entry is None:
-                    continue
-                entry[_REFS] -= 1
-                if entry[_REFS] <= 0:
-                    del self._table[counted]
-                    if entry[_GRANTS]:
-                        drops.append((counted, entry[_GRANTS]))
-                    self.ready.discard(counted)
-                    if counted in self.payloads:
-                        self.forget(counted)
+            for gone in self._departures.reported():
+                if type(gone) is bytes:
+                    self._release(gone, drops)
+                elif type(gone) is list or type(gone) is Held:
+                    for counted in gone:
+                        self._release(counted, drops)
+                else:  # What is to be done at the end of something else.
+                    ends.append(gone)
+        for end in ends:
+            end()
         if drops:
             self._drop(drops)
+
+    def _release(self, counted: bytes, drops: list[tuple[bytes, int]]) -> None:
+        entry = self._table.get(counted)
+        if entry is None:
+            return
+        entry[_REFS] -= 1
+        if entry[_REFS] <= 0:
+            del self._table[counted]
+            if entry[_GRANTS]:
+                drops.append((counted, entry[_GRANTS]))
+            self.ready.discard(counted)
+            if counted in self.payloads:
+                self.forget(counted)
 
     def __len__(self) -> int:
         return len(self._table)

@@ -1,15 +1,20 @@
 """Streams: the items of a streaming task, as its caller sees them.
 
-The reader thread moves `StreamState.items` forward; the program takes items. A stream holds each announced item until
-it is taken and there is an `ObjectRef` for it. Where a task waits for one, the runtime is asked besides, so that the
-task lends its CPUs meanwhile: the producer may need them.
+The reader thread adds the items that are announced, each with its `ObjectRef`; the program takes them. Where a task
+waits for one, the runtime is asked besides, so that the task lends its CPUs meanwhile: the producer may need them.
+
+`StreamState.lock` is a plain lock, which C code takes and gives back: an interrupt in the midst of a `Condition`'s own
+steps, which are Python's, would leave it taken for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,9 +56,6 @@ class StreamOwner(Protocol):
     def get(self, ids: Sequence[bytes], timeout: float | None) -> list[object]:
         """Wait for values."""
 
-    def stream_closed(self, state: StreamState) -> None:
-        """The program dropped the generator. Called from a finalizer."""
-
     def check_alive(self) -> None:
         """Raise if the session has ended."""
 
@@ -64,42 +66,67 @@ class StreamState:
     def __init__(self, task: bytes) -> None:
         self.task = task
         self.items = 0
-        self.taken = 0
+        self.coming: deque[ObjectRef[object]] = deque()
+        """Of those that were announced and not taken."""
         self.ended = False
+        self.closed = False
         self.told = False
         """The producer is told how far it was read, and of its end too."""
-        self.changed = threading.Condition(threading.Lock())
+        self.lock = threading.Lock()
         self.listeners: list[Callable[[], None]] = []
 
     def update(self, message: messages.StreamState, references: References) -> None:
         """Take the runtime's word; called in the reader thread."""
-        with self.changed:
-            references.arrived(return_id(self.task, index + 1) for index in range(self.items + 1, message.items + 1))
+        with self.lock:
+            for index in range(self.items + 1, message.items + 1):
+                self.coming.append(references.promised(return_id(self.task, index + 1), ObjectRef))
             self.items = max(self.items, message.items)
             if message.value is not None:
                 references.remember(return_id(self.task, message.items + 1), message.value)
+            if self.closed:
+                self.coming.clear()
             self.ended = self.ended or message.ended
             self._tell()
 
     def fail(self) -> None:
         """Nothing will come any more: the session has ended."""
-        with self.changed:
+        with self.lock:
             self.ended = True
             self._tell()
 
+    def close(self) -> bool:
+        """Let what nobody took go, and what is announced from now on; return whether it had ended."""
+        with self.lock:
+            self.closed = True
+            self.coming.clear()
+            return self.ended
+
     def _tell(self) -> None:
-        self.changed.notify_all()
         listeners, self.listeners = self.listeners, []
         for listener in listeners:
             listener()
 
-    def held(self) -> list[bytes]:
-        """Return the ids of the items that were announced and not taken."""
-        return [return_id(self.task, index + 1) for index in range(self.taken + 1, self.items + 1)]
+    def listen(self, listener: Callable[[], None]) -> bool:
+        """Have `listener` called at the next change, in the reader thread; False: there is an item, or the end."""
+        with self.lock:
+            if self.ready():
+                return False
+            self.listeners.append(listener)
+            return True
+
+    def ignore(self, listener: Callable[[], None]) -> None:
+        """Undo `listen`."""
+        with self.lock:
+            if listener in self.listeners:
+                self.listeners.remove(listener)
+
+    def ready(self) -> bool:
+        """Tell whether there is an item, or the end."""
+        return bool(self.coming) or self.ended
 
 
 class Stream:
-    """The engine's end of an `ObjectRefGenerator`.
+    """The engine's end of an `ObjectRefGenerator`, which alone has it.
 
     Parameters
     ----------
@@ -111,15 +138,18 @@ class Stream:
         Whether the producer waits for us to read.
     """
 
+    __slots__ = ("__del__", "__weakref__", "_backpressure", "_owner", "_state", "_whole")
+
+    __del__: Callable[[], object]
+
     def __init__(self, state: StreamState, owner: StreamOwner, *, backpressure: bool) -> None:
         self._state = state
         self._owner = owner
         self._backpressure = state.told = backpressure
-        self._whole: ObjectRef[object] | None = ObjectRef(return_id(state.task, 1))
-        self._last: bytes | None = None
+        self._whole = owner.references.promised(return_id(state.task, 1), ObjectRef)
 
-    def next(self, timeout: float | None) -> bytes | None:
-        """Wait for the next item and return its object id, or None at the end."""
+    def next(self, timeout: float | None) -> ObjectRef[object] | None:
+        """Wait for the next item and return its reference, or None at the end."""
         state = self._state
         deadline = None if timeout is None else time.monotonic() + timeout
         end = return_id(state.task, 1)
@@ -127,40 +157,41 @@ class Stream:
             rest = None if deadline is None else deadline - time.monotonic()
             if rest is not None and rest <= 0:
                 break
-            self._owner.wait_for_item(return_id(state.task, state.taken + 2), end, rest, deadline)
-            with state.changed:
-                state.changed.wait_for(self.ready, _ANNOUNCED)
+            self._owner.wait_for_item(return_id(state.task, state.items + 2), end, rest, deadline)
+            self._listen(time.monotonic() + _ANNOUNCED)
             if rest is None and not self.ready():
                 self._owner.get([end], None)  # The runtime says that it can never come: this raises why.
-        with state.changed:
-            while state.items <= state.taken and not state.ended:
-                rest = None if deadline is None else deadline - time.monotonic()
-                if rest is not None and rest <= 0:
-                    raise GetTimeoutError(f"The stream had no next item within {timeout} seconds.")
-                state.changed.wait(_LOOK if rest is None else min(rest, _LOOK))
+        if not self._listen(deadline):
+            raise GetTimeoutError(f"The stream had no next item within {timeout} seconds.")
         return self._take()
 
-    def _take(self) -> bytes | None:
+    def _listen(self, deadline: float | None) -> bool:
+        """Wait for an item, or the end; False: the time was up."""
+        told: queue.SimpleQueue[None] = queue.SimpleQueue()
+        heard = functools.partial(told.put, None)
+        while self._state.listen(heard):
+            while True:
+                rest = _LOOK if deadline is None else min(deadline - time.monotonic(), _LOOK)
+                if rest <= 0:
+                    self._state.ignore(heard)
+                    return False
+                with contextlib.suppress(queue.Empty):
+                    told.get(timeout=rest)
+                    break
+        return True
+
+    def _take(self) -> ObjectRef[object] | None:
         state = self._state
-        self.taken()
-        with state.changed:
-            if state.items <= state.taken:
-                self._owner.check_alive()
-                return None
-            state.taken += 1
-            index = state.taken
-        self._last = return_id(state.task, index + 1)
-        if self._backpressure:
+        with state.lock:
+            item = state.coming.popleft() if state.coming else None
+            index = state.items - len(state.coming)
+        if item is None:
+            self._owner.check_alive()
+        elif self._backpressure:
             self._owner.consumed(state.task, index)
-        return self._last
+        return item
 
-    def taken(self) -> None:
-        """Let go of what was taken last: there is a reference for it now."""
-        last, self._last = self._last, None
-        if last is not None:
-            self._owner.references.let_go((last,))
-
-    async def next_async(self) -> bytes | None:
+    async def next_async(self) -> ObjectRef[object] | None:
         """As `next`, without blocking the event loop."""
         import asyncio  # Whoever gets here has it.
 
@@ -173,10 +204,8 @@ class Stream:
                 with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
                     loop.call_soon_threadsafe(settle, woken)
 
-            with state.changed:
-                if state.items > state.taken or state.ended:
-                    break
-                state.listeners.append(wake)
+            if not state.listen(wake):
+                break
             stalled = None if current_task() is None else loop.call_later(_STALLED, self._ask, woken)
             try:
                 await woken
@@ -187,7 +216,7 @@ class Stream:
 
     def _ask(self, woken: asyncio.Future[None]) -> None:
         """Await the stream's end too, so that the runtime can tell the running task that no item ever comes."""
-        if woken.done() or self._whole is None:
+        if woken.done():
             return
         whole = self._whole.as_future()
 
@@ -201,23 +230,16 @@ class Stream:
 
     def ready(self) -> bool:
         """Tell whether `next` would return at once."""
-        return self._state.items > self._state.taken or self._state.ended
+        return self._state.ready()
 
     def finished(self) -> bool:
         """Tell whether all items were taken and the task has ended."""
-        return self._state.ended and self._state.items <= self._state.taken
+        return self._state.ended and not self._state.coming
 
     def completed(self) -> ObjectRef[object]:
         """Return a reference that is ready when the task has ended."""
-        assert self._whole is not None
         return self._whole
 
     def task(self) -> bytes:
         """Return the id of the task."""
         return self._state.task
-
-    def close(self) -> None:
-        """Let the items that nobody took go. Called from a finalizer."""
-        self.taken()
-        self._whole = None
-        self._owner.stream_closed(self._state)

@@ -1,4 +1,4 @@
-"""The helper threads of a client: one that tidies up, and those that run callbacks.
+"""The helper threads of a client: those that tidy up, and those that run callbacks.
 
 The reader thread must never run a user's code, which may wait for what only the reader can bring. So callbacks have a
 thread of their own, made when the first one is needed. `SimpleQueue.put` is safe in finalizers and signal handlers
@@ -13,7 +13,8 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from jupyter_ray.exceptions import RaySystemError
 
@@ -97,6 +98,70 @@ class CallbackThread:
 
     def __repr__(self) -> str:
         return f"<CallbackThread {self._name}: {self._jobs.qsize()} queued>"
+
+
+class Departures:
+    """What finalizers report, and the thread that works it off soon after.
+
+    A finalizer may run in the midst of anything, and in the main thread an interrupt in the midst of it. So `report`
+    is C code alone: it takes no lock, and wakes the thread, which rests for `pause` seconds so that more can come.
+
+    Parameters
+    ----------
+    work
+        Works off what was `reported`.
+    pause
+        Seconds.
+    """
+
+    def __init__(self, work: Callable[[], None], pause: float) -> None:
+        self._work = work
+        self._pause = pause
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.report: Callable[[Any], None] = self._queue.put
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="jupyter_ray departures", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def reported(self) -> Iterator[Any]:
+        """Take out what was reported, also what comes meanwhile."""
+        while True:
+            try:
+                gone = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if gone is None:
+                self._queue.put(None)  # To the thread, from `stop`.
+                return
+            yield gone
+
+    def _run(self) -> None:
+        while True:
+            gone = self._queue.get()
+            if self._stopped:
+                return
+            self._queue.put(gone)
+            del gone
+            time.sleep(self._pause)
+            try:
+                self._work()
+            except (ConnectionError, RaySystemError):
+                pass  # The reader tells everybody.
+            except Exception:
+                _log.exception("What is gone could not be told.")
+
+    def stop(self) -> None:
+        """End the thread; wait for it unless this is it."""
+        self._stopped = True
+        self._queue.put(None)
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(1.0)
+
+    def __repr__(self) -> str:
+        return f"<Departures: {self._queue.qsize()} reported>"
 
 
 class Housekeeper:

@@ -14,7 +14,6 @@ from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.environments import merge
 from jupyter_ray.ids import IdSource, JobID, PlacementGroupID, return_id, task_of
 from jupyter_ray.local.client.client import Client
-from jupyter_ray.local.client.streams import Stream
 from jupyter_ray.local.definitions import Exporter, Library
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session
@@ -215,15 +214,15 @@ class LocalEngine(Questions):
             if out_of_order is None
             else not out_of_order,
         )
-        created = True
         self.client.before_call()
+        ref = self.client.references.promised(actor, ActorRef)  # First: an interrupt of what follows lets go of it.
         if spec.name:
             answer = self.client.request(lambda number: m.CreateActor(number, spec))
-            actor, created = bytes(answer["actor"]), bool(answer["created"])
+            if not answer["created"]:
+                return ActorRef(bytes(answer["actor"]), weak=True), False
         else:
             self.client.send(m.CreateActor(0, spec))
-        self.client.references.granted(actor)
-        return ActorRef(actor), created
+        return ref, True
 
     def _group(self, plan: Plan) -> tuple[str | None, int, bool]:
         """Return placement group, bundle, and whether children are captured, of a call made here."""
@@ -296,16 +295,12 @@ class LocalEngine(Questions):
         client.before_call()
         task, number = spec.task, plan.num_returns
         if number == m.STREAMING:
-            state = client.open_stream(task)
-            client.references.granted(return_id(task, 1))
-            generator = ObjectRefGenerator(Stream(state, client, backpressure=told))
+            generator = ObjectRefGenerator(client.open_stream(task, backpressure=told))
             client.direct.submit(spec, None, 0)
             return generator
         refs: list[ObjectRef[Any]] = []
         for index in range(1, (1 if number == m.DYNAMIC else number) + 1):
-            object_id = return_id(task, index)
-            client.references.promised(object_id)
-            refs.append(ObjectRef.counted(object_id))
+            refs.append(client.references.promised(return_id(task, index), ObjectRef))
         client.direct.submit(spec, route if number == 1 else None, version)  # Last: an interrupt lets go of all.
         return refs
 
@@ -333,10 +328,9 @@ class LocalEngine(Questions):
         return self._made(lambda object_id: m.Put(object_id, payload, site))
 
     def _made(self, message: Callable[[bytes], m.ClientMessage]) -> ObjectRef[Any]:
-        object_id = self._ids.object()
-        self.client.send(message(object_id))
-        self.client.references.granted(object_id)
-        return ObjectRef(object_id)
+        ref = self.client.references.promised(self._ids.object(), ObjectRef)
+        self.client.send(message(ref.binary()))  # Last: an interrupt lets go of it.
+        return ref
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool

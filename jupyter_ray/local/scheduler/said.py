@@ -102,7 +102,6 @@ def _create_actor(step: Step, client: ClientRecord, message: m.CreateActor) -> N
         step.send(client, m.Answer(message.request, text, "ActorAlreadyExistsError"))
         return
     if existing is not None:
-        dependencies.grant(step, client, existing.id)
         found = {"actor": existing.id, "handle": existing.spec.handle, "created": False}
         step.send(client, m.Answer(message.request, found))
         return
