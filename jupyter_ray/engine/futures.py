@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import queue
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -28,24 +30,58 @@ class Reference(Protocol):
         """Call `callback(value, error)` from any thread once the value is there; see `Counter.when_ready`."""
 
 
+class _Condition(threading.Condition):
+    """A condition whose lock is taken and given back by C code alone.
+
+    An interrupt between the steps of the usual one, which are Python's, leaves the lock taken for ever; then whoever
+    settles the future waits for it, and with it all futures of the session.
+    """
+
+    __slots__ = ("__enter__", "__exit__")
+
+    def __init__(self) -> None:
+        lock = threading.RLock()
+        super().__init__(lock)
+        self.__enter__ = lock.__enter__  # type: ignore[method-assign]
+        self.__exit__ = lock.__exit__  # type: ignore[method-assign]
+
+
 class _Future(concurrent.futures.Future[T]):
     """A future that tells the runtime when a task waits for it: what waits for itself is found only so."""
 
     _reference: Reference | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._condition = _Condition()
+
     def result(self, timeout: float | None = None) -> T:
         self._await(timeout)
-        return super().result(timeout)
+        return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         self._await(timeout)
-        return super().exception(timeout)
+        return super().exception(0)
 
     def _await(self, timeout: float | None) -> None:
+        """Wait till it is done, or for `timeout` seconds: in C code, unlike a condition."""
+        if self.done():
+            return
         reference = self._reference
-        if timeout is None and reference is not None and not self.done():
+        if timeout is None and reference is not None:
             self._reference = None
             _withdrawn(self, reference._when_ready(self.settle, awaited=True))
+        told: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+        def tell(done: object) -> None:
+            told.put(None)
+
+        self.add_done_callback(tell)
+        with contextlib.suppress(queue.Empty):
+            told.get(timeout=timeout if timeout is None else max(0.0, timeout))
+        if not self.done():
+            with self._condition, contextlib.suppress(ValueError):
+                self._done_callbacks.remove(tell)  # type: ignore[attr-defined]
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         self._reference = None

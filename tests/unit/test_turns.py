@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from jupyter_ray.local.turns import REST, Sleep, Turns
+from jupyter_ray.local.turns import REST, Sleep, Turns, shielded
 from tests.contract.helpers import eventually
+from tests.interrupting import interrupted
 
 
 class Pipe:
@@ -204,3 +205,18 @@ def test_a_handler_may_put_another_in_its_place(pipe: Pipe) -> None:
         assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_an_interrupt_anywhere_in_a_shield_is_raised_and_leaves_no_handler_of_ours() -> None:
+    """One that came right when its handler stood alone again left ours for good, one more each time."""
+
+    def act() -> None:
+        with shielded() as shield:
+            shield.sleep(lambda: None)
+
+    places = 0
+    for where in interrupted(act):
+        places += 1
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, where
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, where
+    assert places > 20

@@ -215,9 +215,10 @@ class Client:
         blocking = self.blocking if task is not None else None
         slot = Slot()
         done = slot.is_filled if until is None else slot.filled_or(Patience(until, self.is_stopped))
-        number = self._requests.open(slot)
+        number = self._requests.number()
         try:
             try:
+                self._requests.open(number, slot)
                 if blocking is not None:
                     blocking.begin()
                 self.send(make(number, blocked), soon=False)
@@ -287,13 +288,17 @@ class Client:
 
     def ask_later(self, make: Callable[[int], m.ClientMessage], answered: Callable[[Response | None], None]) -> int:
         """Send a request and return its number, or raise a RaySystemError; see `Asker.ask_later`."""
-        number = self._requests.open(Slot(lambda response: self.run_callback(lambda: answered(response))))
+        number = self._requests.number()
         try:
+            self._requests.open(number, Slot(lambda response: self.run_callback(lambda: answered(response))))
             self.send(make(number))
+            self._channel.attention()
         except RaySystemError:
             if self._requests.take(number) is not None:
                 raise
-        self._channel.attention()
+        except BaseException:  # An interrupt.
+            self.take_back(number)
+            raise
         if self._channel.closed:
             self._requests.fail_all()
         return number

@@ -92,11 +92,13 @@ class Requests:
         self._numbers = itertools.count(1)
         self._open: dict[int, Slot] = {}
 
-    def open(self, slot: Slot) -> int:
+    def number(self) -> int:
         """Return the number of a new request."""
-        number = next(self._numbers)
+        return next(self._numbers)
+
+    def open(self, number: int, slot: Slot) -> None:
+        """Have the answer go to `slot`."""
         self._open[number] = slot
-        return number
 
     def take(self, number: int) -> Slot | None:
         """Take a request out; None if somebody else has it."""

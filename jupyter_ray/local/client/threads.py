@@ -7,6 +7,7 @@ thread of their own, made when the first one is needed. `SimpleQueue.put` is saf
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import queue
@@ -82,10 +83,14 @@ class CallbackThread:
         """
         if self._done >= number or threading.current_thread() is self._thread:
             return True
-        done = threading.Event()
-        self._jobs.put(done.set)
+        done: queue.SimpleQueue[None] = queue.SimpleQueue()  # An `Event` that an interrupt tears would stop the thread.
+        self._jobs.put(functools.partial(done.put, None))
         self._queued += 1
-        return done.wait(timeout)
+        try:
+            done.get(timeout=timeout)
+        except queue.Empty:
+            return False
+        return True
 
     def stop(self) -> None:
         """End the thread after what is queued; wait for it unless this is it."""

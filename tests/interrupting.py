@@ -1,0 +1,92 @@
+"""Interrupts (SIGINT) at every place of a call where CPython may deliver one: one after the other, no chance in it.
+
+CPython looks for signals where a function begins, where a loop jumps back, and after a call. `interrupted` counts these
+places while something runs, sends this process a SIGINT at the first, then at the second, and so on, until there is
+none left. What a signal handler does with it (or a shield before it) is as with any signal.
+"""
+
+from __future__ import annotations
+
+import _thread
+import dis
+import functools
+import gc
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+
+class _Tracer:
+    """Sends SIGINT at the place with the number `at`, from 1."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.places = 0
+        self.where = ""
+        self._called: set[int] = set()
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "call" or (event == "opcode" and id(frame) in self._called):
+            self._called.discard(id(frame))
+            self.places += 1
+            if self.places == self.at:
+                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+                signal.raise_signal(signal.SIGINT)
+        if event == "exception":  # The call has not returned.
+            self._called.discard(id(frame))
+        if event == "opcode":
+            name = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            if name.startswith("CALL") or "JUMP_BACKWARD" in name or name == "JUMP_ABSOLUTE":
+                self._called.add(id(frame))
+        return self
+
+
+def interrupted(act: Callable[[], object], stride: int = 1) -> Iterator[str]:
+    """Run `act` again and again, each time with an interrupt at another place; yield that after each run.
+
+    The interrupt must be raised, and nothing else. What `act` returns is dropped.
+    """
+    gc.collect()
+    gc.freeze()  # What is there is not looked at again after each run.
+    try:
+        yield from _interrupted(act, stride)
+    finally:
+        gc.unfreeze()
+
+
+def _interrupted(act: Callable[[], object], stride: int) -> Iterator[str]:
+    at = 1
+    while True:
+        tracer = _Tracer(at)
+        raised = False
+        try:
+            _run(act, tracer)
+        except KeyboardInterrupt:
+            raised = True
+        if tracer.places < at:
+            assert not raised
+            return
+        assert raised, f"the interrupt at {tracer.where} was lost"
+        gc.collect()
+        yield tracer.where
+        at += stride
+
+
+def _run(act: Callable[[], object], tracer: _Tracer) -> None:
+    """In a frame of its own, which is gone with all that it holds when the caller goes on."""
+    sys.settrace(tracer)
+    try:
+        act()
+    finally:
+        sys.settrace(None)
+
+
+def with_interrupt_pending(act: Callable[[], object]) -> None:
+    """Call `act`, which is C code, with an interrupt that is raised at the first step of any Python code in it."""
+    steps = [functools.partial[object](_thread.interrupt_main), functools.partial[object](act)]
+    run: Any = functools.partial.__call__
+    deque(map(run, steps), maxlen=0)
