@@ -48,7 +48,8 @@ class _Tracer:
 def interrupted(act: Callable[[], object], stride: int = 1) -> Iterator[str]:
     """Run `act` again and again, each time with an interrupt at another place; yield that after each run.
 
-    The interrupt must be raised, and nothing else. What `act` returns is dropped.
+    The interrupt must be raised, and nothing else. What `act` returns is dropped where no interrupt comes: Python
+    swallows one in a finalizer, and in a weak dictionary.
     """
     gc.collect()
     gc.freeze()  # What is there is not looked at again after each run.
@@ -76,11 +77,11 @@ def _interrupted(act: Callable[[], object], stride: int) -> Iterator[str]:
         at += stride
 
 
-def _run(act: Callable[[], object], tracer: _Tracer) -> None:
+def _run(act: Callable[[], object], tracer: _Tracer) -> object:
     """In a frame of its own, which is gone with all that it holds when the caller goes on."""
     sys.settrace(tracer)
     try:
-        act()
+        return act()
     finally:
         sys.settrace(None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,64 +18,60 @@ pytestmark = pytest.mark.local_only("its own bookkeeping; on a cluster Ray's own
 STRIDE = 11
 """Of the places, every so many: tests/unit/test_client_interrupts.py has them all."""
 
-
-@ray.remote
-def add(*numbers: int) -> int:
-    return sum(numbers)
+CALLS = ["put", "get", "by turns", "box", "wait", "future", "stream", "cancel", "actor", "named", "kill"]
 
 
-@ray.remote
-def box() -> Sequence[ray.ObjectRef[Any]]:
-    return [ray.put(1), ray.put(2)]
+def call(name: str) -> Callable[[], Any]:
+    """Return what makes the call. Its functions and class travel by value: their processes import nothing."""
+
+    @ray.remote
+    def add(*numbers: int) -> int:
+        return sum(numbers)
+
+    @ray.remote
+    def box() -> Sequence[ray.ObjectRef[Any]]:
+        return [ray.put(1), ray.put(2)]
+
+    @ray.remote(num_returns="streaming")
+    def count() -> Iterator[int]:
+        yield from range(3)
+
+    class Counter:
+        def add(self, number: int) -> int:
+            return number
+
+    actor = ray.remote(Counter)
+
+    def by_turns() -> None:
+        for _ in range(4):  # The third goes straight to the worker.
+            assert ray.get(add.remote(1)) == 1
+
+    calls: dict[str, Callable[[], Any]] = {
+        "put": lambda: ray.put([ray.put(1), np.zeros(200_000)]),
+        "get": lambda: ray.get([add.remote(number, ray.put(1)) for number in range(3)]),
+        "by turns": by_turns,
+        "box": lambda: ray.get(ray.get(box.remote())),
+        "wait": lambda: ray.wait([add.remote(1), add.remote(2)], num_returns=2),
+        "future": lambda: add.remote(1).future().result(),
+        "stream": lambda: [ray.get(ref) for ref in count.remote()],
+        "cancel": lambda: ray.cancel(add.remote(1)),
+        "actor": lambda: ray.get(actor.remote().add.remote(1)),
+        "named": lambda: actor.options(name="counter", get_if_exists=True).remote(),
+        "kill": lambda: ray.kill(actor.remote()),
+    }
+    return calls[name]
 
 
-@ray.remote
-def count() -> Iterator[int]:
-    yield from range(3)
-
-
-class Counter:
-    def add(self, number: int) -> int:
-        return number
-
-
-Actor = ray.remote(Counter)
-
-
-def _many() -> list[int]:
-    return ray.get([add.remote(number, ray.put(1)) for number in range(3)])
-
-
-def _by_turns() -> None:
-    for _ in range(4):  # The third goes straight to the worker.
-        assert ray.get(add.remote(1)) == 1
-
-
-CALLS: dict[str, Callable[[], Any]] = {
-    "put": lambda: ray.put([ray.put(1), np.zeros(200_000)]),
-    "get": _many,
-    "by turns": _by_turns,
-    "box": lambda: ray.get(ray.get(box.remote())),
-    "wait": lambda: ray.wait([add.remote(1), add.remote(2)], num_returns=2),
-    "future": lambda: add.remote(1).future().result(),
-    "stream": lambda: [ray.get(ref) for ref in count.options(num_returns="streaming").remote()],
-    "cancel": lambda: ray.cancel(add.remote(1)),
-    "actor": lambda: ray.get(Actor.remote().add.remote(1)),
-    "named": lambda: Actor.options(name="counter", get_if_exists=True).remote(),
-    "kill": lambda: ray.kill(Actor.remote()),
-}
-
-
-def _is_empty() -> bool:
+def is_empty() -> bool:
     return not list_objects() and not list_actors(filters=[("state", "!=", "DEAD")])
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_an_interrupt_leaves_nothing_behind(cluster: Any, name: str) -> None:
-    act = functools.partial(CALLS[name])
+    act = call(name)
     act()
-    eventually(_is_empty)
+    eventually(is_empty)
     for where in interrupted(act, STRIDE):
-        assert eventually(_is_empty), where
-    assert ray.get(add.remote(1, 2)) == 3
-    eventually(lambda: ray.available_resources()["CPU"] == 4)
+        assert eventually(is_empty), where
+    act()
+    eventually(lambda: is_empty() and ray.available_resources().get("CPU") == 4)

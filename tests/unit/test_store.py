@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from jupyter_ray.config import RESERVE_FROM
 from jupyter_ray.exceptions import ObjectStoreFullError
 from jupyter_ray.local.protocol import names
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.store import payloads, segments
 from jupyter_ray.local.store.segments import SegmentStore
+from tests.interrupting import interrupted
 
 CLIENT = b"c" * 16
 
@@ -126,3 +130,36 @@ def test_a_gone_segment(store: SegmentStore) -> None:
         store.open("nothing")
     with pytest.raises(ValueError, match="no name"):
         store.open("../secret")
+
+
+@pytest.mark.parametrize("size", [200_000, 2 * RESERVE_FROM])
+def test_an_interrupt_anywhere_leaves_no_descriptor(store: SegmentStore, tmp_path: Path, size: int) -> None:
+    def act() -> memoryview:
+        return store.open(store.write([b"x" * size])[0], size)
+
+    act()
+    before = descriptors()
+    for where in interrupted(act, 3):
+        assert descriptors() == before, where
+        for each in tmp_path.iterdir():
+            each.unlink()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
+@pytest.mark.parametrize("size", [200_000, 2 * RESERVE_FROM])
+def test_an_interrupt_of_a_write_leaves_no_file(
+    store: SegmentStore, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+
+    def interrupted_pwrite(*args: Any) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return pwrite(*args)
+
+    monkeypatch.setattr(os, "pwrite", interrupted_pwrite)
+    with pytest.raises(KeyboardInterrupt):
+        store.write([b"x" * size])
+    assert not list(tmp_path.iterdir())

@@ -30,6 +30,7 @@ from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
 from jupyter_ray.local.protocol.names import ON_DISK, prefix, turn
 from jupyter_ray.local.store import mapping
 from jupyter_ray.local.store.spares import Claim, Spares
+from jupyter_ray.local.turns import Sleep, shielded
 
 ALIGNMENT = 64
 """Bytes: the start of every buffer, so that vector instructions find their arrays as NumPy would have placed them."""
@@ -119,37 +120,47 @@ class SegmentStore:
             layout += (start, len(part))
             end = start + len(part)
         name = self._prefix + str(next(self._numbers))
-        if end < RESERVE_FROM:
-            self._write_new(self._folder, name, parts, layout, end)
+        with shielded() as shield:  # An interrupt between `open` and `close` would leave the file, and its descriptor.
+            if end < RESERVE_FROM:
+                self._write_new(self._folder, name, parts, layout, end, shield.sleep)
+                return name, layout, end
+            try:
+                self._write_large(name, parts, layout, end, shield.sleep)
+            except BaseException:
+                self.unwritten(name)
+                raise
             return name, layout, end
-        try:
-            self._write_large(name, parts, layout, end)
-        except BaseException:
-            self.unwritten(name)
-            raise
-        return name, layout, end
 
-    def _write_large(self, name: str, parts: Sequence[bytes | memoryview], layout: list[int], size: int) -> None:
+    def _write_large(
+        self, name: str, parts: Sequence[bytes | memoryview], layout: list[int], size: int, sleep: Sleep
+    ) -> None:
         claim = self.spares.take(size, name)
         where: object = None
         if claim is None:
-            where = self.reserve(size, name)
+            where = self._reserve(size, name, sleep)
             claim = None if where == ON_DISK else self.spares.take(size, name)  # It may have come with the answer.
             if claim is None:
                 folder = self._folder
                 if where == ON_DISK and self._disks:
                     folder = self._disks[turn(name, len(self._disks))]
-                self._write_new(folder, name, parts, layout, size)
+                self._write_new(folder, name, parts, layout, size, sleep)
                 return
         try:
             if where is None and size - claim.size >= RESERVE_FROM:
-                self.reserve(size - claim.size, name)
+                self._reserve(size - claim.size, name, sleep)
             self._write_again(name, claim, parts, layout, size)
+            sleep(_nothing)  # An interrupt that came meanwhile: nobody would get the file.
         except BaseException as error:
             self._give_up(f"{self._folder}/{name}", size, error)
             raise
         finally:
             claim.release()
+
+    def _reserve(self, size: int, name: str, sleep: Sleep) -> object:
+        """Wait for room: that an interrupt may end."""
+        answer: list[object] = []
+        sleep(lambda: answer.append(self.reserve(size, name)))
+        return answer[0]
 
     def _write_again(
         self, name: str, claim: Claim, parts: Sequence[bytes | memoryview], layout: list[int], size: int
@@ -172,7 +183,7 @@ class SegmentStore:
             self.spares.keep(name, kept)
 
     def _write_new(
-        self, folder: str, name: str, parts: Sequence[bytes | memoryview], layout: list[int], size: int
+        self, folder: str, name: str, parts: Sequence[bytes | memoryview], layout: list[int], size: int, sleep: Sleep
     ) -> None:
         path = f"{folder}/{name}"
         try:
@@ -187,6 +198,7 @@ class SegmentStore:
                 os.ftruncate(descriptor, max(size, 1))
             finally:
                 os.close(descriptor)
+            sleep(_nothing)  # See above.
         except BaseException as error:
             self._give_up(path, size, error)
             raise
@@ -268,15 +280,16 @@ class SegmentStore:
     def _map(self, name: str, size: int) -> mmap.mmap:
         deadline = 0.0
         while True:
-            path, descriptor = self._find(name)
-            try:
-                if _lock_shared(path, descriptor):
-                    there = os.fstat(descriptor).st_size
-                    if there < max(size, 1):  # To read past its end would end the process.
-                        raise Unreadable(name, f"it has {there:,} of {size:,} bytes")
-                    return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)  # Has a descriptor of its own, with the lock.
-            finally:
-                os.close(descriptor)
+            with shielded():  # An interrupt between `open` and `close` would leave the descriptor.
+                path, descriptor = self._find(name)
+                try:
+                    if _lock_shared(path, descriptor):
+                        there = os.fstat(descriptor).st_size
+                        if there < max(size, 1):  # To read past its end would end the process.
+                            raise Unreadable(name, f"it has {there:,} of {size:,} bytes")
+                        return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)  # Has one of its own, with the lock.
+                finally:
+                    os.close(descriptor)
             now = time.monotonic()
             deadline = deadline or now + _PATIENCE
             if now > deadline:
@@ -300,6 +313,9 @@ class SegmentStore:
 
     def __repr__(self) -> str:
         return f"<SegmentStore {self._folder}: {len(self._mappings)} mapped, {self.spares!r}>"
+
+
+def _nothing() -> None: ...
 
 
 def check_share(folder: str | Path, share: float) -> None:
