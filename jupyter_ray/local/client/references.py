@@ -76,6 +76,7 @@ class References:
     ) -> None:
         self._drop = drop
         self._departures = departures
+        self._report = departures.report
         self.when_ready = when_ready
         self.call_site: Callable[[bytes], str] = lambda object_id: ""
         """Returns the line that made an object."""
@@ -90,16 +91,15 @@ class References:
 
     # --- the port of `ObjectRef` and `ActorRef` ---
 
-    def acquired(self, holder: Holder, counted: bytes, grants: int = 0) -> None:
-        """`holder`, a Python object for `counted`, was made: count it, and what else the runtime counts for us."""
-        gone = partial(self._departures.report, counted)
+    def acquired(self, holder: Holder, counted: bytes) -> None:
+        """`holder`, a Python object for `counted`, was made."""
+        gone = partial(self._report, counted)
         with self._lock:
             entry = self._table.get(counted)
             if entry is None:
                 entry = self._table[counted] = [0, 0]
             holder.__del__ = gone  # No call between this and the end of the block.
             entry[_REFS] += 1
-            entry[_GRANTS] += grants
 
     def pinned(self, counted: bytes) -> None:
         """`counted` was pickled by hand: never release it."""
@@ -131,21 +131,27 @@ class References:
 
         Where that is never sent, since an interrupt comes first, the drop of the reference means nothing there.
         """
-        ref = self._bare(counted, kind)
-        self.acquired(ref, counted, 1)
+        ref = kind.__new__(kind)
+        ref._binary = counted
+        ref._counter = self
+        gone = partial(self._report, counted)
+        table = self._table
+        with self._lock:  # As `acquired`, once more: each call of the program comes here.
+            ref.__del__ = gone
+            if counted in table:
+                entry = table[counted]
+                entry[_REFS] += 1
+                entry[_GRANTS] += 1
+            else:
+                table[counted] = [1, 1]
         return ref
 
     def holder(self, object_id: bytes) -> ObjectRef[Any]:
         """Return one more reference to an object."""
-        ref = self._bare(object_id, ObjectRef)
-        self.acquired(ref, object_id)
-        return ref
-
-    def _bare(self, counted: bytes, kind: type[R]) -> R:
-        """Return a reference that is not counted yet."""
-        ref = kind.__new__(kind)
-        ref._binary = counted
+        ref: ObjectRef[Any] = ObjectRef.__new__(ObjectRef)
+        ref._binary = object_id
         ref._counter = self
+        self.acquired(ref, object_id)
         return ref
 
     def hold_contained(self, payload: Payload, grants: int = 0) -> None:
@@ -155,7 +161,7 @@ class References:
             return
         counted_ids: list[bytes] = []
         held = Held(ids)
-        held.__del__ = partial(self._departures.report, counted_ids)
+        held.__del__ = partial(self._report, counted_ids)
         force_setattr(payload, "contained", held)
         with self._lock:
             for counted in ids:
@@ -187,7 +193,7 @@ class References:
     def let_go(self, counted_ids: list[bytes]) -> None:
         """Undo the hold of `arrived` and `hold`."""
         if counted_ids:
-            self._departures.report(counted_ids)
+            self._report(counted_ids)
 
     # --- values ---
 
@@ -238,32 +244,28 @@ class References:
         """Count what finalizers reported, and tell the runtime what is not held any more."""
         drops: list[tuple[bytes, int]] = []
         ends: list[Callable[[], object]] = []
+        table = self._table
         with self._lock:
             for gone in self._departures.reported():
-                if type(gone) is bytes:
-                    self._release(gone, drops)
-                elif type(gone) is list or type(gone) is Held:
-                    for counted in gone:
-                        self._release(counted, drops)
-                else:  # What is to be done at the end of something else.
+                if callable(gone):  # What is to be done at the end of something else.
                     ends.append(gone)
+                    continue
+                for counted in (gone,) if type(gone) is bytes else gone:
+                    entry = table.get(counted)
+                    if entry is None:
+                        continue
+                    entry[_REFS] -= 1
+                    if entry[_REFS] <= 0:
+                        del table[counted]
+                        if entry[_GRANTS]:
+                            drops.append((counted, entry[_GRANTS]))
+                        self.ready.discard(counted)
+                        if counted in self.payloads:
+                            self.forget(counted)
         for end in ends:
             end()
         if drops:
             self._drop(drops)
-
-    def _release(self, counted: bytes, drops: list[tuple[bytes, int]]) -> None:
-        entry = self._table.get(counted)
-        if entry is None:
-            return
-        entry[_REFS] -= 1
-        if entry[_REFS] <= 0:
-            del self._table[counted]
-            if entry[_GRANTS]:
-                drops.append((counted, entry[_GRANTS]))
-            self.ready.discard(counted)
-            if counted in self.payloads:
-                self.forget(counted)
 
     def __len__(self) -> int:
         return len(self._table)
