@@ -20,6 +20,8 @@ from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import amounts
 
+ALIVE, DEAD = ActorState.ALIVE, ActorState.DEAD
+WAITING, ASSIGNED = TaskState.WAITING, TaskState.ASSIGNED
 _AHEAD_IN_GROUPS = 1000
 """Concurrency groups fill one by one: a full one must not keep calls of another away."""
 
@@ -28,7 +30,7 @@ def find(step: Step, name: str, namespace: str) -> ActorRecord | None:
     """Return the living actor of that name."""
     actor_id = step.state.names.get((namespace, name))
     actor = step.state.actors.get(actor_id) if actor_id is not None else None
-    return None if actor is None or actor.state is ActorState.DEAD or actor.leaving else actor
+    return None if actor is None or actor.state is DEAD or actor.leaving else actor
 
 
 def register(step: Step, client: ClientRecord, spec: ActorSpec) -> ActorRecord:
@@ -92,19 +94,19 @@ def _surplus(actor: ActorRecord) -> int:
 
 def pump(step: Step, actor: ActorRecord) -> None:
     """Hand over as many calls as the worker may have; end the actor if nobody can call it any more."""
-    if actor.state is ActorState.ALIVE and not actor.leaving:
+    if actor.state is ALIVE and not actor.leaving:
         _hand_over(step, actor)
-    if actor.state is ActorState.DEAD:
+    if actor.state is DEAD:
         if actor.holders <= 0 and not actor.calls and step.state.actors.pop(actor.id, None) is not None:
             history.remember_actor(step, actor)
         return
     if actor.holders <= 0 and not actor.calls and not actor.spec.detached and not actor.leaving:
-        if actor.state is ActorState.ALIVE and actor.worker is not None:
+        if actor.state is ALIVE and actor.worker is not None:
             leave(step, actor, "all references to the actor were removed")
             stop_worker(step, actor.worker, kill=False, reason=actor.leaving)
         elif actor.state in (ActorState.PENDING, ActorState.RESTARTING):
             creation = step.state.tasks.get(actor.spec.creation.task)
-            if creation is not None and creation.state in (TaskState.WAITING, TaskState.READY):
+            if creation is not None and creation.state in (WAITING, TaskState.READY):
                 step.agenda.append((creation, "cancelled", False))
 
 
@@ -139,7 +141,7 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
             continue
         queues[caller] = queue
         task = queue[0]
-        if task.state is TaskState.WAITING:
+        if task.state is WAITING:
             skipped += 1
             continue
         skipped = 0
@@ -153,7 +155,7 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
         if len(actor.handed) <= concurrency or actor.spec.concurrency_groups:
             begin(step, task)
         else:
-            task.state = TaskState.ASSIGNED
+            task.state = ASSIGNED
             task.since = step.now
             actor.ahead[task.id] = task
         execute(step, task)
@@ -192,7 +194,7 @@ def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
 
 def alive(step: Step, actor: ActorRecord) -> None:
     """The constructor returned: the actor keeps what it holds while it lives, and takes calls."""
-    actor.state = ActorState.ALIVE
+    actor.state = ALIVE
     actor.lived = True
     allocation, worker = actor.allocation, actor.worker
     step.events.append(
@@ -212,10 +214,10 @@ def alive(step: Step, actor: ActorRecord) -> None:
 
 def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = None) -> None:
     """The actor is gone for good: its calls fail, and what it held is free."""
-    if actor.state is ActorState.DEAD:
+    if actor.state is DEAD:
         return
     state = step.state
-    actor.state = ActorState.DEAD
+    actor.state = DEAD
     actor.death_reason = reason
     actor.death = payload or errors.actor_died(actor.id, actor.spec.class_name, reason)
     _free_name(step, actor)
@@ -259,7 +261,7 @@ def count_restart(step: Step, actor: ActorRecord, reason: str, payload: Payload 
 def process_lost(step: Step, actor: ActorRecord, reason: str, *, out_of_memory: bool) -> bool:
     """The actor's process ended. Return True if the actor is to be made anew; else it died."""
     worker, actor.worker = actor.worker, None
-    if actor.state is ActorState.DEAD:
+    if actor.state is DEAD:
         return False
     if actor.leaving:
         died(step, actor, actor.leaving)
