@@ -258,7 +258,7 @@ class Direct:
                 route.busy.release()
                 return None
             self._deferred.popleft()
-            return m.Call(spec, version, values), route
+            return m.Call(spec, version, tuple(values)), route
 
     def _exchange(self, call: m.Call, route: Route, sleep: Callable[[Callable[[], object]], object]) -> None:
         spec, version = call.spec, call.version

@@ -273,7 +273,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             spec.name,
             spec.body,
             spec.definition,
-            values,
+            tuple(values),
             spec.num_returns,
             functions,
             allocation.held
@@ -290,7 +290,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             task.may_retry,
             actor.spec if creating and actor is not None else None,
             actor.restarts if actor is not None else 0,
-            spec.dependencies if elsewhere else [],
+            spec.dependencies if elsewhere else (),
         ),
     )
     if task.read:  # Said before it began, or of an earlier attempt.

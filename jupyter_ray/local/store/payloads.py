@@ -31,13 +31,13 @@ def pack(serialized: Serialized, store: SegmentStore) -> Payload:
     data = serialized.data
     buffers = serialized.buffers
     if not buffers and len(data) <= INLINE_LIMIT:
-        return Payload(data, [], "", [], len(data), serialized.is_error, serialized.contained)
+        return Payload(data, (), "", (), len(data), serialized.is_error, tuple(serialized.contained))
     size = serialized.size
     if size <= INLINE_LIMIT:
-        inside = [bytes(each) for each in buffers]
-        return Payload(data, inside, "", [], size, serialized.is_error, serialized.contained)
+        inside = tuple(bytes(each) for each in buffers)
+        return Payload(data, inside, "", (), size, serialized.is_error, tuple(serialized.contained))
     name, layout, size = store.write([data, *buffers])
-    return Payload(b"", [], name, layout, size, serialized.is_error, serialized.contained)
+    return Payload(b"", (), name, tuple(layout), size, serialized.is_error, tuple(serialized.contained))
 
 
 def none() -> Payload:
