@@ -411,7 +411,7 @@ class Direct:
         return f"<Direct: {len(self._routes)} routes>"
 
 
-def _send_whole(connection: socket.socket, frame: bytearray) -> None:
+def _send_whole(connection: socket.socket, frame: bytes) -> None:
     """Send a call, or raise OSError: who is stopped, or in C code that keeps the interpreter, reads no large one.
 
     What went of it is no call: the connection must be closed then.

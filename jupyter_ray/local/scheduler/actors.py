@@ -123,16 +123,17 @@ def _free_name(step: Step, actor: ActorRecord) -> None:
 
 
 def _hand_over(step: Step, actor: ActorRecord) -> None:
-    queues = actor.queues
+    queues, handed, worker = actor.queues, actor.handed, actor.worker
     concurrency = actor.concurrency
     if not queues:
         return
     surplus = _surplus(actor)
-    if len(actor.handed) > concurrency + surplus // 2:
+    if len(handed) > concurrency + surplus // 2:
         return  # There is time to hand over the next ones together.
     window = concurrency + surplus
     skipped = 0
-    while queues and skipped < len(queues) and len(actor.handed) < window:
+    assert worker is not None
+    while queues and skipped < len(queues) and len(handed) < window:
         caller, queue = next(iter(queues.items()))
         del queues[caller]
         while queue and not queue[0].enqueued:
@@ -148,11 +149,9 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
         queue.popleft()
         task.enqueued = False
         actor.queued -= 1
-        task.worker = actor.worker
-        assert actor.worker is not None
-        actor.worker.tasks[task.id] = task
-        actor.handed[task.id] = task
-        if len(actor.handed) <= concurrency or actor.spec.concurrency_groups:
+        task.worker = worker
+        worker.tasks[task.id] = handed[task.id] = task
+        if len(handed) <= concurrency or actor.spec.concurrency_groups:
             begin(step, task)
         else:
             task.state = ASSIGNED
@@ -179,13 +178,13 @@ def call_ended(step: Step, actor: ActorRecord, task: TaskRecord, seconds: float 
 
 def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
     """The call is not with the actor's worker or queue any more."""
-    if task.id in actor.handed:
-        del actor.handed[task.id]
-        actor.ahead.pop(task.id, None)
+    handed, ahead = actor.handed, actor.ahead
+    if handed.pop(task.id, None) is not None:
+        ahead.pop(task.id, None)
         if task.worker is not None:
             task.worker.tasks.pop(task.id, None)
-        while actor.ahead and len(actor.handed) - len(actor.ahead) < actor.concurrency:
-            begin(step, actor.ahead.pop(next(iter(actor.ahead))))
+        while ahead and len(handed) - len(ahead) < actor.concurrency:
+            begin(step, ahead.pop(next(iter(ahead))))
     elif task.enqueued:
         task.enqueued = False
         actor.queued -= 1

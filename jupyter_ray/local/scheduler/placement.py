@@ -225,13 +225,13 @@ def begin(step: Step, task: TaskRecord) -> None:
     """The task runs from now on."""
     task.state = RUNNING
     task.since = task.begun = step.now
-    allocation = task.allocation
+    allocation, worker = task.allocation, task.worker
     step.events.append(
         TaskStarted(
             seq=step.number(),
             at=step.now,
             task=task.id.hex(),
-            worker=task.worker.id.hex() if task.worker is not None else "",
+            worker=worker.id.hex() if worker is not None else "",
             held=amounts(allocation.held) if allocation is not None else {},
             gpus=allocation.gpus if allocation is not None and allocation.devices else [],
             attempt=task.attempt,
@@ -273,7 +273,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             spec.name,
             spec.body,
             spec.definition,
-            tuple(values),
+            tuple(values) if values else (),
             spec.num_returns,
             functions,
             allocation.held

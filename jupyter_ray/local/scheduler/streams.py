@@ -23,7 +23,7 @@ def returns(spec: TaskSpec) -> list[bytes]:
     """Return the ids of the objects that a task makes; for a stream, the one that tells its end."""
     count = spec.num_returns
     if count == 1 or count < 0:
-        return [return_id(spec.task, 1)]
+        return [return_id(spec.task)]
     return [return_id(spec.task, index) for index in range(1, count + 1)]
 
 

@@ -90,8 +90,8 @@ def enter(step: Step, task: TaskRecord) -> None:
 def ready(step: Step, task: TaskRecord) -> None:
     """Let a task, whose arguments are there, wait for resources or in its actor's queue."""
     task.state = READY
-    task.since = step.now
     if task.spec.dependencies:  # Who waits for nothing is queued by being submitted.
+        task.since = step.now
         step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
     queue(step, task)
 
