@@ -28,7 +28,7 @@ from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import EXITED, STREAMING, Body, Done, Execute, Item, Lost, Payload
 from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.serialization.values import Serialized
-from jupyter_ray.local.store.payloads import mapped, unpack
+from jupyter_ray.local.store.payloads import mapped, pack_atom, unpack
 from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling, forks
 from jupyter_ray.local.worker.interrupts import Interrupts
@@ -237,10 +237,12 @@ class Runner:
         """Return the payloads of what a call returned."""
         if execute.kind == "actor" or execute.num_returns == STREAMING:
             return []
-        if execute.num_returns == 1 and (
-            value is None or not isinstance(value, Generator) or isinstance(value, ObjectRefGenerator)
-        ):
-            return [calling.result(value, context.function, self.store)]
+        if execute.num_returns == 1:
+            payload = pack_atom(value)
+            if payload is not None:
+                return [payload]
+            if not isinstance(value, Generator) or isinstance(value, ObjectRefGenerator):
+                return [calling.payload_of(value, f"the return value of {context.function}", self.store)]
 
         def put_error(error: BaseException) -> ObjectRef[Any]:
             if execute.retries_left and calling.may_retry(error, decode_body(execute.body)):
