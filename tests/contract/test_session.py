@@ -407,10 +407,17 @@ def test_temp_dir_is_where_the_session_is(start: Callable[..., Any], monkeypatch
 
 
 @pytest.mark.local_only("a cluster's nodes have the names and labels that they were started with")
-def test_a_machine_has_a_name_and_labels(start: Callable[..., Any]) -> None:
-    start(labels={"region": "north"}, _node_name="mine")
+def test_a_machine_has_a_name_and_labels(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_NODE_ZONE", "a")
+    start(labels={"region": "north"}, resources={"accelerator_type:A100": 1}, _node_name="mine")
     [node] = ray.nodes()
-    assert (node["NodeName"], node["Labels"]["region"]) == ("mine", "north")
+    assert node["NodeName"] == "mine"
+    assert node["Labels"] == {
+        "region": "north",
+        "ray.io/accelerator-type": "A100",
+        "ray.io/availability-zone": "a",
+        "ray.io/node-id": node["NodeID"],
+    }
 
     @ray.remote
     def labels() -> dict[str, str]:

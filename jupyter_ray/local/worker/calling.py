@@ -19,7 +19,7 @@ import msgspec
 from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
 from jupyter_ray.exceptions import ObjectLostError, RayTaskError, is_cancel
 from jupyter_ray.local.protocol.messages import DYNAMIC, Body, Execute, Payload
-from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization import tensors, values
 from jupyter_ray.local.serialization.arguments import Parcel, fill
 from jupyter_ray.local.serialization.errors import dump_error, without_traceback
 from jupyter_ray.local.serialization.inspection import unpicklable
@@ -127,6 +127,8 @@ def _writable(value: Any, which: str | int, *, strict: bool = True) -> Any:
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
         return value.copy(order="K")  # In the order that it has: BLAS, for one, cares.
+    if tensors.is_tensor(value):
+        return tensors.writable(value)
     if isinstance(value, bytearray):
         return value  # The value of a reference: a private copy already.
     if strict:
