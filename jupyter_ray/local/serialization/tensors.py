@@ -13,6 +13,7 @@ import sys
 import warnings
 from typing import Any
 
+
 def reduce_storage(storage: Any) -> Any:
     """Return how the memory of a tensor is pickled: of one on a GPU in its own way."""
     numpy = sys.modules.get("numpy")
