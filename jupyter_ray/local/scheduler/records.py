@@ -27,6 +27,8 @@ class TaskRecord(msgspec.Struct, eq=False):
     id: bytes
     spec: TaskSpec
     client: ClientRecord
+    hex: str
+    """Its id as the events tell it."""
     depth: int = 0
     state: TaskState = TaskState.WAITING
     missing: int = 0
@@ -41,7 +43,6 @@ class TaskRecord(msgspec.Struct, eq=False):
     since: float = 0.0
     """When it came into its state, in Unix seconds."""
     made: float = 0.0
-    """When it was submitted."""
     begun: float = 0.0
     """When its last attempt began; 0: none did."""
     cancel_asked: bool = False
@@ -49,7 +50,6 @@ class TaskRecord(msgspec.Struct, eq=False):
     reaching: bool = False
     """A cancel that means its children too is on the way to its process: what it starts till then is cancelled."""
     children: set[bytes] | None = None
-    """None: it has had none."""
     blocking: int = 0
     """Requests of this task that are not answered."""
     actor: ActorRecord | None = None
