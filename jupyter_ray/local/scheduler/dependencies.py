@@ -209,7 +209,7 @@ def seal(step: Step, object_id: bytes, payload: Payload, task: str = "") -> None
         )
     )
     if record.waiters:
-        waiters, record.waiters = record.waiters, None
+        waiters, record.waiters = record.waiters, ()
         for request in waiters:
             request_progress(step, request, payload.is_error)
     if record.dependents:

@@ -218,7 +218,7 @@ class ObjectRecord(msgspec.Struct, eq=False):
     """Grants of all clients together."""
     pins: int = 0
     """Tasks that need it, and objects that contain it."""
-    waiters: dict[RequestRecord, None] | None = None
+    waiters: tuple[RequestRecord, ...] = ()
     dependents: list[TaskRecord] | None = None
     pending: bool = False
     """A task is to make it."""
@@ -229,9 +229,7 @@ class ObjectRecord(msgspec.Struct, eq=False):
 
     def await_by(self, request: RequestRecord) -> None:
         """Note a request that the value is to be told to."""
-        if self.waiters is None:
-            self.waiters = {}
-        self.waiters[request] = None
+        self.waiters += (request,)  # There is hardly ever another one.
 
     def needed_by(self, task: TaskRecord) -> None:
         """Note a task that the value is to be told to, once for each argument that it is."""
