@@ -7,9 +7,11 @@ Every name is imported at its first use, so that importing this package costs ne
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from jupyter_ray._version import __version__
+from jupyter_ray.not_offered import AbsentModules, absent
 
 if TYPE_CHECKING:
     from jupyter_ray import (
@@ -140,6 +142,10 @@ __all__ = [
 ]
 
 
+if AbsentModules not in sys.meta_path:
+    sys.meta_path.append(AbsentModules)
+
+
 def __getattr__(name: str) -> Any:
     import importlib
 
@@ -147,7 +153,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jupyter_ray.{name}")
     home = "engine.refs" if name == "ObjectID" else _HOME_OF.get(name)
     if home is None:
-        raise AttributeError(f"module 'jupyter_ray' has no attribute {name!r}")
+        raise absent(__name__, name)
     value = getattr(importlib.import_module(f"jupyter_ray.{home}"), "ObjectRef" if name == "ObjectID" else name)
     globals()[name] = value
     return value
