@@ -18,6 +18,8 @@ from jupyter_ray.resources import CPU, GPU, MEMORY, OBJECT_STORE, Demand, to_par
 NODE_ADDRESS = "127.0.0.1"
 HEAD_NODE = "node:__internal_head__"
 """The resource by which Ray's programs find the head of a cluster; the only machine is that too."""
+ACCELERATOR_LABEL = "ray.io/accelerator-type"
+"""The label that says which accelerator a machine has."""
 _STORE_SHARE = 0.3
 """The share of memory that the object store may take (Ray's figure)."""
 _FREE_SHARE = 0.9
@@ -112,6 +114,12 @@ def node_row(process: ProcessContext, amounts: dict[str, float], alive: bool, *,
         "Labels": node_labels(process),
         "StartTimeMs": int(started * 1000),
     }
+
+
+def labels(options: InitOptions, demand: Demand) -> dict[str, str]:
+    """Return the labels of this machine: its accelerator's type, if it has one (as in Ray), and what `init` said."""
+    kinds = [name.partition(":")[2] for name in demand if name.startswith("accelerator_type:")]
+    return {**({ACCELERATOR_LABEL: kinds[0]} if kinds else {}), **(options.labels or {})}
 
 
 def node_labels(process: ProcessContext) -> dict[str, str]:

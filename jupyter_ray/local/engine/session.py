@@ -135,7 +135,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
             namespace=options.namespace or "",
             session=runtime.session,
             runtime_env=environment.decode(job_env) or None,  # As the workers see it: with the copies of folders.
-            labels=options.labels,
+            labels=machine.labels(options, demand),
             node_name=options.node_name,
             detached_actors=options.detached_actors,
             metadata=options.metadata,
@@ -219,7 +219,7 @@ def _surroundings(options: InitOptions, process: ProcessContext, runtime: int) -
         "namespace": process.namespace,
         "sys_path": [os.path.normpath(os.path.join(cwd, entry)) for entry in sys.path],
         "cwd": cwd,
-        "environ": _environ(options) | _told(process.job, runtime),
+        "environ": _environ(options) | _told(process, runtime),
         "entrypoint": " ".join(sys.argv).encode(errors="replace").decode(),  # It may hold what is no text.
         "metadata": process.metadata,
     }
@@ -234,14 +234,15 @@ def _environ(options: InitOptions) -> dict[str, str]:
         environ[DISK_SHARE] = str(options.disk_share)
     if options.detached_actors:
         environ[DETACHED_ACTORS] = "1"
-    if options.labels or options.node_name:
-        environ[THIS_NODE] = json.dumps([options.node_name, options.labels])
     return environ
 
 
-def _told(job: bytes, runtime: int) -> dict[str, str]:
-    """Return the variables by which programs recognize a worker. Source: Ray."""
-    return {"RAY_JOB_ID": job.hex(), "RAY_RAYLET_PID": str(runtime)}
+def _told(process: ProcessContext, runtime: int) -> dict[str, str]:
+    """Return the variables by which programs recognize a worker (Ray's), and by which a worker knows its machine."""
+    told = {"RAY_JOB_ID": process.job.hex(), "RAY_RAYLET_PID": str(runtime)}
+    if process.labels or process.node_name:
+        told[THIS_NODE] = json.dumps([process.node_name, process.labels])
+    return told
 
 
 def _is_text(text: str) -> bool:
