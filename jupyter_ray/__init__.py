@@ -7,11 +7,10 @@ Every name is imported at its first use, so that importing this package costs ne
 
 from __future__ import annotations
 
-import sys
+import sys as _sys
 from typing import TYPE_CHECKING, Any
 
 from jupyter_ray._version import __version__
-from jupyter_ray.not_offered import AbsentModules, absent
 
 if TYPE_CHECKING:
     from jupyter_ray import (
@@ -142,8 +141,19 @@ __all__ = [
 ]
 
 
-if AbsentModules not in sys.meta_path:
-    sys.meta_path.append(AbsentModules)
+class _Absent:
+    """The last of Python's finders: refuses, in one sentence, those of Ray's modules that are not offered."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> None:
+        """Find nothing; raise a ModuleNotFoundError for a module of Ray's."""
+        if fullname.startswith("jupyter_ray."):
+            from jupyter_ray.not_offered import refuse
+
+            refuse(fullname)
+
+
+_sys.meta_path.append(_Absent)
 
 
 def __getattr__(name: str) -> Any:
@@ -153,6 +163,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jupyter_ray.{name}")
     home = "engine.refs" if name == "ObjectID" else _HOME_OF.get(name)
     if home is None:
+        from jupyter_ray.not_offered import absent
+
         raise absent(__name__, name)
     value = getattr(importlib.import_module(f"jupyter_ray.{home}"), "ObjectRef" if name == "ObjectID" else name)
     globals()[name] = value

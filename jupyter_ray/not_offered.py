@@ -6,9 +6,6 @@ A program for Ray that needs one of them should hear that in one sentence, wheth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import ModuleType
-
 _PACKAGE = __name__.partition(".")[0] + "."
 
 _LIBRARY = (
@@ -94,12 +91,9 @@ def absent(module: str, name: str) -> AttributeError:
     return AttributeError(plain if why is None else f"{plain}: {why}", name=name)
 
 
-class AbsentModules:
-    """The last of Python's finders: refuses Ray's modules that are not here in one sentence."""
-
-    @staticmethod
-    def find_spec(fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
-        """Raise a ModuleNotFoundError for a module of Ray's that is not offered; find nothing."""
-        if fullname.startswith(_PACKAGE) and (why := why_absent(fullname)) is not None:
-            # Named by Ray's name: `from jupyter_ray import data` would hide an error of the name that it asked for.
-            raise ModuleNotFoundError(why, name=f"ray.{fullname.removeprefix(_PACKAGE)}")
+def refuse(module: str) -> None:
+    """Raise a ModuleNotFoundError if it is one of Ray's that is not offered."""
+    why = why_absent(module)
+    if why is not None:
+        # Named by Ray's name: `from jupyter_ray import data` would hide an error of the name that it asked for.
+        raise ModuleNotFoundError(why, name=f"ray.{module.removeprefix(_PACKAGE)}")

@@ -118,6 +118,7 @@ SCHEDULER_ORDER = (
     ),
     (
         "local.scheduler.dependencies",
+        "local.scheduler.endings",
         "local.scheduler.groups",
         "local.scheduler.placement",
         "local.scheduler.pauses",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from jupyter_ray.experimental.locations import get_local_object_locations, get_object_locations
-from jupyter_ray.not_offered import absent
+from jupyter_ray.not_offered import absent as _absent
 
 __all__ = ["get_local_object_locations", "get_object_locations", "set_resource"]
 
@@ -23,4 +23,4 @@ def __getattr__(name: str) -> object:
 
     if name in ("internal_kv", "tqdm_ray"):
         return importlib.import_module(f"jupyter_ray.experimental.{name}")
-    raise absent(__name__, name)
+    raise _absent(__name__, name)

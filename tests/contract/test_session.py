@@ -407,10 +407,17 @@ def test_temp_dir_is_where_the_session_is(start: Callable[..., Any], monkeypatch
 
 
 @pytest.mark.local_only("a cluster's nodes have the names and labels that they were started with")
-def test_a_machine_has_a_name_and_labels(start: Callable[..., Any]) -> None:
-    start(labels={"region": "north"}, _node_name="mine")
+def test_a_machine_has_a_name_and_labels(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_NODE_ZONE", "a")
+    start(labels={"region": "north"}, resources={"accelerator_type:A100": 1}, _node_name="mine")
     [node] = ray.nodes()
-    assert (node["NodeName"], node["Labels"]["region"]) == ("mine", "north")
+    assert node["NodeName"] == "mine"
+    assert node["Labels"] == {
+        "region": "north",
+        "ray.io/accelerator-type": "A100",
+        "ray.io/availability-zone": "a",
+        "ray.io/node-id": node["NodeID"],
+    }
 
     @ray.remote
     def labels() -> dict[str, str]:
@@ -451,12 +458,12 @@ def test_a_machine_without_the_labels_that_a_call_wants(start: Callable[..., Any
         {"ray.io/node-id": found["ray.io/node-id"]},
     ):
         assert ray.get(labels.options(label_selector=selector).remote()) == found
-        assert ray.get(Keeper.options(label_selector=selector).remote().ready.remote())  # type: ignore[attr-defined]
+        assert ray.get(Keeper.options(label_selector=selector).remote().ready.remote())
     away = {"label_selector": {"hardware": "real"}}
     with pytest.raises(exceptions.TaskUnschedulableError, match=r"labels wants .*'real'.* of this one are .*'mock'"):
         labels.options(**away).remote()
     with pytest.raises(exceptions.ActorUnschedulableError, match="Keeper wants"):
-        Keeper.options(**away).remote()  # type: ignore[attr-defined]
+        Keeper.options(**away).remote()
     other = labels.options(**away, fallback_strategy=[{"label_selector": {"hardware": "mock"}}])
     assert ray.get(other.remote()) == found
     with pytest.raises(exceptions.TaskUnschedulableError, match="labels wants"):

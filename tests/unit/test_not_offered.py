@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_programs_can_ask_whether_it_is_there() -> None:
 
 def test_a_remote_function_binds_nothing() -> None:
     with pytest.raises(NotImplementedError, match=r"graphs are not offered here: call \.remote\(\) instead"):
-        ray.remote(len).bind([1])  # type: ignore[attr-defined]
+        ray.remote(len).bind([1])
 
 
 def test_nothing_that_is_offered_is_in_the_table() -> None:
@@ -84,5 +85,5 @@ def test_every_row_is_in_the_documents_table() -> None:
     assert [name for name in wanted if name.split(".")[-1] not in named] == []
 
 
-def _offering() -> list[tuple[str, object]]:
+def _offering() -> list[tuple[str, Any]]:
     return [("", ray), ("util.", ray.util), ("experimental.", ray.experimental)]

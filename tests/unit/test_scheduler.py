@@ -44,6 +44,8 @@ class Session:
         self.serial = 0
         self.stillborn = ""
         """Why no worker begins; empty: they do."""
+        self.lingers = False
+        """Whether processes take their time to end."""
         self.happen(ClientJoined(DRIVER))
         parts = {name: amount * PARTS for name, amount in resources.items()}
         gpus = [str(index) for index in range(resources.get("GPU", 0))]
@@ -58,7 +60,8 @@ class Session:
                 )
             elif isinstance(command, c.StopWorker):
                 (self.killed if command.kill else self.asked_to_leave).append(command.worker)
-                self.happen(WorkerLost(command.worker, "stopped"))
+                if not self.lingers:
+                    self.happen(WorkerLost(command.worker, "stopped"))
             elif isinstance(command, c.Send):
                 self.sent.append((command.client, command.message))
         if len(self.scheduler.state.tasks) < 200:  # It looks at everything each time.

@@ -13,6 +13,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from jupyter_ray.config import (
     DISK_SHARE,
     SHUTDOWN_SECONDS,
@@ -126,6 +128,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
         _spill_to(options.spill_directories, runtime.session)
         client.store.disk_share = options.disk_share
         demand, devices, store_limit = machine.resources(options)
+        options = msgspec.structs.replace(options, labels=machine.default_labels(demand) | options.labels)
         job_env = environment.encode(merge(None, options.runtime_env), session_folder(runtime.session))
         process = ProcessContext(
             job=os.urandom(4),
@@ -135,7 +138,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
             namespace=options.namespace or "",
             session=runtime.session,
             runtime_env=environment.decode(job_env) or None,  # As the workers see it: with the copies of folders.
-            labels=machine.labels(options, demand),
+            labels=options.labels,
             node_name=options.node_name,
             detached_actors=options.detached_actors,
             metadata=options.metadata,
@@ -219,7 +222,7 @@ def _surroundings(options: InitOptions, process: ProcessContext, runtime: int) -
         "namespace": process.namespace,
         "sys_path": [os.path.normpath(os.path.join(cwd, entry)) for entry in sys.path],
         "cwd": cwd,
-        "environ": _environ(options) | _told(process, runtime),
+        "environ": _environ(options) | _told(process.job, runtime),
         "entrypoint": " ".join(sys.argv).encode(errors="replace").decode(),  # It may hold what is no text.
         "metadata": process.metadata,
     }
@@ -234,15 +237,14 @@ def _environ(options: InitOptions) -> dict[str, str]:
         environ[DISK_SHARE] = str(options.disk_share)
     if options.detached_actors:
         environ[DETACHED_ACTORS] = "1"
+    if options.labels or options.node_name:
+        environ[THIS_NODE] = json.dumps([options.node_name, options.labels])
     return environ
 
 
-def _told(process: ProcessContext, runtime: int) -> dict[str, str]:
-    """Return the variables by which programs recognize a worker (Ray's), and by which a worker knows its machine."""
-    told = {"RAY_JOB_ID": process.job.hex(), "RAY_RAYLET_PID": str(runtime)}
-    if process.labels or process.node_name:
-        told[THIS_NODE] = json.dumps([process.node_name, process.labels])
-    return told
+def _told(job: bytes, runtime: int) -> dict[str, str]:
+    """Return the variables by which programs recognize a worker. Source: Ray."""
+    return {"RAY_JOB_ID": job.hex(), "RAY_RAYLET_PID": str(runtime)}
 
 
 def _is_text(text: str) -> bool:

@@ -11,7 +11,7 @@ from collections import deque
 
 from jupyter_ray.events import ActorAlive, ActorCreated, ActorDied, ActorRestarted
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload
-from jupyter_ray.local.scheduler import errors, history, memory
+from jupyter_ray.local.scheduler import endings, errors, history, memory
 from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
 from jupyter_ray.local.scheduler.placement import AHEAD_LIMIT, AHEAD_SECONDS, begin, execute, stop_worker
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
@@ -220,7 +220,7 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     actor.death = payload or errors.actor_died(actor.id, actor.spec.class_name, reason)
     _free_name(step, actor)
     if actor.allocation is not None:
-        actor.allocation.release()
+        endings.give_back(state, actor.allocation, actor.worker)
         actor.allocation = None
     for task in list(actor.calls.values()):
         step.agenda.append((task, "actor_died", actor.death))

@@ -26,6 +26,9 @@ class Outlook:
                 _add(self._free, bundle.free)  # Somebody may remove the group.
         for lease in state.leases.values():
             _add(self._free, lease.allocation.held)  # It comes back, or belongs to a task that is known.
+        for kept in state.ending.values():
+            for allocation in kept:
+                _add(self._free, allocation.held)
         self._pending = [group for group in state.pending_groups if _is_possible(state, group)]
         self._groups = {object_id: group for group in self._pending for object_id in group.ready}
         """By the objects that tell that they are reserved; without those that never will be, as all know."""

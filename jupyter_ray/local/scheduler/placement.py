@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from jupyter_ray.config import IDLE_WORKER_SECONDS
 from jupyter_ray.events import TaskStarted
+from jupyter_ray.ids import worker_id
 from jupyter_ray.local.protocol.messages import ABSENT, Consume, Execute, Function, Payload, Recall
 from jupyter_ray.local.scheduler import crowd, groups, memory
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
@@ -32,8 +33,6 @@ AHEAD_LIMIT = 64
 """A worker is handed at most this much work in advance, in expected seconds and in tasks."""
 STUCK_SECONDS = 0.02
 """Nothing is handed over behind a task that has run for so long, and longer than it should: it may be stopped."""
-_GOLDEN = 0x9E3779B97F4A7C15
-"""2**64 by the golden ratio: multiples of it lie far apart."""
 
 
 def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
@@ -177,16 +176,11 @@ def _counts(worker: WorkerRecord) -> bool:
     return first is None or first.state is not TaskState.BLOCKED
 
 
-def _worker_id(number: int) -> bytes:
-    """Return the id of the process of that number, which it ends with. Its first digits, which people look at, differ."""
-    return (number * _GOLDEN % 2**64).to_bytes(8, "big") + number.to_bytes(8, "big")
-
-
 def start_worker(step: Step, env: str) -> WorkerRecord:
     """Ask for a new process."""
     state = step.state
     state.next_worker += 1
-    worker = WorkerRecord(_worker_id(state.next_worker), env, started=step.now)
+    worker = WorkerRecord(worker_id(state.next_worker), env, started=step.now)
     state.workers[worker.id] = worker
     step.commands.append(StartWorker(worker.id, env))
     return worker

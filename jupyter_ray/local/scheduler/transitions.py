@@ -18,6 +18,7 @@ from jupyter_ray.local.protocol.messages import STREAMING, Done, Interrupt, Payl
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
+    endings,
     errors,
     history,
     lineage,
@@ -275,12 +276,13 @@ def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
         if lent or placement.wants_more(worker):
             step.place = True
         return
+    ends = leaving or used_gpu or worker.state is not WorkerState.BUSY
     if allocation is not None:
-        allocation.release()
+        endings.give_back(step.state, allocation, worker if ends else None)
     step.place = True
     if worker.state is not WorkerState.BUSY:
         return
-    if leaving or used_gpu:
+    if ends:
         for other in reversed(list(worker.tasks.values())):
             step.agenda.append((other, "returned", None))
         placement.stop_worker(step, worker, kill=False, reason=leaving or "it used a GPU")

@@ -27,7 +27,7 @@ import cloudpickle.cloudpickle as cloudpickle_module
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.local.serialization import compiled
+from jupyter_ray.local.serialization import compiled, tensors
 from jupyter_ray.task_errors import RayError
 
 PROTOCOL = 5
@@ -291,7 +291,11 @@ def _reduce_state(state: Any) -> Any:
     return type(state), (dict(state._state),)
 
 
-_OF_LIBRARIES = (("numpy", "ndarray", _reduce_array), ("starlette.datastructures", "State", _reduce_state))
+_OF_LIBRARIES = (
+    ("numpy", "ndarray", _reduce_array),
+    ("torch.storage", "TypedStorage", tensors.reduce_storage),
+    ("starlette.datastructures", "State", _reduce_state),
+)
 """Classes that are pickled in another way than their own, if a program has imported them."""
 
 
