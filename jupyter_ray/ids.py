@@ -285,9 +285,12 @@ class IdSource:
         return next(self._numbers).to_bytes(_OWN, "little") + self._actors_end
 
 
-def return_id(task: bytes, index: int) -> bytes:
+def return_id(task: bytes, index: int = 1) -> bytes:
     """Return the id of the `index`-th return value of `task`, counted from 1 as in Ray."""
-    return task + index.to_bytes(4, "little")
+    return task + (_FIRST if index == 1 else index.to_bytes(4, "little"))
+
+
+_FIRST = (1).to_bytes(4, "little")
 
 
 def task_of_text(object_id: str) -> str:

@@ -109,20 +109,6 @@ def test_a_task_sees_its_own_gpu(session: Callable[..., Any]) -> None:
     assert (ids, variable, visible) == ([], None, len(uuids)), "a task without GPUs is left alone"
 
 
-def test_the_driver_may_use_the_gpu_too(session: Callable[..., Any]) -> None:
-    here = Gpu()
-    address = here.fill(GIB, 5)
-    session()
-
-    @ray.remote(num_gpus=0.1)
-    def add(value: int) -> int:
-        gpu = Gpu()
-        return gpu.read(gpu.fill(GIB, value + 1), 1)[0]
-
-    assert ray.get([add.remote(value) for value in range(6)]) == [1, 2, 3, 4, 5, 6]
-    assert here.read(address, 1) == b"\5"
-
-
 def test_a_task_that_waits_lends_its_cpu_and_keeps_its_gpu_and_what_it_has_there(session: Callable[..., Any]) -> None:
     """The seeds' `g`, with memory on a real GPU."""
     session(num_cpus=1)
@@ -266,7 +252,7 @@ def test_no_memory_on_the_gpu_is_the_tasks_own_error(session: Callable[..., Any]
     assert ray.get(most_of_it.remote(), timeout=PATIENCE) == 7
 
 
-PROGRAM = """
+LOOK = """
     import os
     import jupyter_ray as ray
 
@@ -284,20 +270,54 @@ PROGRAM = """
 """
 
 
+def run(tmp_path: Path, program: str, **environment: str) -> str:
+    """Return what a program prints; it may do to the GPU what the process of the tests is not to."""
+    file = tmp_path / "program.py"
+    file.write_text(textwrap.dedent(program))
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    ended = subprocess.run(
+        [sys.executable, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
+
+
 @pytest.mark.parametrize("by", ["uuid", "number", "nothing"])
 def test_the_variable_of_the_driver_counts(tmp_path: Path, by: str) -> None:
     (uuid,) = smi("uuid")[0]
     shown = {"uuid": uuid, "number": "0", "nothing": ""}[by]
-    program = tmp_path / "program.py"
-    program.write_text(textwrap.dedent(PROGRAM))
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": shown, "PYTHONPATH": path}
-    ended = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, timeout=PATIENCE, env=environment, check=True
-    )
     expected = {
         "uuid": f"1.0 (['{uuid}'], '{uuid}', '{uuid}')",
         "number": f"1.0 (['0'], '0', '{uuid}')",
         "nothing": "0",
     }
-    assert ended.stdout.strip() == expected[by], ended.stderr
+    assert run(tmp_path, LOOK, CUDA_VISIBLE_DEVICES=shown) == expected[by]
+
+
+BOTH = """
+    import jupyter_ray as ray
+    from tests.gpu.cuda import Gpu
+
+    GIB = 2**30
+
+    if __name__ == "__main__":
+        here = Gpu()
+        address = here.fill(GIB, 5)
+        ray.init(num_cpus=2, log_to_driver=False)
+
+        @ray.remote(num_gpus=0.1)
+        def add(value):
+            gpu = Gpu()
+            return gpu.read(gpu.fill(GIB, value + 1), 1)[0]
+
+        print(ray.get([add.remote(value) for value in range(6)]), here.read(address, 1))
+        ray.shutdown()
+"""
+
+
+def test_the_driver_may_use_the_gpu_too(tmp_path: Path) -> None:
+    assert run(tmp_path, BOTH) == f"{[1, 2, 3, 4, 5, 6]} {bytes([5])!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Hashable, Mapping
+from types import CodeType
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ DEFAULT_RETRIES = 3
 _PACKAGE = "jupyter_ray."
 _PLANS = 4096
 _BODIES = 1024
+_SITES = 1024
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -242,7 +244,17 @@ def check_session(actor: ActorRef, job: bytes, table: Callable[..., tuple[list[A
 
 def call_site() -> str:
     """Return the line and the function of the program that makes this call, outside of this package."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(3)  # What is nearer is ours.
     while frame.f_globals.get("__name__", "").startswith(_PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+    code, place = frame.f_code, frame.f_lasti
+    known = _sites.get((id(code), place))
+    if known is None:
+        if len(_sites) >= _SITES:
+            _sites.clear()
+        known = _sites[id(code), place] = code, f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
+    return known[1]
+
+
+_sites: dict[tuple[int, int], tuple[CodeType, str]] = {}
+"""Texts of places, by code object and instruction: a loop makes the same call again and again."""

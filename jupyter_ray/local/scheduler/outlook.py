@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, RequestRecord, State, TaskRecord
@@ -110,7 +110,7 @@ class Outlook:
         missing = len(self.missing(request.ids))
         return missing == 0 if request.kind == "get" else len(request.ids) - missing >= request.count
 
-    def missing(self, objects: list[bytes]) -> list[bytes]:
+    def missing(self, objects: Iterable[bytes]) -> list[bytes]:
         """Return those of some objects that do not come."""
         return [each for each in objects if not self._comes(each)]
 

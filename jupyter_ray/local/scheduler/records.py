@@ -59,7 +59,7 @@ class TaskRecord(msgspec.Struct, eq=False):
     """Items yielded so far, for a stream."""
     read: int = 0
     """Items that the holder of its stream took; -1: nobody wants more."""
-    story: list[str] = msgspec.field(default_factory=list)
+    story: tuple[str, ...] = ()
 
     @property
     def may_retry(self) -> bool:

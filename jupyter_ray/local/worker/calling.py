@@ -24,7 +24,7 @@ from jupyter_ray.local.serialization.arguments import Parcel, fill
 from jupyter_ray.local.serialization.errors import dump_error, without_traceback
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
-from jupyter_ray.local.store.payloads import none, unpack
+from jupyter_ray.local.store.payloads import unpack
 from jupyter_ray.local.store.segments import SegmentStore, Unreadable
 
 Store = Callable[[Serialized], Payload]
@@ -155,11 +155,6 @@ class Partial(Exception):
         super().__init__(values, error)
         self.values = values
         self.error = error
-
-
-def result(value: Any, name: str, store: Store) -> Payload:
-    """Return the payload of the one value that a function returned; `name` is the function's."""
-    return none() if value is None else payload_of(value, f"the return value of {name}", store)
 
 
 def results(
