@@ -307,3 +307,9 @@ def task_of_text(object_id: str) -> str:
 def task_of(object_id: bytes) -> bytes:
     """Return the id of the task that makes `object_id`."""
     return object_id[:TASK_ID_SIZE]
+
+
+def worker_id(number: int) -> bytes:
+    """Return the id of the worker of that number, which it ends with. Its first digits, which people see, differ."""
+    far_apart = number * 0x9E3779B97F4A7C15 % 2**64  # 2**64 by the golden ratio
+    return far_apart.to_bytes(8, "big") + number.to_bytes(8, "big")

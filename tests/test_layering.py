@@ -27,6 +27,7 @@ L0 = (
     "exceptions",
     "ids",
     "labels",
+    "not_offered",
     "options",
     "resources",
     "config",

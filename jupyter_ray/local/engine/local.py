@@ -218,8 +218,7 @@ class LocalEngine(Questions):
         created = True
         self.client.before_call()
         if spec.name:
-            answer = self.client.request(lambda number: m.CreateActor(number, spec))
-            actor, created = bytes(answer["actor"]), bool(answer["created"])
+            actor, created = self._create_named(spec)
         else:
             self.client.send(m.CreateActor(0, spec))
         self.client.references.granted(actor)

@@ -240,7 +240,9 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
         memory.discard(step, creation.segment)
     room_made(step, actor)
     actor.creator.created_actors.discard(actor.id)
-    step.events.append(ActorDied(seq=step.number(), at=step.now, actor=actor.id.hex(), reason=reason))
+    expected = bool(actor.leaving)
+    name = actor.id.hex()
+    step.events.append(ActorDied(seq=step.number(), at=step.now, actor=name, reason=reason, expected=expected))
     step.place = True
     step.pump[actor] = None
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from jupyter_ray.config import IDLE_WORKER_SECONDS
 from jupyter_ray.events import TaskStarted
+from jupyter_ray.ids import worker_id
 from jupyter_ray.local.protocol.messages import ABSENT, Consume, Execute, Function, Payload, Recall
 from jupyter_ray.local.scheduler import crowd, groups, memory
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
@@ -181,7 +182,7 @@ def start_worker(step: Step, env: str) -> WorkerRecord:
     """Ask for a new process."""
     state = step.state
     state.next_worker += 1
-    worker = WorkerRecord(b"worker--" + state.next_worker.to_bytes(8, "big"), env, started=step.now)
+    worker = WorkerRecord(worker_id(state.next_worker), env, started=step.now)
     state.workers[worker.id] = worker
     step.commands.append(StartWorker(worker.id, env))
     return worker
