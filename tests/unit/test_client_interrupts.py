@@ -76,7 +76,7 @@ class Session:
     def asked(self, message: m.Get) -> None:
         self.grant(INNER)
         stored = values.dumps([ObjectRef(INNER)])
-        self.runtime.say(m.Reply(message.request, message.ids, [m.Payload(stored.data, contained=[INNER])]))
+        self.runtime.say(m.Reply(message.request, message.ids, [m.Payload(stored.data, contained=(INNER,))]))
 
     def dropped(self, message: m.Drop) -> None:
         for counted, grants in message.counts:

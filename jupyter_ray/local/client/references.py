@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -28,6 +28,7 @@ from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.engine.refs import ActorRef, Holder, ObjectRef
 from jupyter_ray.local.client.threads import Departures
 from jupyter_ray.local.protocol.messages import Payload
+from jupyter_ray.local.turns import shielded
 
 R = TypeVar("R", ObjectRef[Any], ActorRef)
 
@@ -91,7 +92,7 @@ class References:
 
     # --- the port of `ObjectRef` and `ActorRef` ---
 
-    def acquired(self, holder: Holder, counted: bytes) -> None:
+    def acquired(self, holder: Holder, counted: bytes, grants: int = 0) -> None:
         """`holder`, a Python object for `counted`, was made."""
         gone = partial(self._report, counted)
         with self._lock:
@@ -100,6 +101,7 @@ class References:
                 entry = self._table[counted] = [0, 0]
             holder.__del__ = gone  # No call between this and the end of the block.
             entry[_REFS] += 1
+            entry[_GRANTS] += grants
 
     def pinned(self, counted: bytes) -> None:
         """`counted` was pickled by hand: never release it."""
@@ -127,36 +129,28 @@ class References:
         return entry is not None and entry[_GRANTS] > 0
 
     def promised(self, counted: bytes, kind: type[R]) -> R:
-        """Return a reference to what the runtime counts for us: it has said so, or will at the message sent next.
+        """Return the first reference to what the next message will make the runtime count for us.
 
         Where that is never sent, since an interrupt comes first, the drop of the reference means nothing there.
         """
         ref = kind.__new__(kind)
         ref._binary = counted
         ref._counter = self
-        gone = partial(self._report, counted)
-        table = self._table
-        with self._lock:  # As `acquired`, once more: each call of the program comes here.
-            ref.__del__ = gone
-            if counted in table:
-                entry = table[counted]
-                entry[_REFS] += 1
-                entry[_GRANTS] += 1
-            else:
-                table[counted] = [1, 1]
+        ref.__del__ = partial(self._report, counted)
+        self._table[counted] = [1, 1]  # No lock: nobody else knows it yet. And no call since the finalizer.
         return ref
 
-    def holder(self, object_id: bytes) -> ObjectRef[Any]:
-        """Return one more reference to an object."""
+    def holder(self, object_id: bytes, grants: int = 0) -> ObjectRef[Any]:
+        """Return one more reference to an object; a message has granted us so many."""
         ref: ObjectRef[Any] = ObjectRef.__new__(ObjectRef)
         ref._binary = object_id
         ref._counter = self
-        self.acquired(ref, object_id)
+        self.acquired(ref, object_id, grants)
         return ref
 
     def hold_contained(self, payload: Payload, grants: int = 0) -> None:
         """Hold what a value contains as long as `payload` lives; a message that brought it has granted each."""
-        ids = payload.contained
+        ids: Sequence[bytes] = payload.contained
         if not ids or type(ids) is Held:
             return
         counted_ids: list[bytes] = []
@@ -190,7 +184,7 @@ class References:
             else:
                 entry[_REFS] += 1
 
-    def let_go(self, counted_ids: list[bytes]) -> None:
+    def let_go(self, counted_ids: Sequence[bytes]) -> None:
         """Undo the hold of `arrived` and `hold`."""
         if counted_ids:
             self._report(counted_ids)
@@ -199,29 +193,38 @@ class References:
 
     def remember(self, object_id: bytes, payload: Payload) -> None:
         """Keep a value for another `get`, while a reference to its object lives here."""
+        self.remember_all((object_id,), (payload,))
+
+    def remember_all(self, object_ids: Iterable[bytes], payloads: Iterable[Payload]) -> None:
+        """As `remember`, for many."""
+        table, kept = self._table, self.payloads
         with self._lock:
-            entry = self._table.get(object_id)
-            if entry is None or entry[_REFS] <= 0 or object_id in self.payloads:
-                return
-            if payload.contained:
-                self.hold_contained(payload)
-            if payload.segment:
-                self.payloads[object_id] = payload
-            else:
-                self._cached += payload.size
-                self.payloads[object_id] = payload
-                while self._cached > _CACHE_LIMIT:
-                    self.forget(next(iter(self.payloads)))
+            for object_id, payload in zip(object_ids, payloads, strict=True):
+                entry = table.get(object_id)
+                if entry is None or entry[_REFS] <= 0 or object_id in kept:
+                    continue
+                if payload.contained:
+                    self.hold_contained(payload)
+                if payload.segment:
+                    kept[object_id] = payload
+                else:
+                    self._cached += payload.size
+                    kept[object_id] = payload
+            while self._cached > _CACHE_LIMIT:
+                self.forget(next(iter(kept)))
 
     def forget(self, object_id: bytes) -> None:
         """Drop a remembered value; the next `get` asks for it."""
         with self._lock:
             payload = self.payloads.pop(object_id, None)
             if payload is not None:
-                if payload.segment:
-                    self._leave(payload.segment)
-                else:
-                    self._cached -= payload.size
+                self._forgotten(payload)
+
+    def _forgotten(self, payload: Payload) -> None:
+        if payload.segment:
+            self._leave(payload.segment)
+        else:
+            self._cached -= payload.size
 
     def doubt(self, object_id: bytes) -> None:
         """Drop what is known of a value that turned out to be lost."""
@@ -244,8 +247,8 @@ class References:
         """Count what finalizers reported, and tell the runtime what is not held any more."""
         drops: list[tuple[bytes, int]] = []
         ends: list[Callable[[], object]] = []
-        table = self._table
-        with self._lock:
+        table, payloads = self._table, self.payloads
+        with shielded(), self._lock:
             for gone in self._departures.reported():
                 if callable(gone):  # What is to be done at the end of something else.
                     ends.append(gone)
@@ -260,8 +263,10 @@ class References:
                         if entry[_GRANTS]:
                             drops.append((counted, entry[_GRANTS]))
                         self.ready.discard(counted)
-                        if counted in self.payloads:
-                            self.forget(counted)
+                        payload = payloads.pop(counted, None)
+                        if payload is not None:
+                            self._forgotten(payload)
+                            del payload  # What it holds is reported now, and comes next.
         for end in ends:
             end()
         if drops:

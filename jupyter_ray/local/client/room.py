@@ -10,7 +10,6 @@ from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
-from jupyter_ray.local.turns import shielded
 
 
 class Asker(Protocol):
@@ -32,8 +31,7 @@ def connect(client: Asker, store: SegmentStore) -> dict[type, Callable[[Any], No
     """Connect a store to the runtime; return what to do with the runtime's messages."""
 
     def reserve(size: int, segment: str) -> object:
-        with shielded():
-            client.references.flush()  # What is not needed any more may be just the room.
+        client.references.flush()  # What is not needed any more may be just the room.
         return client.request(lambda number: m.AwaitSpace(number, size, segment))
 
     def say(message: m.ClientMessage) -> None:

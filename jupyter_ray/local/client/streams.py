@@ -47,7 +47,7 @@ class StreamOwner(Protocol):
 
     references: References
 
-    def consumed(self, task: bytes, index: int) -> None:
+    def consumed(self, task: bytes, index: int, *, soon: bool = True) -> None:
         """Tell the runtime how far the stream was read; -1: nobody reads on."""
 
     def wait_for_item(self, item: bytes, end: bytes, timeout: float | None, until: float | None) -> None:
@@ -79,7 +79,7 @@ class StreamState:
         """Take the runtime's word; called in the reader thread."""
         with self.lock:
             for index in range(self.items + 1, message.items + 1):
-                self.coming.append(references.promised(return_id(self.task, index + 1), ObjectRef))
+                self.coming.append(references.holder(return_id(self.task, index + 1), 1))
             self.items = max(self.items, message.items)
             if message.value is not None:
                 references.remember(return_id(self.task, message.items + 1), message.value)
@@ -185,10 +185,11 @@ class Stream:
         with state.lock:
             item = state.coming.popleft() if state.coming else None
             index = state.items - len(state.coming)
+            was_last = not state.coming
         if item is None:
             self._owner.check_alive()
-        elif self._backpressure:
-            self._owner.consumed(state.task, index)
+        elif self._backpressure:  # After the last one that is there, its producer may wait for just this.
+            self._owner.consumed(state.task, index, soon=not was_last)
         return item
 
     async def next_async(self) -> ObjectRef[object] | None:

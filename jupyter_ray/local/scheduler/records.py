@@ -27,6 +27,8 @@ class TaskRecord(msgspec.Struct, eq=False):
     id: bytes
     spec: TaskSpec
     client: ClientRecord
+    hex: str
+    """Its id as the events tell it."""
     depth: int = 0
     state: TaskState = TaskState.WAITING
     missing: int = 0
@@ -41,7 +43,6 @@ class TaskRecord(msgspec.Struct, eq=False):
     since: float = 0.0
     """When it came into its state, in Unix seconds."""
     made: float = 0.0
-    """When it was submitted."""
     begun: float = 0.0
     """When its last attempt began; 0: none did."""
     cancel_asked: bool = False
@@ -49,7 +50,6 @@ class TaskRecord(msgspec.Struct, eq=False):
     reaching: bool = False
     """A cancel that means its children too is on the way to its process: what it starts till then is cancelled."""
     children: set[bytes] | None = None
-    """None: it has had none."""
     blocking: int = 0
     """Requests of this task that are not answered."""
     actor: ActorRecord | None = None
@@ -59,7 +59,7 @@ class TaskRecord(msgspec.Struct, eq=False):
     """Items yielded so far, for a stream."""
     read: int = 0
     """Items that the holder of its stream took; -1: nobody wants more."""
-    story: list[str] = msgspec.field(default_factory=list)
+    story: tuple[str, ...] = ()
 
     @property
     def may_retry(self) -> bool:
@@ -218,7 +218,7 @@ class ObjectRecord(msgspec.Struct, eq=False):
     """Grants of all clients together."""
     pins: int = 0
     """Tasks that need it, and objects that contain it."""
-    waiters: dict[RequestRecord, None] | None = None
+    waiters: tuple[RequestRecord, ...] = ()
     dependents: list[TaskRecord] | None = None
     pending: bool = False
     """A task is to make it."""
@@ -229,9 +229,7 @@ class ObjectRecord(msgspec.Struct, eq=False):
 
     def await_by(self, request: RequestRecord) -> None:
         """Note a request that the value is to be told to."""
-        if self.waiters is None:
-            self.waiters = {}
-        self.waiters[request] = None
+        self.waiters += (request,)  # There is hardly ever another one.
 
     def needed_by(self, task: TaskRecord) -> None:
         """Note a task that the value is to be told to, once for each argument that it is."""
@@ -403,7 +401,6 @@ class State(msgspec.Struct, eq=False):
     """Placement groups, removed ones included, for the table."""
     pending_groups: list[GroupRecord] = msgspec.field(default_factory=list)
     removed_groups: deque[str] = msgspec.field(default_factory=deque)
-    """In the order in which they were removed."""
     functions: dict[str, FunctionRecord] = msgspec.field(default_factory=dict)
     awaited: dict[str, list[tuple[ClientRecord, Query]]] = msgspec.field(default_factory=dict)
     """Who asked for definitions in versions that have not come: a direct call was quicker."""
@@ -425,14 +422,15 @@ class State(msgspec.Struct, eq=False):
     attempts: OrderedDict[bytes, list[TaskDigest]] = msgspec.field(default_factory=OrderedDict)
     """Attempts of tasks that failed and were made again, by task; bounded as `history`."""
     gone_actors: OrderedDict[bytes, ActorDigest] = msgspec.field(default_factory=OrderedDict)
-    """As `history`, of actors."""
     gone_workers: OrderedDict[bytes, WorkerDigest] = msgspec.field(default_factory=OrderedDict)
-    """As `history`, of workers."""
+    """As `history`, of actors and of workers."""
     pairs: dict[bytes, dict[bytes, bytes]] = msgspec.field(default_factory=dict)
     """What programs keep by key, by name space."""
     next_worker: int = 0
     leases: dict[bytes, Lease] = msgspec.field(default_factory=dict)
     """By worker."""
+    ending: dict[bytes, list[Allocation]] = msgspec.field(default_factory=dict)
+    """By worker that is to end: devices that its process may still use."""
     adopted: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     """Direct calls that a worker told of and their caller did not yet: task to caller."""
     unseen: dict[bytes, UnseenError] = msgspec.field(default_factory=dict)
