@@ -217,7 +217,7 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     state = step.state
     actor.state = ActorState.DEAD
     actor.death_reason = reason
-    actor.death = payload or errors.actor_died(actor.id, actor.spec.class_name, reason)
+    actor.death = payload or errors.actor_died(actor, reason)
     _free_name(step, actor)
     if actor.allocation is not None:
         actor.allocation.release()
