@@ -42,7 +42,7 @@ define run_pytest
 	$(BIN)/python -m pytest --junitxml=$(REPORTS)/$(1).xml $(2) $(ARGS) || [ $$? -eq 5 ]
 endef
 
-.PHONY: help lab test lint format types test-py test-cluster test-ts test-nb test-nb-cluster test-nb-client test-ui quick images bench growth panel install \
+.PHONY: help lab test lint format types test-py test-gpu test-cluster test-ts test-nb test-nb-cluster test-nb-client test-ui quick images bench growth panel install \
 	clean distclean
 ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
@@ -161,6 +161,10 @@ test-ts: build/panel.stamp
 
 test-py: $(STAMPS)/installed-test
 	$(call run_pytest,py,$(WORKERS) tests --ignore=tests/ui --ignore=tests/cluster)
+
+# What needs a GPU of NVIDIA's; `make test-py` has it too, on a machine with one.
+test-gpu: $(STAMPS)/installed-test
+	$(call run_pytest,gpu,tests/gpu)
 
 # The contract suite once more, on a Ray cluster of three nodes that the tests start here, and what only a cluster has.
 # The basics then a third time, through Ray Client.

@@ -7,6 +7,7 @@ Every name is imported at its first use, so that importing this package costs ne
 
 from __future__ import annotations
 
+import sys as _sys
 from typing import TYPE_CHECKING, Any
 
 from jupyter_ray._version import __version__
@@ -140,6 +141,21 @@ __all__ = [
 ]
 
 
+class _Absent:
+    """The last of Python's finders: refuses, in one sentence, those of Ray's modules that are not offered."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> None:
+        """Find nothing; raise a ModuleNotFoundError for a module of Ray's."""
+        if fullname.startswith("jupyter_ray."):
+            from jupyter_ray.not_offered import refuse
+
+            refuse(fullname)
+
+
+_sys.meta_path.append(_Absent)
+
+
 def __getattr__(name: str) -> Any:
     import importlib
 
@@ -147,7 +163,9 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jupyter_ray.{name}")
     home = "engine.refs" if name == "ObjectID" else _HOME_OF.get(name)
     if home is None:
-        raise AttributeError(f"module 'jupyter_ray' has no attribute {name!r}")
+        from jupyter_ray.not_offered import absent
+
+        raise absent(__name__, name)
     value = getattr(importlib.import_module(f"jupyter_ray.{home}"), "ObjectRef" if name == "ObjectID" else name)
     globals()[name] = value
     return value

@@ -176,10 +176,11 @@ class ActorRestarted(Event, frozen=True, kw_only=True, tag="actor_restarted"):
 
 
 class ActorDied(Event, frozen=True, kw_only=True, tag="actor_died"):
-    """The actor is gone for good."""
+    """The actor is gone for good. `expected`: as somebody asked, or since nobody could call it any more."""
 
     actor: str
     reason: str
+    expected: bool = False
 
 
 class HandlePassed(Event, frozen=True, kw_only=True, tag="handle_passed"):

@@ -285,9 +285,12 @@ class IdSource:
         return next(self._numbers).to_bytes(_OWN, "little") + self._actors_end
 
 
-def return_id(task: bytes, index: int) -> bytes:
+def return_id(task: bytes, index: int = 1) -> bytes:
     """Return the id of the `index`-th return value of `task`, counted from 1 as in Ray."""
-    return task + index.to_bytes(4, "little")
+    return task + (_FIRST if index == 1 else index.to_bytes(4, "little"))
+
+
+_FIRST = (1).to_bytes(4, "little")
 
 
 def task_of_text(object_id: str) -> str:
@@ -298,3 +301,9 @@ def task_of_text(object_id: str) -> str:
 def task_of(object_id: bytes) -> bytes:
     """Return the id of the task that makes `object_id`."""
     return object_id[:TASK_ID_SIZE]
+
+
+def worker_id(number: int) -> bytes:
+    """Return the id of the worker of that number, which it ends with. Its first digits, which people see, differ."""
+    far_apart = number * 0x9E3779B97F4A7C15 % 2**64  # 2**64 by the golden ratio
+    return far_apart.to_bytes(8, "big") + number.to_bytes(8, "big")

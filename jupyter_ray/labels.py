@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 _WORD = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
@@ -45,6 +46,20 @@ def wrong_selector(name: str, selector: Any) -> str | None:
                 f"'!in(a, b)', where a value has {_ALPHABET}."
             )
     return None
+
+
+def matches(selector: Mapping[str, str | None] | None, labels: Mapping[str, str]) -> bool:
+    """Return whether a machine with these labels meets all conditions of a well-formed selector.
+
+    A label that the machine does not have is no value: it meets ``"!a"`` and ``"!in(a, b)"`` alone, as in Ray.
+    """
+    for key, condition in (selector or {}).items():
+        text = (condition or "").removeprefix("!")
+        listed = text.startswith("in(") and text.endswith(")")
+        values = [value.strip() for value in text[3:-1].split(",")] if listed else [text]
+        if (labels.get(key) in values) is (condition or "").startswith("!"):
+            return False
+    return True
 
 
 def wrong_fallback(name: str, strategies: Any) -> str | None:

@@ -27,6 +27,7 @@ L0 = (
     "exceptions",
     "ids",
     "labels",
+    "not_offered",
     "options",
     "resources",
     "config",
@@ -117,6 +118,7 @@ SCHEDULER_ORDER = (
     ),
     (
         "local.scheduler.dependencies",
+        "local.scheduler.endings",
         "local.scheduler.groups",
         "local.scheduler.placement",
         "local.scheduler.pauses",

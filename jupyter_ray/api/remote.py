@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from jupyter_ray import options as tables
 from jupyter_ray.api.actors import ActorClass, make_actor_class
+from jupyter_ray.api.handles import NO_GRAPHS
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
@@ -127,6 +128,10 @@ class RemoteFunction(Generic[R]):
         raise TypeError(
             f"Remote functions cannot be called directly. Instead of running '{name}()', try '{name}.remote()'."
         )
+
+    def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise a NotImplementedError: lazily built graphs are not offered."""
+        raise NotImplementedError(NO_GRAPHS)
 
     def __repr__(self) -> str:
         return f"<RemoteFunction {self._function_name}>"

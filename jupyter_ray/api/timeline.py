@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from typing import Any
@@ -20,6 +21,7 @@ from jupyter_ray.events import (
 
 QUIET = 0.2
 """Seconds without a new event after which the log was read to its end."""
+_NODE = 0
 
 
 def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
@@ -33,7 +35,9 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     Returns
     -------
     list of dict or None
-        Complete events (``"ph": "X"``) with ``ts`` and ``dur`` in microseconds, one row (``tid``) per worker.
+        Complete events (``"ph": "X"``) with ``ts`` and ``dur`` in microseconds, two for each attempt of a task:
+        one with its name, of the category ``task::NAME``, and ``task:execute``. There is one row (``tid``) per worker;
+        events of ``"ph": "M"`` say what rows are called.
 
     Raises
     ------
@@ -72,27 +76,55 @@ def read_log() -> list[AnyEvent]:
 
 
 def _trace(events: list[AnyEvent]) -> list[dict[str, Any]]:
-    names: dict[str, str] = {}
+    submitted: dict[str, TaskSubmitted] = {}
     running: dict[str, TaskStarted] = {}
+    workers: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
     for event in events:
         if isinstance(event, TaskSubmitted):
-            names[event.task] = event.name
+            submitted[event.task] = event
         elif isinstance(event, TaskStarted):
             running[event.task] = event
         elif isinstance(event, TaskFinished | TaskFailed | TaskCancelled | TaskRetried):
             start = running.pop(event.task, None)
             if start is not None:
-                rows.append(
-                    {
-                        "cat": "task:execute",
-                        "name": names.get(event.task, event.task),
-                        "ph": "X",
-                        "pid": "node",
-                        "tid": f"worker:{start.worker}",
-                        "ts": start.at * 1e6,
-                        "dur": (event.at - start.at) * 1e6,
-                        "args": {"task_id": event.task, "outcome": type(event).__name__.removeprefix("Task").lower()},
-                    }
-                )
-    return rows
+                made = submitted.get(event.task)
+                rows += _attempt(start, event, made, workers.setdefault(start.worker, len(workers)))
+    return rows + _legend(workers) if rows else []
+
+
+def _attempt(start: TaskStarted, end: AnyEvent, made: TaskSubmitted | None, row: int) -> list[dict[str, Any]]:
+    """Return the two boxes of one attempt, one upon the other, as Ray draws them: its name, and that it ran."""
+    name = made.name if made is not None else start.task
+    box = {
+        "ph": "X",
+        "pid": _NODE,
+        "tid": row,
+        "ts": start.at * 1e6,
+        "dur": (end.at - start.at) * 1e6,
+        "args": {
+            "task_id": start.task,
+            "attempt_number": start.attempt,
+            "actor_id": made.actor if made is not None else None,
+            "outcome": type(end).__name__.removeprefix("Task").lower(),
+        },
+    }
+    return [
+        {"cat": f"task::{name}", "name": name, "cname": "generic_work", **box},
+        {"cat": "task:execute", "name": "task:execute", "cname": "thread_state_running", **box},
+    ]
+
+
+def _legend(workers: dict[str, int]) -> list[dict[str, Any]]:
+    """Return what the rows are called: viewers take only numbers for rows themselves."""
+    node = {
+        "name": "process_name",
+        "ph": "M",
+        "pid": _NODE,
+        "tid": None,
+        "args": {"name": f"Node {socket.gethostname()}"},
+    }
+    return [node] + [
+        {"name": "thread_name", "ph": "M", "pid": _NODE, "tid": row, "args": {"name": f"worker:{worker}"}}
+        for worker, row in workers.items()
+    ]

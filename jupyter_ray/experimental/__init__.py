@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from jupyter_ray.experimental.locations import get_local_object_locations, get_object_locations
+from jupyter_ray.not_offered import absent as _absent
 
 __all__ = ["get_local_object_locations", "get_object_locations", "set_resource"]
 
@@ -22,4 +23,4 @@ def __getattr__(name: str) -> object:
 
     if name in ("internal_kv", "tqdm_ray"):
         return importlib.import_module(f"jupyter_ray.experimental.{name}")
-    raise AttributeError(f"module 'jupyter_ray.experimental' has no attribute {name!r}")
+    raise _absent(__name__, name)

@@ -60,7 +60,8 @@ def actor_died(model: Model, event: ev.ActorDied) -> None:
     if actor is None or actor.state == "dead":
         return
     actor.state = "dead"
-    actor.error = event.reason[: model.limits.text] or None
+    text = event.reason[: model.limits.text] or None
+    actor.error, actor.reason = (None, text) if event.expected else (text, None)
     _release_actor(model, actor)
     model.dirty.actors[actor.id] = actor
     model.bury(actor)

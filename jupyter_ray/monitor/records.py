@@ -124,6 +124,9 @@ class Actor(Record, kw_only=True, eq=False):
     restarts: int = 0
     holders: dict[str, Holder] = {}
     error: str | None = None
+    """What went wrong, where it is dead for that."""
+    reason: str | None = None
+    """Why it ended, where nothing went wrong."""
 
     @property
     def label(self) -> str:

@@ -269,6 +269,7 @@ def actor_row(actor: Actor, limits: Limits) -> Row:
         "restarts": actor.restarts,
         "holders": rows,
         "error": actor.error,
+        "reason": actor.reason,
         "parent": actor.parent,
         "created": actor.created,
     }

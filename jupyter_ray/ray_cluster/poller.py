@@ -235,7 +235,8 @@ class Poller:
             elif state == "RESTARTING":
                 happened.append(ev.ActorRestarted(actor=actor, restarts=restarts, reason=reason))
             elif state == "DEAD":
-                happened.append(ev.ActorDied(actor=actor, reason=reason.splitlines()[0] if reason else "it ended"))
+                line = reason.splitlines()[0] if reason else "it ended"
+                happened.append(ev.ActorDied(actor=actor, reason=line, expected=row["expected"]))
         return happened
 
     def __repr__(self) -> str:

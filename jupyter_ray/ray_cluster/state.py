@@ -302,6 +302,12 @@ def _ms(nanoseconds: int | None) -> int | None:
     return None if nanoseconds is None else nanoseconds // _MS
 
 
+_EXPECTED = tuple(
+    common_pb2.ActorDiedErrorContext.Reason.Value(name) for name in ("RAY_KILL", "OUT_OF_SCOPE", "REF_DELETED")
+)
+"""An actor's ends with which nothing went wrong."""
+
+
 def _actor_row(actor: gcs_pb2.ActorTableData) -> Row:
     state = gcs_pb2.ActorTableData.ActorState.Name(actor.state)
     cause = actor.death_cause
@@ -321,6 +327,7 @@ def _actor_row(actor: gcs_pb2.ActorTableData) -> Row:
         "required_resources": dict(actor.required_resources),
         "death_cause": {which: {"error_message": reason}} if which else None,
         "reason": reason,
+        "expected": which == "actor_died_error_context" and cause.actor_died_error_context.reason in _EXPECTED,
         "is_detached": actor.is_detached,
         "placement_group_id": _hex(actor.placement_group_id),
         "num_restarts": actor.num_restarts,

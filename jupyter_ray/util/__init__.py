@@ -3,6 +3,8 @@
 # No `from __future__ import annotations` here: that would be what `ray.util.annotations` means.
 from typing import TYPE_CHECKING, Any
 
+from jupyter_ray.not_offered import absent as _absent
+
 # Not lazy: the function has the name of its module, and must be what `ray.util.placement_group` means.
 from jupyter_ray.util.placement_group import (
     PlacementGroup,
@@ -113,7 +115,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jupyter_ray.util.{name}")
     home = _HOME_OF.get(name)
     if home is None:
-        raise AttributeError(f"module 'jupyter_ray.util' has no attribute {name!r}")
+        raise _absent(__name__, name)
     return getattr(importlib.import_module(f"jupyter_ray.util.{home}"), name)
 
 

@@ -199,6 +199,7 @@ const actor = object({
     })
   ),
   error: nullable(text),
+  reason: optional(nullable(text), null),
   parent: nullable(text),
   created: number
 });

@@ -470,3 +470,38 @@ def test_what_a_program_notes_on_a_handle_stays_there() -> None:
         return hasattr(handle, "note")
 
     assert not ray.get(noted.remote(actor))
+
+
+def test_super_with_the_name_of_the_actors_class_says_what_to_write() -> None:
+    class Base:
+        def name(self) -> str:
+            return "base"
+
+    @ray.remote
+    class Named(Base):
+        def named(self) -> str:
+            return super(Named, self).name()  # noqa: UP008
+
+        def plain(self) -> str:
+            return super().name()
+
+    actor: Any = Named.remote()
+    assert ray.get(actor.plain.remote()) == "base"
+    with pytest.raises(TypeError, match=r"super\(\) argument 1 must be a type(.|\n)*write super\(\)"):
+        ray.get(actor.named.remote())
+
+
+@pytest.mark.local_only("in Ray a name leads to its actor for a moment after the last handle is gone")
+def test_a_name_is_free_once_its_last_handle_is_gone() -> None:
+    @ray.remote(num_cpus=0)
+    class Lock:
+        def acquire(self) -> bool:
+            return True
+
+    for _ in range(20):
+        lock: Any = Lock.options(name="in_turn", get_if_exists=True).remote()
+        assert ray.get([lock.acquire.remote(), lock.acquire.remote()]) == [True, True]
+        assert ray.get(lock.acquire.remote())
+        del lock
+    with pytest.raises(ValueError, match="in_turn"):
+        ray.get_actor("in_turn")

@@ -227,3 +227,15 @@ def test_a_task_ends_by_a_hangup_as_any_program_does(session: str) -> None:
         return signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
     assert ray.get(handler.remote(), timeout=PATIENCE)
+
+
+def test_the_first_digits_tell_processes_apart(session: str) -> None:
+    @ray.remote(num_cpus=0)
+    class Keeper:
+        def worker(self) -> str:
+            return ray.get_runtime_context().get_worker_id()
+
+    keepers: list[Any] = [Keeper.remote() for _ in range(8)]  # type: ignore[attr-defined]
+    found = [*ray.get([each.worker.remote() for each in keepers]), ray.get_runtime_context().get_worker_id()]
+    assert len({each[:8] for each in found}) == 9
+    assert {len(each) for each in found} == {56}

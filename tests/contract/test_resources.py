@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
 import os
 import time
@@ -19,7 +20,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import exceptions
 from jupyter_ray.events import LogLines
-from tests.contract.helpers import PATIENCE, Log, eventually
+from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
 pytestmark = pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")
 
@@ -287,6 +288,37 @@ def test_a_call_of_another_concurrency_group_is_no_circle(start: Callable[..., A
 
     actor = ray.remote(num_cpus=1, concurrency_groups={"io": 1})(Groups).remote()
     assert ray.get(actor.wait.remote(), timeout=60) == 3
+
+
+@pytest.mark.parametrize("what", ["task", "actor"])
+def test_a_gpu_is_free_when_the_process_that_had_it_has_ended(
+    start: Callable[..., Any], tmp_path: Path, what: str
+) -> None:
+    """What it has in the GPU's memory is there until then; a library may send its last words at the exit."""
+    start(num_cpus=2, num_gpus=1)
+    go = tmp_path / "go"
+
+    def linger() -> int:
+        atexit.register(eventually, go.exists)
+        return os.getpid()
+
+    @ray.remote
+    class Lingers:
+        def begin(self) -> int:
+            return linger()
+
+    if what == "task":
+        pid = ray.get(ray.remote(linger).options(num_gpus=1).remote())
+    else:
+        actor = Lingers.options(num_gpus=1).remote()
+        pid = ray.get(actor.begin.remote())
+        del actor
+    later = ray.remote(is_running).options(num_gpus=1).remote(pid)
+    said = ray.why(later)
+    assert f"process {pid}, which is ending, has GPU: 1" in said or "the actor Lingers holds GPU: 1" in said
+    assert ray.get(ray.remote(is_running).remote(pid)), "whoever wants no GPU does not wait"
+    go.touch()
+    assert not ray.get(later, timeout=PATIENCE)
 
 
 def test_gpu_ids(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

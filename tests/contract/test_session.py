@@ -407,10 +407,17 @@ def test_temp_dir_is_where_the_session_is(start: Callable[..., Any], monkeypatch
 
 
 @pytest.mark.local_only("a cluster's nodes have the names and labels that they were started with")
-def test_a_machine_has_a_name_and_labels(start: Callable[..., Any]) -> None:
-    start(labels={"region": "north"}, _node_name="mine")
+def test_a_machine_has_a_name_and_labels(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_NODE_ZONE", "a")
+    start(labels={"region": "north"}, resources={"accelerator_type:A100": 1}, _node_name="mine")
     [node] = ray.nodes()
-    assert (node["NodeName"], node["Labels"]["region"]) == ("mine", "north")
+    assert node["NodeName"] == "mine"
+    assert node["Labels"] == {
+        "region": "north",
+        "ray.io/accelerator-type": "A100",
+        "ray.io/availability-zone": "a",
+        "ray.io/node-id": node["NodeID"],
+    }
 
     @ray.remote
     def labels() -> dict[str, str]:
@@ -426,6 +433,41 @@ def test_a_machine_has_a_name_and_labels(start: Callable[..., Any]) -> None:
     for wrong, kind in (({"a": 1}, TypeError), ("a", TypeError), ({"ray.io/node-id": "x"}, ValueError)):
         with pytest.raises(kind, match=r"[Ll]abels"):
             start(labels=wrong)
+
+
+@pytest.mark.local_only("a cluster's nodes have the labels that they were started with")
+def test_a_machine_without_the_labels_that_a_call_wants(start: Callable[..., Any]) -> None:
+    start(labels={"hardware": "mock"}, resources={"accelerator_type:T4": 1})
+
+    @ray.remote(label_selector={"hardware": "mock"})
+    def labels() -> dict[str, str]:
+        with pytest.raises(exceptions.TaskUnschedulableError, match="real"):
+            labels.options(label_selector={"hardware": "real"}).remote()
+        return ray.get_runtime_context().get_node_labels()
+
+    @ray.remote
+    class Keeper:
+        def ready(self) -> bool:
+            return True
+
+    found = ray.get(labels.remote())
+    assert (found["hardware"], found["ray.io/accelerator-type"]) == ("mock", "T4")
+    for selector in (
+        {"ray.io/accelerator-type": "in(T4, L4)"},
+        {"zone": "!a"},
+        {"ray.io/node-id": found["ray.io/node-id"]},
+    ):
+        assert ray.get(labels.options(label_selector=selector).remote()) == found
+        assert ray.get(Keeper.options(label_selector=selector).remote().ready.remote())
+    away = {"label_selector": {"hardware": "real"}}
+    with pytest.raises(exceptions.TaskUnschedulableError, match=r"labels wants .*'real'.* of this one are .*'mock'"):
+        labels.options(**away).remote()
+    with pytest.raises(exceptions.ActorUnschedulableError, match="Keeper wants"):
+        Keeper.options(**away).remote()
+    other = labels.options(**away, fallback_strategy=[{"label_selector": {"hardware": "mock"}}])
+    assert ray.get(other.remote()) == found
+    with pytest.raises(exceptions.TaskUnschedulableError, match="labels wants"):
+        labels.options(**away, fallback_strategy=[{"label_selector": {"hardware": "none"}}]).remote()
 
 
 @pytest.mark.local_only("in Ray from its own handler")

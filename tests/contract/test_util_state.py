@@ -467,8 +467,16 @@ def test_the_timeline(tmp_path: Path) -> None:
     rows = eventually(lambda: [row for row in ray.timeline() or [] if row["name"] == "drawn"])
     assert len(rows) == 3
     for row in rows:
-        assert (row["ph"], row["cat"]) == ("X", "task:execute")
+        assert (row["ph"], row["cat"]) == ("X", "task::drawn")
         assert row["dur"] >= 0
+    drawn = ray.timeline() or []
+    tasks = [row["args"]["task_id"] for row in drawn if row["name"] == "drawn"]
+    assert len({row["args"]["task_id"] for row in drawn if row["name"] == "task:execute"} & set(tasks)) == 3
+    # Viewers want numbers for rows, and take the names of the rows from entries of their own.
+    assert all(isinstance(row["pid"], int) and isinstance(row["tid"], int | None) for row in drawn)
+    called = {(row["pid"], row["tid"]) for row in drawn if row["ph"] == "M" and row["name"] == "thread_name"}
+    assert {(row["pid"], row["tid"]) for row in rows} <= called
+    assert [row["args"]["name"][:5] for row in drawn if row["name"] == "process_name"] == ["Node "]
     file = tmp_path / "timeline.json"
     assert ray.timeline(str(file)) is None
     assert file.read_text().startswith("[")

@@ -217,9 +217,9 @@ def random_frame(dice: random.Random, task: bytes = b"") -> bytes:
         messages: list[m.Message] = [
             m.Get(dice.randrange(100), [dice.randbytes(28)], None, dice.randbytes(24), [dice.randbytes(24)]),
             m.Wait(1, [dice.randbytes(28)], dice.randrange(-5, 5), -1.0),
-            m.Put(dice.randbytes(28), m.Payload(data=b"N.", contained=[dice.randbytes(16)])),
+            m.Put(dice.randbytes(28), m.Payload(data=b"N.", contained=(dice.randbytes(16),))),
             m.Drop([(dice.randbytes(28), dice.randrange(-3, 3))]),
-            m.Done(task or dice.randbytes(24), [], failed=dice.random() < 0.5),
+            m.Done(task or dice.randbytes(24), (), failed=dice.random() < 0.5),
             m.Item(task or dice.randbytes(24), dice.randrange(-2, 5), m.Payload(data=b"N.", size=2)),
             m.AwaitSpace(dice.randrange(100), dice.randrange(-(2**40), 2**40), dice.randbytes(5).hex()),
             m.Claimed("a/../b", dice.randbytes(5).hex(), dice.randrange(-5, 2**30)),

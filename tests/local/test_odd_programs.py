@@ -1,4 +1,4 @@
-"""Programs that lack what most have: standard streams, a working directory."""
+"""Programs that lack what most have: standard streams, a working directory, an end in good order."""
 
 from __future__ import annotations
 
@@ -48,6 +48,36 @@ def test_a_program_whose_folder_is_gone(tmp_path: Path) -> None:
         timeout=120,
     )
     assert ran.returncode == 7, ran.stderr
+
+
+OUTLIVES = """
+import ctypes
+import sys
+import jupyter_ray as ray
+from jupyter_ray.util.queue import Queue
+
+@ray.remote
+class Counter:
+    def increment(self):
+        yield 1
+
+def main():
+    ray.init(num_cpus=1, logging_level="ERROR")
+    counter = Counter.remote()
+    stream = counter.increment.options(num_returns="streaming").remote()
+    return [ray.put(1), counter, stream, next(stream), Queue(), ray.util.placement_group([{"CPU": 1}])]
+
+kept = main()
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(sys.modules["__main__"]))  # As some libraries do, PyTorch for one.
+"""
+
+
+def test_what_a_program_keeps_to_the_very_end_is_let_go_of_in_silence() -> None:
+    """Its finalizers run when the modules that they use have been taken apart."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", OUTLIVES]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_a_runtime_that_cannot_start_says_why_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

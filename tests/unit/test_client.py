@@ -170,7 +170,7 @@ def test_references_inside_a_value_live_with_it(session: Session) -> None:
     result = session.in_thread(session.engine.get, [outer], None)
     asked = session.runtime.expect(m.Get)
     stored = values.dumps([ObjectRef(B)])
-    session.runtime.say(m.Reply(asked.request, [A], [m.Payload(stored.data, contained=stored.contained)]))
+    session.runtime.say(m.Reply(asked.request, [A], [m.Payload(stored.data, contained=tuple(stored.contained))]))
     inner = result.get(timeout=5)[0][0]
     assert inner == ObjectRef(B)
     del inner
@@ -291,7 +291,7 @@ def test_a_call(session: Session) -> None:
     assert exported.definition == definition.id
     spec = session.runtime.expect(m.Submit).spec
     assert spec.demand == {"CPU": 5000}
-    assert spec.dependencies == [A]
+    assert spec.dependencies == (A,)
     assert [each.binary() for each in made] == [return_id(spec.task, 1), return_id(spec.task, 2)]
     assert spec.site is not None
     assert "test_client.py" in spec.site

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
-from jupyter_ray.labels import wrong_fallback, wrong_key, wrong_selector, wrong_value
+from jupyter_ray.labels import matches, wrong_fallback, wrong_key, wrong_selector, wrong_value
 
 
 @pytest.mark.parametrize("key", ["zone", "ray.io/accelerator-type", "a", "a" * 63, "A_b.c-9"])
@@ -58,3 +58,30 @@ def test_alternatives() -> None:
     assert "Empty dictionary" in str(wrong_fallback("fallback_strategy", [{}]))
     assert "Unsupported option found: 'memory'" in str(wrong_fallback("fallback_strategy", [{"memory": "5m"}]))
     assert "dictionary" in str(wrong_fallback("fallback_strategy", ["a"]))
+
+
+@pytest.mark.parametrize(
+    ("condition", "met"),
+    [
+        ("north", True),
+        ("south", False),
+        ("!south", True),
+        ("!north", False),
+        ("in(south, north)", True),
+        ("in(south,east)", False),
+        ("!in(south, east)", True),
+        ("!in(north)", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_what_a_condition_accepts(condition: str | None, met: bool) -> None:
+    assert matches({"region": condition}, {"region": "north", "zone": ""}) is met
+    assert matches({"zone": "", "region": condition}, {"region": "north", "zone": ""}) is met
+
+
+@pytest.mark.parametrize(("condition", "met"), [("a", False), ("in(a, b)", False), ("!a", True), ("!in(a, b)", True)])
+def test_a_label_that_is_not_there_meets_what_excludes_alone(condition: str, met: bool) -> None:
+    assert matches({"zone": condition}, {}) is met
+    assert matches(None, {})
+    assert matches({}, {"zone": "a"})

@@ -361,9 +361,19 @@ def test_the_life_of_an_actor(bench: Bench) -> None:
     bench.tell(ev.ActorAlive, actor="a", worker="w2", pid=8, held={"CPU": 1.0})
     bench.tell(ev.ActorDied, actor="a", reason="all handles are gone")
     row = bench.row("actors", "a")
-    assert (row["state"], row["held"], row["error"]) == ("dead", {}, "all handles are gone")
+    assert (row["state"], row["held"], row["error"], row["reason"]) == ("dead", {}, "all handles are gone", None)
     assert bench.row("workers", "w2")["state"] == "idle"
     assert bench.row("resources", "CPU")["holders"] == []
+
+
+def test_an_actor_that_ends_as_it_should_has_no_error(bench: Bench) -> None:
+    bench.ready((), CPU=1.0)
+    bench.submit("init", kind="actor", name="Counter")
+    bench.tell(ev.ActorCreated, actor="a", class_name="Counter", name=None, task="init", parent=None)
+    bench.tell(ev.ActorRestarted, actor="a", restarts=1, reason="killed")
+    bench.tell(ev.ActorDied, actor="a", reason="nobody refers to it", expected=True)
+    row = bench.row("actors", "a")
+    assert (row["state"], row["error"], row["reason"]) == ("dead", None, "nobody refers to it")
 
 
 def test_an_actors_queue(bench: Bench) -> None:

@@ -99,6 +99,7 @@ class ActorRow(Strict):
     restarts: int
     holders: list[HolderRow]
     error: str | None
+    reason: str | None
     parent: str | None
     created: float
 
@@ -267,7 +268,7 @@ any_event: st.SearchStrategy[ev.Event] = st.one_of(
     ),
     st.builds(ev.ActorAlive, actor=actor, worker=worker, pid=st.integers(1, 9), held=amounts, gpus=gpus),
     st.builds(ev.ActorRestarted, actor=actor, restarts=st.integers(0, 3), reason=text),
-    st.builds(ev.ActorDied, actor=actor, reason=text),
+    st.builds(ev.ActorDied, actor=actor, reason=text, expected=st.booleans()),
     st.builds(ev.HandlePassed, actor=actor, holder=task, holder_kind=st.just("task"), label=text),
     st.builds(ev.HandleDropped, actor=actor, holder=task),
     st.builds(ev.ObjectSealed, object=st.just("put"), size=st.just(1), shared=st.booleans(), task=st.none() | task),

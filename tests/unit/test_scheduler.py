@@ -44,6 +44,8 @@ class Session:
         self.serial = 0
         self.stillborn = ""
         """Why no worker begins; empty: they do."""
+        self.lingers = False
+        """Whether processes take their time to end."""
         self.happen(ClientJoined(DRIVER))
         parts = {name: amount * PARTS for name, amount in resources.items()}
         gpus = [str(index) for index in range(resources.get("GPU", 0))]
@@ -58,7 +60,8 @@ class Session:
                 )
             elif isinstance(command, c.StopWorker):
                 (self.killed if command.kill else self.asked_to_leave).append(command.worker)
-                self.happen(WorkerLost(command.worker, "stopped"))
+                if not self.lingers:
+                    self.happen(WorkerLost(command.worker, "stopped"))
             elif isinstance(command, c.Send):
                 self.sent.append((command.client, command.message))
         if len(self.scheduler.state.tasks) < 200:  # It looks at everything each time.
@@ -102,7 +105,7 @@ class Session:
         return next(to for to, each in reversed(self.sent) if isinstance(each, m.Execute) and each.task == task)
 
     def finish(self, task: bytes, **done: Any) -> None:
-        self.say(self.worker_of(task), m.Done(task, [VALUE], **done))
+        self.say(self.worker_of(task), m.Done(task, (VALUE,), **done))
 
     def running(self) -> list[str]:
         return sorted(t.spec.name for t in self.scheduler.state.tasks.values() if t.state.value == "running")
@@ -153,7 +156,7 @@ def test_the_answer_waits_while_another_task_has_the_cpu() -> None:
 def test_callers_of_an_actor_take_turns() -> None:
     session = Session(CPU=4)
     actor = session.actor()
-    flooder = session.worker_of(session.submit("flooder", contained=[actor]))
+    flooder = session.worker_of(session.submit("flooder", contained=(actor,)))
     calls = [session.submit(f"flood{index}", flooder, kind="method", actor=actor, demand={}) for index in range(100)]
     mine = session.submit("mine", kind="method", actor=actor, demand={})
     session.finish(calls[0], seconds=1.0)
@@ -288,7 +291,7 @@ def test_a_handle_in_a_stored_object_keeps_the_actor() -> None:
     session = Session(CPU=2)
     actor = session.actor()
     box = b"box-------------" + b"\0" * 12
-    session.say(DRIVER, m.Put(box, m.Payload(data=b"x", size=1, contained=[actor])))
+    session.say(DRIVER, m.Put(box, m.Payload(data=b"x", size=1, contained=(actor,))))
     session.say(DRIVER, m.Drop([(actor, 1)]))
     assert not session.asked_to_leave
     session.say(DRIVER, m.Drop([(box, 1)]))
@@ -442,7 +445,7 @@ def test_nonsense_in_a_burst_takes_nothing_with_it_of_what_came_before() -> None
     calls = [session.submit(name, kind="method", actor=actor, demand={}) for name in ("good", "bad")]
     worker = session.worker_of(calls[0])
     with pytest.raises(ValueError, match="bad is done with 0 of 1 return values"):
-        session.happen(Said(worker, [m.Done(calls[0], [VALUE]), m.Done(calls[1], [])]))
+        session.happen(Said(worker, [m.Done(calls[0], (VALUE,)), m.Done(calls[1], ())]))
     assert list(session.scheduler.state.tasks) == calls[1:]
     session.get(calls[0], 9)
     assert session.of(m.Reply)[-1].values == [VALUE]
@@ -539,7 +542,7 @@ def test_what_a_task_starts_before_its_cancel_has_reached_it_is_cancelled_with_i
     assert isinstance(session.error_of(7), TaskCancelledError)
     session.say(worker, m.Interrupted(outer))
     session.submit("late", worker, parent=outer)
-    session.say(worker, m.Done(outer, [], cancelled=True))
+    session.say(worker, m.Done(outer, (), cancelled=True))
     assert session.running() == ["late"], "it is how the task cleans up"
 
 
@@ -566,7 +569,7 @@ def test_an_actor_whose_constructor_waits_when_its_process_dies_is_made_again() 
     session.get(needed, 7, again, task=creation.task)
     session.finish(needed)
     assert [reply.request for reply in session.of(m.Reply, again)] == [7]
-    session.say(again, m.Done(creation.task, []))
+    session.say(again, m.Done(creation.task, ()))
     assert session.scheduler.state.actors[actor].state.value == "alive"
 
 
@@ -575,7 +578,7 @@ def test_an_item_that_was_waited_for_and_never_came_is_forgotten() -> None:
     stream = session.submit("stream", num_returns=m.STREAMING)
     session.say(DRIVER, m.Wait(7, [return_id(stream, 2), return_id(stream, 1)], 1))
     session.say(DRIVER, m.Abandon(7))
-    session.say(session.worker_of(stream), m.Done(stream, []))
+    session.say(session.worker_of(stream), m.Done(stream, ()))
     session.say(DRIVER, m.Drop([(return_id(stream, 1), 1)]))
     assert not session.scheduler.state.objects
 
@@ -593,6 +596,6 @@ def test_a_call_that_was_cancelled_is_not_tried_again_when_its_actor_is_made_ane
     session.happen(WorkerLost(session.worker_of(cancelled), "it died"))
     assert isinstance(session.error_of(7), TaskCancelledError)
     creation = session.scheduler.state.actors[actor].spec.creation.task
-    session.say(session.worker_of(creation), m.Done(creation, []))
+    session.say(session.worker_of(creation), m.Done(creation, ()))
     assert [each.id for each in session.scheduler.state.tasks.values()] == [kept]
     assert session.scheduler.state.tasks[kept].state.value == "running"

@@ -107,7 +107,7 @@ def test_who_awaits_no_more_is_forgotten(how: str) -> None:
         session.say(worker, m.Abandon(11))
     elif how == "ended":
         [method] = [task for task in state.tasks.values() if task.spec.name == "method"]
-        session.say(worker, m.Done(method.id, [VALUE]))
+        session.say(worker, m.Done(method.id, (VALUE,)))
         assert not look(session, 60), "a coroutine in the background is no task that waits"
         return
     else:
@@ -149,7 +149,7 @@ def test_a_driver_that_waits_for_a_call_whose_argument_its_actor_keeps_from_runn
     session = Session(CPU=2, GPU=1)
     actor = session.actor(demand=GPU)
     leaf = session.submit("leaf", demand=GPU)
-    call = session.submit("call", kind="method", actor=actor, demand={}, dependencies=[return_id(leaf, 1)])
+    call = session.submit("call", kind="method", actor=actor, demand={}, dependencies=(return_id(leaf, 1),))
     session.get(call, 11, DRIVER, **marks)
     assert not look(session, 2.9)
     assert look(session, 6) is refused

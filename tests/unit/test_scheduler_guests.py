@@ -123,7 +123,7 @@ class GuestMachine(SchedulerMachine):
         """It calls an actor of its own, or of anybody else: a handle may have travelled."""
         guest = data.draw(st.sampled_from(list(self.guests.values())))
         actor = data.draw(st.sampled_from(guest.actors or self.actors))
-        self._task(guest, kind="method", actor=actor, contained=[actor], max_retries=retries)
+        self._task(guest, kind="method", actor=actor, contained=(actor,), max_retries=retries)
 
     @precondition(lambda self: self.guests)
     @rule(data=st.data())

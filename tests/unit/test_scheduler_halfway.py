@@ -88,7 +88,7 @@ def test_what_a_thread_of_an_earlier_attempt_waits_for_is_no_wait_of_the_next(cp
     inner = session.submit("inner", worker, demand={})
     session.get(inner, 11, worker, task=outer)
     ahead = session.submit("ahead", demand={"CPU": cpus * PARTS})
-    session.say(worker, m.Done(outer, [VALUE], failed=True, retry=True, error="it raised"))
+    session.say(worker, m.Done(outer, (VALUE,), failed=True, retry=True, error="it raised"))
     session.finish(inner)
     assert [reply.request for reply in session.of(m.Reply, worker)] == [11]
     session.finish(ahead)
@@ -128,7 +128,7 @@ def test_a_stream_that_waits_for_its_reader_lends_the_reader_its_cpu() -> None:
     session.say(worker, m.Wait(12, [return_id(stream, 3), return_id(stream, 1)], 1, None, reader))
     assert session.running() == ["stream"]
     assert [reply.request for reply in session.of(m.Reply, maker)] == [21]
-    session.say(maker, m.Done(stream, []))
+    session.say(maker, m.Done(stream, ()))
     session.finish(reader)
     assert session.scheduler.state.ledger.free == {"CPU": PARTS}
 

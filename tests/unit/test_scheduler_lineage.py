@@ -36,7 +36,7 @@ class Store(Session):
 
     def large(self, **fields: Any) -> m.Payload:
         self.segments += 1
-        return m.Payload(segment=f"s{self.segments}", layout=[0, 10], size=10, **fields)
+        return m.Payload(segment=f"s{self.segments}", layout=(0, 10), size=10, **fields)
 
     def made(self, name: str, count: int = 1, **spec: Any) -> bytes:
         """Run a task whose `count` results are large."""
@@ -45,7 +45,7 @@ class Store(Session):
         return task
 
     def end(self, task: bytes, count: int = 1) -> None:
-        self.say(self.worker_of(task), m.Done(task, [self.large() for _ in range(count)]))
+        self.say(self.worker_of(task), m.Done(task, tuple(self.large() for _ in range(count))))
 
     def segment(self, task: bytes, index: int = 1) -> str:
         payload = self.scheduler.state.objects[return_id(task, index)].payload
@@ -66,7 +66,7 @@ def test_who_waits_for_others_too_waits_again() -> None:
     session = Store(CPU=2)
     first = session.made("first")
     other = session.submit("other")
-    third = session.submit("third", dependencies=[return_id(first, 1), return_id(other, 1)])
+    third = session.submit("third", dependencies=(return_id(first, 1), return_id(other, 1)))
     ids = [return_id(first, 1), return_id(other, 1)]
     session.say(DRIVER, m.Get(7, ids))
     session.say(DRIVER, m.Wait(8, ids, 2))
@@ -85,8 +85,8 @@ def test_lineage_is_kept_for_files_only_and_released_with_them() -> None:
     small = session.submit("small", max_retries=3)
     session.finish(small)
     assert not session.scheduler.state.lineage
-    first = session.made("first", dependencies=[return_id(small, 1)], segment="arguments", segment_size=7)
-    second = session.made("second", dependencies=[return_id(first, 1)])
+    first = session.made("first", dependencies=(return_id(small, 1),), segment="arguments", segment_size=7)
+    second = session.made("second", dependencies=(return_id(first, 1),))
     state = session.scheduler.state
     assert set(state.lineage) == {first, second}
     assert state.lineage_bytes == 2 * OVERHEAD + 7 + VALUE.size
@@ -107,7 +107,7 @@ def test_a_long_chain_of_freed_arguments_runs_again_in_order() -> None:
     session = Store(CPU=1)
     chain = [session.made("link")]
     for _ in range(500):
-        chain.append(session.made("link", dependencies=[return_id(chain[-1], 1)]))
+        chain.append(session.made("link", dependencies=(return_id(chain[-1], 1),)))
         session.drop(chain[-2])
     session.lose(session.segment(chain[-1]))
     for link in chain:
@@ -152,9 +152,9 @@ def test_a_task_that_cannot_read_its_argument_waits_without_a_worker() -> None:
     session = Store(CPU=1, GPU=1)
     demand = {**CPU, "GPU": CPU["CPU"]}
     first = session.made("first", demand=demand)
-    second = session.submit("second", demand=demand, dependencies=[return_id(first, 1)])
+    second = session.submit("second", demand=demand, dependencies=(return_id(first, 1),))
     segment = session.segment(first)
-    assert session.of(m.Execute)[-1].dependencies == [return_id(first, 1)]
+    assert session.of(m.Execute)[-1].dependencies == (return_id(first, 1),)
     worker = session.worker_of(second)
     session.lose(segment)
     session.say(worker, m.Lost([segment], GONE, second))
@@ -168,7 +168,7 @@ def test_a_task_that_cannot_read_its_argument_waits_without_a_worker() -> None:
 def test_what_only_one_worker_cannot_read_counts_as_an_attempt(retries: int) -> None:
     session = Store(CPU=1)
     first = session.made("first")
-    second = session.submit("second", dependencies=[return_id(first, 1)], max_retries=retries)
+    second = session.submit("second", dependencies=(return_id(first, 1),), max_retries=retries)
     session.get(second, 7)
     for _ in range(retries + 1):
         session.say(session.worker_of(second), m.Lost([session.segment(first)], "too many open files", second))
@@ -180,11 +180,11 @@ def test_what_only_one_worker_cannot_read_counts_as_an_attempt(retries: int) -> 
 def test_a_task_that_is_retried_when_its_argument_is_lost_gets_no_value() -> None:
     session = Store(CPU=1)
     first = session.made("first", max_retries=0)
-    second = session.submit("second", dependencies=[return_id(first, 1)], max_retries=1)
+    second = session.submit("second", dependencies=(return_id(first, 1),), max_retries=1)
     session.lose(session.segment(first))
     session.happen(WorkerLost(session.worker_of(second), "it died"))
     again = session.of(m.Execute)[-1]
-    assert (again.task, again.values) == (second, [m.ABSENT])
+    assert (again.task, again.values) == (second, (m.ABSENT,))
     session.get(second, 7)
     session.say(session.worker_of(second), m.Lost([], "", second))
     assert "max_retries=0" in str(session.error_of(7))
@@ -193,7 +193,7 @@ def test_a_task_that_is_retried_when_its_argument_is_lost_gets_no_value() -> Non
 def test_an_error_that_several_objects_share_lives_as_long_as_the_last_of_them() -> None:
     session = Store(CPU=1)
     task = session.submit("fails", num_returns=2)
-    session.say(session.worker_of(task), m.Done(task, [session.large(is_error=True)], failed=True))
+    session.say(session.worker_of(task), m.Done(task, (session.large(is_error=True),), failed=True))
     session.drop(task, 1)
     assert not session.discarded
     session.lose("s1")
@@ -209,7 +209,7 @@ def test_an_actor_that_waits_for_what_needs_the_actor_is_told_so() -> None:
     maker = session.submit("maker", max_retries=3)
     session.end(maker)
     object_id = return_id(maker, 1)
-    use = session.submit("use", kind="method", actor=actor, dependencies=[object_id], demand={})
+    use = session.submit("use", kind="method", actor=actor, dependencies=(object_id,), demand={})
     worker = session.worker_of(use)
     session.lose(session.segment(maker))
     session.say(worker, m.Get(5, [object_id], None, use))
@@ -240,6 +240,6 @@ def test_a_lost_task_that_fails_the_second_time_hands_on_its_error() -> None:
     session.lose(session.segment(task))
     session.get(task, 7)
     error = pickle.dumps(ValueError("not twice"))
-    session.say(session.worker_of(task), m.Done(task, [m.Payload(data=error, is_error=True)], failed=True))
+    session.say(session.worker_of(task), m.Done(task, (m.Payload(data=error, is_error=True),), failed=True))
     assert str(session.error_of(7)) == "not twice"
     assert not session.scheduler.state.lineage

@@ -61,7 +61,7 @@ class Session:
         name = name or self.name()
         self.serial += 1
         object_id = b"put-------------" + self.serial.to_bytes(8, "big") + b"\1\0\0\0"
-        self.say(m.Put(object_id, m.Payload(segment=name, layout=[0, size], size=size)))
+        self.say(m.Put(object_id, m.Payload(segment=name, layout=(0, size), size=size)))
         return object_id, name
 
     def drop(self, object_id: bytes) -> None:

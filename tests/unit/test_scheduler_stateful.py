@@ -179,7 +179,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     if worker.blocked is not None and not worker.actor:
                         self.say(client, m.Abandon(worker.blocked))
                         worker.blocked = None
-                    self.say(client, m.Done(task.task, [], cancelled=True))
+                    self.say(client, m.Done(task.task, (), cancelled=True))
                     break
         for each in counted:
             grants[each] = grants.get(each, 0) + 1
@@ -210,7 +210,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     def large(self, contained: list[bytes] | None = None, *, is_error: bool = False) -> m.Payload:
         name = self.new_name([DRIVER, *self.workers][self.serial % (1 + len(self.workers))])
         self.files.add(name)
-        return m.Payload(segment=name, layout=[0, LARGE], size=LARGE, contained=contained or [], is_error=is_error)
+        return m.Payload(
+            segment=name, layout=(0, LARGE), size=LARGE, contained=tuple(contained or ()), is_error=is_error
+        )
 
     def new_name(self, writer: bytes) -> str:
         self.serial += 1
@@ -297,8 +299,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         with self.together(worker.id):
             for outcome in outcomes[: len(worker.tasks)]:
                 task, failed = worker.tasks[0], outcome != "ok"
-                values = [ERROR] if failed else [VALUE] * max(0, task.num_returns)
-                self.end(worker, m.Done(task.task, values, failed=failed, retry=outcome == "retry", seconds=0.0001))
+                values = [ERROR] if failed else (VALUE,) * max(0, task.num_returns)
+                self.end(
+                    worker, m.Done(task.task, tuple(values), failed=failed, retry=outcome == "retry", seconds=0.0001)
+                )
 
     @rule(large=st.booleans())
     def put(self, large: bool) -> None:
@@ -370,7 +374,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             object_id = b"put-------------" + self.serial.to_bytes(8, "big") + b"\0\0\0\0"
             grants = self.driver_grants if client == DRIVER else self.workers[client].grants
             grants[object_id] = 1
-            self.say(client, m.Put(object_id, m.Payload(segment=name, layout=[0, LARGE], size=LARGE)))
+            self.say(client, m.Put(object_id, m.Payload(segment=name, layout=(0, LARGE), size=LARGE)))
 
     @rule()
     def memory_is_short(self) -> None:
@@ -416,7 +420,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             spec = {"kind": "method", "actor": self.actors[-1]}
             self.workers_join(len(self.starting))
             for worker in [w for w in self.workers.values() if w.tasks and w.tasks[0].actor == self.actors[-1]]:
-                self.end(worker, m.Done(worker.tasks[0].task, []))
+                self.end(worker, m.Done(worker.tasks[0].task, ()))
         self.say(DRIVER, m.Export("quick", 1, "quick", b""))
         for _ in range(4):
             self.forget_route(spec)
@@ -428,7 +432,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             holder = [w for w in self.workers.values() if w.tasks and w.tasks[0].task == task and w.blocked is None]
             if not holder:
                 return
-            self.end(holder[0], m.Done(task, [VALUE], seconds=0.0001))
+            self.end(holder[0], m.Done(task, (VALUE,), seconds=0.0001))
 
     def forget_route(self, spec: dict[str, Any]) -> None:
         """Who calls an actor the usual way may not overtake that."""
@@ -455,18 +459,18 @@ class SchedulerMachine(RuleBasedStateMachine):
             definition="" if method else "quick",
             demand={} if method else route.demand,
             actor=route.actor,
-            dependencies=data.draw(st.lists(st.sampled_from(self.held_and_ready()), max_size=2))
+            dependencies=tuple(data.draw(st.lists(st.sampled_from(self.held_and_ready()), max_size=2)))
             if self.held_and_ready()
-            else [],
+            else (),
         )
         if how in ("quick", "back"):
-            self.say(DRIVER, m.Ran(spec, route.worker, m.Done(task, [VALUE], seconds=0.0001)))
+            self.say(DRIVER, m.Ran(spec, route.worker, m.Done(task, (VALUE,), seconds=0.0001)))
             return
         self.routes.remove(route)
         worker = self.workers.get(route.worker)
         if worker is not None:
             worker.tasks.append(
-                m.Execute(task, spec.kind, "f", b"", spec.definition, [], 1, held=spec.demand, actor=spec.actor)
+                m.Execute(task, spec.kind, "f", b"", spec.definition, (), 1, held=spec.demand, actor=spec.actor)
             )
         if worker is not None and how == "told first":
             self.say(worker.id, m.Submit(spec, worker.id, DRIVER))
@@ -541,16 +545,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         task = worker.tasks[0]
         failed = outcome in ("error", "retry")
         refers = contained if handle else []
-        values = [VALUE, m.Payload(data=b"N.", size=2, contained=refers)]
+        values = [VALUE, m.Payload(data=b"N.", size=2, contained=tuple(refers))]
         if large and not failed and task.num_returns > 0:
             values[task.num_returns - 1] = self.large(refers)
         self.end(
             worker,
             m.Done(
                 task.task,
-                [self.large(is_error=True) if large and task.kind != "actor" else ERROR]
+                (self.large(is_error=True) if large and task.kind != "actor" else ERROR,)
                 if failed
-                else values[: max(0, task.num_returns)],
+                else tuple(values[: max(0, task.num_returns)]),
                 failed=failed,
                 retry=outcome == "retry",
                 exiting=outcome == "exit",
@@ -656,7 +660,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             for fake in ready:
                 if fake.id in self.workers and fake.tasks and fake.blocked is None:
                     task = fake.tasks[0]
-                    self.end(fake, m.Done(task.task, [VALUE] * max(0, task.num_returns)))
+                    self.end(fake, m.Done(task.task, (VALUE,) * max(0, task.num_returns)))
                 elif fake.leaving and not fake.tasks and fake.id in self.workers:
                     del self.workers[fake.id]
                     self.happen(WorkerLost(fake.id, "left"))

@@ -8,6 +8,7 @@ import pickle
 import sys
 import threading
 import types
+from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
@@ -104,6 +105,34 @@ class Remote:
 def test_definitions_are_collected() -> None:
     definition = Definition(value=print, name="print")
     assert values.dumps([Remote(definition)]).definitions == [definition]
+
+
+class _Storage:
+    """Has what a storage of PyTorch's has, as far as we ask for it; tests/tensors has the real ones."""
+
+    def __init__(self, memory: Any, device: str = "cpu") -> None:
+        self.memory = memory
+        self._untyped_storage = self
+        self.device = types.SimpleNamespace(type=device)
+        self.dtype = "float32"
+
+    def __reduce__(self) -> Any:
+        return str, ("its own way",)
+
+
+def test_the_memory_of_a_tensor_goes_beside_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    def empty(size: int, dtype: Any) -> Any:
+        return types.SimpleNamespace(set_=lambda storage: types.SimpleNamespace(numpy=lambda: storage.memory))
+
+    storage = types.SimpleNamespace(TypedStorage=_Storage)
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(empty=empty, uint8=None))
+    monkeypatch.setitem(sys.modules, "torch.storage", storage)
+    monkeypatch.setattr(values.Pickler, "dispatch_table", ChainMap({}, values.Pickler.dispatch_table))
+    memory = np.arange(5, dtype=np.uint8)
+    there, far = values.dumps(_Storage(memory)), values.dumps(_Storage(memory, "cuda"))
+    assert [bytes(buffer) for buffer in there.buffers] == [memory.tobytes()]
+    assert not far.buffers
+    assert values.loads(far.data) == "its own way", "of a GPU's memory we know nothing"
 
 
 # --- arguments ---

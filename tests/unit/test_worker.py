@@ -165,7 +165,7 @@ def test_it_runs_tasks(worker: Worker) -> None:
     assert worker.value(lambda x, y: [x, y], 1, "a") == [1, "a"]
     done = worker.done(worker.execute(lambda: (1, 2), num_returns=2))
     assert [payloads.unpack(each, worker.store) for each in done.returns] == [1, 2]
-    assert worker.done(worker.execute(lambda: None, num_returns=0)).returns == []
+    assert worker.done(worker.execute(lambda: None, num_returns=0)).returns == ()
 
 
 @pytest.mark.parametrize(("result", "error"), [((1,), ValueError), ((1, 2, 3), ValueError), (5, TypeError)])

@@ -258,7 +258,7 @@ class Direct:
                 route.busy.release()
                 return None
             self._deferred.popleft()
-            return m.Call(spec, version, values), route
+            return m.Call(spec, version, tuple(values)), route
 
     def _exchange(self, call: m.Call, route: Route, sleep: Callable[[Callable[[], object]], object]) -> None:
         spec, version = call.spec, call.version
@@ -411,7 +411,7 @@ class Direct:
         return f"<Direct: {len(self._routes)} routes>"
 
 
-def _send_whole(connection: socket.socket, frame: bytearray) -> None:
+def _send_whole(connection: socket.socket, frame: bytes) -> None:
     """Send a call, or raise OSError: who is stopped, or in C code that keeps the interpreter, reads no large one.
 
     What went of it is no call: the connection must be closed then.

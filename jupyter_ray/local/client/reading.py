@@ -97,17 +97,18 @@ class Reader:
                             raise unpack_error(payload, store)
                 if missing:
                     rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
-                    reply = self._ask(list(dict.fromkeys(missing)), rest, deadline)
+                    asked = list(dict.fromkeys(missing))
+                    reply = self._ask(asked, rest, deadline)
+                    if not reply.refused:
+                        references.remember_all(reply.ready, reply.values)
                     for object_id, payload in zip(reply.ready, reply.values, strict=True):
                         found[object_id] = payload
-                        if not reply.refused:
-                            references.remember(object_id, payload)
                         if payload.is_error:
                             raise unpack_error(payload, store)
-                    late = sum(object_id not in found for object_id in missing)
+                    late = len(asked) - len(reply.ready)
                     if not reply.complete:
                         raise GetTimeoutError(
-                            f"Get timed out: some object(s) not ready ({late} of {len(missing)} within {timeout} s)."
+                            f"Get timed out: some object(s) not ready ({late} of {len(asked)} within {timeout} s)."
                         )
                     if late:  # They were there, and were lost before the last one came.
                         continue

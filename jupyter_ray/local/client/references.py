@@ -113,8 +113,7 @@ class References:
 
     def promised(self, counted: bytes) -> None:
         """A call was made: the runtime counts a reference to its value for us, and there is a Python object for it."""
-        with self._lock:
-            self._table[counted] = [1, 1]
+        self._table[counted] = [1, 1]  # Nobody else knows it yet.
 
     def arrived(self, counted_ids: Iterable[bytes]) -> None:
         """A message granted each of `counted_ids`; hold them until `let_go`, so that they outlive the unpickling."""
@@ -140,28 +139,37 @@ class References:
 
     def remember(self, object_id: bytes, payload: Payload) -> None:
         """Keep a value for another `get`, while a reference to its object lives here."""
+        self.remember_all((object_id,), (payload,))
+
+    def remember_all(self, object_ids: Iterable[bytes], payloads: Iterable[Payload]) -> None:
+        """As `remember`, for many."""
+        table, kept = self._table, self.payloads
         with self._lock:
-            entry = self._table.get(object_id)
-            if entry is None or entry[_REFS] <= 0 or object_id in self.payloads:
-                return
-            for counted in payload.contained:
-                self.acquired(counted)
-            self.payloads[object_id] = payload
-            if not payload.segment:
-                self._cached += payload.size
-                while self._cached > _CACHE_LIMIT:
-                    self.forget(next(iter(self.payloads)))
+            for object_id, payload in zip(object_ids, payloads, strict=True):
+                entry = table.get(object_id)
+                if entry is None or entry[_REFS] <= 0 or object_id in kept:
+                    continue
+                for counted in payload.contained:
+                    self.acquired(counted)
+                kept[object_id] = payload
+                if not payload.segment:
+                    self._cached += payload.size
+            while self._cached > _CACHE_LIMIT:
+                self.forget(next(iter(kept)))
 
     def forget(self, object_id: bytes) -> None:
         """Drop a remembered value; the next `get` asks for it."""
         with self._lock:
             payload = self.payloads.pop(object_id, None)
             if payload is not None:
-                if payload.segment:
-                    self._leave(payload.segment)
-                else:
-                    self._cached -= payload.size
-                self._released.extend(payload.contained)
+                self._forgotten(payload)
+
+    def _forgotten(self, payload: Payload) -> None:
+        if payload.segment:
+            self._leave(payload.segment)
+        else:
+            self._cached -= payload.size
+        self._released.extend(payload.contained)
 
     def doubt(self, object_id: bytes) -> None:
         """Drop what is known of a value that turned out to be lost."""
@@ -183,21 +191,22 @@ class References:
     def flush(self) -> None:
         """Count what finalizers reported, and tell the runtime what is not held any more."""
         drops: list[tuple[bytes, int]] = []
-        released = self._released
+        released, table, payloads = self._released, self._table, self.payloads
         with self._lock:
             while released:
                 counted = released.popleft()
-                entry = self._table.get(counted)
+                entry = table.get(counted)
                 if entry is None:
                     continue
                 entry[_REFS] -= 1
                 if entry[_REFS] <= 0:
-                    del self._table[counted]
+                    del table[counted]
                     if entry[_GRANTS]:
                         drops.append((counted, entry[_GRANTS]))
                     self.ready.discard(counted)
-                    if counted in self.payloads:
-                        self.forget(counted)
+                    payload = payloads.pop(counted, None)
+                    if payload is not None:
+                        self._forgotten(payload)
         if drops:
             self._drop(drops)
 

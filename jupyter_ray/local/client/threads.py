@@ -166,6 +166,8 @@ class Housekeeper:
         self._wakes.put(False)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(1.0)
+        # Nothing is wanted any more: a finalizer at the interpreter's exit finds this module without its globals.
+        self._wanted = dict.fromkeys(self._chores, math.inf)
 
     def __repr__(self) -> str:
         return f"<Housekeeper: {', '.join(self._wanted) or 'nothing'} to do>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Hashable, Mapping
+from types import CodeType
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.engine.refs import ActorRef
 from jupyter_ray.exceptions import ActorHandleNotFoundError, ActorUnschedulableError, TaskUnschedulableError
+from jupyter_ray.labels import matches
 from jupyter_ray.local.client.direct import route_key
 from jupyter_ray.local.engine.machine import node_labels
 from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING
@@ -23,6 +25,7 @@ DEFAULT_RETRIES = 3
 _PACKAGE = "jupyter_ray."
 _PLANS = 4096
 _BODIES = 1024
+_SITES = 1024
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -37,7 +40,7 @@ class Plan(msgspec.Struct, kw_only=True):
     max_calls: int = 0
     env: str = ""
     labels: str = ""
-    """What was asked for by label, as JSON, for the tables: one machine has nothing to choose from."""
+    """What was asked for by label, as JSON, for the tables; this machine meets it."""
     group: str | None = None
     bundle: int = -1
     capture: bool = False
@@ -96,6 +99,7 @@ class Plans:
                 env=self._encode_env(options.runtime_env),
                 labels=_labels(options),
             )
+            self._check_labels(options, name)
             self._place(plan, options.scheduling_strategy, name)
         else:
             plan = Plan(
@@ -122,6 +126,7 @@ class Plans:
             env=self._encode_env(options.runtime_env),
             labels=_labels(options),
         )
+        self._check_labels(options, name)
         self._place(plan, options.scheduling_strategy, name)
         if not plan.max_calls and demand.keys().isdisjoint(VISIBLE):
             plan.route_key = route_key(plan.env, demand)
@@ -151,6 +156,19 @@ class Plans:
         if accepts is not None and not accepts(labels := node_labels(self._process)):
             kind = ActorUnschedulableError if isinstance(plan.options, ActorOptions) else TaskUnschedulableError
             raise kind(f"No machine has the labels that {strategy!r} wants; the labels of this one are {labels}.")
+
+    def _check_labels(self, options: TaskOptions | ActorOptions, name: str) -> None:
+        """Raise if this machine has not the labels that the options want, nor those of any of their alternatives."""
+        if not options.label_selector:
+            return
+        alternatives = [each.get("label_selector") for each in options.fallback_strategy or ()]
+        labels = node_labels(self._process)
+        if not any(matches(each, labels) for each in (options.label_selector, *alternatives)):
+            kind = ActorUnschedulableError if isinstance(options, ActorOptions) else TaskUnschedulableError
+            raise kind(
+                f"{name} wants a machine with the labels {options.label_selector}, and those of this one are {labels}: "
+                "it could never start. Declare labels in init(labels=...), or name others in fallback_strategy."
+            )
 
 
 def _check_bundle(group: Any, plan: Plan, name: str) -> None:
@@ -226,7 +244,17 @@ def check_session(actor: ActorRef, job: bytes, table: Callable[..., tuple[list[A
 
 def call_site() -> str:
     """Return the line and the function of the program that makes this call, outside of this package."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(3)  # What is nearer is ours.
     while frame.f_globals.get("__name__", "").startswith(_PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+    code, place = frame.f_code, frame.f_lasti
+    known = _sites.get((id(code), place))
+    if known is None:
+        if len(_sites) >= _SITES:
+            _sites.clear()
+        known = _sites[id(code), place] = code, f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
+    return known[1]
+
+
+_sites: dict[tuple[int, int], tuple[CodeType, str]] = {}
+"""Texts of places, by code object and instruction: a loop makes the same call again and again."""

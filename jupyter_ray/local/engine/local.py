@@ -98,7 +98,7 @@ class LocalEngine(Questions):
             check_feasible(definition.name, plan.demand, self._totals(), is_actor=False)
         self._exporter.ensure(definition)
         name = options.name or definition.name
-        payload, dependencies = self._pack(args, kwargs, definition, name)
+        payload, dependencies = self._pack(args, kwargs, definition, name) if args or kwargs else (None, ())
         key = (definition.name, group, capture)
         body = plan.bodies.get(key) if payload is None else None
         if body is None:
@@ -130,7 +130,7 @@ class LocalEngine(Questions):
         """Call a method; see `Engine.call`."""
         plan = self._plans.of(options)
         name = options.name or method
-        payload, dependencies = self._pack(args, kwargs, None, name)
+        payload, dependencies = self._pack(args, kwargs, None, name) if args or kwargs else (None, ())
         body = plan.bodies.get(method) if payload is None else None
         if body is None:
             body = encode_body(
@@ -218,8 +218,7 @@ class LocalEngine(Questions):
         created = True
         self.client.before_call()
         if spec.name:
-            answer = self.client.request(lambda number: m.CreateActor(number, spec))
-            actor, created = bytes(answer["actor"]), bool(answer["created"])
+            actor, created = self._create_named(spec)
         else:
             self.client.send(m.CreateActor(0, spec))
         self.client.references.granted(actor)
@@ -235,9 +234,9 @@ class LocalEngine(Questions):
 
     def _pack(
         self, args: Sequence[Any], kwargs: dict[str, Any], definition: Definition | None, name: str
-    ) -> tuple[m.Payload | None, list[bytes]]:
+    ) -> tuple[m.Payload | None, Sequence[bytes]]:
         if not args and not kwargs:
-            return None, []
+            return None, ()
         who = definition.value if definition is not None and not definition.is_class else None
         serialized, dependencies = pack_call(args, kwargs, lambda: who, name)
         return (None if serialized is None else self.store_value(serialized)), dependencies
@@ -255,7 +254,7 @@ class LocalEngine(Questions):
         body: bytes,
         arguments: m.Payload | None,
         plan: Plan,
-        dependencies: list[bytes],
+        dependencies: Sequence[bytes],
         *,
         definition: str = "",
         actor: bytes | None = None,
@@ -270,13 +269,13 @@ class LocalEngine(Questions):
             name,
             body,
             definition,
-            dependencies,
-            [] if arguments is None else arguments.contained,
+            tuple(dependencies),
+            () if arguments is None else arguments.contained,
             "" if arguments is None else arguments.segment,
             plan.num_returns,
             plan.demand,
             self.process.creation if task is None else task.task,
-            current_cell(),
+            current_cell() if task is None else task.cell,
             call_site(),
             plan.max_retries,
             bool(plan.retry_on),

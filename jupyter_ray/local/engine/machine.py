@@ -16,6 +16,14 @@ from jupyter_ray.local.engine import accelerators
 from jupyter_ray.resources import CPU, GPU, MEMORY, OBJECT_STORE, Demand, to_parts
 
 NODE_ADDRESS = "127.0.0.1"
+_ACCELERATOR = "accelerator_type:"
+_LABELS = {
+    "ray.io/node-group": "RAY_NODE_TYPE_NAME",
+    "ray.io/market-type": "RAY_NODE_MARKET_TYPE",
+    "ray.io/availability-region": "RAY_NODE_REGION",
+    "ray.io/availability-zone": "RAY_NODE_ZONE",
+}
+"""The variables that set a machine's labels. Source: Ray."""
 HEAD_NODE = "node:__internal_head__"
 """The resource by which Ray's programs find the head of a cluster; the only machine is that too."""
 _STORE_SHARE = 0.3
@@ -84,7 +92,7 @@ def resources(options: InitOptions) -> tuple[Demand, dict[str, list[str]], int]:
         OBJECT_STORE: store,
         f"node:{NODE_ADDRESS}": 1.0,
         HEAD_NODE: 1.0,
-        **{f"accelerator_type:{kind}": 1.0 for kind in kinds},
+        **{f"{_ACCELERATOR}{kind}": 1.0 for kind in kinds},
         **counts,
         **declared,
     }
@@ -114,6 +122,13 @@ def node_row(process: ProcessContext, amounts: dict[str, float], alive: bool, *,
     }
 
 
+def default_labels(demand: Demand) -> dict[str, str]:
+    """Return the labels that this machine has by itself: its accelerator, of what it has, and what variables say."""
+    kinds = [name.removeprefix(_ACCELERATOR) for name in demand if name.startswith(_ACCELERATOR)]
+    labels = {"ray.io/accelerator-type": kinds[0]} if kinds else {}
+    return labels | {label: text for label, name in _LABELS.items() if (text := os.environ.get(name))}
+
+
 def node_labels(process: ProcessContext) -> dict[str, str]:
-    """Return the labels of this machine: what `init` said, and its id."""
+    """Return the labels of this machine, and its id."""
     return {**process.labels, "ray.io/node-id": process.node.hex()}

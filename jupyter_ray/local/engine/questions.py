@@ -1,4 +1,4 @@
-"""What an engine is asked, and only the runtime knows: the part of `LocalEngine` that changes nothing."""
+"""What an engine is asked, and only the runtime knows: the part of `LocalEngine` that changes nothing but names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
+from jupyter_ray.local.protocol import messages as m
 
 
 class Questions:
@@ -26,8 +27,15 @@ class Questions:
 
     def get_actor(self, name: str, namespace: str | None) -> NamedActor | None:
         """Find a living actor by its name; see `Engine.get_actor`."""
+        self.client.references.flush()  # Of an actor whose handle this process has just dropped the name is free.
         found = self.client.query("actor_by_name", name=name, namespace=namespace or self.process.namespace)
         return None if found is None else NamedActor(actor=bytes(found["actor"]), handle=bytes(found["handle"]))
+
+    def _create_named(self, spec: m.ActorSpec) -> tuple[bytes, bool]:
+        """Make an actor with a name, or find it, and return its id, and whether it is new."""
+        self.client.references.flush()  # As above.
+        answer = self.client.request(lambda number: m.CreateActor(number, spec))
+        return bytes(answer["actor"]), bool(answer["created"])
 
     def list_named_actors(self, all_namespaces: bool) -> list[tuple[str, str]]:
         """Return (namespace, name) of the living named actors."""

@@ -13,6 +13,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from jupyter_ray.config import (
     DISK_SHARE,
     SHUTDOWN_SECONDS,
@@ -126,6 +128,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
         _spill_to(options.spill_directories, runtime.session)
         client.store.disk_share = options.disk_share
         demand, devices, store_limit = machine.resources(options)
+        options = msgspec.structs.replace(options, labels=machine.default_labels(demand) | options.labels)
         job_env = environment.encode(merge(None, options.runtime_env), session_folder(runtime.session))
         process = ProcessContext(
             job=os.urandom(4),

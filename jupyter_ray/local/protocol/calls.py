@@ -42,12 +42,12 @@ class Payload(Message, frozen=True):
     """
 
     data: bytes = b""
-    buffers: list[bytes] = []
+    buffers: tuple[bytes, ...] = ()
     segment: str = ""
-    layout: list[int] = []
+    layout: tuple[int, ...] = ()
     size: int = 0
     is_error: bool = False
-    contained: list[bytes] = []
+    contained: tuple[bytes, ...] = ()
     is_cancel: bool = False
 
 
@@ -86,8 +86,8 @@ class TaskSpec(Message, frozen=True):
     name: str
     body: bytes
     definition: str = ""
-    dependencies: list[bytes] = []
-    contained: list[bytes] = []
+    dependencies: tuple[bytes, ...] = ()
+    contained: tuple[bytes, ...] = ()
     segment: str = ""
     num_returns: int = 1
     demand: dict[str, int] = {}

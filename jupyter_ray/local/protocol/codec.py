@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from jupyter_ray.local.protocol import framing
 from jupyter_ray.local.protocol.messages import (
     Body,
     ClientMessage,
@@ -22,27 +23,22 @@ _server = msgspec.msgpack.Decoder(ServerMessage)
 _direct_message = msgspec.msgpack.Decoder(DirectMessage)
 _direct_reply = msgspec.msgpack.Decoder(DirectReply)
 _body = msgspec.msgpack.Decoder(Body)
-_HEADER = b"\0\0\0\0"
 
 
 class ProtocolError(Exception):
     """The peer sent what is no message of this protocol."""
 
 
-def encode(message: Message) -> bytearray:
+def encode(message: Message) -> bytes:
     """Return `message` as one frame, its length included."""
-    buffer = bytearray(_HEADER)
-    _encoder.encode_into(message, buffer, 4)
-    buffer[:4] = (len(buffer) - 4).to_bytes(4, "little")
-    return buffer
+    return framing.frame(_encoder.encode(message))
 
 
 def append(message: Message, buffer: bytearray) -> None:
     """Add `message` as one frame to the end of `buffer`."""
     start = len(buffer)
-    buffer += _HEADER
-    _encoder.encode_into(message, buffer, start + 4)
-    buffer[start : start + 4] = (len(buffer) - start - 4).to_bytes(4, "little")
+    _encoder.encode_into(message, buffer, start + framing.HEADER)  # It makes room for what is left out.
+    framing.write_length(buffer, start, len(buffer) - start - framing.HEADER)
 
 
 def decode_client(frame: memoryview) -> ClientMessage:

@@ -11,7 +11,7 @@ class Call(Message, frozen=True, tag=60):
 
     spec: TaskSpec
     version: int = 0
-    values: list[Payload] = []
+    values: tuple[Payload, ...] = ()
 
 
 class Elsewhere(Message, frozen=True, tag=61):

@@ -12,6 +12,10 @@ _LENGTH = struct.Struct("<I")
 HEADER = _LENGTH.size
 
 
+write_length = _LENGTH.pack_into
+"""Writes a length into a buffer at an offset: what stands before each frame."""
+
+
 class FrameError(Exception):
     """The peer sent what is no frame."""
 

@@ -54,7 +54,7 @@ class Execute(Message, frozen=True, tag=42):
     name: str
     body: bytes
     definition: str
-    values: list[Payload]
+    values: tuple[Payload, ...]
     num_returns: int
     functions: list[Function] = []
     held: dict[str, int] = {}
@@ -64,7 +64,7 @@ class Execute(Message, frozen=True, tag=42):
     attempt: int = 0
     actor: bytes | None = None
     concurrency_group: str = ""
-    contained: list[bytes] = []
+    contained: tuple[bytes, ...] = ()
     """Counted ids in the arguments, which this worker now holds: those in `body`.
 
     Those of `values` are in the values.
@@ -73,7 +73,7 @@ class Execute(Message, frozen=True, tag=42):
     spec: ActorSpec | None = None
     """For a constructor: the actor to become."""
     restarts: int = 0
-    dependencies: list[bytes] = []
+    dependencies: tuple[bytes, ...] = ()
     """The ids of the objects whose `values` stand beside them; empty if all values are in the message."""
 
 

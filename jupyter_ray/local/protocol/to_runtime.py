@@ -211,7 +211,7 @@ class Done(Message, frozen=True, tag=16):
     """
 
     task: bytes
-    returns: list[Payload]
+    returns: tuple[Payload, ...]
     failed: bool = False
     cancelled: bool = False
     retry: bool = False

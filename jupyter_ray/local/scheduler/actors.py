@@ -11,7 +11,7 @@ from collections import deque
 
 from jupyter_ray.events import ActorAlive, ActorCreated, ActorDied, ActorRestarted
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload
-from jupyter_ray.local.scheduler import errors, history, memory
+from jupyter_ray.local.scheduler import endings, errors, history, memory
 from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
 from jupyter_ray.local.scheduler.placement import AHEAD_LIMIT, AHEAD_SECONDS, begin, execute, stop_worker
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
@@ -20,6 +20,8 @@ from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import amounts
 
+ALIVE, DEAD = ActorState.ALIVE, ActorState.DEAD
+WAITING, ASSIGNED = TaskState.WAITING, TaskState.ASSIGNED
 _AHEAD_IN_GROUPS = 1000
 """Concurrency groups fill one by one: a full one must not keep calls of another away."""
 
@@ -28,7 +30,7 @@ def find(step: Step, name: str, namespace: str) -> ActorRecord | None:
     """Return the living actor of that name."""
     actor_id = step.state.names.get((namespace, name))
     actor = step.state.actors.get(actor_id) if actor_id is not None else None
-    return None if actor is None or actor.state is ActorState.DEAD or actor.leaving else actor
+    return None if actor is None or actor.state is DEAD or actor.leaving else actor
 
 
 def register(step: Step, client: ClientRecord, spec: ActorSpec) -> ActorRecord:
@@ -92,19 +94,19 @@ def _surplus(actor: ActorRecord) -> int:
 
 def pump(step: Step, actor: ActorRecord) -> None:
     """Hand over as many calls as the worker may have; end the actor if nobody can call it any more."""
-    if actor.state is ActorState.ALIVE and not actor.leaving:
+    if actor.state is ALIVE and not actor.leaving:
         _hand_over(step, actor)
-    if actor.state is ActorState.DEAD:
+    if actor.state is DEAD:
         if actor.holders <= 0 and not actor.calls and step.state.actors.pop(actor.id, None) is not None:
             history.remember_actor(step, actor)
         return
     if actor.holders <= 0 and not actor.calls and not actor.spec.detached and not actor.leaving:
-        if actor.state is ActorState.ALIVE and actor.worker is not None:
+        if actor.state is ALIVE and actor.worker is not None:
             leave(step, actor, "all references to the actor were removed")
             stop_worker(step, actor.worker, kill=False, reason=actor.leaving)
         elif actor.state in (ActorState.PENDING, ActorState.RESTARTING):
             creation = step.state.tasks.get(actor.spec.creation.task)
-            if creation is not None and creation.state in (TaskState.WAITING, TaskState.READY):
+            if creation is not None and creation.state in (WAITING, TaskState.READY):
                 step.agenda.append((creation, "cancelled", False))
 
 
@@ -121,16 +123,17 @@ def _free_name(step: Step, actor: ActorRecord) -> None:
 
 
 def _hand_over(step: Step, actor: ActorRecord) -> None:
-    queues = actor.queues
+    queues, handed, worker = actor.queues, actor.handed, actor.worker
     concurrency = actor.concurrency
     if not queues:
         return
     surplus = _surplus(actor)
-    if len(actor.handed) > concurrency + surplus // 2:
+    if len(handed) > concurrency + surplus // 2:
         return  # There is time to hand over the next ones together.
     window = concurrency + surplus
     skipped = 0
-    while queues and skipped < len(queues) and len(actor.handed) < window:
+    assert worker is not None
+    while queues and skipped < len(queues) and len(handed) < window:
         caller, queue = next(iter(queues.items()))
         del queues[caller]
         while queue and not queue[0].enqueued:
@@ -139,21 +142,19 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
             continue
         queues[caller] = queue
         task = queue[0]
-        if task.state is TaskState.WAITING:
+        if task.state is WAITING:
             skipped += 1
             continue
         skipped = 0
         queue.popleft()
         task.enqueued = False
         actor.queued -= 1
-        task.worker = actor.worker
-        assert actor.worker is not None
-        actor.worker.tasks[task.id] = task
-        actor.handed[task.id] = task
-        if len(actor.handed) <= concurrency or actor.spec.concurrency_groups:
+        task.worker = worker
+        worker.tasks[task.id] = handed[task.id] = task
+        if len(handed) <= concurrency or actor.spec.concurrency_groups:
             begin(step, task)
         else:
-            task.state = TaskState.ASSIGNED
+            task.state = ASSIGNED
             task.since = step.now
             actor.ahead[task.id] = task
         execute(step, task)
@@ -177,13 +178,13 @@ def call_ended(step: Step, actor: ActorRecord, task: TaskRecord, seconds: float 
 
 def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
     """The call is not with the actor's worker or queue any more."""
-    if task.id in actor.handed:
-        del actor.handed[task.id]
-        actor.ahead.pop(task.id, None)
+    handed, ahead = actor.handed, actor.ahead
+    if handed.pop(task.id, None) is not None:
+        ahead.pop(task.id, None)
         if task.worker is not None:
             task.worker.tasks.pop(task.id, None)
-        while actor.ahead and len(actor.handed) - len(actor.ahead) < actor.concurrency:
-            begin(step, actor.ahead.pop(next(iter(actor.ahead))))
+        while ahead and len(handed) - len(ahead) < actor.concurrency:
+            begin(step, ahead.pop(next(iter(ahead))))
     elif task.enqueued:
         task.enqueued = False
         actor.queued -= 1
@@ -192,7 +193,7 @@ def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
 
 def alive(step: Step, actor: ActorRecord) -> None:
     """The constructor returned: the actor keeps what it holds while it lives, and takes calls."""
-    actor.state = ActorState.ALIVE
+    actor.state = ALIVE
     actor.lived = True
     allocation, worker = actor.allocation, actor.worker
     step.events.append(
@@ -212,15 +213,15 @@ def alive(step: Step, actor: ActorRecord) -> None:
 
 def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = None) -> None:
     """The actor is gone for good: its calls fail, and what it held is free."""
-    if actor.state is ActorState.DEAD:
+    if actor.state is DEAD:
         return
     state = step.state
-    actor.state = ActorState.DEAD
+    actor.state = DEAD
     actor.death_reason = reason
     actor.death = payload or errors.actor_died(actor, reason)
     _free_name(step, actor)
     if actor.allocation is not None:
-        actor.allocation.release()
+        endings.give_back(state, actor.allocation, actor.worker)
         actor.allocation = None
     for task in list(actor.calls.values()):
         step.agenda.append((task, "actor_died", actor.death))
@@ -239,7 +240,9 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
         memory.discard(step, creation.segment)
     room_made(step, actor)
     actor.creator.created_actors.discard(actor.id)
-    step.events.append(ActorDied(seq=step.number(), at=step.now, actor=actor.id.hex(), reason=reason))
+    expected = bool(actor.leaving)
+    name = actor.id.hex()
+    step.events.append(ActorDied(seq=step.number(), at=step.now, actor=name, reason=reason, expected=expected))
     step.place = True
     step.pump[actor] = None
 
@@ -259,7 +262,7 @@ def count_restart(step: Step, actor: ActorRecord, reason: str, payload: Payload 
 def process_lost(step: Step, actor: ActorRecord, reason: str, *, out_of_memory: bool) -> bool:
     """The actor's process ended. Return True if the actor is to be made anew; else it died."""
     worker, actor.worker = actor.worker, None
-    if actor.state is ActorState.DEAD:
+    if actor.state is DEAD:
         return False
     if actor.leaving:
         died(step, actor, actor.leaving)

@@ -145,7 +145,7 @@ def closes_circle(state: State, blocked: TaskRecord, request: RequestRecord) -> 
             creation = state.tasks.get(task.actor.spec.creation.task)
             queue += [creation] if creation is not None else []
         if task.state is TaskState.WAITING:
-            awaited = task.spec.dependencies
+            awaited = list(task.spec.dependencies)
         elif task.state is TaskState.BLOCKED and task.worker is not None:
             others = open_requests(state, task)
             awaited = [each for other in others if not other.expires for each in other.ids]

@@ -18,19 +18,21 @@ from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
 
 
-def expect(step: Step, object_id: bytes) -> ObjectRecord:
-    """Return the record of an object that a task is to make."""
+def expect(step: Step, object_id: bytes, holders: int = 0) -> ObjectRecord:
+    """Return the record of an object that a task is to make, and that has so many holders more."""
     record = step.state.objects.get(object_id)
     if record is None:
-        record = step.state.objects[object_id] = ObjectRecord(object_id)
-    record.pending = True
+        record = step.state.objects[object_id] = ObjectRecord(object_id, holders=holders, pending=True)
+    else:
+        record.pending = True
+        record.holders += holders
     return record
 
 
 def promise(step: Step, client: ClientRecord, object_id: bytes) -> None:
     """A task of `client` is to make an object, which `client` holds."""
     client.holds[object_id] = client.holds.get(object_id, 0) + 1
-    expect(step, object_id).holders += 1
+    expect(step, object_id, 1)
 
 
 def grant(step: Step, client: ClientRecord, counted: bytes, task: TaskRecord | None = None) -> None:

@@ -7,7 +7,7 @@ and so waits for ever with more than one (as in Ray). Tasks of a group take from
 from __future__ import annotations
 
 from jupyter_ray.local.protocol.messages import GroupReady
-from jupyter_ray.local.scheduler import errors
+from jupyter_ray.local.scheduler import endings, errors
 from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.records import ClientRecord, GroupRecord, State
@@ -76,8 +76,8 @@ def release(step: Step, group: GroupRecord) -> None:
     if group in state.pending_groups:
         state.pending_groups.remove(group)
     group.state = GroupState.REMOVED
-    for allocation in group.reserved:
-        allocation.release()
+    for allocation, bundle in zip(group.reserved, group.bundles, strict=True):
+        endings.give_back_bundle(state, allocation, bundle)
     group.reserved = []
     step.place = True
     for object_id in group.ready:

@@ -16,6 +16,7 @@ from jupyter_ray.local.scheduler import (
     blocking,
     dependencies,
     direct,
+    endings,
     history,
     jobs,
     memory,
@@ -92,6 +93,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
     if worker is None:
         return
     placement.worker_gone(step, worker)
+    endings.ended(state, worker)
     if worker.state is WorkerState.STARTING and not worker.doomed:
         state.unstarted += 1
     worker.state = WorkerState.DEAD

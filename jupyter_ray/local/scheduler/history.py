@@ -14,6 +14,7 @@ from jupyter_ray.local.scheduler.records import (
 from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 
+FINISHED = TaskState.FINISHED
 KEPT = 10_000
 """So many ended tasks, and dead actors, are remembered; the oldest go first."""
 
@@ -35,7 +36,7 @@ def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     """
     told = digest(task, step.now, error, _error_type(task, kind))
     if kind == INTERRUPTED:
-        told = msgspec.structs.replace(told, state=TaskState.FINISHED, error="")
+        told = msgspec.structs.replace(told, state=FINISHED, error="")
     step.state.history.add(told, KEPT)
 
 
@@ -138,7 +139,7 @@ def remember_worker(step: Step, worker: WorkerRecord, reason: str, *, out_of_mem
 
 def _error_type(task: TaskRecord, kind: str) -> str:
     """Return Ray's word for why a task failed; empty if it did not."""
-    if task.state is TaskState.FINISHED or kind == INTERRUPTED:
+    if task.state is FINISHED or kind == INTERRUPTED:
         return ""
     if task.state is TaskState.CANCELLED:
         return "TASK_CANCELLED"

@@ -30,6 +30,7 @@ def validate(state: State) -> None:
 
 
 def _resources(state: State) -> None:
+    assert state.ending.keys() <= state.workers.keys(), "a process that has ended keeps devices"
     _ledger(state, state.ledger)
     for group in state.groups.values():
         for bundle in group.bundles if group.reserved else []:
@@ -44,6 +45,7 @@ def _ledger(state: State, ledger: Ledger) -> None:
             *(actor.allocation for actor in state.actors.values()),
             *(allocation for group in state.groups.values() for allocation in group.reserved),
             *(lease.allocation for lease in state.leases.values()),
+            *(allocation for kept in state.ending.values() for allocation in kept),
         ]
         if allocation is not None and allocation.ledger is ledger
     }

@@ -34,7 +34,7 @@ class Allocation(msgspec.Struct):
         return self.ids.get(GPU, [])
 
     def lend(self, demand: Demand) -> None:
-        """Give back `demand`, a part of this without devices, for a while."""
+        """Give back `demand`, a part of this without devices, maybe only for a while."""
         free = self.ledger.free
         for name, parts in demand.items():
             self.held[name] -= parts
@@ -51,6 +51,11 @@ class Allocation(msgspec.Struct):
             free[name] -= parts
             self.held[name] = self.held.get(name, 0) + parts
         return True
+
+    def release_but_devices(self) -> bool:
+        """Give back what is no device; return whether anything is left."""
+        self.lend({name: parts for name, parts in self.held.items() if name not in self.devices})
+        return bool(self.devices)
 
     def release(self) -> None:
         """Give back all; it is empty afterwards."""

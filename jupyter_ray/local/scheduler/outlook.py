@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, RequestRecord, State, TaskRecord
@@ -26,6 +26,9 @@ class Outlook:
                 _add(self._free, bundle.free)  # Somebody may remove the group.
         for lease in state.leases.values():
             _add(self._free, lease.allocation.held)  # It comes back, or belongs to a task that is known.
+        for kept in state.ending.values():
+            for allocation in kept:
+                _add(self._free, allocation.held)
         self._pending = [group for group in state.pending_groups if _is_possible(state, group)]
         self._groups = {object_id: group for group in self._pending for object_id in group.ready}
         """By the objects that tell that they are reserved; without those that never will be, as all know."""
@@ -107,7 +110,7 @@ class Outlook:
         missing = len(self.missing(request.ids))
         return missing == 0 if request.kind == "get" else len(request.ids) - missing >= request.count
 
-    def missing(self, objects: list[bytes]) -> list[bytes]:
+    def missing(self, objects: Iterable[bytes]) -> list[bytes]:
         """Return those of some objects that do not come."""
         return [each for each in objects if not self._comes(each)]
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from jupyter_ray.config import IDLE_WORKER_SECONDS
 from jupyter_ray.events import TaskStarted
+from jupyter_ray.ids import worker_id
 from jupyter_ray.local.protocol.messages import ABSENT, Consume, Execute, Function, Payload, Recall
 from jupyter_ray.local.scheduler import crowd, groups, memory
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
@@ -23,6 +24,8 @@ from jupyter_ray.local.scheduler.states import CRASHED, ActorState, GroupState, 
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, GPU, PARTS, amounts
 
+READY, ASSIGNED, RUNNING = TaskState.READY, TaskState.ASSIGNED, TaskState.RUNNING
+BUSY = WorkerState.BUSY
 PRESTART = 8
 """At most this many workers are started before anybody asks."""
 STARTING = 2
@@ -69,7 +72,7 @@ def place(step: Step) -> None:
         tasks = queue.tasks
         while tasks:
             task = tasks[0]
-            if task.state is not TaskState.READY:
+            if task.state is not READY:
                 tasks.popleft()
                 continue
             allocation = _acquire(state, queue)
@@ -179,7 +182,7 @@ def start_worker(step: Step, env: str) -> WorkerRecord:
     """Ask for a new process."""
     state = step.state
     state.next_worker += 1
-    worker = WorkerRecord(b"worker--" + state.next_worker.to_bytes(8, "big"), env, started=step.now)
+    worker = WorkerRecord(worker_id(state.next_worker), env, started=step.now)
     state.workers[worker.id] = worker
     step.commands.append(StartWorker(worker.id, env))
     return worker
@@ -211,25 +214,25 @@ def assign(step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Alloc
         task.actor.state = ActorState.STARTING
         _fill_pool(step, worker.env)
     if worker.state is WorkerState.STARTING:
-        task.state = TaskState.ASSIGNED
+        task.state = ASSIGNED
         task.since = step.now
     else:
-        worker.state = WorkerState.ACTOR if task.actor is not None else WorkerState.BUSY
+        worker.state = WorkerState.ACTOR if task.actor is not None else BUSY
         begin(step, task)
         execute(step, task)
 
 
 def begin(step: Step, task: TaskRecord) -> None:
     """The task runs from now on."""
-    task.state = TaskState.RUNNING
+    task.state = RUNNING
     task.since = task.begun = step.now
-    allocation = task.allocation
+    allocation, worker = task.allocation, task.worker
     step.events.append(
         TaskStarted(
             seq=step.number(),
             at=step.now,
             task=task.id.hex(),
-            worker=task.worker.id.hex() if task.worker is not None else "",
+            worker=worker.id.hex() if worker is not None else "",
             held=amounts(allocation.held) if allocation is not None else {},
             gpus=allocation.gpus if allocation is not None and allocation.devices else [],
             attempt=task.attempt,
@@ -271,7 +274,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             spec.name,
             spec.body,
             spec.definition,
-            values,
+            tuple(values) if values else (),
             spec.num_returns,
             functions,
             allocation.held
@@ -288,7 +291,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             task.may_retry,
             actor.spec if creating and actor is not None else None,
             actor.restarts if actor is not None else 0,
-            spec.dependencies if elsewhere else [],
+            spec.dependencies if elsewhere else (),
         ),
     )
     if task.read:  # Said before it began, or of an earlier attempt.
@@ -333,22 +336,22 @@ def _ends_soon(step: Step, task: TaskRecord) -> bool:
 def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
     tasks = queue.tasks
     for worker in queue.workers:
-        if worker.state is not WorkerState.BUSY or worker.recalled or worker.doomed:
+        if worker.state is not BUSY or worker.recalled or worker.doomed:
             continue
         first = next(iter(worker.tasks.values()), None)
-        if first is None or first.state is not TaskState.RUNNING or first.blocking or not wants_more(worker):
+        if first is None or first.state is not RUNNING or first.blocking or not wants_more(worker):
             continue
         if not _ends_soon(step, first):
             continue
         while tasks:
             task = tasks[0]
-            if task.state is not TaskState.READY:
+            if task.state is not READY:
                 tasks.popleft()
                 continue
             if len(worker.tasks) >= _window(step, task):
                 break
             tasks.popleft()
-            task.state = TaskState.ASSIGNED
+            task.state = ASSIGNED
             task.since = step.now
             task.worker = worker
             worker.tasks[task.id] = task
@@ -428,8 +431,8 @@ def waits_in_crowd(state: State) -> bool:
 def stuck(state: State, then: float = math.inf) -> bool:
     """Tell whether calls have waited since `then`, and no task runs that could make room: actors have it all."""
     waiting = (queue.tasks[0] for queue in state.order if queue.tasks)
-    return any(task.state is TaskState.READY and task.since <= then for task in waiting) and not any(
-        worker.state is WorkerState.BUSY for worker in state.workers.values()
+    return any(task.state is READY and task.since <= then for task in waiting) and not any(
+        worker.state is BUSY for worker in state.workers.values()
     )
 
 

@@ -59,7 +59,7 @@ class TaskRecord(msgspec.Struct, eq=False):
     """Items yielded so far, for a stream."""
     read: int = 0
     """Items that the holder of its stream took; -1: nobody wants more."""
-    story: list[str] = msgspec.field(default_factory=list)
+    story: tuple[str, ...] = ()
 
     @property
     def may_retry(self) -> bool:
@@ -403,7 +403,6 @@ class State(msgspec.Struct, eq=False):
     """Placement groups, removed ones included, for the table."""
     pending_groups: list[GroupRecord] = msgspec.field(default_factory=list)
     removed_groups: deque[str] = msgspec.field(default_factory=deque)
-    """In the order in which they were removed."""
     functions: dict[str, FunctionRecord] = msgspec.field(default_factory=dict)
     awaited: dict[str, list[tuple[ClientRecord, Query]]] = msgspec.field(default_factory=dict)
     """Who asked for definitions in versions that have not come: a direct call was quicker."""
@@ -425,14 +424,15 @@ class State(msgspec.Struct, eq=False):
     attempts: OrderedDict[bytes, list[TaskDigest]] = msgspec.field(default_factory=OrderedDict)
     """Attempts of tasks that failed and were made again, by task; bounded as `history`."""
     gone_actors: OrderedDict[bytes, ActorDigest] = msgspec.field(default_factory=OrderedDict)
-    """As `history`, of actors."""
     gone_workers: OrderedDict[bytes, WorkerDigest] = msgspec.field(default_factory=OrderedDict)
-    """As `history`, of workers."""
+    """As `history`, of actors and of workers."""
     pairs: dict[bytes, dict[bytes, bytes]] = msgspec.field(default_factory=dict)
     """What programs keep by key, by name space."""
     next_worker: int = 0
     leases: dict[bytes, Lease] = msgspec.field(default_factory=dict)
     """By worker."""
+    ending: dict[bytes, list[Allocation]] = msgspec.field(default_factory=dict)
+    """By worker that is to end: devices that its process may still use."""
     adopted: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     """Direct calls that a worker told of and their caller did not yet: task to caller."""
     unseen: dict[bytes, UnseenError] = msgspec.field(default_factory=dict)

@@ -80,6 +80,7 @@ def _coming(state: State, waiting: Container[WorkerRecord | None]) -> Demand:
     leases = [lease for lease in state.leases.values() if lease.worker not in waiting]
     allocations += [lease.allocation for lease in leases if not _awaits(state, lease.worker)]
     allocations += [actor.allocation for actor in state.actors.values() if actor.leaving]
+    allocations += [allocation for kept in state.ending.values() for allocation in kept]
     for allocation in allocations:
         if allocation is not None and allocation.ledger is state.ledger:
             for name, parts in allocation.held.items():

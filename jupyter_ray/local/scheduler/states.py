@@ -1,4 +1,8 @@
-"""Where a task, a worker, an actor and a placement group may stand."""
+"""Where a task, a worker, an actor and a placement group may stand.
+
+Up to Python 3.11, to look up `TaskState.READY` takes as long as three calls of a function: modules that do so for every
+call have names of their own for the members that they need.
+"""
 
 from __future__ import annotations
 

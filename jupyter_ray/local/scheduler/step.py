@@ -6,7 +6,9 @@ came, its last handle went) they put on the agenda, and `core` works it off befo
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,7 +24,8 @@ class Step(msgspec.Struct, eq=False):
 
     state: State
     now: float = 0.0
-    seq: int = 0
+    number: Callable[[], int] = msgspec.field(default_factory=lambda: itertools.count(1).__next__)
+    """Returns the number of the next event."""
     commands: list[Command] = msgspec.field(default_factory=list)
     events: list[AnyEvent] = msgspec.field(default_factory=list)
     agenda: deque[tuple[TaskRecord, str, Any]] = msgspec.field(default_factory=deque)
@@ -42,8 +45,3 @@ class Step(msgspec.Struct, eq=False):
         """Send `message`, unless the client is gone."""
         if client.connected:
             self.commands.append(Send(client.id, message))
-
-    def number(self) -> int:
-        """Return the number of the next event."""
-        self.seq += 1
-        return self.seq

@@ -6,6 +6,8 @@ the item.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jupyter_ray.ids import return_id, task_of
 from jupyter_ray.local.protocol.messages import STREAMING, Consume, Item, Payload, StreamState, TaskSpec
 from jupyter_ray.local.scheduler import errors, memory
@@ -21,17 +23,17 @@ def returns(spec: TaskSpec) -> list[bytes]:
     """Return the ids of the objects that a task makes; for a stream, the one that tells its end."""
     count = spec.num_returns
     if count == 1 or count < 0:
-        return [return_id(spec.task, 1)]
+        return [return_id(spec.task)]
     return [return_id(spec.task, index) for index in range(1, count + 1)]
 
 
-def seal_values(step: Step, task: TaskRecord, values: list[Payload]) -> None:
+def seal_values(step: Step, task: TaskRecord, values: Sequence[Payload]) -> None:
     """A task has made its values; the first ones only, where its generator raised after them."""
     for index, payload in enumerate(values, 1):
         seal(step, return_id(task.id, index), payload)
 
 
-def discard_values(step: Step, values: list[Payload]) -> None:
+def discard_values(step: Step, values: Sequence[Payload]) -> None:
     """Let the values of an attempt go that is followed by another one."""
     for payload in values:
         if payload.segment:

@@ -12,6 +12,8 @@ from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns
 from jupyter_ray.resources import amounts
 
+ALIVE, DEAD, READY = ActorState.ALIVE, ActorState.DEAD, TaskState.READY
+
 
 def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord | None = None) -> TaskRecord:
     """Take in a new task. `actor`: the one that a constructor is to make, or that a method belongs to."""
@@ -87,9 +89,9 @@ def enter(step: Step, task: TaskRecord) -> None:
 
 def ready(step: Step, task: TaskRecord) -> None:
     """Let a task, whose arguments are there, wait for resources or in its actor's queue."""
-    task.state = TaskState.READY
-    task.since = step.now
+    task.state = READY
     if task.spec.dependencies:  # Who waits for nothing is queued by being submitted.
+        task.since = step.now
         step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
     queue(step, task)
 
@@ -144,11 +146,11 @@ def _join_actor(step: Step, task: TaskRecord) -> Payload | None:
             return errors.actor_gone(missing, gone.class_name, gone.death_reason)
         return errors.actor_gone(missing, task.spec.name, "it does not belong to this session, or is long gone")
     actors.count_call(actor, task)
-    if actor.state is ActorState.DEAD:
+    if actor.state is DEAD:
         return actor.death
     if actor.leaving:
         return errors.actor_died(actor, actor.leaving)
-    if actor.lived and actor.state is not ActorState.ALIVE and not task.spec.max_retries:
+    if actor.lived and actor.state is not ALIVE and not task.spec.max_retries:
         step.agenda.append((task, "restarting", errors.actor_restarting(actor.id, actor.label)))
         return None
     if actor.spec.ordered:

@@ -18,6 +18,7 @@ from jupyter_ray.local.protocol.messages import STREAMING, Done, Interrupt, Payl
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
+    endings,
     errors,
     history,
     lineage,
@@ -42,6 +43,8 @@ START_LIMIT = 10
 
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
 RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
+FINISHED, FAILED, CANCELLED = ENDED
+BUSY = WorkerState.BUSY
 
 
 class InvalidTransition(Exception):
@@ -53,15 +56,14 @@ class InvalidTransition(Exception):
 
 def apply(step: Step, task: TaskRecord, stimulus: str, detail: Any) -> None:
     """Apply one stimulus to one task."""
-    if task.state in ENDED:
-        if stimulus in ("satisfied", "resumed"):  # A thread of the task outlived it.
-            step.answers.append(detail)
-        return
     transition = TABLE.get((task.state, stimulus))
-    if transition is None:
+    if transition is not None:
+        task.story += (stimulus,)
+        transition(step, task, detail)
+    elif task.state not in ENDED:
         raise InvalidTransition(task, stimulus)
-    task.story.append(stimulus)
-    transition(step, task, detail)
+    elif stimulus in ("satisfied", "resumed"):  # A thread of the task outlived it.
+        step.answers.append(detail)
 
 
 def _ready(step: Step, task: TaskRecord, _: None) -> None:
@@ -93,24 +95,23 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
     if message.cancelled:
         payload = message.returns[0] if message.returns else errors.cancelled(spec.task, spec.name)
         kind = history.INTERRUPTED if message.seconds else ""
-        _end(step, task, TaskState.CANCELLED, payload, kind=kind, leaving=leaving, seconds=message.seconds)
+        _end(step, task, CANCELLED, payload, kind=kind, leaving=leaving, seconds=message.seconds)
     elif message.failed and message.exiting and spec.kind == "method":
         # It did what it was to do, and its actor with it: not a failure (as in Ray).
-        _end(step, task, TaskState.FINISHED, message.returns[-1], seconds=message.seconds)
+        _end(step, task, FINISHED, message.returns[-1], seconds=message.seconds)
     elif message.failed:
         error = message.error or "it raised an error"
         seconds = message.seconds
         streams.seal_values(step, task, message.returns[:-1])
-        _end(step, task, TaskState.FAILED, message.returns[-1], error, kind=failure, leaving=leaving, seconds=seconds)
+        _end(step, task, FAILED, message.returns[-1], error, kind=failure, leaving=leaving, seconds=seconds)
     else:
         streams.seal_values(step, task, message.returns)
-        large = any(each.segment for each in message.returns)
-        _end(step, task, TaskState.FINISHED, None, leaving=leaving, seconds=message.seconds, large=large)
+        large = any([each.segment for each in message.returns])  # noqa: C419 - half of what a generator costs
+        _end(step, task, FINISHED, None, leaving=leaving, seconds=message.seconds, large=large)
 
 
 def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
-    function = step.state.functions.get(task.spec.definition)
-    if function is not None and task.spec.kind == "task":
+    if task.spec.kind == "task" and (function := step.state.functions.get(task.spec.definition)) is not None:
         function.learn(seconds)
 
 
@@ -166,7 +167,7 @@ def _unread(step: Step, task: TaskRecord, reason: str) -> None:
 
 def _fail(step: Step, task: TaskRecord, payload: Payload, error: str, kind: str = "") -> None:
     """Fail a task; `kind` is Ray's word for what did it, where it was not its own code."""
-    _end(step, task, TaskState.FAILED, payload, error, kind=kind)
+    _end(step, task, FAILED, payload, error, kind=kind)
 
 
 def _end(
@@ -186,7 +187,7 @@ def _end(
     `leaving`: why its process ends with it, if it does. `large`: a return value lives in a file.
     """
     state, spec = step.state, task.spec
-    if final is TaskState.FAILED:
+    if final is FAILED:
         unseen.failed(step, task, payload, kind)
     if spec.num_returns == STREAMING:
         streams.end_stream(step, task, payload)
@@ -200,9 +201,9 @@ def _end(
     if state.recovering:
         state.recovering.discard(task.id)
     # Before what it frees is taken by the next one: the log must never show more held than there is.
-    if final is TaskState.FINISHED:
+    if final is FINISHED:
         step.events.append(TaskFinished(seq=step.number(), at=step.now, task=task.id.hex()))
-    elif final is TaskState.FAILED:
+    elif final is FAILED:
         step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=error))
     else:
         step.events.append(TaskCancelled(seq=step.number(), at=step.now, task=task.id.hex()))
@@ -266,7 +267,7 @@ def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
     used_gpu = allocation is not None and GPU in allocation.held
     lent, task.lent = task.lent, None
     successor = next(iter(worker.tasks.values()), None)
-    if successor is not None and worker.state is WorkerState.BUSY and not leaving:
+    if successor is not None and worker.state is BUSY and not leaving:
         if lent and allocation is not None:
             allocation.release()
             allocation = allocation.ledger.acquire(successor.spec.demand) or Allocation(allocation.ledger, {})
@@ -275,12 +276,13 @@ def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
         if lent or placement.wants_more(worker):
             step.place = True
         return
+    ends = leaving or used_gpu or worker.state is not WorkerState.BUSY
     if allocation is not None:
-        allocation.release()
+        endings.give_back(step.state, allocation, worker if ends else None)
     step.place = True
-    if worker.state is not WorkerState.BUSY:
+    if worker.state is not BUSY:
         return
-    if leaving or used_gpu:
+    if ends:
         for other in reversed(list(worker.tasks.values())):
             step.agenda.append((other, "returned", None))
         placement.stop_worker(step, worker, kill=False, reason=leaving or "it used a GPU")
@@ -307,7 +309,7 @@ def _worker_lost_before(step: Step, task: TaskRecord, lost: WorkerLost) -> None:
         task.allocation.release()
         task.allocation = None
     if task.cancel_asked:
-        _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
+        _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
     elif step.state.unstarted >= START_LIMIT:
         _fail(step, task, errors.never_started(task.spec.name, lost.reason), lost.reason, "WORKER_DIED")
     else:
@@ -318,7 +320,7 @@ def _worker_lost(step: Step, task: TaskRecord, lost: WorkerLost) -> None:
     spec, reason, out_of_memory = task.spec, lost.reason, lost.out_of_memory
     task.spared += lost.spared and spec.max_retries != 0
     if task.cancel_asked:
-        _end(step, task, TaskState.CANCELLED, errors.cancelled(spec.task, spec.name))
+        _end(step, task, CANCELLED, errors.cancelled(spec.task, spec.name))
     elif task.may_retry and not (out_of_memory and 0 <= step.state.memory_retries <= task.attempt):
         _retry(step, task, reason, kind="OUT_OF_MEMORY" if out_of_memory else "WORKER_DIED")
     elif out_of_memory:
@@ -330,11 +332,11 @@ def _worker_lost(step: Step, task: TaskRecord, lost: WorkerLost) -> None:
 def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
     reason = task.actor.death_reason if task.actor is not None else ""
     if task.cancel_asked:
-        _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
+        _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
     elif task.spec.kind == "actor":
         step.state.tasks.pop(task.id, None)
         _leave_worker(step, task)
-        task.state = TaskState.FAILED
+        task.state = FAILED
         history.remember(step, task, reason, "ACTOR_DIED")
         step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=reason))
     else:
@@ -390,14 +392,14 @@ def cancel(step: Step, task: TaskRecord, *, force: bool, recursive: bool) -> Non
 
 
 def _cancel_now(step: Step, task: TaskRecord, force: bool) -> None:
-    _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
+    _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
 
 
 def _cancel_assigned(step: Step, task: TaskRecord, force: bool) -> None:
     worker = task.worker
     if worker is not None and worker.state is WorkerState.STARTING:
         placement.worker_gone(step, worker)
-        _end(step, task, TaskState.CANCELLED, errors.cancelled(task.id, task.spec.name))
+        _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
     elif (
         worker is not None and worker.id in step.state.clients
     ):  # Else it is ended before it began, and its task with it.

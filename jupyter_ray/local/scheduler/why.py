@@ -239,6 +239,11 @@ def _holders(state: State, asker: ClientRecord, needs: Demand, now: float, bundl
             if (amount := _amount(each.allocation, name, ledgers))
         ]
         held += [
+            f"process {state.workers[worker].pid}, which is ending, has {describe({name: amount})}"
+            for worker, kept in state.ending.items()
+            if (amount := sum(_amount(each, name, ledgers) for each in kept))
+        ]
+        held += [
             f"{_group_name(each)}{whose(each.creator)} reserves {describe({name: amount})}"
             for each in state.groups.values()
             if (amount := sum(_amount(bundle, name, ledgers) for bundle in each.reserved))

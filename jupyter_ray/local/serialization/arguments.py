@@ -95,7 +95,7 @@ def pack_call(
     plain = True
     for value in args:
         kind = type(value)
-        if kind in values._ATOMS:
+        if kind in values.ATOMS:
             laid_out.append(value)
         elif kind is ObjectRef:
             laid_out.append(Argument(_place(value, dependencies)))
@@ -114,7 +114,7 @@ def pack_call(
             value = _buffer(value, kind)
             plain = plain and kind is bytes and len(value) <= INLINE_LIMIT if kind is bytes else False
         else:
-            plain = plain and (kind is str or kind in values._ATOMS)
+            plain = plain and (kind is str or kind in values.ATOMS)
         named[key] = value
     pair = (tuple(laid_out), named)
     if plain:
@@ -131,7 +131,7 @@ def _dump_pair(pair: tuple[tuple[Any, ...], dict[str, Any]]) -> Serialized:
     result = 1
     for value in (*pair[0], *pair[1].values()):
         kind = type(value)
-        if kind in values._ATOMS or kind is str or kind is Argument:
+        if kind in values.ATOMS or kind is str or kind is Argument:
             continue
         result = values._plain(value, kind)
         if not result:

@@ -27,15 +27,15 @@ import cloudpickle.cloudpickle as cloudpickle_module
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.local.serialization import compiled
+from jupyter_ray.local.serialization import compiled, tensors
 from jupyter_ray.task_errors import RayError
 
 PROTOCOL = 5
 _FLAT_LIMIT = 64
 """Elements of a container that are looked at to find it plain; longer ones gain nothing from it."""
 
-_ATOMS = frozenset({int, float, bool, complex, type(None)})
-_TEXTS = frozenset({str, bytes})
+ATOMS = frozenset({int, float, bool, complex, type(None)})
+TEXTS = frozenset({str, bytes})
 _FLAT = frozenset({tuple, list, set, frozenset})
 
 Buffer = bytes | memoryview
@@ -94,9 +94,9 @@ def dumps(value: Any) -> Serialized:
         Whatever the pickler raises; `inspection.unpicklable` turns it into an error that names the culprit.
     """
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in ATOMS:
         return Serialized(pickle.dumps(value, PROTOCOL), [], [], [])
-    if kind in _TEXTS:
+    if kind in TEXTS:
         if kind is bytes and len(value) > INLINE_LIMIT:
             value = _LargeBytes(value)
             return _dump(pickle.Pickler, value)
@@ -156,9 +156,9 @@ def _plain_elements(values: Any) -> int:
     result = _PLAIN
     for value in values:
         kind = type(value)
-        if kind in _ATOMS:
+        if kind in ATOMS:
             continue
-        if kind in _TEXTS:
+        if kind in TEXTS:
             if len(value) > INLINE_LIMIT:
                 return 0
         elif kind is ObjectRef:
@@ -291,7 +291,11 @@ def _reduce_state(state: Any) -> Any:
     return type(state), (dict(state._state),)
 
 
-_OF_LIBRARIES = (("numpy", "ndarray", _reduce_array), ("starlette.datastructures", "State", _reduce_state))
+_OF_LIBRARIES = (
+    ("numpy", "ndarray", _reduce_array),
+    ("torch.storage", "TypedStorage", tensors.reduce_storage),
+    ("starlette.datastructures", "State", _reduce_state),
+)
 """Classes that are pickled in another way than their own, if a program has imported them."""
 
 

@@ -280,7 +280,8 @@ class Server:
             if kind is c.Send:
                 connection = self.connections.get(command.client)  # type: ignore[union-attr]
                 if connection is not None:
-                    self._collect(connection, command.message)  # type: ignore[union-attr]
+                    append(command.message, connection.out)  # type: ignore[union-attr]
+                    self._dirty[connection] = None
             else:
                 self._do(command)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import pickle
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,9 @@ from jupyter_ray.local.store.segments import ALIGNMENT, SegmentStore, Unreadable
 
 _MAJOR = 2048
 """Bytes from which on a buffer is aligned although it came inside a message (Ray's figure)."""
+
+_SHORT = 1024
+"""Characters of a text that is looked at no closer."""
 
 _NONE = Payload(data=b"\x80\x05N.", size=4)
 
@@ -31,18 +35,24 @@ def pack(serialized: Serialized, store: SegmentStore) -> Payload:
     data = serialized.data
     buffers = serialized.buffers
     if not buffers and len(data) <= INLINE_LIMIT:
-        return Payload(data, [], "", [], len(data), serialized.is_error, serialized.contained)
+        return Payload(data, (), "", (), len(data), serialized.is_error, tuple(serialized.contained))
     size = serialized.size
     if size <= INLINE_LIMIT:
-        inside = [bytes(each) for each in buffers]
-        return Payload(data, inside, "", [], size, serialized.is_error, serialized.contained)
+        inside = tuple(bytes(each) for each in buffers)
+        return Payload(data, inside, "", (), size, serialized.is_error, tuple(serialized.contained))
     name, layout, size = store.write([data, *buffers])
-    return Payload(b"", [], name, layout, size, serialized.is_error, serialized.contained)
+    return Payload(b"", (), name, tuple(layout), size, serialized.is_error, tuple(serialized.contained))
 
 
-def none() -> Payload:
-    """Return the payload of None."""
-    return _NONE
+def pack_atom(value: Any) -> Payload | None:
+    """Return the payload of None, of a number or of a short text; None for all else. It is what most calls return."""
+    if value is None:
+        return _NONE
+    kind = type(value)
+    if kind not in values.ATOMS and (kind not in values.TEXTS or len(value) > _SHORT):
+        return None
+    data = pickle.dumps(value, values.PROTOCOL)
+    return Payload(data, size=len(data)) if len(data) <= INLINE_LIMIT else None
 
 
 def unpack(payload: Payload, store: SegmentStore) -> Any:

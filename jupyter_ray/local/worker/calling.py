@@ -19,12 +19,12 @@ import msgspec
 from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
 from jupyter_ray.exceptions import ObjectLostError, RayTaskError, is_cancel
 from jupyter_ray.local.protocol.messages import DYNAMIC, Body, Execute, Payload
-from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization import tensors, values
 from jupyter_ray.local.serialization.arguments import Parcel, fill
 from jupyter_ray.local.serialization.errors import dump_error, without_traceback
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
-from jupyter_ray.local.store.payloads import none, unpack
+from jupyter_ray.local.store.payloads import unpack
 from jupyter_ray.local.store.segments import SegmentStore, Unreadable
 
 Store = Callable[[Serialized], Payload]
@@ -44,6 +44,11 @@ _READ_ONLY = re.compile(
     r"read-?only|not writable|'bytes' object (does not support item (assignment|deletion)|has no attribute)"
 )
 """What NumPy, memoryviews, Cython, and bytes (in the place of a bytearray) say to a writer."""
+_SUPER = re.compile(r"super\(\) argument 1 must be a type, not ActorClass")
+_SUPER_HINT = (
+    "\n(Its own name is the actor class here, no longer the plain one. Inside of an actor's class write "
+    "super().__init__(...), without the name.)"
+)
 
 
 def prepare(
@@ -127,6 +132,8 @@ def _writable(value: Any, which: str | int, *, strict: bool = True) -> Any:
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
         return value.copy(order="K")  # In the order that it has: BLAS, for one, cares.
+    if tensors.is_tensor(value):
+        return tensors.writable(value)
     if isinstance(value, bytearray):
         return value  # The value of a reference: a private copy already.
     if strict:
@@ -148,11 +155,6 @@ class Partial(Exception):
         super().__init__(values, error)
         self.values = values
         self.error = error
-
-
-def result(value: Any, name: str, store: Store) -> Payload:
-    """Return the payload of the one value that a function returned; `name` is the function's."""
-    return none() if value is None else payload_of(value, f"the return value of {name}", store)
 
 
 def results(
@@ -291,8 +293,11 @@ def payload_of(value: Any, what: str, store: Store) -> Payload:
 
 
 def hint_for(error: BaseException) -> str:
-    """Return the remedy for an error that has one: writing where it is not allowed."""
-    return _READ_ONLY_HINT if _READ_ONLY.search(str(error)) else ""
+    """Return the remedy for an error that has one: writing where it is not allowed, `super` of an actor class."""
+    text = str(error)
+    if isinstance(error, TypeError) and _SUPER.match(text):
+        return _SUPER_HINT
+    return _READ_ONLY_HINT if _READ_ONLY.search(text) else ""
 
 
 def failure(error: BaseException, name: str, store: Store, actor: str | None = None) -> Payload:

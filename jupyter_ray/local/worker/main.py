@@ -404,7 +404,7 @@ class Worker:
             waiting = self._host.remove(message.task)
         if waiting is not None:
             error = TaskCancelledError(TaskID(message.task), f"The task {waiting.name} was cancelled before it began.")
-            self._answer(m.Done(message.task, [calling.plain_failure(error)], True, cancelled=True), False)
+            self._answer(m.Done(message.task, (calling.plain_failure(error),), True, cancelled=True), False)
             self.runner.let_go(waiting)
             return
         if self.process.actor is not None:

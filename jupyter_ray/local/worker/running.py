@@ -28,7 +28,7 @@ from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import EXITED, STREAMING, Body, Done, Execute, Item, Lost, Payload
 from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.serialization.values import Serialized
-from jupyter_ray.local.store.payloads import mapped, unpack
+from jupyter_ray.local.store.payloads import mapped, pack_atom, unpack
 from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling, forks
 from jupyter_ray.local.worker.interrupts import Interrupts
@@ -71,7 +71,7 @@ class Runner:
         self._interrupts = interrupts
         self.contexts: dict[bytes, TaskContext] = {}
         """Of the calls that run."""
-        self.producers = Producers()
+        self.producers = Producers(client.listening)
         self.instance: Any = None
         """The actor, where this is one."""
         self.class_name = ""
@@ -237,10 +237,12 @@ class Runner:
         """Return the payloads of what a call returned."""
         if execute.kind == "actor" or execute.num_returns == STREAMING:
             return []
-        if execute.num_returns == 1 and (
-            value is None or not isinstance(value, Generator) or isinstance(value, ObjectRefGenerator)
-        ):
-            return [calling.result(value, context.function, self.store)]
+        if execute.num_returns == 1:
+            payload = pack_atom(value)
+            if payload is not None:
+                return [payload]
+            if not isinstance(value, Generator) or isinstance(value, ObjectRefGenerator):
+                return [calling.payload_of(value, f"the return value of {context.function}", self.store)]
 
         def put_error(error: BaseException) -> ObjectRef[Any]:
             if execute.retries_left and calling.may_retry(error, decode_body(execute.body)):
@@ -304,7 +306,7 @@ class Runner:
         if producer.unwanted:
             return
         payload = calling.payload_of(item, f"item {producer.made} of {execute.name}", self.store)
-        self.client.send(Item(execute.task, producer.made, payload))
+        self.client.send(Item(execute.task, producer.made, payload), soon=not producer.is_full)
         self.client.references.let_go(payload.contained)
 
     # --- after ---
@@ -326,7 +328,7 @@ class Runner:
         if context.cancelled and execute.kind == "method":
             # A running method is only told of its cancel; whoever asked for its value learns of it (as in Ray).
             return self._cancelled(execute, context, seconds)
-        return Done(execute.task, returns, seconds=seconds)
+        return Done(execute.task, tuple(returns), seconds=seconds)
 
     def failed(self, execute: Execute, body: Body, context: TaskContext, error: BaseException, seconds: float) -> Done:
         """Return the report of a call that raised. It comes also where the error fails when it is looked at."""
@@ -358,7 +360,7 @@ class Runner:
             )
             return Done(
                 execute.task,
-                [*values, payload],
+                (*values, payload),
                 failed=True,
                 retry=True,
                 exiting=True,
@@ -370,10 +372,10 @@ class Runner:
         if execute.kind == "actor":
             raised = RayTaskError(execute.name, format_remote(error), pid=os.getpid(), actor=self.describe())
             died = ActorDiedError(raised, None if execute.actor is None else execute.actor.hex())
-            return Done(execute.task, [calling.plain_failure(died)], True, seconds=seconds, error=line)
+            return Done(execute.task, (calling.plain_failure(died),), True, seconds=seconds, error=line)
         payload = calling.failure(error, context.function, self.store, self.describe())
         retry = calling.may_retry(error, body)
-        return Done(execute.task, [*values, payload], True, retry=retry, seconds=seconds, error=line)
+        return Done(execute.task, (*values, payload), True, retry=retry, seconds=seconds, error=line)
 
     def _exit(self, code: Any) -> None:
         """A method called ``sys.exit``: with 0 the actor leaves on purpose, else its process dies, as in Ray."""
@@ -389,16 +391,15 @@ class Runner:
         """Return the report of a call that ended its actor."""
         actor = None if execute.actor is None else execute.actor.hex()
         reason = f"its process leaves on purpose (INTENDED_USER_EXIT): {self.farewell}"
-        payload = calling.plain_failure(
-            ActorDiedError.because(reason, actor, class_name=self.class_name, pid=os.getpid())
-        )
-        return Done(execute.task, [payload], True, exiting=True, seconds=seconds, error=reason)
+        error = ActorDiedError.because(reason, actor, class_name=self.class_name, pid=os.getpid())
+        payload = calling.plain_failure(error)
+        return Done(execute.task, (payload,), True, exiting=True, seconds=seconds, error=reason)
 
     def _cancelled(self, execute: Execute, context: TaskContext, seconds: float, how: str = "") -> Done:
         task = TaskID(execute.task)
         error = TaskCancelledError(task, f"The task {context.name} ({task.hex()}) was cancelled{how}.")
         payload = calling.failure(error, context.function, self.store)
-        return Done(execute.task, [payload], True, cancelled=True, seconds=seconds, error="cancelled")
+        return Done(execute.task, (payload,), True, cancelled=True, seconds=seconds, error="cancelled")
 
     def finish(self, execute: Execute, done: Done, *, soon: bool) -> None:
         """Send the report, after what was printed, and let go of what the call held."""

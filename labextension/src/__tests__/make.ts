@@ -73,6 +73,7 @@ export function actor(id: string, more: Partial<Actor> = {}): Actor {
     restarts: 0,
     holders: [],
     error: null,
+    reason: null,
     parent: null,
     created: 1,
     ...more

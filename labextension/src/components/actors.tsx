@@ -109,6 +109,7 @@ function ActorRow(props: { actor: Actor; onSelect: (id: string) => void }): Reac
           )}
         </div>
       )}
+      {actor.reason !== null && <div className="jr-Actor-facts">{actor.reason}</div>}
       {actor.error !== null && <p className="jr-Error">{actor.error}</p>}
     </li>
   );

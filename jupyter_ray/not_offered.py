@@ -1,0 +1,99 @@
+"""Ray's names that are not offered here: for each, why, and what to use instead.
+
+A program for Ray that needs one of them should hear that in one sentence, whether it asks for an attribute
+(``ray.data``), imports a module (``import ray.data``) or a name from one (``from ray import data``).
+"""
+
+from __future__ import annotations
+
+_PACKAGE = __name__.partition(".")[0] + "."
+
+_LIBRARY = (
+    "a library on top of Ray, and comes with Ray: import it from ray itself. A session on a cluster, "
+    "ray.init(address=...), shares that cluster with it"
+)
+_GRAPHS = (
+    "for graphs that are built first and run later: call .remote(), which starts a call once its arguments are there"
+)
+_CLIENT = "Ray's own way to a cluster: ray.init(address='ray://host:10001') goes there"
+_PYTHON = "for other languages than Python"
+_DASHBOARD = "Ray's web page: the side panel, %ray and ray.util.state show what runs here"
+_INSIDE = (
+    "the inside of Ray. Of what programs take from there, ray.util.get_node_ip_address(), ray.get_runtime_context(), "
+    "ray.nodes() and ray.util.state are public; a value is freed with its last reference"
+)
+_OWN_PRODUCT = "a bridge to another product, and comes with Ray: import it from ray itself"
+_DEBUGGER = "a debugger over the network: ray.util.pdb.set_trace() and breakpoint() say what works here"
+_OLDER = "a name of older versions of Ray: "
+
+_WHY = {
+    **dict.fromkeys(
+        ("data", "train", "tune", "serve", "rllib", "llm", "air", "workflow", "job_submission"), _LIBRARY
+    ),
+    **dict.fromkeys(("dag", "experimental.channel", "experimental.compiled_dag_ref"), _GRAPHS),
+    "experimental.collective": _GRAPHS,
+    **dict.fromkeys(("client", "ClientBuilder", "client_builder"), _CLIENT),
+    **dict.fromkeys(("util.client", "util.client_connect", "util.connect", "util.disconnect"), _CLIENT),
+    **dict.fromkeys(("java_function", "java_actor_class", "cpp_function", "cross_language"), _PYTHON),
+    **dict.fromkeys(("dashboard", "widgets"), _DASHBOARD),
+    **dict.fromkeys(("_private", "_common", "_config", "core", "internal"), _INSIDE),
+    **dict.fromkeys(("ray_constants", "services", "worker"), _INSIDE),
+    **dict.fromkeys(("util.dask", "util.spark", "util.horovod", "util.lightgbm", "util.xgboost"), _OWN_PRODUCT),
+    **dict.fromkeys(("util.rpdb", "util.ray_debugpy", "util.debugpy"), _DEBUGGER),
+    "autoscaler": "for clusters that grow: ray.init(num_cpus=..., resources=...) says what this machine has",
+    "cluster_utils": "a cluster inside one machine, for tests: here the machine is one node",
+    "scripts": "the command line of Ray: ray.init() starts a session, and %ray tells of it",
+    "util.collective": "for groups of GPUs on several machines: import it from ray itself, in a session on a cluster",
+    "util.tpu": "for slices of TPUs on several machines",
+    "util.tracing": "for OpenTelemetry: ray.timeline() writes what ran when",
+    "util.iter": "deprecated in Ray: generator tasks, ray.util.ActorPool or ray.util.multiprocessing.Pool do that",
+    "util.sgd": f"{_OLDER}its successor is ray.train, a library on top of Ray",
+    "experimental.sandbox": "for containers: import it from ray itself, in a session on a cluster",
+    "experimental.rdt": "for transfers between GPUs: references carry tensors through shared memory here",
+    "experimental.dynamic_resources": f"{_OLDER}ray.init(resources=...) says what there is",
+    "experimental.queue": f"{_OLDER}ray.util.queue",
+    "experimental.multiprocessing": f"{_OLDER}ray.util.multiprocessing",
+    "state": f"{_OLDER}ray.util.state",
+    "jobs": f"{_OLDER}ray.util.state.list_jobs()",
+    "actors": f"{_OLDER}ray.util.state.list_actors()",
+    "objects": f"{_OLDER}ray.util.state.list_objects()",
+    "errors": f"{_OLDER}ray.util.state.list_tasks(filters=[('state', '=', 'FAILED')], detail=True)",
+    "client_table": f"{_OLDER}ray.nodes()",
+    "get_resource_ids": f"{_OLDER}ray.get_runtime_context().get_assigned_resources()",
+    "get_webui_url": f"{_OLDER}there is no web page; the side panel and %ray show what runs",
+    "get_dashboard_url": f"{_OLDER}there is no web page; the side panel and %ray show what runs",
+    "profile": f"{_OLDER}ray.timeline()",
+    "register_custom_serializer": f"{_OLDER}ray.util.register_serializer()",
+    "util.register_custom_serializer": f"{_OLDER}ray.util.register_serializer()",
+    "util.named_actors": f"{_OLDER}ray.get_actor(), and the option name= of an actor",
+}  # fmt: skip
+
+
+def why_absent(module: str, name: str = "") -> str | None:
+    """Return why Ray's name is not there, in one sentence, or None if Ray has none such either.
+
+    Parameters
+    ----------
+    module
+        Full name of a module of this package, ``"jupyter_ray.util"``, or of one that would be in it.
+    name
+        What is missing in it, if it is not the module itself.
+    """
+    dotted = f"{module}.{name}".removesuffix(".").removeprefix(_PACKAGE)
+    why = _WHY.get(dotted)
+    return None if why is None else f"ray.{dotted} is not offered. It is {why} (docs/ray-api.md lists what is offered)."
+
+
+def absent(module: str, name: str) -> AttributeError:
+    """Return the error of a module that has no such attribute."""
+    plain = f"module {module!r} has no attribute {name!r}"
+    why = why_absent(module, name)
+    return AttributeError(plain if why is None else f"{plain}: {why}", name=name)
+
+
+def refuse(module: str) -> None:
+    """Raise a ModuleNotFoundError if it is one of Ray's that is not offered."""
+    why = why_absent(module)
+    if why is not None:
+        # Named by Ray's name: `from jupyter_ray import data` would hide an error of the name that it asked for.
+        raise ModuleNotFoundError(why, name=f"ray.{module.removeprefix(_PACKAGE)}")
