@@ -35,7 +35,7 @@ class Reference(Protocol):
 class _Future(concurrent.futures.Future[T]):
     """A future that tells when a program waits for it.
 
-    Then what it asks for is asked at once; and of a task the runtime is told, which only so finds what waits for itself.
+    Then what it asks for is asked at once; and of a task the runtime is told: only so is found what waits for itself.
     """
 
     _hurry: Callable[[], None] = staticmethod(lambda: None)

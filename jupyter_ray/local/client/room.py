@@ -23,9 +23,6 @@ class Asker(Protocol):
     def send(self, message: m.ClientMessage) -> None:
         """Send a message."""
 
-    def flush(self) -> None:
-        """Send what waits now."""
-
     def want(self, chore: str) -> None:
         """Ask for a chore."""
 
@@ -37,10 +34,6 @@ def connect(client: Asker, store: SegmentStore) -> dict[type, Callable[[Any], No
         client.references.flush()  # What is not needed any more may be just the room.
         return client.request(lambda number: m.AwaitSpace(number, size, segment))
 
-    def tidy() -> None:
-        client.references.flush()
-        client.flush()
-
     def say(message: m.ClientMessage) -> None:
         with contextlib.suppress(RaySystemError):  # What follows says it.
             client.send(message)
@@ -50,7 +43,6 @@ def connect(client: Asker, store: SegmentStore) -> dict[type, Callable[[Any], No
             store.spares.forget(segment)
 
     store.reserve = reserve
-    store.tidy = tidy
     store.unwritten = lambda segment: say(m.Unwritten(segment))
     store.spares.claimed = lambda spare, segment, size: say(m.Claimed(spare, segment, size))
     store.spares.want = lambda: client.want("spares")

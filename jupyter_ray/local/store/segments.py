@@ -142,7 +142,6 @@ class SegmentStore:
                 self._write_new(folder, name, parts, layout, size)
                 return
         try:
-            self.tidy()  # While we copy, what is not needed any more becomes spare for the next one.
             if where is None and size - claim.size >= RESERVE_FROM:
                 self.reserve(size - claim.size, name)
             self._write_again(name, claim, parts, layout, size)
