@@ -17,8 +17,8 @@ MODULES = {
     "": "ActorClassID ActorID ClusterID DynamicObjectRefGenerator FunctionID JobID LOCAL_MODE Language LoggingConfig "
     "NodeID ObjectID ObjectRef ObjectRefGenerator PlacementGroupID SCRIPT_MODE TaskID UniqueID WORKER_MODE WorkerID "
     "__version__ _raylet actor available_resources cancel cloudpickle cluster_resources exceptions get get_actor "
-    "get_gpu_ids get_runtime_context init is_initialized kill method nodes put remote remote_function runtime_context runtime_env shutdown timeline "
-    "types util wait",
+    "get_gpu_ids get_runtime_context init is_initialized kill method nodes put remote "
+    "remote_function runtime_context runtime_env shutdown timeline types util wait",
     "_raylet": "ActorID DynamicObjectRefGenerator JobID NodeID ObjectID ObjectRef ObjectRefGenerator "
     "ObjectRefStreamEndOfStreamError TaskID WorkerID",
     "actor": "ActorClass ActorHandle ActorMethod exit_actor method",
