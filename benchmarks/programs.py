@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 
 def small() -> bytes:
     """The task that costs only its call."""
     return b"ok"
+
+
+def count_up(items: int) -> Iterator[int]:
+    for number in range(items):  # noqa: UP028  # Ray cannot run `yield from`.
+        yield number
 
 
 def identity(value: Any) -> Any:

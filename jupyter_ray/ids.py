@@ -290,7 +290,13 @@ def return_id(task: bytes, index: int = 1) -> bytes:
     return task + (_FIRST if index == 1 else index.to_bytes(4, "little"))
 
 
+def return_text(task: str) -> str:
+    """As `return_id` of the first one, for identifiers in hexadecimal digits."""
+    return task + _FIRST_TEXT
+
+
 _FIRST = (1).to_bytes(4, "little")
+_FIRST_TEXT = _FIRST.hex()
 
 
 def task_of_text(object_id: str) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from benchmarks.contenders import PoolSession, RaySession
 from benchmarks.model import Limit, Row, Step
-from benchmarks.programs import Client, small
+from benchmarks.programs import Client, count_up, small
 
 CLIENTS = 4
 DEPTH = 20
+ITEMS = 1_000
+AHEAD = 10
 
 
 def sync_ray(s: RaySession) -> Iterator[Step]:
@@ -49,6 +51,20 @@ def wait_ray(s: RaySession) -> Iterator[Step]:
             _, left = ray.wait(left)
 
     yield step
+
+
+def _stream(s: RaySession, **options: int) -> Iterator[Step]:
+    ray = s.ray
+    stream = ray.remote(num_returns="streaming", **options)(count_up)
+    yield lambda: [ray.get(item) for item in stream.remote(ITEMS)]
+
+
+def stream_ray(s: RaySession) -> Iterator[Step]:
+    yield from _stream(s)
+
+
+def bounded_ray(s: RaySession) -> Iterator[Step]:
+    yield from _stream(s, _generator_backpressure_num_objects=AHEAD)
 
 
 def nested_ray(s: RaySession) -> Iterator[Step]:
@@ -102,5 +118,9 @@ ROWS = (
     Row("tasks_clients", f"tasks, async, from {CLIENTS} clients", {"ray": clients_ray}, units=CLIENTS * 500,
         goal=20_000, limit=Limit("burst_relay")),
     Row("tasks_wait", "wait on 1,000 refs one by one, batches", {"ray": wait_ray}, goal=20),
+    Row("stream", f"items of a stream of {ITEMS:,}, with get", {"ray": stream_ray}, units=ITEMS,
+        limit=Limit("burst_relay")),
+    Row("stream_bounded", f"items of a stream, at most {AHEAD} ahead", {"ray": bounded_ray}, units=ITEMS,
+        limit=Limit("burst_relay")),
     Row("fib", f"recursive fan-out, fib({FIB}), tasks", {"ray": fib_ray}, units=FIB_TASKS),
 )  # fmt: skip

@@ -89,6 +89,7 @@ class Channel:
         self._turns = Turns(self._take_in, busy)
         self.attend = self._turns.attend
         self.attention = self._turns.attention
+        self.listening = self._turns.listening
         self._reader = threading.Thread(target=self._read, name="jupyter_ray reader", daemon=True)
 
     def start(self) -> None:

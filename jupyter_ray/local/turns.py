@@ -17,6 +17,7 @@ attends, they are therefore heard where it sleeps; one that comes while it works
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -25,7 +26,7 @@ import threading
 # `signal`'s own wrappers make enumerations, and take twenty times as long.
 from _signal import getsignal  # type: ignore[import-not-found]
 from _signal import signal as set_signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 REST = 0.002
@@ -58,7 +59,9 @@ class Turns:
 
     def __init__(self, take_in: Callable[[Sleep | None], bool], busy: Callable[[], bool], rest: float = REST) -> None:
         self._take_in = take_in
-        self._busy = busy
+        self._somebody_waits = busy
+        self._listening: set[int] = set()
+        """The threads that wait for a message that nobody was asked for."""
         self._least_rest = self._rest_seconds = rest
         self._turn = threading.RLock()  # A finalizer may wait for a value while its thread handles a message.
         self._attending = 0
@@ -110,6 +113,19 @@ class Turns:
             self._turn.release()
             if self._dozing or self._ended or self._busy():
                 self._wakes.put(None)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Read at once whatever comes, while this thread waits for it and does not read."""
+        self._listening.add(threading.get_ident())
+        try:
+            self.attention()
+            yield
+        finally:
+            self._listening.discard(threading.get_ident())
+
+    def _busy(self) -> bool:
+        return bool(self._listening) or self._somebody_waits()
 
     def attention(self) -> None:
         """Tell that somebody waits now who does not read."""

@@ -10,7 +10,7 @@ from jupyter_ray import config
 from jupyter_ray.events import AnyEvent, LogLines, RuntimeReady, TaskFinished, TaskQueued, TaskSubmitted
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.server import log as log_module
-from jupyter_ray.local.server.archive import CHUNK, HELD_BACK, RECENT
+from jupyter_ray.local.server.archive import CHUNK, HELD_BACK
 from jupyter_ray.local.server.condense import MANY
 from jupyter_ray.local.server.log import BEHIND, TEXT_BATCH, UNSHOWN, EventLog
 
@@ -157,10 +157,10 @@ def test_old_events_are_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_events_that_everybody_has_had_become_bytes_and_come_back(bench: Bench) -> None:
-    count = 3 * (CHUNK + RECENT)
+    count = 3 * CHUNK + 50
     for number in range(count):
         bench.log.record([TaskQueued(seq=number, at=0.5, task=f"task {number}")])
-    assert len(bench.log._log._chunks) == (count - RECENT) // CHUNK
+    assert len(bench.log._log._chunks) == count // CHUNK
     bench.subscribe()
     assert [each.seq for each in bench.driver.events] == list(range(count))
     assert bench.driver.events[5] == TaskQueued(seq=5, at=0.5, task="task 5")
@@ -261,7 +261,7 @@ def test_a_condensed_stream_is_bounded_where_nobody_reads_it(bench: Bench, monke
 
 def test_all_that_is_remembered_is_told_to_who_comes_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "EVENT_LOG", 3 * CHUNK)
-    for number in range(10 * CHUNK + 100):
+    for number in range(10 * CHUNK + CHUNK // 2):
         bench.log.record([TaskQueued(seq=number, at=0.5, task="t")])
     bench.log.subscribe(bench.driver, m.Subscribe(True, condensed=True))
     assert len(bench.driver.events) == len(bench.log._log) > 3 * CHUNK

@@ -106,6 +106,18 @@ def test_what_another_waits_for_is_read_at_once(pipe: Pipe) -> None:
     pipe.waiting = 0
 
 
+def test_who_listens_has_all_read_at_once(pipe: Pipe) -> None:
+    with pipe.turns.listening():
+        for byte in (1, 2):
+            pipe.say(byte)
+            eventually(pipe.has(byte))
+            assert pipe.who(byte) == "reader"
+    pipe.call_away()
+    pipe.say(3)
+    assert pipe.turns.attend(pipe.has(3))
+    assert pipe.who(3) == HERE, "the reader thread rests again"
+
+
 def test_who_leaves_hands_over_to_the_reader_thread_if_others_wait(pipe: Pipe) -> None:
     pipe.waiting = 1
     pipe.say(1)

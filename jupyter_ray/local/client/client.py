@@ -124,7 +124,7 @@ class Client:
             connection, self._on_message, self._on_close, lambda: self._house.want("flush"), self._busy
         )
         self._channel.on_silence = on_silence
-        self.expect = self._channel.vigil.expect
+        self.expect, self.listening = self._channel.vigil.expect, self._channel.listening
         self.reader: Reader = Reader(self)
         self.direct: Direct = Direct(self, folder or Path())
         self._deferred = self.direct._deferred
@@ -345,10 +345,10 @@ class Client:
         self._channel.attention()
         return state
 
-    def consumed(self, task: bytes, index: int) -> None:
-        """Tell how far a stream was read."""
+    def consumed(self, task: bytes, index: int, *, soon: bool = True) -> None:
+        """Tell how far a stream was read; with `soon`, it may wait up to a millisecond for others."""
         with contextlib.suppress(RaySystemError):
-            self.send(m.Consumed(task, index))
+            self.send(m.Consumed(task, index), soon=soon)
 
     def _leave_old_mappings(self) -> None:
         if self.store.leave_old():

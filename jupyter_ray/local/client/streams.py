@@ -42,7 +42,7 @@ class StreamOwner(Protocol):
 
     references: References
 
-    def consumed(self, task: bytes, index: int) -> None:
+    def consumed(self, task: bytes, index: int, *, soon: bool = True) -> None:
         """Tell the runtime how far the stream was read; -1: nobody reads on."""
 
     def wait_for_item(self, item: bytes, end: bytes, timeout: float | None, until: float | None) -> None:
@@ -149,9 +149,10 @@ class Stream:
                 return None
             state.taken += 1
             index = state.taken
+            was_last = state.items <= index
         self._last = return_id(state.task, index + 1)
-        if self._backpressure:
-            self._owner.consumed(state.task, index)
+        if self._backpressure:  # After the last one that is there, its producer may wait for just this.
+            self._owner.consumed(state.task, index, soon=not was_last)
         return self._last
 
     def taken(self) -> None:

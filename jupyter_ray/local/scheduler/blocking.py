@@ -53,7 +53,7 @@ def _lend(step: Step, task: TaskRecord, awaited: list[bytes]) -> None:
         TaskBlocked(
             seq=step.number(),
             at=step.now,
-            task=task.id.hex(),
+            task=task.hex,
             waits_for=[each.hex() for each in awaited[:WAITS_SHOWN]],
             lent=amounts(task.lent or {}),
         )
@@ -105,7 +105,7 @@ def resumed(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     if task.state is not TaskState.RUNNING:
         task.state = TaskState.RUNNING
         task.since = step.now
-        step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.id.hex()))
+        step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.hex))
     requests.reply(step, request)
 
 
@@ -117,7 +117,7 @@ def abandoned(step: Step, task: TaskRecord, request: RequestRecord) -> None:
     if task.lent and task.allocation is not None and task.allocation.reclaim(task.lent):
         task.lent = None
     task.state = TaskState.RUNNING
-    step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.id.hex()))
+    step.events.append(TaskUnblocked(seq=step.number(), at=step.now, task=task.hex))
 
 
 def detach(state: State, task: TaskRecord) -> None:

@@ -176,8 +176,8 @@ def lose(step: Step, record: ObjectRecord) -> None:
         unpin(step, payload.contained, record.id.hex())
 
 
-def seal(step: Step, object_id: bytes, payload: Payload) -> None:
-    """Give an object its value, and tell all that wait for it.
+def seal(step: Step, object_id: bytes, payload: Payload, task: str = "") -> None:
+    """Give an object its value, and tell all that wait for it. `task` is what made it (hex), where that is at hand.
 
     A second value is discarded: the first one may have been read.
     """
@@ -205,23 +205,23 @@ def seal(step: Step, object_id: bytes, payload: Payload) -> None:
             object=name,
             size=payload.size,
             shared=bool(payload.segment),
-            task=task_of_text(name),
+            task=task or task_of_text(name),
         )
     )
     if record.waiters:
-        waiters, record.waiters = record.waiters, None
+        waiters, record.waiters = record.waiters, ()
         for request in waiters:
             request_progress(step, request, payload.is_error)
     if record.dependents:
         dependents, record.dependents = record.dependents, None
         if payload.is_error:
             unseen.seen(step, object_id)
-        for task in dependents:
-            task.missing -= 1
+        for each in dependents:
+            each.missing -= 1
             if payload.is_error:
-                step.agenda.append((task, "argument_failed", errors.of_argument(task, payload)))
-            elif task.missing == 0:
-                step.agenda.append((task, "arguments_ready", None))
+                step.agenda.append((each, "argument_failed", errors.of_argument(each, payload)))
+            elif each.missing == 0:
+                step.agenda.append((each, "arguments_ready", None))
     if not record.holders:
         free_if_unused(step, record)
 
@@ -250,12 +250,12 @@ def _show(step: Step, actor: ActorRecord, client: ClientRecord, task: TaskRecord
     elif worker.actor is not None:
         holder, kind, label = worker.actor.id.hex(), "actor", worker.actor.label
     elif task is not None:
-        holder, kind, label = task.id.hex(), "task", task.spec.name
+        holder, kind, label = task.hex, "task", task.spec.name
     else:
         running = next(iter(worker.tasks.values()), None)
         if running is None:
             return
-        holder, kind, label = running.id.hex(), "task", running.spec.name
+        holder, kind, label = running.hex, "task", running.spec.name
     if holder not in actor.shown:
         actor.shown[holder] = (client.id, kind)
         _passed(step, actor, holder, kind, label)

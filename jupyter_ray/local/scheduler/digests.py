@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterator
 
 import msgspec
@@ -46,14 +46,17 @@ class History:
     """The tasks that ended last, kept as bytes: thousands of objects that nobody looks at would slow down new ones."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+        self._kept: dict[bytes, bytes] = {}
+        self._order: deque[bytes] = deque()
 
     def add(self, task: TaskDigest, limit: int) -> None:
         """Add a task; forget the oldest one if there are more than `limit`."""
-        kept = self._kept
+        kept, order = self._kept, self._order
+        if task.id not in kept:
+            order.append(task.id)
         kept[task.id] = _encoder.encode(task)
-        if len(kept) > limit:
-            kept.popitem(last=False)
+        if len(order) > limit:
+            del kept[order.popleft()]
 
     def get(self, task: bytes) -> TaskDigest | None:
         """Return a task, or None if it is not known any more."""
@@ -62,7 +65,7 @@ class History:
 
     def newest_first(self) -> Iterator[TaskDigest]:
         """Yield all of them."""
-        return map(_decoder.decode, reversed(self._kept.values()))
+        return (_decoder.decode(self._kept[task]) for task in reversed(self._order))
 
     def __repr__(self) -> str:
         return f"<History: {len(self._kept)} tasks>"

@@ -12,7 +12,7 @@ and when a task gets a record, which takes them over.
 
 from __future__ import annotations
 
-from jupyter_ray.events import TaskFinished, TaskStarted, TaskSubmitted
+from jupyter_ray.events import TaskFinished, TaskStarted
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import Ran, Report, Route, Submit, TaskSpec, Unroute
 from jupyter_ray.local.scheduler import actors, errors, history, placement, submission
@@ -116,34 +116,29 @@ def ran(step: Step, client: ClientRecord, message: Ran) -> None:
     state, spec, done = step.state, message.spec, message.done
     actor = state.actors.get(spec.actor) if spec.actor is not None else None
     began = step.now - done.seconds
-    task = TaskRecord(spec.task, spec, client, since=step.now, made=began, begun=began, actor=actor)
+    task = TaskRecord(spec.task, spec, client, spec.task.hex(), since=step.now, made=began, begun=began, actor=actor)
     task.worker = state.workers.get(message.worker)
     task.state = TaskState.FINISHED
-    name = spec.task.hex()
-    step.events.append(_submitted(step, spec, began))
+    object_id = return_id(spec.task)
+    step.events.append(submission.submitted(step, task, [object_id]))
     step.events.append(
         TaskStarted(
             seq=step.number(),
             at=began,
-            task=name,
+            task=task.hex,
             worker=message.worker.hex(),
             held=amounts(spec.demand) if actor is None else {},
         )
     )
-    object_id = return_id(spec.task, 1)
     promise(step, client, object_id)
-    seal(step, object_id, done.returns[0])
-    step.events.append(TaskFinished(seq=step.number(), at=step.now, task=name))
+    seal(step, object_id, done.returns[0], task.hex)
+    step.events.append(TaskFinished(seq=step.number(), at=step.now, task=task.hex))
     history.remember(step, task, "", "")
     state.ended[TaskState.FINISHED] += 1
     if actor is not None:
         actors.learn(actor, done.seconds)
     elif (function := state.functions.get(spec.definition)) is not None:
         function.learn(done.seconds)
-
-
-def _submitted(step: Step, spec: TaskSpec, at: float) -> TaskSubmitted:
-    return submission.submitted(step, spec, [return_id(spec.task, 1)], at)
 
 
 def adopt(step: Step, client: ClientRecord, message: Submit) -> None:

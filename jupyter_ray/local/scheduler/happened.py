@@ -126,7 +126,9 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         actor.untold = not worker.doomed and not actor.leaving
         if actor.worker is worker and actors.process_lost(step, actor, reason, out_of_memory=stimulus.out_of_memory):
             spec = actor.spec.creation
-            creation = creation or TaskRecord(spec.task, spec, actor.creator, actor=actor, since=step.now)
+            creation = creation or TaskRecord(
+                spec.task, spec, actor.creator, spec.task.hex(), actor=actor, since=step.now
+            )
             creation.retry_reason = reason
             _make_again(step, creation, actor.restarts)
     else:

@@ -209,4 +209,4 @@ def _requests(state: State) -> None:
             pending = [each for each in request.pinned if each.payload is None]
             assert pending, f"{request!r} could be answered"
             for record in pending:
-                assert request in (record.waiters or ()), f"{request!r} is forgotten by {record!r}"
+                assert request in record.waiters, f"{request!r} is forgotten by {record!r}"

@@ -231,7 +231,7 @@ def begin(step: Step, task: TaskRecord) -> None:
         TaskStarted(
             seq=step.number(),
             at=step.now,
-            task=task.id.hex(),
+            task=task.hex,
             worker=worker.id.hex() if worker is not None else "",
             held=amounts(allocation.held) if allocation is not None else {},
             gpus=allocation.gpus if allocation is not None and allocation.devices else [],

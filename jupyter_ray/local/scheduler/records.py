@@ -27,6 +27,8 @@ class TaskRecord(msgspec.Struct, eq=False):
     id: bytes
     spec: TaskSpec
     client: ClientRecord
+    hex: str
+    """Its id as the events tell it."""
     depth: int = 0
     state: TaskState = TaskState.WAITING
     missing: int = 0
@@ -41,7 +43,6 @@ class TaskRecord(msgspec.Struct, eq=False):
     since: float = 0.0
     """When it came into its state, in Unix seconds."""
     made: float = 0.0
-    """When it was submitted."""
     begun: float = 0.0
     """When its last attempt began; 0: none did."""
     cancel_asked: bool = False
@@ -49,7 +50,6 @@ class TaskRecord(msgspec.Struct, eq=False):
     reaching: bool = False
     """A cancel that means its children too is on the way to its process: what it starts till then is cancelled."""
     children: set[bytes] | None = None
-    """None: it has had none."""
     blocking: int = 0
     """Requests of this task that are not answered."""
     actor: ActorRecord | None = None
@@ -218,7 +218,7 @@ class ObjectRecord(msgspec.Struct, eq=False):
     """Grants of all clients together."""
     pins: int = 0
     """Tasks that need it, and objects that contain it."""
-    waiters: dict[RequestRecord, None] | None = None
+    waiters: tuple[RequestRecord, ...] = ()
     dependents: list[TaskRecord] | None = None
     pending: bool = False
     """A task is to make it."""
@@ -229,9 +229,7 @@ class ObjectRecord(msgspec.Struct, eq=False):
 
     def await_by(self, request: RequestRecord) -> None:
         """Note a request that the value is to be told to."""
-        if self.waiters is None:
-            self.waiters = {}
-        self.waiters[request] = None
+        self.waiters += (request,)  # There is hardly ever another one.
 
     def needed_by(self, task: TaskRecord) -> None:
         """Note a task that the value is to be told to, once for each argument that it is."""

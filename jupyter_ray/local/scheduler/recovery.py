@@ -114,6 +114,7 @@ def _run_again(step: Step, plan: dict[LineageRecord, list[bytes]], object_id: by
             spec.task,
             spec,
             kept.client,
+            spec.task.hex(),
             kept.depth,
             attempt=kept.attempt,
             retry_reason=why,
@@ -126,7 +127,5 @@ def _run_again(step: Step, plan: dict[LineageRecord, list[bytes]], object_id: by
             parent.add_child(spec.task)
         state.tasks[spec.task] = task
         state.recovering.add(spec.task)
-        step.events.append(
-            TaskRetried(seq=step.number(), at=step.now, task=task.id.hex(), attempt=task.attempt, reason=why)
-        )
+        step.events.append(TaskRetried(seq=step.number(), at=step.now, task=task.hex, attempt=task.attempt, reason=why))
         submission.enter(step, task)

@@ -229,7 +229,7 @@ def _forget(step: Step, request: RequestRecord) -> None:
         del step.state.awaiting[request]
     for record in request.pinned:
         if record.waiters:  # It is not there, or has just come and is still being told.
-            record.waiters.pop(request, None)
+            record.waiters = tuple([each for each in record.waiters if each is not request])
         record.pins -= 1
         if not (record.pins or record.holders):
             free_if_unused(step, record)

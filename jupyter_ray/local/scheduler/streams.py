@@ -30,7 +30,7 @@ def returns(spec: TaskSpec) -> list[bytes]:
 def seal_values(step: Step, task: TaskRecord, values: Sequence[Payload]) -> None:
     """A task has made its values; the first ones only, where its generator raised after them."""
     for index, payload in enumerate(values, 1):
-        seal(step, return_id(task.id, index), payload)
+        seal(step, return_id(task.id, index), payload, task.hex)
 
 
 def discard_values(step: Step, values: Sequence[Payload]) -> None:

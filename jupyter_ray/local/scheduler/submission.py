@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jupyter_ray.events import TaskQueued, TaskSubmitted
+from jupyter_ray.ids import return_text
 from jupyter_ray.local.protocol.messages import Payload, TaskSpec
 from jupyter_ray.local.scheduler import actors, errors, memory, placement, unseen
 from jupyter_ray.local.scheduler.dependencies import pin, promise
@@ -25,7 +26,7 @@ def submit(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
 def record(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord | None) -> TaskRecord:
     """Make the record of a task, and those of its return values."""
     state = step.state
-    task = TaskRecord(spec.task, spec, client, actor=actor, since=step.now, made=step.now)
+    task = TaskRecord(spec.task, spec, client, spec.task.hex(), actor=actor, since=step.now, made=step.now)
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
     if parent is not None:
         task.depth = parent.depth + 1
@@ -40,21 +41,22 @@ def record(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
     results = returns(spec)
     for object_id in results:
         promise(step, client, object_id)
-    step.events.append(submitted(step, spec, results, step.now))
+    step.events.append(submitted(step, task, results))
     return task
 
 
-def submitted(step: Step, spec: TaskSpec, results: list[bytes], at: float) -> TaskSubmitted:
-    """Return the event that tells of a task which was submitted at the time `at`."""
+def submitted(step: Step, task: TaskRecord, results: list[bytes]) -> TaskSubmitted:
+    """Return the event that tells of a task's submission."""
+    spec = task.spec
     return TaskSubmitted(
         seq=step.number(),
-        at=at,
-        task=spec.task.hex(),
+        at=task.made,
+        task=task.hex,
         name=spec.name,
         kind=spec.kind,
         parent=None if spec.parent is None else spec.parent.hex(),
         dependencies=[each.hex() for each in dict.fromkeys(spec.dependencies)] if spec.dependencies else [],
-        returns=[each.hex() for each in results],
+        returns=[return_text(task.hex)] if len(results) == 1 else [each.hex() for each in results],
         demand=amounts(spec.demand),
         actor=None if spec.actor is None else spec.actor.hex(),
         cell=spec.cell,
@@ -92,7 +94,7 @@ def ready(step: Step, task: TaskRecord) -> None:
     task.state = READY
     if task.spec.dependencies:  # Who waits for nothing is queued by being submitted.
         task.since = step.now
-        step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.id.hex()))
+        step.events.append(TaskQueued(seq=step.number(), at=step.now, task=task.hex))
     queue(step, task)
 
 

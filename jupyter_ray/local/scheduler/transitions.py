@@ -136,9 +136,7 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind
 def _again(step: Step, task: TaskRecord, reason: str) -> None:
     task.retry_reason = reason
     task.since = step.now
-    step.events.append(
-        TaskRetried(seq=step.number(), at=step.now, task=task.id.hex(), attempt=task.attempt, reason=reason)
-    )
+    step.events.append(TaskRetried(seq=step.number(), at=step.now, task=task.hex, attempt=task.attempt, reason=reason))
 
 
 def _unread(step: Step, task: TaskRecord, reason: str) -> None:
@@ -202,11 +200,11 @@ def _end(
         state.recovering.discard(task.id)
     # Before what it frees is taken by the next one: the log must never show more held than there is.
     if final is FINISHED:
-        step.events.append(TaskFinished(seq=step.number(), at=step.now, task=task.id.hex()))
+        step.events.append(TaskFinished(seq=step.number(), at=step.now, task=task.hex))
     elif final is FAILED:
-        step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=error))
+        step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.hex, error=error))
     else:
-        step.events.append(TaskCancelled(seq=step.number(), at=step.now, task=task.id.hex()))
+        step.events.append(TaskCancelled(seq=step.number(), at=step.now, task=task.hex))
     if spec.kind == "method":
         if task.actor is not None:
             actors.call_ended(step, task.actor, task, seconds)
@@ -338,7 +336,7 @@ def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
         _leave_worker(step, task)
         task.state = FAILED
         history.remember(step, task, reason, "ACTOR_DIED")
-        step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.id.hex(), error=reason))
+        step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.hex, error=reason))
     else:
         kind = "ACTOR_DIED" if task.client.connected else "WORKER_DIED"
         _fail(step, task, payload, f"The actor is dead because {reason}", kind)

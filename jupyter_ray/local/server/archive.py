@@ -15,10 +15,8 @@ import msgspec
 
 from jupyter_ray.events import AnyEvent, LogLines
 
-CHUNK = 250
+CHUNK = 100
 """Events that become bytes together."""
-RECENT = 250
-"""Events that stay as they are, at least."""
 HELD_BACK = 20_000
 """More than so many become bytes even if somebody has not had them."""
 
@@ -49,7 +47,7 @@ class Archive:
         recent = self._recent
         recent += events
         self.end += len(events)
-        while len(recent) >= RECENT + CHUNK and (self._first_recent + CHUNK <= had or len(recent) > HELD_BACK):
+        while len(recent) >= CHUNK and (self._first_recent + CHUNK <= had or len(recent) > HELD_BACK):
             self._chunks.append(_encoder.encode(recent[:CHUNK]))
             del recent[:CHUNK]
         while self._chunks and self.end - self.oldest - CHUNK >= limit:

@@ -330,10 +330,9 @@ class Worker:
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
         if done.exiting and execute.kind == "task":
             self.backlog.close()
-        more = len(self.backlog) > 0
-        if not more and len(self.runner.contexts) <= 1:
+        busy = len(self.backlog) > 0 or (self._host is not None and self._host.busy)
+        if not busy and len(self.runner.contexts) <= 1:
             process.title(f"ray::{self.runner.class_name}" if self.process.actor else self._setup.idle_title)
-        busy = more or (self._host is not None and self._host.busy)
         soon = busy and not done.exiting
         self.backlog.end_task(lambda: self.runner.finish(execute, done, soon=soon))
         if done.exiting and execute.kind != "method":

@@ -10,6 +10,7 @@ import collections
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.protocol.messages import AwaitRead
@@ -22,6 +23,9 @@ _MOMENT, _SHORT = 0.02, 0.002
 
 LIMIT = "RAY_max_num_generator_returns"
 """The environment variable that says how many items a stream may have; Ray's, as is the default."""
+
+
+Listening = Callable[[], AbstractContextManager[None]]
 
 
 class Budget:
@@ -90,10 +94,15 @@ class Producer:
         How many items the generator yields at once.
     budget
         That of the actor, if it has one.
+    listening
+        Returns a context in which a reader's word is heard at once.
     """
 
-    def __init__(self, task: bytes, ahead: int, step: int = 1, budget: Budget | None = None) -> None:
+    def __init__(
+        self, task: bytes, ahead: int, step: int = 1, budget: Budget | None = None, listening: Listening = nullcontext
+    ) -> None:
         self.task = task
+        self._listening = listening
         self.step = step
         self._ahead = ahead
         self._budget = budget
@@ -144,16 +153,21 @@ class Producer:
             return False
         return self._budget is None or self._budget.take(self.task, self.step)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether its reader has to read on before there can be a next item."""
+        return 0 < self._ahead <= self.made - self._consumed
+
     def wait(self, ask: Callable[[int], object] | None = None) -> None:
         """Wait until the next item may be made; after a moment by `ask`, told up to which item it must be read."""
         while not self.may_go_on():
-            with self.changed:
+            with self._listening(), self.changed:
                 there = self.changed.wait_for(self._in_time, None if ask is None else self._moment)
             self._moment = _MOMENT if there else _SHORT
             if ask is not None and not there:
                 ask(self.made - self._ahead + 1)
             if self._budget is not None and not self._free():
-                with self._budget.changed:
+                with self._listening(), self._budget.changed:
                     if not self._budget.has_room and not self._free():
                         self._budget.changed.wait()
 
@@ -189,7 +203,8 @@ class Producers:
     A call that runs again makes items that were read before; its reader tells of them no more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, listening: Listening = nullcontext) -> None:
+        self._listening = listening
         self.running: dict[bytes, Producer] = {}
         self.budget: Budget | None = None
         """Of the actor, where its streams share one."""
@@ -197,7 +212,7 @@ class Producers:
 
     def begin(self, task: bytes, ahead: int, step: int) -> None:
         """A call begins to make a stream; the parameters are those of its `Producer`."""
-        self.running[task] = producer = Producer(task, ahead, step, self.budget)
+        self.running[task] = producer = Producer(task, ahead, step, self.budget, self._listening)
         producer.consumed(self._early.pop(task, 0))
 
     def heard(self, task: bytes, index: int) -> None:

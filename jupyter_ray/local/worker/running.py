@@ -71,7 +71,7 @@ class Runner:
         self._interrupts = interrupts
         self.contexts: dict[bytes, TaskContext] = {}
         """Of the calls that run."""
-        self.producers = Producers()
+        self.producers = Producers(client.listening)
         self.instance: Any = None
         """The actor, where this is one."""
         self.class_name = ""
@@ -306,7 +306,7 @@ class Runner:
         if producer.unwanted:
             return
         payload = calling.payload_of(item, f"item {producer.made} of {execute.name}", self.store)
-        self.client.send(Item(execute.task, producer.made, payload))
+        self.client.send(Item(execute.task, producer.made, payload), soon=not producer.is_full)
         self.client.references.let_go(payload.contained)
 
     # --- after ---
