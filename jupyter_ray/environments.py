@@ -49,10 +49,14 @@ def check_runtime_env(name: str, value: Any) -> str | None:
             )
     tools = [field for field in ("pip", "conda", "uv") if fields.get(field) is not None]
     if len(tools) > 1:
-        return f"{name} names {' and '.join(tools)}, of which there can be one; conda's may list packages of pip."
+        return (
+            "The 'pip' field, 'uv' field, and 'conda' field of runtime_env cannot be specified at the same time, and "
+            f"{name} names {' and '.join(tools)}; conda's may list packages of pip."
+        )
     for image in ("container", "image_uri"):
         if fields.get(image) and (others := set(fields) - {image, "config", "env_vars"}):
-            return f"{name} names a {image}, which cannot be used together with {', '.join(map(str, sorted(others)))}."
+            named = ", ".join(map(str, sorted(others)))
+            return f"The {image!r} field currently cannot be used together with other fields of {name}: {named}."
     _check_variables(f"{name}['env_vars']", fields.get("env_vars"))
     if not isinstance(fields.get("conda"), str | dict | None):
         raise TypeError(f"{name}['conda'] must be of type str or dict, got {type(fields['conda'])}.")

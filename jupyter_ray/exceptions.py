@@ -133,14 +133,14 @@ class ActorDiedError(RayActorError):
         return cls(task_error)
 
     @classmethod
-    def because(cls, reason: str, label: str, actor: str | None, *, init_failed: bool = False) -> ActorDiedError:
-        """Return the error of a call of the dead actor `label` (its class) with the id `actor`.
+    def because(cls, reason: str, actor: str | None, *, init_failed: bool = False, **told: Any) -> ActorDiedError:
+        """Return the error of a call of the dead actor with the id `actor`.
 
-        `reason` goes on from "The actor is dead because".
+        `reason` goes on from "The actor is dead because"; `told` is what is known of it: its class, process and name.
         """
-        whom = f"{label} ({actor})" if actor else label
-        message = f"The actor died before it finished this call: {whom}. The actor is dead because {reason}."
-        return cls(message, actor, init_failed)
+        known = {"class_name": told.pop("class_name", ""), "actor_id": actor, **told}
+        lines = "".join(f"\n\t{name}: {value}" for name, value in known.items() if value)
+        return cls(f"{cls.BASE_ERROR_MSG}{lines}\nThe actor is dead because {reason}.", actor, init_failed)
 
 
 class ActorUnavailableError(RayActorError):
@@ -231,9 +231,15 @@ class RuntimeEnvSetupError(_Message):
 class TaskUnschedulableError(_Message):
     """This machine can never meet the task's demand."""
 
+    def __str__(self) -> str:
+        return f"The task is not schedulable: {super().__str__()}"
+
 
 class ActorUnschedulableError(_Message):
     """This machine can never meet the actor's demand."""
+
+    def __str__(self) -> str:
+        return f"The actor is not schedulable: {super().__str__()}"
 
 
 class ResourceDeadlockError(RayError):

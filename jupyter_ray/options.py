@@ -347,13 +347,13 @@ def check(table: Mapping[str, Keyword], what: str, written: Written, before: Wri
     whole = {**before, **written} if before else written  # A group of the decorator's, and what .options() says of it.
     group, strategy, index = map(whole.get, ("placement_group", "scheduling_strategy", "placement_group_bundle_index"))
     if group not in ("default", None):
-        instead = "use scheduling_strategy=PlacementGroupSchedulingStrategy(...)."
+        instead = "parameter is deprecated: use scheduling_strategy=PlacementGroupSchedulingStrategy(...)."
         if strategy is not None:
-            raise ValueError(f"The placement_group option is deprecated, and there is a scheduling_strategy: {instead}")
+            raise ValueError(f"Placement groups should be specified via the scheduling_strategy option: that {instead}")
         if "placement_group" in written:
-            deprecated(f"The placement_group parameter is deprecated: {instead}", 3)
+            deprecated(f"The placement_group {instead}", 3)
     elif group is None and index not in (None, -1) and not hasattr(strategy, "placement_group"):
-        raise ValueError(f"Without a placement group the placement group bundle index must be -1, got {index}.")
+        raise ValueError(f"If placement group is not set, the value of bundle index must be -1, got {index}.")
     if table is ACTOR and written.get("object_store_memory"):
         deprecated("Setting 'object_store_memory' for actors is deprecated: it has no effect.", 3)
 

@@ -166,6 +166,10 @@ def make_actor_class(value: type, written: Mapping[str, Any]) -> ActorClass[Any]
     """Return the actor class of a user's class; what `remote` calls."""
     if any(isinstance(base, ActorClass) for base in getattr(value, "__orig_bases__", ())):
         raise ActorClassInheritanceException(_NO_SUBCLASS)
+    if missing := sorted(getattr(value, "__abstractmethods__", ())):
+        raise TypeError(
+            f"Can't instantiate abstract class {value.__name__} with abstract methods {', '.join(missing)}."
+        )
     tables.check(tables.ACTOR, _WHAT, written)
     table = read_table(value, tables.actor_options(written))
     definition = Definition(

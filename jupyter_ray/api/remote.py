@@ -286,15 +286,15 @@ def remote(*args: Any, **options: Any) -> Any:
     ValueError
         An option is unknown or out of range; the function is ``async def``.
     TypeError
-        An option has the wrong type, or this is neither function nor class.
+        An option has the wrong type, the class is abstract, or this is neither function nor class.
     AssertionError
-        There are empty parentheses (as in Ray).
+        There are empty parentheses, or what is given alone is neither function nor class (both as in Ray).
 
     Notes
     -----
     Source: Ray's ``ray.remote``.
     """
-    if len(args) == 1 and not options:
+    if len(args) == 1 and not options and callable(args[0]):
         return _make(args[0], {})
     if args or not options:
         valid = sorted({*tables.TASK, *tables.ACTOR})
@@ -305,7 +305,8 @@ def remote(*args: Any, **options: Any) -> Any:
         )
     unknown = [name for name in options if name not in tables.TASK and name not in tables.ACTOR]
     if unknown:
-        raise ValueError(no_option(unknown[0], sorted({*tables.TASK, *tables.ACTOR})))
+        valid = sorted({*tables.TASK, *tables.ACTOR})
+        raise ValueError(no_option(unknown[0], valid, " for remote functions and for actors"))
     return functools.partial(_decorate, options)
 
 

@@ -181,7 +181,7 @@ class RuntimeContext:
         """The runtime environment in force."""
         task = current_task()
         fields = (task.runtime_env if task is not None else None) or self._process.runtime_env
-        return RuntimeEnv(**(fields or {}))
+        return RuntimeEnv(_validate=False, **(fields or {}))
 
     def get_runtime_env_string(self) -> str:
         """Return the runtime environment in force as JSON."""

@@ -77,12 +77,22 @@ class RuntimeEnv(dict[str, Any]):
         given = {name: value for name, value in fields.items() if value is not None}
         if given.get("excludes") == []:
             del given["excludes"]
+        if isinstance(given.get("config"), dict):
+            settings = given["config"]
+            known = {name: settings[name] for name in RuntimeEnvConfig.known_fields if name in settings}
+            given["config"] = RuntimeEnvConfig(**known)
         super().__init__(given)
         for name in _PACKAGES:
             if name in self:
                 self[name] = self[name]
         if _validate:
             self._check()
+            if (
+                isinstance(working_dir, str)
+                and "://" not in working_dir
+                and not Path(working_dir).expanduser().exists()
+            ):
+                raise ValueError(f"runtime_env['working_dir'] names {working_dir}, which is not a valid path.")
 
     def __setitem__(self, name: str, value: Any) -> None:
         super().__setitem__(name, _packages(name, value) if name in _PACKAGES else value)
@@ -224,6 +234,9 @@ class RuntimeEnvConfig(dict[str, Any]):
         super().__init__({**fields, "log_files": log_files or []})
         if not isinstance(eager_install, bool):
             raise TypeError(f"eager_install must be a boolean. got {type(eager_install)}")
+        listed: Any = log_files
+        if listed is not None and not (isinstance(listed, list) and all(isinstance(each, str) for each in listed)):
+            raise TypeError(f"log_files must be a list of strings or None, got {listed!r}, of type {type(listed)}.")
         check_runtime_env("runtime_env", {"config": self})
 
     @classmethod

@@ -48,9 +48,11 @@ def check(plan: Any, name: str, state: Any) -> None:
     refused = ActorUnschedulableError if is_actor else TaskUnschedulableError
     wanted = ", ".join(f"{kind}: {amount:g}" for kind, amount in sorted(asked.items())) or "a process"
     if not nodes:
+        absent = "The node specified via NodeAffinitySchedulingStrategy doesn't exist, and soft=False was specified: "
         raise refused(
-            f"{name} asks for {wanted} on a node that its scheduling_strategy allows ({strategy!r}), and no node of "
-            "the cluster is such: it could never start. See ray.nodes() for their ids and labels."
+            f"{absent if hasattr(strategy, 'node_id') else ''}{name} asks for {wanted} on a node that its "
+            f"scheduling_strategy allows ({strategy!r}), and no node of the cluster is such: it could never start. "
+            "See ray.nodes() for their ids and labels."
         )
     kinds = [*asked, *(kind for kind in ("CPU", "GPU") if kind not in asked)]
     there = "; ".join(", ".join(f"{kind}: {node['Resources'].get(kind, 0):g}" for kind in kinds) for node in nodes)

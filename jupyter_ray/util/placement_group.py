@@ -145,7 +145,7 @@ def placement_group(
     engine = registry.current() or registry.required()
     if name and any(row["name"] == name and row["state"] != "REMOVED" for row in engine.placement_groups()):
         raise RaySystemError(
-            f"A placement group with the name {name!r} is there already: remove it, or use another name."
+            f"A placement group with the name '{name}' already exists: remove it, or use another name."
         )
     group = engine.create_placement_group(plain, strategy, name, detached=lifetime == "detached")
     return PlacementGroup(PlacementGroupID.from_hex(group), plain)
@@ -198,7 +198,10 @@ def _validate_bundles(bundles: Any) -> None:
         if not isinstance(bundle, dict) or not all(
             isinstance(name, str) and isinstance(amount, (int, float)) for name, amount in bundle.items()
         ):
-            raise ValueError(f"Bundles are resource dictionaries, of names and amounts, and {bundle!r} is none.")
+            raise ValueError(
+                "Bundles must be a non-empty list of resource dictionaries, of names and amounts, "
+                f"and {bundle!r} is none."
+            )
         if not bundle or not any(bundle.values()):
             raise ValueError(f"Bundles cannot be an empty dictionary or resources with only 0 values: {bundle!r}.")
         if any(amount < 0 for amount in bundle.values()):
@@ -209,7 +212,7 @@ def _validate_bundles(bundles: Any) -> None:
 
 def _validate_bundle_label_selector(selectors: Any) -> None:
     if not isinstance(selectors, list):
-        raise ValueError(f"Placement group bundle label selector must be a list, got {type(selectors)}.")
+        raise ValueError(f"Placement group bundle_label_selector must be a list, got {type(selectors)}.")
     for selector in selectors:
         if not isinstance(selector, dict) or not all(
             isinstance(each, str) for item in selector.items() for each in item
@@ -224,7 +227,7 @@ def _validate_bundle_label_selector(selectors: Any) -> None:
 def check_placement_group_index(placement_group: PlacementGroup, bundle_index: int) -> None:
     """Raise a ValueError where a group has no bundle of that index; -1 is any."""
     if placement_group.is_empty and bundle_index != -1:
-        raise ValueError(f"Without a placement group the index of its bundle must be -1, got {bundle_index}.")
+        raise ValueError(f"If placement group is not set, the value of bundle index must be -1, got {bundle_index}.")
     if not placement_group.is_empty and not -1 <= bundle_index < placement_group.bundle_count:
         raise ValueError(
             f"placement group bundle index {bundle_index} is invalid: there are {placement_group.bundle_count} bundles."
@@ -244,7 +247,7 @@ def _strategy(strategy: str | None, topology: dict[str, str] | None) -> str:
     for label, each in written.items():
         if each not in STRATEGIES:
             raise ValueError(
-                f"Invalid placement group strategy {each!r}. Supported strategies are: {', '.join(STRATEGIES)}."
+                f"Invalid placement group strategy {each}. Supported strategies are: {', '.join(STRATEGIES)}."
             )
         if label in labels and each != "STRICT_PACK":
             raise ValueError(f"Only 'STRICT_PACK' is supported for the label {label!r}, got {each!r}.")

@@ -91,9 +91,6 @@ class _Operator:
     def __init__(self, *values: str) -> None:
         self.values = list(values)
 
-    def check(self) -> None:
-        """Raise a ValueError unless the values are what the condition takes."""
-
     def accepts(self, value: str | None) -> bool:
         """Tell whether a machine with this value will do."""
         raise NotImplementedError
@@ -103,16 +100,16 @@ class _Operator:
 
 
 class _Membership(_Operator):
-    def check(self) -> None:
-        """Raise a ValueError unless the values are what the condition takes."""
+    def __init__(self, *values: str) -> None:
         kind = type(self).__name__
-        if not self.values:
+        if not values:
             raise ValueError(f"The variadic parameter of the {kind} operator must be a non-empty tuple of text.")
-        for position, value in enumerate(self.values):
+        for position, value in enumerate(values):
             if not isinstance(value, str):
                 raise ValueError(
                     f"Type of value in position {position} for the {kind} operator must be str, got {type(value)}."
                 )
+        super().__init__(*values)
 
 
 class In(_Membership):
@@ -196,5 +193,10 @@ def _conditions(which: str, conditions: Any) -> dict[str, _Operator]:
                 f"The condition on {label!r} in the {which} parameter must be one of the `In`, `NotIn`, `Exists` or "
                 f"`DoesNotExist` operators, got {condition!r}."
             )
-        condition.check()
     return dict(conditions)
+
+
+SchedulingStrategyT = (
+    str | PlacementGroupSchedulingStrategy | NodeAffinitySchedulingStrategy | NodeLabelSchedulingStrategy | None
+)
+"""What the option ``scheduling_strategy`` takes."""

@@ -203,7 +203,7 @@ def test_what_a_group_would_be_can_be_checked_alone() -> None:
     for index in (-2, 1):
         with pytest.raises(ValueError, match="bundle index"):
             check_placement_group_index(group, index)
-    with pytest.raises(ValueError, match="Without a placement group"):
+    with pytest.raises(ValueError, match="If placement group is not set"):
         check_placement_group_index(PlacementGroup.empty(), 0)
 
 
@@ -229,10 +229,10 @@ def test_options_beside_the_group_of_a_decorator() -> None:
         return get_current_placement_group() == group
 
     assert ray.get(inside.options(placement_group_bundle_index=1).remote(), timeout=PATIENCE)
-    with pytest.raises(ValueError, match="there is a scheduling_strategy"):
+    with pytest.raises(ValueError, match="via the scheduling_strategy option"):
         inside.options(scheduling_strategy="SPREAD")
     strategy = PlacementGroupSchedulingStrategy(group)
-    with pytest.raises(ValueError, match="there is a scheduling_strategy"):
+    with pytest.raises(ValueError, match="via the scheduling_strategy option"):
         ray.remote(scheduling_strategy=strategy)(_Nothing).options(placement_group=group)
     remove_placement_group(group)
 

@@ -80,8 +80,10 @@ def test_the_decorator_with_empty_parentheses_or_arguments_is_an_error() -> None
         ray.remote()
     with pytest.raises(AssertionError, match="no parentheses"):
         ray.remote(1, num_cpus=1)  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match="function or a class"):
+    with pytest.raises(AssertionError, match="no parentheses"):
         ray.remote(1)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="function or a class"):
+        ray.remote(num_cpus=1)(1)
 
 
 def test_a_remote_function_is_not_called_nor_decorated_again() -> None:

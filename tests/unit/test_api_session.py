@@ -366,8 +366,8 @@ def test_the_runtime_context_of_a_task() -> None:
 
 
 def test_a_runtime_env_is_a_dict() -> None:
-    env = ray.runtime_env.RuntimeEnv(env_vars={"A": "1"}, working_dir="/x")
-    assert env == {"env_vars": {"A": "1"}, "working_dir": "/x"}
+    env = ray.runtime_env.RuntimeEnv(env_vars={"A": "1"}, working_dir="/")
+    assert env == {"env_vars": {"A": "1"}, "working_dir": "/"}
     assert env.to_dict() == dict(env)
     config = ray.runtime_env.RuntimeEnvConfig(setup_timeout_seconds=1)
     plain = ray.runtime_env.RuntimeEnv(config=config).to_dict()
@@ -411,7 +411,7 @@ def test_a_runtime_env_tells_what_is_for_a_cluster(tmp_path: Path) -> None:
         ["--x"],
     )
     assert make().py_container_image() is None
-    with pytest.raises(ValueError, match="container, which cannot be used together with pip"):
+    with pytest.raises(ValueError, match="cannot be used together with other fields of runtime_env: pip"):
         make(container={"image": "i"}, pip=["x"])
 
 

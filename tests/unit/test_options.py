@@ -172,7 +172,7 @@ def test_what_the_decorator_says_of_a_group_holds_beside_what_options_says() -> 
         ({"scheduling_strategy": strategy}, {"placement_group": group}),
     ):
         for table in (tables.TASK, tables.ACTOR):
-            with pytest.raises(ValueError, match="there is a scheduling_strategy"):
+            with pytest.raises(ValueError, match="via the scheduling_strategy option"):
                 tables.check_override(table, "x", written, before)
     bundle = {"placement_group_bundle_index": 1}
     with warnings.catch_warnings():

@@ -17,7 +17,10 @@ def test_the_nearest_name_is_named() -> None:
 
 @pytest.mark.parametrize(("written", "near"), [("num_cpu", "num_cpus"), ("num_return_vals", "num_returns")])
 def test_options(written: str, near: str) -> None:
-    with pytest.raises(ValueError, match=rf"keyword {written}\. Did you mean '{near}'\? Valid ones are"):
+    with pytest.raises(
+        ValueError,
+        match=rf"keyword {written} for remote functions and for actors\. Did you mean '{near}'\? Valid ones are",
+    ):
         ray.remote(**{written: 1})
 
     @ray.remote

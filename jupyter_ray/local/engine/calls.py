@@ -142,15 +142,15 @@ class Plans:
                 _check_bundle(group, plan, name)
                 plan.group = group.id.hex()
             elif plan.bundle != -1:
-                raise ValueError(f"Without a placement group its bundle index must be -1, got {index}.")
+                raise ValueError(f"If placement group is not set, the value of bundle index must be -1, got {index}.")
             plan.capture = bool(strategy.placement_group_capture_child_tasks)
             return
         node = getattr(strategy, "node_id", None)
         if node is not None and node != self._node and not getattr(strategy, "soft", False):
             kind = ActorUnschedulableError if isinstance(plan.options, ActorOptions) else TaskUnschedulableError
             raise kind(
-                f"The scheduling strategy wants the node {node}, which does not exist; this one is {self._node}. "
-                "Pass soft=True to run elsewhere too."
+                "The node specified via NodeAffinitySchedulingStrategy doesn't exist, and soft=False was specified: it "
+                f"is {node}, and this one is {self._node}. Pass soft=True to run elsewhere too."
             )
         accepts = getattr(strategy, "accepts", None)
         if accepts is not None and not accepts(labels := node_labels(self._process)):

@@ -140,7 +140,7 @@ def _copy(path: Path, folder: Path, excludes: tuple[str, ...], single: tuple[str
     if path.is_relative_to(folder):
         return str(path)  # Copied already: it was inherited.
     if not path.exists():
-        raise ValueError(f"The runtime environment names {str(path)!r}, which does not exist.")
+        raise ValueError(f"The runtime environment names {str(path)!r}, which is not a valid path: it does not exist.")
     packed = path.is_file() and (path.name.endswith(_ARCHIVES) or zipfile.is_zipfile(path))
     if not (path.is_dir() or path.name.endswith(single) or packed):
         kinds = "a folder, a module, or an archive" if single else "a folder or an archive"

@@ -218,7 +218,7 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     state = step.state
     actor.state = DEAD
     actor.death_reason = reason
-    actor.death = payload or errors.actor_died(actor.id, actor.spec.class_name, reason)
+    actor.death = payload or errors.actor_died(actor, reason)
     _free_name(step, actor)
     if actor.allocation is not None:
         endings.give_back(state, actor.allocation, actor.worker)

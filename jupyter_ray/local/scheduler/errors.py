@@ -23,7 +23,7 @@ from jupyter_ray.exceptions import (
 )
 from jupyter_ray.ids import TaskID
 from jupyter_ray.local.protocol.messages import RAISED, Payload
-from jupyter_ray.local.scheduler.records import TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
 from jupyter_ray.resources import Demand, describe
 
 
@@ -67,7 +67,7 @@ def of_argument(task: TaskRecord, payload: Payload) -> Payload:
     Ray). An actor without its argument is a dead one.
     """
     if task.spec.kind == "actor" and task.actor is not None:
-        return _bad_argument(task.actor.id, task.actor.spec.class_name, payload)
+        return _bad_argument(task.actor, payload)
     if payload.segment:
         return payload
     try:
@@ -169,30 +169,42 @@ def unreadable(name: str, reason: str) -> Payload:
     )
 
 
-def actor_died(actor: bytes, label: str, reason: str, *, init_failed: bool = False) -> Payload:
+def actor_died(actor: ActorRecord, reason: str, *, init_failed: bool = False) -> Payload:
     """Return the result of a call of a dead actor."""
-    return stored(ActorDiedError.because(reason, label, actor.hex(), init_failed=init_failed))
+    spec = actor.spec
+    pid = actor.last_pid if actor.worker is None else actor.worker.pid
+    label = spec.qualname or spec.class_name
+    told = {"class_name": label, "pid": pid, "name": spec.name, "namespace": spec.namespace}
+    if not pid:
+        reason = f"{reason}. The actor never ran"
+    return stored(ActorDiedError.because(reason, actor.id.hex(), init_failed=init_failed, **told))
 
 
-def _bad_argument(actor: bytes, label: str, payload: Payload) -> Payload:
+def actor_gone(actor: bytes, label: str, reason: str) -> Payload:
+    """Return the result of a call of an actor of which little is known any more."""
+    return stored(ActorDiedError.because(reason, actor.hex(), class_name=label))
+
+
+def _bad_argument(actor: ActorRecord, payload: Payload) -> Payload:
     """Return the result of the calls of an actor whose constructor was to get what `payload` raises."""
     try:
         loaded = None if payload.segment else pickle.loads(payload.data)
     except Exception:  # Of a class that this process does not know.
         loaded = None
     if loaded is None:
-        return actor_died(actor, label, "an argument of its constructor failed", init_failed=True)
+        return actor_died(actor, "an argument of its constructor failed", init_failed=True)
     pid = loaded[4] if isinstance(loaded, tuple) else 0
-    raised = RayTaskError(f"{label}.__init__", _argument_text(loaded), None, pid=pid)
-    return stored(ActorDiedError(raised, actor.hex()))
+    raised = RayTaskError(f"{actor.spec.class_name}.__init__", _argument_text(loaded), None, pid=pid)
+    return stored(ActorDiedError(raised, actor.id.hex()))
 
 
 def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:
     """Return the result of a call that was lost when the actor had to be restarted."""
     return stored(
         ActorUnavailableError(
-            f"The actor {label} ({actor.hex()}) was lost while it worked on this call (RpcError): {reason}. "
-            "It is being restarted; call again, or set max_task_retries.",
+            f"The actor {label} ({actor.hex()}) is unavailable: it was lost while it worked on this call (RpcError), "
+            f"{reason}. The task may or may not have been executed on the actor. It is being restarted; call again, "
+            "or set max_task_retries.",
             actor.hex(),
         )
     )

@@ -145,13 +145,13 @@ def _join_actor(step: Step, task: TaskRecord) -> Payload | None:
         missing = task.spec.actor or b""
         gone = step.state.gone_actors.get(missing)
         if gone is not None:
-            return errors.actor_died(missing, gone.class_name, gone.death_reason)
-        return errors.actor_died(missing, task.spec.name, "it does not belong to this session, or is long gone")
+            return errors.actor_gone(missing, gone.class_name, gone.death_reason)
+        return errors.actor_gone(missing, task.spec.name, "it does not belong to this session, or is long gone")
     actors.count_call(actor, task)
     if actor.state is DEAD:
         return actor.death
     if actor.leaving:
-        return errors.actor_died(actor.id, actor.spec.class_name, actor.leaving)
+        return errors.actor_died(actor, actor.leaving)
     if actor.lived and actor.state is not ALIVE and not task.spec.max_retries:
         step.agenda.append((task, "restarting", errors.actor_restarting(actor.id, actor.label)))
         return None

@@ -391,7 +391,8 @@ class Runner:
         """Return the report of a call that ended its actor."""
         actor = None if execute.actor is None else execute.actor.hex()
         reason = f"its process leaves on purpose (INTENDED_USER_EXIT): {self.farewell}"
-        payload = calling.plain_failure(ActorDiedError.because(reason, self.class_name, actor))
+        error = ActorDiedError.because(reason, actor, class_name=self.class_name, pid=os.getpid())
+        payload = calling.plain_failure(error)
         return Done(execute.task, (payload,), True, exiting=True, seconds=seconds, error=reason)
 
     def _cancelled(self, execute: Execute, context: TaskContext, seconds: float, how: str = "") -> Done:
