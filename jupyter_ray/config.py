@@ -14,7 +14,7 @@ LOCAL_ADDRESS = "unix:"
 INLINE_LIMIT = 100 * 1024
 """Bytes up to which a value travels in the message; larger ones go to shared memory (Ray's figure)."""
 
-RESERVE_FROM = 1024**2
+RESERVE_FROM = 768 * 1024
 """Bytes from which on a process asks for room before it writes a value, and writes it into the file of a freed one if
 there is one: a message costs less than the copy."""
 

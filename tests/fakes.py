@@ -113,6 +113,8 @@ class FakeEngine:
     def call_site(self, object_id: bytes) -> str:
         return ""
 
+    def hurry(self) -> None: ...
+
     def when_ready(self, object_id: bytes, callback: Callback, awaited: bool = False) -> None:
         if object_id in self._values:
             callback(*self._load(object_id))

@@ -29,6 +29,10 @@ class Reference(Protocol):
     def _when_ready(self, callback: Settle, awaited: bool = False) -> Withdraw | None:
         """Call `callback(value, error)` from any thread once the value is there; see `Counter.when_ready`."""
 
+    @property
+    def _hurry(self) -> Callable[[], None]:
+        """What is called when a program begins to wait; see `Counter.hurry`."""
+
 
 class _Condition(threading.Condition):
     """A condition whose lock is taken and given back by C code alone.
@@ -47,8 +51,12 @@ class _Condition(threading.Condition):
 
 
 class _Future(concurrent.futures.Future[T]):
-    """A future that tells the runtime when a task waits for it: what waits for itself is found only so."""
+    """A future that tells when a program waits for it.
 
+    Then what it asks for is asked at once; and of a task the runtime is told: only so is found what waits for itself.
+    """
+
+    _hurry: Callable[[], None] = staticmethod(lambda: None)
     _reference: Reference | None = None
 
     def __init__(self) -> None:
@@ -71,6 +79,7 @@ class _Future(concurrent.futures.Future[T]):
         if timeout is None and reference is not None:
             self._reference = None
             _withdrawn(self, reference._when_ready(self.settle, awaited=True))
+        self._hurry()
         told: queue.SimpleQueue[None] = queue.SimpleQueue()
 
         def tell(done: object) -> None:
@@ -99,6 +108,7 @@ def future_of(reference: Reference) -> concurrent.futures.Future[Any]:
     if not awaited and current_task() is not None:
         future._reference = reference
     _withdrawn(future, reference._when_ready(future.settle, awaited=awaited))
+    future._hurry = reference._hurry
     return future
 
 
@@ -124,6 +134,7 @@ def asyncio_future_of(reference: Reference) -> asyncio.Future[Any]:
             loop.call_soon_threadsafe(in_loop)
 
     _withdrawn(future, reference._when_ready(settle, awaited=True))
+    loop.call_soon(reference._hurry)  # When all have asked that do so in this turn of the loop.
     return future
 
 

@@ -50,6 +50,9 @@ class Counter(Protocol):
     def call_site(self, object_id: bytes) -> str:
         """Return the line and the function that made the object, "" where that is not known."""
 
+    def hurry(self) -> None:
+        """Tell that somebody waits now: what was to go together with what comes next goes at once."""
+
 
 class Holder(Protocol):
     """What is counted while it lives."""
@@ -202,6 +205,12 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
             raise RuntimeError(f"{self!r} belongs to no running session. Call init() and make it again.")
         check_current(self)  # Nobody answers for a session that has ended.
         return self._counter.when_ready(self._binary, callback, awaited)
+
+    @property
+    def _hurry(self) -> Callable[[], None]:
+        """What is called when a program begins to wait; it does not keep the object."""
+        assert self._counter is not None, "its future was made"
+        return self._counter.hurry
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectRef) and other.binary() == self._binary

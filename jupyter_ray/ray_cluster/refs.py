@@ -89,6 +89,10 @@ class References:
 
         super()._on_completed(completed)  # type: ignore[misc]
 
+    @property
+    def _hurry(self) -> Callable[[], None]:
+        return lambda: None  # Ray asks at once.
+
     def __eq__(self: Any, other: Any) -> bool:
         return isinstance(other, ray.ObjectRef) and other.binary() == self.binary()
 

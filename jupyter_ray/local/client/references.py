@@ -81,6 +81,8 @@ class References:
         self.when_ready = when_ready
         self.call_site: Callable[[bytes], str] = lambda object_id: ""
         """Returns the line that made an object."""
+        self.hurry: Callable[[], None] = lambda: None
+        """Sends what waits to be sent."""
         self._leave = leave
         self._lock = threading.RLock()
         self._table: dict[bytes, list[int]] = {}

@@ -77,6 +77,7 @@ class LocalEngine(Questions):
         self._total = total
         self._tells_sites = os.environ.get(_SITES, "0").lower() in ("1", "true")
         client.references.call_site = self.call_site
+        client.references.hurry = client.flush
         refs_module.set_counter(client.references)
 
     def new_epoch(self) -> None:
