@@ -72,6 +72,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = frozenset(
     {
+        "_raylet",
         "actor",
         "cloudpickle",
         "exceptions",

@@ -6,6 +6,10 @@ A program for Ray that needs one of them should hear that in one sentence, wheth
 
 from __future__ import annotations
 
+import sys
+
+from jupyter_ray.spelling import meant
+
 _PACKAGE = __name__.partition(".")[0] + "."
 
 _LIBRARY = (
@@ -88,7 +92,10 @@ def absent(module: str, name: str) -> AttributeError:
     """Return the error of a module that has no such attribute."""
     plain = f"module {module!r} has no attribute {name!r}"
     why = why_absent(module, name)
-    return AttributeError(plain if why is None else f"{plain}: {why}", name=name)
+    if why is not None:
+        return AttributeError(f"{plain}: {why}", name=name)
+    hint = meant(name, dir(sys.modules[module])) if module in sys.modules else ""
+    return AttributeError(f"{plain}.{hint}" if hint else plain, name=name)
 
 
 def refuse(module: str) -> None:

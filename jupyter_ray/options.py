@@ -18,6 +18,7 @@ from jupyter_ray.deprecation import deprecated
 from jupyter_ray.environments import check_runtime_env
 from jupyter_ray.labels import unwritable, wrong_fallback, wrong_selector
 from jupyter_ray.resources import CPU, GPU, MEMORY, VISIBLE, Demand, broken, demand, not_custom, to_parts
+from jupyter_ray.spelling import no_option
 
 NumReturns = int | Literal["dynamic", "streaming"]
 
@@ -336,9 +337,8 @@ def check(table: Mapping[str, Keyword], what: str, written: Written, before: Wri
         A value is of the wrong type.
     """
     for name, value in written.items():
-        keyword = table.get(name)
-        if keyword is None:
-            raise ValueError(f"Invalid option keyword {name} for {what}. Valid ones are {list(table)}.")
+        if (keyword := table.get(name)) is None:
+            raise ValueError(no_option(name, table, f" for {what}"))
         if keyword.types and not _is_a(value, keyword.types):
             accepted = keyword.types if len(keyword.types) > 1 else keyword.types[0]
             raise TypeError(f"The type of keyword '{name}' must be {accepted}, but received type {type(value)}")

@@ -30,6 +30,7 @@ L0 = (
     "not_offered",
     "options",
     "resources",
+    "spelling",
     "config",
     "events",
     "task_errors",

@@ -57,6 +57,11 @@ class ActorClass(Generic[T]):
         """What Ray keeps here: `modified_class` is the user's class, `class_name` its name."""
         return types.SimpleNamespace(modified_class=self._class(), class_name=self._definition.name)
 
+    @property
+    def __ray_actor_class__(self) -> Any:
+        """The user's class (private in Ray too, but widely used: by tests of actors, without a session)."""
+        return self._class()
+
     def _class(self) -> Any:
         """Return the user's class; where only its id is known (its own name in its methods), the engine has it."""
         value = self._definition.value

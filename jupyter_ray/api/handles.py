@@ -7,6 +7,7 @@ A handle is the engine's counted `ActorRef` and the class's table of methods. Ev
 from __future__ import annotations
 
 import threading
+import types
 from collections.abc import Sequence
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -19,6 +20,7 @@ from jupyter_ray.engine.context import leave_actor
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, weak_actor
 from jupyter_ray.exceptions import PendingCallsLimitExceeded
 from jupyter_ray.ids import ActorID
+from jupyter_ray.spelling import meant
 
 T = TypeVar("T")
 NO_GRAPHS = "bind() builds a graph to be run later, and graphs are not offered here: call .remote() instead."
@@ -51,6 +53,11 @@ class ActorHandle(Generic[T]):
     def _ray_actor_id(self) -> ActorID:
         return self._ray_ref.id
 
+    @property
+    def _ray_actor_creation_function_descriptor(self) -> types.SimpleNamespace:
+        """What Ray keeps here, as far as programs read it: `class_name`, the name of the user's class."""
+        return types.SimpleNamespace(class_name=self._ray_table.class_name)
+
     def __getattr__(self, name: str) -> ActorMethod:
         if name.startswith("_ray_"):  # A handle that is being unpickled or copied has nothing yet.
             raise AttributeError(name)
@@ -58,7 +65,7 @@ class ActorHandle(Generic[T]):
         if method is None:
             raise AttributeError(
                 f"'ActorHandle' object has no attribute {name!r}: the actor's class, {self._ray_table.class_name}, "
-                "has no method of this name."
+                f"has no method of this name.{meant(name, self._ray_table.methods)}"
             )
         return ActorMethod(self, method, method.options)
 

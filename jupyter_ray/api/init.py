@@ -120,7 +120,11 @@ def init(
         )
     unknown = [name for name in others if name not in _IGNORED and not name.startswith("_")]
     if unknown:
-        raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
+        from jupyter_ray.spelling import meant
+
+        valid = ("address", *(init.__kwdefaults__ or ()), "_memory", "_temp_dir", "_node_name")
+        hint = "".join(meant(name, valid) for name in unknown)
+        raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}{hint and '.'}{hint}")
     with _head_start(address, others.get("_temp_dir")):
         from jupyter_ray.api import session
 

@@ -20,6 +20,7 @@ from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, learn_definition, note_definition
+from jupyter_ray.spelling import no_option
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -304,10 +305,8 @@ def remote(*args: Any, **options: Any) -> Any:
         )
     unknown = [name for name in options if name not in tables.TASK and name not in tables.ACTOR]
     if unknown:
-        raise ValueError(
-            f"Invalid option keyword {unknown[0]} for remote functions and for actors. "
-            f"Valid ones are {sorted({*tables.TASK, *tables.ACTOR})}."
-        )
+        valid = sorted({*tables.TASK, *tables.ACTOR})
+        raise ValueError(no_option(unknown[0], valid, " for remote functions and for actors"))
     return functools.partial(_decorate, options)
 
 

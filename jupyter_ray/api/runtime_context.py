@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from typing import Any
+from typing import Any, NoReturn
 
 from jupyter_ray import config
 from jupyter_ray.api.cluster import assigned_devices
+from jupyter_ray.api.constants import SCRIPT_MODE, WORKER_MODE
 from jupyter_ray.api.handles import ActorHandle, current_handle
 from jupyter_ray.api.runtime_env import RuntimeEnv
 from jupyter_ray.deprecation import deprecated
@@ -192,6 +193,11 @@ class RuntimeContext:
         return labels
 
     @property
+    def worker(self) -> Worker:
+        """What programs ask of Ray's own record of this process: its mode, its address."""
+        return Worker(self._engine)
+
+    @property
     def job_id(self) -> JobID:
         """Deprecated: use `get_job_id`."""
         _deprecated("job_id")
@@ -247,6 +253,33 @@ class RuntimeContext:
         task = current_task()
         where = "driver" if task is None else f"task {task.name} {task.task.hex()}"
         return f"<RuntimeContext {where}, namespace {self.namespace!r}>"
+
+
+class Worker:
+    """This process. Of Ray's ``Worker``, which is its inside, what programs take from it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        process = engine.process
+        self.mode = SCRIPT_MODE if process.is_driver else WORKER_MODE
+        self.worker_id = process.worker
+        self.current_job_id = JobID(process.job)
+        self.current_node_id = NodeID(process.node)
+        self.actor_id = ActorID.nil() if process.actor is None else ActorID(process.actor)
+        self.namespace = process.namespace
+
+    @property
+    def node_ip_address(self) -> str:
+        """The address of the machine."""
+        mine = self.current_node_id.hex()
+        address: str = next(node["NodeManagerAddress"] for node in self._engine.nodes() if node["NodeID"] == mine)
+        return address
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"'Worker' object has no attribute {name!r}: it is the inside of Ray, of which mode, worker_id, actor_id, "
+            "namespace, current_job_id, current_node_id and node_ip_address are offered."
+        )
 
 
 def _deprecated(name: str, old: str = "") -> None:

@@ -58,7 +58,9 @@ _HELPERS = (
 _MODULES = frozenset(
     {
         "accelerators",
+        "actor_pool",
         "annotations",
+        "check_serialize",
         "debug",
         "joblib",
         "metrics",

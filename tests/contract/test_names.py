@@ -16,10 +16,9 @@ from jupyter_ray.util.state import list_nodes
 MODULES = {
     "": "ActorClassID ActorID ClusterID DynamicObjectRefGenerator FunctionID JobID LOCAL_MODE Language LoggingConfig "
     "NodeID ObjectID ObjectRef ObjectRefGenerator PlacementGroupID SCRIPT_MODE TaskID UniqueID WORKER_MODE WorkerID "
-    "__version__ actor available_resources cancel cloudpickle cluster_resources exceptions get get_actor get_gpu_ids "
-    "get_runtime_context init "
-    "is_initialized kill method nodes put remote remote_function runtime_context runtime_env shutdown timeline "
-    "types util wait",
+    "__version__ _raylet actor available_resources cancel cloudpickle cluster_resources exceptions get get_actor "
+    "get_gpu_ids get_runtime_context init is_initialized kill method nodes put remote "
+    "remote_function runtime_context runtime_env shutdown timeline types util wait",
     "_raylet": "ActorID DynamicObjectRefGenerator JobID NodeID ObjectID ObjectRef ObjectRefGenerator "
     "ObjectRefStreamEndOfStreamError TaskID WorkerID",
     "actor": "ActorClass ActorHandle ActorMethod exit_actor method",
@@ -44,7 +43,8 @@ MODULES = {
     "runtime_context": "RuntimeContext get_runtime_context",
     "runtime_env": "RuntimeEnv RuntimeEnvConfig",
     "types": "ObjectRef",
-    "util": "ActorPool PlacementGroup accelerators annotations as_completed debug deregister_serializer "
+    "util": "ActorPool PlacementGroup accelerators actor_pool annotations as_completed check_serialize debug "
+    "deregister_serializer "
     "disable_log_once_globally enable_periodic_logging get_current_placement_group get_node_ip_address "
     "get_placement_group inspect_serializability list_named_actors log_once map_unordered metrics multiprocessing "
     "placement_group placement_group_table queue register_serializer remove_placement_group scheduling_strategies "

@@ -469,6 +469,31 @@ def test_the_runtime_context(start: Callable[..., Any]) -> None:
     assert ray.get(actor.me.remote()) == actor
 
 
+def test_whether_this_is_a_worker_and_where_it_runs(start: Callable[..., Any]) -> None:
+    """Programs ask it of ``get_runtime_context().worker``, though that is the inside of Ray."""
+    start(namespace="contract")
+
+    def describe() -> list[Any]:
+        context = ray.get_runtime_context()
+        worker = context.worker
+        assert worker.worker_id.hex() == context.get_worker_id()
+        assert (worker.current_job_id.hex(), worker.namespace) == (context.get_job_id(), "contract")
+        with pytest.raises(AttributeError, match=r"core_worker.*the inside of Ray, of which mode"):
+            worker.core_worker  # noqa: B018
+        return [worker.mode == ray.WORKER_MODE, worker.actor_id.hex(), worker.node_ip_address]
+
+    @ray.remote
+    class Actor:
+        def describe(self) -> list[Any]:
+            return describe()
+
+    nobody, address = ray.ActorID.nil().hex(), ray.nodes()[0]["NodeManagerAddress"]
+    assert describe() == [False, nobody, address]
+    assert ray.get(ray.remote(describe).remote()) == [True, nobody, address]
+    actor = Actor.remote()
+    assert ray.get(actor.describe.remote()) == [True, actor._actor_id.hex(), address]
+
+
 def test_threads_of_a_task_belong_to_it(start: Callable[..., Any]) -> None:
     start()
 

@@ -123,6 +123,8 @@ def test_the_class_can_be_read_through_the_actor_class() -> None:
     assert Counter.static(3) == 3
     assert Counter.__doc__ == "Counts."
     assert Counter.__ray_metadata__.modified_class.__name__ == "Counter"
+    assert Counter.__ray_actor_class__(2).inc() == 3
+    assert Counter.__ray_actor_class__ is Counter.__ray_metadata__.modified_class
     with pytest.raises(AttributeError):
         Counter.absent  # noqa: B018
 
@@ -234,6 +236,7 @@ def test_handles_compare_hash_and_print(engine: FakeEngine) -> None:
     assert one != other
     assert len({one, same, other}) == 2
     assert repr(one) == f"Actor(Counter, {one._actor_id.hex()})"
+    assert one._ray_actor_creation_function_descriptor.class_name == "Counter"
 
 
 def test_handles_travel_and_are_counted(engine: FakeEngine) -> None:
