@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_ray.config import GARBAGE_SECONDS, PROMISE_SECONDS, SPARE_SECONDS
+from jupyter_ray.config import GARBAGE_SECONDS, PROMISE_SECONDS, RESERVE_FROM, SPARE_SECONDS
 from jupyter_ray.events import ObjectSpilled
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.names import ON_DISK
@@ -105,7 +105,7 @@ def test_a_spare_counts_and_becomes_a_value_again(session: Session) -> None:
 
 
 def test_small_and_too_many_files_are_not_kept(session: Session) -> None:
-    object_id, name = session.put(MIB - 1)
+    object_id, name = session.put(RESERVE_FROM - 1)
     session.drop(object_id)
     assert session.commands == [c.DiscardSegment(name)]
     objects = [session.put(3 * MIB) for _ in range(2)]
