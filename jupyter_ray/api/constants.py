@@ -51,7 +51,8 @@ class LoggingConfig:
         for name in self.additional_log_standard_attrs:
             if name not in STANDARD_ATTRIBUTES:
                 raise ValueError(
-                    f"Unknown log standard attribute {name!r}. The valid ones are {list(STANDARD_ATTRIBUTES)}."
+                    f"Unknown python logging standard attribute: {name}. "
+                    f"The valid attributes are: {list(STANDARD_ATTRIBUTES)}."
                 )
 
     def to_dict(self) -> dict[str, Any]:

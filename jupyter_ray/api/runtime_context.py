@@ -29,7 +29,7 @@ def get_runtime_context() -> RuntimeContext:
     """Return what this code runs in: ids, names, resources. Starts a session if none runs.
 
     Where sessions are not started by themselves (``RAY_ENABLE_AUTO_CONNECT=0``) the context can be had all the same;
-    what it is asked then raises an AssertionError.
+    what it is asked then raises a RuntimeError, unless it is None in a driver.
 
     Notes
     -----
@@ -40,14 +40,23 @@ def get_runtime_context() -> RuntimeContext:
     return RuntimeContext()
 
 
+class NotInitializedError(RuntimeError, AssertionError):
+    """There is no session, so that this cannot be told. Ray raises the one or the other."""
+
+
 class RuntimeContext:
     """Facts about the running task, actor and process. Source: Ray's ``RuntimeContext``."""
 
     @property
     def _engine(self) -> Engine:
+        return self._started("This")
+
+    def _started(self, what: str) -> Engine:
         engine = registry.current()
         if engine is None:
-            raise AssertionError("Not available because Ray has not been initialized: call init() first.")
+            raise NotInitializedError(
+                f"{what} is not available because Ray has not been initialized: call init() first."
+            )
         return engine
 
     @property
@@ -56,21 +65,21 @@ class RuntimeContext:
 
     def _task(self, asked: str) -> TaskContext | None:
         task = current_task()
-        if task is None and self._process.is_driver:
+        if task is None and (registry.current() is None or self._process.is_driver):
             _log.warning("%s() is only available in a task or an actor; in the driver it is None.", asked)
         return task
 
     def get_job_id(self) -> str:
         """Return the id of the session, as hexadecimal digits."""
-        return self._process.job.hex()
+        return self._started("Job ID").process.job.hex()
 
     def get_node_id(self) -> str:
         """Return the id of the machine, as hexadecimal digits."""
-        return self._process.node.hex()
+        return self._started("Node ID").process.node.hex()
 
     def get_worker_id(self) -> str:
         """Return the id of this process, as hexadecimal digits."""
-        return self._process.worker.hex()
+        return self._started("Worker ID").process.worker.hex()
 
     def get_task_id(self) -> str | None:
         """Return the id of the running task, as hexadecimal digits; None in the driver."""
@@ -93,15 +102,14 @@ class RuntimeContext:
     def get_actor_id(self) -> str | None:
         """Return the id of the actor that runs this, as hexadecimal digits; None outside of one."""
         self._task("get_actor_id")
-        actor = self._process.actor
-        return None if actor is None else actor.hex()
+        engine = registry.current()
+        return None if engine is None or engine.process.actor is None else engine.process.actor.hex()
 
     def get_actor_name(self) -> str | None:
         """Return the name of the actor that runs this, empty if it has none; None outside of one."""
         self._task("get_actor_name")
-        if self._process.actor is None:
-            return None
-        return self._process.actor_name or ""
+        engine = registry.current()
+        return None if engine is None or engine.process.actor is None else engine.process.actor_name or ""
 
     @property
     def namespace(self) -> str:
@@ -150,7 +158,7 @@ class RuntimeContext:
 
     def get_session_name(self) -> str:
         """Return the name of the session."""
-        return self._process.session
+        return self._started("Session name").process.session
 
     @property
     def gcs_address(self) -> str:
@@ -163,7 +171,7 @@ class RuntimeContext:
 
     def get_temp_dir(self) -> str:
         """Return the session's folder."""
-        return str(config.session_folder(self._process.session))
+        return str(config.session_folder(self._started("Temp directory").process.session))
 
     def get_placement_group_id(self) -> str | None:
         """Return the placement group (hex) that this runs in; None without one."""

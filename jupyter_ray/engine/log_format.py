@@ -16,8 +16,11 @@ from jupyter_ray.engine.context import current_task
 VARIABLE = "JUPYTER_RAY_LOGGING"
 """The environment variable that carries the settings from the driver to its workers."""
 
-STANDARD_ATTRIBUTES = tuple(vars(logging.makeLogRecord({})))
-"""What every record of `logging` has."""
+_TOLD_ANYWAY = ("message", "asctime")
+"""What only a formatter gives a record: each line begins with it."""
+
+STANDARD_ATTRIBUTES = tuple(dict.fromkeys((*vars(logging.makeLogRecord({})), *_TOLD_ANYWAY, "taskName")))
+"""What a record of `logging` has, once it is formatted and wherever it comes from."""
 
 
 def dump(encoding: str, log_level: str, attributes: Sequence[str]) -> str:
@@ -57,8 +60,8 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         facts = _context()
-        facts.update({name: getattr(record, name, None) for name in self._attributes})
-        extra = vars(record).keys() - STANDARD_ATTRIBUTES - {"message", "asctime", "taskName"}
+        facts.update({name: getattr(record, name, None) for name in self._attributes if name not in _TOLD_ANYWAY})
+        extra = vars(record).keys() - STANDARD_ATTRIBUTES
         facts.update({name: getattr(record, name) for name in sorted(extra)})
         facts["timestamp_ns"] = int(record.created * 1e9)
         if not self._as_json:

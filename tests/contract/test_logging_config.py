@@ -42,12 +42,16 @@ def _lines(log: Log, text: str) -> list[str]:
 
 
 def test_json(start: Callable[..., Any], root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
-    config = ray.LoggingConfig(encoding="JSON", additional_log_standard_attrs=["name"])
+    config = ray.LoggingConfig(
+        encoding="JSON", additional_log_standard_attrs=["name", "asctime", "message", "taskName"]
+    )
     start(num_cpus=1, logging_config=config)
     logging.getLogger().info("from the driver")
     context = ray.get_runtime_context()
     written = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert written["message"] == "from the driver"
+    assert written["asctime"]
+    assert written["taskName"] is None
     assert written["job_id"] == context.get_job_id()
     with Log() as log:
         called = say.remote("hello")
@@ -76,3 +80,5 @@ def test_text_and_level(start: Callable[..., Any]) -> None:
 def test_what_is_no_config_is_refused(start: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match="LoggingConfig"):
         start(logging_config={"encoding": "JSON"})
+    with pytest.raises(ValueError, match="Unknown python logging standard attribute: colour"):
+        ray.LoggingConfig(additional_log_standard_attrs=["colour"])

@@ -104,9 +104,9 @@ def test_a_log_is_followed() -> None:
 
 
 def test_no_such_log() -> None:
-    with pytest.raises(ValueError, match="one of filename"):
+    with pytest.raises(ValueError, match="None of actor_id, task_id, pid or filename"):
         log()
-    with pytest.raises(ValueError, match="one of filename"):
+    with pytest.raises(ValueError, match="None of actor_id, task_id, pid or filename"):
         log(pid=1, task_id="00")
     with pytest.raises(ValueError, match="suffix"):
         log(pid=os.getpid(), suffix="log")

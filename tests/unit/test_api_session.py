@@ -181,8 +181,19 @@ def test_the_first_use_starts_a_session(use: Callable[[], object], monkeypatch: 
 def test_the_runtime_context_outside_of_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
     context = ray.get_runtime_context()
-    with pytest.raises(AssertionError, match="Ray has not been initialized"):
-        context.get_job_id()
+    for ask, what in (
+        (context.get_job_id, "Job ID"),
+        (context.get_node_id, "Node ID"),
+        (context.get_worker_id, "Worker ID"),
+        (context.get_session_name, "Session name"),
+        (context.get_runtime_env_string, "This"),
+    ):
+        with pytest.raises(RuntimeError, match=f"{what} is not available because Ray has not been initialized"):
+            ask()
+    with pytest.raises(AssertionError, match="Temp directory is not available"):
+        context.get_temp_dir()
+    for none in (context.get_task_id, context.get_task_name, context.get_actor_id, context.get_actor_name):
+        assert none() is None
     assert not ray.is_initialized()
     monkeypatch.delenv("RAY_ENABLE_AUTO_CONNECT")
     assert ray.get_runtime_context().get_job_id() == context.get_job_id()

@@ -1,4 +1,4 @@
-"""Ray's ``ray.util.state.exception``. Nothing here raises them: they are there to be caught."""
+"""Ray's ``ray.util.state.exception``. Some of them are there to be caught only."""
 
 from __future__ import annotations
 
@@ -15,3 +15,7 @@ class ServerUnavailable(RayStateApiException):
 
 class DataSourceUnavailable(RayStateApiException):
     """A part of the cluster does not answer."""
+
+
+class UnsupportedColumn(RayStateApiException, ValueError):
+    """There is no column of this name to filter by. Ray's server raises the one, who asks it gets the other."""

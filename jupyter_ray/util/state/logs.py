@@ -108,9 +108,11 @@ def get_log(
     Source: Ray's ``ray.util.state.get_log``.
     """
     if sum(each is not None for each in (filename, actor_id, task_id, pid)) != 1:
-        raise ValueError("get_log takes one of filename, actor_id, task_id and pid.")
+        raise ValueError(
+            "None of actor_id, task_id, pid or filename is provided, or several of them: get_log takes one."
+        )
     if suffix not in _STREAMS:
-        raise ValueError(f"suffix must be 'out' or 'err', got {suffix!r}.")
+        raise ValueError(f"Invalid suffix: {suffix}. Must be one of 'out' or 'err'.")
     if filename is not None:
         named = _NAME.fullmatch(filename)
         if named is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from jupyter_ray.util.state.exception import UnsupportedColumn
 from jupyter_ray.util.state.rows import Made, Row
 from jupyter_ray.util.state.signatures import Filters
 
@@ -32,13 +33,18 @@ def check(kind: type[Row], filters: Filters | None, limit: int) -> list[tuple[st
     checked = []
     for each in filters or ():
         if len(each) != 3:
-            raise ValueError(f"A filter is (column, '=' or '!=', value), got {each!r}.")
+            raise ValueError(
+                f"The given filter has incorrect input type, {each!r}: provide (column, '=' or '!=', value) tuples."
+            )
         column, predicate, value = each
         column = column.lower()
         if column not in kind.columns():
-            raise ValueError(f"Invalid filter key {column!r}; {kind.__name__} has {', '.join(kind.list_columns())}.")
+            known = ", ".join(kind.list_columns())
+            raise UnsupportedColumn(
+                f"The given filter column {column} is not supported. Supported filter columns: {known}."
+            )
         if predicate not in ("=", "!="):
-            raise ValueError(f"Unsupported filter predicate {predicate!r}: use '=' or '!='.")
+            raise ValueError(f"Unsupported filter predicate {predicate} is given. Available predicates: =, !=.")
         checked.append((column, predicate, value))
     return checked
 
