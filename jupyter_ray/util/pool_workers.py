@@ -201,10 +201,13 @@ class Workers:
     def _serve(self) -> None:
         if self._ended:
             return
+        last: Any = None
         while (found := self._next()) is not None:
             worker, batch = found
             self._waiting.remove(batch)
-            self._hand(worker, batch)
+            last = self._hand(worker, batch) or last
+        if last is not None:
+            last._hurry()
         busy = self._waiting or any(worker.batch is not None for worker in self._workers)
         if self._closing and not busy:
             self._ended = True
@@ -232,18 +235,21 @@ class Workers:
     def _free(self) -> _Worker | None:
         return next((worker for worker in self._workers if worker.batch is None), None)
 
-    def _hand(self, worker: _Worker, batch: Batch) -> None:
+    def _hand(self, worker: _Worker, batch: Batch) -> Any:
+        """Return the call's reference, or None: there is no call."""
         try:
             self._check_session()
             method = worker.handle.run.options(name=batch.name)
-            future = _future(batch.context.run(method.remote, batch.function, batch.calls))
+            called = batch.context.run(method.remote, batch.function, batch.calls)
+            future = _future(called)
         except Exception as error:  # Arguments that do not pickle, or a session that has ended.
             batch.sink([Failed.of(error, batch.name)] * len(batch.calls))
-            return
+            return None
         worker.batch, worker.since = batch, time.monotonic()
         if worker.left is not None:
             worker.left -= 1
         future.add_done_callback(lambda done: self._inbox.put(lambda: self._done(worker, batch, done)))
+        return called
 
     def _done(self, worker: _Worker, batch: Batch, future: Any) -> None:
         worker.batch = None

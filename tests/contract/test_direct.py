@@ -105,6 +105,26 @@ class TestShared:
         assert ray.get(burst) == list(range(first + 51, first + 101))
         assert alone == first + 101
 
+    def test_wait_takes_the_short_way_too(self) -> None:
+        counter = Counter.remote()
+
+        def waited(ref: Any, **options: Any) -> bool:
+            return ray.wait([ref], **options) == ([ref], [])
+
+        eventually(lambda: waited(counter.inc.remote()) and counter._ray_actor_id.binary() in engine().client.direct)
+        eventually(lambda: waited(identity.remote(1)) and any(route.leased for route in routes()))
+        first = ray.get(counter.inc.remote())
+        ref = counter.inc.remote()
+        assert waited(ref, timeout=30)
+        assert ray.get(ref) == first + 1
+        failed = counter.fail.remote()
+        assert waited(failed)
+        with pytest.raises(KeyError):
+            ray.get(failed)
+        slow = counter.inc.remote(wait=3)
+        assert ray.wait([slow], timeout=1.1) == ([], [slow])
+        assert ray.get(slow) == first + 2
+
     def test_a_call_that_is_not_waited_for_goes_out(self, tmp_path: Path) -> None:
         @ray.remote
         class Writer:

@@ -242,13 +242,7 @@ class Client:
         return slot.response
 
     def query(self, what: str, **arguments: Any) -> Any:
-        """Ask for something that the runtime knows.
-
-        Raises
-        ------
-        Exception
-            What the runtime answered.
-        """
+        """Ask for something that the runtime knows; raise what it answers if that is an error."""
         return self.request(lambda number: m.Query(number, what, arguments))
 
     def request(self, make: Callable[[int], m.ClientMessage]) -> Any:
@@ -280,6 +274,10 @@ class Client:
 
     def wait(self, ids: Sequence[bytes], count: int, timeout: float | None) -> list[bytes]:
         """Wait until `count` objects are ready, or for `timeout` seconds; return ready ones, at most `count`."""
+        if self._deferred and len(ids) == 1 and (timeout is None or timeout > 1):
+            self.direct.call(ids[0])
+            if ids[0] in self.references.payloads:
+                return [ids[0]]
         return self.reader.wait(ids, count, timeout)
 
     def when_ready(self, object_id: bytes, callback: Settle, awaited: bool = False) -> Withdraw | None:

@@ -72,6 +72,7 @@ def open_wait(step: Step, client: ClientRecord, message: Wait) -> None:
     ]
     ready = len(message.ids) - len(pending)
     request = RequestRecord(client, message.request, "wait", message.ids, message.count - ready, count=message.count)
+    request.call = _only_call(step, client, message.ids)
     if request.remaining <= 0:
         client.requests[request.id] = request
         reply(step, request)
