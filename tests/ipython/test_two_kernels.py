@@ -26,7 +26,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Kernel, Kernel]]:
     try:
         first.run(LOAD)
         second.run(LOAD)
-        assert "engine" in str(first.run("ray.init(num_cpus=2, namespace='shared')").messages)
+        assert "engine" in str(first.run("ray.init(num_cpus=2, num_gpus=0, namespace='shared')").messages)
         assert "2 CPUs, local engine" in second.run("%ray start --address auto").stdout
         yield first, second
     finally:

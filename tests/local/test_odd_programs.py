@@ -14,6 +14,9 @@ import jupyter_ray as ray
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local import launcher
 
+PATH = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+"""So that a program finds what the tests find."""
+
 PROGRAM = """
 import sys
 import jupyter_ray as ray
@@ -34,8 +37,7 @@ def test_a_program_without_standard_streams(closed: str) -> None:
 def test_a_program_whose_folder_is_gone(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "TMPDIR": "/tmp"}
+    environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": "/tmp"}
     if sys.version_info[:3] == (3, 13, 0):  # With a path of "" it cannot even `import socket` there; 3.13.1 can.
         environment["PYTHONSAFEPATH"] = "1"
     command = 'rmdir "$2" && exec "$0" -c "$1"'
@@ -74,7 +76,7 @@ ctypes.pythonapi.Py_IncRef(ctypes.py_object(sys.modules["__main__"]))  # As some
 
 def test_what_a_program_keeps_to_the_very_end_is_let_go_of_in_silence() -> None:
     """Its finalizers run when the modules that they use have been taken apart."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": PATH}
     command = [sys.executable, "-c", OUTLIVES]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, "")
