@@ -148,6 +148,20 @@ def test_wait_needs_no_request_for_what_is_known(session: Session) -> None:
     assert session.engine.wait(held, 2, None, True) == [ids[1], ids[2]]
 
 
+def test_what_came_with_the_answer_to_a_wait_is_not_asked_for(session: Session) -> None:
+    held = [session.held(A), session.held(B)]
+    result = session.in_thread(session.engine.wait, held, 1, None, True)
+    asked = session.runtime.expect(m.Wait)
+    session.runtime.say(m.Reply(asked.request, [A, B], at_hand=((B, value_of(7)),)))
+    assert result.get(timeout=5) == [A]
+    assert session.engine.get(held[1:], None) == [7]
+    first = session.in_thread(session.engine.get, held, None)
+    asked_again = session.runtime.expect(m.Get)
+    assert asked_again.ids == [A]
+    session.runtime.say(m.Reply(asked_again.request, [A], [value_of(1)]))
+    assert first.get(timeout=5) == [1, 7]
+
+
 # --- references ---
 
 

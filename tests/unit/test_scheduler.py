@@ -153,6 +153,23 @@ def test_the_answer_waits_while_another_task_has_the_cpu() -> None:
     assert len(session.of(m.Reply, worker)) == 1
 
 
+def test_small_plain_values_come_with_the_answer_to_a_wait() -> None:
+    session = Session(CPU=8)
+    tasks = {name: session.submit(name) for name in ("small", "large", "error", "late")}
+    ids = [return_id(task, 1) for task in tasks.values()]
+    small = m.Payload(data=b"I1\n.", size=4)
+    large = m.Payload(data=b"x", size=100_000)
+    failed = m.Payload(data=b"x", size=1, is_error=True)
+    for name, payload in (("small", small), ("large", large), ("error", failed)):
+        session.say(session.worker_of(tasks[name]), m.Done(tasks[name], (payload,), failed=payload is failed))
+    session.say(DRIVER, m.Wait(5, ids, 3))
+    [answer] = session.of(m.Reply)
+    assert list(answer.ready) == ids[:3]
+    assert answer.at_hand == ((ids[0], small),), "an error counts as seen by whoever gets it"
+    session.say(DRIVER, m.Get(6, ids[:1]))
+    assert session.of(m.Reply)[-1].at_hand == ()
+
+
 def test_callers_of_an_actor_take_turns() -> None:
     session = Session(CPU=4)
     actor = session.actor()

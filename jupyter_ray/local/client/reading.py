@@ -168,6 +168,8 @@ class Reader:
             ready = reply.ready
             if not reply.refused:
                 self._client.references.are_ready(ready)
+                if reply.at_hand:
+                    self._client.references.remember_all(*zip(*reply.at_hand, strict=True))
             if not reply.complete:
                 break
         return ready[:count]

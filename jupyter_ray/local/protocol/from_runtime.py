@@ -13,6 +13,7 @@ class Reply(Message, frozen=True, tag=40):
 
     `ready` are the ids that are ready; for `Get`, `values` stand beside them. `complete` is False when the time was
     up. `refused` tells that it would never have been answered: one of `values` says why, and is no object's value.
+    `at_hand` are small values of what a `Wait` found ready, which a program mostly gets next.
     """
 
     request: int
@@ -20,6 +21,7 @@ class Reply(Message, frozen=True, tag=40):
     values: list[Payload] = []
     complete: bool = True
     refused: bool = False
+    at_hand: tuple[tuple[bytes, Payload], ...] = ()
 
 
 class Answer(Message, frozen=True, tag=41):

@@ -16,6 +16,9 @@ from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Objec
 from jupyter_ray.local.scheduler.states import ActorState
 from jupyter_ray.local.scheduler.step import Step
 
+AT_HAND, SMALL = 16, 4096
+"""So many values come with the answer to a `wait`, of so many bytes each at most."""
+
 STREAK = 3
 """So often in a row must a client have waited for each call before it made the next, to be offered a direct route."""
 
@@ -197,6 +200,7 @@ def reply(step: Step, request: RequestRecord) -> None:
     request.done = True
     ready: list[bytes] = []
     values: list[Payload] = []
+    at_hand: list[tuple[bytes, Payload]] = []
     objects = step.state.objects
     with_values = request.kind == "get"
     refused = request.error is not None
@@ -219,10 +223,17 @@ def reply(step: Step, request: RequestRecord) -> None:
                 memory.used(step.state, payload.segment)
             for counted in payload.contained:
                 grant(step, client, counted, request.task)
-    step.send(client, Reply(request.id, ready, values, request.complete, refused))
+        elif len(at_hand) < AT_HAND and payload.size <= SMALL and _is_plain(payload):
+            at_hand.append((object_id, payload))
+    step.send(client, Reply(request.id, ready, values, request.complete, refused, tuple(at_hand)))
     if request.call is not None:
         step.offers.append(request)
     _forget(step, request)
+
+
+def _is_plain(payload: Payload) -> bool:
+    """Whether a value may be told to who did not ask: it grants nothing, and an error that is told counts as seen."""
+    return not (payload.is_error or payload.segment or payload.contained)
 
 
 def _forget(step: Step, request: RequestRecord) -> None:
