@@ -188,8 +188,9 @@ def _in_worker_of_ray() -> bool:
 def _head_start(address: str | None, folder: object) -> Iterator[None]:
     """Have a local runtime started, if that is what is asked for; end it if nothing comes of it."""
     local = address == "local" or not (address or os.environ.get("RAY_ADDRESS"))
-    begun = local and folder is None and registry.current() is None and registry.warm("local", wait=True)
+    begun = local and folder is None and registry.current() is None
     try:
+        begun = begun and registry.warm("local", wait=True)
         yield
     except BaseException:
         if begun:

@@ -180,7 +180,11 @@ def begin(
                 },
             )
             address = here
-        return _context(_start(address or None, options))
+        try:
+            return _context(_start(address or None, options))
+        except BaseException:  # An interrupt right after the start, in most cases.
+            shutdown()
+            raise
 
 
 def _runtime_here(address: str | None, options: InitOptions) -> str | None:
@@ -224,7 +228,8 @@ def _start(address: str | None, options: InitOptions) -> Engine:
     if _owner != os.getpid():
         _owner = os.getpid()
         atexit.register(_at_exit)
-    registry.set_current(engine)
+    if registry.current() is not engine:
+        registry.set_current(engine)
     if os.environ.get("RAY_DEBUG") == "legacy":
         from jupyter_ray.api import debugger
 
@@ -275,12 +280,22 @@ def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = F
                 return
             try:
                 engine.shutdown()
-            finally:
-                _end_printing()
-                registry.set_current(None)
+            except KeyboardInterrupt:
+                if not engine.alive:  # Else it came first: nothing has ended, and who calls again ends it.
+                    _forget_session()
+                raise
+            except BaseException:
+                _forget_session()
+                raise
+            _forget_session()
         elif _warm:
             _warm = False
             registry.cool("local")
+
+
+def _forget_session() -> None:
+    _end_printing()
+    registry.set_current(None)
 
 
 def is_initialized() -> bool:

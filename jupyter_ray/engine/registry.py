@@ -72,7 +72,7 @@ def load(kind: str) -> None:
 def start(kind: str, options: InitOptions, address: str | None = None) -> Engine:
     """Start the engine named `kind` (``"local"`` or ``"ray"``) and return it, ready for use.
 
-    Does not make it current.
+    The local one is current then, so that an interrupt right after leaves none that nobody can end.
     """
     engine: Engine = _provider(kind).start(options, address)
     return engine

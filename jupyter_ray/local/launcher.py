@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from jupyter_ray.config import SHUTDOWN_SECONDS, remove_folders, session_folder, shared_memory_folder
+from jupyter_ray.local.turns import shielded
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 # What imports make stays: to look through it for garbage would take a tenth of the start.
@@ -83,11 +84,17 @@ class Runtime:
                 f"The paths of the sockets in {self.folder} would be {-room} bytes too long for this system. Set "
                 "init(_temp_dir=...), RAY_TMPDIR or TMPDIR to a shorter path, such as /tmp.",
             )
+        with (
+            shielded()
+        ):  # Whole, it ends with its connection, and removes its folders, wherever an interrupt comes next.
+            self._make(address)
+
+    def _make(self, address: Path) -> None:
         _fill_standard_descriptors()
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.folder.mkdir(mode=0o700)
-        self.shared_memory.mkdir(mode=0o700)
         try:
+            self.folder.mkdir(mode=0o700)
+            self.shared_memory.mkdir(mode=0o700)
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
                 listener.bind(str(address))
                 listener.listen(512)

@@ -36,6 +36,7 @@ from jupyter_ray.local.client.threads import CallbackThread, Departures, Houseke
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.transport import Channel
+from jupyter_ray.local.turns import shielded
 
 _LAST_WORDS_SECONDS = 2.0
 _ROOM = ACTOR_BACKLOG // 2
@@ -129,11 +130,12 @@ class Client:
 
     def start(self, hello: m.Hello) -> None:
         """Say who we are, and begin to read."""
-        self.direct.introduce(hello)
-        self._house.start()
-        self.departures.start()
-        self._channel.send(hello)
-        self._channel.start()
+        with shielded():  # A thread's start waits for it in Python code, which an interrupt would tear.
+            self.direct.introduce(hello)
+            self._house.start()
+            self.departures.start()
+            self._channel.send(hello)
+            self._channel.start()
 
     # --- sending ---
 

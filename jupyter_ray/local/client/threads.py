@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.local.turns import shielded
 
 _log = logging.getLogger("jupyter_ray")
 _Job = Callable[[], object]
@@ -47,7 +48,7 @@ class CallbackThread:
         self._jobs.put(job)
 
     def _start(self) -> None:
-        with self._lock:
+        with shielded(), self._lock:
             if self._thread is None and not self._stopped:
                 thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 thread.start()

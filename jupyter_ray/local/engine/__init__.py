@@ -79,14 +79,17 @@ def warm(*, wait: bool = False) -> bool:
     """Start a runtime, bound to nothing yet, and tell whether there was none; see `registry.warm`."""
     global _warming
     _check_platform()
-    with _lock:
-        if _warming is not None:
-            return False
-        _warming = warming = _Warming()
-    if wait:
-        warming.make()
-    else:
-        warming.make_in_background()
+    from jupyter_ray.local.turns import shielded
+
+    with shielded():  # One that is torn would never be made, and waited for.
+        with _lock:
+            if _warming is not None:
+                return False
+            _warming = warming = _Warming()
+        if wait:
+            warming.make()
+        else:
+            warming.make_in_background()
     return True
 
 
@@ -117,7 +120,7 @@ def find(root: str | None) -> str | None:
 
 
 def start(options: InitOptions, address: str | None = None) -> Engine:
-    """Bind a runtime (the warm one, if there is one), or join that at `address`; return the driver's engine.
+    """Bind a runtime (the warm one, if there is one), or join that at `address`; return the driver's engine, current.
 
     Raises
     ------

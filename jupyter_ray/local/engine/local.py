@@ -27,6 +27,7 @@ from jupyter_ray.local.serialization.arguments import pack_call
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import pack
+from jupyter_ray.local.turns import shielded
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.resources import demand
 
@@ -425,13 +426,14 @@ class LocalEngine(Questions):
             self.library.install([m.Function(key, found["version"], found["blob"])])
 
     def shutdown(self) -> None:
-        """End the session and all its processes; idempotent."""
-        with self._end_lock:
-            end, self._end = self._end, None
-        if end is not None:
-            if refs_module._default_counter is self.client.references:
-                refs_module.set_counter(None)
-            end()
+        """End the session and all its processes; idempotent. An interrupt is raised when that is done."""
+        with shielded():
+            with self._end_lock:
+                end, self._end = self._end, None
+            if end is not None:
+                if refs_module._default_counter is self.client.references:
+                    refs_module.set_counter(None)
+                end()
 
     def _encode_env(self, asked: Mapping[str, Any] | None) -> str:
         inherited = self.process.runtime_env

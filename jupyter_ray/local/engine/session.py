@@ -35,6 +35,7 @@ from jupyter_ray.local.joining import Joined, announce
 from jupyter_ray.local.launcher import Runtime, working_directory
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
+from jupyter_ray.local.turns import shielded
 
 _log = logging.getLogger("jupyter_ray")
 
@@ -85,7 +86,11 @@ class _Session:
         self.client.events.stopped(f"{self._death}: {reason}.{said}")
 
     def end(self) -> None:
-        """End the runtime and all its processes."""
+        """End the runtime and all its processes; an interrupt is raised when that is done."""
+        with shielded():
+            self._end()
+
+    def _end(self) -> None:
         with self._lock:
             if self._ended:
                 return
@@ -163,13 +168,14 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
         )
         engine._total = bound["parts"]
         announce(runtime.session, runtime.process.pid)
+        _forget_in_forks(engine)
+        registry.set_current(engine)  # From here on an interrupt leaves a session that others find, and end.
     except BaseException as error:
         words = runtime.last_words()
         session.end()
         if isinstance(error, RaySystemError | ConnectionError) and words:
             raise RaySystemError(f"The runtime could not be started. Its last words were:\n{words}") from error
         raise
-    _forget_in_forks(engine)
     return engine
 
 
@@ -206,11 +212,12 @@ def join(runtime: Joined, options: InitOptions) -> LocalEngine:
         process.node_name, process.labels = json.loads(told["environ"].get(THIS_NODE, '["", {}]'))
         client.store.disk_share = float(told["environ"].get(DISK_SHARE, 1))
         engine = LocalEngine(client, process, session.end, total=told["parts"], guest=guest)
+        _forget_in_forks(engine)
+        registry.set_current(engine)
     except BaseException:
         session.end()
         shutil.rmtree(guest_folder(runtime.session, guest), ignore_errors=True)
         raise
-    _forget_in_forks(engine)
     return engine
 
 

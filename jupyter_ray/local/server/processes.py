@@ -123,7 +123,7 @@ class Processes:
             assert loop is not None
             child = self._context.Process(target=run_worker, args=(setup,), daemon=True)
             try:
-                child.start()
+                template.start(child)
             except Exception as error:
                 loop.call_soon_threadsafe(self._report, worker, f"it could not be started: {error}")
             else:

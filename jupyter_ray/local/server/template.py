@@ -7,10 +7,12 @@ then on it is multiprocess's own forkserver; should it ever die, multiprocess st
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import socket
 import warnings
+from typing import Any
 
 import multiprocess.forkserver
 import multiprocess.resource_tracker
@@ -68,6 +70,22 @@ def _serve(session: str, listener: int, alive: int) -> None:
         code = 0
     finally:
         os._exit(code)
+
+
+def start(child: Any) -> None:
+    """Start a process of multiprocess's by the template, or by another one if this one is gone.
+
+    multiprocess asks the kernel for its template's end, and never starts another one if that was collected: by us,
+    where it ended in the midst of its start, when nobody knows its process id yet.
+    """
+    try:
+        child.start()
+    except ChildProcessError:
+        server = multiprocess.forkserver._forkserver
+        with server._lock, contextlib.suppress(OSError):
+            server._forkserver_pid = server._forkserver_address = None
+            os.close(server._forkserver_alive_fd)
+        child.start()
 
 
 def pid() -> int | None:
