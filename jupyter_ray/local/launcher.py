@@ -84,9 +84,8 @@ class Runtime:
                 f"The paths of the sockets in {self.folder} would be {-room} bytes too long for this system. Set "
                 "init(_temp_dir=...), RAY_TMPDIR or TMPDIR to a shorter path, such as /tmp.",
             )
-        with (
-            shielded()
-        ):  # Whole, it ends with its connection, and removes its folders, wherever an interrupt comes next.
+        # Whole, it ends with its connection, and removes its folders, wherever an interrupt comes next.
+        with shielded():
             self._make(address)
 
     def _make(self, address: Path) -> None:
