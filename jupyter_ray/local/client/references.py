@@ -252,10 +252,12 @@ class References:
         table, payloads = self._table, self.payloads
         with shielded(), self._lock:
             for gone in self._departures.reported():
-                if callable(gone):  # What is to be done at the end of something else.
+                if type(gone) is bytes:
+                    gone = (gone,)
+                elif callable(gone):  # What is to be done at the end of something else.
                     ends.append(gone)
                     continue
-                for counted in (gone,) if type(gone) is bytes else gone:
+                for counted in gone:
                     entry = table.get(counted)
                     if entry is None:
                         continue
