@@ -207,11 +207,9 @@ class References:
                     continue
                 if payload.contained:
                     self.hold_contained(payload)
-                if payload.segment:
-                    kept[object_id] = payload
-                else:
+                if not payload.segment:
                     self._cached += payload.size
-                    kept[object_id] = payload
+                kept[object_id] = payload
             while self._cached > _CACHE_LIMIT:
                 self.forget(next(iter(kept)))
 
