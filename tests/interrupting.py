@@ -11,6 +11,7 @@ import _thread
 import dis
 import functools
 import gc
+import logging
 import signal
 import sys
 from collections import deque
@@ -19,12 +20,20 @@ from types import FrameType
 from typing import Any
 
 
+def _logs(frame: FrameType | None) -> bool:
+    """Whether a frame belongs to Python's logging, whose locks an interrupt may leave taken for all threads."""
+    while frame is not None and frame.f_code.co_filename != logging.__file__:
+        frame = frame.f_back
+    return frame is not None
+
+
 class _Tracer:
-    """Sends SIGINT at the place with the number `at`, from 1."""
+    """Sends SIGINT at the place with the number `at`, from 1, or at the first one after it that is ours."""
 
     def __init__(self, at: int) -> None:
         self.at = at
         self.places = 0
+        self.sent = False
         self.where = ""
         self._called: set[int] = set()
 
@@ -33,7 +42,8 @@ class _Tracer:
         if event == "call" or (event == "opcode" and id(frame) in self._called):
             self._called.discard(id(frame))
             self.places += 1
-            if self.places == self.at:
+            if self.places >= self.at and not self.sent and not _logs(frame):
+                self.sent = True
                 self.where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
                 signal.raise_signal(signal.SIGINT)
         if event == "exception":  # The call has not returned.
@@ -68,7 +78,7 @@ def _interrupted(act: Callable[[], object], stride: int) -> Iterator[str]:
             _run(act, tracer)
         except KeyboardInterrupt:
             raised = True
-        if tracer.places < at:
+        if not tracer.sent:
             assert not raised
             return
         assert raised, f"the interrupt at {tracer.where} was lost"
