@@ -12,11 +12,11 @@ from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.environments import merge
-from jupyter_ray.ids import IdSource, JobID, PlacementGroupID, return_id, task_of
+from jupyter_ray.ids import IdSource, return_id, task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.definitions import Exporter, Library
 from jupyter_ray.local.engine import environment
-from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session
+from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session, new_group
 from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.joining import address_of
 from jupyter_ray.local.protocol import messages as m
@@ -29,7 +29,6 @@ from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import pack
 from jupyter_ray.local.turns import shielded
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
-from jupyter_ray.resources import demand
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
@@ -395,13 +394,11 @@ class LocalEngine(Questions):
         self.client.query("events")
         self.client.events.drain()
 
-    def create_placement_group(
-        self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
-    ) -> str:
+    def create_placement_group(self, bundles: list[dict[str, float]], strategy: Any, name: str, **where: Any) -> str:
         """Ask for a placement group; see `Engine.create_placement_group`."""
-        group = PlacementGroupID.of(JobID(self.process.job)).hex()
-        self.client.send(m.CreateGroup(group, [demand(bundle) for bundle in bundles], strategy, name, detached))
-        return group
+        message = new_group(self.process, bundles, strategy, name, **where)
+        self.client.send(message)
+        return message.group
 
     def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
         """Return a reference that is ready when the group is; see `Engine.placement_group_ready`."""
