@@ -104,7 +104,7 @@ def pack_call(
             plain = plain and kind is bytes and len(value) <= INLINE_LIMIT
         else:
             plain = plain and kind is str
-            laid_out.append(value)
+            laid_out.append(_lean(value) if kind is list else value)
     named: dict[str, Any] = {}
     for key, value in kwargs.items():
         kind = type(value)
@@ -115,6 +115,7 @@ def pack_call(
             plain = plain and kind is bytes and len(value) <= INLINE_LIMIT if kind is bytes else False
         else:
             plain = plain and (kind is str or kind in values.ATOMS)
+            value = _lean(value) if kind is list else value
         named[key] = value
     pair = (tuple(laid_out), named)
     if plain:
@@ -127,11 +128,15 @@ def pack_call(
         raise explain(error, args, kwargs, who(), name) from error
 
 
+def _lean(value: list[Any]) -> Any:
+    return values.Texts(value) if len(value) >= values.MANY_TEXTS and values.are_texts(value) else value
+
+
 def _dump_pair(pair: tuple[tuple[Any, ...], dict[str, Any]]) -> Serialized:
     result = 1
     for value in (*pair[0], *pair[1].values()):
         kind = type(value)
-        if kind in values.ATOMS or kind is str or kind is Argument:
+        if kind in values.ATOMS or kind is str or kind is Argument or kind is values.Texts:
             continue
         result = values._plain(value, kind)
         if not result:
