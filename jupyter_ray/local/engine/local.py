@@ -122,8 +122,8 @@ class LocalEngine(Questions):
             "task", name, body, payload, plan, dependencies, definition=definition.id, group=group, bundle=bundle
         )
         version = self._exporter.version(definition.id) if group is None else 0
-        told = options.generator_backpressure > 0
-        return self._send(spec, plan, told, plan.route_key if version else None, version)
+        ahead = max(options.generator_backpressure, 0)
+        return self._send(spec, plan, ahead, plan.route_key if version else None, version)
 
     def call(
         self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
@@ -160,7 +160,7 @@ class LocalEngine(Questions):
             actor=key,
             concurrency_group=options.concurrency_group or "",
         )
-        return self._send(spec, plan, options.counted or options.generator_backpressure > 0, key)
+        return self._send(spec, plan, 1 if options.counted else max(options.generator_backpressure, 0), key)
 
     def create_actor(
         self,
@@ -292,12 +292,12 @@ class LocalEngine(Questions):
             plan.labels,
         )
 
-    def _send(self, spec: m.TaskSpec, plan: Plan, told: bool, route: Hashable = None, version: int = 0) -> Returned:
+    def _send(self, spec: m.TaskSpec, plan: Plan, ahead: int, route: Hashable = None, version: int = 0) -> Returned:
         client = self.client
         client.before_call()
         task, number = spec.task, plan.num_returns
         if number == m.STREAMING:
-            generator = ObjectRefGenerator(client.open_stream(task, backpressure=told))
+            generator = ObjectRefGenerator(client.open_stream(task, ahead))
             client.direct.submit(spec, None, 0)
             return generator
         refs: list[ObjectRef[Any]] = []

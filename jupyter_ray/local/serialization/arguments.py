@@ -124,7 +124,7 @@ def pack_call(
             if kind is not str:
                 plain = False
                 others.append(id(value))
-            laid_out.append(value)
+            laid_out.append(_lean(value) if kind is list else value)
     named: dict[str, Any] = {}
     for key, value in kwargs.items():
         kind = type(value)
@@ -136,6 +136,7 @@ def pack_call(
         elif kind is not str and kind not in values.ATOMS:
             plain = False
             others.append(id(value))
+            value = _lean(value) if kind is list else value
         named[key] = value
     if plain:
         return Serialized(pickle.dumps((tuple(laid_out), named), values.PROTOCOL), [], [], []), dependencies
@@ -166,11 +167,15 @@ def _set_apart(args: list[Any], kwargs: dict[str, Any]) -> None:
         seen.add(id(value))
 
 
+def _lean(value: list[Any]) -> Any:
+    return values.Texts(value) if len(value) >= values.MANY_TEXTS and values.are_texts(value) else value
+
+
 def _dump_pair(pair: tuple[tuple[Any, ...], dict[str, Any]]) -> Serialized:
     result = 1
     for value in (*pair[0], *pair[1].values()):
         kind = type(value)
-        if kind in values.ATOMS or kind is str or kind is Argument:
+        if kind in values.ATOMS or kind is str or kind is Argument or kind is values.Texts:
             continue
         result = values._plain(value, kind)
         if not result:
