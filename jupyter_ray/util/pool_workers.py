@@ -11,6 +11,7 @@ import collections
 import contextlib
 import contextvars
 import dataclasses
+import functools
 import itertools
 import pickle
 import queue
@@ -157,6 +158,9 @@ class Workers:
             self._kill_all()
             raise
         self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. From now on somebody has to `abandon` them, or to `close`."""
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:
@@ -178,9 +182,10 @@ class Workers:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def abandon(self) -> None:
-        """End the processes soon."""
-        self._inbox.put(self._terminate)
+    @property
+    def abandon(self) -> Callable[[], object]:
+        """What ends the processes soon: C code."""
+        return functools.partial(self._inbox.put, self._terminate)
 
     def join(self) -> None:
         """Wait for the end."""

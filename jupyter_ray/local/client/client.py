@@ -25,6 +25,7 @@ from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client import room
 from jupyter_ray.local.client.direct import Direct
 from jupyter_ray.local.client.events import EventStream
@@ -36,7 +37,6 @@ from jupyter_ray.local.client.threads import CallbackThread, Departures, Houseke
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.transport import Channel
-from jupyter_ray.local.turns import shielded
 
 _LAST_WORDS_SECONDS = 2.0
 _ROOM = ACTOR_BACKLOG // 2

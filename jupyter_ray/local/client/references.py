@@ -26,9 +26,9 @@ from msgspec.structs import force_setattr
 
 from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.engine.refs import ActorRef, Holder, ObjectRef
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.threads import Departures
 from jupyter_ray.local.protocol.messages import Payload
-from jupyter_ray.local.turns import shielded
 
 R = TypeVar("R", ObjectRef[Any], ActorRef)
 

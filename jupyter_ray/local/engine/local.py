@@ -13,6 +13,7 @@ from jupyter_ray.engine.context import ProcessContext, current_cell, current_tas
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.environments import merge
 from jupyter_ray.ids import IdSource, JobID, PlacementGroupID, return_id, task_of
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.definitions import Exporter, Library
 from jupyter_ray.local.engine import environment
@@ -27,7 +28,6 @@ from jupyter_ray.local.serialization.arguments import pack_call
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import pack
-from jupyter_ray.local.turns import shielded
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.resources import demand
 

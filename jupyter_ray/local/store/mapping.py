@@ -17,6 +17,8 @@ import sys
 import threading
 from typing import Any
 
+from jupyter_ray.interrupts import started
+
 _READ_WRITE = 0x1 | 0x2
 _SHARED = 0x1
 _POPULATE_WRITE = 23
@@ -115,10 +117,9 @@ class Mapping:
             for first in range(step, size, step):
                 which = part, start, first, min(first + step, size)
                 helper = threading.Thread(target=self._copy, args=which, daemon=True)
-                try:
-                    helper.start()
+                if started(helper):
                     helpers.append(helper)
-                except RuntimeError:  # At an interpreter's exit, Python 3.12 starts no threads.
+                else:
                     self._copy(*which)
             self._copy(part, start, 0, min(step, size))
         finally:

@@ -27,10 +27,10 @@ from typing import Any
 
 from jupyter_ray.config import RESERVE_FROM, all_folders
 from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
+from jupyter_ray.interrupts import Sleep, shielded
 from jupyter_ray.local.protocol.names import ON_DISK, prefix, turn
 from jupyter_ray.local.store import mapping
 from jupyter_ray.local.store.spares import Claim, Spares
-from jupyter_ray.local.turns import Sleep, shielded
 
 ALIGNMENT = 64
 """Bytes: the start of every buffer, so that vector instructions find their arrays as NumPy would have placed them."""
