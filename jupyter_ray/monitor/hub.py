@@ -237,7 +237,8 @@ class Hub:
             parsed = parse(message)
         except msgspec.ValidationError:
             self._rejected += 1
-            logger.debug("not a message of the panel protocol: %r", message)
+            with shielded():
+                logger.debug("not a message of the panel protocol: %r", message)
             return
         with self._lock, shielded():
             if isinstance(parsed, Hello):

@@ -75,7 +75,8 @@ class _Session:
         stopped = self._runtime.stopped
         if stopped and not self._told:
             pid = self._runtime.pid
-            _log.warning("The runtime, process %d, is stopped (SIGSTOP): `kill -CONT %d` lets it go on.", pid, pid)
+            with shielded():
+                _log.warning("The runtime, process %d, is stopped (SIGSTOP): `kill -CONT %d` lets it go on.", pid, pid)
         self._told = stopped
 
     def _died(self, reason: str) -> None:

@@ -244,7 +244,8 @@ class Pool:
         if maxtasksperchild is not None and maxtasksperchild < 1:
             raise ValueError("maxtasksperchild must be a positive int or None.")
         if context is not None:
-            _log.warning("The 'context' argument of Pool has no effect here; use 'ray_remote_args' for options.")
+            with shielded():
+                _log.warning("The 'context' argument of Pool has no effect here; use 'ray_remote_args' for options.")
         self._size = _processes(processes, ray_address)
         options = {"num_cpus": 0, **(ray_remote_args or {})}
         self._workers = Workers(self._size, options, maxtasksperchild, initializer, tuple(initargs or ()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.util.state.exception import UnsupportedColumn
 from jupyter_ray.util.state.rows import Made, Row
 from jupyter_ray.util.state.signatures import Filters
@@ -52,4 +53,5 @@ def check(kind: type[Row], filters: Filters | None, limit: int) -> list[tuple[st
 def warn(kind: type[Row], more: bool, limit: int) -> None:
     """Say that there is more than was asked for."""
     if more:
-        _log.warning("There are more than %d rows of %s; pass a higher `limit` for all.", limit, kind.__name__)
+        with shielded():
+            _log.warning("There are more than %d rows of %s; pass a higher `limit` for all.", limit, kind.__name__)
