@@ -119,6 +119,7 @@ class Client:
         departures = Departures(lambda: self.references.flush(), 0.008)
         self.references: References = References(self._drop, departures, self.when_ready, store.leave)
         self.departures = departures
+        store.report = departures.report
         self._channel: Channel = Channel(
             connection, self._on_message, self._on_close, lambda: self._house.want("flush"), self._busy
         )
