@@ -100,9 +100,11 @@ class FakeEngine:
 
     # --- the references' counter ---
 
-    def acquired(self, holder: Any, counted: bytes) -> None:
+    def reference(self, counted: bytes, kind: type[Any]) -> Any:
         self.held[counted] = self.held.get(counted, 0) + 1
-        holder.__del__ = functools.partial(self.released, counted)
+        ref = refs.uncounted(kind, counted, self)
+        ref.__del__ = functools.partial(self.released, counted)
+        return ref
 
     def released(self, counted: bytes) -> None:
         self.held[counted] = self.held.get(counted, 0) - 1

@@ -30,7 +30,9 @@ class _Tracer:
         self._called: set[int] = set()
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "call":
+            frame.f_trace = self
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "call" or (event == "opcode" and id(frame) in self._called):
             self._called.discard(id(frame))
             self.places += 1

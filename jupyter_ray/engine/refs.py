@@ -1,8 +1,8 @@
 """References: what a user holds of an object or of an actor.
 
-A reference is counted. While a Python object for it lives in this process, the process is one of its holders; when
-the last one goes, the engine is told through the `Counter` that made it. Its finalizer is C code that the counter puts
-into the object itself: Python raises an interrupt wherever its own code begins, also in a finalizer, which then never
+A reference is counted. While a Python object for it lives in this process, the process is one of its holders; when it
+goes, the engine is told through the `Counter` that made it. Its finalizer is C code that the counter puts into the
+object itself: Python raises an interrupt wherever its own code begins, also in a finalizer, which then never
 runs and takes the interrupt with it. Pickling a reference hands it on: it must
 happen inside a `collecting` block, which is how an engine learns what a value contains. Outside of one (a user who
 pickles by hand) a reference to an object is pinned for ever, and one to an actor keeps nothing alive, as in Ray.
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     import asyncio
 
 T = TypeVar("T")
+R = TypeVar("R", bound="ObjectRef[Any] | ActorRef")
 
 
 class Counter(Protocol):
     """What an engine offers to the references of this process."""
 
-    def acquired(self, holder: Holder, counted: bytes) -> None:
-        """`holder`, a Python object for `counted` (an object's or an actor's id), was made: set its `__del__`."""
+    def reference(self, counted: bytes, kind: type[R]) -> R:
+        """Return the Python object for `counted` (an object's or an actor's id): it lives once in a process."""
 
     def pinned(self, counted: bytes) -> None:
         """`counted` was pickled by hand: never release it."""
@@ -54,13 +55,6 @@ class Counter(Protocol):
         """Tell that somebody waits now: what was to go together with what comes next goes at once."""
 
 
-class Holder(Protocol):
-    """What is counted while it lives."""
-
-    __del__: Callable[[], object]
-    """The finalizer: of C code, so that no interrupt comes in between."""
-
-
 _default_counter: Counter | None = None
 
 
@@ -68,6 +62,14 @@ def set_counter(counter: Counter | None) -> None:
     """Make `counter` the one that references made in this process report to."""
     global _default_counter
     _default_counter = counter
+
+
+def uncounted(kind: type[R], binary: bytes, counter: Counter | None = None) -> R:
+    """Return a new reference, which is still to be counted if it has a counter."""
+    ref = object.__new__(kind)
+    ref._binary = binary
+    ref._counter = counter
+    return ref
 
 
 def weak_actor(binary: bytes) -> ActorRef:
@@ -118,15 +120,18 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
 
     __del__: Callable[[], object]
 
-    def __init__(self, binary: bytes) -> None:
+    _binary: bytes
+    _counter: Counter | None
+
+    def __new__(cls, binary: bytes) -> ObjectRef[T]:
+        """Return the reference of this process; without a session, one that is not counted."""
         if type(binary) is not bytes:
             raise TypeError(f"An object id is {OBJECT_ID_SIZE} bytes, got {type(binary).__name__}.")
         if len(binary) != OBJECT_ID_SIZE:
             raise ValueError(f"ID string needs to have length {OBJECT_ID_SIZE}, got {len(binary)}")
-        self._binary = binary
-        self._counter = counter = _default_counter
-        if counter is not None:
-            counter.acquired(self, binary)
+        if _default_counter is not None:
+            return _default_counter.reference(binary, cls)
+        return uncounted(cls, binary)
 
     @classmethod
     def nil(cls) -> ObjectRef[Any]:
@@ -256,11 +261,14 @@ class ActorRef:
     travels = False
     """A weak reference is pickled as it is: its id alone would not do in another process."""
 
-    def __init__(self, binary: bytes, weak: bool = False) -> None:
-        self._binary = binary
-        self._counter = counter = None if weak else _default_counter
-        if counter is not None:
-            counter.acquired(self, binary)
+    _binary: bytes
+    _counter: Counter | None
+
+    def __new__(cls, binary: bytes, weak: bool = False) -> ActorRef:
+        """Return the reference of this process; if `weak` or without a session, one that is not counted."""
+        if not weak and _default_counter is not None:
+            return _default_counter.reference(binary, ActorRef)
+        return uncounted(cls, binary)
 
     @property
     def id(self) -> ActorID:

@@ -340,10 +340,10 @@ class Library:
     Parameters
     ----------
     granted
-        Told the counted ids in a definition before they are unpickled.
+        Takes the counted ids in a definition before they are unpickled, and returns what holds them meanwhile.
     """
 
-    def __init__(self, granted: Callable[[list[bytes]], None]) -> None:
+    def __init__(self, granted: Callable[[list[bytes]], object]) -> None:
         self._granted = granted
         self._lock = threading.RLock()
         self._blobs: dict[str, bytes] = {}
@@ -378,11 +378,12 @@ class Library:
             return value
         with self._lock:
             contained, sources, code = pickle.loads(self._blobs[definition])
-            self._granted(contained)
+            held = self._granted(contained)  # Until the code holds them.
             for filename, lines in sources.items():
                 linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
             value = self._values[definition] = pickle.loads(code)
             self._blobs[definition] = b""
+            del held
         return value
 
     def __repr__(self) -> str:

@@ -217,9 +217,12 @@ class RayActorRef(ActorRef):
 
     travels = True
 
+    def __new__(cls, native: Any) -> RayActorRef:
+        """Return a reference of its own to the actor of one of Ray's handles."""
+        return refs.uncounted(cls, native._actor_id.binary())
+
     def __init__(self, native: Any) -> None:
         kind.complete(native)
-        super().__init__(native._actor_id.binary(), weak=True)
         self.native = native
         self.session = session
         self._bound: dict[int, Any] = {}

@@ -270,7 +270,7 @@ def test_a_pending_actor_that_is_killed_has_used_a_restart(max_restarts: int) ->
     assert ray.util.state.get_actor(pending._actor_id.hex()).state == "DEAD"  # type: ignore[union-attr]
 
 
-@pytest.mark.local_only("Ray makes it again at longer and longer intervals")
+@pytest.mark.local_only("Ray makes it again at longer and longer intervals, of more than a second")
 def test_an_actor_that_crashes_as_it_is_made_ends_when_nobody_wants_it() -> None:
     class Fragile:
         def __init__(self) -> None:

@@ -52,6 +52,23 @@ def test_what_a_task_printed() -> None:
     assert b"one\n" in b"".join(state.get_log(pid=pid, encoding=None))
 
 
+def test_whose_log_may_be_said_with_a_reference_and_with_what_names_an_actor_or_a_process() -> None:
+    ref = prints.remote("by reference")
+    pid = ray.get(ref)
+    talker: Any = Talker.remote()  # type: ignore[attr-defined]
+    said = talker.say.remote("by actor")
+    ray.get(said)
+    for task in (ref, ref.task_id()):
+        assert eventually(partial(log, task_id=task)) == "by reference\n"
+    assert "by reference\n" in log(pid=str(pid))
+    assert eventually(partial(log, actor_id=talker._actor_id)) == "by actor\n" == log(task_id=said)
+    assert state.get_actor(talker._actor_id) == state.get_actor(talker._actor_id.hex())
+    assert state.get_task(said.task_id()) == state.get_task(said)
+    assert [row.object_id for row in state.get_objects(said)] == [said.hex()]
+    [row] = state.list_actors(filters=[("actor_id", "=", talker._actor_id)])
+    assert row.actor_id == talker._actor_id.hex()
+
+
 def test_what_each_attempt_printed(tmp_path: Path) -> None:
     @ray.remote(max_retries=2, retry_exceptions=True)
     def fails() -> None:
@@ -110,8 +127,10 @@ def test_no_such_log() -> None:
         log(pid=1, task_id="00")
     with pytest.raises(ValueError, match="suffix"):
         log(pid=os.getpid(), suffix="log")
-    with pytest.raises(RayStateApiException, match="list_logs"):
+    with pytest.raises(RayStateApiException, match=r"no raylet .*list_logs\(\) .*get_log\(task_id="):
         log(filename="raylet.out")
+    with pytest.raises(ValueError, match="no submitted jobs"):
+        log(submission_id="raysubmit_1")
     with pytest.raises(RayStateApiException, match="No row of tasks"):
         log(task_id="00" * 24)
 

@@ -58,7 +58,9 @@ class Counter:
     def __init__(self) -> None:
         self.callbacks: list[Any] = []
 
-    def acquired(self, holder: Any, counted: bytes) -> None: ...
+    def reference(self, counted: bytes, kind: type[Any]) -> Any:
+        return refs.uncounted(kind, counted, self)
+
     def pinned(self, counted: bytes) -> None: ...
     def hurry(self) -> None: ...
 

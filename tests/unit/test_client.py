@@ -72,8 +72,7 @@ class Session:
 
     def held(self, object_id: bytes) -> ObjectRef[Any]:
         """Return a reference that the runtime has granted."""
-        self.client.references.granted(object_id)
-        return ObjectRef(object_id)
+        return self.client.references.reference(object_id, ObjectRef, 1)
 
 
 @pytest.fixture
@@ -167,8 +166,8 @@ def test_what_came_with_the_answer_to_a_wait_is_not_asked_for(session: Session) 
 
 def test_the_last_reference_is_dropped_promptly(session: Session) -> None:
     ref = session.held(A)
-    again: ObjectRef[Any] = ObjectRef(A)
-    session.client.references.granted(A)
+    again: ObjectRef[Any] = session.held(A)
+    assert again is ref is ObjectRef(A) is values.loads(values.dumps(ref).data)
     del ref
     session.client.references.flush()
     assert session.runtime.messages.get(timeout=5).kind == "driver"
@@ -177,6 +176,19 @@ def test_the_last_reference_is_dropped_promptly(session: Session) -> None:
     began = time.monotonic()
     assert session.runtime.expect(m.Drop).counts == [(A, 2)]
     assert time.monotonic() - began < 2  # 20 ms on a machine of one's own.
+
+
+def test_a_reference_that_comes_back_before_its_end_was_told_keeps_its_grants(session: Session) -> None:
+    ref = session.held(A)
+    session.client.departures.stop()  # Nobody tells.
+    del ref
+    again: ObjectRef[Any] = ObjectRef(A)
+    session.client.references.flush()
+    assert session.client.references.is_granted(A)
+    del again
+    session.client.references.flush()
+    assert len(session.client.references) == 0
+    assert session.runtime.expect(m.Drop).counts == [(A, 1)]
 
 
 def test_references_inside_a_value_live_with_it(session: Session) -> None:

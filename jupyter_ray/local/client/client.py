@@ -366,8 +366,7 @@ class Client:
 
     def _on_reply(self, reply: m.Reply) -> None:
         for payload in reply.values:
-            if payload.contained:
-                self.references.hold_contained(payload, 1)
+            self.references.hold_contained(payload, 1)
         slot = self._requests.take(reply.request)
         if slot is not None:
             slot.fill(reply)
@@ -425,6 +424,7 @@ class Client:
         self._requests.fail_all()
         self._callbacks.stop()
         self.events.stop()
+        self.references.close()
 
     def __repr__(self) -> str:
         state = "alive" if self.alive else self._death or "closed"

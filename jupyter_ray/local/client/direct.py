@@ -26,6 +26,7 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Protocol
 
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import ACTOR_ID_SIZE, return_id, task_of
 from jupyter_ray.interrupts import shielded, started
@@ -237,7 +238,7 @@ class Direct:
             call, route = taken
             references, dependencies = self._client.references, call.spec.dependencies
             # Till the runtime pins them, or the call is over.
-            held = [references.holder(dependency) for dependency in dependencies]
+            held = [references.reference(dependency, ObjectRef) for dependency in dependencies]
             self._exchange(call, route, shield.sleep)
             held.clear()
 

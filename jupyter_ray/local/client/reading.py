@@ -186,7 +186,7 @@ class Reader:
             return None
         task = current_task() if awaited else None
         awaiter = task.task if task is not None else b"" if awaited else None
-        held = references.holder(object_id)  # Till it is delivered, or taken back.
+        held = references.reference(object_id, ObjectRef)  # Till it is delivered, or taken back.
         try:
             number = self._client.ask_later(
                 lambda number: m.Get(number, [object_id], awaiter=awaiter),

@@ -1,17 +1,17 @@
-"""What this process holds: how many references, how many grants of them, and the values it has seen.
+"""What this process holds: its references, how many grants it has of them, and the values it has seen.
 
 The rule of the protocol: the runtime counts the grants that it gave, and `Drop` says how many of them are not needed
-any more. So a grant is recorded before a reference to it can die, and a drop is sent only when the last reference has
-died.
+any more. So a grant is recorded before a reference to it can die, and a drop is sent only when the reference has died.
 
-The rule inside of a process: a count is the life of a Python object, its *holder*. An interrupt (KeyboardInterrupt) of
-the main thread may come between any two of its steps. So nothing is counted that has no holder yet, and no holder dies
-untold: what counts also puts the finalizer into the holder, without a call in between, which is where CPython raises
-interrupts; and the finalizer is C code (`Departures.report` with its argument), in which it raises none. Whoever drops
-the holder, on whichever way out of a function, has undone the count.
+The rule inside of a process: there is one Python object for an object or an actor, its *reference*, and Python counts
+who holds it. An interrupt (KeyboardInterrupt) of the main thread may come between any two steps of its code, so nothing
+else is counted that would have to be undone. The reference's finalizer is C code (`Departures.report` with its
+argument), in which no interrupt is raised, and is put into it without a call in between, which is where CPython raises
+them. Whoever lets a reference go, on whichever way out of a function, has undone the count.
 
 Owner: any thread. `_lock` guards the table. Finalizers may run in the midst of anything, also of code that holds the
-lock, so they only report; `flush` works it off.
+lock, so they only report; `flush` works it off. A report says "look": the entry of a reference that has come back
+meanwhile stays.
 """
 
 from __future__ import annotations
@@ -21,21 +21,24 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
+from weakref import ref as weakref_to
 
 from msgspec.structs import force_setattr
 
 from jupyter_ray.engine.futures import Settle, Withdraw
-from jupyter_ray.engine.refs import ActorRef, Holder, ObjectRef
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, uncounted
+from jupyter_ray.ids import OBJECT_ID_SIZE
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.threads import Departures
-from jupyter_ray.local.protocol.messages import Payload
+from jupyter_ray.local.protocol.messages import Execute, Payload
 
-R = TypeVar("R", ObjectRef[Any], ActorRef)
+R = TypeVar("R", bound=ObjectRef[Any] | ActorRef)
 
 _CACHE_LIMIT = 64 * 1024**2
 """Bytes of values inside messages that are kept for another `get`; those in segments cost nothing."""
 
-_REFS, _GRANTS = 0, 1
+_REFERENCE, _GRANTS = 0, 1
+"""An entry of the table: returns the reference, or None when it has died; and how many grants the runtime gave."""
 
 
 class WhenReady(Protocol):
@@ -48,9 +51,9 @@ class WhenReady(Protocol):
 class Held(list[bytes]):
     """Ids that this process holds as long as the list lives."""
 
-    __slots__ = ("__del__",)
+    __slots__ = ("references",)
 
-    __del__: Callable[[], object]
+    references: list[ObjectRef[Any] | ActorRef]
 
 
 class References:
@@ -85,7 +88,8 @@ class References:
         """Sends what waits to be sent."""
         self._leave = leave
         self._lock = threading.RLock()
-        self._table: dict[bytes, list[int]] = {}
+        self._table: dict[bytes, list[Any]] = {}
+        self._pinned: list[ObjectRef[Any] | ActorRef] = []
         self.payloads: dict[bytes, Payload] = {}
         """Values seen, of objects that are held."""
         self.ready: set[bytes] = set()
@@ -94,36 +98,43 @@ class References:
 
     # --- the port of `ObjectRef` and `ActorRef` ---
 
-    def acquired(self, holder: Holder, counted: bytes, grants: int = 0) -> None:
-        """`holder`, a Python object for `counted`, was made."""
-        gone = partial(self._report, counted)
+    def reference(self, counted: bytes, kind: type[R], grants: int = 0) -> R:
+        """Return the reference to an object or an actor; a message has granted us so many."""
+        entry = self._table.get(counted)
+        living: R | None
+        if entry is not None and not grants:
+            living = entry[_REFERENCE]()
+            if living is not None:
+                return living
         with self._lock:
             entry = self._table.get(counted)
+            if entry is not None:
+                entry[_GRANTS] += grants
+                living = entry[_REFERENCE]()
+                if living is not None:
+                    return living
+            ref = uncounted(kind, counted, self)
+            gone, alive = partial(self._report, counted), weakref_to(ref)
+            ref.__del__ = gone  # No call between this and the entry.
             if entry is None:
-                entry = self._table[counted] = [0, 0]
-            holder.__del__ = gone  # No call between this and the end of the block.
-            entry[_REFS] += 1
-            entry[_GRANTS] += grants
+                self._table[counted] = [alive, grants]
+            else:
+                entry[_REFERENCE] = alive
+            return ref
 
     def pinned(self, counted: bytes) -> None:
         """`counted` was pickled by hand: never release it."""
-        self.hold(counted)
+        self._pinned += self.references([counted])
 
     # --- for the client ---
 
-    def granted_all(self, counted: Iterable[bytes]) -> None:
-        """As `granted`, for all that a definition contains."""
-        for each in counted:
-            self.granted(each)
-
-    def granted(self, counted: bytes) -> None:
-        """The runtime counts one more reference for us."""
-        with self._lock:
-            entry = self._table.get(counted)
-            if entry is None:
-                self._table[counted] = [0, 1]
-            else:
-                entry[_GRANTS] += 1
+    def references(self, counted_ids: Iterable[bytes], grants: int = 0) -> list[ObjectRef[Any] | ActorRef]:
+        """Return the references to objects and actors; a message has granted us so many of each."""
+        refer = self.reference
+        return [
+            refer(each, ObjectRef, grants) if len(each) == OBJECT_ID_SIZE else refer(each, ActorRef, grants)
+            for each in counted_ids
+        ]
 
     def is_granted(self, counted: bytes) -> bool:
         """Whether the runtime counts a reference for us; not so for one that was made by hand."""
@@ -131,65 +142,28 @@ class References:
         return entry is not None and entry[_GRANTS] > 0
 
     def promised(self, counted: bytes, kind: type[R]) -> R:
-        """Return the first reference to what the next message will make the runtime count for us.
+        """Return the reference to what the next message will make the runtime count for us.
 
         Where that is never sent, since an interrupt comes first, the drop of the reference means nothing there.
         """
-        ref = kind.__new__(kind)
-        ref._binary = counted
-        ref._counter = self
-        ref.__del__ = partial(self._report, counted)
-        self._table[counted] = [1, 1]  # No lock: nobody else knows it yet. And no call since the finalizer.
+        ref = uncounted(kind, counted, self)
+        gone, alive = partial(self._report, counted), weakref_to(ref)
+        ref.__del__ = gone  # No call between this and the entry.
+        self._table[counted] = [alive, 1]  # No lock: nobody else knows it yet.
         return ref
 
-    def holder(self, object_id: bytes, grants: int = 0) -> ObjectRef[Any]:
-        """Return one more reference to an object; a message has granted us so many."""
-        ref: ObjectRef[Any] = ObjectRef.__new__(ObjectRef)
-        ref._binary = object_id
-        ref._counter = self
-        self.acquired(ref, object_id, grants)
-        return ref
+    def hold_contained(self, message: Payload | Execute, grants: int = 0) -> None:
+        """Hold what a message contains as long as it lives, or until `let_go`; it has granted each so often."""
+        ids: Sequence[bytes] = message.contained
+        if ids and type(ids) is not Held:
+            held = Held(ids)
+            held.references = self.references(ids, grants)
+            force_setattr(message, "contained", held)
 
-    def hold_contained(self, payload: Payload, grants: int = 0) -> None:
-        """Hold what a value contains as long as `payload` lives; a message that brought it has granted each."""
-        ids: Sequence[bytes] = payload.contained
-        if not ids or type(ids) is Held:
-            return
-        counted_ids: list[bytes] = []
-        held = Held(ids)
-        held.__del__ = partial(self._report, counted_ids)
-        force_setattr(payload, "contained", held)
-        with self._lock:
-            for counted in ids:
-                entry = self._table.get(counted)
-                if entry is None:
-                    entry = self._table[counted] = [0, 0]
-                entry[_REFS] += 1
-                entry[_GRANTS] += grants
-                counted_ids.append(counted)  # As one step with the counts: see above.
-
-    # --- for what no interrupt comes to: a worker, between calls ---
-
-    def arrived(self, counted_ids: Iterable[bytes]) -> None:
-        """A message granted each of `counted_ids`; hold them until `let_go`, so that they outlive the unpickling."""
-        with self._lock:
-            for counted in counted_ids:
-                self.hold(counted)
-                self._table[counted][_GRANTS] += 1
-
-    def hold(self, counted: bytes) -> None:
-        """Keep `counted` until `let_go`."""
-        with self._lock:
-            entry = self._table.get(counted)
-            if entry is None:
-                self._table[counted] = [1, 0]
-            else:
-                entry[_REFS] += 1
-
-    def let_go(self, counted_ids: Sequence[bytes]) -> None:
-        """Undo the hold of `arrived` and `hold`."""
-        if counted_ids:
-            self._report(counted_ids)
+    def let_go(self, message: Payload | Execute) -> None:
+        """Undo `hold_contained`."""
+        if message.contained:
+            force_setattr(message, "contained", tuple(message.contained))
 
     # --- values ---
 
@@ -203,7 +177,7 @@ class References:
         with self._lock:
             for object_id, payload in zip(object_ids, payloads, strict=True):
                 entry = table.get(object_id)
-                if entry is None or entry[_REFS] <= 0 or object_id in kept:
+                if entry is None or object_id in kept or entry[_REFERENCE]() is None:
                     continue
                 if payload.contained:
                     self.hold_contained(payload)
@@ -250,29 +224,29 @@ class References:
         table, payloads = self._table, self.payloads
         with shielded(), self._lock:
             for gone in self._departures.reported():
-                if type(gone) is bytes:
-                    gone = (gone,)
-                elif callable(gone):  # What is to be done at the end of something else.
+                if type(gone) is not bytes:  # What is to be done at the end of something else.
                     ends.append(gone)
                     continue
-                for counted in gone:
-                    entry = table.get(counted)
-                    if entry is None:
-                        continue
-                    entry[_REFS] -= 1
-                    if entry[_REFS] <= 0:
-                        del table[counted]
-                        if entry[_GRANTS]:
-                            drops.append((counted, entry[_GRANTS]))
-                        self.ready.discard(counted)
-                        payload = payloads.pop(counted, None)
-                        if payload is not None:
-                            self._forgotten(payload)
-                            del payload  # What it holds is reported now, and comes next.
+                entry = table.get(gone)
+                if entry is None or entry[_REFERENCE]() is not None:
+                    continue
+                del table[gone]
+                if entry[_GRANTS]:
+                    drops.append((gone, entry[_GRANTS]))
+                self.ready.discard(gone)
+                payload = payloads.pop(gone, None)
+                if payload is not None:
+                    self._forgotten(payload)
+                    del payload  # What it holds is reported now, and comes next.
         for end in ends:
             end()
         if drops:
             self._drop(drops)
+
+    def close(self) -> None:
+        """Let the values go: they hold references, which hold this."""
+        with self._lock:
+            self.payloads.clear()
 
     def __len__(self) -> int:
         return len(self._table)

@@ -79,7 +79,7 @@ class StreamState:
         """Take the runtime's word; called in the reader thread."""
         with self.lock:
             for index in range(self.items + 1, message.items + 1):
-                self.coming.append(references.holder(return_id(self.task, index + 1), 1))
+                self.coming.append(references.reference(return_id(self.task, index + 1), ObjectRef, 1))
             self.items = max(self.items, message.items)
             if message.value is not None:
                 references.remember(return_id(self.task, message.items + 1), message.value)

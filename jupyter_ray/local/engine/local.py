@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -15,7 +16,7 @@ from jupyter_ray.environments import merge
 from jupyter_ray.ids import IdSource, JobID, PlacementGroupID, return_id, task_of
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.client import Client
-from jupyter_ray.local.definitions import Exporter, Library
+from jupyter_ray.local.definitions import Exporter, Library, new_epoch
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session
 from jupyter_ray.local.engine.questions import Questions
@@ -72,7 +73,7 @@ class LocalEngine(Questions):
         self._end_lock = threading.Lock()
         self._ids = IdSource(process.job)
         self._exporter = Exporter(lambda export: client.send(export))
-        self.library = Library(client.references.granted_all)
+        self.library = Library(functools.partial(client.references.references, grants=1))
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process)
         self._total = total
@@ -83,9 +84,7 @@ class LocalEngine(Questions):
 
     def new_epoch(self) -> None:
         """A notebook cell begins: what definitions refer to may have been changed in place."""
-        from jupyter_ray.local import definitions
-
-        definitions.new_epoch()
+        new_epoch()
 
     # --- calls ---
 

@@ -13,6 +13,7 @@ from jupyter_ray.events import ActorAlive, ActorCreated, ActorDied, ActorRestart
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload
 from jupyter_ray.local.scheduler import endings, errors, history, memory
 from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
+from jupyter_ray.local.scheduler.pauses import LONGEST
 from jupyter_ray.local.scheduler.placement import AHEAD_LIMIT, AHEAD_SECONDS, begin, execute, stop_worker
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
 from jupyter_ray.local.scheduler.requests import room_made
@@ -262,6 +263,8 @@ def count_restart(step: Step, actor: ActorRecord, reason: str, payload: Payload 
 def process_lost(step: Step, actor: ActorRecord, reason: str, *, out_of_memory: bool) -> bool:
     """The actor's process ended. Return True if the actor is to be made anew; else it died."""
     worker, actor.worker = actor.worker, None
+    soon = worker is not None and not worker.doomed and step.now - worker.given < LONGEST
+    actor.brief = actor.brief + 1 if soon else 0
     if actor.state is DEAD:
         return False
     if actor.leaving:

@@ -130,7 +130,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
                 spec.task, spec, actor.creator, spec.task.hex(), actor=actor, since=step.now
             )
             creation.retry_reason = reason
-            _make_again(step, creation, actor.restarts)
+            _make_again(step, creation, actor, short=stimulus.out_of_memory)
     else:
         for task in reversed(tasks):  # What had not begun goes to the front of the queue, one by one.
             step.agenda.append((task, "worker_lost", msgspec.structs.replace(stimulus, reason=reason)))
@@ -145,8 +145,8 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
             jobs.sweep(step, job.id)
 
 
-def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
-    """Queue a constructor for another process."""
+def _make_again(step: Step, creation: TaskRecord, actor: ActorRecord, *, short: bool) -> None:
+    """Queue a constructor for another process; memory may be `short`."""
     if creation.id not in step.state.tasks:
         step.state.tasks[creation.id] = creation
         dependencies.pin(step, creation.spec.dependencies)
@@ -155,9 +155,9 @@ def _make_again(step: Step, creation: TaskRecord, attempt: int) -> None:
     creation.allocation = None
     creation.lent = None
     creation.blocking = 0
-    creation.attempt = attempt
+    creation.attempt = actor.restarts
     creation.state = TaskState.READY
-    placement.enqueue(step, creation)
+    pauses.begin(step, creation, actor.brief, long=short)
 
 
 def _orphans(step: Step, client: ClientRecord, own: ActorRecord | None, *, tasks: bool) -> None:

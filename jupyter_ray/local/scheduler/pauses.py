@@ -1,4 +1,7 @@
-"""The pause before a task that failed more than once is tried again: what is at fault may need a moment to pass."""
+"""The pause before what failed more than once is tried again: what is at fault may need a moment to pass.
+
+That is a task, or an actor whose processes end soon after they were given to it, one after the other.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,13 @@ SECONDS, LONGEST = 0.1, 1.0
 """The pause before the third attempt, doubled for each that follows, and the longest (Ray's is that at most)."""
 
 
-def begin(step: Step, task: TaskRecord, *, long: bool = False) -> None:
-    """Queue a plain task later; before its second attempt there is no pause, unless it is to be `long`."""
-    if long:
-        step.state.later.append((step.now + LONGEST, task))
-    elif task.attempt < 2:
+def begin(step: Step, task: TaskRecord, failures: int, *, long: bool = False) -> None:
+    """Queue a task or a constructor later; after its first failure there is no pause, unless it is to be `long`."""
+    if failures < 2 and not long:
         placement.enqueue(step, task)
-    else:
-        step.state.later.append((step.now + min(SECONDS * 2 ** (task.attempt - 2), LONGEST), task))
+        return
+    seconds = LONGEST if long else min(SECONDS * 2 ** min(failures - 2, 10), LONGEST)
+    step.state.later.append((step.now + seconds, task))
 
 
 def end(step: Step) -> None:

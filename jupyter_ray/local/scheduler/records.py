@@ -174,6 +174,8 @@ class ActorRecord(msgspec.Struct, eq=False):
     leaving: str = ""
     """Why it is about to end, if it is; it will not be restarted."""
     restarts: int = 0
+    brief: int = 0
+    """How many processes of it, one after the other, have ended soon, though nobody had asked for that."""
     last_pid: int = 0
     """Of the process that it had, once that has ended."""
     death: Payload | None = None

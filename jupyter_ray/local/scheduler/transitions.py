@@ -130,7 +130,7 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind
     if task.spec.kind == "method":
         submission.queue(step, task, front=True)
     else:
-        pauses.begin(step, task, long=is_short)
+        pauses.begin(step, task, task.attempt, long=is_short)
 
 
 def _again(step: Step, task: TaskRecord, reason: str) -> None:

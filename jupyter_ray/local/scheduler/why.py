@@ -99,7 +99,8 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
     elif task.state is TaskState.READY and task.spec.kind == "method" and task.actor is not None:
         yield from _queued_call(state, task, task.actor, now, seen)
     elif task.state is TaskState.READY:
-        yield waits_for(state, task, now)
+        pause = max((at - now for at, each in state.later if each is task), default=0.0)
+        yield f"{name} is tried again in {pause:.1f} s." if pause > 0 else waits_for(state, task, now)
     elif task.state is TaskState.ASSIGNED:
         yield from _assigned(task, name, since, now)
     elif any(request.kind == "read" for request in deadlock.open_requests(state, task)):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import gc
 import pickle
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jupyter_ray.config import INLINE_LIMIT
@@ -22,9 +20,6 @@ _MAJOR = 2048
 
 _SHORT = 1024
 """Characters of a text that is looked at no closer."""
-
-_MANY = 500
-"""References in a value from which on no garbage is looked for while they are made."""
 
 _NONE = Payload(data=b"\x80\x05N.", size=4)
 
@@ -91,25 +86,10 @@ def unpack(payload: Payload, store: SegmentStore) -> Any:
     elif buffers:
         buffers = [_aligned(each) if len(each) >= _MAJOR else each for each in buffers]
     try:
-        if len(payload.contained) < _MANY:
-            return values.loads(data, buffers)
-        with _no_collections():
-            return values.loads(data, buffers)
+        return values.loads(data, buffers)
     except Exception as error:
         where = "".join(traceback.format_exception(error))
         raise RaySystemError(f"System error: {errors.one_line(error)}\ntraceback: {where}") from error
-
-
-@contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
-    """Look for no garbage meanwhile: each of many references that come has two objects, and none of them is any."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _aligned(buffer: values.Buffer) -> memoryview:

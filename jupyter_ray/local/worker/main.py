@@ -387,11 +387,9 @@ class Worker:
 
     def _on_execute(self, execute: m.Execute) -> None:
         references = self.client.references
-        if execute.contained:
-            references.arrived(execute.contained)
+        references.hold_contained(execute, 1)
         for payload in execute.values:
-            if payload.contained:
-                references.arrived(payload.contained)
+            references.hold_contained(payload, 1)
         self.backlog.put(execute)
 
     def _on_recall(self, message: m.Recall) -> None:

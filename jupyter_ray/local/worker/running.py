@@ -249,7 +249,7 @@ class Runner:
                 raise error
             payload = calling.failure(error, context.function, self.store, self.describe())
             ref = self._engine.put_payload(payload)
-            self.client.references.let_go(payload.contained)
+            self.client.references.let_go(payload)
             return ref
 
         def tell_late(error: Exception) -> None:
@@ -308,7 +308,7 @@ class Runner:
         payload = calling.payload_of(item, f"item {producer.made} of {execute.name}", store)
         self.client.send(Item(execute.task, producer.made, payload), soon=not producer.is_full)
         named(payload)
-        self.client.references.let_go(payload.contained)
+        self.client.references.let_go(payload)
 
     # --- after ---
 
@@ -318,8 +318,7 @@ class Runner:
         The value itself may die before that, and the runtime must not hear of it first.
         """
         payload = self._engine.store_value(serialized, unnamed=unnamed)
-        for counted in payload.contained:
-            self.client.references.hold(counted)
+        self.client.references.hold_contained(payload)
         return payload
 
     def succeeded(self, execute: Execute, context: TaskContext, returns: list[Payload], seconds: float) -> Done:
@@ -410,17 +409,14 @@ class Runner:
             self.producers.end(execute.task)
         self._answer(done, soon)
         for payload in done.returns:
-            if payload.contained:
-                self.client.references.let_go(payload.contained)
+            self.client.references.let_go(payload)
         self.let_go(execute)
 
     def let_go(self, execute: Execute) -> None:
         """Drop the hold on what the arguments contain."""
-        if execute.contained:
-            self.client.references.let_go(execute.contained)
+        self.client.references.let_go(execute)
         for payload in execute.values:
-            if payload.contained:
-                self.client.references.let_go(payload.contained)
+            self.client.references.let_go(payload)
 
     def describe(self) -> str | None:
         """Return id and ``repr`` of the actor, for an error's text; None in a pooled worker."""

@@ -18,6 +18,7 @@ from jupyter_ray.api.timeline import QUIET
 from jupyter_ray.engine import registry
 from jupyter_ray.events import AnyEvent, LogLines
 from jupyter_ray.util.state.exception import RayStateApiException
+from jupyter_ray.util.state.picking import in_hex
 
 _NAME = re.compile(r"worker-[0-9a-f]+-[0-9a-f]+-(\d+)\.(out|err)")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -80,7 +81,7 @@ def get_log(
     Parameters
     ----------
     filename, actor_id, task_id, pid
-        Whose: one of them. `filename` is a name of `list_logs`, the identifiers are hex.
+        Whose: one of them. `filename` is a name of `list_logs`, the identifiers are hex. A reference: its task.
     follow
         Go on with what is printed from now on, until the session ends or the iterator is closed.
     tail
@@ -110,14 +111,20 @@ def get_log(
     if sum(each is not None for each in (filename, actor_id, task_id, pid)) != 1:
         raise ValueError(
             "None of actor_id, task_id, pid or filename is provided, or several of them: get_log takes one."
+            + (" There are no submitted jobs here (`submission_id`)." if submission_id else "")
         )
     if suffix not in _STREAMS:
         raise ValueError(f"Invalid suffix: {suffix}. Must be one of 'out' or 'err'.")
     if filename is not None:
         named = _NAME.fullmatch(filename)
         if named is None:
-            raise RayStateApiException(f"There is no log {filename!r}: list_logs() tells which there are.")
+            raise RayStateApiException(
+                f"There is no log {filename!r}, as there is no raylet and no other process that writes log files: "
+                "list_logs() tells the names of what workers printed; get_log(task_id=...), get_log(actor_id=...) and "
+                "get_log(pid=...) return what one of them did."
+            )
         pid, suffix = int(named[1]), named[2]
+    actor_id, task_id, pid = in_hex(actor_id), in_hex(task_id, task=True), None if pid is None else int(pid)
     _check_known(actor_id, task_id, pid)
 
     def wanted(event: LogLines) -> bool:

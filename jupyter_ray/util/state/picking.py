@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.ids import BaseID
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.util.state.exception import UnsupportedColumn
 from jupyter_ray.util.state.rows import Made, Row
@@ -46,8 +48,15 @@ def check(kind: type[Row], filters: Filters | None, limit: int) -> list[tuple[st
             )
         if predicate not in ("=", "!="):
             raise ValueError(f"Unsupported filter predicate {predicate} is given. Available predicates: =, !=.")
-        checked.append((column, predicate, value))
+        checked.append((column, predicate, in_hex(value)))
     return checked
+
+
+def in_hex(value: Any, task: bool = False) -> Any:
+    """Return an identifier as the tables have it; of a reference its own, or of the `task` that makes it."""
+    if isinstance(value, ObjectRef):
+        return value.task_id().hex() if task else value.hex()
+    return value.hex() if isinstance(value, BaseID) else value
 
 
 def warn(kind: type[Row], more: bool, limit: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.ids import JobID
-from jupyter_ray.util.state.picking import check, pick, warn
+from jupyter_ray.util.state.picking import check, in_hex, pick, warn
 from jupyter_ray.util.state.rows import (
     ActorState,
     JobState,
@@ -164,7 +164,7 @@ def get_task(id: Any) -> Any:
     -----
     Source: Ray's ``ray.util.state.get_task``.
     """
-    key = id if isinstance(id, str) else id.task_id().hex()
+    key = in_hex(id, task=True)
     last = _one(TaskState, "tasks", key)
     if last is None or not last.attempt_number:
         return last
@@ -303,6 +303,7 @@ def _list(kind: type[Made], table: str, filters: Filters | None, limit: int, det
 
 
 def _one(kind: type[Made], table: str, key: str) -> Made | None:
+    key = in_hex(key)
     try:
         bytes.fromhex(key)
     except ValueError:

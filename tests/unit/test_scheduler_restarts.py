@@ -1,0 +1,104 @@
+"""The pauses of an actor whose processes end soon, one after the other: it must not keep the machine busy."""
+
+from __future__ import annotations
+
+import pytest
+
+from jupyter_ray.exceptions import ActorDiedError
+from jupyter_ray.ids import return_id
+from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler.records import ActorRecord
+from jupyter_ray.local.scheduler.states import ActorState
+from jupyter_ray.local.scheduler.stimuli import WorkerLost
+from jupyter_ray.local.scheduler.why import why
+from tests.unit.test_scheduler import DRIVER, Session
+
+
+@pytest.fixture
+def session() -> Session:
+    return Session(CPU=1)
+
+
+@pytest.fixture
+def actor(session: Session) -> ActorRecord:
+    """One that lives for some seconds already, and is restarted as often as it takes."""
+    actor = session.scheduler.state.actors[session.actor(max_restarts=-1)]
+    session.let_pass(5)
+    return actor
+
+
+def crash(session: Session, actor: ActorRecord, *, out_of_memory: bool = False) -> None:
+    assert actor.worker is not None
+    session.happen(WorkerLost(actor.worker.id, "it crashed", out_of_memory=out_of_memory))
+
+
+def waits(actor: ActorRecord) -> bool:
+    """Tell whether it waits for its time; else its constructor runs."""
+    assert actor.state is (ActorState.RESTARTING if actor.worker is None else ActorState.STARTING)
+    return actor.worker is None
+
+
+def test_pauses_grow_while_constructors_crash(session: Session, actor: ActorRecord) -> None:
+    crash(session, actor)
+    assert not waits(actor), "it had lived"
+    crash(session, actor)
+    assert not waits(actor), "once may be bad luck"
+    for pause in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0):
+        crash(session, actor)
+        session.let_pass(pause - 0.1)
+        assert waits(actor)
+        session.let_pass(0.1)
+        assert not waits(actor)
+    session.let_pass(1)
+    crash(session, actor)
+    assert not waits(actor), "it had run for a second: its next failure is the first again"
+
+
+def test_while_no_process_begins_one_is_tried_each_second(session: Session, actor: ActorRecord) -> None:
+    session.stillborn = "somebody kills what starts"
+    while actor.worker is not None:  # The pool has some in store.
+        crash(session, actor)
+    session.let_pass(5)
+    before = actor.restarts
+    session.let_pass(20)
+    assert 15 <= actor.restarts - before <= 20
+    session.stillborn = ""
+    session.let_pass(1)
+    session.finish(actor.spec.creation.task)
+    assert actor.state is ActorState.ALIVE
+
+
+def test_who_restarts_an_actor_by_kill_waits_for_no_pause(session: Session, actor: ActorRecord) -> None:
+    for _ in range(5):
+        session.say(DRIVER, m.Kill(actor.id, False))
+        assert not waits(actor)
+        session.finish(actor.spec.creation.task)
+
+
+def test_an_actor_that_ran_out_of_memory_pauses_for_a_second(session: Session, actor: ActorRecord) -> None:
+    crash(session, actor, out_of_memory=True)
+    session.let_pass(0.9)
+    assert waits(actor)
+    session.let_pass(0.1)
+    assert not waits(actor)
+
+
+def test_why_tells_of_the_pause(session: Session, actor: ActorRecord) -> None:
+    for _ in range(3):
+        crash(session, actor)
+    call = session.submit("call", kind="method", actor=actor.id, demand={}, max_retries=-1)
+    told = why(session.scheduler.state, {"id": return_id(call, 1), "now": session.now})
+    assert told.endswith("A (63726561) is tried again in 0.1 s.")
+
+
+def test_an_actor_that_is_killed_while_it_pauses_is_dead(session: Session, actor: ActorRecord) -> None:
+    call = session.submit("call", kind="method", actor=actor.id, demand={}, max_retries=-1)
+    for _ in range(3):
+        crash(session, actor)
+    assert waits(actor)
+    session.say(DRIVER, m.Kill(actor.id, True))
+    session.get(call, 7)
+    assert isinstance(session.error_of(7), ActorDiedError)
+    session.let_pass(2)
+    assert actor.state is ActorState.DEAD
+    assert not session.scheduler.state.later
