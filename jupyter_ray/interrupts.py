@@ -90,6 +90,10 @@ class Flag:
         self._set = True
         self._change.tell()
 
+    def clear(self) -> None:
+        """Let those wait that come."""
+        self._set = False
+
     def is_set(self) -> bool:
         """Tell whether it is set."""
         return self._set
