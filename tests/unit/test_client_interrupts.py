@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_ray.config import RESERVE_FROM
 from jupyter_ray.engine import refs
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.context import ProcessContext
@@ -54,6 +55,7 @@ class Session:
             m.Kill: lambda message: None,
             m.Put: self.put,
             m.Unwritten: self.unwritten,
+            m.AwaitSpace: lambda message: self.runtime.say(m.Answer(message.request, True)),
             m.Submit: self.submitted,
             m.CreateActor: self.created,
             m.Get: self.asked,
@@ -128,6 +130,12 @@ def _put_in_put(session: Session) -> Any:
     return session.engine.put([session.engine.put(1)])
 
 
+def _put_after_put(session: Session) -> Any:
+    """Before it asks for room it tells what is not needed any more."""
+    session.engine.put(1)
+    return session.engine.put(b"x" * RESERVE_FROM)
+
+
 def _future(session: Session) -> Any:
     return session.submit()[0].future().result(30)
 
@@ -139,6 +147,7 @@ def _call(session: Session) -> Any:
 CALLS: dict[str, Callable[[Session], Any]] = {
     "put": _put_in_put,
     "put a file": lambda session: session.engine.put(b"x" * 200_000),
+    "put a large file": _put_after_put,
     "submit": lambda session: session.submit([session.engine.put(1)]),
     "submit a file": lambda session: session.submit(b"x" * 200_000),
     "get": lambda session: session.engine.get(session.submit(), None),

@@ -15,12 +15,13 @@ import builtins
 import contextlib
 import gc
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jupyter_ray import exceptions
+from jupyter_ray import exceptions, interrupts
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.futures import Settle, Withdraw
@@ -167,8 +168,11 @@ class Client:
 
     def _drop(self, drops: list[tuple[bytes, int]]) -> None:
         self.direct.dropped(drops)
-        with contextlib.suppress(ConnectionError):
-            self._channel.send(m.Drop(drops), soon=True)
+        with contextlib.suppress(ConnectionError, RaySystemError):
+            if threading.get_ident() == interrupts.main_thread:
+                self.send_later(m.Drop(drops))  # With what is asked for next. A shielded thread should not write.
+            else:
+                self._channel.send(m.Drop(drops), soon=True)
 
     def dead(self) -> RaySystemError:
         """Return the error that says how the session ended."""
