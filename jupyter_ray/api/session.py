@@ -389,6 +389,10 @@ def _context(engine: Engine) -> RayContext:
             "session_dir": str(config.session_folder(process.session)),
             "session_name": process.session,
             "namespace": process.namespace,
+            # Ray's keys of what is not here: no port is opened, and there is no web page.
+            **dict.fromkeys(("webui_url", "object_store_address", "raylet_socket_name"), ""),
+            **dict.fromkeys(("metrics_export_port", "dashboard_agent_listen_port"), 0),
+            "redis_address": None,
         }
     )
 

@@ -87,6 +87,8 @@ class Client:
         self.death_means = "the runtime process died"
         self._requests = Requests()
         self._streams: dict[bytes, StreamState] = {}
+        self._read: dict[bytes, int] = {}
+        """How far streams were read that have others to read at once: it is told together."""
         self._calls: dict[bytes, int] = {}
         self._death: str | None = None
         self._closing = False
@@ -109,6 +111,7 @@ class Client:
             {
                 "flush": (0.001, lambda: self._channel.flush()),
                 "reports": (0.005, lambda: self._channel.flush()),
+                "reads": (0.001, self._tell_what_was_read),
                 "deferred": (0.001, lambda: self.direct.look()),
                 "routes": (0.005, lambda: self.direct.tidy()),
                 "spares": (0.001, store.spares.prepare),
@@ -334,19 +337,30 @@ class Client:
             calls = 0
         self._calls[actor] = calls
 
-    def open_stream(self, task: bytes, *, backpressure: bool) -> Stream:
-        """Follow a streaming task that is about to be submitted."""
+    def open_stream(self, task: bytes, ahead: int) -> Stream:
+        """Follow a streaming task that is about to be submitted; see `Stream`."""
         state = StreamState(task)
-        stream = Stream(state, self, backpressure=backpressure)
+        stream = Stream(state, self, ahead)
         stream.__del__ = partial(self.departures.report, partial(self._close_stream, state))
         self._streams[task] = state
         self._channel.attention()
         return stream
 
     def consumed(self, task: bytes, index: int, *, soon: bool = True) -> None:
-        """Tell how far a stream was read; with `soon`, it may wait up to a millisecond for others."""
+        """Tell how far a stream was read; with `soon`, within a millisecond, if it was not read on by then."""
+        if soon:
+            self._read[task] = index
+            self._house.want("reads")
+            return
+        self._read.pop(task, None)
         with contextlib.suppress(RaySystemError):
-            self.send(m.Consumed(task, index), soon=soon)
+            self.send(m.Consumed(task, index), soon=False)
+
+    def _tell_what_was_read(self) -> None:
+        for task in list(self._read):
+            index = self._read.pop(task, 0)
+            if index:
+                self.send(m.Consumed(task, index), soon=False)
 
     def _leave_old_mappings(self) -> None:
         if self.store.leave_old():
@@ -356,7 +370,7 @@ class Client:
         """Nobody reads a stream any more: its generator is gone."""
         self._streams.pop(state.task, None)
         if not state.close() or state.told:
-            self.consumed(state.task, -1)
+            self.consumed(state.task, -1, soon=False)
 
     # --- the reader thread ---
 

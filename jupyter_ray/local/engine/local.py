@@ -13,12 +13,12 @@ from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.environments import merge
-from jupyter_ray.ids import IdSource, JobID, PlacementGroupID, return_id, task_of
+from jupyter_ray.ids import IdSource, return_id, task_of
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.definitions import Exporter, Library, new_epoch
 from jupyter_ray.local.engine import environment
-from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session
+from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session, new_group
 from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.joining import address_of
 from jupyter_ray.local.protocol import messages as m
@@ -30,7 +30,6 @@ from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import named, pack
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
-from jupyter_ray.resources import demand
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
@@ -121,8 +120,8 @@ class LocalEngine(Questions):
             "task", name, body, payload, plan, dependencies, definition=definition.id, group=group, bundle=bundle
         )
         version = self._exporter.version(definition.id) if group is None else 0
-        told = options.generator_backpressure > 0
-        return self._send(spec, payload, plan, told, plan.route_key if version else None, version)
+        ahead = max(options.generator_backpressure, 0)
+        return self._send(spec, payload, plan, ahead, plan.route_key if version else None, version)
 
     def call(
         self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
@@ -159,7 +158,8 @@ class LocalEngine(Questions):
             actor=key,
             concurrency_group=options.concurrency_group or "",
         )
-        return self._send(spec, payload, plan, options.counted or options.generator_backpressure > 0, key)
+        ahead = 1 if options.counted else max(options.generator_backpressure, 0)
+        return self._send(spec, payload, plan, ahead, key)
 
     def create_actor(
         self,
@@ -291,13 +291,13 @@ class LocalEngine(Questions):
         )
 
     def _send(
-        self, spec: m.TaskSpec, args: m.Payload | None, plan: Plan, told: bool, route: Hashable, version: int = 0
+        self, spec: m.TaskSpec, args: m.Payload | None, plan: Plan, ahead: int, route: Hashable, version: int = 0
     ) -> Returned:
         client = self.client
         client.before_call()
         task, number = spec.task, plan.num_returns
         if number == m.STREAMING:
-            generator = ObjectRefGenerator(client.open_stream(task, backpressure=told))
+            generator = ObjectRefGenerator(client.open_stream(task, ahead))
             client.direct.submit(spec, None, 0)
             named(args)
             return generator
@@ -398,13 +398,11 @@ class LocalEngine(Questions):
         self.client.query("events")
         self.client.events.drain()
 
-    def create_placement_group(
-        self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
-    ) -> str:
+    def create_placement_group(self, bundles: list[dict[str, float]], strategy: Any, name: str, **where: Any) -> str:
         """Ask for a placement group; see `Engine.create_placement_group`."""
-        group = PlacementGroupID.of(JobID(self.process.job)).hex()
-        self.client.send(m.CreateGroup(group, [demand(bundle) for bundle in bundles], strategy, name, detached))
-        return group
+        message = new_group(self.process, bundles, strategy, name, **where)
+        self.client.send(message)
+        return message.group
 
     def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
         """Return a reference that is ready when the group is; see `Engine.placement_group_ready`."""

@@ -220,6 +220,7 @@ def _create_group(step: Step, client: ClientRecord, message: m.CreateGroup) -> N
     group = GroupRecord(
         message.group, message.name, message.strategy, message.bundles, client, message.detached, step.now
     )
+    group.lacks = message.lacks
     groups.create(step, group)
     worker = step.state.workers.get(client.id)
     if worker is not None and (actor := worker.actor) is not None and actor.spec.detached and not message.detached:

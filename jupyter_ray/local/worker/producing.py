@@ -225,7 +225,7 @@ class Producers:
 
     def heard(self, task: bytes, index: int) -> None:
         """Take a reader's word, in the thread that reads: a stream was read up to `index`; -1: nobody reads on."""
-        self._early[task] = index
+        self._early[task] = index if index < 0 else max(index, self._early.get(task, 0))
         producer = self.running.get(task)
         if producer is not None:
             self._early.pop(task, None)
