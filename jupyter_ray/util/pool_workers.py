@@ -141,7 +141,8 @@ class Workers:
         initargs: tuple[Any, ...],
     ) -> None:
         self._engine = session_engine()
-        self._class = remote(PoolActor).options(**options)
+        self._plain_class = remote(PoolActor)  # Kept: Python swallows an interrupt where one that it remembers goes.
+        self._class = self._plain_class.options(**options)
         self._arguments = (initializer, initargs)
         self._lifetime = lifetime
         self._waiting: collections.deque[Batch] = collections.deque()
