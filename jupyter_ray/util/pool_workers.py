@@ -28,6 +28,7 @@ from jupyter_ray.api.remote import remote
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
+from jupyter_ray.interrupts import Flag
 
 _PATIENCE = 0.05
 """Seconds after which a process that still runs a batch is helped with those that wait for it."""
@@ -159,6 +160,7 @@ class Workers:
             self._kill_all()
             raise
         self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
+        self._gone = Flag()  # An interrupted `join` takes the thread for ended.
 
     def start(self) -> None:
         """Start the thread. From now on somebody has to `abandon` them, or to `close`."""
@@ -181,7 +183,7 @@ class Workers:
         """End the processes at once."""
         self.abandon()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._gone.wait()
 
     @property
     def abandon(self) -> Callable[[], object]:
@@ -190,7 +192,7 @@ class Workers:
 
     def join(self) -> None:
         """Wait for the end."""
-        self._thread.join()
+        self._gone.wait()
         for ref in self._leaving:
             with contextlib.suppress(RayError):
                 get(ref)
@@ -198,11 +200,14 @@ class Workers:
     # --- in the thread ---
 
     def _run(self) -> None:
-        while not self._ended:
-            somebody_may_help = self._waiting and self._free() is not None
-            with contextlib.suppress(queue.Empty):
-                self._inbox.get(timeout=_PATIENCE if somebody_may_help else None)()
-            self._serve()
+        try:
+            while not self._ended:
+                somebody_may_help = self._waiting and self._free() is not None
+                with contextlib.suppress(queue.Empty):
+                    self._inbox.get(timeout=_PATIENCE if somebody_may_help else None)()
+                self._serve()
+        finally:
+            self._gone.set()
 
     def _serve(self) -> None:
         if self._ended:

@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -300,3 +301,24 @@ def test_an_interrupt_leaves_no_thread_and_no_process() -> None:
     before = threads(), actors()
     for where in interrupted(act, 97):
         assert eventually(lambda: (threads(), actors()) == before), where
+
+
+def test_a_join_that_was_interrupted_joins_again(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
+    def wait() -> None:
+        while not gate.exists():
+            time.sleep(0.01)
+
+    pool = Pool(1)
+    result = pool.apply_async(wait)
+    pool.close()
+    strike = threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    strike.start()
+    with pytest.raises(KeyboardInterrupt):
+        pool.join()
+    strike.join()
+    assert not result.ready()
+    gate.touch()
+    pool.join()
+    assert result.ready()
