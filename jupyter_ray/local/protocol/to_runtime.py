@@ -367,7 +367,10 @@ class Seen(Message, frozen=True, tag=31):
 
 
 class Unwritten(Message, frozen=True, tag=27):
-    """The sender could not write `segment`, for which there was room."""
+    """The sender could not write `segment`, for which there was room, or has written it and named it to nobody.
+
+    It may have named it after all: then this means nothing.
+    """
 
     segment: str
 

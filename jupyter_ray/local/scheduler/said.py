@@ -204,7 +204,7 @@ def _claimed(step: Step, client: ClientRecord, message: m.Claimed) -> None:
 
 
 def _unwritten(step: Step, client: ClientRecord, message: m.Unwritten) -> None:
-    if message.segment not in step.state.segments:
+    if message.segment not in memory.named(step.state):
         memory.discard(step, message.segment)
 
 
