@@ -107,6 +107,42 @@ def test_definitions_are_collected() -> None:
     assert values.dumps([Remote(definition)]).definitions == [definition]
 
 
+class _Name(str):
+    __slots__ = ("extra",)
+
+
+@pytest.mark.parametrize("count", [values.MANY_TEXTS - 1, values.MANY_TEXTS, 5_000])
+def test_long_lists_of_strings_arrive_as_they_are(count: int) -> None:
+    texts = [f"é {number}" for number in range(count)]
+    named: list[str] = [*texts, _Name("x")]
+    for value in (texts, [*texts, "\ud800"], named, [*texts, None], tuple(texts)):
+        stored = values.dumps(value)
+        arrived = values.loads(stored.data, stored.buffers)
+        assert arrived == value
+        assert type(arrived) is type(value)
+        assert [type(each) for each in arrived] == [type(each) for each in value]
+    itself: list[Any] = [*texts]
+    itself.append(itself)
+    stored = values.dumps(itself)
+    arrived = values.loads(stored.data, stored.buffers)
+    assert arrived[-1] is arrived
+    assert arrived[:-1] == texts
+
+
+def test_a_string_that_is_in_a_list_again_and_again_is_written_once() -> None:
+    words = [("a" * 500), ("b" * 500)] * 5_000
+    assert values.dumps(words).size < 100_000
+
+
+def test_long_lists_of_strings_are_arguments_as_they_are() -> None:
+    texts = [f"text {number}" for number in range(values.MANY_TEXTS)]
+    packed, _ = arguments.pack_call((texts, 1), {"again": texts}, lambda: None, "f")
+    assert packed is not None
+    args, kwargs = values.loads(packed.data, packed.buffers)
+    assert args == (texts, 1)
+    assert kwargs == {"again": texts}
+
+
 class _Storage:
     """Has what a storage of PyTorch's has, as far as we ask for it; tests/tensors has the real ones."""
 

@@ -15,16 +15,18 @@ import builtins
 import contextlib
 import gc
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jupyter_ray import exceptions
+from jupyter_ray import exceptions, interrupts
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client import room
 from jupyter_ray.local.client.direct import Direct
 from jupyter_ray.local.client.events import EventStream
@@ -36,7 +38,6 @@ from jupyter_ray.local.client.threads import CallbackThread, Departures, Houseke
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.transport import Channel
-from jupyter_ray.local.turns import shielded
 
 _LAST_WORDS_SECONDS = 2.0
 _ROOM = ACTOR_BACKLOG // 2
@@ -86,6 +87,8 @@ class Client:
         self.death_means = "the runtime process died"
         self._requests = Requests()
         self._streams: dict[bytes, StreamState] = {}
+        self._read: dict[bytes, int] = {}
+        """How far streams were read that have others to read at once: it is told together."""
         self._calls: dict[bytes, int] = {}
         self._death: str | None = None
         self._closing = False
@@ -108,6 +111,7 @@ class Client:
             {
                 "flush": (0.001, lambda: self._channel.flush()),
                 "reports": (0.005, lambda: self._channel.flush()),
+                "reads": (0.001, self._tell_what_was_read),
                 "deferred": (0.001, lambda: self.direct.look()),
                 "routes": (0.005, lambda: self.direct.tidy()),
                 "spares": (0.001, store.spares.prepare),
@@ -119,6 +123,7 @@ class Client:
         departures = Departures(lambda: self.references.flush(), 0.008)
         self.references: References = References(self._drop, departures, self.when_ready, store.leave)
         self.departures = departures
+        store.report = departures.report
         self._channel: Channel = Channel(
             connection, self._on_message, self._on_close, lambda: self._house.want("flush"), self._busy
         )
@@ -166,8 +171,11 @@ class Client:
 
     def _drop(self, drops: list[tuple[bytes, int]]) -> None:
         self.direct.dropped(drops)
-        with contextlib.suppress(ConnectionError):
-            self._channel.send(m.Drop(drops), soon=True)
+        with contextlib.suppress(ConnectionError, RaySystemError):
+            if threading.get_ident() == interrupts.main_thread:
+                self.send_later(m.Drop(drops))  # With what is asked for next. A shielded thread should not write.
+            else:
+                self._channel.send(m.Drop(drops), soon=True)
 
     def dead(self) -> RaySystemError:
         """Return the error that says how the session ended."""
@@ -329,19 +337,30 @@ class Client:
             calls = 0
         self._calls[actor] = calls
 
-    def open_stream(self, task: bytes, *, backpressure: bool) -> Stream:
-        """Follow a streaming task that is about to be submitted."""
+    def open_stream(self, task: bytes, ahead: int) -> Stream:
+        """Follow a streaming task that is about to be submitted; see `Stream`."""
         state = StreamState(task)
-        stream = Stream(state, self, backpressure=backpressure)
+        stream = Stream(state, self, ahead)
         stream.__del__ = partial(self.departures.report, partial(self._close_stream, state))
         self._streams[task] = state
         self._channel.attention()
         return stream
 
     def consumed(self, task: bytes, index: int, *, soon: bool = True) -> None:
-        """Tell how far a stream was read; with `soon`, it may wait up to a millisecond for others."""
+        """Tell how far a stream was read; with `soon`, within a millisecond, if it was not read on by then."""
+        if soon:
+            self._read[task] = index
+            self._house.want("reads")
+            return
+        self._read.pop(task, None)
         with contextlib.suppress(RaySystemError):
-            self.send(m.Consumed(task, index), soon=soon)
+            self.send(m.Consumed(task, index), soon=False)
+
+    def _tell_what_was_read(self) -> None:
+        for task in list(self._read):
+            index = self._read.pop(task, 0)
+            if index:
+                self.send(m.Consumed(task, index), soon=False)
 
     def _leave_old_mappings(self) -> None:
         if self.store.leave_old():
@@ -351,7 +370,7 @@ class Client:
         """Nobody reads a stream any more: its generator is gone."""
         self._streams.pop(state.task, None)
         if not state.close() or state.told:
-            self.consumed(state.task, -1)
+            self.consumed(state.task, -1, soon=False)
 
     # --- the reader thread ---
 

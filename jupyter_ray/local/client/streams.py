@@ -134,18 +134,21 @@ class Stream:
         The stream's state.
     owner
         The client.
-    backpressure
-        Whether the producer waits for us to read.
+    ahead
+        After so many items that were not read the producer waits for us; 0: never.
     """
 
-    __slots__ = ("__del__", "__weakref__", "_backpressure", "_owner", "_state", "_whole")
+    __slots__ = ("__del__", "__weakref__", "_ahead", "_owner", "_said", "_state", "_whole")
 
     __del__: Callable[[], object]
 
-    def __init__(self, state: StreamState, owner: StreamOwner, *, backpressure: bool) -> None:
+    def __init__(self, state: StreamState, owner: StreamOwner, ahead: int) -> None:
         self._state = state
         self._owner = owner
-        self._backpressure = state.told = backpressure
+        self._ahead = ahead
+        self._said = 0
+        """The producer was told at once that we have read so far."""
+        state.told = ahead > 0
         self._whole = owner.references.promised(return_id(state.task, 1), ObjectRef)
 
     def next(self, timeout: float | None) -> ObjectRef[object] | None:
@@ -188,8 +191,11 @@ class Stream:
             was_last = not state.coming
         if item is None:
             self._owner.check_alive()
-        elif self._backpressure:  # After the last one that is there, its producer may wait for just this.
-            self._owner.consumed(state.task, index, soon=not was_last)
+        elif self._ahead:
+            waits = was_last and state.items - self._said >= self._ahead
+            if waits:
+                self._said = index
+            self._owner.consumed(state.task, index, soon=not waits)
         return item
 
     async def next_async(self) -> ObjectRef[object] | None:

@@ -91,8 +91,9 @@ def end_stream(step: Step, task: TaskRecord, payload: Payload | None) -> None:
 
 def consumed(step: Step, task: TaskRecord, index: int) -> None:
     """The holder of a stream took items up to `index`; -1: it is gone."""
-    if task.read >= 0:
-        task.read = max(task.read, index) if index >= 0 else index
+    if task.read < 0:
+        return  # Said when it was gone, heard after that.
+    task.read = max(task.read, index) if index >= 0 else index
     if task.worker is not None and task.worker.id in step.state.clients:
         step.send(step.state.clients[task.worker.id], Consume(task.id, index))
         if task.blocking:
