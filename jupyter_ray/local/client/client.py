@@ -170,7 +170,8 @@ class Client:
     def _drop(self, drops: list[tuple[bytes, int]]) -> None:
         self.direct.dropped(drops)
         with contextlib.suppress(ConnectionError):
-            self._channel.send(m.Drop(drops), soon=True)
+            self._channel.send_later(m.Drop(drops))
+            self._channel.flush()  # Whoever calls has waited for more to come.
 
     def dead(self) -> RaySystemError:
         """Return the error that says how the session ended."""
