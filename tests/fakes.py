@@ -257,7 +257,14 @@ class FakeEngine:
         return lambda: self.listeners.remove(listener)
 
     def create_placement_group(
-        self, bundles: list[dict[str, float]], strategy: str, name: str, *, detached: bool
+        self,
+        bundles: list[dict[str, float]],
+        strategy: str,
+        name: str,
+        *,
+        detached: bool,
+        labels: Any = None,
+        alike: str = "",
     ) -> str:
         return "00" * 18
 

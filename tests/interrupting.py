@@ -11,7 +11,6 @@ import _thread
 import dis
 import functools
 import gc
-import logging
 import signal
 import sys
 from collections import deque
@@ -20,15 +19,8 @@ from types import FrameType
 from typing import Any
 
 
-def _logs(frame: FrameType | None) -> bool:
-    """Whether a frame belongs to Python's logging, whose locks an interrupt may leave taken for all threads."""
-    while frame is not None and frame.f_code.co_filename != logging.__file__:
-        frame = frame.f_back
-    return frame is not None
-
-
 class _Tracer:
-    """Sends SIGINT at the place with the number `at`, from 1, or at the first one after it that is ours."""
+    """Sends SIGINT at the place with the number `at`, from 1."""
 
     def __init__(self, at: int) -> None:
         self.at = at
@@ -44,7 +36,7 @@ class _Tracer:
         if event == "call" or (event == "opcode" and id(frame) in self._called):
             self._called.discard(id(frame))
             self.places += 1
-            if self.places >= self.at and not self.sent and not _logs(frame):
+            if self.places >= self.at and not self.sent:
                 self.sent = True
                 self.where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
                 signal.raise_signal(signal.SIGINT)

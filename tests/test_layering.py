@@ -33,6 +33,7 @@ L0 = (
     "spelling",
     "config",
     "events",
+    "interrupts",
     "task_errors",
 )
 L1 = ("engine",)

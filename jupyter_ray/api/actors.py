@@ -62,6 +62,11 @@ class ActorClass(Generic[T]):
         """The user's class (private in Ray too, but widely used: by tests of actors, without a session)."""
         return self._class()
 
+    @property
+    def _default_options(self) -> dict[str, Any]:
+        """The options that were written (private in Ray too, but widely read)."""
+        return dict(self._written)
+
     def _class(self) -> Any:
         """Return the user's class; where only its id is known (its own name in its methods), the engine has it."""
         value = self._definition.value

@@ -17,6 +17,7 @@ from typing import Any
 
 from jupyter_ray.api import progress
 from jupyter_ray.engine import registry
+from jupyter_ray.interrupts import shielded, started
 
 RAY_TQDM_MAGIC = progress.MAGIC
 
@@ -114,9 +115,11 @@ class tqdm:
             if now or is_last or wait <= 0:
                 self._send()
             elif self._timer is None:
-                self._timer = threading.Timer(wait, self._tell_late)
-                self._timer.daemon = True
-                self._timer.start()
+                timer = threading.Timer(wait, self._tell_late)
+                timer.daemon = True
+                with shielded():
+                    if started(timer):
+                        self._timer = timer
 
     def _tell_late(self) -> None:
         with self._lock:
@@ -126,7 +129,8 @@ class tqdm:
     def _send(self) -> None:
         timer, self._timer = self._timer, None
         if timer is not None:
-            timer.cancel()
+            with shielded():
+                timer.cancel()
         self._told = time.monotonic()
         engine = registry.current()
         if engine is None or engine.process.is_driver:

@@ -15,6 +15,7 @@ from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, ids_of
 from jupyter_ray.ids import return_id
+from jupyter_ray.interrupts import shielded
 
 T = TypeVar("T")
 Waitable = ObjectRef[Any] | ObjectRefGenerator
@@ -397,8 +398,10 @@ def _warn_if_in_event_loop(what: str, instead: str) -> None:
 
     if asyncio._get_running_loop() is not None:
         _warned.add(what)
-        _log.warning(
-            "Using blocking ray.%s inside an async actor. This blocks its event loop, and so all its calls. Please %s.",
-            what,
-            instead,
-        )
+        with shielded():
+            _log.warning(
+                "Using blocking ray.%s inside an async actor. This blocks its event loop, and so all its calls. "
+                "Please %s.",
+                what,
+                instead,
+            )

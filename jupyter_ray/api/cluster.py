@@ -8,6 +8,7 @@ from typing import Any
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import current_task
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.resources import GPU
 
 _log = logging.getLogger("jupyter_ray")
@@ -84,7 +85,8 @@ def get_gpu_ids() -> list[int] | list[str]:
     if process.is_driver:
         if not _warned:
             _warned = True
-            _log.warning("`ray.get_gpu_ids()` will always return the empty list when called from the driver.")
+            with shielded():
+                _log.warning("`ray.get_gpu_ids()` will always return the empty list when called from the driver.")
         return []
     gpus = list(assigned_devices().get(GPU, ()))
     if process.preset_gpus or not all(gpu.isdigit() for gpu in gpus):

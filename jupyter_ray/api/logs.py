@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from jupyter_ray.api import progress
 from jupyter_ray.api.repeats import WINDOW, Repeats, Shown
 from jupyter_ray.events import AnyEvent, LogLines
+from jupyter_ray.interrupts import shielded, started
 
 LogPrinter = Callable[[Sequence[LogLines]], None]
 
@@ -79,7 +80,7 @@ def print_rest() -> None:
     """Print the counts that wait for their time, and leave the bars as they are: the session ends."""
     global _timer
     progress.instance().finish()
-    with _lock:
+    with _lock, shielded():
         _print(_repeats.due())
         if _timer is not None:
             _timer.cancel()
@@ -107,8 +108,7 @@ def _wait(now: float) -> None:
         timer = threading.Timer(pause, _due)
         timer.daemon = True
         timer.name = "jupyter_ray repeated lines"
-        with contextlib.suppress(RuntimeError):  # At an interpreter's exit, Python 3.12 starts no threads.
-            timer.start()
+        if started(timer):
             _timer = timer
 
 

@@ -70,6 +70,11 @@ class RemoteFunction(Generic[R]):
     def _function_name(self) -> str:
         return f"{self._definition.module}.{self._definition.name}"
 
+    @property
+    def _default_options(self) -> dict[str, Any]:
+        """The options that were written (private in Ray too, but widely read)."""
+        return dict(self._written)
+
     def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Start a task.
 

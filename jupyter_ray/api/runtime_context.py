@@ -19,6 +19,7 @@ from jupyter_ray.engine.context import ProcessContext, current_task, in_event_lo
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.resources import VISIBLE
 
 _log = logging.getLogger("jupyter_ray")
@@ -66,7 +67,8 @@ class RuntimeContext:
     def _task(self, asked: str) -> TaskContext | None:
         task = current_task()
         if task is None and (registry.current() is None or self._process.is_driver):
-            _log.warning("%s() is only available in a task or an actor; in the driver it is None.", asked)
+            with shielded():
+                _log.warning("%s() is only available in a task or an actor; in the driver it is None.", asked)
         return task
 
     def get_job_id(self) -> str:

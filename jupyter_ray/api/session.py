@@ -28,6 +28,7 @@ from jupyter_ray.api.job_config import JobConfig
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import Engine, InitOptions
 from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.interrupts import shielded
 
 _log = logging.getLogger("jupyter_ray")
 lock = threading.RLock()
@@ -151,7 +152,8 @@ def begin(
         running = registry.current()
         if running is not None and running.alive:
             if ignore_reinit_error:
-                _log.info("Calling init() again after it has already been called.")
+                with shielded():
+                    _log.info("Calling init() again after it has already been called.")
                 return _context(running)
             raise RuntimeError(
                 "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
@@ -160,9 +162,10 @@ def begin(
         if running is not None:  # Its runtime died. What is left of it must not stand in the way of a new one.
             shutdown()
         if configure_logging:
-            if options.logging is not None:
-                log_format.apply(options.logging)
-            _configure_logging(logging_level, logging_format)
+            with shielded():
+                if options.logging is not None:
+                    log_format.apply(options.logging)
+                _configure_logging(logging_level, logging_format)
         if address in (None, "", "auto") and (named := os.environ.get("RAY_ADDRESS")):
             if not address:
                 options = _without_resources(options, named)
@@ -237,7 +240,8 @@ def _start(address: str | None, options: InitOptions) -> Engine:
     logs.be_plain(options.logging is not None)
     if options.log_to_driver:
         _start_printing(engine)
-    _log.info("A session has started: %s.", engine.name)
+    with shielded():
+        _log.info("A session has started: %s.", engine.name)
     return engine
 
 
@@ -253,7 +257,8 @@ def _without_resources(options: InitOptions, address: str) -> InitOptions:
     if not asked or address == "local":
         return options
     named = ", ".join(f"{name}={value}" for name, value in asked.items())
-    _log.info("RAY_ADDRESS=%s: %s is left out, since a cluster's resources are given.", address, named)
+    with shielded():
+        _log.info("RAY_ADDRESS=%s: %s is left out, since a cluster's resources are given.", address, named)
     return msgspec.structs.replace(options, **dict.fromkeys(asked))
 
 
@@ -384,6 +389,10 @@ def _context(engine: Engine) -> RayContext:
             "session_dir": str(config.session_folder(process.session)),
             "session_name": process.session,
             "namespace": process.namespace,
+            # Ray's keys of what is not here: no port is opened, and there is no web page.
+            **dict.fromkeys(("webui_url", "object_store_address", "raylet_socket_name"), ""),
+            **dict.fromkeys(("metrics_export_port", "dashboard_agent_listen_port"), 0),
+            "redis_address": None,
         }
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import socket
-import threading
 import time
 from typing import Any
 
@@ -59,17 +60,18 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
 def read_log() -> list[AnyEvent]:
     """Return the events of the session, as far as they are remembered."""
     seen: list[AnyEvent] = []
-    arrived = threading.Event()
+    arrived: queue.SimpleQueue[None] = queue.SimpleQueue()
     asked = time.time()
 
     def listen(events: list[AnyEvent]) -> None:
         seen.extend(events)
-        arrived.set()
+        arrived.put(None)
 
     stop = session_engine().subscribe(listen)
     try:
-        while arrived.wait(QUIET) and seen[-1].at < asked:
-            arrived.clear()
+        with contextlib.suppress(queue.Empty):
+            while not seen or seen[-1].at < asked:
+                arrived.get(timeout=QUIET)
     finally:
         stop()
     return seen

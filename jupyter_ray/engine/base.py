@@ -174,9 +174,20 @@ class Engine(Protocol):
         """Return (namespace, name) of the living named actors."""
 
     def create_placement_group(
-        self, bundles: list[dict[str, float]], strategy: str, name: str, *, detached: bool
+        self,
+        bundles: list[dict[str, float]],
+        strategy: str,
+        name: str,
+        *,
+        detached: bool,
+        labels: list[dict[str, str]] | None = None,
+        alike: str = "",
     ) -> str:
-        """Ask for a placement group of `bundles`, in amounts; return its id (hex) at once."""
+        """Ask for a placement group of `bundles`, in amounts; return its id (hex) at once.
+
+        `labels` has a selector for each bundle, of the machine that it is put on. `alike` is a label that those
+        machines have, all with the same value.
+        """
 
     def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
         """Return a reference to `value` that is ready when the group is reserved, and raises when it is removed."""

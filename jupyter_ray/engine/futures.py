@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import queue
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from jupyter_ray.engine.context import current_task, in_event_loop
+from jupyter_ray.interrupts import Flag
 
 if TYPE_CHECKING:
     import asyncio
+
+_MOMENT = 0.5
+"""Seconds that a driver's wait may last before the runtime hears of it: most end before."""
 
 T = TypeVar("T")
 Settle = Callable[[Any, BaseException | None], None]
@@ -53,7 +56,9 @@ class _Condition(threading.Condition):
 class _Future(concurrent.futures.Future[T]):
     """A future that tells when a program waits for it.
 
-    Then what it asks for is asked at once; and of a task the runtime is told: only so is found what waits for itself.
+    Then what it asks for is asked at once. And the runtime is told who waits without an end, a driver after a moment:
+    only so is found what waits for itself. A future that nobody waits for gets no such error: what it needs may be
+    let go.
     """
 
     _hurry: Callable[[], None] = staticmethod(lambda: None)
@@ -72,25 +77,35 @@ class _Future(concurrent.futures.Future[T]):
         return super().exception(0)
 
     def _await(self, timeout: float | None) -> None:
-        """Wait till it is done, or for `timeout` seconds: in C code, unlike a condition."""
+        """Wait till it is done, or for `timeout` seconds."""
         if self.done():
             return
-        reference = self._reference
-        if timeout is None and reference is not None:
-            self._reference = None
-            _withdrawn(self, reference._when_ready(self.settle, awaited=True))
         self._hurry()
-        told: queue.SimpleQueue[None] = queue.SimpleQueue()
+        flag = Flag()
 
         def tell(done: object) -> None:
-            told.put(None)
+            flag.set()
 
         self.add_done_callback(tell)
-        with contextlib.suppress(queue.Empty):
-            told.get(timeout=timeout if timeout is None else max(0.0, timeout))
-        if not self.done():
-            with self._condition, contextlib.suppress(ValueError):
-                self._done_callbacks.remove(tell)  # type: ignore[attr-defined]
+        withdraw: Withdraw | None = None
+        try:
+            if timeout is None and (current_task() is not None or not flag.wait(_MOMENT)):
+                reference = self._reference
+                if reference is not None:
+                    withdraw = reference._when_ready(self.settle, awaited=True)
+            flag.wait(timeout)
+        finally:
+            if not self.done():
+                if withdraw is not None:
+                    withdraw()
+                with self._condition, contextlib.suppress(ValueError):
+                    self._done_callbacks.remove(tell)  # type: ignore[attr-defined]
+
+    def cancel(self) -> bool:
+        cancelled = super().cancel()
+        if cancelled:
+            self._reference = None
+        return cancelled
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         self._reference = None
@@ -105,7 +120,7 @@ def future_of(reference: Reference) -> concurrent.futures.Future[Any]:
     """Return a future of a value, for threads."""
     future: _Future[Any] = _Future()
     awaited = in_event_loop()  # It is handed to `asyncio.wrap_future`, which never asks for its result.
-    if not awaited and current_task() is not None:
+    if not awaited:
         future._reference = reference
     _withdrawn(future, reference._when_ready(future.settle, awaited=awaited))
     future._hurry = reference._hurry

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from comm.base_comm import BaseComm
 
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.monitor.hub import Hub
 
 logger = logging.getLogger(__name__)
@@ -150,6 +151,7 @@ class FixedComm(BaseComm):
 
     def handle_close(self, msg: dict[str, Any]) -> None:
         """Stay: other panels may listen."""
-        logger.debug("a frontend closed the panel's comm; it stays")
+        with shielded():
+            logger.debug("a frontend closed the panel's comm; it stays")
         self._closed = False
         self.panel.restore()

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from jupyter_ray.engine import context
+from jupyter_ray.interrupts import Flag
 from jupyter_ray.ipython import interrupts
 from jupyter_ray.ipython.magics import RayMagics
 
@@ -38,6 +39,7 @@ class Extension(threading.Thread):
         self._commands: Commands | None = None
         self._notebook: Notebook | None = None
         self._error: BaseException | None = None
+        self._loaded = Flag()  # An interrupted `join` takes the thread for ended.
         self._undo_interrupts = interrupts.install(getattr(shell, "kernel", None))  # Only the main thread may.
         shell.register_magics(RayMagics(shell, self.commands))
         shell.input_transformers_cleanup.append(_help_without_a_cell)
@@ -58,10 +60,13 @@ class Extension(threading.Thread):
             self._commands = Commands(self.shell, notebook)
         except BaseException as error:
             self._error = error
+        finally:
+            self._loaded.set()
 
     def notebook(self) -> Notebook:
         """Return what was added to the shell, once it is there."""
-        self.join()
+        if threading.current_thread() is not self:
+            self._loaded.wait()
         if self._notebook is None:
             raise RuntimeError(f"jupyter_ray could not be loaded: {self._error!r}") from self._error
         return self._notebook

@@ -33,6 +33,7 @@ from jupyter_ray.events import (
     TaskUnblocked,
 )
 from jupyter_ray.exceptions import TaskCancelledError
+from jupyter_ray.interrupts import Change, shielded
 from jupyter_ray.ipython.cells import Cell
 from jupyter_ray.ipython.markup import Bundle, state_bundle
 
@@ -166,8 +167,11 @@ class Board:
         self._page = page
         self._clock = clock
         self._lines: dict[str, Line] = {}
-        self._wake = threading.Condition()
-        """Guards everything here."""
+        self._lock = threading.RLock()
+        """Guards everything here. In the main thread taken in a shield: what an interrupt tears nobody would draw."""
+        self._wake = Change()
+        """Tells the thread that there may be something to draw."""
+        self._news = 0
         self._recording = 0
         self._recent: deque[AnyEvent] = deque(maxlen=_RECENT_EVENTS)
         self._thread: threading.Thread | None = None
@@ -182,12 +186,12 @@ class Board:
 
     def record(self) -> None:
         """Remember events from now on until `add` or `forget`: those of a task that is about to be submitted."""
-        with self._wake:
+        with self._lock, shielded():
             self._recording += 1
 
     def forget(self) -> None:
         """The task was not submitted after all."""
-        with self._wake:
+        with self._lock, shielded():
             self._recording = max(0, self._recording - 1)
             if not self._recording:
                 self._recent.clear()
@@ -202,7 +206,7 @@ class Board:
         follow
             Take the result when it comes. False: the caller waits for it and calls `finish`.
         """
-        with self._wake:
+        with self._lock, shielded():
             for event in self._recent:
                 if getattr(event, "task", None) == line.task:
                     line.apply(event)
@@ -211,7 +215,7 @@ class Board:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="jupyter_ray-live", daemon=True)
                 self._thread.start()
-            self._wake.notify_all()
+            self._tell()
         self.forget()
         if follow:
             self.follow(line)
@@ -220,9 +224,9 @@ class Board:
         """Take the line's result when it comes."""
 
         def settle(value: Any, error: BaseException | None) -> None:
-            with self._wake:
+            with self._lock, shielded():
                 line.settle(value, error, self._clock())
-                self._wake.notify_all()
+                self._tell()
 
         ref = line.ref
         if ref is not None:
@@ -230,7 +234,7 @@ class Board:
 
     def finish(self, line: Line, value: Any, error: BaseException | None) -> None:
         """Show the line's end, before this returns: the cell that waited ends next."""
-        with self._wake:
+        with self._lock, shielded():
             line.settle(value, error, self._clock())
             self._lines.pop(line.task, None)
             line.ref = None
@@ -241,7 +245,7 @@ class Board:
         """Take in events; any thread. Costs nothing while there are no lines."""
         if not self._lines and not self._recording:
             return
-        with self._wake:
+        with self._lock, shielded():
             changed = False
             for event in events:
                 if isinstance(event, RuntimeStopped):
@@ -258,37 +262,42 @@ class Board:
                     found.apply(event)
                     changed = changed or found.changed
             if changed:
-                self._wake.notify_all()
+                self._tell()
 
     def stop(self) -> None:
         """The session is over: lines that still move never will."""
-        with self._wake:
+        with self._lock, shielded():
             for line in self._lines.values():
                 line.lose(self._clock())
-            self._wake.notify_all()
+            self._tell()
 
     def close(self, timeout: float = 1.0) -> None:
         """Draw no more; safe to repeat."""
         self.stop()
-        with self._wake:
+        with self._lock, shielded():
             self._closed = True
-            self._wake.notify_all()
+            self._tell()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 
     def _run(self) -> None:
         while True:
-            with self._wake:
+            with self._lock:
                 due, pause = self._due()
-                if not due:
-                    if not self._lines or self._closed:
-                        self._thread = None
-                        return
-                    self._wake.wait(pause)
-                    continue
+                if not due and (not self._lines or self._closed):
+                    self._thread = None
+                    return
+                seen = self._news
             for line, bundle, final in due:
                 self._draw(line, bundle, final)
+            if not due:
+                self._wake.wait_for(lambda: self._news != seen, pause)  # noqa: B023 - called here and now.
+
+    def _tell(self) -> None:
+        """Have the thread look; the caller holds the lock."""
+        self._news += 1
+        self._wake.tell()
 
     def _due(self) -> tuple[list[tuple[Line, Bundle, bool]], float | None]:
         """Return what to draw now, and the seconds until there is more; the caller holds the lock."""

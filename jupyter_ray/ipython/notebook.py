@@ -21,6 +21,7 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import AnyEvent
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ids import return_id
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.ipython import reprs, tracebacks
 from jupyter_ray.ipython.bars import CellCanvas
 from jupyter_ray.ipython.cells import Cell, Cells
@@ -91,7 +92,8 @@ class Notebook:
             try:
                 undo()
             except Exception:
-                logger.exception("unloading: a part could not be taken out")
+                with shielded():
+                    logger.exception("unloading: a part could not be taken out")
         self._undo.clear()
         self.board.close()
         self.router.close()

@@ -5,7 +5,7 @@ Which thread does what::
     engine's reader thread ── feed() ──► inbox (a deque)
     router's thread ── inbox ──► spool (disk) and folding (per cell) ──► sink: IOPub messages, the cell as parent
     main thread ── own(), flush(), spool.lines() ──► under the lock, or on the spool's own
-                ── settle(), when a cell ends ──► sink
+                ── settle(), when a cell ends ──► sink; an interrupt comes when that is done
 
 So the engine never waits for the page, a flood is paced and folded, and the kernel's main thread has no part in it, but
 for what a cell has waited for: it is there before the cell ends.
@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from jupyter_ray.events import LogLines
+from jupyter_ray.interrupts import Change, shielded
 from jupyter_ray.ipython.cells import Cell, Cells
 from jupyter_ray.ipython.folding import NOTICE, CellOutput, Limits, Message
 from jupyter_ray.ipython.spool import Spool
@@ -113,8 +114,10 @@ class Router:
         self._own: OrderedDict[str, None] = OrderedDict()
         self._inbox: deque[Sequence[LogLines]] = deque()
         self._inbox_size = 0
-        self._wake = threading.Condition(threading.Lock())
+        self._flags = threading.Lock()
         """Guards the flags below and `_inbox_size`."""
+        self._wake = Change()
+        """Tells the thread that there is something to do, or others that there is nothing left."""
         self._idle = True
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -127,7 +130,7 @@ class Router:
         if self._closed or not lines:
             return
         size = sum(len(event.text) for event in lines)
-        with self._wake:
+        with self._flags, shielded():
             self._inbox.append(lines)
             self._inbox_size += size
             self._idle = False
@@ -135,7 +138,7 @@ class Router:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="jupyter_ray-output", daemon=True)
                 self._thread.start()
-            self._wake.notify_all()
+            self._wake.tell()
         if crowded:
             with self._lock:
                 self._digest()
@@ -148,19 +151,21 @@ class Router:
 
     def flush(self, timeout: float) -> bool:
         """Wait until what was fed is shown, as far as it will be; return whether it is."""
-        with self._wake:
-            return self._wake.wait_for(lambda: self._idle or self._closed, timeout)
+        return self._wake.wait_for(lambda: self._idle or self._closed, timeout)
 
     def settle(self, timeout: float) -> None:
         """Show at once what was fed: the cell that runs is about to end. Wait for a page that hangs so long."""
-        if self._idle or not self._showing.acquire(timeout=timeout):
+        if self._idle:
             return
-        try:
-            self._show(hurry=True)
-        except Exception:
-            logger.debug("output could not be shown", exc_info=True)
-        finally:
-            self._showing.release()
+        with shielded():
+            if not self._showing.acquire(timeout=timeout):
+                return
+            try:
+                self._show(hurry=True)
+            except Exception:
+                logger.debug("output could not be shown", exc_info=True)
+            finally:
+                self._showing.release()
 
     def has_printed(self, cell: Cell) -> bool:
         """Show at once what was fed, and return whether a cell has any output."""
@@ -175,10 +180,9 @@ class Router:
     def close(self, timeout: float = 1.0) -> None:
         """Show what is due, end the thread and give the disk space back; safe to repeat."""
         self.flush(timeout)
-        with self._wake:
-            self._closed = True
-            self._wake.notify_all()
-            thread = self._thread
+        self._closed = True
+        self._wake.tell()
+        thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
         self.spool.close()
@@ -190,13 +194,11 @@ class Router:
             except Exception:  # The page cannot be reached, or the kernel ends. Output is no reason to fail.
                 logger.debug("output could not be shown", exc_info=True)
                 pause = 0.2
-            with self._wake:
-                if self._inbox or self._closed:
-                    continue
-                if pause is None:
-                    self._idle = True
-                    self._wake.notify_all()
-                self._wake.wait(pause)
+            if pause is None:
+                with self._flags:
+                    self._idle = not self._inbox
+                self._wake.tell()
+            self._wake.wait_for(lambda: bool(self._inbox) or self._closed, pause)
 
     def _turn(self) -> float | None:
         """Show what is due; return the seconds until something else is."""
@@ -223,7 +225,7 @@ class Router:
         """Spool and fold what was fed; the caller holds `_lock`, which keeps the order."""
         while self._inbox:
             lines = self._inbox.popleft()
-            with self._wake:
+            with self._flags:
                 self._inbox_size -= sum(len(event.text) for event in lines)
             self.spool.append(lines)
             now = self._clock()

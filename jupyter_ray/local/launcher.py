@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from jupyter_ray.config import SHUTDOWN_SECONDS, remove_folders, session_folder, shared_memory_folder
-from jupyter_ray.local.turns import shielded
+from jupyter_ray.interrupts import shielded
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 # What imports make stays: to look through it for garbage would take a tenth of the start.

@@ -25,9 +25,10 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
+from jupyter_ray.interrupts import Sleep
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol.messages import ClientMessage, ServerMessage
-from jupyter_ray.local.turns import Sleep, Turns
+from jupyter_ray.local.turns import Turns
 from jupyter_ray.local.vigil import Vigil
 
 _log = logging.getLogger("jupyter_ray")

@@ -18,30 +18,15 @@ attends, they are therefore heard where it sleeps; one that comes while it works
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import signal
 import threading
-
-# `signal`'s own wrappers make enumerations, and take twenty times as long.
-from _signal import getsignal  # type: ignore[import-not-found]
-from _signal import signal as set_signal
 from collections.abc import Callable, Iterator
-from types import FrameType
+
+from jupyter_ray import interrupts
+from jupyter_ray.interrupts import Sleep
 
 REST = 0.002
 PATIENCE = 16
-_SIGNALS = tuple(
-    int(getattr(signal, name))
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2")
-)
-"""Those whose handlers programs raise from."""
-
-_main_thread = threading.main_thread().ident
-os.register_at_fork(after_in_child=lambda: globals().update(_main_thread=threading.get_ident()))
-
-Sleep = Callable[[Callable[[], object]], object]
-"""Calls its argument, which sleeps until there is something to read."""
 
 
 class Turns:
@@ -91,12 +76,14 @@ class Turns:
         bool
             False: somebody else reads, or nothing will come any more.
         """
-        if not shielded or threading.get_ident() != _main_thread:
-            return self._attend(done, _BARE.sleep if looks else None)
-        with _Shield() as shield:
+        if not shielded or threading.get_ident() != interrupts.main_thread:
+            return self._attend(done, interrupts.BARE.sleep if looks else None)
+        with interrupts.Shield() as shield:
             return self._attend(done, shield.sleep)
 
     def _attend(self, done: Callable[[], bool], sleep: Sleep | None) -> bool:
+        if self._listening:  # An interrupt of `listening` may have left us there.
+            self._listening.discard(threading.get_ident())
         if not self._turn.acquire(blocking=False):
             self._wanted = True
             return False
@@ -170,76 +157,3 @@ class Turns:
 
     def __repr__(self) -> str:
         return f"<Turns: {'attended' if self._attending else 'read in the background'}>"
-
-
-class _Bare:
-    """Of a thread that no signal handler interrupts."""
-
-    def __enter__(self) -> _Bare:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def sleep(self, poll: Callable[[], object]) -> None:
-        """Sleep."""
-        poll()
-
-
-_BARE = _Bare()
-
-
-def shielded() -> _Shield | _Bare:
-    """Return a context in which nothing but its `sleep` is interrupted by a signal."""
-    return _Shield() if threading.get_ident() == _main_thread else _BARE
-
-
-class _Shield:
-    """Stands before the signal handlers of the main thread: passes signals on while it sleeps, and else notes them."""
-
-    def __init__(self) -> None:
-        self._handlers = {number: handler for number in _SIGNALS if callable(handler := getsignal(number))}
-        self._heard: list[int] = []
-        self._passes = False
-
-    def __enter__(self) -> _Shield:
-        try:
-            for number in self._handlers:
-                set_signal(number, self._hear)
-        except BaseException:  # Of a handler that still stood alone.
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            self._step_aside()
-        except BaseException:  # Of a handler that stands alone again.
-            self._passes = True
-            self._step_aside()
-            raise
-        self._passes = True
-        for number in self._heard:
-            signal.raise_signal(number)
-
-    def _step_aside(self) -> None:
-        for number, handler in self._handlers.items():
-            if getsignal(number) == self._hear:  # Else a handler has put another in its place.
-                set_signal(number, handler)
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self._passes:
-            self._handlers[number](number, frame)
-        else:
-            self._heard.append(number)
-
-    def sleep(self, poll: Callable[[], object]) -> None:
-        """Sleep, and let signals end it."""
-        try:
-            self._passes = True
-            while self._heard:
-                number = self._heard.pop(0)
-                self._handlers[number](number, None)
-            poll()
-        finally:
-            self._passes = False

@@ -7,7 +7,8 @@ Who does what::
     the hub's own thread ── folds the inbox, asks the policy, makes the message (under the lock), sends it (outside)
 
 So the reader never waits for the panel, messages leave in order, and no sink or callback runs under the lock. The
-thread starts with the first need and rests on a condition: without events and messages it uses no CPU.
+thread starts with the first need and rests: without events and messages it uses no CPU. An interrupt of the main
+thread comes when what it tells the hub has been taken in whole.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from jupyter_ray.events import AnyEvent
+from jupyter_ray.interrupts import Change, shielded
 from jupyter_ray.monitor import reducer
 from jupyter_ray.monitor.model import Model
 from jupyter_ray.monitor.policy import Pace, SendPolicy
@@ -93,8 +95,9 @@ class Hub:
         self._wall = wall
         self._lock = threading.Lock()
         """Guards the model, the writer, the policy and the sinks."""
-        self._wake = threading.Condition(threading.Lock())
+        self._flags = threading.Lock()
         """Guards the flags below and the start of the thread; taken inside `_lock`, never the other way round."""
+        self._wake = Change()
         self._woken = False
         self._resting = False
         self._closed = False
@@ -142,16 +145,16 @@ class Hub:
         """
         if not events or self._closed:
             return
-        self._inbox.append((epoch, events))
-        with self._wake:
+        with self._flags, shielded():
+            self._inbox.append((epoch, events))
             self._inbox_events += len(events)
             crowded = self._inbox_events > INBOX_EVENTS
             self._start()
             if self._resting:
                 self._woken = True
-                self._wake.notify()
+                self._wake.tell()
         if crowded:
-            with self._lock:
+            with self._lock, shielded():
                 self._fold_inbox()
 
     def reset(
@@ -170,12 +173,12 @@ class Hub:
         str
             The epoch; give it to `feed`.
         """
-        with self._lock:
+        with self._lock, shielded():
             self._fold_inbox()
             self._begin(epoch or secrets.token_hex(4))
             reducer.set_runtime(self._model, state, at=self._wall(), message=message, pid=pid, engine=engine)
             name = self._writer.epoch
-        self._rouse()
+            self._rouse()
         return name
 
     def set_runtime(
@@ -192,10 +195,10 @@ class Hub:
         pid, engine
             None keeps what is known.
         """
-        with self._lock:
+        with self._lock, shielded():
             self._fold_inbox()
             reducer.set_runtime(self._model, state, at=self._wall(), message=message, pid=pid, engine=engine)
-        self._rouse()
+            self._rouse()
 
     def on_cancel(self, cancel: Cancel | None) -> None:
         """Set what is called, on the hub's thread, when a panel's user cancels a task: ``cancel(task, force)``."""
@@ -216,10 +219,10 @@ class Hub:
         callable
             Detaches the sink.
         """
-        with self._lock:
+        with self._lock, shielded():
             self._sinks.append(sink)
             self._policy.announce(self._writer.epoch)
-        self._rouse()
+            self._rouse()
 
         def detach() -> None:
             with self._lock:
@@ -234,9 +237,10 @@ class Hub:
             parsed = parse(message)
         except msgspec.ValidationError:
             self._rejected += 1
-            logger.debug("not a message of the panel protocol: %r", message)
+            with shielded():
+                logger.debug("not a message of the panel protocol: %r", message)
             return
-        with self._lock:
+        with self._lock, shielded():
             if isinstance(parsed, Hello):
                 self._policy.hello(parsed.client)
             elif isinstance(parsed, Ack):
@@ -245,13 +249,13 @@ class Hub:
                 self._policy.bye(parsed.client)
             else:
                 self._cancels.append(parsed)
-        self._rouse()
+            self._rouse()
 
     # For people
 
     def snapshot(self) -> dict[str, Any]:
         """Return the whole model as it is now: the `state` of docs/panel-protocol.md, the caller's to keep."""
-        with self._lock:
+        with self._lock, shielded():
             self._fold_inbox()
             return describe(self._model)
 
@@ -284,9 +288,9 @@ class Hub:
         timeout
             How many seconds to wait for a sink that is sending.
         """
-        with self._wake:
+        with self._flags, shielded():
             self._closed = self._woken = True
-            self._wake.notify_all()
+            self._wake.tell()
             thread = self._thread
         with self._lock:
             self._sinks.clear()
@@ -296,29 +300,26 @@ class Hub:
     # The thread
 
     def _start(self) -> None:
-        """Start the thread if it does not run; the caller holds `_wake`."""
+        """Start the thread if it does not run; the caller holds `_flags`."""
         if self._thread is None and not self._closed:
             self._thread = threading.Thread(target=self._pump, name="jupyter_ray-monitor", daemon=True)
             self._thread.start()
 
     def _rouse(self) -> None:
-        with self._wake:
+        with self._flags, shielded():
             self._start()
             self._woken = True
-            self._wake.notify()
+            self._wake.tell()
 
     def _pump(self) -> None:
         while not self._closed:
             pause = self._turn()
-            with self._wake:
-                if not self._woken:
-                    # Only without a timeout does `feed` wake us. It looks after it has filled the inbox, we look after
-                    # we said that we rest, both under the lock: so no event is left behind.
-                    self._resting = pause is None
-                    if pause is not None or not self._inbox:
-                        self._wake.wait(pause)
-                    self._resting = False
-                self._woken = False
+            # Only without a timeout does `feed` wake us. It looks after it has filled the inbox, under the lock, and we
+            # look after we said that we rest: so no event is left behind.
+            self._resting = pause is None
+            self._wake.wait_for(lambda: self._woken or (self._resting and bool(self._inbox)), pause)
+            with self._flags:
+                self._resting = self._woken = False
 
     def _turn(self) -> float | None:
         """Do what is due; return the seconds until something else is, None if nothing is."""
@@ -355,7 +356,7 @@ class Hub:
         self._next_fold = self._clock() + self._pace.fast
         while self._inbox:
             epoch, events = self._inbox.popleft()
-            with self._wake:
+            with self._flags:
                 self._inbox_events -= len(events)
             if epoch is not None and epoch != self._writer.epoch:
                 continue

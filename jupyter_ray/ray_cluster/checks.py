@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from jupyter_ray._version import __version__
+from jupyter_ray.interrupts import shielded
 
 PATIENCE_SECONDS = 5.0
 """How long `init` waits for the answer; a node may have to start a process first."""
@@ -54,7 +55,8 @@ def check(namespace: dict[str, Any] | None = None) -> list[str]:
     except ray.exceptions.RayError as error:
         told = [f"A look at a node failed: {str(error).strip().splitlines()[-1]}"]
     for line in told:
-        _log.warning(line)
+        with shielded():
+            _log.warning(line)
     return told
 
 

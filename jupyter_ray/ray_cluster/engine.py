@@ -291,10 +291,17 @@ class RayEngine:
             self.log.flush()
 
     def create_placement_group(
-        self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
+        self,
+        bundles: list[dict[str, float]],
+        strategy: Any,
+        name: str,
+        *,
+        detached: bool,
+        labels: Any = None,
+        alike: str = "",
     ) -> str:
         """Ask for a placement group; see `Engine.create_placement_group`."""
-        return groups.create(bundles, strategy, name, detached=detached)
+        return groups.create(bundles, strategy, name, detached=detached, labels=labels, alike=alike)
 
     def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
         """Return a reference that is ready when the group is; see `Engine.placement_group_ready`."""

@@ -25,6 +25,7 @@ import msgspec
 from jupyter_ray import events as ev
 from jupyter_ray.config import EVENT_INTERVAL, EVENT_LOG
 from jupyter_ray.engine.base import EventListener
+from jupyter_ray.interrupts import Flag
 from jupyter_ray.ray_cluster import refs
 from jupyter_ray.ray_cluster.calls import EVERYTHING, LOGS, NOTHING
 from jupyter_ray.ray_cluster.observer import CHANNEL
@@ -60,9 +61,9 @@ class EventLog:
         self._number = 0
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._handing: threading.Thread | None = None
-        self._marks: dict[str, threading.Event] = {}
-        self._closed = threading.Event()
-        self._due = threading.Event()
+        self._marks: dict[str, Flag] = {}
+        self._closed = Flag()
+        self._due = Flag()
         self.on_watch: Callable[[], None] = lambda: None
         """Called when somebody wants more than lines, and nobody did."""
         self.observe = NOTHING
@@ -247,7 +248,7 @@ class EventLog:
         if self._handing is None or self._closed.is_set():
             return
         mark = uuid.uuid4().hex
-        come = self._marks[mark] = threading.Event()
+        come = self._marks[mark] = Flag()
         with contextlib.suppress(Exception):
             self._channel.publish([f'{_MARK}"{mark}"}}'])
             come.wait(_PATIENCE_SECONDS)
@@ -258,7 +259,7 @@ class EventLog:
         """Wait until the listeners have had what is in the log."""
         if self._handing is None or self._handing is threading.current_thread() or not self._handing.is_alive():
             return
-        done = threading.Event()
+        done = Flag()
 
         def drained() -> None:
             self._hand_on()

@@ -30,9 +30,19 @@ _started: dict[str, list[Callable[[], Any]]] = {}
 """What this process has started in groups: weak references."""
 
 
-def create(bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool) -> str:
+def create(
+    bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool, labels: Any, alike: str
+) -> str:
     """Ask for a group; return its id (hex)."""
-    group = ray.util.placement_group(bundles, strategy=strategy, name=name, lifetime="detached" if detached else None)
+    strategies = {"ray.io/node-id": strategy, alike: "STRICT_PACK"} if alike else None
+    group = ray.util.placement_group(
+        bundles,
+        strategy=None if alike else strategy,
+        name=name,
+        lifetime="detached" if detached else None,
+        bundle_label_selector=labels,
+        topology_strategy=strategies,
+    )
     return str(group.id.hex())
 
 

@@ -27,6 +27,7 @@ from jupyter_ray import events as ev
 from jupyter_ray.config import LOG_INTERVAL
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.task_context import TaskContext
+from jupyter_ray.interrupts import Flag
 from jupyter_ray.local.protocol.messages import Log
 from jupyter_ray.local.worker.output import Output, TaskStream
 from jupyter_ray.ray_cluster.calls import EVERYTHING, LOGS
@@ -102,7 +103,7 @@ class Observer:
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._batch: list[ev.AnyEvent] = []
-        self._wanted = threading.Event()
+        self._wanted = Flag()
         self._observed: dict[bytes, int] = {}
         self._waiting: dict[bytes, list[Any]] = {}
         """What tasks wait for: their contexts, the objects, and whether that was reported."""

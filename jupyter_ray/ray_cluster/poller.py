@@ -20,6 +20,7 @@ from typing import Any
 import ray
 
 from jupyter_ray import events as ev
+from jupyter_ray.interrupts import Flag
 from jupyter_ray.ray_cluster.state import machines
 
 INTERVAL = 1.0
@@ -51,8 +52,8 @@ class Poller:
         self._engine = engine
         self._events = log
         self._thread: threading.Thread | None = None
-        self._closed = threading.Event()
-        self._wanted = threading.Event()
+        self._closed = Flag()
+        self._wanted = Flag()
         self._resumed = True
         """Nobody watched before the next look: what has ended meanwhile is told once."""
         self._ours: dict[str, str] = {}

@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 
+from jupyter_ray.interrupts import Flag
 from jupyter_ray.ray_cluster import worker
 from jupyter_ray.ray_cluster.calls import Plan
 from jupyter_ray.ray_cluster.observer import Channel
@@ -42,7 +43,7 @@ class Relay:
         self._channel = Channel(job.hex())
         self._streams: dict[bytes, Any] = {}
         self._heard: deque[Any] = deque()
-        self._come = threading.Event()
+        self._come = Flag()
         threading.Thread(target=self._listen, name="jupyter_ray log lines", daemon=True).start()
 
     async def ask(self, what: str, options: Mapping[str, Any]) -> bytes:

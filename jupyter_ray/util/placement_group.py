@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jupyter_ray.api.calls import get as _get
+from jupyter_ray.api.calls import put as _put
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
@@ -67,7 +68,9 @@ class PlacementGroup:
         return len(self.bundle_specs)
 
     def ready(self) -> ObjectRef[PlacementGroup]:
-        """Return a reference to this group that is ready when the group is reserved."""
+        """Return a reference to this group that is ready when the group is reserved; at once if it is no group."""
+        if self.is_empty:
+            return _put(self)
         return (registry.current() or registry.required()).placement_group_ready(self.id.hex(), self)
 
     def wait(self, timeout_seconds: float | int = 30) -> bool:
@@ -82,7 +85,7 @@ class PlacementGroup:
             _get(self.ready(), timeout=timeout_seconds)
         except GetTimeoutError:
             return False
-        return True
+        return not self.is_empty  # As in Ray: no group is reserved.
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PlacementGroup) and other.id == self.id
@@ -117,9 +120,9 @@ def placement_group(
     lifetime
         ``"detached"`` or None.
     bundle_label_selector
-        Labels of the machine, for each bundle: accepted, of no effect on one machine.
+        Labels of the machine, for each bundle. A group of which this machine does not meet one stays pending.
     topology_strategy
-        Strategies by label; ``"ray.io/node-id"`` stands for `strategy`. Other labels have no effect on one machine.
+        Strategies by label; ``"ray.io/node-id"`` stands for `strategy`. Another label is one that the machine has.
 
     Raises
     ------
@@ -142,12 +145,15 @@ def placement_group(
     if wrong := unwritable("name", name):
         raise ValueError(wrong)
     plain = [{resource: float(amount) for resource, amount in bundle.items()} for bundle in bundles]
+    alike = next((label for label in topology_strategy or () if label != _NODE), "")
     engine = registry.current() or registry.required()
     if name and any(row["name"] == name and row["state"] != "REMOVED" for row in engine.placement_groups()):
         raise RaySystemError(
             f"A placement group with the name '{name}' already exists: remove it, or use another name."
         )
-    group = engine.create_placement_group(plain, strategy, name, detached=lifetime == "detached")
+    group = engine.create_placement_group(
+        plain, strategy, name, detached=lifetime == "detached", labels=bundle_label_selector, alike=alike
+    )
     return PlacementGroup(PlacementGroupID.from_hex(group), plain)
 
 

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import contextvars
 import dataclasses
+import functools
 import itertools
 import pickle
 import queue
@@ -27,6 +28,7 @@ from jupyter_ray.api.remote import remote
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
+from jupyter_ray.interrupts import Flag
 
 _PATIENCE = 0.05
 """Seconds after which a process that still runs a batch is helped with those that wait for it."""
@@ -140,7 +142,8 @@ class Workers:
         initargs: tuple[Any, ...],
     ) -> None:
         self._engine = session_engine()
-        self._class = remote(PoolActor).options(**options)
+        self._plain_class = remote(PoolActor)  # Kept: Python swallows an interrupt where one that it remembers goes.
+        self._class = self._plain_class.options(**options)
         self._arguments = (initializer, initargs)
         self._lifetime = lifetime
         self._waiting: collections.deque[Batch] = collections.deque()
@@ -157,6 +160,10 @@ class Workers:
             self._kill_all()
             raise
         self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
+        self._gone = Flag()  # An interrupted `join` takes the thread for ended.
+
+    def start(self) -> None:
+        """Start the thread. From now on somebody has to `abandon` them, or to `close`."""
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:
@@ -176,15 +183,16 @@ class Workers:
         """End the processes at once."""
         self.abandon()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._gone.wait()
 
-    def abandon(self) -> None:
-        """End the processes soon."""
-        self._inbox.put(self._terminate)
+    @property
+    def abandon(self) -> Callable[[], object]:
+        """What ends the processes soon: C code."""
+        return functools.partial(self._inbox.put, self._terminate)
 
     def join(self) -> None:
         """Wait for the end."""
-        self._thread.join()
+        self._gone.wait()
         for ref in self._leaving:
             with contextlib.suppress(RayError):
                 get(ref)
@@ -192,11 +200,14 @@ class Workers:
     # --- in the thread ---
 
     def _run(self) -> None:
-        while not self._ended:
-            somebody_may_help = self._waiting and self._free() is not None
-            with contextlib.suppress(queue.Empty):
-                self._inbox.get(timeout=_PATIENCE if somebody_may_help else None)()
-            self._serve()
+        try:
+            while not self._ended:
+                somebody_may_help = self._waiting and self._free() is not None
+                with contextlib.suppress(queue.Empty):
+                    self._inbox.get(timeout=_PATIENCE if somebody_may_help else None)()
+                self._serve()
+        finally:
+            self._gone.set()
 
     def _serve(self) -> None:
         if self._ended:

@@ -1,6 +1,7 @@
 """Waits in vain of tasks that are not blocked: what is awaited in an event loop, futures, placement groups."""
 
 import asyncio
+import concurrent.futures
 import re
 import time
 from collections.abc import Callable
@@ -167,12 +168,13 @@ def test_a_time_limit_is_kept_and_the_value_may_come_later(start: Callable[..., 
     assert ray.get(ref, timeout=PATIENCE) == 1, "what was refused is no value of the object"
 
 
+class Keeper:
+    def take(self, value: Any) -> Any:
+        return value
+
+
 def test_a_call_whose_argument_needs_what_its_actor_keeps(start: Callable[..., Any]) -> None:
     start(num_cpus=2, resources={"tool": 1, "other": 1})
-
-    class Keeper:
-        def take(self, value: Any) -> Any:
-            return value
 
     needs = {"tool": 1}
     keeper = ray.remote(Keeper).options(num_cpus=0, resources=needs).remote()
@@ -194,6 +196,23 @@ def test_a_call_whose_argument_needs_what_its_actor_keeps(start: Callable[..., A
     with pytest.raises(ActorDiedError):
         ray.get(ref, timeout=PATIENCE)
     assert ray.get(second.take.remote(2), timeout=PATIENCE) == 2
+
+
+def test_a_driver_that_waits_for_a_future(start: Callable[..., Any]) -> None:
+    """Who asks for its result hears it; a future that nobody asks does not: what it needs may be let go."""
+    start(num_cpus=1, resources={"tool": 1})
+    needs = {"tool": 1}
+    keeper = ray.remote(Keeper).options(num_cpus=0, resources=needs).remote()
+    ray.get(keeper.take.remote(1))
+    wanted = leaf.options(resources=needs).remote()
+    ref = keeper.take.remote(wanted)
+    future, later = ref.future(), wanted.future()
+    with pytest.raises(ResourceDeadlockError, match=r"Keeper\.take \(\w+\)"):
+        ref.future().result()
+    assert not concurrent.futures.wait([future, later], timeout=0.1).done
+    ray.kill(keeper)
+    assert later.result(PATIENCE) == 1
+    assert isinstance(future.exception(PATIENCE), ActorDiedError)
 
 
 def test_for_a_moment_it_only_waits(start: Callable[..., Any]) -> None:

@@ -121,6 +121,8 @@ def test_ids_of_jobs_and_objects(cluster: Any) -> None:
 def test_what_init_returns_is_a_mapping(start: Callable[..., Any]) -> None:
     context = start(num_cpus=1)
     assert dict(context) == context.address_info
+    for key in ("webui_url", "redis_address", "object_store_address", "raylet_socket_name", "metrics_export_port"):
+        assert not context.address_info[key]
     assert context["node_id"] == ray.nodes()[0]["NodeID"]
     assert context.get("nothing") is None
     assert ray.get_runtime_context().gcs_address == context["gcs_address"] == context["address"]
@@ -215,3 +217,15 @@ def test_identifiers_that_are_made_of_others() -> None:
         ray.TaskID.nil().job_id()
     with pytest.raises(ValueError, match="nil"):
         _ = ray.ActorID.nil().job_id
+
+
+def test_the_options_that_were_written_can_be_read() -> None:
+    @ray.remote(num_cpus=0.5, max_retries=2)
+    def task() -> None: ...
+
+    @ray.remote(max_restarts=1)
+    class Actor: ...
+
+    written: Any = Actor
+    assert task._default_options == {"num_cpus": 0.5, "max_retries": 2}
+    assert written._default_options == {"max_restarts": 1}

@@ -167,6 +167,32 @@ def test_bad_groups_say_so_at_once() -> None:
     remove_placement_group(group)
 
 
+def test_no_group_is_ready_at_once_and_never_reserved() -> None:
+    nothing = PlacementGroup.empty()
+    assert ray.get(nothing.ready(), timeout=PATIENCE) == nothing
+    assert not nothing.wait(0.01)
+
+
+def test_a_group_waits_for_a_machine_with_its_labels() -> None:
+    node = ray.get_runtime_context().get_node_id()
+    met = placement_group([{"CPU": 1}, {"CPU": 1}], bundle_label_selector=[{"zone": "!east"}, {"ray.io/node-id": node}])
+    assert met.wait(PATIENCE)
+    remove_placement_group(met)
+    unmet = placement_group([{"CPU": 1}], bundle_label_selector=[{"zone": "east"}])
+    apart = placement_group([{"CPU": 1}], topology_strategy={"rack": "STRICT_PACK"})
+    for group in (unmet, apart):
+        assert not group.wait(0.5)
+        assert placement_group_table(group)["stats"]["scheduling_state"] == "INFEASIBLE"
+        remove_placement_group(group)
+
+
+@pytest.mark.local_only("the sentence is of one machine")
+def test_why_a_group_with_labels_waits() -> None:
+    group = placement_group([{"CPU": 1}], bundle_label_selector=[{"zone": "east"}])
+    assert "a machine with the labels {'zone': 'east'}" in str(ray.why(group.ready()))
+    remove_placement_group(group)
+
+
 def test_what_a_group_would_be_can_be_checked_alone() -> None:
     for strategy in VALID_PLACEMENT_GROUP_STRATEGIES:
         validate_placement_group([{"CPU": 1, "other": 2.2}, {"GPU": 0.75}], strategy=strategy)

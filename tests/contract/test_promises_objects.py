@@ -268,6 +268,33 @@ def test_each_place_of_a_reference_has_a_value_of_its_own() -> None:
     assert not other.flags.writeable
 
 
+def test_a_value_that_is_given_twice_is_two() -> None:
+    class Box:
+        def __init__(self) -> None:
+            self.items = [ray.put("kept")]
+            self.array = np.ones(200_000)
+
+    @ray.remote
+    def change(first: Any, second: Any, third: Any) -> tuple[Any, bool]:
+        getattr(first, "items", first).append(1)
+        return second, second is third
+
+    box = Box()
+    assert ray.get(change.remote([], [], third=[])) == ([], False)
+    same: list[int] = []
+    assert ray.get(change.remote(same, same, third=same)) == ([], False)
+    assert same == []
+    second, alike = ray.get(change.remote(box, box, third=box))
+    assert not alike
+    assert ray.get(second.items) == ["kept"]
+    assert second.array.sum() == 200_000
+    assert not second.array.flags.writeable
+    assert len(box.items) == 1
+    stream = (each for each in same)
+    with pytest.raises(TypeError, match="argument"):
+        change.remote(stream, stream, third=None)
+
+
 @pytest.mark.local_only("Ray tells of no object's life: there are no such events")
 def test_an_argument_that_is_given_twice_is_freed_all_the_same() -> None:
     @ray.remote

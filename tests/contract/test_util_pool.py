@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,9 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.util.multiprocessing import Pool, TimeoutError
+from jupyter_ray.util.state import list_actors
 from tests.contract.helpers import eventually, is_running
+from tests.interrupting import interrupted
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -281,3 +284,41 @@ def test_options_of_the_processes() -> None:
         assert pool.apply(held) == {"CPU": 1.0}
         assert ray.available_resources()["CPU"] == 2.0
     eventually(lambda: ray.available_resources().get("CPU") == 4.0)
+
+
+@pytest.mark.local_only("its own bookkeeping; on a cluster Ray's own code is interrupted")
+def test_an_interrupt_leaves_no_thread_and_no_process() -> None:
+    def act() -> object:
+        pool = Pool(1)
+        return pool, pool.map(square, [1, 2], 1), list(pool.imap(square, [3]))
+
+    def threads() -> int:
+        return sum(thread.name == "pool" for thread in threading.enumerate())
+
+    def actors() -> int:
+        return len(list_actors(filters=[("state", "!=", "DEAD")]))
+
+    before = threads(), actors()
+    for where in interrupted(act, 97):
+        assert eventually(lambda: (threads(), actors()) == before), where
+
+
+def test_a_join_that_was_interrupted_joins_again(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
+    def wait() -> None:
+        while not gate.exists():
+            time.sleep(0.01)
+
+    pool = Pool(1)
+    result = pool.apply_async(wait)
+    pool.close()
+    strike = threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    strike.start()
+    with pytest.raises(KeyboardInterrupt):
+        pool.join()
+    strike.join()
+    assert not result.ready()
+    gate.touch()
+    pool.join()
+    assert result.ready()

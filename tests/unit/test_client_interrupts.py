@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_ray.config import RESERVE_FROM
 from jupyter_ray.engine import refs
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.context import ProcessContext
@@ -36,6 +37,9 @@ class Session:
     """A client and its engine, and a runtime that counts as the real one does."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[bytes, str] = {}
+        """The file of each object that has one."""
         self.granted: dict[bytes, int] = {}
         self.inner = 0
         self.runtime = FakeRuntime()
@@ -49,7 +53,9 @@ class Session:
             m.Abandon: lambda message: None,
             m.Consumed: lambda message: None,
             m.Kill: lambda message: None,
-            m.Put: lambda message: self.grant(message.object),
+            m.Put: self.put,
+            m.Unwritten: self.unwritten,
+            m.AwaitSpace: lambda message: self.runtime.say(m.Answer(message.request, True)),
             m.Submit: self.submitted,
             m.CreateActor: self.created,
             m.Get: self.asked,
@@ -60,7 +66,18 @@ class Session:
     def grant(self, counted: bytes) -> None:
         self.granted[counted] = self.granted.get(counted, 0) + 1
 
+    def put(self, message: m.Put) -> None:
+        self.grant(message.object)
+        if message.payload.segment:
+            self.files[message.object] = message.payload.segment
+
+    def unwritten(self, message: m.Unwritten) -> None:
+        if message.segment not in self.files.values():
+            (self.folder / message.segment).unlink(missing_ok=True)
+
     def submitted(self, message: m.Submit) -> None:
+        if message.spec.segment:
+            (self.folder / message.spec.segment).unlink()
         self.grant(return_id(message.spec.task, 1))
         if message.spec.num_returns == m.STREAMING:
             for index in (2, 3, 4):
@@ -84,6 +101,8 @@ class Session:
             self.granted[counted] = left
             if left <= 0:
                 del self.granted[counted]
+                if counted in self.files:
+                    (self.folder / self.files.pop(counted)).unlink()
 
     def submit(self, *args: Any, **options: Any) -> Any:
         return self.engine.submit(self.function, args, {}, TaskOptions(**options))
@@ -93,7 +112,9 @@ class Session:
         return self.engine.create_actor(self.cls, [], {}, written, is_async=False, handle=b"")[0]
 
     def holds_nothing(self) -> bool:
-        return not (self.granted or len(self.client.references) or len(self.client._requests) or self.client._streams)
+        client = self.client
+        kept = len(client.references) or len(client._requests) or client._streams or any(self.folder.iterdir())
+        return not (self.granted or kept)
 
 
 @pytest.fixture
@@ -109,6 +130,12 @@ def _put_in_put(session: Session) -> Any:
     return session.engine.put([session.engine.put(1)])
 
 
+def _put_after_put(session: Session) -> Any:
+    """Before it asks for room it tells what is not needed any more."""
+    session.engine.put(1)
+    return session.engine.put(b"x" * RESERVE_FROM)
+
+
 def _future(session: Session) -> Any:
     return session.submit()[0].future().result(30)
 
@@ -119,7 +146,10 @@ def _call(session: Session) -> Any:
 
 CALLS: dict[str, Callable[[Session], Any]] = {
     "put": _put_in_put,
+    "put a file": lambda session: session.engine.put(b"x" * 200_000),
+    "put a large file": _put_after_put,
     "submit": lambda session: session.submit([session.engine.put(1)]),
+    "submit a file": lambda session: session.submit(b"x" * 200_000),
     "get": lambda session: session.engine.get(session.submit(), None),
     "future": _future,
     "actor": lambda session: session.create_actor(),

@@ -153,6 +153,18 @@ def test_a_promise_ends_when_the_writer_fails_or_is_silent_for_long(session: Ses
     assert session.answers() == [True]
 
 
+def test_a_file_that_is_named_stays(session: Session) -> None:
+    """After an interrupt, a process may not know whether it has named it."""
+    _, value = session.put(MIB)
+    session.say(m.Unwritten(value))
+    assert session.commands == []
+    session.say(m.Submit(m.TaskSpec(task=b"t" * 24, kind="task", name="f", body=b"", segment="arguments")))
+    session.say(m.Unwritten("arguments"))
+    assert session.commands == []
+    session.say(m.Unwritten("nobody's"))
+    assert session.commands == [c.DiscardSegment("nobody's")]
+
+
 def test_what_is_read_stays_and_the_new_value_goes_to_disk(session: Session) -> None:
     _, old = session.put(12 * MIB)
     new = session.ask(8 * MIB)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from jupyter_ray.local.turns import REST, Sleep, Turns, shielded
+from jupyter_ray.interrupts import Sleep, shielded
+from jupyter_ray.local.turns import REST, Turns
 from tests.contract.helpers import eventually
 from tests.interrupting import interrupted
 

@@ -15,16 +15,18 @@ import builtins
 import contextlib
 import gc
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jupyter_ray import exceptions
+from jupyter_ray import exceptions, interrupts
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client import room
 from jupyter_ray.local.client.direct import Direct
 from jupyter_ray.local.client.events import EventStream
@@ -36,7 +38,6 @@ from jupyter_ray.local.client.threads import CallbackThread, Departures, Houseke
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.transport import Channel
-from jupyter_ray.local.turns import shielded
 
 _LAST_WORDS_SECONDS = 2.0
 _ROOM = ACTOR_BACKLOG // 2
@@ -122,6 +123,7 @@ class Client:
         departures = Departures(lambda: self.references.flush(), 0.008)
         self.references: References = References(self._drop, departures, self.when_ready, store.leave)
         self.departures = departures
+        store.report = departures.report
         self._channel: Channel = Channel(
             connection, self._on_message, self._on_close, lambda: self._house.want("flush"), self._busy
         )
@@ -169,9 +171,12 @@ class Client:
 
     def _drop(self, drops: list[tuple[bytes, int]]) -> None:
         self.direct.dropped(drops)
-        with contextlib.suppress(ConnectionError):
-            self._channel.send_later(m.Drop(drops))
-            self._channel.flush()  # Whoever calls has waited for more to come.
+        with contextlib.suppress(ConnectionError, RaySystemError):
+            if threading.get_ident() == interrupts.main_thread:
+                self.send_later(m.Drop(drops))  # With what is asked for next. A shielded thread should not write.
+            else:  # It has waited for more to come.
+                self._channel.send_later(m.Drop(drops))
+                self._channel.flush()
 
     def dead(self) -> RaySystemError:
         """Return the error that says how the session ended."""

@@ -29,10 +29,10 @@ from typing import Protocol
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import ACTOR_ID_SIZE, return_id, task_of
+from jupyter_ray.interrupts import shielded, started
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
-from jupyter_ray.local.turns import shielded
 from jupyter_ray.local.vigil import Vigil
 
 PATIENCE_SECONDS = 0.01
@@ -320,9 +320,7 @@ class Direct:
             self._tell(spec, route)
         finally:
             thread = threading.Thread(target=self._forward, args=(route,), name="jupyter_ray answer", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # At an interpreter's exit, Python 3.12 starts no threads.
+            if not started(thread):
                 self._forward(route)
 
     def _forward(self, route: Route) -> None:

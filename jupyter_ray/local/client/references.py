@@ -28,9 +28,9 @@ from msgspec.structs import force_setattr
 from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, uncounted
 from jupyter_ray.ids import OBJECT_ID_SIZE
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.threads import Departures
 from jupyter_ray.local.protocol.messages import Execute, Payload
-from jupyter_ray.local.turns import shielded
 
 R = TypeVar("R", bound=ObjectRef[Any] | ActorRef)
 
@@ -218,11 +218,18 @@ class References:
         return list(itertools.islice(found, count))
 
     def flush(self) -> None:
-        """Count what finalizers reported, and tell the runtime what is not held any more."""
+        """Count what finalizers reported, and tell the runtime what is not held any more.
+
+        In the main thread an interrupt comes when that is done: else nobody would tell it.
+        """
+        with shielded():
+            self._flush()
+
+    def _flush(self) -> None:
         drops: list[tuple[bytes, int]] = []
         ends: list[Callable[[], object]] = []
         table, payloads = self._table, self.payloads
-        with shielded(), self._lock:
+        with self._lock:
             for gone in self._departures.reported():
                 if type(gone) is not bytes:  # What is to be done at the end of something else.
                     ends.append(gone)

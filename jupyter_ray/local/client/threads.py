@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jupyter_ray.exceptions import RaySystemError
-from jupyter_ray.local.turns import shielded
+from jupyter_ray.interrupts import shielded, started
 
 _log = logging.getLogger("jupyter_ray")
 _Job = Callable[[], object]
@@ -39,20 +39,19 @@ class CallbackThread:
     def run(self, job: _Job) -> None:
         """Queue a job; an error in it is logged."""
         self._queued += 1
-        if self._thread is None:
-            try:
-                self._start()
-            except RuntimeError:  # At an interpreter's exit, Python 3.12 starts no threads.
-                self._do(job)
-                return
-        self._jobs.put(job)
+        if self._thread is None and not self._starts():
+            self._do(job)
+        else:
+            self._jobs.put(job)
 
-    def _start(self) -> None:
+    def _starts(self) -> bool:
         with shielded(), self._lock:
             if self._thread is None and not self._stopped:
                 thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                thread.start()
+                if not started(thread):
+                    return False
                 self._thread = thread
+        return True
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -14,6 +14,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jupyter_ray.interrupts import Flag, shielded
+
 if TYPE_CHECKING:
     from jupyter_ray.engine.base import Engine, InitOptions
     from jupyter_ray.local.launcher import Runtime
@@ -26,7 +28,7 @@ class _Warming:
     """A runtime that nobody has bound yet, and that may still be in the making."""
 
     def __init__(self) -> None:
-        self._made = threading.Event()
+        self._made = Flag()
         self._runtime: Runtime | None = None
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -79,8 +81,6 @@ def warm(*, wait: bool = False) -> bool:
     """Start a runtime, bound to nothing yet, and tell whether there was none; see `registry.warm`."""
     global _warming
     _check_platform()
-    from jupyter_ray.local.turns import shielded
-
     with shielded():  # One that is torn would never be made, and waited for.
         with _lock:
             if _warming is not None:

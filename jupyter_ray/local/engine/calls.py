@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import CodeType
 from typing import Any
 
@@ -13,10 +13,11 @@ import msgspec
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.engine.refs import ActorRef
 from jupyter_ray.exceptions import ActorHandleNotFoundError, ActorUnschedulableError, TaskUnschedulableError
+from jupyter_ray.ids import JobID, PlacementGroupID
 from jupyter_ray.labels import matches
 from jupyter_ray.local.client.direct import route_key
 from jupyter_ray.local.engine.machine import node_labels
-from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING
+from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING, CreateGroup
 from jupyter_ray.local.serialization import values
 from jupyter_ray.options import ActorOptions, MethodOptions, NumReturns, TaskOptions
 from jupyter_ray.resources import GPU, PARTS, VISIBLE, Demand, demand, describe
@@ -190,6 +191,25 @@ def _check_bundle(group: Any, plan: Plan, name: str) -> None:
         f"Cannot schedule {name} with the placement group because the resource request {asked} cannot fit into any "
         f"bundles for the placement group, {usable}. Ask for less, or make the bundles larger."
     )
+
+
+def new_group(
+    process: ProcessContext,
+    bundles: Iterable[Mapping[str, float]],
+    strategy: Any,
+    name: str,
+    *,
+    detached: bool,
+    labels: Iterable[Mapping[str, str]] | None = None,
+    alike: str = "",
+) -> CreateGroup:
+    """Return what asks for a placement group; see `Engine.create_placement_group`."""
+    known = node_labels(process)
+    lacks = [f"{selector}" for selector in labels or () if not matches(selector, known)]
+    if alike and alike not in known:
+        lacks.append(repr(alike))
+    group = PlacementGroupID.of(JobID(process.job)).hex()
+    return CreateGroup(group, [demand(bundle) for bundle in bundles], strategy, name, detached, ", ".join(lacks))
 
 
 def _labels(options: TaskOptions | ActorOptions) -> str:

@@ -13,11 +13,12 @@ from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.environments import merge
-from jupyter_ray.ids import IdSource, JobID, PlacementGroupID, return_id, task_of
+from jupyter_ray.ids import IdSource, return_id, task_of
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.client import Client
-from jupyter_ray.local.definitions import Exporter, Library
+from jupyter_ray.local.definitions import Exporter, Library, new_epoch
 from jupyter_ray.local.engine import environment
-from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session
+from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session, new_group
 from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.joining import address_of
 from jupyter_ray.local.protocol import messages as m
@@ -27,10 +28,8 @@ from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.arguments import pack_call
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
-from jupyter_ray.local.store.payloads import pack
-from jupyter_ray.local.turns import shielded
+from jupyter_ray.local.store.payloads import named, pack
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
-from jupyter_ray.resources import demand
 
 Returned = list[ObjectRef[Any]] | ObjectRefGenerator
 
@@ -84,9 +83,7 @@ class LocalEngine(Questions):
 
     def new_epoch(self) -> None:
         """A notebook cell begins: what definitions refer to may have been changed in place."""
-        from jupyter_ray.local import definitions
-
-        definitions.new_epoch()
+        new_epoch()
 
     # --- calls ---
 
@@ -124,7 +121,7 @@ class LocalEngine(Questions):
         )
         version = self._exporter.version(definition.id) if group is None else 0
         ahead = max(options.generator_backpressure, 0)
-        return self._send(spec, plan, ahead, plan.route_key if version else None, version)
+        return self._send(spec, payload, plan, ahead, plan.route_key if version else None, version)
 
     def call(
         self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions
@@ -161,7 +158,8 @@ class LocalEngine(Questions):
             actor=key,
             concurrency_group=options.concurrency_group or "",
         )
-        return self._send(spec, plan, 1 if options.counted else max(options.generator_backpressure, 0), key)
+        ahead = 1 if options.counted else max(options.generator_backpressure, 0)
+        return self._send(spec, payload, plan, ahead, key)
 
     def create_actor(
         self,
@@ -180,7 +178,7 @@ class LocalEngine(Questions):
             check_feasible(definition.name, plan.placement, self._totals(), is_actor=True)
         self._exporter.ensure(definition)
         name = f"{definition.name}.__init__"
-        payload, dependencies = self._pack(args, kwargs, definition, name)
+        payload, dependencies = self._pack(args, kwargs, definition, name) if args or kwargs else (None, ())
         actor = self._ids.actor()
         body = encode_body(m.Body(function=definition.name, args=payload, group=group or "", capture=capture))
         concurrency = options.max_concurrency or (1000 if is_async else 1)
@@ -225,6 +223,7 @@ class LocalEngine(Questions):
                 return ActorRef(found, weak=True), False
         else:
             self.client.send(m.CreateActor(0, spec))
+        named(payload)
         return ref, True
 
     def _group(self, plan: Plan) -> tuple[str | None, int, bool]:
@@ -238,17 +237,15 @@ class LocalEngine(Questions):
     def _pack(
         self, args: Sequence[Any], kwargs: dict[str, Any], definition: Definition | None, name: str
     ) -> tuple[m.Payload | None, Sequence[bytes]]:
-        if not args and not kwargs:
-            return None, ()
         who = definition.value if definition is not None and not definition.is_class else None
         serialized, dependencies = pack_call(args, kwargs, lambda: who, name)
-        return (None if serialized is None else self.store_value(serialized)), dependencies
+        return (None if serialized is None else self.store_value(serialized, unnamed=True)), dependencies
 
-    def store_value(self, serialized: Serialized) -> m.Payload:
-        """Return the payload of a value, after shipping the definitions that it contains."""
+    def store_value(self, serialized: Serialized, *, unnamed: bool = False) -> m.Payload:
+        """Return the payload of a value, after shipping the definitions that it contains; see `pack`."""
         if serialized.definitions:
             self._exporter.ensure_all(serialized.definitions)
-        return pack(serialized, self.client.store)
+        return pack(serialized, self.client.store, unnamed=unnamed)
 
     def _spec(
         self,
@@ -293,18 +290,22 @@ class LocalEngine(Questions):
             plan.labels,
         )
 
-    def _send(self, spec: m.TaskSpec, plan: Plan, ahead: int, route: Hashable = None, version: int = 0) -> Returned:
+    def _send(
+        self, spec: m.TaskSpec, args: m.Payload | None, plan: Plan, ahead: int, route: Hashable, version: int = 0
+    ) -> Returned:
         client = self.client
         client.before_call()
         task, number = spec.task, plan.num_returns
         if number == m.STREAMING:
             generator = ObjectRefGenerator(client.open_stream(task, ahead))
             client.direct.submit(spec, None, 0)
+            named(args)
             return generator
         refs: list[ObjectRef[Any]] = []
         for index in range(1, (1 if number == m.DYNAMIC else number) + 1):
             refs.append(client.references.promised(return_id(task, index), ObjectRef))
         client.direct.submit(spec, route if number == 1 else None, version)  # Last: an interrupt lets go of all.
+        named(args)
         return refs
 
     # --- objects ---
@@ -321,8 +322,9 @@ class LocalEngine(Questions):
             raise
         except Exception as error:
             raise unpicklable(value, error, "the put value", "value") from error
-        payload = self.store_value(serialized)
+        payload = self.store_value(serialized, unnamed=True)
         ref = self.put_payload(payload, call_site() if payload.segment or self._tells_sites else "")
+        named(payload)
         self.client.references.remember(ref.binary(), payload)
         return ref
 
@@ -396,18 +398,15 @@ class LocalEngine(Questions):
         self.client.query("events")
         self.client.events.drain()
 
-    def create_placement_group(
-        self, bundles: list[dict[str, float]], strategy: Any, name: str, *, detached: bool
-    ) -> str:
+    def create_placement_group(self, bundles: list[dict[str, float]], strategy: Any, name: str, **where: Any) -> str:
         """Ask for a placement group; see `Engine.create_placement_group`."""
-        group = PlacementGroupID.of(JobID(self.process.job)).hex()
-        self.client.send(m.CreateGroup(group, [demand(bundle) for bundle in bundles], strategy, name, detached))
-        return group
+        message = new_group(self.process, bundles, strategy, name, **where)
+        self.client.send(message)
+        return message.group
 
     def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
         """Return a reference that is ready when the group is; see `Engine.placement_group_ready`."""
-        payload = self.store_value(values.dumps_own(value))
-        return self._made(lambda object_id: m.GroupReady(group, object_id, payload))
+        return self._made(lambda ref: m.GroupReady(group, ref, self.store_value(values.dumps_own(value))))
 
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back; see `Engine.remove_placement_group`."""

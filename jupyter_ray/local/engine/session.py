@@ -28,6 +28,7 @@ from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
 from jupyter_ray.environments import merge
 from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.interrupts import shielded, started
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
 from jupyter_ray.local.engine.local import LocalEngine
@@ -35,7 +36,6 @@ from jupyter_ray.local.joining import Joined, announce
 from jupyter_ray.local.launcher import Runtime, working_directory
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
-from jupyter_ray.local.turns import shielded
 
 _log = logging.getLogger("jupyter_ray")
 
@@ -75,7 +75,8 @@ class _Session:
         stopped = self._runtime.stopped
         if stopped and not self._told:
             pid = self._runtime.pid
-            _log.warning("The runtime, process %d, is stopped (SIGSTOP): `kill -CONT %d` lets it go on.", pid, pid)
+            with shielded():
+                _log.warning("The runtime, process %d, is stopped (SIGSTOP): `kill -CONT %d` lets it go on.", pid, pid)
         self._told = stopped
 
     def _died(self, reason: str) -> None:
@@ -98,11 +99,8 @@ class _Session:
         # It may be stopped, and read nothing: then we, or a thread of ours that holds the connection, could not send.
         patience = threading.Timer(SHUTDOWN_SECONDS, self._runtime.give_up)
         patience.daemon = True
-        try:
-            patience.start()
-        except RuntimeError:  # At an interpreter's exit, Python 3.12 starts no threads.
-            if self._runtime.stopped:
-                self._runtime.give_up()
+        if not started(patience) and self._runtime.stopped:
+            self._runtime.give_up()
         self.client.say_goodbye()
         self.client.close()
         patience.cancel()

@@ -253,13 +253,17 @@ class Shutdown(Message, frozen=True, tag=20):
 
 
 class CreateGroup(Message, frozen=True, tag=22):
-    """Reserve a placement group; `bundles` in parts. Its tasks wait until that is done."""
+    """Reserve a placement group; `bundles` in parts. Its tasks wait until that is done.
+
+    `lacks` says which labels it wants that this machine does not have; then it waits for ever.
+    """
 
     group: str
     bundles: list[dict[str, int]]
     strategy: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
     name: str = ""
     detached: bool = False
+    lacks: str = ""
 
 
 class RemoveGroup(Message, frozen=True, tag=23):
@@ -363,7 +367,10 @@ class Seen(Message, frozen=True, tag=31):
 
 
 class Unwritten(Message, frozen=True, tag=27):
-    """The sender could not write `segment`, for which there was room."""
+    """The sender could not write `segment`, for which there was room, or has written it and named it to nobody.
+
+    It may have named it after all: then this means nothing.
+    """
 
     segment: str
 

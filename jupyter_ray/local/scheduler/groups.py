@@ -1,7 +1,8 @@
 """Placement groups: bundles of resources that are reserved together, or not at all.
 
 On one machine every strategy puts the bundles there, but for ``STRICT_SPREAD``, which wants a machine for each bundle
-and so waits for ever with more than one (as in Ray). Tasks of a group take from its bundles, never from the machine.
+and so waits for ever with more than one (as in Ray), as does a group that wants labels which the machine does not have.
+Tasks of a group take from its bundles, never from the machine.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from jupyter_ray.local.protocol.messages import GroupReady
 from jupyter_ray.local.scheduler import endings, errors
 from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
+from jupyter_ray.local.scheduler.outlook import is_excluded
 from jupyter_ray.local.scheduler.records import ClientRecord, GroupRecord, State
 from jupyter_ray.local.scheduler.states import GroupState
 from jupyter_ray.local.scheduler.step import Step
@@ -54,7 +56,7 @@ def announce(step: Step, client: ClientRecord, message: GroupReady) -> None:
 
 
 def _reserve(state: State, group: GroupRecord) -> bool:
-    if group.strategy == "STRICT_SPREAD" and len(group.demands) > 1:
+    if is_excluded(group):
         return False
     taken: list[Allocation] = []
     for demand in group.demands:

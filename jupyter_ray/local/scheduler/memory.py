@@ -12,6 +12,8 @@ first to go. What maps a file keeps its memory: the writer is told when a file t
 
 from __future__ import annotations
 
+import itertools
+
 from jupyter_ray.config import (
     FULL_SECONDS,
     GARBAGE_SECONDS,
@@ -64,6 +66,16 @@ def collect(step: Step) -> None:
         memory.tight = False
         for client in step.state.clients.values():
             step.send(client, Collect())
+
+
+def named(state: State) -> set[str]:
+    """Return the files that objects and calls name."""
+    calls = itertools.chain(
+        (task.spec for task in state.tasks.values()),
+        (kept.spec for kept in state.lineage.values()),
+        (actor.spec.creation for actor in state.actors.values()),
+    )
+    return {*state.segments, *(spec.segment for spec in calls)}
 
 
 def used(state: State, segment: str) -> None:

@@ -144,8 +144,13 @@ def total(group: GroupRecord) -> Demand:
     return demand
 
 
+def is_excluded(group: GroupRecord) -> bool:
+    """Tell whether one machine can never hold a group, however much it had."""
+    return bool(group.lacks) or (group.strategy == "STRICT_SPREAD" and len(group.demands) > 1)
+
+
 def _is_possible(state: State, group: GroupRecord) -> bool:
-    return state.ledger.possible(total(group)) and (group.strategy != "STRICT_SPREAD" or len(group.demands) == 1)
+    return state.ledger.possible(total(group)) and not is_excluded(group)
 
 
 def _add(free: Demand, held: Demand) -> None:

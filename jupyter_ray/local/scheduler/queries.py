@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from jupyter_ray.local.scheduler.outlook import is_excluded
 from jupyter_ray.local.scheduler.records import GroupRecord, State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState
 from jupyter_ray.local.scheduler.tables import summary, table
@@ -115,7 +116,7 @@ def _group_statistics(state: State, group: GroupRecord) -> dict[str, Any]:
 
 def _fits(state: State, group: GroupRecord) -> bool:
     """Tell whether the machine could hold a group if nothing else ran."""
-    if group.strategy == "STRICT_SPREAD" and len(group.demands) > 1:
+    if is_excluded(group):
         return False
     whole: dict[str, int] = {}
     for demand in group.demands:

@@ -307,8 +307,8 @@ class GroupRecord(msgspec.Struct, eq=False):
     creator: ClientRecord
     detached: bool = False
     made: float = 0.0
-    seconds: float | None = None
-    """How long it waited, when it is reserved."""
+    seconds: float | None = None  # How long it waited, when it is reserved.
+    lacks: str = ""  # Which labels it wants that this machine does not have.
     state: GroupState = GroupState.PENDING
     reserved: list[Allocation] = msgspec.field(default_factory=list)
     """What it holds of the machine's ledger, by bundle."""

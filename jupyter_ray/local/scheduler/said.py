@@ -204,7 +204,7 @@ def _claimed(step: Step, client: ClientRecord, message: m.Claimed) -> None:
 
 
 def _unwritten(step: Step, client: ClientRecord, message: m.Unwritten) -> None:
-    if message.segment not in step.state.segments:
+    if message.segment not in memory.named(step.state):
         memory.discard(step, message.segment)
 
 
@@ -220,6 +220,7 @@ def _create_group(step: Step, client: ClientRecord, message: m.CreateGroup) -> N
     group = GroupRecord(
         message.group, message.name, message.strategy, message.bundles, client, message.detached, step.now
     )
+    group.lacks = message.lacks
     groups.create(step, group)
     worker = step.state.workers.get(client.id)
     if worker is not None and (actor := worker.actor) is not None and actor.spec.detached and not message.detached:

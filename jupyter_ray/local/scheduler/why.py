@@ -185,6 +185,8 @@ def _group(state: State, group: GroupRecord, now: float) -> str:
     for demand in group.demands:
         for resource, parts in demand.items():
             needs[resource] = needs.get(resource, 0) + parts
+    if group.lacks:
+        return f"{name} wants a machine with the labels {group.lacks}, and this one is none."
     if group.strategy == "STRICT_SPREAD" and len(group.demands) > 1:
         return f"{name} wants a machine for each of its {len(group.demands)} bundles, and there is one."
     return f"{name} waits for {describe(needs)}. {_holders(state, group.creator, needs, now)}"

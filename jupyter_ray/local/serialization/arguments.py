@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import inspect
+import io
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -61,6 +62,22 @@ class Parcel:
         return copy
 
 
+class Apart:
+    """A value that is pickled in a stream of its own, so that it shares nothing with the other arguments."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce__(self) -> Any:
+        buffers: list[pickle.PickleBuffer] = []
+        file = io.BytesIO()
+        # The references in it are collected for the call, whose stream is being written.
+        values.Pickler(file, values.PROTOCOL, buffer_callback=buffers.append).dump(self.value)
+        return values.loads, (file.getvalue(), buffers)
+
+
 Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
@@ -93,6 +110,7 @@ def pack_call(
     dependencies: list[bytes] = []
     laid_out: list[Any] = []
     plain = True
+    others: list[int] = []
     for value in args:
         kind = type(value)
         if kind in values.ATOMS:
@@ -103,7 +121,9 @@ def pack_call(
             laid_out.append(_buffer(value, kind))
             plain = plain and kind is bytes and len(value) <= INLINE_LIMIT
         else:
-            plain = plain and kind is str
+            if kind is not str:
+                plain = False
+                others.append(id(value))
             laid_out.append(_lean(value) if kind is list else value)
     named: dict[str, Any] = {}
     for key, value in kwargs.items():
@@ -113,19 +133,38 @@ def pack_call(
         elif kind in _LARGE_OR_MUTABLE:
             value = _buffer(value, kind)
             plain = plain and kind is bytes and len(value) <= INLINE_LIMIT if kind is bytes else False
-        else:
-            plain = plain and (kind is str or kind in values.ATOMS)
+        elif kind is not str and kind not in values.ATOMS:
+            plain = False
+            others.append(id(value))
             value = _lean(value) if kind is list else value
         named[key] = value
-    pair = (tuple(laid_out), named)
     if plain:
-        return Serialized(pickle.dumps(pair, values.PROTOCOL), [], [], []), dependencies
+        return Serialized(pickle.dumps((tuple(laid_out), named), values.PROTOCOL), [], [], []), dependencies
+    if len(others) > 1 and len(set(others)) < len(others):
+        _set_apart(laid_out, named)
+    pair = (tuple(laid_out), named)
     try:
         return _dump_pair(pair), dependencies
     except StaleReferenceError:
         raise
     except Exception as error:
         raise explain(error, args, kwargs, who(), name) from error
+
+
+def _set_apart(args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Have a value that is given twice arrive as two: in Ray each argument is a copy of its own.
+
+    Arrays may stay one: nobody can write to them.
+    """
+    seen: set[int] = set()
+    given: list[tuple[Any, Any, Any]] = [(args, index, value) for index, value in enumerate(args)]
+    for place, key, value in [*given, *((kwargs, key, value) for key, value in kwargs.items())]:
+        kind = type(value)
+        if kind is str or kind in values.ATOMS or values.is_array(kind):
+            continue
+        if id(value) in seen:
+            place[key] = Apart(value)
+        seen.add(id(value))
 
 
 def _lean(value: list[Any]) -> Any:

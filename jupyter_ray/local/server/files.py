@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from jupyter_ray import config
 from jupyter_ray.local.protocol.names import turn
 from jupyter_ray.local.scheduler import commands as c
+from jupyter_ray.local.scheduler.memory import named
 from jupyter_ray.local.scheduler.records import State
 from jupyter_ray.local.scheduler.stimuli import SegmentsLost, Spilled, Stimulus
 from jupyter_ray.local.server.damage import found_lost, found_missing
@@ -133,11 +134,7 @@ class Files:
         ]
         if not begun:
             return
-        state = self._state
-        known = {record.payload.segment for record in state.objects.values() if record.payload is not None}
-        known |= {task.spec.segment for task in state.tasks.values()}
-        known |= {kept.spec.segment for kept in state.lineage.values()}
-        known |= {actor.spec.creation.segment for actor in state.actors.values()}
+        known = named(self._state)
         for path in begun:
             if path.name not in known:
                 path.unlink(missing_ok=True)

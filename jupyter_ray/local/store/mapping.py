@@ -12,10 +12,14 @@ False, and files are written by system calls.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
+
+from jupyter_ray.interrupts import started
 
 _READ_WRITE = 0x1 | 0x2
 _SHARED = 0x1
@@ -82,12 +86,16 @@ class Mapping:
         The file cannot be mapped.
     """
 
+    __slots__ = ("__del__", "_address", "size")
+
+    __del__: Callable[[], object]
+    """C code: an interrupt does not stop it."""
+
     def __init__(self, descriptor: int, size: int) -> None:
         self._address = _calls.mmap(None, size, _READ_WRITE, _SHARED, descriptor, 0)
         if self._address == _FAILED:
-            self._address = None
             raise OSError(ctypes.get_errno(), "mmap")
-        self._length = size
+        self.__del__ = functools.partial(_calls.munmap, self._address, size)
         self.size = size
         """Bytes that may be written: less than were mapped, after the file was cut."""
 
@@ -115,10 +123,9 @@ class Mapping:
             for first in range(step, size, step):
                 which = part, start, first, min(first + step, size)
                 helper = threading.Thread(target=self._copy, args=which, daemon=True)
-                try:
-                    helper.start()
+                if started(helper):
                     helpers.append(helper)
-                except RuntimeError:  # At an interpreter's exit, Python 3.12 starts no threads.
+                else:
                     self._copy(*which)
             self._copy(part, start, 0, min(step, size))
         finally:
@@ -133,10 +140,6 @@ class Mapping:
             ctypes.memmove(self._address + start + first, (view.buf or 0) + first, last - first)
         finally:
             ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
-
-    def __del__(self) -> None:
-        if self._address is not None and _calls is not None:
-            _calls.munmap(self._address, self._length)
 
     def __repr__(self) -> str:
         return f"<Mapping: {self.size:,} bytes>"

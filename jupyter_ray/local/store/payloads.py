@@ -13,7 +13,7 @@ from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.serialization import errors, values
 from jupyter_ray.local.serialization.values import Serialized
-from jupyter_ray.local.store.segments import ALIGNMENT, SegmentStore, Unreadable
+from jupyter_ray.local.store.segments import ALIGNMENT, Layout, SegmentStore, Unreadable
 
 _MAJOR = 2048
 """Bytes from which on a buffer is aligned although it came inside a message (Ray's figure)."""
@@ -24,8 +24,10 @@ _SHORT = 1024
 _NONE = Payload(data=b"\x80\x05N.", size=4)
 
 
-def pack(serialized: Serialized, store: SegmentStore) -> Payload:
+def pack(serialized: Serialized, store: SegmentStore, *, unnamed: bool = False) -> Payload:
     """Return the payload of a value; writes a segment if it is larger than `INLINE_LIMIT`.
+
+    If it is `unnamed`, the segment goes with the payload until `named` was called: before that, an interrupt may come.
 
     Raises
     ------
@@ -40,8 +42,20 @@ def pack(serialized: Serialized, store: SegmentStore) -> Payload:
     if size <= INLINE_LIMIT:
         inside = tuple(bytes(each) for each in buffers)
         return Payload(data, inside, "", (), size, serialized.is_error, tuple(serialized.contained))
-    name, layout, size = store.write([data, *buffers])
-    return Payload(b"", (), name, tuple(layout), size, serialized.is_error, tuple(serialized.contained))
+    name, layout, size = store.write([data, *buffers], unnamed=unnamed)
+    kept: Any = layout if unnamed else tuple(layout)
+    return Payload(b"", (), name, kept, size, serialized.is_error, tuple(serialized.contained))
+
+
+def named(payload: Payload | None) -> None:
+    """A message that names the payload's segment was sent to the runtime: it belongs to that now.
+
+    Where an interrupt comes before this, the runtime hears of a segment without a name, and knows better.
+    """
+    if payload is not None and payload.segment:
+        layout: object = payload.layout
+        if isinstance(layout, Layout):
+            del layout.__del__
 
 
 def pack_atom(value: Any) -> Payload | None:

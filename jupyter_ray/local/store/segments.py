@@ -27,10 +27,10 @@ from typing import Any
 
 from jupyter_ray.config import RESERVE_FROM, all_folders
 from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
+from jupyter_ray.interrupts import Sleep, shielded
 from jupyter_ray.local.protocol.names import ON_DISK, prefix, turn
 from jupyter_ray.local.store import mapping
 from jupyter_ray.local.store.spares import Claim, Spares
-from jupyter_ray.local.turns import Sleep, shielded
 
 ALIGNMENT = 64
 """Bytes: the start of every buffer, so that vector instructions find their arrays as NumPy would have placed them."""
@@ -43,6 +43,14 @@ class Unreadable(Exception):
         super().__init__(f"The segment {segment} cannot be read: {reason}")
         self.segment = segment
         self.reason = reason
+
+
+class Layout(list[int]):
+    """Offset and length of each part of a segment that no message names yet: it goes with this."""
+
+    __slots__ = ("__del__",)
+
+    __del__: Callable[[], object]
 
 
 _Read = tuple[mmap.mmap, Any]
@@ -87,7 +95,9 @@ class SegmentStore:
         self.reserve: Callable[[int, str], object] = lambda size, segment: None
         """Waits until there is room for so many bytes of a segment; returns `ON_DISK` if they have to go there."""
         self.unwritten: Callable[[str], object] = lambda segment: None
-        """Tells the runtime that a segment for which there was room will not come."""
+        """Tells the runtime that a segment for which there was room will not come, or is named by nobody."""
+        self.report: Callable[[Callable[[], object]], object] = lambda end: None
+        """Has something done soon; C code."""
         self._prefix = prefix(client)
         self._numbers = itertools.count(1)
         self._mappings: weakref.WeakValueDictionary[str, mmap.mmap] = weakref.WeakValueDictionary()
@@ -95,13 +105,15 @@ class SegmentStore:
         """What was read since the last look."""
         self._older: dict[str, _Read] = {}
 
-    def write(self, parts: Sequence[bytes | memoryview]) -> tuple[str, list[int], int]:
+    def write(self, parts: Sequence[bytes | memoryview], *, unnamed: bool = False) -> tuple[str, list[int], int]:
         """Write a new segment.
 
         Parameters
         ----------
         parts
             Flat buffers; each begins at a multiple of `ALIGNMENT`.
+        unnamed
+            The file is to go where the layout goes before it was `named`, as an interrupt may have it.
 
         Returns
         -------
@@ -113,7 +125,7 @@ class SegmentStore:
         ObjectStoreFullError
             The memory is not there.
         """
-        layout: list[int] = []
+        layout: list[int] = Layout() if unnamed else []
         end = 0
         for part in parts:
             start = -(-end // ALIGNMENT) * ALIGNMENT
@@ -123,12 +135,14 @@ class SegmentStore:
         with shielded() as shield:  # An interrupt between `open` and `close` would leave the file, and its descriptor.
             if end < RESERVE_FROM:
                 self._write_new(self._folder, name, parts, layout, end, shield.sleep)
-                return name, layout, end
-            try:
-                self._write_large(name, parts, layout, end, shield.sleep)
-            except BaseException:
-                self.unwritten(name)
-                raise
+            else:
+                try:
+                    self._write_large(name, parts, layout, end, shield.sleep)
+                except BaseException:
+                    self.unwritten(name)
+                    raise
+            if isinstance(layout, Layout):
+                layout.__del__ = functools.partial(self.report, functools.partial(self.unwritten, name))
             return name, layout, end
 
     def _write_large(

@@ -1,7 +1,7 @@
 """The worker's end of its streams: when the next item may be made.
 
 Owner: a `Producer` belongs to the call that makes the stream; what was read is told in the reader thread. One
-`Budget` is shared by all streams of an actor. Everything is guarded by the condition of the one or the other.
+`Budget` is shared by all streams of an actor. The lock of the one or the other guards what changes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+from jupyter_ray.interrupts import Change
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.protocol.messages import AwaitRead
 
@@ -39,13 +40,14 @@ class Budget:
         self._made: dict[bytes, int] = {}
         self._read: dict[bytes, int] = {}
         self._unread = 0
-        self.changed = threading.Condition()
+        self._lock = threading.RLock()  # What wakes may look.
+        self.changed = Change()
         self.waiting: dict[bytes, Callable[[], object]] = {}
         """What wakes the async generators that wait, by task."""
 
     def take(self, task: bytes, count: int) -> bool:
         """Count `count` more items of a stream if there is room."""
-        with self.changed:
+        with self._lock:
             if not self.has_room:
                 return False
             self._made[task] = self._made.get(task, 0) + count
@@ -59,14 +61,14 @@ class Budget:
 
     def set_made(self, task: bytes, made: int) -> None:
         """A stream has ended with `made` items, or begins again with none."""
-        with self.changed:
+        with self._lock:
             if task in self._made:
                 self._made[task] = made
                 self._count()
 
     def read(self, task: bytes, index: int) -> None:
         """A stream was read up to `index`; -1: nobody reads on."""
-        with self.changed:
+        with self._lock:
             if index < 0:
                 self._made.pop(task, None)
                 self._read.pop(task, None)
@@ -76,9 +78,17 @@ class Budget:
 
     def _count(self) -> None:
         self._unread = sum(max(0, made - self._read.get(task, 0)) for task, made in self._made.items())
-        self.changed.notify_all()
+        self.changed.tell()
         for wake in self.waiting.values():
             wake()
+
+    def on_room(self, task: bytes, wake: Callable[[], object] | None) -> None:
+        """Call `wake` whenever there may be room for a stream; None: no more."""
+        with self._lock:
+            if wake is None:
+                self.waiting.pop(task, None)
+            else:
+                self.waiting[task] = wake
 
 
 class Producer:
@@ -115,19 +125,20 @@ class Producer:
         self.unwanted = False
         self.stopped = False
         """The call was cancelled: it waits for nothing any more."""
-        self.changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = Change()
         self.wake: Callable[[], object] | None = None
         """For an async generator: called when there is room."""
 
     def consumed(self, index: int) -> None:
         """Take the reader's word; -1: nobody reads on."""
-        with self.changed:
+        with self._lock:
             if index < 0:
                 self.unwanted = True
             else:
                 self._consumed = max(self._consumed, index)
-            self.changed.notify_all()
             wake = self.wake
+        self._changed.tell()
         if wake is not None:
             wake()
 
@@ -142,8 +153,7 @@ class Producer:
         self.stopped = True
         self.consumed(0)
         if self._budget is not None:
-            with self._budget.changed:
-                self._budget.changed.notify_all()
+            self._budget.changed.tell()
 
     def may_go_on(self) -> bool:
         """Tell whether the generator may make its next item, and count it if so."""
@@ -161,33 +171,31 @@ class Producer:
     def wait(self, ask: Callable[[int], object] | None = None) -> None:
         """Wait until the next item may be made; after a moment by `ask`, told up to which item it must be read."""
         while not self.may_go_on():
-            with self._listening(), self.changed:
-                there = self.changed.wait_for(self._in_time, None if ask is None else self._moment)
+            with self._listening():
+                there = self._changed.wait_for(self._in_time, None if ask is None else self._moment)
             self._moment = _MOMENT if there else _SHORT
             if ask is not None and not there:
                 ask(self.made - self._ahead + 1)
             if self._budget is not None and not self._free():
-                with self._listening(), self._budget.changed:
-                    if not self._budget.has_room and not self._free():
-                        self._budget.changed.wait()
+                with self._listening():
+                    self._budget.changed.wait_for(self._has_budget)
 
     def _in_time(self) -> bool:
         """Whether the reader is near enough."""
         return self._free() or self._ahead <= 0 or self.made - self._consumed < self._ahead
+
+    def _has_budget(self) -> bool:
+        """Whether the stream, with the others of its actor, may go on."""
+        return self._free() or self._budget is None or self._budget.has_room
 
     def _free(self) -> bool:
         return self.unwanted or self.stopped
 
     def on_room(self, wake: Callable[[], object] | None) -> None:
         """Call `wake` whenever there may be room; None: no more."""
-        with self.changed:
-            self.wake = wake
+        self.wake = wake
         if self._budget is not None:
-            with self._budget.changed:
-                if wake is None:
-                    self._budget.waiting.pop(self.task, None)
-                else:
-                    self._budget.waiting[self.task] = wake
+            self._budget.on_room(self.task, wake)
 
     def end(self) -> None:
         """The generator has ended: what was counted and not made is given back."""

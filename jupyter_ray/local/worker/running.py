@@ -28,7 +28,7 @@ from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import EXITED, STREAMING, Body, Done, Execute, Item, Lost, Payload
 from jupyter_ray.local.serialization.errors import format_remote, one_line
 from jupyter_ray.local.serialization.values import Serialized
-from jupyter_ray.local.store.payloads import mapped, pack_atom, unpack
+from jupyter_ray.local.store.payloads import mapped, named, pack_atom, unpack
 from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling, forks
 from jupyter_ray.local.worker.interrupts import Interrupts
@@ -281,8 +281,7 @@ class Runner:
                 if isinstance(iterator, Generator):
                     iterator.close()
                 raise KeyboardInterrupt  # Its code may have swallowed the one that told it; a reader must not.
-            item = next(iterator, _END)
-            if item is _END:
+            if (item := next(iterator, _END)) is _END:
                 return
             self.yielded(execute, producer, item)
             del item
@@ -305,18 +304,20 @@ class Runner:
         producer.count()
         if producer.unwanted:
             return
-        payload = calling.payload_of(item, f"item {producer.made} of {execute.name}", self.store)
+        store = functools.partial(self.store, unnamed=True)  # A cancel may come right after it was written.
+        payload = calling.payload_of(item, f"item {producer.made} of {execute.name}", store)
         self.client.send(Item(execute.task, producer.made, payload), soon=not producer.is_full)
+        named(payload)
         self.client.references.let_go(payload)
 
     # --- after ---
 
-    def store(self, serialized: Serialized) -> Payload:
-        """Return the payload of a value; what it refers to is held until the report was sent.
+    def store(self, serialized: Serialized, *, unnamed: bool = False) -> Payload:
+        """Return the payload of a value (see `pack`); what it refers to is held until the report was sent.
 
         The value itself may die before that, and the runtime must not hear of it first.
         """
-        payload = self._engine.store_value(serialized)
+        payload = self._engine.store_value(serialized, unnamed=unnamed)
         self.client.references.hold_contained(payload)
         return payload
 

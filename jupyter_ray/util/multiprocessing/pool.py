@@ -7,12 +7,11 @@ go on; their input is read as results are taken, so it may be endless.
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import logging
 import os
 import threading
-import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import TimeoutError
 from types import TracebackType
@@ -22,6 +21,7 @@ from jupyter_ray.api.calls import put
 from jupyter_ray.api.cluster import cluster_resources
 from jupyter_ray.api.init import init
 from jupyter_ray.api.session import is_initialized
+from jupyter_ray.interrupts import Change, Flag, shielded
 from jupyter_ray.util.pool_workers import Batch, Call, Failed, Workers
 
 __all__ = ["AsyncResult", "IMapIterator", "Pool", "TimeoutError"]
@@ -55,7 +55,7 @@ class AsyncResult:
         self._single = single
         self._callback = callback
         self._error_callback = error_callback
-        self._event = threading.Event()
+        self._done = Flag()
         self._error: BaseException | None = None
         self._value: Any = [] if not single else None
         if not batches:
@@ -77,7 +77,7 @@ class AsyncResult:
     def _end(self) -> None:
         callback = self._callback if self._error is None else self._error_callback
         if callback is None:
-            self._event.set()
+            self._done.set()
         else:
             threading.Thread(target=self._call_back, args=(callback,), name="pool-callback", daemon=True).start()
 
@@ -85,7 +85,7 @@ class AsyncResult:
         try:
             callback(self._value if self._error is None else self._error)
         finally:
-            self._event.set()
+            self._done.set()
 
     def get(self, timeout: float | None = None) -> Any:
         """Return the result, or raise the error of the first call that failed.
@@ -96,7 +96,7 @@ class AsyncResult:
             `timeout` seconds went by.
         """
         self.wait(timeout)
-        if not self._event.is_set():
+        if not self._done.is_set():
             raise TimeoutError(f"The result was not there after {timeout} s.")
         if self._error is not None:
             raise self._error
@@ -104,11 +104,11 @@ class AsyncResult:
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the result is there, or `timeout` seconds went by."""
-        self._event.wait(timeout)
+        self._done.wait(timeout)
 
     def ready(self) -> bool:
         """Tell whether the result is there."""
-        return self._event.is_set()
+        return self._done.is_set()
 
     def successful(self) -> bool:
         """Tell whether no call failed; ValueError while the result is not there."""
@@ -123,34 +123,43 @@ class AsyncResult:
 class IMapIterator:
     """The results of `imap` or `imap_unordered`, as they come. An error is a value like others."""
 
-    def __init__(self, batches: Iterator[list[Call]], submit: Callable[[list[Call], int, Any], None], ahead: int,
+    def __init__(self, items: Iterator[Any], size: int, submit: Callable[[list[Call], int, Any], None], ahead: int,
                  ordered: bool) -> None:  # fmt: skip
-        self._batches = batches
+        self._items = items
+        self._size = size
+        self._read: collections.deque[Any] = collections.deque()
+        """Items that are to go to a process next: an interrupt loses none of them."""
+        self._reading = threading.RLock()
+        self._lock = threading.Lock()
+        """Held while results are taken."""
         self._submit = submit
         self._ordered = ordered
-        self._changed = threading.Condition()
+        self._changed = Change()
         self._arrived: dict[int, list[Any]] = {}
         self._buffer: collections.deque[Any] = collections.deque()
         self._submitted = 0
         self._taken = 0
-        for _ in range(ahead):
-            self._submit_next()
+        self._ahead = ahead
+        self._submit_more()
 
-    def _submit_next(self) -> None:
-        calls = next(self._batches, None)
-        if calls is not None:
-            self._submitted += 1
-            self._submit(calls, self._submitted - 1, self._take)
+    def _submit_more(self) -> None:
+        """Submit what may be under way at once."""
+        with self._reading:
+            while self._submitted - self._taken < self._ahead:
+                self._read.extend(itertools.islice(self._items, self._size - len(self._read)))
+                if not self._read:
+                    return
+                with shielded():
+                    self._submit([((item,), {}) for item in self._read], self._submitted, self._take)
+                    self._submitted += 1
+                    self._read.clear()
 
     def _take(self, index: int, results: list[Any]) -> None:
-        with self._changed:
-            self._arrived[index] = results
-            self._changed.notify_all()
+        self._arrived[index] = results
+        self._changed.tell()
 
-    def _next_batch(self) -> list[Any] | None:
-        if not self._ordered:
-            return self._arrived.pop(next(iter(self._arrived))) if self._arrived else None
-        return self._arrived.pop(self._taken, None)
+    def _has_next(self) -> bool:
+        return self._taken in self._arrived if self._ordered else bool(self._arrived)
 
     def next(self, timeout: float | None = None) -> Any:
         """Return the next result; an error is returned, not raised.
@@ -162,19 +171,22 @@ class IMapIterator:
         multiprocessing.TimeoutError
             `timeout` seconds went by.
         """
-        if not self._buffer:
+        while True:
+            with contextlib.suppress(IndexError):
+                result = self._buffer.popleft()
+                return result.error() if isinstance(result, Failed) else result
             if self._taken == self._submitted:
-                raise StopIteration
-            end = None if timeout is None else time.monotonic() + timeout
-            with self._changed:
-                while (results := self._next_batch()) is None:
-                    if not self._changed.wait(None if end is None else max(0.0, end - time.monotonic())):
-                        raise TimeoutError(f"The next result was not there after {timeout} s.")
-            self._taken += 1
-            self._buffer.extend(results)
-            self._submit_next()
-        result = self._buffer.popleft()
-        return result.error() if isinstance(result, Failed) else result
+                self._submit_more()  # After an interrupt there may be more.
+                if self._taken == self._submitted:
+                    raise StopIteration
+            if not self._changed.wait_for(self._has_next, timeout):
+                raise TimeoutError(f"The next result was not there after {timeout} s.")
+            with self._lock, shielded():
+                if self._has_next():  # No other thread has taken it meanwhile.
+                    index = self._taken if self._ordered else next(iter(self._arrived))
+                    self._buffer.extend(self._arrived.pop(index))
+                    self._taken += 1
+            self._submit_more()
 
     def __next__(self) -> Any:
         return self.next()
@@ -210,6 +222,11 @@ class Pool:
         `processes` is less than 1, or more than the CPUs of the session.
     """
 
+    __slots__ = ("__del__", "__dict__", "__weakref__")
+
+    __del__: Callable[[], object]
+    """C code: an interrupt does not stop it."""
+
     def __init__(
         self,
         processes: int | None = None,
@@ -227,12 +244,15 @@ class Pool:
         if maxtasksperchild is not None and maxtasksperchild < 1:
             raise ValueError("maxtasksperchild must be a positive int or None.")
         if context is not None:
-            _log.warning("The 'context' argument of Pool has no effect here; use 'ray_remote_args' for options.")
+            with shielded():
+                _log.warning("The 'context' argument of Pool has no effect here; use 'ray_remote_args' for options.")
         self._size = _processes(processes, ray_address)
         options = {"num_cpus": 0, **(ray_remote_args or {})}
         self._workers = Workers(self._size, options, maxtasksperchild, initializer, tuple(initargs or ()))
         self._closed = False
-        self._stop = weakref.finalize(self, self._workers.abandon)
+        with shielded():  # Before its processes have somebody who ends them, they end with it.
+            self.__del__ = self._workers.abandon
+            self._workers.start()
 
     # --- one call ---
 
@@ -341,7 +361,7 @@ class Pool:
         def submit(calls: list[Call], index: int, sink: Any) -> None:
             self._submit(shared, _name(func), calls, index, sink)
 
-        return IMapIterator(_batches(iter(iterable), size), submit, _AHEAD * self._size, ordered)
+        return IMapIterator(iter(iterable), size, submit, _AHEAD * self._size, ordered)
 
     def _submit(
         self, func: Any, name: str, calls: list[Call], index: int, sink: Callable[[int, list[Any]], None]
@@ -356,8 +376,8 @@ class Pool:
     def close(self) -> None:
         """Take no more calls; the processes end when those that were made are done."""
         if not self._closed:
-            self._closed = True
             self._workers.close()
+            self._closed = True
 
     def terminate(self) -> None:
         """End the processes at once. Results that are not there become errors."""
@@ -414,8 +434,3 @@ def _chunksize(size: int) -> int:
     if size < 1:
         raise ValueError(f"Chunksize must be 1+, not {size}")
     return size
-
-
-def _batches(items: Iterator[Any], size: int) -> Iterator[list[Call]]:
-    while batch := list(itertools.islice(items, size)):
-        yield [((item,), {}) for item in batch]

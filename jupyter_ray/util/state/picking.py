@@ -7,6 +7,7 @@ from typing import Any
 
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.ids import BaseID
+from jupyter_ray.interrupts import shielded
 from jupyter_ray.util.state.exception import UnsupportedColumn
 from jupyter_ray.util.state.rows import Made, Row
 from jupyter_ray.util.state.signatures import Filters
@@ -61,4 +62,5 @@ def in_hex(value: Any, task: bool = False) -> Any:
 def warn(kind: type[Row], more: bool, limit: int) -> None:
     """Say that there is more than was asked for."""
     if more:
-        _log.warning("There are more than %d rows of %s; pass a higher `limit` for all.", limit, kind.__name__)
+        with shielded():
+            _log.warning("There are more than %d rows of %s; pass a higher `limit` for all.", limit, kind.__name__)
