@@ -14,6 +14,7 @@ from cloudpickle import (
     register_pickle_by_value,
     unregister_pickle_by_value,
 )
+from cloudpickle import __version__ as __version__
 
 __all__ = [
     "CloudPickler",

@@ -26,6 +26,8 @@ _INSIDE = (
     "the inside of Ray. Of what programs take from there, ray.util.get_node_ip_address(), ray.get_runtime_context(), "
     "ray.nodes() and ray.util.state are public; a value is freed with its last reference"
 )
+_TENSORS = "for transfers between GPUs: references carry tensors through shared memory here"
+_ITERATORS = "deprecated in Ray: generator tasks, ray.util.ActorPool or ray.util.multiprocessing.Pool do that"
 _OWN_PRODUCT = "a bridge to another product, and comes with Ray: import it from ray itself"
 _DEBUGGER = "a debugger over the network: ray.util.pdb.set_trace() and breakpoint() say what works here"
 _OLDER = "a name of older versions of Ray: "
@@ -41,7 +43,10 @@ _WHY = {
     **dict.fromkeys(("java_function", "java_actor_class", "cpp_function", "cross_language"), _PYTHON),
     **dict.fromkeys(("dashboard", "widgets"), _DASHBOARD),
     **dict.fromkeys(("_private", "_common", "_config", "core", "internal"), _INSIDE),
-    **dict.fromkeys(("ray_constants", "services", "worker"), _INSIDE),
+    **dict.fromkeys(("ray_constants", "services", "worker", "serialization", "logger", "log"), _INSIDE),
+    **dict.fromkeys(("AUTO_INIT_APIS", "NON_AUTO_INIT_APIS", "SPILL_WORKER_MODE", "RESTORE_WORKER_MODE"), _INSIDE),
+    **dict.fromkeys(("util.timer", "util.common", "util.serialization_addons", "experimental.util"), _INSIDE),
+    **dict.fromkeys(("experimental.job", "experimental.gradio_utils", "experimental.tf_utils"), _LIBRARY),
     **dict.fromkeys(("util.dask", "util.spark", "util.horovod", "util.lightgbm", "util.xgboost"), _OWN_PRODUCT),
     **dict.fromkeys(("util.rpdb", "util.ray_debugpy", "util.debugpy"), _DEBUGGER),
     "autoscaler": "for clusters that grow: ray.init(num_cpus=..., resources=...) says what this machine has",
@@ -50,10 +55,17 @@ _WHY = {
     "util.collective": "for groups of GPUs on several machines: import it from ray itself, in a session on a cluster",
     "util.tpu": "for slices of TPUs on several machines",
     "util.tracing": "for OpenTelemetry: ray.timeline() writes what ran when",
-    "util.iter": "deprecated in Ray: generator tasks, ray.util.ActorPool or ray.util.multiprocessing.Pool do that",
+    "util.check_open_ports": "for clusters that can be reached from outside: no port is opened here",
+    "util.state.state_cli": "the command line of Ray: ray.util.state has the same, as functions",
+    "experimental.shuffle": "an example of Ray's: tasks with num_returns=N are what it consists of",
+    **dict.fromkeys(("util.iter", "util.iter_metrics"), _ITERATORS),
     "util.sgd": f"{_OLDER}its successor is ray.train, a library on top of Ray",
     "experimental.sandbox": "for containers: import it from ray itself, in a session on a cluster",
-    "experimental.rdt": "for transfers between GPUs: references carry tensors through shared memory here",
+    **dict.fromkeys((f"experimental.{name}" for name in (
+        "rdt", "RDTManager", "TensorTransportManager", "TensorTransportMetadata", "CommunicatorMetadata",
+        "register_tensor_transport", "wait_tensor_freed", "set_target_for_ref", "set_target_device_for_ref",
+        "register_nixl_memory", "deregister_nixl_memory", "register_nixl_memory_pool", "set_nixl_cuda_stream",
+    )), _TENSORS),
     "experimental.dynamic_resources": f"{_OLDER}ray.init(resources=...) says what there is",
     "experimental.queue": f"{_OLDER}ray.util.queue",
     "experimental.multiprocessing": f"{_OLDER}ray.util.multiprocessing",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, overload
 
 from jupyter_ray.api.handles import ActorHandle, weak_handle
+from jupyter_ray.api.mistakes import hint
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import current_task
@@ -75,11 +76,13 @@ def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bo
         single = False
         for ref in refs:
             if not isinstance(ref, ObjectRef):
-                raise TypeError(f"Attempting to call `get` on the value {ref!r}, which is not an ObjectRef.")
+                raise TypeError(
+                    f"Attempting to call `get` on the value {ref!r}, which is not an ray.ObjectRef.{hint(ref)}"
+                )
     else:
         raise ValueError(
-            f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either be a list of "
-            "ObjectRefs or a single ObjectRef."
+            f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either be an ObjectRef or "
+            f"a list of ObjectRefs.{hint(object_refs)}"
         )
     if timeout is not None:
         timeout = None if timeout == -1 else _checked(timeout)  # -1 means for ever, as in Ray.
@@ -152,9 +155,9 @@ def wait(
     """
     wanted = "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator"
     if isinstance(ray_waitables, ObjectRef | ObjectRefGenerator):
-        raise TypeError(f"{wanted}, got a single {type(ray_waitables).__name__}")
+        raise TypeError(f"{wanted}, got a single {type(ray_waitables).__name__}.{hint(ray_waitables, 'wait')}")
     if not isinstance(ray_waitables, list):
-        raise TypeError(f"{wanted}, got {type(ray_waitables)}")
+        raise TypeError(f"{wanted}, got {type(ray_waitables)}.{hint(ray_waitables, 'wait')}")
     if timeout is not None:
         timeout = _checked(timeout)
     ids = _ids_left_over(ray_waitables)

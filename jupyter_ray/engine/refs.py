@@ -133,6 +133,14 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
             return _default_counter.reference(binary, cls)
         return uncounted(cls, binary)
 
+    if not TYPE_CHECKING:  # A type checker shall find such names.
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to do instead: a user may have taken the reference for the value."""
+            what = f"'ObjectRef' object has no attribute {name!r}"
+            told = "" if name.startswith("_") else ": it stands for a value, which ray.get(ref) returns."
+            raise AttributeError(f"{what}{told}", name=name, obj=self)
+
     @classmethod
     def nil(cls) -> ObjectRef[Any]:
         """Return the reference to nothing."""

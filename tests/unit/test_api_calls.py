@@ -46,7 +46,7 @@ def test_get_keeps_order_and_duplicates(engine: FakeEngine) -> None:
 
 def test_get_wants_references(engine: FakeEngine) -> None:
     for wrong in (1, (echo.remote(1),), None, {"a": 1}):
-        with pytest.raises(ValueError, match="list of ObjectRefs or a single ObjectRef"):
+        with pytest.raises(ValueError, match="must either be an ObjectRef or a list of ObjectRefs"):
             ray.get(wrong)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="Attempting to call `get` on the value 1"):
         ray.get([echo.remote(1), 1])  # type: ignore[list-item]
@@ -88,6 +88,31 @@ def test_wait_splits_in_the_order_given(engine: FakeEngine) -> None:
     assert rest == [ref for ref in mixed if ref not in ready]
     assert ray.wait(mixed, num_returns=5, timeout=0)[1] == pending
     assert ray.wait([]) == ([], [])
+
+
+def test_what_was_meant_is_said(engine: FakeEngine) -> None:
+    ref: Any = echo.remote(1)
+    wrong: Any
+    for wrong, said in (
+        (echo.remote, "with parentheses"),
+        (echo, r"Call it first, with \.remote"),
+        ((ref,), r"ray\.get\(list\(\.\.\.\)\)"),
+        (iter([ref]), r"ray\.get\(list\(\.\.\.\)\)"),
+        ({"a": ref}, r"list\(d\.values\(\)\)"),
+        (1, "a value already"),
+        ("text", "a value already"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            ray.get(wrong)
+    for wrong, said in (([[ref]], "one list of all"), ([echo.remote], "with parentheses"), ([2], "a value already")):
+        with pytest.raises(TypeError, match=said):
+            ray.get(wrong)
+    for wrong, said in ((ref, "for one reference too"), ((ref,), r"ray\.wait\(list"), (echo.remote, "parentheses")):
+        with pytest.raises(TypeError, match=said):
+            ray.wait(wrong)
+    with pytest.raises(AttributeError, match=r"no attribute 'shape': it stands for a value, which ray\.get\(ref\)"):
+        ref.shape  # noqa: B018
+    assert not hasattr(ref, "__array__")
 
 
 def test_wait_wants_different_references(engine: FakeEngine) -> None:

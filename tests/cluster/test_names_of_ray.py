@@ -1,0 +1,41 @@
+"""Every public name of the installed Ray is offered here, or says why it is not."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+import ray as native
+
+from jupyter_ray.not_offered import why_absent
+
+MODULES = ("", "util", "util.state", "util.queue", "experimental", "actor", "runtime_env", "types")
+
+
+def _is_told(module: str, name: str) -> bool:
+    ours = f"jupyter_ray.{module}".rstrip(".")
+    return hasattr(importlib.import_module(ours), name) or why_absent(ours, name) is not None
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_names_of_a_module(module: str) -> None:
+    theirs = importlib.import_module(f"ray.{module}".rstrip("."))
+    assert [name for name in getattr(theirs, "__all__", ()) if not _is_told(module, name)] == []
+
+
+@pytest.mark.parametrize("package", ["", "util", "experimental"])
+def test_the_modules_of_a_package(package: str) -> None:
+    folder = Path(str(native.__file__)).parent / package
+    names = [each.name for each in pkgutil.iter_modules([str(folder)])]
+    names = [name for name in names if name.isidentifier() and not name.startswith("_")]
+    assert names
+    missing = []
+    for name in names:
+        try:
+            importlib.import_module(".".join(filter(None, ("jupyter_ray", package, name))))
+        except ModuleNotFoundError as error:
+            if "is not offered" not in str(error):
+                missing.append(name)
+    assert missing == []
