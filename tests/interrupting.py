@@ -19,8 +19,12 @@ from types import FrameType
 from typing import Any
 
 
+_IMPORTS = "<frozen importlib._bootstrap>"
+"""Python's own code, which an interrupt may leave with the lock of all imports taken: then no thread imports any more."""
+
+
 class _Tracer:
-    """Sends SIGINT at the place with the number `at`, from 1."""
+    """Sends SIGINT at the place with the number `at`, from 1, or at the first one after it outside of `_IMPORTS`."""
 
     def __init__(self, at: int) -> None:
         self.at = at
@@ -36,7 +40,7 @@ class _Tracer:
         if event == "call" or (event == "opcode" and id(frame) in self._called):
             self._called.discard(id(frame))
             self.places += 1
-            if self.places >= self.at and not self.sent:
+            if self.places >= self.at and not self.sent and frame.f_code.co_filename != _IMPORTS:
                 self.sent = True
                 self.where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
                 signal.raise_signal(signal.SIGINT)
