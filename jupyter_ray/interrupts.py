@@ -11,9 +11,7 @@ a program's own time limit by SIGALRM) ends whatever was being done: between the
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
 import signal
 import threading
 import time
@@ -23,6 +21,8 @@ from _signal import getsignal  # type: ignore[import-not-found]
 from _signal import signal as set_signal
 from collections.abc import Callable
 from types import FrameType
+
+from jupyter_ray.bell import Bell
 
 _SIGNALS = tuple(
     int(getattr(signal, name))
@@ -44,21 +44,20 @@ class Change:
     """What threads wait for, and another thread tells of."""
 
     def __init__(self) -> None:
-        self._waiting: list[queue.SimpleQueue[None]] = []
+        self._waiting: list[Bell] = []
         """One for each thread that waits. An interrupt may leave one here, which does no harm."""
 
     def tell(self) -> None:
         """Have those that wait look again; after what they look at has changed."""
         for each in tuple(self._waiting):
-            if each.empty():
-                each.put(None)
+            each.ring()
 
     def wait_for(self, there: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait until `there()` is true, or for `timeout` seconds; return whether it is."""
         if there():
             return True
         end = None if timeout is None else time.monotonic() + timeout
-        told: queue.SimpleQueue[None] = queue.SimpleQueue()
+        told = Bell()
         self._waiting.append(told)
         try:
             while not there():
@@ -68,8 +67,7 @@ class Change:
                 if threading.get_ident() == main_thread:
                     # A signal from right before the wait does not end it.
                     left = _LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)
-                with contextlib.suppress(queue.Empty):
-                    told.get(timeout=left)
+                told.wait(left)
             return True
         finally:
             self._waiting.remove(told)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import io
 import itertools
 import pickle
 from collections.abc import Callable, Iterator, Sequence
@@ -323,11 +324,10 @@ class FakeEngine:
         return self.definitions[definition.id]
 
     def _dump(self, value: Any) -> bytes:
-        with refs.collecting() as collected:
-            dumped: bytes = cloudpickle.dumps(value)
-        for definition in collected.definitions:
+        file = io.BytesIO()
+        for definition in refs.collecting(lambda: cloudpickle.dump(value, file)).definitions:
             self._function(definition)
-        return dumped
+        return file.getvalue()
 
     def _travel(self, value: Any) -> Any:
         return pickle.loads(self._dump(value))

@@ -34,6 +34,7 @@ L0 = (
     "config",
     "events",
     "interrupts",
+    "bell",
     "task_errors",
 )
 L1 = ("engine",)

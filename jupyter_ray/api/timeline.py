@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import queue
 import socket
 import time
 from typing import Any
 
 from jupyter_ray.api.session import session_engine
+from jupyter_ray.bell import Bell
 from jupyter_ray.events import (
     AnyEvent,
     TaskCancelled,
@@ -60,18 +59,18 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
 def read_log() -> list[AnyEvent]:
     """Return the events of the session, as far as they are remembered."""
     seen: list[AnyEvent] = []
-    arrived: queue.SimpleQueue[None] = queue.SimpleQueue()
+    arrived = Bell()
     asked = time.time()
 
     def listen(events: list[AnyEvent]) -> None:
         seen.extend(events)
-        arrived.put(None)
+        arrived.ring()
 
     stop = session_engine().subscribe(listen)
     try:
-        with contextlib.suppress(queue.Empty):
-            while not seen or seen[-1].at < asked:
-                arrived.get(timeout=QUIET)
+        while not seen or seen[-1].at < asked:
+            if not arrived.wait(QUIET):
+                break
     finally:
         stop()
     return seen

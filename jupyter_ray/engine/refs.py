@@ -3,9 +3,9 @@
 A reference is counted. While a Python object for it lives in this process, the process is one of its holders; when it
 goes, the engine is told through the `Counter` that made it. Its finalizer is C code that the counter puts into the
 object itself: Python raises an interrupt wherever its own code begins, also in a finalizer, which then never
-runs and takes the interrupt with it. Pickling a reference hands it on: it must
-happen inside a `collecting` block, which is how an engine learns what a value contains. Outside of one (a user who
-pickles by hand) a reference to an object is pinned for ever, and one to an actor keeps nothing alive, as in Ray.
+runs and takes the interrupt with it. Pickling a reference hands it on: it must happen by `collecting`, which is how an
+engine learns what a value contains. Otherwise (a user who pickles by hand) a reference to an object is pinned for ever,
+and one to an actor keeps nothing alive, as in Ray.
 """
 
 from __future__ import annotations

@@ -1,25 +1,16 @@
 """What is handed on while a value is pickled: references, and the definitions of remote functions and classes.
 
-An engine that pickles itself opens a `collecting` block. One that leaves it to another library sets `Hooks` instead.
+An engine that pickles itself does so by `collecting`. One that leaves it to another library sets `Hooks` instead.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 from jupyter_ray.exceptions import OufOfBandObjectRefSerializationException, RaySystemError
-
-
-class _Local(threading.local):
-    collected: list[bytes] | None = None
-    definitions: list[Any] | None = None
-
-
-_local = _Local()
 
 
 class Collected:
@@ -32,23 +23,31 @@ class Collected:
         self.definitions: list[Any] = []
 
 
-@contextlib.contextmanager
-def collecting() -> Iterator[Collected]:
-    """Collect the references that are pickled inside the block, in this thread."""
-    outer = _local.collected, _local.definitions
+_collected: ContextVar[Collected | None] = ContextVar("collected", default=None)
+
+
+def collecting(pickle: Callable[[], object]) -> Collected:
+    """Call `pickle`, and return what it handed on.
+
+    A context is left by C code. An interrupt at the end of a ``with`` would have what is pickled later, by hand, not
+    counted, as long as somebody keeps the interrupt's traceback.
+    """
     collected = Collected()
-    _local.collected, _local.definitions = collected.ids, collected.definitions
-    try:
-        yield collected
-    finally:
-        _local.collected, _local.definitions = outer
+    copy_context().run(_collect_in, collected, pickle)
+    return collected
+
+
+def _collect_in(collected: Collected, pickle: Callable[[], object]) -> None:
+    _collected.set(collected)
+    pickle()
 
 
 def collect(counted: bytes) -> bool:
-    """Record that a reference is being pickled; False outside of a `collecting` block."""
-    if _local.collected is None:
+    """Record that a reference is being pickled; False where nobody is `collecting`."""
+    collected = _collected.get()
+    if collected is None:
         return False
-    _local.collected.append(counted)
+    collected.ids.append(counted)
     return True
 
 
@@ -57,9 +56,10 @@ def note_definition(definition: Any) -> int:
 
     Anything else is handed to `learn_definition` by who unpickles it: a version, where the engine counts them.
     """
-    if _local.definitions is None:
+    collected = _collected.get()
+    if collected is None:
         return _hooks.note(definition)
-    _local.definitions.append(definition)
+    collected.definitions.append(definition)
     return 1
 
 
@@ -70,7 +70,7 @@ def learn_definition(key: str, noted: int) -> None:
 
 
 class Hooks:
-    """What an engine does when it is not the one who pickles, and so cannot open a `collecting` block."""
+    """What an engine does when it is not the one who pickles, and so cannot do it by `collecting`."""
 
     def note(self, definition: Any) -> int:
         """Answer for `note_definition`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import keyword
 import re
 from collections.abc import Mapping
@@ -115,8 +116,7 @@ def unpicklable(variables: Mapping[str, Any]) -> dict[str, str]:
     culprits = {}
     for name, value in variables.items():
         try:
-            with collecting():
-                cloudpickle.dumps(value, protocol=5, buffer_callback=lambda _: False)
+            collecting(functools.partial(cloudpickle.dumps, value, protocol=5, buffer_callback=lambda _: False))
         except Exception as error:
             culprits[name] = str(error) or type(error).__name__
     return culprits

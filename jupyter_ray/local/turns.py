@@ -18,11 +18,11 @@ attends, they are therefore heard where it sleeps; one that comes while it works
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 from collections.abc import Callable, Iterator
 
 from jupyter_ray import interrupts
+from jupyter_ray.bell import Bell
 from jupyter_ray.interrupts import Sleep
 
 REST = 0.002
@@ -57,7 +57,7 @@ class Turns:
         self._resting = False
         self._dozing = False
         """The reader thread rests until it is woken, since another thread attends for long."""
-        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._bell = Bell()
 
     def attend(self, done: Callable[[], bool], *, shielded: bool = True, looks: bool = False) -> bool:
         """Read in this thread until `done()`.
@@ -99,7 +99,7 @@ class Turns:
             self._attended += 1
             self._turn.release()
             if self._dozing or self._ended or self._busy():
-                self._wakes.put(None)
+                self._bell.ring()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -117,7 +117,7 @@ class Turns:
     def attention(self) -> None:
         """Tell that somebody waits now who does not read."""
         if self._resting and not self._attending:
-            self._wakes.put(None)
+            self._bell.ring()
 
     def serve(self) -> None:
         """Read whenever nobody attends, until the connection ends: the reader thread's work."""
@@ -139,11 +139,8 @@ class Turns:
             attended = self._attended
             if not self._attending and self._busy():
                 return
-            try:
-                self._wakes.get(timeout=self._rest_seconds)
+            if self._bell.wait(self._rest_seconds):
                 continue
-            except queue.Empty:
-                pass
             if attended == self._attended and not self._attending:
                 self._rest_seconds = self._least_rest
                 return
@@ -152,7 +149,7 @@ class Turns:
                 continue
             self._dozing = True
             if self._attending and attended == self._attended:
-                self._wakes.get()
+                self._bell.wait()
             self._dozing = False
 
     def __repr__(self) -> str:

@@ -28,7 +28,7 @@ from jupyter_ray.api.remote import remote
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
-from jupyter_ray.interrupts import Flag
+from jupyter_ray.interrupts import Flag, started
 
 _PATIENCE = 0.05
 """Seconds after which a process that still runs a batch is helped with those that wait for it."""
@@ -159,6 +159,7 @@ class Workers:
         except BaseException:
             self._kill_all()
             raise
+        self._clock: threading.Timer | None = None
         self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
         self._gone = Flag()  # An interrupted `join` takes the thread for ended.
 
@@ -202,12 +203,19 @@ class Workers:
     def _run(self) -> None:
         try:
             while not self._ended:
-                somebody_may_help = self._waiting and self._free() is not None
-                with contextlib.suppress(queue.Empty):
-                    self._inbox.get(timeout=_PATIENCE if somebody_may_help else None)()
+                if self._waiting and self._free() is not None:
+                    self._look_again()
+                self._inbox.get()()
                 self._serve()
         finally:
             self._gone.set()
+
+    def _look_again(self) -> None:
+        """See to it that it is soon looked which process is busy for so long that another one may help."""
+        if self._clock is None or not self._clock.is_alive():
+            self._clock = threading.Timer(_PATIENCE, self._inbox.put, (lambda: None,))
+            self._clock.daemon = True
+            started(self._clock)
 
     def _serve(self) -> None:
         if self._ended:

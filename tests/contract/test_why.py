@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,10 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    return tmp_path / "open"
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """What tasks wait for; those of a test that has failed must not keep the next one's CPUs."""
+    yield tmp_path / "open"
+    (tmp_path / "open").touch()
 
 
 @ray.remote
@@ -42,8 +44,20 @@ def blocked(refs: list[ray.ObjectRef[int]]) -> int:
     return int(ray.get(refs[0]))
 
 
-def said(ref: object, *parts: str) -> Callable[[], bool]:
-    return lambda: all(part in ray.why(ref) for part in parts)
+class said:
+    """Whether `why` says all these words of something; shows what it did say."""
+
+    def __init__(self, ref: object, *parts: str) -> None:
+        self._ref = ref
+        self._parts = parts
+        self._told = ""
+
+    def __call__(self) -> bool:
+        self._told = ray.why(self._ref)
+        return all(part in self._told for part in self._parts)
+
+    def __repr__(self) -> str:
+        return f"{self._parts} in {self._told!r}"
 
 
 def test_the_chain_is_told_to_its_end(gate: Path) -> None:

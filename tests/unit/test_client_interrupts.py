@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jupyter_ray.config import RESERVE_FROM
-from jupyter_ray.engine import refs
+from jupyter_ray.engine import refs, travel
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.engine.refs import ActorRef, ObjectRef
@@ -171,6 +171,22 @@ def test_an_interrupt_anywhere_in_a_call_leaves_nothing_counted(session: Session
         places += 1
         assert eventually(session.holds_nothing), where
     assert places > 20
+
+
+def test_what_is_pickled_by_hand_counts_after_an_interrupt(session: Session) -> None:
+    """Also while somebody keeps its traceback, as a notebook does."""
+    ref = session.engine.put(1)
+    kept: list[KeyboardInterrupt] = []
+
+    def act() -> None:
+        try:
+            values.dumps([ref])
+        except KeyboardInterrupt as error:
+            kept.append(error)
+            raise
+
+    for where in interrupted(act):
+        assert not travel.collect(b"by hand"), where
 
 
 @pytest.mark.parametrize("kind", ["object", "actor", "stream", "value"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler.stimuli import WorkerLost
 from jupyter_ray.resources import PARTS
 from tests.unit.test_scheduler import DRIVER, Session
+from tests.unit.test_scheduler_starts import Slow
 
 BOTH = {"CPU": PARTS, "GPU": PARTS}
 
@@ -91,3 +93,17 @@ def test_a_removed_group_leaves_its_gpu_to_the_process_that_used_it() -> None:
     assert ledger.free == {"CPU": PARTS, "GPU": 0}, "the other group has it now"
     session.say(DRIVER, m.RemoveGroup("two"))
     assert ledger.free == {"CPU": 2 * PARTS, "GPU": PARTS}
+
+
+def test_a_gpu_whose_task_is_cancelled_before_its_process_has_begun_is_free() -> None:
+    """The process goes on to the pool, and may live as long as the session."""
+    session = Slow(CPU=2, GPU=1)
+    first = session.submit("first", demand=BOTH)
+    assert session.starting
+    session.say(DRIVER, m.Cancel(return_id(first, 1), False, True))
+    assert not session.scheduler.state.ending
+    assert session.scheduler.state.ledger.free == {"CPU": 2 * PARTS, "GPU": PARTS}
+    while session.starting:
+        session.begin()
+    session.submit("second", demand=BOTH)
+    assert session.running() == ["second"]

@@ -152,6 +152,10 @@ class SchedulerMachine(RuleBasedStateMachine):
                     worker.blocked = None
         elif isinstance(message, m.Route):
             self.routes.append(message)
+        elif isinstance(message, m.Shut):  # The driver finds that out as it uses the route, and gives it back in vain.
+            self.routes = [route for route in self.routes if route.worker != client]
+            self.happen(Said(client, [m.Unlease(client)]))
+            self.happen(Said(DRIVER, [m.Unlease(client)]))
         elif isinstance(message, m.StreamState):
             counted = self.items_came(client, message)
         elif isinstance(message, m.Execute):

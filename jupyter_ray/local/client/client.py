@@ -174,8 +174,9 @@ class Client:
         with contextlib.suppress(ConnectionError, RaySystemError):
             if threading.get_ident() == interrupts.main_thread:
                 self.send_later(m.Drop(drops))  # With what is asked for next. A shielded thread should not write.
-            else:
-                self._channel.send(m.Drop(drops), soon=True)
+            else:  # It has waited for more to come.
+                self._channel.send_later(m.Drop(drops))
+                self._channel.flush()
 
     def dead(self) -> RaySystemError:
         """Return the error that says how the session ended."""

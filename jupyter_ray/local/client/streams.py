@@ -10,14 +10,13 @@ steps, which are Python's, would leave it taken for ever.
 from __future__ import annotations
 
 import contextlib
-import functools
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from jupyter_ray.bell import Bell
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import GetTimeoutError, ResourceDeadlockError
@@ -170,16 +169,15 @@ class Stream:
 
     def _listen(self, deadline: float | None) -> bool:
         """Wait for an item, or the end; False: the time was up."""
-        told: queue.SimpleQueue[None] = queue.SimpleQueue()
-        heard = functools.partial(told.put, None)
+        told = Bell()
+        heard = told.ring
         while self._state.listen(heard):
             while True:
                 rest = _LOOK if deadline is None else min(deadline - time.monotonic(), _LOOK)
                 if rest <= 0:
                     self._state.ignore(heard)
                     return False
-                with contextlib.suppress(queue.Empty):
-                    told.get(timeout=rest)
+                if told.wait(rest):
                     break
         return True
 

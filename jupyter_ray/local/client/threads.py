@@ -7,7 +7,6 @@ thread of their own, made when the first one is needed. `SimpleQueue.put` is saf
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import queue
@@ -17,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from jupyter_ray.bell import Bell
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.interrupts import shielded, started
 
@@ -83,14 +83,10 @@ class CallbackThread:
         """
         if self._done >= number or threading.current_thread() is self._thread:
             return True
-        done: queue.SimpleQueue[None] = queue.SimpleQueue()  # An `Event` that an interrupt tears would stop the thread.
-        self._jobs.put(functools.partial(done.put, None))
+        done = Bell()  # An `Event` that an interrupt tears would stop the thread.
+        self._jobs.put(done.ring)
         self._queued += 1
-        try:
-            done.get(timeout=timeout)
-        except queue.Empty:
-            return False
-        return True
+        return done.wait(timeout)
 
     def stop(self) -> None:
         """End the thread after what is queued; wait for it unless this is it."""
@@ -183,7 +179,8 @@ class Housekeeper:
         self._wanted: dict[str, float] = {}
         self._sleeps_until = -math.inf
         """While it sleeps: when it wakes by itself."""
-        self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._bell = Bell()
+        self._stopped = False
         self._thread = threading.Thread(target=self._work, name="jupyter_ray housekeeper", daemon=True)
 
     def start(self) -> None:
@@ -192,33 +189,29 @@ class Housekeeper:
 
     def want(self, chore: str) -> None:
         """Ask for a chore. Safe in finalizers: it takes no lock."""
-        if chore not in self._wanted:
-            self._wanted[chore] = due = time.monotonic() + self._chores[chore][0]
-            if due < self._sleeps_until:
-                self._sleeps_until = -math.inf
-                self._wakes.put(True)
+        due = self._wanted.get(chore)
+        if due is None:
+            due = self._wanted[chore] = time.monotonic() + self._chores[chore][0]
+        if due < self._sleeps_until:
+            self._bell.ring()
+            self._sleeps_until = -math.inf  # Last: after an interrupt before this, the next who asks rings.
 
     def _work(self) -> None:
-        while True:
+        while not self._stopped:
             due = min(list(self._wanted.values()), default=math.inf)
             wait = due - time.monotonic()
             if wait <= 0:
                 self._do(time.monotonic())
-            elif not self._sleep(due, wait):
-                return
+            else:
+                self._sleep(due, wait)
 
-    def _sleep(self, due: float, wait: float) -> bool:
-        """Sleep until it is time for the next chore; return whether to go on."""
+    def _sleep(self, due: float, wait: float) -> None:
+        """Sleep until it is time for the next chore."""
         self._sleeps_until = due
-        try:
-            # What was asked for just before did not see that we sleep.
-            if min(list(self._wanted.values()), default=math.inf) < due:
-                return True
-            return self._wakes.get(timeout=None if wait == math.inf else wait)
-        except queue.Empty:
-            return True
-        finally:
-            self._sleeps_until = -math.inf
+        # What was asked for just before did not see that we sleep.
+        if min(list(self._wanted.values()), default=math.inf) >= due:
+            self._bell.wait(wait)
+        self._sleeps_until = -math.inf
 
     def _do(self, now: float) -> None:
         for chore, due in list(self._wanted.items()):
@@ -233,7 +226,8 @@ class Housekeeper:
 
     def stop(self) -> None:
         """End the thread; wait for it unless this is it."""
-        self._wakes.put(False)
+        self._stopped = True
+        self._bell.ring()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(1.0)
         # Nothing is wanted any more: a finalizer at the interpreter's exit finds this module without its globals.

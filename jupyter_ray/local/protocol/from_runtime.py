@@ -145,6 +145,13 @@ class Unroute(Message, frozen=True, tag=53):
     worker: bytes
 
 
+class Shut(Message, frozen=True, tag=62):
+    """To a leased worker, whose client does not give it back: take no more calls at your own socket.
+
+    It tells of the calls that it has, and then says `Unlease` itself.
+    """
+
+
 class Spare(Message, frozen=True, tag=50):
     """To the process that wrote `segment`, which was freed: its file may be written into again."""
 
@@ -177,4 +184,5 @@ ServerMessage = Union[  # noqa: UP007
     Collect,
     Route,
     Unroute,
+    Shut,
 ]

@@ -344,7 +344,7 @@ class Report(Message, frozen=True, tag=29):
 
 
 class Unlease(Message, frozen=True, tag=30):
-    """The sender needs `worker` no more, which was leased to it (`Route`)."""
+    """The sender needs `worker` no more, which was leased to it (`Route`); or is that worker itself (`Shut`)."""
 
     worker: bytes
 

@@ -79,7 +79,7 @@ class Scheduler:
             return True
         if placement.waits_in_crowd(state) or placement.stuck(state) or any(blocking.halfway(state)):
             return True
-        if state.vain or deadlock.is_possible(state):
+        if state.vain or deadlock.is_possible(state) or direct.overdue(state):
             return True
         return any(len(worker.tasks) > 1 for queue in state.order for worker in queue.workers)
 

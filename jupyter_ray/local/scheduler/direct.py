@@ -12,12 +12,14 @@ and when a task gets a record, which takes them over.
 
 from __future__ import annotations
 
+import math
+
 from jupyter_ray.events import TaskFinished, TaskStarted
 from jupyter_ray.ids import return_id
-from jupyter_ray.local.protocol.messages import Ran, Report, Route, Submit, TaskSpec, Unroute
+from jupyter_ray.local.protocol.messages import Ran, Report, Route, Shut, Submit, TaskSpec, Unroute
 from jupyter_ray.local.scheduler import actors, errors, history, placement, submission
 from jupyter_ray.local.scheduler.dependencies import pin, promise, seal
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Lease, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Lease, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import WorkerLost
@@ -25,6 +27,8 @@ from jupyter_ray.resources import CPU, amounts
 
 QUICK_SECONDS = 0.001
 """What lasts longer gains nothing from a shorter way."""
+RECALL_SECONDS = 0.5
+"""A client that does not give back what is wanted for so long is stopped, or in C code that keeps the interpreter."""
 
 
 def offer(step: Step, client: ClientRecord, task: TaskRecord) -> None:
@@ -54,6 +58,7 @@ def _lease(step: Step, client: ClientRecord, spec: TaskSpec) -> None:
     idle = state.idle.get(spec.env or state.env)
     if (
         not idle
+        or idle[-1].shut
         or function is None
         or function.seconds is None
         or function.seconds >= QUICK_SECONDS
@@ -84,13 +89,30 @@ def recall(step: Step) -> None:
     if _is_wanted(step):
         for lease in step.state.leases.values():
             if not lease.recalled:
-                lease.recalled = True
+                lease.recalled = step.now
                 step.send(lease.client, Unroute(lease.worker.id))
 
 
+def overdue(state: State) -> bool:
+    """Tell whether a client still has what it was asked for, and its worker has not been asked."""
+    return any(0 < lease.recalled < math.inf for lease in state.leases.values())
+
+
+def tick(step: Step) -> None:
+    """Ask workers themselves for what their clients do not give back."""
+    for lease in step.state.leases.values():
+        if 0 < lease.recalled <= step.now - RECALL_SECONDS:
+            lease.recalled = math.inf
+            lease.worker.shut = True
+            step.send(step.state.clients[lease.worker.id], Shut())
+
+
 def end_lease(step: Step, client: ClientRecord, worker: bytes) -> None:
-    """`client` needs the worker no more."""
+    """`client` needs the worker no more; or the worker itself says that it is not with anybody."""
     lease = step.state.leases.get(worker)
+    if lease is not None and client.id == worker:
+        reason = "its client could not give it back: it is stopped, or in code that keeps the interpreter"
+        placement.stop_worker(step, lease.worker, kill=False, reason=reason)
     if lease is None or lease.client is not client:
         return
     del step.state.leases[worker]

@@ -220,6 +220,7 @@ def _tick(step: Step, stimulus: Tick) -> None:
     placement.tick(step)
     blocking.tick(step)
     memory.tick(step)
+    direct.tick(step)
     if placement.stuck(step.state, step.now - STUCK_SECONDS):
         memory.collect(step)  # Only garbage may hold the handles of those actors.
     pauses.end(step)

@@ -119,6 +119,8 @@ class WorkerRecord(msgspec.Struct, eq=False):
     """When it was given its actor, or the first of its tasks in a row."""
     idle_since: float = 0.0
     recalled: bool = False
+    shut: bool = False
+    """It takes no calls at its own socket any more."""
     runs: int = 0
     doomed: str = ""
     """Why we ended it, if we did."""
@@ -139,8 +141,8 @@ class Lease(msgspec.Struct, eq=False):
     worker: WorkerRecord
     client: ClientRecord
     allocation: Allocation
-    recalled: bool = False
-    """The client was asked to give it back."""
+    recalled: float = 0.0
+    """Since when the client has been asked to give it back; 0: it has not, infinity: the worker itself was asked."""
 
     def __repr__(self) -> str:
         return f"<Lease of {self.worker!r} to {self.client!r}{', recalled' if self.recalled else ''}>"
@@ -444,7 +446,4 @@ class State(msgspec.Struct, eq=False):
         return "" if job == self.job else job.hex()
 
     def __repr__(self) -> str:
-        return (
-            f"<State: {len(self.tasks)} tasks, {len(self.actors)} actors, {len(self.objects)} objects, "
-            f"{len(self.workers)} workers>"
-        )
+        return f"<State: {len(self.tasks)} tasks, {len(self.actors)} actors, {len(self.workers)} workers>"

@@ -276,7 +276,8 @@ def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
         return
     ends = leaving or used_gpu or worker.state is not WorkerState.BUSY
     if allocation is not None:
-        endings.give_back(step.state, allocation, worker if ends else None)
+        # A process that has not begun has used nothing.
+        endings.give_back(step.state, allocation, worker if ends and worker.state is not WorkerState.STARTING else None)
     step.place = True
     if worker.state is not BUSY:
         return

@@ -247,6 +247,12 @@ def _holders(state: State, asker: ClientRecord, needs: Demand, now: float, bundl
             if (amount := sum(_amount(each, name, ledgers) for each in kept))
         ]
         held += [
+            f"process {each.worker.pid}, which is kept for quick calls of process {each.client.pid or 'another'}, "
+            f"has {describe({name: amount})}"
+            for each in state.leases.values()
+            if (amount := _amount(each.allocation, name, ledgers))
+        ]
+        held += [
             f"{_group_name(each)}{whose(each.creator)} reserves {describe({name: amount})}"
             for each in state.groups.values()
             if (amount := sum(_amount(bundle, name, ledgers) for bundle in each.reserved))

@@ -130,9 +130,8 @@ def dumps_own(value: Any) -> Serialized:
 
 def code_dumps(value: Any) -> Serialized:
     """Return a function or class as bytes, everything in the one stream."""
-    with refs.collecting() as collected:
-        file = io.BytesIO()
-        Pickler(file, PROTOCOL).dump(value)
+    file = io.BytesIO()
+    collected = refs.collecting(functools.partial(Pickler(file, PROTOCOL).dump, value))
     return Serialized(file.getvalue(), [], collected.ids, collected.definitions)
 
 
@@ -186,9 +185,8 @@ def is_array(kind: type) -> bool:
 
 def _dump(pickler: Callable[..., Any], value: Any, made: type[Serialized] = Serialized) -> Serialized:
     buffers: list[pickle.PickleBuffer] = []
-    with refs.collecting() as collected:
-        file = io.BytesIO()
-        pickler(file, PROTOCOL, buffer_callback=buffers.append).dump(value)
+    file = io.BytesIO()
+    collected = refs.collecting(functools.partial(pickler(file, PROTOCOL, buffer_callback=buffers.append).dump, value))
     return made(file.getvalue(), [buffer.raw() for buffer in buffers], collected.ids, collected.definitions)
 
 

@@ -73,6 +73,7 @@ class Door:
         self._client = client
         self._put = put
         self._calls: dict[bytes, _Call] = {}
+        self._peers: set[_Peer] = set()
         self._lock = threading.RLock()
         self._telling = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -114,7 +115,27 @@ class Door:
             connection.close()
             return
         peer = _Peer(connection)
+        self._peers.add(peer)
         self._watch(connection.fileno(), lambda: self._read(peer))
+
+    def shut(self) -> None:
+        """Take no more calls: tell the runtime of those that have come, and that nobody else is on the way to us.
+
+        Who calls all the same finds that out as it sends, before we could have begun. No connection is closed: answers
+        may be on their way.
+        """
+        self._unwatch(self._listener.fileno())
+        self._listener.close()
+        self.close()
+        for peer in self._peers:
+            with contextlib.suppress(OSError, framing.FrameError, codec.ProtocolError):
+                peer.connection.shutdown(socket.SHUT_RD)
+                while data := peer.connection.recv(_READ):
+                    for frame in peer.frames.feed(data):
+                        self._take(peer, codec.decode_direct(frame))
+            self._unwatch(peer.connection.fileno())
+        self._tell()
+        self._client.send(m.Unlease(self._worker), soon=False)
 
     def _read(self, peer: _Peer) -> None:
         try:
@@ -126,6 +147,7 @@ class Door:
             data = b""
         if not data:
             self._unwatch(peer.connection.fileno())
+            self._peers.discard(peer)
             peer.connection.close()
 
     def _take(self, peer: _Peer, message: m.DirectMessage) -> None:

@@ -121,6 +121,7 @@ class Worker:
                 m.Recall: self._on_recall,
                 m.Exit: self._on_exit,
                 m.Consume: self._on_consume,
+                m.Shut: lambda message: self.door.shut(),
             },
             on_death=lambda reason: process.end_with_runtime(setup.session, setup.socket),
             chores={"logs": (LOG_INTERVAL, lambda: self.output.flush())},

@@ -15,6 +15,7 @@ from typing import Any
 
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.api.timeline import QUIET
+from jupyter_ray.bell import Mailbox
 from jupyter_ray.engine import registry
 from jupyter_ray.events import AnyEvent, LogLines
 from jupyter_ray.util.state.exception import RayStateApiException
@@ -151,7 +152,7 @@ def _check_known(actor_id: str | None, task_id: str | None, pid: int | None) -> 
 def _pieces(
     wanted: Callable[[LogLines], bool], follow: bool, tail: int, encoding: str | None, plain: bool
 ) -> Iterator[Any]:
-    pieces: queue.SimpleQueue[tuple[float, str]] = queue.SimpleQueue()
+    pieces: Mailbox[tuple[float, str]] = Mailbox()
 
     def listen(events: list[AnyEvent]) -> None:
         for event in events:
