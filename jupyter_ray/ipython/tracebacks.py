@@ -25,6 +25,8 @@ from jupyter_ray.exceptions import RayError, RayTaskError
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 _USERS = (KeyboardInterrupt, TypeError, ValueError)
 _FILE = re.compile(r'File "([^"]+)"')
+_REFERENCE = re.compile(r"'(?:\w+\.)*ObjectRef'|(?:non-iterable|not) (?:\w+\.)*ObjectRef\b")
+"""How Python names what an operator, a loop or a conversion was given (on a cluster it is Ray's class)."""
 _HOOK = "_render_traceback_"
 
 
@@ -41,8 +43,8 @@ def install(shell: Any) -> Callable[[], None]:
     def structured_traceback(kind: Any = None, error: Any = None, entry: Any = None, *args: Any, **named: Any) -> Any:
         if isinstance(error, _USERS) and entry is not None and _comes_from_here(entry):
             with _causes_cut(error):
-                return full(kind, error, _cut(entry), tb_offset=0)
-        return full(kind, error, entry, *args, **named)
+                return [*full(kind, error, _cut(entry), tb_offset=0), *_hint(error)]
+        return [*full(kind, error, entry, *args, **named), *_hint(error)]
 
     formatter.structured_traceback = structured_traceback
     # Errors of syntax have a renderer of their own, which asks nobody.
@@ -71,7 +73,7 @@ def render(shell: Any, error: BaseException) -> list[str]:
     if not isinstance(error, RayTaskError):
         return _local(shell, error, str(error))
     head, _, _ = RayTaskError.__str__(error).partition("\n")
-    return [*_local(shell, error, head), remote(shell, error)]
+    return [*_local(shell, error, head), remote(shell, error), *_hint(error.cause)]
 
 
 def remote(shell: Any, error: RayTaskError) -> str:
@@ -86,6 +88,16 @@ def remote(shell: Any, error: RayTaskError) -> str:
         return text
     coloured = str(pygments.highlight(text, lexers.PythonTracebackLexer(), formatters.TerminalFormatter()))
     return coloured.rstrip("\n").replace("\x1b[91m", "\x1b[31m")  # Bright red is too dim on JupyterLab's dark red.
+
+
+def _hint(error: Any) -> list[str]:
+    """Return what to say of an error that Python raised because a reference was taken for its value."""
+    if not isinstance(error, TypeError) or not _REFERENCE.search(str(error)):
+        return []
+    return [
+        "An ObjectRef stands for a value that is made elsewhere: ray.get(ref) returns the value. A call replaces those "
+        "among its arguments, f.remote(ref) or f.remote(*refs), but not those in a list."
+    ]
 
 
 def _cell_name(shell: Any, found: re.Match[str]) -> str:

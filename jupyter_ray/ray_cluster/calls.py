@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import (
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.local.serialization import compiled, values
-from jupyter_ray.local.serialization.arguments import Argument, Parcel
+from jupyter_ray.local.serialization.arguments import Argument, Parcel, repeated
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.ray_cluster import refs
 from jupyter_ray.resources import amounts
@@ -313,8 +313,8 @@ def lay_out(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Layout, lis
     Returns
     -------
     (layout, list, bool)
-        The arguments with `Argument` in the places of references at top level; those references; and whether the
-        layout is plain, so that it can be part of the header.
+        The arguments with `Argument` in the places of references at top level, and of values that are given twice;
+        those; and whether the layout is plain, so that it can be part of the header.
     """
     dependencies: list[Any] = []
     plain = True
@@ -334,6 +334,10 @@ def lay_out(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Layout, lis
             value, is_plain = _place(value, kind, dependencies)
             plain = plain and is_plain
         named[key] = value
+    if not plain and len(laid_out) + len(named) > 1:
+        for place, key, value in repeated(laid_out, named):
+            place[key] = Argument(len(dependencies))
+            dependencies.append(value)  # Ray pickles each by itself.
     return (laid_out, named), dependencies, plain
 
 

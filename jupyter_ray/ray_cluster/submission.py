@@ -219,6 +219,7 @@ class Submitter:
             returned = [adopt(each) for each in found]
         else:
             returned = refs.RayGenerator(found)
+        dependencies = [each for each in dependencies if isinstance(each, ray.ObjectRef)]
         if dependencies:
             self._engine.reports.note(returned, plan.name, dependencies)
         if passed is not None:

@@ -41,14 +41,24 @@ class ActorPool:
         self._drop_results()
         for value in values:
             self.submit(fn, value)
-        return self._drain(self.get_next)
+
+        def get_generator() -> Iterator[Any]:
+            while self.has_next():
+                yield self.get_next()
+
+        return get_generator()
 
     def map_unordered(self, fn: Submit, values: Iterable[Any]) -> Iterator[Any]:
         """Return the results in the order in which they come. Results that nobody took are dropped first."""
         self._drop_results()
         for value in values:
             self.submit(fn, value)
-        return self._drain(self.get_next_unordered)
+
+        def get_generator() -> Iterator[Any]:
+            while self.has_next():
+                yield self.get_next_unordered()
+
+        return get_generator()
 
     def submit(self, fn: Submit, value: Any) -> None:
         """Call `fn` with a free actor and `value`, now or when one is free."""
@@ -156,10 +166,6 @@ class ActorPool:
             number, actor = self._take(ref)
             self._return(actor)
             self._next_taken = max(self._next_taken, number + 1)
-
-    def _drain(self, take: Callable[[], Any]) -> Iterator[Any]:
-        while self.has_next():
-            yield take()
 
     def __repr__(self) -> str:
         free, busy, waiting = len(self._idle_actors), len(self._future_to_actor), len(self._pending_submits)

@@ -174,10 +174,11 @@ def test_no_group_is_ready_at_once_and_never_reserved() -> None:
 
 
 def test_a_group_waits_for_a_machine_with_its_labels() -> None:
-    node = ray.get_runtime_context().get_node_id()
-    met = placement_group([{"CPU": 1}, {"CPU": 1}], bundle_label_selector=[{"zone": "!east"}, {"ray.io/node-id": node}])
-    assert met.wait(PATIENCE)
-    remove_placement_group(met)
+    node = next(row["NodeID"] for row in ray.nodes() if row["Resources"].get("CPU"))
+    for selector in ({"zone": "!east"}, {"ray.io/node-id": node}):
+        met = placement_group([{"CPU": 1}], bundle_label_selector=[selector])
+        assert met.wait(PATIENCE), selector
+        remove_placement_group(met)
     unmet = placement_group([{"CPU": 1}], bundle_label_selector=[{"zone": "east"}])
     apart = placement_group([{"CPU": 1}], topology_strategy={"rack": "STRICT_PACK"})
     for group in (unmet, apart):

@@ -432,6 +432,22 @@ def test_users_own_errors_are_untouched(run: Run) -> None:
     assert "ValueError: mine" in text
 
 
+def test_a_reference_that_is_taken_for_its_value_is_explained(run: Run, shell: Any) -> None:
+    run("import jupyter_ray as ray\nref = ray.put(1)")
+    hint = "ray.get(ref) returns the value"
+    for wrong in ("ref + 1", "sum([ref])", "ref[0]", "len(ref)", "float(ref)", "a, b = ref", "[*ref]", "ref > 1"):
+        text = run(wrong).text
+        assert "TypeError" in text
+        assert hint in text.splitlines()[-1], wrong
+    for other in ("ray.wait(ref)", "ray.get([1])", "1 + None", "raise ValueError(\"'ObjectRef'\")"):
+        assert hint not in run(other).text, other
+    try:
+        sum([ObjectRef.nil()])  # type: ignore[list-item]
+    except TypeError as error:
+        remote = RayTaskError("f", "TypeError: ...", error)
+    assert hint in tracebacks.render(shell, remote)[-1]
+
+
 def test_remote_tracebacks_name_cells(shell: Any) -> None:
     name = shell.compile.cache("1/0", 7)
     error = RayTaskError("f", f'Traceback (most recent call last):\n  File "{name}", line 1, in f\n    1/0\nE: x')

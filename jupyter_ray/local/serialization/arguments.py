@@ -11,7 +11,7 @@ import array
 import inspect
 import io
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jupyter_ray.config import INLINE_LIMIT
@@ -141,7 +141,8 @@ def pack_call(
     if plain:
         return Serialized(pickle.dumps((tuple(laid_out), named), values.PROTOCOL), [], [], []), dependencies
     if len(others) > 1 and len(set(others)) < len(others):
-        _set_apart(laid_out, named)
+        for place, key, value in repeated(laid_out, named):
+            place[key] = Apart(value)
     pair = (tuple(laid_out), named)
     try:
         return _dump_pair(pair), dependencies
@@ -151,8 +152,8 @@ def pack_call(
         raise explain(error, args, kwargs, who(), name) from error
 
 
-def _set_apart(args: list[Any], kwargs: dict[str, Any]) -> None:
-    """Have a value that is given twice arrive as two: in Ray each argument is a copy of its own.
+def repeated(args: list[Any], kwargs: dict[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield container, place and value of each argument that is another one, too: in Ray each is a copy of its own.
 
     Arrays may stay one: nobody can write to them.
     """
@@ -163,7 +164,7 @@ def _set_apart(args: list[Any], kwargs: dict[str, Any]) -> None:
         if kind is str or kind in values.ATOMS or values.is_array(kind):
             continue
         if id(value) in seen:
-            place[key] = Apart(value)
+            yield place, key, value
         seen.add(id(value))
 
 

@@ -61,6 +61,10 @@ class Backlog:
 
     def put(self, execute: Execute) -> None:
         """Add a task, or give it back at once."""
+        if self._elsewhere is not None:
+            if not self._ended:
+                self._elsewhere(execute)
+            return
         with self._lock:
             if self._ended:
                 return
@@ -69,7 +73,7 @@ class Backlog:
                 self._owed.append(execute.task)
                 self._settle()
                 return
-            if self._elsewhere is not None:
+            if self._elsewhere is not None:  # Since just now.
                 self._elsewhere(execute)
                 return
             if not self._busy:
@@ -149,6 +153,9 @@ class Backlog:
 
     def end_task(self, report: Callable[[], None]) -> None:
         """Report the end of a task, and reserve the next one, as one step."""
+        if self._elsewhere is not None:  # There is none to reserve, and many threads report.
+            report()
+            return
         with self._lock:
             report()
             if self._reserved is None and not self._ended:
@@ -157,12 +164,12 @@ class Backlog:
     def redirect(self, elsewhere: Callable[[Execute | None], None]) -> None:
         """From now on, give everything to `elsewhere` (an event loop, threads), and what is queued first."""
         with self._lock:
-            self._elsewhere = elsewhere
             if self._reserved is not None:
                 elsewhere(self._reserved)
                 self._reserved = None
             while self._queue:
                 elsewhere(self._queue.popleft())
+            self._elsewhere = elsewhere  # Last: who sees it does not wait for the lock.
 
     def close(self) -> None:
         """Take no more plain tasks: the process is about to leave."""
