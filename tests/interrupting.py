@@ -18,9 +18,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-
 _IMPORTS = "<frozen importlib._bootstrap>"
-"""Python's own code, which an interrupt may leave with the lock of all imports taken: then no thread imports any more."""
+"""Python's own code, which an interrupt may leave with the lock of all imports taken: no thread imports after that."""
 
 
 class _Tracer:
