@@ -49,7 +49,7 @@ def test_get_keeps_order_and_duplicates() -> None:
 def test_get_wants_references() -> None:
     with pytest.raises(ValueError, match="list of ObjectRefs"):
         ray.get(1)  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match="not an ObjectRef"):
+    with pytest.raises(TypeError, match=r"not an ray\.ObjectRef"):
         ray.get([1])  # type: ignore[list-item]
 
 
