@@ -89,7 +89,7 @@ class References:
         self._leave = leave
         self._lock = threading.RLock()
         self._table: dict[bytes, list[Any]] = {}
-        self._pinned: list[ObjectRef[Any] | ActorRef] = []
+        self._pinned: dict[bytes, ObjectRef[Any] | ActorRef] = {}
         self.payloads: dict[bytes, Payload] = {}
         """Values seen, of objects that are held."""
         self.ready: set[bytes] = set()
@@ -124,11 +124,11 @@ class References:
 
     def pinned(self, counted: bytes) -> None:
         """`counted` was pickled by hand: never release it."""
-        self._pinned += self.references([counted])
+        self._pinned[counted] = self.many([counted])[0]
 
     # --- for the client ---
 
-    def references(self, counted_ids: Iterable[bytes], grants: int = 0) -> list[ObjectRef[Any] | ActorRef]:
+    def many(self, counted_ids: Iterable[bytes], grants: int = 0) -> list[ObjectRef[Any] | ActorRef]:
         """Return the references to objects and actors; a message has granted us so many of each."""
         refer = self.reference
         return [
@@ -157,7 +157,7 @@ class References:
         ids: Sequence[bytes] = message.contained
         if ids and type(ids) is not Held:
             held = Held(ids)
-            held.references = self.references(ids, grants)
+            held.references = self.many(ids, grants)
             force_setattr(message, "contained", held)
 
     def let_go(self, message: Payload | Execute) -> None:

@@ -72,7 +72,7 @@ class LocalEngine(Questions):
         self._end_lock = threading.Lock()
         self._ids = IdSource(process.job)
         self._exporter = Exporter(lambda export: client.send(export))
-        self.library = Library(functools.partial(client.references.references, grants=1))
+        self.library = Library(functools.partial(client.references.many, grants=1))
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process)
         self._total = total

@@ -61,9 +61,10 @@ class Backlog:
 
     def put(self, execute: Execute) -> None:
         """Add a task, or give it back at once."""
-        if self._elsewhere is not None:
+        elsewhere = self._elsewhere
+        if elsewhere is not None:
             if not self._ended:
-                self._elsewhere(execute)
+                elsewhere(execute)
             return
         with self._lock:
             if self._ended:
