@@ -18,6 +18,7 @@ from jupyter_ray.exceptions import (
     RayActorError,
     RayError,
     RaySystemError,
+    ResourceDeadlockError,
     TaskPlacementGroupRemoved,
     WorkerCrashedError,
 )
@@ -191,6 +192,36 @@ def test_a_group_waits_for_a_machine_with_its_labels() -> None:
 def test_why_a_group_with_labels_waits() -> None:
     group = placement_group([{"CPU": 1}], bundle_label_selector=[{"zone": "east"}])
     assert "a machine with the labels {'zone': 'east'}" in str(ray.why(group.ready()))
+    remove_placement_group(group)
+
+
+@pytest.mark.local_only("Ray waits for a machine that holds the group")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"bundles": [{"CPU": 100}], "name": "large"}, "The placement group large asks for CPU: 100, and this machine"),
+        ({"bundles": [{"CPU": 1}] * 2, "strategy": "STRICT_SPREAD"}, "a machine for each of its 2 bundles"),
+        ({"bundles": [{"CPU": 1}], "bundle_label_selector": [{"zone": "east"}]}, "the labels {'zone': 'east'}"),
+    ],
+)
+def test_nobody_waits_for_ever_for_a_group_that_no_machine_can_hold(options: dict[str, Any], words: str) -> None:
+    group = placement_group(**options)
+
+    @ray.remote
+    def wait_for_it() -> Any:
+        return ray.get(group.ready())
+
+    inside = ray.remote(lambda: 1).options(scheduling_strategy=PlacementGroupSchedulingStrategy(group))
+    for wait in (
+        lambda: ray.get(group.ready()),
+        lambda: ray.get(inside.remote()),
+        lambda: ray.get(wait_for_it.remote()),
+    ):
+        with pytest.raises(ResourceDeadlockError, match="would never return") as raised:
+            wait()
+        assert words in str(raised.value)
+    assert not group.wait(0)
+    assert placement_group_table(group)["state"] == "PENDING"
     remove_placement_group(group)
 
 

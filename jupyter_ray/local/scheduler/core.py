@@ -67,8 +67,8 @@ class Scheduler:
 
     @property
     def busy(self) -> bool:
-        """Whether anything may be running."""
-        return bool(self.state.tasks)
+        """Whether anything may be running, or is waited for."""
+        return bool(self.state.tasks) or any(group.ready for group in self.state.pending_groups)
 
     @property
     def wants_tick(self) -> bool:

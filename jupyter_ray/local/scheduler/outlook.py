@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, RequestRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
-from jupyter_ray.resources import Demand
+from jupyter_ray.resources import Demand, describe
 
 Waits = dict[TaskRecord, list[RequestRecord]]
 
@@ -29,9 +29,10 @@ class Outlook:
         for kept in state.ending.values():
             for allocation in kept:
                 _add(self._free, allocation.held)
-        self._pending = [group for group in state.pending_groups if _is_possible(state, group)]
+        self._pending = list(state.pending_groups)
+        self._hopeless = {group.id: group for group in state.pending_groups if obstacle(state, group)}
         self._groups = {object_id: group for group in self._pending for object_id in group.ready}
-        """By the objects that tell that they are reserved; without those that never will be, as all know."""
+        """By the objects that tell that they are reserved."""
         self.ended: set[TaskRecord] = set()
         """The tasks that can end."""
         self._full: dict[ActorRecord, bool] = {}
@@ -56,7 +57,9 @@ class Outlook:
                 if all(call in self.ended for call in actor.calls.values()):
                     gone.add(actor)
                     _add(self._free, actor.allocation.held)
-            self._pending = [group for group in self._pending if not self._has(total(group))]
+            self._pending = [
+                group for group in self._pending if group.id in self._hopeless or not self._has(total(group))
+            ]
             left = rest
 
     def _has(self, demand: Demand) -> bool:
@@ -118,6 +121,12 @@ class Outlook:
         """Return the group that is not reserved before this object comes."""
         return self._groups.get(object_id)
 
+    def hopeless(self, object_id: bytes) -> GroupRecord | None:
+        """Return the group that this machine can never hold, and for which the object or its maker waits."""
+        group, maker = self._groups.get(object_id), self._state.tasks.get(task_of(object_id))
+        name = group.id if group is not None else maker.spec.group if maker is not None else None
+        return self._hopeless.get(name or "")
+
     def __repr__(self) -> str:
         return f"<Outlook: {len(self.ended)} of {len(self._state.tasks)} tasks can end>"
 
@@ -149,8 +158,18 @@ def is_excluded(group: GroupRecord) -> bool:
     return bool(group.lacks) or (group.strategy == "STRICT_SPREAD" and len(group.demands) > 1)
 
 
-def _is_possible(state: State, group: GroupRecord) -> bool:
-    return state.ledger.possible(total(group)) and not is_excluded(group)
+def obstacle(state: State, group: GroupRecord) -> str:
+    """Say in a sentence why this machine can never hold a group; "" if it can."""
+    name = f"The placement group {group.name or group.id[:8]}"
+    needs = total(group)
+    if group.lacks:
+        return f"{name} wants a machine with the labels {group.lacks}, and this one is none."
+    if is_excluded(group):
+        return f"{name} wants a machine for each of its {len(group.demands)} bundles, and there is one."
+    if not state.ledger.possible(needs):
+        there = {each: state.ledger.total.get(each, 0) for each in needs}
+        return f"{name} asks for {describe(needs)}, and this machine has {describe(there)} in all."
+    return ""
 
 
 def _add(free: Demand, held: Demand) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Container, Hashable
 
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, awaiter, of_drivers
-from jupyter_ray.local.scheduler.outlook import total
+from jupyter_ray.local.scheduler.outlook import obstacle, total
 from jupyter_ray.local.scheduler.records import ActorRecord, State, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.why import waits_for
@@ -36,7 +36,10 @@ def awaited_in_vain(state: State, now: float) -> bool:
         return True  # Perhaps its calls wait for one that has no room.
     if starved(state, now, AWAIT_SECONDS, waiting):
         return True
-    groups = [total(group) for group in state.pending_groups if now - group.made >= AWAIT_SECONDS]
+    pending = [group for group in state.pending_groups if now - group.made >= AWAIT_SECONDS]
+    if any(obstacle(state, group) for group in pending):
+        return True
+    groups = [total(group) for group in pending]
     coming = _coming(state, waiting) if groups else {}
     return any(coming.get(name, 0) < parts for demand in groups for name, parts in demand.items())
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from jupyter_ray.ids import task_of
-from jupyter_ray.local.scheduler.outlook import Outlook, ahead, held, total
+from jupyter_ray.local.scheduler.outlook import Outlook, ahead, held, obstacle, total
 from jupyter_ray.local.scheduler.records import RequestRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.resources import CPU, Demand, describe
@@ -31,6 +31,10 @@ def story(
     refused
         One of them, or the driver's.
     """
+    for object_id in outlook.missing(refused.ids):
+        group = outlook.hopeless(object_id)
+        if group is not None:
+            return f"This {_call(refused)} would never return. {obstacle(state, group)} Remove it, and ask for less."
     lines = [f"This {_call(refused)} would never return: tasks keep what the tasks that they wait for need."]
     missing: dict[TaskRecord, list[bytes]] = {}
     awaits = False

@@ -13,6 +13,7 @@ from typing import Any
 from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.scheduler import crowd, deadlock
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
+from jupyter_ray.local.scheduler.outlook import obstacle, total
 from jupyter_ray.local.scheduler.records import (
     ActorRecord,
     ClientRecord,
@@ -180,16 +181,11 @@ def _actor(state: State, actor: ActorRecord, now: float) -> Iterator[str]:
 
 
 def _group(state: State, group: GroupRecord, now: float) -> str:
-    name = f"T{_group_name(group)[1:]}"
-    needs: Demand = {}
-    for demand in group.demands:
-        for resource, parts in demand.items():
-            needs[resource] = needs.get(resource, 0) + parts
-    if group.lacks:
-        return f"{name} wants a machine with the labels {group.lacks}, and this one is none."
-    if group.strategy == "STRICT_SPREAD" and len(group.demands) > 1:
-        return f"{name} wants a machine for each of its {len(group.demands)} bundles, and there is one."
-    return f"{name} waits for {describe(needs)}. {_holders(state, group.creator, needs, now)}"
+    never = obstacle(state, group)
+    if never:
+        return f"{never} So it is never reserved."
+    needs = total(group)
+    return f"T{_group_name(group)[1:]} waits for {describe(needs)}. {_holders(state, group.creator, needs, now)}"
 
 
 def _first(state: State, missing: list[bytes], now: float, seen: set[bytes]) -> Iterator[str]:
