@@ -44,7 +44,8 @@ _READ_ONLY = re.compile(
     r"read-?only|not writable|'bytes' object (does not support item (assignment|deletion)|has no attribute)"
 )
 """What NumPy, memoryviews, Cython, and bytes (in the place of a bytearray) say to a writer."""
-_SUPER = re.compile(r"super\(\) argument 1 must be a type, not ActorClass")
+# Python 3.10 has no article.
+_SUPER = re.compile(r"super\(\) argument 1 must be (a )?type, not ActorClass")
 _SUPER_HINT = (
     "\n(Its own name is the actor class here, no longer the plain one. Inside of an actor's class write "
     "super().__init__(...), without the name.)"
