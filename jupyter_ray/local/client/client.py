@@ -120,6 +120,7 @@ class Client:
                 **(chores or {}),
             }
         )
+        self.want, self.add_chore = self._house.want, self._house.add
         departures = Departures(lambda: self.references.flush(), 0.008)
         self.references: References = References(self._drop, departures, self.when_ready, store.leave)
         self.departures = departures
@@ -210,10 +211,6 @@ class Client:
     def read_until(self, done: Callable[[], bool]) -> bool:
         """Read in this thread until `done()`, if nobody else reads; for a thread that interrupts do nothing to."""
         return self._channel.attend(done, shielded=False)
-
-    def want(self, chore: str) -> None:
-        """Ask for one of the `chores`. Safe in finalizers."""
-        self._house.want(chore)
 
     # --- requests ---
 

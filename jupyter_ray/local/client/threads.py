@@ -7,6 +7,7 @@ thread of their own, made when the first one is needed. `SimpleQueue.put` is saf
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import queue
@@ -186,6 +187,11 @@ class Housekeeper:
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
+
+    def add(self, chore: str, seconds: float, do: _Job) -> Callable[[], None]:
+        """Add a chore, and return what asks for it."""
+        self._chores[chore] = seconds, do
+        return functools.partial(self.want, chore)
 
     def want(self, chore: str) -> None:
         """Ask for a chore. Safe in finalizers: it takes no lock."""

@@ -29,7 +29,7 @@ from jupyter_ray.local.vigil import Vigil
 from jupyter_ray.local.worker import calling, forks, process
 from jupyter_ray.local.worker.producing import Producer
 from jupyter_ray.local.worker.running import Function, Runner
-from jupyter_ray.local.worker.threads import Threads
+from jupyter_ray.local.worker.threads import LOOK_SECONDS, Threads
 
 Finish = Callable[[Execute, Done], None]
 
@@ -56,8 +56,9 @@ class ThreadedActor:
     def __init__(self, spec: ActorSpec, runner: Runner, finish: Finish) -> None:
         self._runner = runner
         self._finish = finish
+        look = runner.client.add_chore("calls", LOOK_SECONDS, self._look)
         sizes = {"": spec.max_concurrency, **spec.concurrency_groups}
-        self._pools = {group: Threads(size, f"actor {group}".strip(), self._run) for group, size in sizes.items()}
+        self._pools = {group: Threads(size, f"actor {group}".strip(), self._run, look) for group, size in sizes.items()}
         self._ended = threading.Event()
         self._closed = False
         self._queued: dict[bytes, Execute] = {}
@@ -73,6 +74,10 @@ class ThreadedActor:
         else:
             self._queued[execute.task] = execute
             self._pools.get(execute.concurrency_group, self._pools[""]).submit(execute)
+
+    def _look(self) -> None:
+        for pool in self._pools.values():
+            pool.look()
 
     def remove(self, task: bytes) -> Execute | None:
         """Take out a call that has not begun; None if it has. Called in the reader thread, for a cancel."""
