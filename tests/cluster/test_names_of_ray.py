@@ -7,9 +7,10 @@ import pkgutil
 from pathlib import Path
 
 import pytest
-import ray as native
 
 from jupyter_ray.not_offered import why_absent
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")  # Before Ray is imported: it reads then how it authenticates.
 
 MODULES = ("", "util", "util.state", "util.queue", "experimental", "actor", "runtime_env", "types")
 
@@ -27,6 +28,8 @@ def test_the_names_of_a_module(module: str) -> None:
 
 @pytest.mark.parametrize("package", ["", "util", "experimental"])
 def test_the_modules_of_a_package(package: str) -> None:
+    import ray as native
+
     folder = Path(str(native.__file__)).parent / package
     names = [each.name for each in pkgutil.iter_modules([str(folder)])]
     names = [name for name in names if name.isidentifier() and not name.startswith("_")]
