@@ -134,7 +134,7 @@ def _of_actor(error: Any) -> RayError:
         )
     text = _actor_text(error)
     if isinstance(error, ray.exceptions.ActorUnavailableError):
-        if "exit_actor() is called" not in text:
+        if "exit_actor()" not in text:
             return ours.ActorUnavailableError(text, error.actor_id)
         text = f"The actor {error.actor_id} is dead: it left by exit_actor(). {text}"  # It will never be available.
     elif not isinstance(error, ray.exceptions.ActorDiedError):

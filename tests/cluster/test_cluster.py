@@ -20,6 +20,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import events as ev
 from jupyter_ray.engine import registry
+from jupyter_ray.exceptions import ActorDiedError
 from tests.cluster.conftest import Join
 from tests.cluster.nodes import Cluster
 from tests.contract.helpers import Log, eventually
@@ -363,3 +364,14 @@ def test_a_demand_that_no_node_can_meet_is_refused() -> None:
         wide.remote()
     with pytest.raises(ray.exceptions.ActorUnschedulableError, match="GPU: 9"):
         Large.remote()
+
+
+def test_who_left_on_purpose_never_comes_back_in_whatever_words_ray_says_so() -> None:
+    import ray as native
+
+    from jupyter_ray.ray_cluster.exceptions import translated
+
+    words = "IntentionalSystemExit: Worker has already exited. Detail: User requested to exit the actor."
+    told = translated(native.exceptions.ActorUnavailableError(words, b"\1" * 16))
+    assert isinstance(told, ActorDiedError)
+    assert "exit_actor()" in str(told)
