@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -539,6 +540,24 @@ def test_the_end_of_the_first_driver_is_told_at_once(how: str, root: Path) -> No
         guest.do("ray.shutdown(); ray.init(num_cpus=1)")
         assert guest.ask("ray.get(ray.remote(len).remote('abc'))") == 3
         guest.do("ray.shutdown()")
+
+
+def test_who_joins_a_runtime_that_ends_meanwhile_hears_it(root: Path) -> None:
+    with Driver() as first, Driver() as guest:
+        first.do("address = ray.init(num_cpus=1).address_info['address']")
+        address = first.ask("address")
+        os.kill(_runtime_of(root), signal.SIGSTOP)
+
+        def connections() -> int:
+            return Path("/proc/net/unix").read_text().count(address.removeprefix("unix:"))
+
+        before = connections()
+        guest.begin(f"ray.init({address!r})")
+        eventually(lambda: connections() > before)
+        os.kill(_runtime_of(root), signal.SIGKILL)
+        with pytest.raises(DriverError, match=r"^(NotStartedError|ConnectionError): .*"):
+            guest.finish()
+        guest.do("ray.init(num_cpus=1); assert ray.get(ray.remote(len).remote('abc')) == 3")
 
 
 def _runtime_of(root: Path) -> int:

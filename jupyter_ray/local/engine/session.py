@@ -182,7 +182,7 @@ def join(runtime: Joined, options: InitOptions) -> LocalEngine:
 
     Raises
     ------
-    RaySystemError
+    ConnectionError
         It has ended meanwhile.
     """
     session = _Session(runtime, _GUESTS_DEATH)
@@ -212,9 +212,12 @@ def join(runtime: Joined, options: InitOptions) -> LocalEngine:
         engine = LocalEngine(client, process, session.end, total=told["parts"], guest=guest)
         _forget_in_forks(engine)
         registry.set_current(engine)
-    except BaseException:
+    except BaseException as error:
+        ended = isinstance(error, RaySystemError) and not client.alive
         session.end()
         shutil.rmtree(guest_folder(runtime.session, guest), ignore_errors=True)
+        if ended:
+            raise ConnectionError("The runtime ended while this driver joined it.") from error
         raise
     return engine
 
