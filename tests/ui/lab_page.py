@@ -165,9 +165,13 @@ class LabPage:
         )
 
     def run_all(self, timeout: float = 120) -> None:
-        """Run all cells as JupyterLab's own menu does, and wait for the last one that runs."""
+        """Run all cells as JupyterLab's own menu does, and wait for the last one that runs.
+
+        The command ends with the first cell that raises, also where those after it go on (`raises-exception`).
+        """
         self.start_all()
-        self.wait_until(lambda: self._evaluate("return current.ran"), timeout, f"all cells of {self.path} to end")
+        ended = "return current.ran && notebook.widgets.every(each => each.model.executionState !== 'running')"
+        self.wait_until(lambda: self._evaluate(ended), timeout, f"all cells of {self.path} to end")
 
     def start_all(self) -> None:
         """Run all cells without waiting for them."""
