@@ -2,8 +2,8 @@
 
 ``queue.SimpleQueue.get(timeout=...)`` has none in CPython 3.11 and 3.12 where the time is up between two of its steps:
 it computes what is left, finds less than nothing, and takes that for "no limit". On a busy machine a thread that
-waits for a millisecond loses its processor just there now and then, and never comes back; `tests/unit/test_bell.py`
-shows it. A lock's own wait is right. Both are C code, which an interrupt does not tear.
+waits for a millisecond loses its processor just there now and then, and never comes back (`docs/decisions/0014-*`). A
+lock's own wait is right, and is C code, which an interrupt does not tear.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine import context, refs
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.context import ProcessContext
-from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.events import AnyEvent, LogLines, TaskFinished
 from jupyter_ray.exceptions import (
@@ -378,12 +378,17 @@ def test_a_task_says_when_it_waits(session: Session) -> None:
 # --- streams and events ---
 
 
-def test_a_stream(session: Session) -> None:
-    options = TaskOptions(num_returns="streaming", generator_backpressure=2)
+def bounded(session: Session, ahead: int) -> tuple[ObjectRefGenerator, bytes]:
+    """Return a stream of which so many items may be unread, and its task."""
+    options = TaskOptions(num_returns="streaming", generator_backpressure=ahead)
     stream = session.engine.submit(Definition(value=f, name="f"), [], {}, options)
-    assert not isinstance(stream, list)
+    assert isinstance(stream, ObjectRefGenerator)
     session.runtime.expect(m.Export)
-    task = session.runtime.expect(m.Submit).spec.task
+    return stream, session.runtime.expect(m.Submit).spec.task
+
+
+def test_a_stream(session: Session) -> None:
+    stream, task = bounded(session, 2)
     assert not stream.next_ready()
     assert stream._next_sync(0).is_nil()
     session.runtime.say(m.StreamState(task, 2, False), m.StreamState(task, 3, True))
@@ -397,11 +402,7 @@ def test_a_stream(session: Session) -> None:
 
 
 def test_how_far_a_stream_was_read_is_told_together(session: Session) -> None:
-    options = TaskOptions(num_returns="streaming", generator_backpressure=100)
-    stream = session.engine.submit(Definition(value=f, name="f"), [], {}, options)
-    assert not isinstance(stream, list)
-    session.runtime.expect(m.Export)
-    task = session.runtime.expect(m.Submit).spec.task
+    stream, task = bounded(session, 100)
     session.runtime.say(m.StreamState(task, 100, False))
     for _ in range(99):
         next(stream)

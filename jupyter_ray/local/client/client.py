@@ -352,7 +352,7 @@ class Client:
             return
         self._read.pop(task, None)
         with contextlib.suppress(RaySystemError):
-            self.send(m.Consumed(task, index), soon=False)
+            self.send(m.Consumed(task, index), soon=index < 0)  # Nobody waits to hear that it is read no more.
 
     def _tell_what_was_read(self) -> None:
         for task in list(self._read):

@@ -190,6 +190,7 @@ class Stream:
         if item is None:
             self._owner.check_alive()
         elif self._ahead:
+            # After the last item that is there, its producer may wait for just this.
             waits = was_last and state.items - self._said >= self._ahead
             if waits:
                 self._said = index

@@ -111,7 +111,7 @@ class Threads:
         if self._calls and self._sleeping:
             since = self._front.since
             if since == self._seen:
-                for _ in range(len(self._calls)):
+                for _ in range(min(len(self._calls), len(self._sleeping))):
                     self._wake(monotonic())
             self._seen = self._front.since
             self._want_look()
