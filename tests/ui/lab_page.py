@@ -81,6 +81,9 @@ class LabPage:
     def reload(self) -> None:
         """Reload the page as a user would; the notebook in front comes back. Cells may be running meanwhile."""
         self.wait_until(self._layout_is_saved, 20, "JupyterLab to save its layout")
+        # It takes `reset` out of the address when it has been told that the layout is saved: until then a reload would
+        # begin with an empty workspace again.
+        self.wait_until(lambda: "reset" not in self.page.url, 20, "JupyterLab to forget that its workspace was reset")
         self.page.reload()
         self.wait_restored()
         if self.path:
