@@ -154,7 +154,21 @@ class _Absent:
             refuse(fullname)
 
 
+class _AsRay:
+    """The first of Python's finders: where ``sys.modules["ray"]`` is this package, so are its modules Ray's."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> Any:
+        """Find a module of this package by Ray's name."""
+        if not fullname.startswith("ray.") or _sys.modules.get("ray") is not _sys.modules.get(__name__):
+            return None
+        from jupyter_ray.alias import spec
+
+        return spec(fullname)
+
+
 _sys.meta_path.append(_Absent)
+_sys.meta_path.insert(0, _AsRay)
 
 
 def __getattr__(name: str) -> Any:

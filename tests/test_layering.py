@@ -22,6 +22,7 @@ LONG_MODULES: dict[str, str] = {}
 
 L0 = (
     "_version",
+    "alias",
     "deprecation",
     "environments",
     "exceptions",

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+from jupyter_ray import alias
 from jupyter_ray.engine import registry
 
 SECONDS = 3.0
@@ -81,6 +82,11 @@ def check_reachable(address: str) -> None:
     address
         ``"auto"``, ``"host:port"`` or ``"ray://host:port"``.
     """
+    if alias.stands_for_ray():
+        raise ConnectionError(
+            f"Could not find any running Ray instance at {address!r}: sys.modules['ray'] is this package here, and who "
+            "joins a cluster needs Ray itself. Leave that name alone, and write `import jupyter_ray as ray`."
+        )
     for package in ("ray", "grpc"):  # Ray alone does not bring the second, by which the head node is asked.
         found = importlib.util.find_spec(package)
         if found is None or found.origin is None:  # A folder of that name is no package.

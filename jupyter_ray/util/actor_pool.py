@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -24,7 +23,9 @@ class ActorPool:
     -----
     Source: Ray's ``ray.util.ActorPool``. In each method `fn` takes a handle and a value, and returns a reference:
     ``lambda actor, value: actor.work.remote(value)``. An error of a call is raised when its result is taken; the
-    actor goes back to the pool, unless it is dead.
+    actor goes back to the pool, unless it is dead. The attributes are private in Ray too, but widely used by pools that
+    programs derive from it: so they have Ray's names and types, and an actor that becomes free goes through
+    ``_return_actor``.
     """
 
     def __init__(self, actors: Iterable[Any]) -> None:
@@ -32,9 +33,9 @@ class ActorPool:
         self._future_to_actor: dict[Any, tuple[int, Any]] = {}
         """The reference of each call under way, with its number and its actor."""
         self._index_to_future: dict[int, Any] = {}
-        self._pending_submits: deque[tuple[Submit, Any]] = deque()
-        self._next = 0
-        self._next_taken = 0
+        self._pending_submits: list[tuple[Submit, Any]] = []
+        self._next_task_index = 0
+        self._next_return_index = 0
 
     def map(self, fn: Submit, values: Iterable[Any]) -> Iterator[Any]:
         """Return the results in the order of `values`, as they come. Results that nobody took are dropped first."""
@@ -67,9 +68,9 @@ class ActorPool:
             return
         actor = self._idle_actors.pop()
         ref = fn(actor, value)
-        self._future_to_actor[_key(ref)] = (self._next, actor)
-        self._index_to_future[self._next] = ref
-        self._next += 1
+        self._future_to_actor[_key(ref)] = (self._next_task_index, actor)
+        self._index_to_future[self._next_task_index] = ref
+        self._next_task_index += 1
 
     def has_next(self) -> bool:
         """Tell whether there are results to take."""
@@ -96,16 +97,16 @@ class ActorPool:
         """
         if not self.has_next():
             raise StopIteration("No more results to get")
-        ref = self._index_to_future.get(self._next_taken)
+        ref = self._index_to_future.get(self._next_return_index)
         if ref is None:
             raise ValueError("It is not allowed to call get_next() after get_next_unordered().")
         in_time = timeout is None or bool(wait(_refs(ref), num_returns=len(_refs(ref)), timeout=timeout)[0])
         if not in_time and not ignore_if_timedout:
             raise TimeoutError("Timed out waiting for result")
         _, actor = self._take(ref)
-        self._next_taken += 1
+        self._next_return_index += 1
         if not in_time:
-            self._return(actor)
+            self._return_actor(actor)
             raise TimeoutError("Timed out waiting for result; it is given up.")
         return self._result(ref, actor)
 
@@ -119,9 +120,9 @@ class ActorPool:
             raise TimeoutError("Timed out waiting for result")
         ref = firsts[(ready or rest)[0]]
         number, actor = self._take(ref)
-        self._next_taken = max(self._next_taken, number + 1)
+        self._next_return_index = max(self._next_return_index, number + 1)
         if not ready:
-            self._return(actor)
+            self._return_actor(actor)
             raise TimeoutError("Timed out waiting for result; it is given up.")
         return self._result(ref, actor)
 
@@ -137,7 +138,7 @@ class ActorPool:
         """Put an actor into the pool; ValueError if it is in."""
         if actor in self._idle_actors or any(actor == busy for _, busy in self._future_to_actor.values()):
             raise ValueError("Actor already belongs to current ActorPool")
-        self._return(actor)
+        self._return_actor(actor)
 
     def _take(self, ref: Any) -> tuple[int, Any]:
         number, actor = self._future_to_actor.pop(_key(ref))
@@ -152,20 +153,25 @@ class ActorPool:
             alive = False  # It would be given call after call, and fail each of them.
             raise
         finally:
-            self._return(actor, alive=alive)
+            if alive:
+                self._return_actor(actor)
+            else:
+                self._submit_pending()
 
-    def _return(self, actor: Any, *, alive: bool = True) -> None:
-        if alive:
-            self._idle_actors.append(actor)
+    def _return_actor(self, actor: Any) -> None:
+        self._idle_actors.append(actor)
+        self._submit_pending()
+
+    def _submit_pending(self) -> None:
         if self._pending_submits and self._idle_actors:
-            self.submit(*self._pending_submits.popleft())
+            self.submit(*self._pending_submits.pop(0))
 
     def _drop_results(self) -> None:
         while self.has_next():
             ref = next(iter(self._index_to_future.values()))
             number, actor = self._take(ref)
-            self._return(actor)
-            self._next_taken = max(self._next_taken, number + 1)
+            self._return_actor(actor)
+            self._next_return_index = max(self._next_return_index, number + 1)
 
     def __repr__(self) -> str:
         free, busy, waiting = len(self._idle_actors), len(self._future_to_actor), len(self._pending_submits)

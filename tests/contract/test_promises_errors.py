@@ -375,7 +375,7 @@ def test_a_handle_of_an_ended_session(start: Callable[..., Any]) -> None:
         with pytest.raises(exceptions.ActorHandleNotFoundError, match="a session that has ended") as found:
             ray.kill(handle)
         assert isinstance(found.value, ValueError)
-        with pytest.raises(RayActorError):
+        with pytest.raises(RayActorError, match="class_name: _Fails\n"):
             ray.get(handle.plain.remote(None), timeout=PATIENCE)
     with pytest.raises(ValueError, match="old"):
         ray.get_actor("old")

@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,41 @@ def test_a_pool_gives_no_calls_to_a_dead_actor() -> None:
     assert len({pool.get_next() for _ in range(3)}) == 1
     assert pool.pop_idle() is not None
     assert pool.pop_idle() is None
+
+
+def test_a_pool_that_a_program_derives_finds_the_inside_of_rays() -> None:
+    """Programs hand out references instead of values, or see to it who is free: so they use what is private in Ray."""
+
+    class Eager(util.ActorPool):
+        returned = 0
+
+        def _return_actor(self, actor: Any) -> None:
+            Eager.returned += 1
+            self._idle_actors.append(actor)
+            while self._idle_actors and self._pending_submits:
+                self.submit(*self._pending_submits.pop(0))
+
+        def refs(self) -> Iterator[Any]:
+            while self.has_next():
+                (ref,), _ = ray.wait(list(self._future_to_actor))
+                number, actor = self._future_to_actor.pop(ref)
+                self._return_actor(actor)
+                del self._index_to_future[number]
+                self._next_return_index = max(self._next_return_index, number + 1)
+                yield ref
+
+    @ray.remote
+    class Worker:
+        def double(self, x: int) -> int:
+            return 2 * x
+
+    pool = Eager([Worker.remote() for _ in range(2)])
+    for x in range(5):
+        pool.submit(lambda actor, x: actor.double.remote(x), x)
+    assert (pool._next_task_index, len(pool._pending_submits)) == (2, 3)
+    assert sorted(ray.get(list(pool.refs()))) == [0, 2, 4, 6, 8]
+    assert list(pool.map(lambda actor, x: actor.double.remote(x), range(3))) == [0, 2, 4]
+    assert Eager.returned == 8
 
 
 def test_a_group_of_actors() -> None:

@@ -89,3 +89,72 @@ def test_a_runtime_that_cannot_start_says_why_and_leaves_nothing(monkeypatch: py
         with pytest.raises(RaySystemError, match="no luck today"):
             ray.init(num_cpus=1)
         assert not os.listdir(folder)
+
+
+LIBRARY = """
+import ray
+import ray.exceptions
+from ray.actor import ActorHandle
+from ray.util.queue import Empty, Queue
+
+class Died(Exception):
+    pass
+
+@ray.remote
+class Worker:
+    def leave(self):
+        ray.actor.exit_actor()
+
+    def take(self, queue):
+        try:
+            return queue.get(timeout=0.01)
+        except Empty:
+            return ray.get(ray.put("empty"))
+
+def check():
+    worker = Worker.remote()
+    assert isinstance(worker, ActorHandle)
+    print(ray.get(worker.take.remote(Queue())))
+    try:
+        ray.get(worker.leave.remote())
+    except ray.exceptions.RayActorError as error:
+        print(type(error).__name__)
+
+@ray.remote
+def nested():
+    check()
+"""
+
+NAMED = """
+import sys
+import jupyter_ray
+sys.modules["ray"] = jupyter_ray
+import library
+import ray.util
+assert ray.util is jupyter_ray.util is sys.modules["jupyter_ray.util"]
+assert ray.util.__spec__.name == "jupyter_ray.util"
+library.ray.init(num_cpus=3, logging_level="ERROR", log_to_driver=False)
+library.check()
+library.ray.get(library.nested.remote())
+try:
+    import ray.tune
+except ModuleNotFoundError as error:
+    print(error.name)
+try:
+    jupyter_ray.init(address="127.0.0.1:1", ignore_reinit_error=False)
+except RuntimeError:
+    jupyter_ray.shutdown()
+try:
+    jupyter_ray.init(address="127.0.0.1:1")
+except ConnectionError as error:
+    print("sys.modules['ray'] is this package" in str(error))
+"""
+
+
+def test_a_library_that_imports_ray_gets_this_package(tmp_path: Path) -> None:
+    """With its modules as they are: its errors are caught by Ray's names, in the workers too."""
+    (tmp_path / "library.py").write_text(LIBRARY)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), PATH])}
+    ran = subprocess.run([sys.executable, "-c", NAMED], env=environment, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == ["empty", "ActorDiedError", "ray.tune", "True"]

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from jupyter_ray import alias
 from jupyter_ray.config import (
     DISK_SHARE,
     SHUTDOWN_SECONDS,
@@ -239,6 +240,9 @@ def _surroundings(options: InitOptions, process: ProcessContext, runtime: int) -
 def _environ(options: InitOptions) -> dict[str, str]:
     """Return what the workers find in their environment."""
     environ = {name: value for name, value in os.environ.items() if _is_text(name + value)}
+    environ.pop(alias.VARIABLE, None)  # It may come from a worker that started this process.
+    if alias.stands_for_ray():
+        environ[alias.VARIABLE] = "1"
     if options.logging is not None:
         environ[log_format.VARIABLE] = options.logging
     if options.disk_share < 1:

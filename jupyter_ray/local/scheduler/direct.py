@@ -188,7 +188,7 @@ def adopt(step: Step, client: ClientRecord, message: Submit) -> None:
 
 def _adopt_method(step: Step, task: TaskRecord, actor: ActorRecord | None, worker: bytes) -> None:
     if actor is None:
-        lost = errors.actor_gone(task.spec.actor or b"", task.spec.name, "it is long gone")
+        lost = errors.actor_unknown(task.spec, "it is long gone")
         step.agenda.append((task, "actor_died", lost))
         return
     actors.count_call(actor, task)

@@ -22,7 +22,7 @@ from jupyter_ray.exceptions import (
     is_cancel,
 )
 from jupyter_ray.ids import TaskID
-from jupyter_ray.local.protocol.messages import RAISED, Payload
+from jupyter_ray.local.protocol.messages import RAISED, Payload, TaskSpec
 from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
 from jupyter_ray.resources import Demand, describe
 
@@ -183,6 +183,11 @@ def actor_died(actor: ActorRecord, reason: str, *, init_failed: bool = False) ->
 def actor_gone(actor: bytes, label: str, reason: str) -> Payload:
     """Return the result of a call of an actor of which little is known any more."""
     return stored(ActorDiedError.because(reason, actor.hex(), class_name=label))
+
+
+def actor_unknown(call: TaskSpec, reason: str) -> Payload:
+    """Return the result of a call of an actor that is not known; its class, if anything, is in the call's name."""
+    return actor_gone(call.actor or b"", call.name.rpartition(".")[0], reason)
 
 
 def _bad_argument(actor: ActorRecord, payload: Payload) -> Payload:

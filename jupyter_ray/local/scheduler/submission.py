@@ -146,7 +146,7 @@ def _join_actor(step: Step, task: TaskRecord) -> Payload | None:
         gone = step.state.gone_actors.get(missing)
         if gone is not None:
             return errors.actor_gone(missing, gone.class_name, gone.death_reason)
-        return errors.actor_gone(missing, task.spec.name, "it does not belong to this session, or is long gone")
+        return errors.actor_unknown(task.spec, "it does not belong to this session, or is long gone")
     actors.count_call(actor, task)
     if actor.state is DEAD:
         return actor.death

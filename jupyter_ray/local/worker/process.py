@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from setproctitle import getproctitle, setproctitle, setthreadtitle
 
+from jupyter_ray import alias
 from jupyter_ray.config import remove_folders
 from jupyter_ray.local.engine import accelerators, environment
 from jupyter_ray.local.worker.setup import WorkerSetup
@@ -87,6 +88,8 @@ def dress(setup: WorkerSetup) -> dict[str, Any]:
     if folder:
         path.insert(0, folder)
     sys.path[:] = path
+    if os.environ.get(alias.VARIABLE):
+        alias.stand_for_ray()
     with contextlib.suppress(OSError):  # The driver's folder may be gone by now: stay where we are.
         os.chdir(folder or setup.cwd)
     sys.argv = ["ray::worker"]

@@ -1,0 +1,48 @@
+"""``sys.modules["ray"] = jupyter_ray``: libraries that import ``ray`` get this package.
+
+Python would load ``ray.exceptions`` from this package's files once more, as a module of its own, whose errors nobody
+raises. Here it is the module that is there, so that ``except ray.exceptions.RayActorError`` catches what is raised.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+
+_PACKAGE = __name__.partition(".")[0]
+
+VARIABLE = "JUPYTER_RAY_AS_RAY"
+"""The environment variable that tells workers that this package stands for Ray in the driver, and so in them."""
+
+
+def stands_for_ray() -> bool:
+    """Tell whether ``import ray`` gives this package, in this process."""
+    return sys.modules.get("ray") is sys.modules[_PACKAGE]
+
+
+def stand_for_ray() -> None:
+    """Make ``import ray`` give this package, in this process."""
+    sys.modules["ray"] = sys.modules[_PACKAGE]
+
+
+def spec(name: str) -> importlib.machinery.ModuleSpec:
+    """Return how ``ray.util`` or the like is found: as this package's module of that name, which is imported here."""
+    module = importlib.import_module(_PACKAGE + name.removeprefix("ray"))
+    return importlib.machinery.ModuleSpec(name, _Same(module), is_package=hasattr(module, "__path__"))
+
+
+class _Same(importlib.abc.Loader):
+    """Loads nothing: the module is there, and keeps what it says of itself."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self._module = module
+        self._spec = module.__spec__
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return self._module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__spec__ = self._spec
