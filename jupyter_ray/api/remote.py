@@ -122,6 +122,8 @@ class RemoteFunction(Generic[R]):
             An option has the wrong type.
         """
         tables.check_override(tables.TASK, _WHAT, changes, self._written)
+        if not changes.get("runtime_env"):  # As in Ray: who passes on that there is none has the decorator's.
+            changes.pop("runtime_env", None)
         if changes.get("_num_objects_per_yield") not in (None, self._options.per_yield):
             raise ValueError("_num_objects_per_yield cannot be overridden in '.options()': say it in @ray.remote.")
         return RemoteFunction(
