@@ -29,6 +29,25 @@ def test_a_python_path_among_the_variables_is_searched(tmp_path: Path) -> None:
         ray.get(read.remote())
 
 
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("nothing", [None, {}])
+def test_no_environment_at_the_call(nothing: Any) -> None:
+    """A task has its decorator's then, an actor none. Source: Ray, measured."""
+    written = {"env_vars": {"CONTRACT_WRITTEN": "1"}}
+
+    @ray.remote(runtime_env=written)
+    def read() -> Any:
+        return os.environ.get("CONTRACT_WRITTEN")
+
+    @ray.remote(runtime_env=written)
+    class Reader:
+        def read(self) -> Any:
+            return os.environ.get("CONTRACT_WRITTEN")
+
+    assert ray.get(read.options(runtime_env=nothing).remote()) == "1"
+    assert ray.get(Reader.options(runtime_env=nothing).remote().read.remote()) is None
+
+
 @pytest.mark.parametrize(
     ("environment", "error"),
     [
