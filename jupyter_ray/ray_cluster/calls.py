@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import (
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.local.serialization import compiled, values
-from jupyter_ray.local.serialization.arguments import Argument, Parcel, repeated
+from jupyter_ray.local.serialization.arguments import Argument, Parcel, entwined
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.ray_cluster import refs
 from jupyter_ray.resources import amounts
@@ -313,7 +313,7 @@ def lay_out(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Layout, lis
     Returns
     -------
     (layout, list, bool)
-        The arguments with `Argument` in the places of references at top level, and of values that are given twice;
+        The arguments with `Argument` in the places of references at top level, and of values that may share something;
         those; and whether the layout is plain, so that it can be part of the header.
     """
     dependencies: list[Any] = []
@@ -335,7 +335,7 @@ def lay_out(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Layout, lis
             plain = plain and is_plain
         named[key] = value
     if not plain and len(laid_out) + len(named) > 1:
-        for place, key, value in repeated(laid_out, named):
+        for place, key, value in entwined(laid_out, named):
             place[key] = Argument(len(dependencies))
             dependencies.append(value)  # Ray pickles each by itself.
     return (laid_out, named), dependencies, plain

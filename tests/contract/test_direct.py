@@ -73,6 +73,23 @@ class Counter:
         ray.actor.exit_actor()
 
 
+def ask_by_turns(count: int) -> tuple[list[Any], int]:
+    """Call and wait by turns; returns the answers, and how many calls took the short way."""
+    direct: Any = engine().client.direct
+    exchange, directly = direct._exchange, []
+
+    def spy(call: Any, *rest: Any) -> None:
+        directly.append(call)
+        exchange(call, *rest)
+
+    direct._exchange = spy
+    try:
+        answers = [ray.get(identity.remote(number)) for number in range(count)]
+    finally:
+        direct._exchange = exchange
+    return answers, len(directly)
+
+
 def engine() -> LocalEngine:
     current = registry.current()
     assert isinstance(current, LocalEngine)
@@ -317,6 +334,39 @@ class TestShared:
         ask._function.__globals__["helper"] = lambda: 2
         assert [ray.get(ask.remote()) for _ in range(20)] == [2] * 20
         del ask._function.__globals__["helper"]
+
+    def test_calls_in_a_task_take_the_short_way_too(self) -> None:
+        @ray.remote
+        class Caller:
+            def ask(self, count: int) -> tuple[list[Any], int]:
+                return ask_by_turns(count)
+
+        @ray.remote
+        def caller(count: int) -> tuple[list[Any], int]:
+            return ask_by_turns(count)
+
+        caller_actor = Caller.remote()
+        for asked in (caller.remote(100), caller_actor.ask.remote(100)):
+            answers, directly = ray.get(asked)
+            assert answers == list(range(100))
+            assert directly > 50
+
+    def test_a_task_that_calls_by_turns_sees_a_new_definition(self) -> None:
+        @ray.remote
+        class Caller:
+            def ask(self) -> list[int]:
+                return [ray.get(function.remote()) for _ in range(20)]
+
+        @ray.remote
+        def function() -> int:
+            return number  # type: ignore[name-defined]  # noqa: F821
+
+        names = function._function.__globals__
+        caller = Caller.remote()
+        for names["number"] in range(5):
+            ray.get(function.remote())  # The driver ships it; the caller has only heard of it.
+            assert ray.get(caller.ask.remote()) == [names["number"]] * 20
+        del names["number"]
 
     def test_what_is_leased_is_free_for_others(self) -> None:
         open_lease()

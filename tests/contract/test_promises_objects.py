@@ -295,6 +295,24 @@ def test_a_value_that_is_given_twice_is_two() -> None:
         change.remote(stream, stream, third=None)
 
 
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_arguments_that_share_a_part_are_copies_each(size: int) -> None:
+    class Box:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+            self.array = np.ones(size)
+
+    @ray.remote
+    def change(first: Any, second: Any, *, third: Any) -> tuple[Any, ...]:
+        first.append("changed")
+        [inner] = second
+        return inner == list(range(size)), third.inner == inner, third.inner is inner, third.array.sum() == size
+
+    part = list(range(size))
+    assert ray.get(change.remote(part, [part], third=Box(part))) == (True, True, False, True)
+    assert ray.get(change.remote([], [part], third=Box(part))) == (True, True, False, True)
+
+
 @pytest.mark.local_only("Ray tells of no object's life: there are no such events")
 def test_an_argument_that_is_given_twice_is_freed_all_the_same() -> None:
     @ray.remote

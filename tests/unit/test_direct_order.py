@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from jupyter_ray.ids import return_id
-from jupyter_ray.local.client.direct import Direct, Route
+from jupyter_ray.local.client.direct import Direct
 from jupyter_ray.local.client.references import References
+from jupyter_ray.local.client.routes import Route
 from jupyter_ray.local.client.threads import Departures
 from jupyter_ray.local.protocol import messages as m
 

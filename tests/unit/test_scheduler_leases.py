@@ -85,6 +85,33 @@ def test_a_call_that_the_worker_has_keeps_what_it_holds(session: Session) -> Non
     assert worker not in session.scheduler.state.leases, "it takes no direct calls any more"
 
 
+def test_who_was_sent_a_function_by_others_hears_of_its_version_and_of_a_new_one() -> None:
+    session = Session(CPU=3)
+    session.say(DRIVER, m.Export("quick", 1, "quick", b""))
+    session.say(DRIVER, m.Export("brief", 7, "brief", b""))
+    outer = session.worker_of(session.submit("outer"))
+
+    def call_by_turns(definition: str) -> None:
+        for _ in range(5):
+            task = session.submit(definition, outer, definition=definition)
+            session.get(task, session.serial, outer)
+            session.finish(task, seconds=0.0001)
+
+    call_by_turns("quick")
+    call_by_turns("brief")
+    worker = lease_of(session)
+    told = [(each.worker, each.definition, each.version) for each in session.of(m.Route, outer)]
+    assert told == [(worker, "quick", 1), (worker, "brief", 7)], "once each, one lease for both"
+    session.say(outer, m.Export("own", 1, "own", b""))
+    session.say(DRIVER, m.Export("other", 2, "other", b""))
+    assert not session.of(m.Unroute)
+    session.say(DRIVER, m.Export("brief", 8, "brief", b""))
+    assert [each.worker for each in session.of(m.Unroute, outer)] == [worker]
+    session.say(outer, m.Unlease(worker))
+    call_by_turns("brief")
+    assert (session.of(m.Route, outer)[-1].definition, session.of(m.Route, outer)[-1].version) == ("brief", 8)
+
+
 def test_a_worker_that_dies_as_it_is_asked_frees_what_it_held(session: Session) -> None:
     worker = lease_of(session)
     session.submit("other")

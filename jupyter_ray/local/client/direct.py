@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import threading
 from collections import deque
@@ -31,12 +30,9 @@ from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import ACTOR_ID_SIZE, return_id, task_of
 from jupyter_ray.interrupts import shielded, started
 from jupyter_ray.local.client.references import References
+from jupyter_ray.local.client.routes import PATIENCE_SECONDS, Route, route_key, send_whole
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
-from jupyter_ray.local.vigil import Vigil
-
-PATIENCE_SECONDS = 0.01
-"""How long a call is waited for before the runtime hears of it: less than a screen needs, more than a wake-up takes."""
 
 IDLE_TICKS = 3
 """A lease that has not been used for so many looks is given back."""
@@ -62,57 +58,6 @@ class Asker(Protocol):
 
     def want(self, chore: str) -> None:
         """Ask the housekeeper for a chore."""
-
-
-class Route:
-    """A worker that takes calls at its socket."""
-
-    __slots__ = ("busy", "connection", "frames", "key", "poll", "used", "versions", "vigil", "withdrawn", "worker")
-
-    def __init__(self, worker: bytes, key: Hashable) -> None:
-        self.worker = worker
-        self.key = key
-        self.busy = threading.Lock()
-        self.connection: socket.socket | None = None
-        self.frames = framing.FrameReader()
-        self.poll = select.poll()
-        self.vigil = Vigil()
-        self.used = 0
-        """Looks since the last use."""
-        self.withdrawn = False
-        self.versions: dict[str, int] = {}
-        """Of the definitions that were used there."""
-
-    @property
-    def leased(self) -> bool:
-        """Whether it leads to a pooled worker, which nobody else uses meanwhile."""
-        return not isinstance(self.key, bytes)
-
-    def connect(self, folder: Path, hello: m.Hello) -> socket.socket:
-        """Connect and say who we are; OSError if the worker is not there."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.connect(str(door_of(folder, self.worker)))
-            connection.sendall(codec.encode(hello))
-        except OSError:
-            connection.close()
-            raise
-        self.poll.register(connection, select.POLLIN)
-        self.connection = connection
-        return connection
-
-    def close(self) -> None:
-        """Close the socket."""
-        if self.connection is not None:
-            self.connection.close()
-
-    def __repr__(self) -> str:
-        return f"<Route to {self.worker.hex()[-8:]}: {'busy' if self.busy.locked() else 'free'}>"
-
-
-def door_of(folder: Path, worker: bytes) -> Path:
-    """Return the socket at which a worker takes calls."""
-    return folder / f"w-{worker[-8:].hex()}"  # Workers' ids differ there, and a socket's path must be short.
 
 
 class Direct:
@@ -152,10 +97,16 @@ class Direct:
     # --- calls ---
 
     def submit(self, spec: m.TaskSpec, key: Hashable, version: int) -> None:
-        """Start a task: defer it if there is a route for its `key`, else send it."""
+        """Start a task: defer it if there is a route for its `key`, else send it.
+
+        `version` is that of its definition, 0 if we have not shipped it.
+        """
         route = self._routes.get(key)
+        if route is not None and not version:
+            version = route.newest.get(spec.definition, 0)
         if (
             route is None
+            or (not version and route.leased)
             or self._deferred
             or route.busy.locked()
             or spec.contained
@@ -265,7 +216,7 @@ class Direct:
             self._client.flush()  # The worker may have to ask for the definition.
         try:
             connection = route.connection or route.connect(self._folder, self._hello)
-            _send_whole(connection, codec.encode(call))
+            send_whole(connection, codec.encode(call))
         except OSError:  # The worker has not got it.
             self._drop(route)
             if route.leased:
@@ -341,6 +292,9 @@ class Direct:
         elif self._last.get(message.actor) != message.after:
             return  # We have called it again meanwhile.
         route = self._ways.get(message.worker)
+        if route is not None and self._routes.get(key) is route and not self._closed:
+            route.newest[message.definition] = message.version
+            return
         if route is None and self._has_room():
             route = self._ways[message.worker] = Route(message.worker, key)
         if self._closed or route is None or key in self._routes:
@@ -348,6 +302,7 @@ class Direct:
                 self._client.send(m.Unlease(message.worker))
             return
         route.key = key
+        route.newest = {message.definition: message.version}
         self._routes[key] = route
         if message.actor is None:
             self._client.want("routes")
@@ -406,27 +361,3 @@ class Direct:
 
     def __repr__(self) -> str:
         return f"<Direct: {len(self._routes)} routes>"
-
-
-def _send_whole(connection: socket.socket, frame: bytes) -> None:
-    """Send a call, or raise OSError: who is stopped, or in C code that keeps the interpreter, reads no large one.
-
-    What went of it is no call: the connection must be closed then.
-    """
-    sent = 0
-    with contextlib.suppress(BlockingIOError):
-        sent = connection.send(frame, socket.MSG_DONTWAIT)
-    if sent == len(frame):
-        return
-    poll = select.poll()
-    poll.register(connection, select.POLLOUT)
-    while sent < len(frame):
-        if not poll.poll(PATIENCE_SECONDS * 1000):
-            raise TimeoutError("The worker does not read.")
-        with contextlib.suppress(BlockingIOError):
-            sent += connection.send(memoryview(frame)[sent:], socket.MSG_DONTWAIT)
-
-
-def route_key(env: str, demand: dict[str, int]) -> Hashable:
-    """Return what tasks have in common that may use the same lease."""
-    return (env, *sorted(demand.items()))

@@ -15,7 +15,7 @@ from jupyter_ray.engine.refs import ActorRef
 from jupyter_ray.exceptions import ActorHandleNotFoundError, ActorUnschedulableError, TaskUnschedulableError
 from jupyter_ray.ids import JobID, PlacementGroupID
 from jupyter_ray.labels import matches
-from jupyter_ray.local.client.direct import route_key
+from jupyter_ray.local.client.routes import route_key
 from jupyter_ray.local.engine.machine import node_labels
 from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING, CreateGroup
 from jupyter_ray.local.serialization import values

@@ -119,9 +119,9 @@ class LocalEngine(Questions):
         spec = self._spec(
             "task", name, body, payload, plan, dependencies, definition=definition.id, group=group, bundle=bundle
         )
-        version = self._exporter.version(definition.id) if group is None else 0
+        version = self._exporter.version(definition.id)
         ahead = max(options.generator_backpressure, 0)
-        return self._send(spec, payload, plan, ahead, plan.route_key if version else None, version)
+        return self._send(spec, payload, plan, ahead, plan.route_key if group is None else None, version)
 
     def call(
         self, actor: ActorRef, method: str, args: Sequence[Any], kwargs: dict[str, Any], options: MethodOptions

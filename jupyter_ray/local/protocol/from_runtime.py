@@ -129,7 +129,8 @@ class Route(Message, frozen=True, tag=52):
     """A way to call without the runtime: `worker` takes calls at its own socket.
 
     It is the actor's, if `actor` is set; valid if `after` is the last call of it that the client has sent the usual
-    way. Else the worker is leased to the client, for plain tasks with this environment and demand.
+    way. Else the worker is leased to the client, for plain tasks with this environment and demand; `version` is the
+    newest of `definition`, which a client that was sent the function by others does not know.
     """
 
     worker: bytes
@@ -137,10 +138,12 @@ class Route(Message, frozen=True, tag=52):
     after: bytes = b""
     env: str = ""
     demand: dict[str, int] = {}
+    definition: str = ""
+    version: int = 0
 
 
 class Unroute(Message, frozen=True, tag=53):
-    """Somebody else needs the resources of `worker`, which was leased: give it back (`Unlease`)."""
+    """Give `worker`, which was leased, back (`Unlease`): others need its resources, or a function has changed."""
 
     worker: bytes
 

@@ -18,6 +18,7 @@ from jupyter_ray.events import TaskFinished, TaskStarted
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import Ran, Report, Route, Shut, Submit, TaskSpec, Unroute
 from jupyter_ray.local.scheduler import actors, errors, history, placement, submission
+from jupyter_ray.local.scheduler.brought import FunctionRecord
 from jupyter_ray.local.scheduler.dependencies import pin, promise, seal
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Lease, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
@@ -55,27 +56,38 @@ def offer(step: Step, client: ClientRecord, task: TaskRecord) -> None:
 def _lease(step: Step, client: ClientRecord, spec: TaskSpec) -> None:
     state = step.state
     function = state.functions.get(spec.definition)
-    idle = state.idle.get(spec.env or state.env)
     if (
-        not idle
-        or idle[-1].shut
-        or function is None
+        function is None
         or function.seconds is None
         or function.seconds >= QUICK_SECONDS
         or spec.group is not None
         or spec.max_calls
         or any(name != CPU for name in spec.demand)
-        or _is_wanted(step)
-        or any(lease.client is client for lease in state.leases.values())
     ):
+        return
+    for lease in state.leases.values():
+        if lease.client is client:
+            if lease.first.env == spec.env and lease.first.demand == spec.demand:
+                _show(step, lease, function)
+            return
+    idle = state.idle.get(spec.env or state.env)
+    if not idle or idle[-1].shut or _is_wanted(step):
         return
     allocation = state.ledger.acquire(spec.demand)
     if allocation is None:
         return
     worker = idle.pop()
     worker.state = WorkerState.LEASED
-    state.leases[worker.id] = Lease(worker, client, allocation)
-    step.send(client, Route(worker.id, env=spec.env, demand=spec.demand))
+    lease = state.leases[worker.id] = Lease(worker, client, allocation, spec)
+    _show(step, lease, function)
+
+
+def _show(step: Step, lease: Lease, function: FunctionRecord) -> None:
+    """Tell a client of its lease, and of the function that it may be used for."""
+    if not lease.recalled and function.id not in lease.told:
+        lease.told.add(function.id)
+        worker, env, demand = lease.worker.id, lease.first.env, lease.first.demand
+        step.send(lease.client, Route(worker, env=env, demand=demand, definition=function.id, version=function.version))
 
 
 def _is_wanted(step: Step) -> bool:
@@ -88,9 +100,20 @@ def recall(step: Step) -> None:
     """Ask for what is leased, if somebody waits for resources."""
     if _is_wanted(step):
         for lease in step.state.leases.values():
-            if not lease.recalled:
-                lease.recalled = step.now
-                step.send(lease.client, Unroute(lease.worker.id))
+            _ask_back(step, lease)
+
+
+def redefined(step: Step, client: ClientRecord, definition: str) -> None:
+    """`client` has changed a function: what the others know of it is old, and they ask for no newer one."""
+    for lease in step.state.leases.values():
+        if lease.client is not client and definition in lease.told:
+            _ask_back(step, lease)
+
+
+def _ask_back(step: Step, lease: Lease) -> None:
+    if not lease.recalled:
+        lease.recalled = step.now
+        step.send(lease.client, Unroute(lease.worker.id))
 
 
 def overdue(state: State) -> bool:

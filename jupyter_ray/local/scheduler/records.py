@@ -136,13 +136,15 @@ class WorkerRecord(msgspec.Struct, eq=False):
 
 
 class Lease(msgspec.Struct, eq=False):
-    """A pooled worker, and what its tasks hold, that a client uses as it likes."""
+    """A pooled worker that a client uses for tasks like the first; `told` are the functions whose versions it knows."""
 
     worker: WorkerRecord
     client: ClientRecord
     allocation: Allocation
+    first: TaskSpec
     recalled: float = 0.0
     """Since when the client has been asked to give it back; 0: it has not, infinity: the worker itself was asked."""
+    told: set[str] = msgspec.field(default_factory=set)
 
     def __repr__(self) -> str:
         return f"<Lease of {self.worker!r} to {self.client!r}{', recalled' if self.recalled else ''}>"
@@ -326,8 +328,7 @@ class GroupRecord(msgspec.Struct, eq=False):
 class ReadyClass(msgspec.Struct, eq=False):
     """Tasks that are alike to the scheduler: same depth, environment and demand.
 
-    The deepest come first: a child is what a blocked parent waits for, and finishing children before beginning more
-    parents bounds the number of blocked processes.
+    The deepest come first: a blocked parent waits for a child, so this bounds the number of blocked processes.
     """
 
     key: Hashable

@@ -74,6 +74,7 @@ def _export(step: Step, client: ClientRecord, message: m.Export) -> None:
     )
     if old is not None:
         dependencies.unpin(step, old.contained)
+        direct.redefined(step, client, message.definition)
     for asker, query in step.state.awaited.pop(message.definition, ()):
         if asker.connected:
             _query(step, asker, query)

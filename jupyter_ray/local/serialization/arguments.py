@@ -75,7 +75,8 @@ class Apart:
         file = io.BytesIO()
         # The references in it are collected for the call, whose stream is being written.
         values.Pickler(file, values.PROTOCOL, buffer_callback=buffers.append).dump(self.value)
-        return values.loads, (file.getvalue(), buffers)
+        data = file.getvalue()
+        return values.loads, (data if len(data) <= INLINE_LIMIT else pickle.PickleBuffer(data), buffers)
 
 
 Call = tuple[Sequence[Any], Mapping[str, Any]]
@@ -110,7 +111,7 @@ def pack_call(
     dependencies: list[bytes] = []
     laid_out: list[Any] = []
     plain = True
-    others: list[int] = []
+    others = 0
     for value in args:
         kind = type(value)
         if kind in values.ATOMS:
@@ -123,7 +124,7 @@ def pack_call(
         else:
             if kind is not str:
                 plain = False
-                others.append(id(value))
+                others += 1
             laid_out.append(_lean(value) if kind is list else value)
     named: dict[str, Any] = {}
     for key, value in kwargs.items():
@@ -135,13 +136,13 @@ def pack_call(
             plain = plain and kind is bytes and len(value) <= INLINE_LIMIT if kind is bytes else False
         elif kind is not str and kind not in values.ATOMS:
             plain = False
-            others.append(id(value))
+            others += 1
             value = _lean(value) if kind is list else value
         named[key] = value
     if plain:
         return Serialized(pickle.dumps((tuple(laid_out), named), values.PROTOCOL), [], [], []), dependencies
-    if len(others) > 1 and len(set(others)) < len(others):
-        for place, key, value in repeated(laid_out, named):
+    if others > 1:
+        for place, key, value in entwined(laid_out, named):
             place[key] = Apart(value)
     pair = (tuple(laid_out), named)
     try:
@@ -152,10 +153,10 @@ def pack_call(
         raise explain(error, args, kwargs, who(), name) from error
 
 
-def repeated(args: list[Any], kwargs: dict[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield container, place and value of each argument that is another one, too: in Ray each is a copy of its own.
+def entwined(args: list[Any], kwargs: dict[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield container, place and value of each argument that is another one, too, or may share something with one.
 
-    Arrays may stay one: nobody can write to them.
+    In Ray each is a copy of its own. Arrays may stay one: nobody can write to them.
     """
     seen: set[int] = set()
     given: list[tuple[Any, Any, Any]] = [(args, index, value) for index, value in enumerate(args)]
@@ -163,7 +164,7 @@ def repeated(args: list[Any], kwargs: dict[str, Any]) -> Iterator[tuple[Any, Any
         kind = type(value)
         if kind is str or kind in values.ATOMS or values.is_array(kind):
             continue
-        if id(value) in seen:
+        if id(value) in seen or not (values.is_flat(value, kind) or str(kind.__module__).startswith("jupyter_ray.")):
             yield place, key, value
         seen.add(id(value))
 

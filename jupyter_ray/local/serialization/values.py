@@ -158,6 +158,11 @@ def _plain(value: Any, kind: type) -> int:
     return 0
 
 
+def is_flat(value: Any, kind: type) -> bool:
+    """Tell whether there is nothing inside `value`, of this type, that could be changed in place."""
+    return _plain(value, kind) != 0 or kind is types.FunctionType or kind is type
+
+
 def _plain_elements(values: Any) -> int:
     result = _PLAIN
     for value in values:

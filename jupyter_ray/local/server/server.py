@@ -18,7 +18,7 @@ import msgspec
 
 from jupyter_ray import config
 from jupyter_ray.ids import JOB_ID_SIZE
-from jupyter_ray.local.client.direct import door_of
+from jupyter_ray.local.client.routes import door_of
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol import names
 from jupyter_ray.local.protocol.codec import ProtocolError, append

@@ -40,7 +40,7 @@ from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContex
 from jupyter_ray.exceptions import RaySystemError, RuntimeEnvSetupError, TaskCancelledError
 from jupyter_ray.ids import TaskID
 from jupyter_ray.local.client.client import Client
-from jupyter_ray.local.client.direct import door_of
+from jupyter_ray.local.client.routes import door_of
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.launcher import is_stopped
