@@ -151,12 +151,13 @@ class WithoutFile:
     def call(self) -> None: ...
 
 
+@pytest.mark.local_only("a worker of Ray dies of it")
 def test_an_error_s_text_need_not_be_text() -> None:
     """As that of a file whose name is of another encoding."""
     with pytest.raises(FileNotFoundError, match=r"no .* here"):
         ray.get(finds_no_file.remote())
     with pytest.raises(ray.exceptions.ActorDiedError, match=r"no .* here"):
-        ray.get(WithoutFile.remote().call.remote())  # type: ignore[attr-defined]
+        ray.get(WithoutFile.remote().call.remote())
 
 
 @pytest.mark.local_only("what Ray tells of such an error is its own")
@@ -165,7 +166,7 @@ def test_an_error_that_nobody_saw_need_not_be_text() -> None:
         refs = [finds_no_file.remote()]
         ray.wait(refs)
         refs.clear()
-        actor = WithoutFile.remote()  # type: ignore[attr-defined]
+        actor = WithoutFile.remote()
         told = eventually(lambda: [each for each in log.find(LogLines) if "Unhandled error" in each.text][1:])
         assert "no ? here" in told[0].text
         del actor
