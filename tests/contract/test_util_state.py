@@ -507,6 +507,7 @@ def test_the_identifier_of_an_object_is_not_a_task_s() -> None:
         (state.list_tasks, "job_id", "00"),
         (state.list_actors, "state", "ASLEEP"),
         (state.list_actors, "pid", 0.5j),
+        (state.list_workers, "pid", float("inf")),
         (state.list_workers, "is_alive", "yes"),
         (state.list_nodes, "is_head_node", 2),
         (state.list_nodes, "state", "RUNNING"),
@@ -532,6 +533,7 @@ def test_values_of_filters_may_be_text_or_what_they_are() -> None:
     pids = [task.worker_pid for task in state.list_tasks(filters=[("worker_pid", "!=", None)], limit=1000)]
     assert pids
     assert None not in pids
+    assert state.list_tasks(filters=[("worker_pid", "=", 2**70)]) == []
 
 
 @pytest.mark.parametrize("limit", [None, "two", 1.5, -1])

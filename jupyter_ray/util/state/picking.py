@@ -57,12 +57,13 @@ def check(kind: type[Row], filters: Filters | None) -> list[tuple[str, str, Any]
 
 
 def whole(limit: Any) -> int:
-    """Return a `limit`; ValueError if it is none."""
+    """Return a `limit`, which may be text, as in Ray; ValueError if it is none."""
     try:
         found = int(limit)
-    except (TypeError, ValueError):
-        found = None
-    if found is None or found != float(limit):
+        is_whole = isinstance(limit, str) or found == limit
+    except (TypeError, ValueError, OverflowError):
+        is_whole = False
+    if not is_whole:
         raise ValueError(f"limit must be a whole number, got {limit!r}.")
     if found < 0:
         raise BadRequest(f"limit cannot be negative, got {limit}.")
@@ -82,8 +83,8 @@ def _value(kind: type[Row], column: str, value: Any) -> Any:
         return _BOOLEANS[text.lower()]
     elif kind.kind(column) == "int":
         try:
-            return int(value)
-        except (TypeError, ValueError):
+            return str(int(value))  # However long it is.
+        except (TypeError, ValueError, OverflowError):
             raise BadRequest(f"Invalid filter: {column} is a whole number, not {value!r}.") from None
     elif column == "state" and kind.STATES and text.upper() not in kind.STATES:
         raise BadRequest(f"Invalid filter: no state is called {value!r}. There are {', '.join(kind.STATES)}.")
