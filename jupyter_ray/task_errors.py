@@ -130,7 +130,7 @@ def _rebuild_task_error(
     last = cause
     for each in chain:
         if last is not None:
-            last.__cause__ = each
+            BaseException.__setattr__(last, "__cause__", each)
         last = each
     error = RayTaskError(function_name, traceback_str, cause, pid=pid, ip=ip, actor=actor)
     error._chain = chain
@@ -196,6 +196,7 @@ def _dual_class(kind: type[BaseException]) -> Any:
         "__init__": __init__,
         "__getattr__": __getattr__,
         "__reduce__": __reduce__,
+        "__setattr__": RayTaskError.__setattr__,  # The class of the cause may refuse, as a frozen dataclass does.
         "__str__": RayTaskError.__str__,
         "__module__": RayTaskError.__module__,
     }

@@ -50,6 +50,13 @@ class Final(Exception):
         raise TypeError("final")
 
 
+class Frozen(Exception):
+    """It refuses to be changed, as the instances of a frozen dataclass do."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name} is frozen")
+
+
 class TwoArguments(Exception):
     def __init__(self, one: int, other: int) -> None:
         super().__init__(f"{one} and {other}")
@@ -81,6 +88,11 @@ Fails: Any = ray.remote(num_cpus=0)(_Fails)
 class FailsInALoop:
     async def plain(self, make: Callable[[], BaseException]) -> None:
         raise make()
+
+
+@ray.remote(num_cpus=0)
+def take(value: Any) -> Any:
+    return value
 
 
 def errors_of(make: Callable[[], BaseException]) -> Iterator[Any]:
@@ -137,6 +149,39 @@ def test_an_error_that_cannot_be_made_again_says_so_and_what_it_said(make: Calla
         assert type(error) is exceptions.UnserializableException
         assert not isinstance(error, RayTaskError)
         assert str(make()) in str(error)
+
+
+@shared
+def test_a_task_that_was_to_get_such_an_error_fails_as_any_other() -> None:
+    failed = take.remote(fail.remote(lambda: OnlyByName(code=7)))
+    for ref in (failed, take.remote(failed)):
+        with pytest.raises(exceptions.UnserializableException, match="code 7") as found:
+            ray.get(ref, timeout=PATIENCE)
+        assert isinstance(found.value, RayTaskError)
+
+
+def chained() -> Exception:
+    try:
+        raise Coded(4) from TwoArguments(1, 2)
+    except Coded as error:
+        return error
+
+
+@shared
+def test_an_error_raised_from_one_that_cannot_be_made_again_arrives() -> None:
+    for error in errors_of(chained):
+        assert isinstance(error, RayTaskError)
+        assert isinstance(error, Coded)
+        assert "1 and 2" in str(error), "the text has the chain"
+
+
+@shared
+def test_an_error_that_refuses_to_be_changed_arrives_all_the_same() -> None:
+    for error in errors_of(lambda: Frozen("solid")):
+        assert isinstance(error, RayTaskError)
+        assert type(error.cause) is Frozen
+        assert error.cause.args == ("solid",)
+        assert "Frozen: solid" in str(error)
 
 
 @shared

@@ -10,6 +10,8 @@ DYNAMIC = -1
 STREAMING = -2
 RAISED = "task error"
 """The first item of the pickled tuple that carries what a task raised."""
+FAILED_ARGUMENT = "At least one of the input arguments for this task could not be computed:"
+"""How the traceback of a task begins that did not, since what it was to get had failed."""
 EXITED = "Worker exits with an exit code"
 """What is told of a process that ended by itself: the words of Ray's tables."""
 

@@ -22,7 +22,7 @@ from jupyter_ray.exceptions import (
     is_cancel,
 )
 from jupyter_ray.ids import TaskID
-from jupyter_ray.local.protocol.messages import RAISED, Payload
+from jupyter_ray.local.protocol.messages import FAILED_ARGUMENT, RAISED, Payload
 from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
 from jupyter_ray.resources import Demand, describe
 
@@ -55,7 +55,6 @@ def text_of(payload: Payload) -> str:
     return f"ray::{function}() ({where})\n{text.rstrip()}"
 
 
-_FAILED_ARGUMENT = "At least one of the input arguments for this task could not be computed:"
 _LONG = 10_000
 """Characters of a chain of failed arguments past which its text grows no more."""
 
@@ -94,7 +93,7 @@ def _argument_text(loaded: object) -> str:
         kind = f"{RayTaskError.__module__}.{RayTaskError.__name__}"
     else:
         kind = type(loaded).__name__
-    return f"Traceback (most recent call last):\n  {_FAILED_ARGUMENT}\n{kind}: {loaded}"
+    return f"Traceback (most recent call last):\n  {FAILED_ARGUMENT}\n{kind}: {loaded}"
 
 
 def cancelled(task: bytes, name: str) -> Payload:

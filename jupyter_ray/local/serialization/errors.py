@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableException
-from jupyter_ray.local.protocol.messages import RAISED
+from jupyter_ray.local.protocol.messages import FAILED_ARGUMENT, RAISED
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.values import Serialized, SerializedError
 
@@ -95,7 +95,7 @@ class _stripped:
         if cause is None or cause is self.error:
             return _same, (self.error,)
         try:
-            values.code_dumps(cause)
+            values.loads(values.code_dumps(cause).data)  # What does not come back must not take the error with it.
         except Exception:
             return _same, (self.error,)
         return _chained, (self.error, _stripped(cause))
@@ -106,7 +106,7 @@ def _same(error: BaseException) -> BaseException:
 
 
 def _chained(error: BaseException, cause: BaseException) -> BaseException:
-    error.__cause__ = cause
+    BaseException.__setattr__(error, "__cause__", cause)  # A frozen dataclass refuses to be told so.
     return error
 
 
@@ -132,10 +132,14 @@ def load_error(data: values.Buffer, buffers: Any = ()) -> BaseException:
             raise TypeError(f"it unpickled as a {type(cause).__name__}")
     except Exception as error:
         whole = RayTaskError(function, text, None, pid=pid, actor=actor)
-        return UnserializableException(
-            f"{whole}\n\n(The exception's own class could not be rebuilt: {one_line(error)}. "
+        hint = (
+            f"\n\n(The exception's own class could not be rebuilt: {one_line(error)}. "
             "Give it a __reduce__, or pass all arguments of its __init__ to super().__init__.)"
         )
+        cause = UnserializableException(f"{whole}{hint}")
+        if FAILED_ARGUMENT not in text[: 2 * len(FAILED_ARGUMENT)]:
+            return cause
+        text = f"{text.rstrip()}{hint}"  # Of a task that was to get it, which failed like any other (as in Ray).
     return RayTaskError(function, text, cause, pid=pid, actor=actor).as_instanceof_cause()
 
 
@@ -147,6 +151,6 @@ def without_traceback(error: BaseException) -> BaseException:
         seen.add(id(each))
         trace: TracebackType | None = each.__traceback__
         if trace is not None:
-            each.__traceback__ = None
+            BaseException.__setattr__(each, "__traceback__", None)  # Its class may refuse (frozen dataclasses do).
         each = each.__context__
     return error
