@@ -176,11 +176,11 @@ def test_the_end_of_another_iterator_is_no_value_where_it_is_awaited(kind: type[
 
     failed = fail.remote(lambda: kind(7))
     for way in ("await", "gather", "future"):
-        with pytest.raises(RuntimeError, match="raised .*Iteration") as found:
+        with pytest.raises(RuntimeError, match=r"raised .*Iteration") as found:
             asyncio.run(of(failed, way))
         assert isinstance(found.value.__cause__, kind)
         assert isinstance(found.value.__cause__, RayTaskError)
-    with pytest.raises(RuntimeError, match="raised .*Iteration"):
+    with pytest.raises(RuntimeError, match=r"raised .*Iteration"):
         ray.get(Awaits.remote().get.remote([failed]), timeout=PATIENCE)
     with pytest.raises(kind):
         ray.get(failed, timeout=PATIENCE)
