@@ -12,6 +12,7 @@ from benchmarks.programs import Client, count_up, small
 CLIENTS = 4
 DEPTH = 20
 ITEMS = 1_000
+INSIDE = 200
 AHEAD = 10
 
 
@@ -40,6 +41,18 @@ def clients_ray(s: RaySession) -> Iterator[Step]:
     yield lambda: ray.get([client.tasks.remote(500) for client in clients])
     for client in clients:
         ray.kill(client)
+
+
+def inside_ray(s: RaySession) -> Iterator[Step]:
+    """Calls that a task makes and waits for, one by one."""
+    ray, task = s.ray, s.ray.remote(small)
+
+    @ray.remote
+    def caller(count: int) -> None:
+        for _ in range(count):
+            ray.get(task.remote())
+
+    yield lambda: ray.get(caller.remote(INSIDE))
 
 
 def wait_ray(s: RaySession) -> Iterator[Step]:
@@ -111,6 +124,7 @@ ROWS = (
         limit=Limit("hops_direct", DEPTH, inverse=True)),
     Row("tasks_sync", "tasks, sync", {"ray": sync_ray, "pool": sync_pool}, units=10, goal=8_000,
         limit=Limit("hops_direct")),
+    Row("tasks_inside", "tasks, sync, inside a task", {"ray": inside_ray}, units=INSIDE, limit=Limit("hops_direct")),
     Row("tasks_async", "tasks, async, 1,000 in flight", {"ray": burst_ray, "pool": burst_pool}, units=1_000,
         goal=30_000, limit=Limit("burst_relay")),
     Row("tasks_batch", "1,000 tasks and get, batches", {"ray": burst_ray, "pool": burst_pool}, goal=25,

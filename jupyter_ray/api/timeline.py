@@ -104,6 +104,7 @@ def _attempt(start: TaskStarted, end: AnyEvent, made: TaskSubmitted | None, row:
         "ts": start.at * 1e6,
         "dur": (end.at - start.at) * 1e6,
         "args": {
+            "name": name,
             "task_id": start.task,
             "attempt_number": start.attempt,
             "actor_id": made.actor if made is not None else None,

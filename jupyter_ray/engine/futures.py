@@ -111,7 +111,7 @@ class _Future(concurrent.futures.Future[T]):
         self._reference = None
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             if error is not None:
-                self.set_exception(error)
+                self.set_exception(_raisable(error))
             else:
                 self.set_result(value)
 
@@ -141,7 +141,7 @@ def asyncio_future_of(reference: Reference) -> asyncio.Future[Any]:
             if future.done():
                 return
             if error is not None:
-                future.set_exception(error)
+                future.set_exception(_raisable(error))
             else:
                 future.set_result(value)
 
@@ -151,6 +151,19 @@ def asyncio_future_of(reference: Reference) -> asyncio.Future[Any]:
     _withdrawn(future, reference._when_ready(settle, awaited=True))
     loop.call_soon(reference._hurry)  # When all have asked that do so in this turn of the loop.
     return future
+
+
+def _raisable(error: BaseException) -> BaseException:
+    """Return what a coroutine may raise for `error`, where it awaits the future.
+
+    Python takes a `StopIteration` in an `await` for the value that it has, and a `StopAsyncIteration` for the end of an
+    ``async for``: the task's error would be lost. The same as in Ray, and as Python does for a coroutine's own.
+    """
+    if not isinstance(error, StopIteration | StopAsyncIteration):
+        return error
+    instead = RuntimeError(f"generator raised {type(error).__name__}")
+    instead.__cause__ = error
+    return instead
 
 
 def _withdrawn(future: Any, withdraw: Withdraw | None) -> None:

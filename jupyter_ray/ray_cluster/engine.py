@@ -264,7 +264,7 @@ class RayEngine:
         return [
             {
                 "job_id": process.job.hex(),
-                "entrypoint": " ".join(sys.argv) if process.is_driver else "",
+                "entrypoint": " ".join(sys.orig_argv) if process.is_driver else "",
                 "runtime_env": process.runtime_env or {},
                 "metadata": process.metadata,
                 "pid": os.getpid() if process.is_driver else 0,

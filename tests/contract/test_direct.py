@@ -21,6 +21,7 @@ from jupyter_ray import exceptions
 from jupyter_ray.config import shared_memory_folder
 from jupyter_ray.engine import registry
 from jupyter_ray.events import TaskFinished, TaskStarted, TaskSubmitted
+from jupyter_ray.local.client import direct as direct_module
 from jupyter_ray.local.engine.local import LocalEngine
 from tests.contract.helpers import Log, eventually, is_running
 
@@ -88,6 +89,26 @@ def ask_by_turns(count: int) -> tuple[list[Any], int]:
     finally:
         direct._exchange = exchange
     return answers, len(directly)
+
+
+@ray.remote
+def child(begun: Path | None, pid: int = 0) -> None:
+    if begun is not None:
+        begun.write_text(f"{pid} {os.getpid()}")
+        time.sleep(300)
+
+
+@ray.remote(max_retries=0, max_calls=1)
+def parent(begun: Path, threaded: bool) -> None:
+    """Call a child that lasts, by the short way, and have nobody tell the runtime of it."""
+    eventually(lambda: ray.get(child.remote(None)) is None and any(route.leased for route in routes()))
+    direct_module.PATIENCE_SECONDS = 300
+    asking = threading.Thread(target=lambda: ray.get(child.remote(begun, os.getpid())), daemon=True)
+    if threaded:
+        asking.start()
+        asking.join()
+    else:
+        asking.run()
 
 
 def engine() -> LocalEngine:
@@ -367,6 +388,27 @@ class TestShared:
             ray.get(function.remote())  # The driver ships it; the caller has only heard of it.
             assert ray.get(caller.ask.remote()) == [names["number"]] * 20
         del names["number"]
+
+    @pytest.mark.parametrize("threaded", [False, True])
+    def test_a_cancel_reaches_what_a_task_has_just_brought_to_a_worker(self, tmp_path: Path, threaded: bool) -> None:
+        ref = parent.remote(tmp_path / "begun", threaded)
+        eventually((tmp_path / "begun").exists)
+        ray.cancel(ref)
+        with pytest.raises(exceptions.TaskCancelledError):
+            ray.get(ref, timeout=60)
+        eventually(lambda: ray.available_resources()["CPU"] == 4.0)
+        assert ray.get(identity.options(num_cpus=4).remote(5), timeout=60) == 5
+
+    def test_what_a_dead_task_has_just_brought_to_a_worker_ends_with_it(self, tmp_path: Path) -> None:
+        begun = tmp_path / "begun"
+        ref = parent.remote(begun, False)
+        eventually(lambda: begun.exists() and len(begun.read_text().split()) == 2)
+        parent_pid, child_pid = map(int, begun.read_text().split())
+        os.kill(parent_pid, signal.SIGKILL)
+        with pytest.raises(exceptions.WorkerCrashedError):
+            ray.get(ref, timeout=60)
+        eventually(lambda: not is_running(child_pid))
+        assert ray.get(identity.options(num_cpus=4).remote(5), timeout=60) == 5
 
     def test_what_is_leased_is_free_for_others(self) -> None:
         open_lease()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray.events import LogLines
 from jupyter_ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
@@ -27,6 +28,7 @@ from jupyter_ray.util.scheduling_strategies import (
     NotIn,
     PlacementGroupSchedulingStrategy,
 )
+from tests.contract.helpers import Log, eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -134,3 +136,38 @@ def test_a_runtime_environment_is_checked_where_it_is_written() -> None:
         RuntimeEnvConfig(log_files=3)  # type: ignore[arg-type]
     config = RuntimeEnv(config={"setup_timeout_seconds": 3})["config"]
     assert config == {"setup_timeout_seconds": 3, "eager_install": True, "log_files": []}
+
+
+@ray.remote
+def finds_no_file() -> None:
+    raise FileNotFoundError("no \udc80 here")
+
+
+@ray.remote
+class WithoutFile:
+    def __init__(self) -> None:
+        raise FileNotFoundError("no \udc80 here")
+
+    def call(self) -> None: ...
+
+
+@pytest.mark.local_only("a worker of Ray dies of it")
+def test_an_error_s_text_need_not_be_text() -> None:
+    """As that of a file whose name is of another encoding."""
+    with pytest.raises(FileNotFoundError, match=r"no .* here"):
+        ray.get(finds_no_file.remote())
+    with pytest.raises(ray.exceptions.ActorDiedError, match=r"no .* here"):
+        ray.get(WithoutFile.remote().call.remote())
+
+
+@pytest.mark.local_only("what Ray tells of such an error is its own")
+def test_an_error_that_nobody_saw_need_not_be_text() -> None:
+    with Log() as log:
+        refs = [finds_no_file.remote()]
+        ray.wait(refs)
+        refs.clear()
+        actor = WithoutFile.remote()
+        told = eventually(lambda: [each for each in log.find(LogLines) if "Unhandled error" in each.text][1:])
+        assert "no ? here" in told[0].text
+        del actor
+    assert ray.get(ray.remote(lambda: 1).remote()) == 1

@@ -160,6 +160,32 @@ def test_a_task_that_was_to_get_such_an_error_fails_as_any_other() -> None:
         assert isinstance(found.value, RayTaskError)
 
 
+@ray.remote(num_cpus=0)
+class Awaits:
+    async def get(self, refs: list[Any]) -> Any:
+        return await refs[0]
+
+
+@shared
+@pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration])
+def test_the_end_of_another_iterator_is_no_value_where_it_is_awaited(kind: type[Exception]) -> None:
+    async def of(ref: Any, way: str) -> Any:
+        if way == "gather":
+            return await asyncio.gather(ref)
+        return await (asyncio.wrap_future(ref.future()) if way == "future" else ref)
+
+    failed = fail.remote(lambda: kind(7))
+    for way in ("await", "gather", "future"):
+        with pytest.raises(RuntimeError, match=r"raised .*Iteration") as found:
+            asyncio.run(of(failed, way))
+        assert isinstance(found.value.__cause__, kind)
+        assert isinstance(found.value.__cause__, RayTaskError)
+    with pytest.raises(RuntimeError, match=r"raised .*Iteration"):
+        ray.get(Awaits.remote().get.remote([failed]), timeout=PATIENCE)
+    with pytest.raises(kind):
+        ray.get(failed, timeout=PATIENCE)
+
+
 def chained() -> Exception:
     try:
         raise Coded(4) from TwoArguments(1, 2)

@@ -117,6 +117,7 @@ def test_a_task_from_beginning_to_end(gate: Path) -> None:
     assert task.worker_id in [worker.worker_id for worker in state.list_workers()]
     assert task.node_id in [node["NodeID"] for node in ray.nodes()]
     assert task.job_id == ray.get_runtime_context().get_job_id()
+    assert task.parent_task_id == "ff" * 20 + task.job_id
     assert task.creation_time_ms is not None
     assert task.start_time_ms is not None
     assert task.end_time_ms is not None
@@ -174,6 +175,7 @@ def test_failed_and_cancelled_tasks(gate: Path) -> None:
     first, second = ended(failed, cancelled)
     assert (first.state, first.error_type) == ("FAILED", "TASK_EXECUTION_EXCEPTION")
     assert "as it should" in str(first.error_message)
+    assert "raise ValueError(" in str(first.error_message)
     assert (second.state, second.error_type) == ("FINISHED", None)  # It ran to an end, if an early one (as in Ray).
     assert failed.task_id().hex() in [task.task_id for task in state.list_tasks(filters=[("STATE", "=", "failed")])]
 
@@ -284,6 +286,9 @@ def test_processes_machines_and_jobs() -> None:
     assert [node.is_head_node for node in nodes].count(True) == 1
     assert state.get_node(nodes[-1].node_id) == nodes[-1]
     (job,) = state.list_jobs()
+    assert job.driver_info["pid"] in ("", str(os.getpid()))
+    assert (job.metadata, job.runtime_env) == (None, None)
+    assert Path(sys.executable).name in job.entrypoint
     assert (job.job_id, job.status) == (context.get_job_id(), "RUNNING")
 
 
@@ -381,7 +386,7 @@ def test_the_signatures_are_those_of_ray() -> None:
     assert list(inspect.signature(state.list_tasks).parameters)[:5] == [
         "address", "filters", "limit", "timeout", "detail",
     ]  # fmt: skip
-    assert state.list_nodes(None, [("node_id", "=", "none")], 5, 30, True) == []
+    assert state.list_nodes(None, [("node_id", "=", "00" * 28)], 5, 30, True) == []
     assert str(state.list_actors.__doc__).startswith("Return the actors")
 
 
@@ -390,7 +395,13 @@ def test_placement_groups_are_listed() -> None:
     ray.get(group.ready())
     row = state.get_placement_group(group.id.hex())
     assert row is not None
-    assert (row.name, row.state) == ("listed", "CREATED")
+    assert (row.name, row.state, row.is_detached) == ("listed", "CREATED", False)
+    [bundle] = row.bundles
+    assert bundle["bundle_id"] == {"placement_group_id": group.id.hex(), "bundle_index": 0}
+    assert bundle["unit_resources"] == {"CPU": 1.0}
+    assert bundle["node_id"] in [node["NodeID"] for node in ray.nodes()]
+    assert row.stats["scheduling_state"] == "FINISHED"
+    assert int(row.stats["scheduling_latency_us"]) >= 0
     remove_placement_group(group)
     eventually(lambda: state.list_placement_groups(filters=[("name", "=", "listed")])[0].state == "REMOVED")
 
@@ -406,6 +417,12 @@ def test_a_summary_of_tasks() -> None:
     assert row["type"] == "NORMAL_TASK"
     assert row["state_counts"] == {"FINISHED": 7}
     assert cluster["total_tasks"] >= 7
+
+
+def test_a_summary_of_tasks_goes_by_names() -> None:
+    ended(passes.options(name="seldom").remote(1), passes.options(name="seldom").remote(2))
+    found = state.summarize_tasks()["cluster"]["summary"]["seldom"]
+    assert found == {"func_or_class_name": "seldom", "type": "NORMAL_TASK", "state_counts": {"FINISHED": 2}}
 
 
 def test_limits_are_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -450,18 +467,90 @@ def test_the_same_from_inside_a_task() -> None:
 def test_bad_filters(filters: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         state.list_tasks(filters=filters)
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(state.exception.RayStateApiException, match="negative"):
         state.list_actors(limit=-1)
+    with pytest.raises(ValueError, match="filters must be a list"):
+        state.list_tasks(filters="state=FINISHED")  # type: ignore[arg-type]
     with pytest.raises(state.exception.RayStateApiException):  # As Ray's server puts it.
         state.list_actors(filters=[("nonsense", "=", "1")])
 
 
 def test_what_is_not_there() -> None:
     assert state.get_task("00" * 24) is None
-    assert state.get_actor("not an id") is None
+    assert state.get_actor("00" * 16) is None
     assert state.get_objects("00" * 28) == []
-    assert state.get_node("00") is None
-    assert state.list_tasks(filters=[("job_id", "=", "elsewhere")]) == []
+    assert state.get_node("00" * 28) is None
+    assert [state.get_worker("none"), state.get_placement_group("none"), state.get_job("none")] == [None] * 3
+    assert state.list_tasks(filters=[("job_id", "=", "00" * 4)]) == []
+
+
+@pytest.mark.parametrize("ask", [state.get_task, state.get_actor, state.get_node])
+@pytest.mark.parametrize("id", ["not an id", "", "00"])
+def test_what_cannot_be_an_identifier_is_refused(ask: Callable[[str], Any], id: str) -> None:
+    with pytest.raises(state.exception.RayStateApiException, match=f"'{id}' is no .*_id.* hexadecimal digits"):
+        ask(id)
+
+
+def test_the_identifier_of_an_object_is_not_a_task_s() -> None:
+    ref = passes.remote(1)
+    with pytest.raises(state.exception.RayStateApiException, match=r"ref\.task_id\(\)\.hex\(\)"):
+        state.get_task(ref.hex())
+    ray.get(ref)
+
+
+@pytest.mark.parametrize(
+    ("listed", "column", "value"),
+    [
+        (state.list_tasks, "worker_pid", "many"),
+        (state.list_tasks, "attempt_number", "first"),
+        (state.list_tasks, "actor_id", "elsewhere"),
+        (state.list_tasks, "job_id", "00"),
+        (state.list_actors, "state", "ASLEEP"),
+        (state.list_actors, "pid", 0.5j),
+        (state.list_workers, "pid", float("inf")),
+        (state.list_workers, "is_alive", "yes"),
+        (state.list_nodes, "is_head_node", 2),
+        (state.list_nodes, "state", "RUNNING"),
+    ],
+)
+def test_values_that_a_column_cannot_have_are_refused(listed: Callable[..., Any], column: str, value: Any) -> None:
+    with pytest.raises(state.exception.RayStateApiException, match=column if column != "state" else "no state"):
+        listed(filters=[(column, "=", value)])
+
+
+def test_values_of_filters_may_be_text_or_what_they_are() -> None:
+    ended(passes.remote(1))
+    alive = {row.worker_id for row in state.list_workers(filters=[("is_alive", "=", True)], limit=1000)}
+    dead = {row.worker_id for row in state.list_workers(filters=[("is_alive", "=", 0)], limit=1000)}
+    assert alive
+    for true in (1, "1", "true", "True"):
+        rows = state.list_workers(filters=[("is_alive", "=", true)], limit=1000)
+        assert {row.worker_id for row in rows} & dead == set()
+        assert {row.worker_id for row in rows} & alive
+    for pid in (os.getpid(), str(os.getpid())):
+        [driver] = state.list_workers(filters=[("pid", "=", pid), ("worker_type", "=", "DRIVER")])
+        assert driver.is_alive
+    pids = [task.worker_pid for task in state.list_tasks(filters=[("worker_pid", "!=", None)], limit=1000)]
+    assert pids
+    assert None not in pids
+    assert state.list_tasks(filters=[("worker_pid", "=", 2**70)]) == []
+
+
+@pytest.mark.parametrize("limit", [None, "two", 1.5, -1])
+def test_limits_that_are_none(limit: Any) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        state.list_tasks(limit=limit)
+    with pytest.raises(ValueError, match="limit"):
+        state.list_nodes(limit=limit)
+
+
+def test_rows_may_be_changed_and_name_what_they_lack() -> None:
+    row = state.list_nodes()[0]
+    row["node_name"] = "mine"
+    row.state = "GONE"
+    assert (row.node_name, row["state"]) == ("mine", "GONE")
+    with pytest.raises(AttributeError):  # In Ray it is this one.
+        row["nothing"]
 
 
 def test_the_timeline(tmp_path: Path) -> None:
@@ -469,7 +558,7 @@ def test_the_timeline(tmp_path: Path) -> None:
     rows = eventually(lambda: [row for row in ray.timeline() or [] if row["name"] == "drawn"])
     assert len(rows) == 3
     for row in rows:
-        assert (row["ph"], row["cat"]) == ("X", "task::drawn")
+        assert (row["ph"], row["cat"], row["args"]["name"]) == ("X", "task::drawn", "drawn")
         assert row["dur"] >= 0
     drawn = ray.timeline() or []
     tasks = [row["args"]["task_id"] for row in drawn if row["name"] == "drawn"]
@@ -585,6 +674,7 @@ def test_labels_and_environments_are_told() -> None:
         assert told.fallback_strategy == {"options": asked["fallback_strategy"]}
     assert (second.label_selector, second.fallback_strategy) == ({}, {"options": []})
     assert json.loads(first.runtime_env_info["serialized_runtime_env"]) == env
+    assert first.runtime_env_info["runtime_env_config"]["eager_install"] is True
     assert json.loads(row.serialized_runtime_env) == env
     assert "TOLD" not in second.runtime_env_info["serialized_runtime_env"]
 
@@ -618,6 +708,7 @@ def test_names_of_calls_and_the_columns_of_ray() -> None:
     cause = dead.death_cause["actor_died_error_context"]
     assert "killed by `ray.kill`" in cause["error_message"]
     assert (cause["pid"], cause["name"], cause["never_started"]) == (pid, "of calls", False)
+    assert cause["reason"] == "RAY_KILL"
     assert dead.num_restarts_due_to_node_preemption == 0
     worker = state.get_worker(row.worker_id)
     assert worker is not None
@@ -714,3 +805,49 @@ def test_a_client_of_the_tables() -> None:
     assert [node["node_id"] for node in client.list(StateResource.NODES)] == [node["NodeID"] for node in ray.nodes()]
     with pytest.raises(ValueError, match="CLUSTER_EVENTS"):
         client.get(StateResource.CLUSTER_EVENTS, key)
+
+
+@pytest.mark.local_only("Ray's own table")
+def test_why_an_actor_died() -> None:
+    @ray.remote
+    class Broken:
+        def __init__(self, error: str) -> None:
+            raise RuntimeError(error)
+
+    class Frail:
+        def die(self) -> None:
+            os._exit(1)
+
+    def cause(actor_id: str) -> Any:
+        return eventually(lambda: (row := state.get_actor(actor_id)) and row.state == "DEAD" and row.death_cause)
+
+    broken: Any = Broken.remote("broken \udc80" + 10_000 * "!")  # type: ignore[attr-defined]
+    frail: Any = ray.remote(Frail).remote()
+    told = cause(broken._actor_id.hex())["creation_task_failure_context"]
+    assert "raise RuntimeError(error)" in told["formatted_exception_string"]
+    assert len(told["formatted_exception_string"]) < 5_000
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(frail.die.remote())
+    key = frail._actor_id.hex()
+    assert cause(key)["actor_died_error_context"]["reason"] == "WORKER_DIED"
+    last: Any = ray.remote(Frail).remote()
+    ray.get(last.__ray_ready__.remote())
+    key = last._actor_id.hex()
+    del last
+    assert cause(key)["actor_died_error_context"]["reason"] == "OUT_OF_SCOPE"
+
+
+@pytest.mark.local_only("Ray's own table")
+def test_a_constructor_that_runs_again_has_a_time_of_its_own(tmp_path: Path) -> None:
+    @ray.remote(max_restarts=1)
+    class Again:
+        def die(self) -> None:
+            os._exit(1)
+
+    actor: Any = Again.remote()  # type: ignore[attr-defined]
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(actor.die.remote())
+    key = actor._actor_id.hex()
+    of_it = [("actor_id", "=", key), ("type", "=", "ACTOR_CREATION_TASK"), ("state", "=", "FINISHED")]
+    found = eventually(lambda: state.list_tasks(filters=[*of_it, ("attempt_number", "=", 1)], detail=True))
+    assert 0 < found[0].creation_time_ms <= found[0].start_time_ms  # type: ignore[operator]

@@ -82,7 +82,8 @@ def test_what_each_attempt_printed(tmp_path: Path) -> None:
     task = ref.task_id().hex()
     for attempt in range(3):
         assert eventually(partial(log, task_id=task, attempt_number=attempt)) == f"attempt {attempt}\n"
-    assert log(task_id=task, attempt_number=3) == ""
+    with pytest.raises(RayStateApiException, match="attempt_number 3"):
+        log(task_id=task, attempt_number=3)
 
 
 def test_the_end_of_what_an_actor_printed() -> None:
@@ -102,6 +103,9 @@ def test_logs_have_names() -> None:
     assert "named\n" in eventually(lambda: log(filename=name))
     assert set(state.list_logs()) == {"worker_out", "worker_err"}
     assert state.list_logs(glob_filter="raylet*") == {}
+    assert [state.list_logs()[kind] for kind in ("raylet", "gcs_server", "dashboard", "internal")] == [[]] * 4
+    with pytest.raises(KeyError):
+        state.list_logs()["nonsense"]
 
 
 def test_a_log_is_followed() -> None:

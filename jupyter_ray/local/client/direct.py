@@ -88,6 +88,8 @@ class Direct:
         """The deferred call that was there at the last look."""
         self._last: dict[bytes, bytes] = {}
         """The last call of each actor that went the usual way, as long as we have a handle."""
+        self._under_way: dict[bytes, tuple[m.TaskSpec, Route]] = {}
+        """Calls whose answers are waited for, and that the runtime has not been told of, by task."""
         self._closed = False
 
     def introduce(self, hello: m.Hello) -> None:
@@ -214,14 +216,16 @@ class Direct:
         spec, version = call.spec, call.version
         if version and route.versions.get(spec.definition) != version:
             self._client.flush()  # The worker may have to ask for the definition.
+        self._under_way[spec.task] = spec, route
         try:
             connection = route.connection or route.connect(self._folder, self._hello)
             send_whole(connection, codec.encode(call))
         except OSError:  # The worker has not got it.
             self._drop(route)
-            if route.leased:
-                self._client.send(m.Unlease(route.worker))
-            self._submit(spec)
+            if self._under_way.pop(spec.task, None) is not None:
+                if route.leased:
+                    self._client.send(m.Unlease(route.worker))
+                self._submit(spec)
             return
         try:
             ready: list[object] = []
@@ -229,24 +233,27 @@ class Direct:
             sleep(lambda: ready.extend(route.vigil.poll(route.poll, PATIENCE_SECONDS * 1000)))
             reply = self._read(route, connection) if ready else None
         except (OSError, codec.ProtocolError, framing.FrameError):
-            self._tell(spec, route)
+            self._tell(spec.task)
             self._drop(route)
         except BaseException:  # What a signal handler raised.
-            self._wait_elsewhere(spec, route)
+            self._wait_elsewhere(spec.task, route)
             raise
         else:
             if reply is None:
-                self._wait_elsewhere(spec, route)
-            elif type(reply) is m.Done:
+                self._wait_elsewhere(spec.task, route)
+            elif type(reply) is not m.Done:
+                self._tell(spec.task)
+                self._drop(route)
+            elif self._under_way.pop(spec.task, None) is None:  # Another thread has told of it.
+                self._client.send(m.Report(reply), soon=False)
+                self._drop(route)
+            else:
                 self._client.references.remember(return_id(spec.task, 1), reply.returns[0])
                 self._client.send_later(m.Ran(spec, route.worker, reply))
                 route.used = 0
                 if version:
                     route.versions[spec.definition] = version
                 self._free(route)
-            else:
-                self._tell(spec, route)
-                self._drop(route)
 
     @staticmethod
     def _read(route: Route, connection: socket.socket) -> m.DirectReply:
@@ -257,18 +264,26 @@ class Direct:
             for frame in route.frames.feed(data):
                 return codec.decode_reply(frame)
 
-    def _tell(self, spec: m.TaskSpec, route: Route) -> None:
-        """Tell the runtime that the worker has had the call."""
-        if spec.actor is not None:
-            self._last[spec.actor] = spec.task
-        self._client.send(m.Submit(spec, route.worker))
+    def tell(self) -> None:
+        """Tell the runtime of all calls that are under way: what is said next must not overtake them."""
+        for task in tuple(self._under_way):
+            self._tell(task)
 
-    def _wait_elsewhere(self, spec: m.TaskSpec, route: Route) -> None:
+    def _tell(self, task: bytes) -> None:
+        """Tell the runtime that the worker has had a call, unless it has been told."""
+        told = self._under_way.pop(task, None)
+        if told is not None:
+            spec, route = told
+            if spec.actor is not None:
+                self._last[spec.actor] = task
+            self._client.send(m.Submit(spec, route.worker))
+
+    def _wait_elsewhere(self, task: bytes, route: Route) -> None:
         """The answer takes its time: the runtime hears of the call, and a thread waits for the answer."""
         self._ways.pop(route.worker, None)
         self._routes.pop(route.key, None)
         try:
-            self._tell(spec, route)
+            self._tell(task)
         finally:
             thread = threading.Thread(target=self._forward, args=(route,), name="jupyter_ray answer", daemon=True)
             if not started(thread):

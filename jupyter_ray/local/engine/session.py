@@ -232,7 +232,7 @@ def _surroundings(options: InitOptions, process: ProcessContext, runtime: int) -
         "sys_path": [os.path.normpath(os.path.join(cwd, entry)) for entry in sys.path],
         "cwd": cwd,
         "environ": _environ(options) | _told(process.job, runtime),
-        "entrypoint": " ".join(sys.argv).encode(errors="replace").decode(),  # It may hold what is no text.
+        "entrypoint": " ".join(sys.orig_argv).encode(errors="replace").decode(),  # It may hold what is no text.
         "metadata": process.metadata,
     }
 

@@ -218,7 +218,7 @@ class Done(Message, frozen=True, tag=16):
     exiting: bool = False
     seconds: float = 0.0
     error: str = ""
-    """One line for people, if `failed`."""
+    """One line for people, if `failed`, and below it the traceback."""
     crashed: bool = False
 
 

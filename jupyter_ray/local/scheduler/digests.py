@@ -93,6 +93,8 @@ class ActorDigest(msgspec.Struct, frozen=True, gc=False):
     repr_name: str
     env: str
     labels: str
+    constructor: bytes
+    """The task that made it."""
 
 
 class WorkerDigest(msgspec.Struct, frozen=True, gc=False):

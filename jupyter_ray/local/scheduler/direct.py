@@ -147,11 +147,12 @@ def end_lease(step: Step, client: ClientRecord, worker: bytes) -> None:
 
 
 def end_leases(step: Step, client: ClientRecord) -> None:
-    """`client` is gone."""
+    """`client` is gone. What it leased ends: it may be at a call that nobody has told of, and nobody waits for."""
     state = step.state
     for lease in list(state.leases.values()):
         if lease.client is client:
-            end_lease(step, client, lease.worker.id)
+            reason = "the process that it was leased to is gone"
+            placement.stop_worker(step, lease.worker, kill=True, reason=reason, exit_type="INTENDED_SYSTEM_EXIT")
     for task in [task for task, caller in state.adopted.items() if caller == client.id]:
         del state.adopted[task]
 

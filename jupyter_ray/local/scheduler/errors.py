@@ -49,10 +49,12 @@ def text_of(payload: Payload) -> str:
     except Exception:  # Of a class that this process does not know, or nonsense of a worker.
         return ""
     if isinstance(loaded, BaseException):
-        return f"{type(loaded).__name__}: {loaded}"
-    _, function, text, _, pid, actor = loaded
-    where = f"pid={pid}, actor_id={actor}" if actor else f"pid={pid}"
-    return f"ray::{function}() ({where})\n{text.rstrip()}"
+        found = f"{type(loaded).__name__}: {loaded}"
+    else:
+        _, function, text, _, pid, actor = loaded
+        where = f"pid={pid}, actor_id={actor}" if actor else f"pid={pid}"
+        found = f"ray::{function}() ({where})\n{text.rstrip()}"
+    return found.encode(errors="replace").decode()  # It may hold what is no text, such as a file's name.
 
 
 _LONG = 10_000

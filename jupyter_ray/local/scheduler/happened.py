@@ -127,7 +127,7 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
         if actor.worker is worker and actors.process_lost(step, actor, reason, out_of_memory=stimulus.out_of_memory):
             spec = actor.spec.creation
             creation = creation or TaskRecord(
-                spec.task, spec, actor.creator, spec.task.hex(), actor=actor, since=step.now
+                spec.task, spec, actor.creator, spec.task.hex(), actor=actor, since=step.now, made=step.now
             )
             creation.retry_reason = reason
             _make_again(step, creation, actor, short=stimulus.out_of_memory)

@@ -30,7 +30,7 @@ def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     Parameters
     ----------
     error
-        One line, if it failed.
+        One line, if it failed, or its traceback.
     kind
         Ray's word for what ended it; empty: its code ran to an end, or an argument was an error.
     """
@@ -108,6 +108,7 @@ def actor_digest(state: State, actor: ActorRecord) -> ActorDigest:
         actor.repr_name,
         spec.creation.env,
         spec.creation.labels,
+        spec.creation.task,
     )
 
 

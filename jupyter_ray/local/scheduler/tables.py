@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jupyter_ray.ids import JOB_ID_SIZE, task_of
+from jupyter_ray.ids import JOB_ID_SIZE, JobID, TaskID, task_of
 from jupyter_ray.local.protocol import names
 from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
 from jupyter_ray.local.scheduler.history import actor_digest, digest
@@ -91,11 +91,18 @@ def _job(state: State, told: TaskDigest | ActorDigest) -> str:
     return told.id[-JOB_ID_SIZE:].hex()
 
 
+def _parent(state: State, task: TaskDigest) -> str:
+    """Return the task that made a call: of what a driver does, the one that stands for it, as in Ray."""
+    return TaskID.for_driver_task(JobID(task.id[-JOB_ID_SIZE:])).hex() if task.parent is None else task.parent.hex()
+
+
 def _label_selector(state: State, told: TaskDigest | ActorDigest) -> Any:
     return json.loads(told.labels)[0] if told.labels else {}
 
 
 def _fallback_strategy(state: State, told: TaskDigest | ActorDigest) -> Any:
+    if not told.labels and isinstance(told, ActorDigest):
+        return None
     return {"options": json.loads(told.labels)[1] if told.labels else []}
 
 
@@ -190,7 +197,7 @@ _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "actor_id": lambda state, task: _hex(task.actor),
     "type": lambda state, task: _TASK_TYPES[task.kind],
     "func_or_class_name": _function,
-    "parent_task_id": lambda state, task: _hex(task.parent),
+    "parent_task_id": _parent,
     "node_id": lambda state, task: None if task.worker is None else state.node,
     "worker_id": lambda state, task: _worker_id(task.worker),
     "worker_pid": lambda state, task: task.pid or None,
@@ -204,7 +211,10 @@ _TASK: dict[str, Callable[[State, TaskDigest], Any]] = {
     "error_message": lambda state, task: task.error if task.state in _FAILED else None,
     "call_site": lambda state, task: task.site,
     "events": _events,
-    "runtime_env_info": lambda state, task: {"serialized_runtime_env": _env(state, task)},
+    "runtime_env_info": lambda state, task: {
+        "serialized_runtime_env": _env(state, task),
+        "runtime_env_config": {"setup_timeout_seconds": 600, "eager_install": True, "log_files": []},
+    },
     "label_selector": _label_selector,
     "fallback_strategy": _fallback_strategy,
 }
@@ -235,8 +245,11 @@ _ACTOR_STATES = {
 def _death_cause(state: State, actor: ActorDigest) -> dict[str, Any] | None:
     if not actor.death_reason:
         return None
+    reason = actor.death_reason
     told = {
-        "error_message": f"The actor is dead because {actor.death_reason}",
+        "error_message": f"The actor is dead because {reason}",
+        "reason": next((word for begin, word in _DEATHS.items() if reason.startswith(begin)), "WORKER_DIED"),
+        "owner_ip_address": "127.0.0.1",
         "node_ip_address": "127.0.0.1",
         "pid": actor.pid,
         "ray_namespace": actor.namespace,
@@ -245,8 +258,20 @@ def _death_cause(state: State, actor: ActorDigest) -> dict[str, Any] | None:
         "name": actor.name,
         "never_started": not actor.placed,
     }
-    return {"actor_died_error_context": told}
+    causes: dict[str, Any] = {"actor_died_error_context": told}
+    constructor = state.history.get(actor.constructor)
+    if constructor is not None and constructor.state is TaskState.FAILED:
+        traceback = {"formatted_exception_string": constructor.error, "language": "PYTHON"}
+        causes["creation_task_failure_context"] = traceback
+    return causes
 
+
+_DEATHS = {
+    "it was killed by `ray.kill`": "RAY_KILL",
+    "all references": "OUT_OF_SCOPE",
+    "its job has ended": "OWNER_DIED",
+}
+"""Ray's words for how an actor died, by how our reason begins."""
 
 _ACTOR: dict[str, Callable[[State, ActorDigest], Any]] = {
     "actor_id": lambda state, actor: actor.id.hex(),
@@ -254,7 +279,7 @@ _ACTOR: dict[str, Callable[[State, ActorDigest], Any]] = {
     "class_name": lambda state, actor: actor.class_name,
     "state": lambda state, actor: "DEPENDENCIES_UNREADY" if actor.unready else _ACTOR_STATES[actor.state],
     "name": lambda state, actor: actor.name,
-    "node_id": lambda state, actor: state.node if actor.placed else None,
+    "node_id": lambda state, actor: state.node if actor.placed or actor.pid else None,
     "pid": lambda state, actor: actor.pid,
     "ray_namespace": lambda state, actor: actor.namespace,
     "required_resources": lambda state, actor: amounts(actor.demand),

@@ -85,12 +85,13 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
     _learn(step, task, message.seconds)
     leaving = "it has run as many tasks as it may (max_calls)" if message.exiting else ""
     failure = ""
+    error, _, text = (message.error or "it raised an error").partition("\n")
     if message.crashed and task.worker is not None:
-        leaving, failure = message.error, "WORKER_DIED"
+        leaving, failure = error, "WORKER_DIED"
         task.worker.exit_type = CRASHED
     if message.failed and message.retry and not task.cancel_asked and task.may_retry:
         streams.discard_values(step, message.returns)
-        _retry(step, task, message.error, leaving=leaving, kind=failure)
+        _retry(step, task, error, leaving=leaving, kind=failure, text=text)
         return
     if message.cancelled:
         payload = message.returns[0] if message.returns else errors.cancelled(spec.task, spec.name)
@@ -100,10 +101,9 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
         # It did what it was to do, and its actor with it: not a failure (as in Ray).
         _end(step, task, FINISHED, message.returns[-1], seconds=message.seconds)
     elif message.failed:
-        error = message.error or "it raised an error"
         seconds = message.seconds
         streams.seal_values(step, task, message.returns[:-1])
-        _end(step, task, FAILED, message.returns[-1], error, kind=failure, leaving=leaving, seconds=seconds)
+        _end(step, task, FAILED, message.returns[-1], error, kind=failure, leaving=leaving, seconds=seconds, text=text)
     else:
         streams.seal_values(step, task, message.returns)
         large = any([each.segment for each in message.returns])  # noqa: C419 - half of what a generator costs
@@ -115,8 +115,8 @@ def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
         function.learn(seconds)
 
 
-def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind: str = "") -> None:
-    history.remember_attempt(step, task, reason, kind)
+def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind: str = "", text: str = "") -> None:
+    history.remember_attempt(step, task, text or reason, kind)
     blocking.detach(step.state, task)
     task.attempt += 1
     _again(step, task, reason)
@@ -179,10 +179,11 @@ def _end(
     leaving: str = "",
     seconds: float | None = None,
     large: bool = False,
+    text: str = "",
 ) -> None:
     """End a task; `payload` is the error that its return values become, None if they are sealed.
 
-    `leaving`: why its process ends with it, if it does. `large`: a return value lives in a file.
+    `leaving`: why its process ends with it, if it does. `large`: a return value lives in a file. `text`: a traceback.
     """
     state, spec = step.state, task.spec
     if final is FAILED:
@@ -214,7 +215,7 @@ def _end(
         memory.discard(step, spec.segment)
     task.state = final
     del state.tasks[task.id]
-    history.remember(step, task, error, kind)
+    history.remember(step, task, text or error, kind)
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
     if parent is not None and parent.children:
         parent.children.discard(task.id)

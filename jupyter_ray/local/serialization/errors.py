@@ -21,6 +21,10 @@ from jupyter_ray.local.serialization.values import Serialized, SerializedError
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
 
+_TOLD = 4_000
+"""So many characters of a traceback are remembered in the state of a task: of a longer one both ends."""
+
+
 def format_remote(error: BaseException) -> str:
     """Return the traceback of `error` as text, with the user's frames only."""
     summary = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
@@ -49,7 +53,17 @@ def one_line(error: BaseException) -> str:
     return lines[-1].strip()[:300] if lines else type(error).__name__
 
 
-def dump_error(error: BaseException, function: str, actor: str | None = None, hint: str = "") -> Serialized:
+def for_the_runtime(error: BaseException, text: str) -> str:
+    """Return what the runtime is told of an error: its one line, and below it its traceback, `text`."""
+    if len(text) > _TOLD:
+        text = f"{text[: _TOLD // 2]} … {text[-_TOLD // 2 :]}"
+    told = f"{one_line(error)}\n{text}"
+    return told.encode(errors="replace").decode()  # It may hold what is no text, such as a file's name.
+
+
+def dump_error(
+    error: BaseException, function: str, actor: str | None = None, hint: str = "", *, text: str = ""
+) -> Serialized:
     """Return what a task raised as a value that raises it at `get`.
 
     Parameters
@@ -62,8 +76,10 @@ def dump_error(error: BaseException, function: str, actor: str | None = None, hi
         For a method: class, id and ``repr`` of the instance.
     hint
         What to add to the text: the remedy.
+    text
+        The traceback, if it is known.
     """
-    text = format_remote(error) + hint
+    text = (text or format_remote(error)) + hint
     cause = error.cause if isinstance(error, RayTaskError) and error.cause is not None else error
     pickled = _dump_cause(cause, text)
     state = (function, text, pickled.data, os.getpid(), actor)

@@ -301,9 +301,9 @@ def hint_for(error: BaseException) -> str:
     return _READ_ONLY_HINT if _READ_ONLY.search(text) else ""
 
 
-def failure(error: BaseException, name: str, store: Store, actor: str | None = None) -> Payload:
-    """Return the payload of what a task raised."""
-    payload = store(dump_error(error, name, actor, hint_for(error)))
+def failure(error: BaseException, name: str, store: Store, actor: str | None = None, text: str = "") -> Payload:
+    """Return the payload of what a task raised; `text` is its traceback, if that is known."""
+    payload = store(dump_error(error, name, actor, hint_for(error), text=text))
     if is_cancel(error):
         payload = msgspec.structs.replace(payload, is_cancel=True)
     without_traceback(error)

@@ -422,6 +422,7 @@ class Worker:
     def _reached(self, task: bytes) -> None:
         """Tell that a cancel has come: what the task starts before is cancelled with it, and nothing after."""
         with contextlib.suppress(RaySystemError):
+            self.client.direct.tell()
             self.client.send(m.Interrupted(task), soon=False)
 
     def _on_exit(self, message: m.Exit) -> None:

@@ -26,7 +26,7 @@ from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.protocol.messages import EXITED, STREAMING, Body, Done, Execute, Item, Lost, Payload
-from jupyter_ray.local.serialization.errors import format_remote, one_line
+from jupyter_ray.local.serialization.errors import for_the_runtime, format_remote
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import mapped, named, pack_atom, unpack
 from jupyter_ray.local.store.segments import Unreadable
@@ -368,14 +368,15 @@ class Runner:
                 error=f"{EXITED} {error.code}",
                 crashed=True,
             )
-        line = one_line(error)
+        text = format_remote(error)
+        told = for_the_runtime(error, text)
         if execute.kind == "actor":
-            raised = RayTaskError(execute.name, format_remote(error), pid=os.getpid(), actor=self.describe())
+            raised = RayTaskError(execute.name, text, pid=os.getpid(), actor=self.describe())
             died = ActorDiedError(raised, None if execute.actor is None else execute.actor.hex())
-            return Done(execute.task, (calling.plain_failure(died),), True, seconds=seconds, error=line)
-        payload = calling.failure(error, context.function, self.store, self.describe())
+            return Done(execute.task, (calling.plain_failure(died),), True, seconds=seconds, error=told)
+        payload = calling.failure(error, context.function, self.store, self.describe(), text)
         retry = calling.may_retry(error, body)
-        return Done(execute.task, (*values, payload), True, retry=retry, seconds=seconds, error=line)
+        return Done(execute.task, (*values, payload), True, retry=retry, seconds=seconds, error=told)
 
     def _exit(self, code: Any) -> None:
         """A method called ``sys.exit``: with 0 the actor leaves on purpose, else its process dies, as in Ray."""

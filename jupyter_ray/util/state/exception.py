@@ -17,5 +17,5 @@ class DataSourceUnavailable(RayStateApiException):
     """A part of the cluster does not answer."""
 
 
-class UnsupportedColumn(RayStateApiException, ValueError):
-    """There is no column of this name to filter by. Ray's server raises the one, who asks it gets the other."""
+class BadRequest(RayStateApiException, ValueError):
+    """What was asked makes no sense: Ray's server raises the one, who asks it the other."""

@@ -25,6 +25,20 @@ _NAME = re.compile(r"worker-[0-9a-f]+-[0-9a-f]+-(\d+)\.(out|err)")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STREAMS = {"out": "stdout", "err": "stderr"}
 _MANY = 10_000
+_KINDS = (
+    "worker_out", "worker_err", "core_worker", "driver", "raylet", "gcs_server", "internal", "autoscaler", "agent",
+    "dashboard",
+)  # fmt: skip
+"""What Ray lists the names of logs by."""
+
+
+class LogNames(dict[str, list[str]]):
+    """Names of logs by what wrote them. Of what else writes logs in Ray, such as ``"raylet"``, there are none."""
+
+    def __missing__(self, kind: str) -> list[str]:
+        if kind in _KINDS:
+            return []
+        raise KeyError(kind)
 
 
 def list_logs(
@@ -35,6 +49,8 @@ def list_logs(
     timeout: int = 30,
 ) -> dict[str, list[str]]:
     """Return the names of the workers' output, for `get_log`, by ``"worker_out"`` and ``"worker_err"``.
+
+    What else Ray lists (``"raylet"``, ``"gcs_server"`` and the like) is an empty list: nothing else writes logs here.
 
     Parameters
     ----------
@@ -55,7 +71,7 @@ def list_logs(
         for suffix in _STREAMS
     }
     wanted = {kind: fnmatch.filter(each, glob_filter or "*") for kind, each in names.items()}
-    return {kind: each for kind, each in wanted.items() if each}
+    return LogNames({kind: each for kind, each in wanted.items() if each})
 
 
 def get_log(
@@ -103,7 +119,7 @@ def get_log(
     ValueError
         None or several of the four are given, or `suffix` is another word.
     RayStateApiException
-        There is no such task, actor, worker or name.
+        There is no such task, attempt, actor, worker or name.
 
     Notes
     -----
@@ -126,7 +142,7 @@ def get_log(
             )
         pid, suffix = int(named[1]), named[2]
     actor_id, task_id, pid = in_hex(actor_id), in_hex(task_id, task=True), None if pid is None else int(pid)
-    _check_known(actor_id, task_id, pid)
+    _check_known(actor_id, task_id, pid, attempt_number)
 
     def wanted(event: LogLines) -> bool:
         if event.stream != _STREAMS[suffix]:
@@ -138,15 +154,17 @@ def get_log(
     return _pieces(wanted, follow, tail, encoding, filter_ansi_code)
 
 
-def _check_known(actor_id: str | None, task_id: str | None, pid: int | None) -> None:
-    table, column, value = ("workers", "pid", pid)
+def _check_known(actor_id: str | None, task_id: str | None, pid: int | None, attempt: int) -> None:
+    filters: list[tuple[str, str, Any]]
+    table, filters = "workers", [("pid", "=", pid)]
     if actor_id is not None:
-        table, column, value = ("actors", "actor_id", actor_id)  # type: ignore[assignment]
+        table, filters = "actors", [("actor_id", "=", actor_id)]
     elif task_id is not None:
-        table, column, value = ("tasks", "task_id", task_id)  # type: ignore[assignment]
-    found, _ = session_engine().table(table, limit=1, filters=[(column, "=", value)])
+        table, filters = "tasks", [("task_id", "=", task_id), ("attempt_number", "=", attempt)]
+    found, _ = session_engine().table(table, limit=1, filters=filters)
     if not found:
-        raise RayStateApiException(f"No row of {table} has the {column} {value}.")
+        asked = " and ".join(f"{column} {value}" for column, _, value in filters)
+        raise RayStateApiException(f"No row of {table} has the {asked}.")
 
 
 def _pieces(

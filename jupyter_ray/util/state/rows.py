@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 Made = TypeVar("Made", bound="Row")
 
 
-@dataclasses.dataclass(frozen=True)
+class NoSuchColumn(KeyError, AttributeError):
+    """A row has no such column: an AttributeError in Ray, a KeyError where rows are taken for mappings."""
+
+
+@dataclasses.dataclass
 class Row:
     """One row. Its columns are attributes, and keys as of a mapping; those that default to None come on request."""
+
+    IDS: ClassVar[dict[str, int]] = {}
+    """Columns that are identifiers, and how many bytes these have."""
+    STATES: ClassVar[tuple[str, ...]] = ()
+    """What `state` may be, where a filter by another word is an error."""
 
     @classmethod
     def columns(cls) -> set[str]:
@@ -39,6 +48,11 @@ class Row:
         return cls.columns()
 
     @classmethod
+    def kind(cls, column: str) -> str:
+        """Return what a column has: the name of a type, without ``| None``."""
+        return next(str(field.type) for field in dataclasses.fields(cls) if field.name == column).partition(" |")[0]
+
+    @classmethod
     def make(cls: type[Made], row: Mapping[str, Any], detail: bool) -> Made:
         """Return the row with its columns in `row`; without `detail` some of them stay None."""
         fields = (field for field in dataclasses.fields(cls) if detail or field.default is not None)
@@ -58,16 +72,21 @@ class Row:
 
     def __getitem__(self, key: str) -> Any:
         if key not in self.list_columns():
-            raise KeyError(key)
+            raise NoSuchColumn(key)
         return getattr(self, key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        setattr(self, key, value)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.list_columns())
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class TaskState(Row):
     """A task. Times are in milliseconds since 1970; `events` are those at which its state is known to have changed."""
+
+    IDS: ClassVar[dict[str, int]] = {"task_id": 24, "actor_id": 16, "job_id": 4}
 
     task_id: str
     attempt_number: int
@@ -99,9 +118,12 @@ class TaskState(Row):
     fallback_strategy: Any = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class ActorState(Row):
     """An actor. `class_name` has the functions that the class was made in. `pending_calls` is not in Ray."""
+
+    IDS: ClassVar[dict[str, int]] = {"actor_id": 16, "job_id": 4}
+    STATES: ClassVar[tuple[str, ...]] = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "ALIVE", "RESTARTING", "DEAD")
 
     actor_id: str
     class_name: str
@@ -126,7 +148,7 @@ class ActorState(Row):
     pending_calls: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class ObjectState(Row):
     """An object. `object_size` is in bytes; `type` and `pid` are those of a process that refers to it.
 
@@ -146,7 +168,7 @@ class ObjectState(Row):
     holders: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class WorkerState(Row):
     """A process: the driver, or a worker; `end_time_ms` is 0 while it runs. `status` and `actor_id` are not in Ray."""
 
@@ -168,9 +190,12 @@ class WorkerState(Row):
     actor_id: str | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class NodeState(Row):
     """A machine."""
+
+    IDS: ClassVar[dict[str, int]] = {"node_id": 28}
+    STATES: ClassVar[tuple[str, ...]] = ("ALIVE", "DEAD")
 
     node_id: str
     node_ip: str
@@ -184,28 +209,28 @@ class NodeState(Row):
     end_time_ms: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class JobState(Row):
     """A session."""
 
-    job_id: str
     type: str
-    entrypoint: str
+    job_id: str
+    submission_id: str | None
+    driver_info: dict[str, str]
     status: str
-    runtime_env: dict[str, Any]
-    metadata: dict[str, str]
-    submission_id: str | None = None
-    message: str | None = None
-    error_type: str | None = None
-    driver_info: dict[str, str] | None = None
+    entrypoint: str
+    message: str | None
+    error_type: str | None
     start_time: int | None = None
     end_time: int | None = None
+    metadata: dict[str, str] | None = None
+    runtime_env: dict[str, Any] | None = None
     driver_agent_http_address: str | None = None
     driver_node_id: str | None = None
     driver_exit_code: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class PlacementGroupState(Row):
     """A placement group."""
 
@@ -220,7 +245,7 @@ class PlacementGroupState(Row):
     topology_assignments: dict[str, str] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class RuntimeEnvState(Row):
     """A runtime environment that workers have. `ref_cnt` counts them."""
 
@@ -232,7 +257,7 @@ class RuntimeEnvState(Row):
     error: str | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class ClusterEventState(Row):
     """Something that went wrong: a worker or an actor died, a task is tried again, a value went to disk."""
 

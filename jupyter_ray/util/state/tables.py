@@ -6,7 +6,7 @@ from typing import Any
 
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.ids import JobID
-from jupyter_ray.util.state.picking import check, in_hex, pick, warn
+from jupyter_ray.util.state.picking import check, check_id, in_hex, pick, warn, whole
 from jupyter_ray.util.state.rows import (
     ActorState,
     JobState,
@@ -142,13 +142,37 @@ def list_placement_groups(filters: Filters | None, limit: int, detail: bool) -> 
             "name": group["name"],
             "creator_job_id": group["placement_group_id"][-2 * JobID.SIZE :],
             "state": group["state"],
-            "bundles": group["bundles"],
-            "is_detached": group.get("is_detached"),
-            "stats": group.get("stats"),
+            "bundles": _bundles(group),
+            "is_detached": bool(group.get("is_detached")),
+            "stats": _statistics(group.get("stats") or {}),
+            "topology_strategy": {},
+            "topology_assignments": {},
         }
         for group in session_engine().placement_groups()
     ]
     return pick(PlacementGroupState, rows, filters, limit, detail)
+
+
+def _bundles(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the bundles as Ray's state API shapes them."""
+    key, nodes = group["placement_group_id"], group.get("bundles_to_node_id") or {}
+    return [
+        {
+            "bundle_id": {"placement_group_id": key, "bundle_index": index},
+            "unit_resources": resources,
+            "node_id": nodes.get(index, ""),
+            "label_selector": {},
+        }
+        for index, resources in group["bundles"].items()
+    ]
+
+
+def _statistics(told: dict[str, Any]) -> dict[str, Any]:
+    """Return what is told of how a group was placed, as Ray's state API has it: long numbers are text there."""
+    found = {name: value for name, value in told.items() if not name.endswith("latency_ms")}
+    for name in ("scheduling_latency", "end_to_end_creation_latency"):
+        found[f"{name}_us"] = str(round(told.get(f"{name}_ms", 0.0) * 1000))
+    return found
 
 
 # --- one row -----------------------------------------------------------------------------------------------------
@@ -215,7 +239,7 @@ def get_placement_group(id: str) -> PlacementGroupState | None:
 
 @summarizes
 def summarize_tasks() -> dict[str, Any]:
-    """Return how many tasks of each function are in which state.
+    """Return how many tasks of each name are in which state: that of their function, unless they were given another.
 
     Returns
     -------
@@ -228,7 +252,7 @@ def summarize_tasks() -> dict[str, Any]:
     """
     functions: dict[str, Any] = {}
     totals = {"NORMAL_TASK": 0, "ACTOR_TASK": 0, "ACTOR_CREATION_TASK": 0}
-    for (name, kind, state), count, _ in session_engine().summary("tasks", ["func_or_class_name", "type", "state"]):
+    for (name, kind, state), count, _ in session_engine().summary("tasks", ["name", "type", "state"]):
         row = functions.setdefault(name, {"func_or_class_name": name, "type": kind, "state_counts": {}})
         row["state_counts"][state] = row["state_counts"].get(state, 0) + count
         totals[kind] += count
@@ -257,8 +281,8 @@ def summarize_objects() -> dict[str, Any]:
     """Return number and size of the objects that each line of the program made; as `summarize_tasks`."""
     sites: dict[str, Any] = {}
     total = size_of_all = 0
-    for (site, status, kind), count, size in session_engine().summary(
-        "objects", ["call_site", "task_status", "reference_type"]
+    for (site, status, kind, attempt), count, size in session_engine().summary(
+        "objects", ["call_site", "task_status", "reference_type", "attempt_number"]
     ):
         site = "put, of small values, or a task that ended long ago" if site == "None" else site
         row = sites.setdefault(
@@ -269,13 +293,14 @@ def summarize_objects() -> dict[str, Any]:
                 "total_num_workers": 1,
                 "total_num_nodes": 1,
                 "task_state_counts": {},
+                "task_attempt_number_counts": {},
                 "ref_type_counts": {},
             },
         )
         row["total_objects"] += count
         row["total_size_mb"] += size / _MIB
-        row["task_state_counts"][status] = row["task_state_counts"].get(status, 0) + count
-        row["ref_type_counts"][kind] = row["ref_type_counts"].get(kind, 0) + count
+        for counts, value in (("task_state", status), ("task_attempt_number", attempt), ("ref_type", kind)):
+            row[f"{counts}_counts"][value] = row[f"{counts}_counts"].get(value, 0) + count
         total += count
         size_of_all += size
     return _cluster(sites, "callsite", total_objects=total, total_size_mb=size_of_all / _MIB, callsite_enabled=True)
@@ -289,7 +314,7 @@ def _cluster(summary: dict[str, Any], by: str, **totals: Any) -> dict[str, Any]:
 
 
 def _list(kind: type[Made], table: str, filters: Filters | None, limit: int, detail: bool) -> list[Made]:
-    checked = check(kind, filters, limit)
+    checked, limit = check(kind, filters), whole(limit)
     constants = _constants(kind)
     asked = []
     for column, predicate, value in checked:
@@ -304,9 +329,12 @@ def _list(kind: type[Made], table: str, filters: Filters | None, limit: int, det
 
 def _one(kind: type[Made], table: str, key: str) -> Made | None:
     key = in_hex(key)
+    column = next(iter(kind.list_columns()))
+    if column in kind.IDS:
+        check_id(column, str(key), kind.IDS[column])
     try:
         bytes.fromhex(key)
-    except ValueError:
+    except (TypeError, ValueError):
         return None
     rows, _ = session_engine().table(table, limit=1, id=key)
     return kind.make({**_constants(kind), **rows[0]}, True) if rows else None
