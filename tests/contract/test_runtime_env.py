@@ -39,13 +39,14 @@ def test_no_environment_at_the_call(nothing: Any) -> None:
     def read() -> Any:
         return os.environ.get("CONTRACT_WRITTEN")
 
-    @ray.remote(runtime_env=written)
     class Reader:
         def read(self) -> Any:
             return os.environ.get("CONTRACT_WRITTEN")
 
+    remote_reader = ray.remote(runtime_env=written)(Reader)
+
     assert ray.get(read.options(runtime_env=nothing).remote()) == "1"
-    assert ray.get(Reader.options(runtime_env=nothing).remote().read.remote()) is None
+    assert ray.get(remote_reader.options(runtime_env=nothing).remote().read.remote()) is None
 
 
 @pytest.mark.parametrize(
