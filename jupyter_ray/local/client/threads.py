@@ -198,9 +198,9 @@ class Housekeeper:
         due = self._wanted.get(chore)
         if due is None:
             due = self._wanted[chore] = time.monotonic() + self._chores[chore][0]
+        # Written by the thread alone: whoever has just woken it does not know whether it sleeps again.
         if due < self._sleeps_until:
             self._bell.ring()
-            self._sleeps_until = -math.inf  # Last: after an interrupt before this, the next who asks rings.
 
     def _work(self) -> None:
         while not self._stopped:
