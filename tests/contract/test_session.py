@@ -290,7 +290,7 @@ def test_a_job_config_says_what_init_does_not(start: Callable[..., Any]) -> None
 def test_a_job_config_s_metadata_is_listed(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"metadata": {"who": "me"}}')
     start()
-    assert ray.util.state.list_jobs()[0].metadata == {"who": "me"}
+    assert ray.util.state.list_jobs(detail=True)[0].metadata == {"who": "me"}
 
 
 def test_the_environment_of_a_submitted_job_joins_that_of_init(
