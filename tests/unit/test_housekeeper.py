@@ -47,11 +47,14 @@ def test_chores_that_many_threads_ask_for_are_all_done() -> None:
     def count(chore: str) -> None:
         counts[chore] += 1
 
+    def ask_once(chore: str) -> None:
+        before = counts[chore]
+        house.want(chore)
+        eventually(lambda: counts[chore] > before)
+
     def ask(chore: str) -> None:
         for _ in range(300):
-            before = counts[chore]
-            house.want(chore)
-            eventually(lambda: counts[chore] > before)
+            ask_once(chore)
         finished.append(chore)
 
     house = Housekeeper({"a": (0.0, lambda: count("a")), "b": (0.001, lambda: count("b"))})
