@@ -11,7 +11,8 @@ that the worker does not take for so long goes the usual way.
 
 Owner: any thread. Under `_handing` a deferred call is taken for the short way, or sent the usual one and only then
 taken out of `_deferred`. `Route.busy` is held by the thread that uses the route; a thread of its own reads the answer
-of a call that lasts.
+of a call that lasts. `Route.telling` is held by whoever tells the runtime of the call that is under way there; only the
+call's own thread waits for it, since another may be a signal handler that came while its thread was sending.
 """
 
 from __future__ import annotations
@@ -216,36 +217,36 @@ class Direct:
         spec, version = call.spec, call.version
         if version and route.versions.get(spec.definition) != version:
             self._client.flush()  # The worker may have to ask for the definition.
-        self._under_way[spec.task] = spec, route
         try:
             connection = route.connection or route.connect(self._folder, self._hello)
             send_whole(connection, codec.encode(call))
         except OSError:  # The worker has not got it.
             self._drop(route)
-            if self._under_way.pop(spec.task, None) is not None:
-                if route.leased:
-                    self._client.send(m.Unlease(route.worker))
-                self._submit(spec)
+            if route.leased:
+                self._client.send(m.Unlease(route.worker))
+            self._submit(spec)
             return
+        self._under_way[spec.task] = spec, route
         try:
             ready: list[object] = []
             route.vigil.expect()
             sleep(lambda: ready.extend(route.vigil.poll(route.poll, PATIENCE_SECONDS * 1000)))
             reply = self._read(route, connection) if ready else None
         except (OSError, codec.ProtocolError, framing.FrameError):
-            self._tell(spec.task)
+            self._tell(spec, route)
             self._drop(route)
         except BaseException:  # What a signal handler raised.
-            self._wait_elsewhere(spec.task, route)
+            self._wait_elsewhere(spec, route)
             raise
         else:
             if reply is None:
-                self._wait_elsewhere(spec.task, route)
+                self._wait_elsewhere(spec, route)
             elif type(reply) is not m.Done:
-                self._tell(spec.task)
+                self._tell(spec, route)
                 self._drop(route)
-            elif self._under_way.pop(spec.task, None) is None:  # Another thread has told of it.
-                self._client.send(m.Report(reply), soon=False)
+            elif self._under_way.pop(spec.task, None) is None:
+                with route.telling:  # Another thread tells of it, or has: what came of it is said afterwards.
+                    self._client.send(m.Report(reply), soon=False)
                 self._drop(route)
             else:
                 self._client.references.remember(return_id(spec.task, 1), reply.returns[0])
@@ -266,24 +267,32 @@ class Direct:
 
     def tell(self) -> None:
         """Tell the runtime of all calls that are under way: what is said next must not overtake them."""
-        for task in tuple(self._under_way):
-            self._tell(task)
+        with shielded():
+            for task in tuple(self._under_way):
+                spec, route = self._under_way.get(task, (None, None))
+                if spec is not None and route is not None and route.telling.acquire(blocking=False):
+                    try:
+                        self._tell_once(spec, route)
+                    finally:
+                        route.telling.release()
 
-    def _tell(self, task: bytes) -> None:
-        """Tell the runtime that the worker has had a call, unless it has been told."""
-        told = self._under_way.pop(task, None)
-        if told is not None:
-            spec, route = told
+    def _tell(self, spec: m.TaskSpec, route: Route) -> None:
+        """Tell the runtime that the worker has had this thread's call; if another thread is at it, wait for it."""
+        with route.telling:
+            self._tell_once(spec, route)
+
+    def _tell_once(self, spec: m.TaskSpec, route: Route) -> None:
+        if self._under_way.pop(spec.task, None) is not None:
             if spec.actor is not None:
-                self._last[spec.actor] = task
+                self._last[spec.actor] = spec.task
             self._client.send(m.Submit(spec, route.worker))
 
-    def _wait_elsewhere(self, task: bytes, route: Route) -> None:
+    def _wait_elsewhere(self, spec: m.TaskSpec, route: Route) -> None:
         """The answer takes its time: the runtime hears of the call, and a thread waits for the answer."""
         self._ways.pop(route.worker, None)
         self._routes.pop(route.key, None)
         try:
-            self._tell(task)
+            self._tell(spec, route)
         finally:
             thread = threading.Thread(target=self._forward, args=(route,), name="jupyter_ray answer", daemon=True)
             if not started(thread):

@@ -1,6 +1,7 @@
 """Routes: workers that take calls at their own sockets, and how a call is written there.
 
-Owner: `Route.busy` is held by the thread that uses the route.
+Owner: `Route.busy` is held by the thread that uses the route, `Route.telling` by the one that tells the runtime of the
+call that is under way there.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Route:
         "key",
         "newest",
         "poll",
+        "telling",
         "used",
         "versions",
         "vigil",
@@ -41,6 +43,7 @@ class Route:
         self.worker = worker
         self.key = key
         self.busy = threading.Lock()
+        self.telling = threading.Lock()
         self.connection: socket.socket | None = None
         self.frames = framing.FrameReader()
         self.poll = select.poll()
