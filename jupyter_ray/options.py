@@ -406,6 +406,8 @@ Called = TypeVar("Called", TaskOptions, MethodOptions)
 def task_options(written: Mapping[str, Any], *, is_generator: bool | None) -> TaskOptions:
     """Return the record of checked options, with `num_returns` filled in; see `resolve_num_returns`."""
     options = TaskOptions(**_fields(TASK, written))
+    if options.num_cpus is None and "num_cpus" in written:  # Who writes None asks for none. Source: Ray.
+        options = msgspec.structs.replace(options, num_cpus=0)
     if options.num_gpus and options.max_calls is None:  # A process that used a GPU keeps its memory: end it (Ray).
         options = msgspec.structs.replace(options, max_calls=1)
     return _with_num_returns(options, is_generator)
