@@ -1,5 +1,8 @@
 """A call that one thread waits for, and that others get, wait for, pass on or cancel meanwhile."""
 
+# mypy does not see what a decorator makes of a class.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import asyncio

@@ -35,7 +35,7 @@ class House:
         self.runtime = FakeRuntime()
         self.client = Client(self.runtime.connection, SegmentStore(folder, WORKER))
         self.client.start(m.Hello("worker", WORKER, 1))
-        assert self.runtime.expect(m.Hello)
+        assert self.runtime.expect(m.Hello).client == WORKER
         self.queued: list[m.Execute] = []
         self.door = Door(folder / "door", WORKER, self.client, self.queued.append)
         self.caller, self.end = socket.socketpair()
@@ -124,7 +124,7 @@ def test_a_thread_may_have_told_of_all_calls_while_another_is_about_to(house: Ho
     looks = iter([lambda: None, None])
 
     class Changing(Client):
-        before_message = property(lambda self: next(looks), lambda self, value: None)  # type: ignore[assignment]
+        before_message = property(lambda self: next(looks), lambda self, value: None)
 
     house.client.__class__ = Changing
     house.client.send(m.Named("text"))
