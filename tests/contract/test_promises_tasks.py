@@ -51,10 +51,10 @@ def test_what_a_generator_yielded_before_it_failed_can_be_read(of_an_actor: bool
 
 
 @DYNAMIC
-@pytest.mark.local_only("Ray hands out the error of a generator that yields nothing as its one item")
-def test_a_generator_that_fails_before_it_yields_has_failed() -> None:
+def test_a_generator_that_fails_before_it_yields_gives_its_error_as_its_one_item() -> None:
+    (item,) = ray.get(ray.remote(_numbers).options(num_returns="dynamic").remote(0, True))
     with pytest.raises(ValueError, match="no more"):
-        ray.get(ray.remote(_numbers).options(num_returns="dynamic").remote(0, True))
+        ray.get(item)
 
 
 @DYNAMIC
@@ -108,3 +108,14 @@ def test_no_name_is_no_actor() -> None:
 def test_options_out_of_range_say_what_is_in_range(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ray.remote(**options)(_numbers)
+
+
+def test_a_task_that_states_none_for_its_cpus_asks_for_none() -> None:
+    @ray.remote
+    def held() -> Any:
+        return ray.get_runtime_context().get_assigned_resources()
+
+    assert ray.get(held.remote()) == {"CPU": 1}
+    for one_that_asks_for_none in (held.options(num_cpus=None), ray.remote(num_cpus=None)(held._function)):
+        assert ray.get(one_that_asks_for_none.remote()) == {}
+    assert ray.get(held.options(num_gpus=None).remote()) == {"CPU": 1}

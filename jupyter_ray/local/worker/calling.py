@@ -202,9 +202,7 @@ def results(
         try:
             refs.extend(put(item) for item in value)
         except Exception as error:
-            if not refs:
-                raise
-            refs.append(put_error(error))  # One more reference, which raises.
+            refs.append(put_error(error))  # One more reference, which raises. Source: Ray.
         return [payload_of(DynamicObjectRefGenerator(refs), f"the items of {name}", store)]
     if isinstance(value, Generator) and not isinstance(value, ObjectRefGenerator):  # Another task's is none to close.
         return _generated(value, number, name, store, tell_late)
