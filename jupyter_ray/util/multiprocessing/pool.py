@@ -124,7 +124,7 @@ class IMapIterator:
     """The results of `imap` or `imap_unordered`, as they come. An error is a value like others."""
 
     def __init__(self, items: Iterator[Any], size: int, submit: Callable[[list[Call], int, Any], None], ahead: int,
-                 ordered: bool, on_end: Callable[[], object]) -> None:  # fmt: skip
+                 ordered: bool, on_end: Callable[[], object] = lambda: None) -> None:  # fmt: skip
         self._items = items
         self._size = size
         self._read: collections.deque[Any] = collections.deque()
