@@ -32,6 +32,7 @@ from jupyter_ray.local.store.payloads import mapped, named, pack_atom, unpack
 from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling, forks
 from jupyter_ray.local.worker.interrupts import Interrupts
+from jupyter_ray.local.worker.modules import Modules
 from jupyter_ray.local.worker.output import Output
 from jupyter_ray.local.worker.producing import Producer, Producers, await_read
 from jupyter_ray.resources import amounts
@@ -72,6 +73,7 @@ class Runner:
         self.contexts: dict[bytes, TaskContext] = {}
         """Of the calls that run."""
         self.producers = Producers(client.listening)
+        self._modules = Modules(client.send)
         self.instance: Any = None
         """The actor, where this is one."""
         self.class_name = ""
@@ -408,6 +410,7 @@ class Runner:
         self.contexts.pop(execute.task, None)
         if execute.num_returns == STREAMING:
             self.producers.end(execute.task)
+        self._modules.tell(done.seconds)
         self._answer(done, soon)
         for payload in done.returns:
             self.client.references.let_go(payload)
