@@ -161,7 +161,7 @@ class Runner:
         for index, unpacked, missing in self._arguments(execute):
             if missing:
                 coming: concurrent.futures.Future[Any] = concurrent.futures.Future()
-                self.client.when_ready(execute.dependencies[index], functools.partial(_settle, coming))
+                self.client.when_ready(execute.dependencies[index], functools.partial(calling.settle, coming))
                 unpacked = await asyncio.wrap_future(coming)
             there[index] = unpacked
         return there
@@ -435,19 +435,3 @@ class Runner:
             with contextlib.suppress(Exception):
                 text = repr(self.instance)
         return f"{actor.hex()}, repr={text:.200}"
-
-
-def _settle(future: concurrent.futures.Future[Any], value: Any, error: BaseException | None) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
-
-
-async def close_async(iterator: AsyncIterator[Any]) -> None:
-    """Close an async generator; other iterators have nothing to close."""
-    close = getattr(iterator, "aclose", None)
-    if close is not None:
-        await close()
