@@ -147,34 +147,49 @@ def init(
             object_spilling_directory=object_spilling_directory,
             others=others,
         )
-    from jupyter_ray.engine.context import current_cell
-
-    current_cell()  # Waits for a notebook that is still being loaded: it is to show this session from its beginning.
+    _await_notebook()
     return begun
 
 
 def start_at_first_use() -> Engine:
-    """Return the engine, after `init()` if none runs; RaySystemError where the environment forbids that."""
+    """Return the engine, after what `init()` does if none runs; RaySystemError where the environment forbids that."""
     from jupyter_ray.api import session
-    from jupyter_ray.engine.base import InitOptions
 
     with session.lock:
-        engine = registry.current()
-        if engine is not None:
-            return engine
-        if _in_worker_of_ray():
-            engine = registry.start("ray", InitOptions(), "worker")
-            registry.set_current(engine)
-            return engine
-        if os.environ.get("RAY_ENABLE_AUTO_CONNECT", "") == "0":
-            from jupyter_ray.exceptions import RaySystemError
+        engine = registry.current() or _first_engine()
+    _await_notebook()
+    return engine
 
-            raise RaySystemError(
-                "Ray has not been started yet. You can start Ray with 'ray.init()'. "
-                "(RAY_ENABLE_AUTO_CONNECT=0 switches the start at first use off.)"
-            )
-        init()
-        return session.session_engine()
+
+def _first_engine() -> Engine:
+    from jupyter_ray.api import session
+
+    if _in_worker_of_ray():
+        from jupyter_ray.engine.base import InitOptions
+
+        engine = registry.start("ray", InitOptions(), "worker")
+        registry.set_current(engine)
+        return engine
+    if os.environ.get("RAY_ENABLE_AUTO_CONNECT", "") == "0":
+        from jupyter_ray.exceptions import RaySystemError
+
+        raise RaySystemError(
+            "Ray has not been started yet. You can start Ray with 'ray.init()'. "
+            "(RAY_ENABLE_AUTO_CONNECT=0 switches the start at first use off.)"
+        )
+    with _head_start(None, None):
+        session.begin(None)
+    return session.session_engine()
+
+
+def _await_notebook() -> None:
+    """Wait for a notebook that is still being loaded: it is to show this session from its beginning.
+
+    Never with the session's lock in hand, which that needs.
+    """
+    from jupyter_ray.engine.context import current_cell
+
+    current_cell()
 
 
 def _in_worker_of_ray() -> bool:

@@ -346,6 +346,25 @@ extension.Extension.run = lambda self: (may_load.wait(), run(self))""")
     assert "<table" in shown[0]["data"]["text/html"]
 
 
+def test_the_first_call_may_stand_in_the_cell_that_loads_the_extension(own_kernel: Kernel) -> None:
+    own_kernel.run("""
+import threading
+import jupyter_ray.api.session as session
+import jupyter_ray.ipython.extension as extension
+run, begun = extension.Extension.run, threading.Event()
+extension.Extension.run = lambda self: (begun.wait(), run(self))
+begin = session.begin
+def slowly(*given, **options):  # The extension loads while the session begins.
+    begun.set()
+    return begin(*given, **options)
+session.begin = slowly""")
+    cell = own_kernel.run(
+        f"{PRELUDE}\n@ray.remote\ndef double(n):\n    print('here')\n    return 2 * n\n\nray.get(double.remote(4))"
+    )
+    assert cell.result == "8"
+    assert "here" in cell.stdout
+
+
 def test_stop_and_start(own_kernel: Kernel) -> None:
     own_kernel.run(PRELUDE)
     assert "No runtime was in use." in own_kernel.run("%ray stop").stdout

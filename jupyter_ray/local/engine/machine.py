@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -12,6 +11,7 @@ from typing import Any
 from jupyter_ray.config import RESERVE_FROM, shared_memory_folder
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.local import cgroups
 from jupyter_ray.local.engine import accelerators
 from jupyter_ray.resources import CPU, GPU, MEMORY, OBJECT_STORE, Demand, to_parts
 
@@ -33,24 +33,20 @@ _FREE_SHARE = 0.9
 
 
 def cpus() -> int:
-    """Return the CPUs that this process may use: its affinity, cut by a container's quota."""
+    """Return the CPUs that this process may use: its affinity, cut by the quota of its container or control group."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
         count = os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpu.max") as file:
-        quota, period = file.read().split()
-        if quota != "max":
-            count = min(count, max(1, math.ceil(int(quota) / int(period))))
-    return count
+    quota = cgroups.cpus()
+    return count if quota is None else min(count, max(1, math.ceil(quota)))
 
 
 def memory() -> int:
     """Return the bytes of memory that this process may use."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/memory.max") as file:
-        total = min(total, int(file.read()))  # "max" is a ValueError
-    return total
+    group = cgroups.memory()
+    return total if group is None else min(total, group[0])
 
 
 def _shared_memory() -> int:
