@@ -23,13 +23,17 @@ def module(name: str) -> types.ModuleType | None:
     made = types.ModuleType(name, "Not offered: it is there so that libraries which import it can be imported.")
     if name in _PARENTS:
         made.__path__ = []
-    made.__dict__.update({each: _refusing(name, each) for each in _REFUSING.get(name, ())}, **_WORKING.get(name, {}))
+    why = why_absent(_PACKAGE, name.split(".")[1]) or ""
+
+    def absent(attribute: str) -> NoReturn:
+        raise AttributeError(f"module {name!r} has no attribute {attribute!r}: {why}", name=attribute)
+
+    made.__dict__.update({each: _refusing(name, each, why) for each in _REFUSING.get(name, ())})
+    made.__dict__.update(_WORKING.get(name, {}), __getattr__=absent)
     return made
 
 
-def _refusing(module: str, name: str) -> type:
-    why = why_absent(module.replace("ray", _PACKAGE, 1)) or f"{module} is not offered."
-
+def _refusing(module: str, name: str, why: str) -> type:
     def refuse(cls: type, *args: Any, **kwargs: Any) -> NoReturn:
         raise NotImplementedError(f"{module}.{name}: {why}")
 
@@ -40,5 +44,24 @@ def _no_session() -> None:
     """Return the session of Ray Train that this process is part of: none."""
 
 
-# What xgboost_ray and lightgbm_ray ask in each process, to learn whether Ray Tune started it.
-_WORKING: dict[str, dict[str, Any]] = {"ray.train._internal.session": {"get_session": _no_session}}
+class _Settings(types.SimpleNamespace):
+    """Settings of Ray Data, which may be written and which nobody reads: dagster-ray writes them in each process."""
+
+    @classmethod
+    def for_limits(cls, **limits: Any) -> _Settings:
+        """Return limits of resources."""
+        return cls(**limits)
+
+    @classmethod
+    def get_current(cls) -> _Settings:
+        """Return the settings of this process."""
+        return _current
+
+
+_current = _Settings(execution_options=_Settings())
+
+_WORKING: dict[str, dict[str, Any]] = {
+    "ray.data": {"DataContext": _Settings, "DatasetContext": _Settings, "ExecutionResources": _Settings},
+    # What xgboost_ray and lightgbm_ray ask in each process, to learn whether Ray Tune started it.
+    "ray.train._internal.session": {"get_session": _no_session},
+}

@@ -61,6 +61,14 @@ class Plan(msgspec.Struct, kw_only=True):
         """Work out what follows from the options."""
         self.listed = self.options.enable_task_events is not False
 
+    def taken_over(self, group: str, capture: bool) -> tuple[str | None, int, bool]:
+        """Return the placement group, and the bundle, of a call of a task in `group` that named none itself."""
+        if group and (capture if self.inherits is None else self.inherits):
+            return group, self.bundle, True
+        if self.bundle != -1:
+            raise no_group(self.bundle)
+        return None, -1, False
+
     def keep(self, key: Hashable, body: bytes, arguments: object) -> None:
         """Remember the body of a call for the next one, if it has no arguments."""
         if arguments is None:

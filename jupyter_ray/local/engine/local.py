@@ -18,7 +18,7 @@ from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.definitions import Exporter, Library, new_epoch
 from jupyter_ray.local.engine import environment
-from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session, new_group, no_group
+from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session, new_group
 from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.joining import address_of
 from jupyter_ray.local.protocol import messages as m
@@ -232,11 +232,7 @@ class LocalEngine(Questions):
             return plan.group, plan.bundle, plan.capture
         task = current_task()
         here = self.process if task is None or task.actor is not None else task
-        if here.group and (here.capture if plan.inherits is None else plan.inherits):
-            return here.group, plan.bundle, True
-        if plan.bundle != -1:
-            raise no_group(plan.bundle)
-        return None, -1, False
+        return plan.taken_over(here.group, here.capture)
 
     def _pack(
         self, args: Sequence[Any], kwargs: dict[str, Any], definition: Definition | None, name: str
