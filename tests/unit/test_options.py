@@ -51,7 +51,7 @@ from jupyter_ray.resources import PARTS
         ({"runtime_env": {"working_dir": 1}}, TypeError, "working_dir"),
         ({"runtime_env": {"py_modules": "x"}}, TypeError, "py_modules"),
         ({"runtime_env": {"excludes": "x"}}, TypeError, "excludes"),
-        ({"runtime_env": {"env_var": {}}}, ValueError, "no field 'env_var'. Valid ones are .*'env_vars'.*'pip'"),
+        ({"runtime_env": {"env_var": {}}}, ValueError, "no field 'env_var'. Did you mean 'env_vars'. Valid ones are .*'pip'"),
         ({"scheduling_strategy": "FASTEST"}, ValueError, "FASTEST"),
         (
             {"_generator_backpressure_num_objects": 0},

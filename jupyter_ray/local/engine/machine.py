@@ -28,6 +28,8 @@ HEAD_NODE = "node:__internal_head__"
 """The resource by which Ray's programs find the head of a cluster; the only machine is that too."""
 _STORE_SHARE = 0.3
 """The share of memory that the object store may take (Ray's figure)."""
+_STORE_MOST = 200 * 10**9
+"""The bytes that the object store takes at most where nobody says how many (Ray's figure)."""
 _FREE_SHARE = 0.9
 """The share of what is free in the folder of shared memory."""
 
@@ -55,6 +57,25 @@ def _shared_memory() -> int:
     return max(int(folder.f_bavail * folder.f_frsize * _FREE_SHARE), RESERVE_FROM)
 
 
+def _store(total: int) -> int:
+    """Return the bytes that the object store takes of so many where `init` says nothing."""
+    share = _variable("RAY_DEFAULT_OBJECT_STORE_MEMORY_PROPORTION", _STORE_SHARE)
+    if not 0 < share <= 1:
+        raise ValueError(f"RAY_DEFAULT_OBJECT_STORE_MEMORY_PROPORTION must be above 0 and at most 1, got {share}.")
+    most = int(_variable("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", _STORE_MOST))
+    if most < RESERVE_FROM:
+        raise ValueError(f"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES must be at least {RESERVE_FROM}, got {most}.")
+    return min(int(total * share), _shared_memory(), most)
+
+
+def _variable(name: str, default: float) -> float:
+    text = os.environ.get(name)
+    try:
+        return default if text is None else float(text)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a number, and it is {text!r}.") from error
+
+
 def _overridden() -> dict[str, float]:
     """Return the resources of ``RAY_OVERRIDE_RESOURCES``, a JSON object, which win over those of `init` (as in Ray)."""
     text = os.environ.get("RAY_OVERRIDE_RESOURCES")
@@ -77,7 +98,7 @@ def resources(options: InitOptions) -> tuple[Demand, dict[str, list[str]], int]:
         More accelerators are declared than the variable of their kind names.
     """
     total = memory()
-    store = options.object_store_memory or min(int(total * _STORE_SHARE), _shared_memory())
+    store = options.object_store_memory or _store(total)
     declared = {**(options.resources or {}), **_overridden()}
     if options.num_gpus is not None:
         declared.setdefault(GPU, options.num_gpus)
