@@ -177,7 +177,7 @@ class _AsRay:
 
 
 def _only_asked() -> bool:
-    """Tell whether the finder that calls this was called by ``importlib.util.find_spec``: is there such a module?"""
+    """Tell whether the finder that calls this was called by ``importlib.util.find_spec``, which only asks."""
     return _sys._getframe(3).f_globals.get("__name__") == "importlib.util"
 
 
@@ -212,7 +212,9 @@ def __getattr__(name: str) -> Any:
     if name in ("state", "worker"):
         from jupyter_ray.deprecation import deprecated
 
-        deprecated(f"ray.{name} is private in Ray, too: ray.nodes, ray.util.state and ray.get_runtime_context are public.")
+        deprecated(
+            f"ray.{name} is private in Ray, too: ray.nodes, ray.util.state and ray.get_runtime_context are public."
+        )
         return importlib.import_module(f"jupyter_ray._private.{name}")
     home = "engine.refs" if name == "ObjectID" else _HOME_OF.get(name)
     if home is None:

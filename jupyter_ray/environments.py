@@ -54,9 +54,9 @@ def check_runtime_env(name: str, value: Any) -> str | None:
     """
     fields: dict[str, Any] = value or {}
     for field in fields:
-        if not (field in RUNTIME_ENV_HONOURED or field in RUNTIME_ENV_CLUSTER or str(field).startswith("_")):
-            if wrong := _unknown(name, str(field)):
-                return wrong
+        known = field in RUNTIME_ENV_HONOURED or field in RUNTIME_ENV_CLUSTER or str(field).startswith("_")
+        if not known and (wrong := _unknown(name, str(field))):
+            return wrong
     tools = [field for field in ("pip", "conda", "uv") if fields.get(field) is not None]
     if len(tools) > 1:
         return (
@@ -97,10 +97,8 @@ def _check_config(name: str, config: Any) -> None:
 
 
 def _unknown(name: str, field: str) -> str | None:
-    """Return what is wrong with a field if it is misspelt; else warn: to Ray it is a plugin's, which may not be there."""
-    valid = (
-        f"Valid ones are {list(RUNTIME_ENV_HONOURED)}, and on a Ray cluster also {list(RUNTIME_ENV_CLUSTER)}."
-    )
+    """Return what is wrong with a field if it is misspelt; else warn: to Ray it is a plugin's."""
+    valid = f"Valid ones are {list(RUNTIME_ENV_HONOURED)}, and on a Ray cluster also {list(RUNTIME_ENV_CLUSTER)}."
     if hint := meant(field, (*RUNTIME_ENV_HONOURED, *RUNTIME_ENV_CLUSTER)):
         return f"{name} has no field {field!r}.{hint} {valid}"
     warnings.warn(f"{name} has no field {field!r}: it has no effect. {valid}", UserWarning, stacklevel=2)

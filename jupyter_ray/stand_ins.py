@@ -1,7 +1,7 @@
-"""What of Ray's libraries must be there so that libraries for Ray Core can be imported: ``ray.data`` for Modin, and so on.
+"""What of Ray's libraries must be there so that libraries for Ray Core can be imported: ``ray.data`` for Modin.
 
-They import these names at their top, and use them only where somebody works with Ray's libraries too. Only who makes this
-package stand for Ray (``alias.py``) finds them. Each says, when it is called, that it is not offered.
+They import these names at their top, and use them only where somebody works with Ray's libraries too. Only who makes
+this package stand for Ray (``alias.py``) finds them. Each says, when it is called, that it is not offered.
 """
 
 from __future__ import annotations

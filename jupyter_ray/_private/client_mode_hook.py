@@ -1,10 +1,10 @@
-"""``ray._private.client_mode_hook``: whether calls go through Ray Client. A session's calls are the same here in any case."""
+"""``ray._private.client_mode_hook``: whether calls go through Ray Client. Programs need not know that here."""
 
 from __future__ import annotations
 
 
 def is_client_mode_enabled() -> bool:
-    """Tell whether this process speaks to its session through Ray Client: never, as its programs see it."""
+    """Tell whether this process speaks to its session through Ray Client."""
     return False
 
 

@@ -1,4 +1,4 @@
-"""``ray._private.state``, also known as ``ray.state``: what there is, as numbers. Public: `ray.util.state`, `ray.nodes`."""
+"""``ray._private.state``, also known as ``ray.state``: actors and machines. Public: `ray.util.state`, `ray.nodes`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from jupyter_ray.util import state as _tables
 _MANY = 1_000_000
 
 
-def actors(
-    actor_id: str | None = None, job_id: Any = None, actor_state_name: str | None = None
-) -> dict[str, Any]:
+def actors(actor_id: str | None = None, job_id: Any = None, actor_state_name: str | None = None) -> dict[str, Any]:
     """Return one actor's row, or the rows of all by their identifiers; an empty one for an actor that is not known."""
     wanted = [("job_id", "=", job_id if isinstance(job_id, str) else job_id.hex())] if job_id is not None else []
     wanted += [("state", "=", actor_state_name)] if actor_state_name is not None else []
@@ -37,7 +35,8 @@ def total_resources_per_node() -> dict[str, dict[str, float]]:
 
 
 def _row(actor: Any) -> dict[str, Any]:
-    machine = {"IPAddress": "127.0.0.1", "Port": 0, "NodeID": actor.node_id}
+    address = next((each["NodeManagerAddress"] for each in nodes() if each["NodeID"] == actor.node_id), "")
+    machine = {"IPAddress": address, "Port": 0, "NodeID": actor.node_id}
     return {
         "ActorID": actor.actor_id,
         "ActorClassName": actor.class_name,

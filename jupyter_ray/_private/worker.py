@@ -1,4 +1,4 @@
-"""``ray._private.worker``: what kind of process this is, and where its session can be reached. Public: `RuntimeContext`."""
+"""``ray._private.worker``: what kind of process this is, and where its session is. Public: `RuntimeContext`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jupyter_ray.api.session import is_initialized
 
 BaseContext = RayContext
 blocking_get_inside_async_warned = False
-"""Of no effect: `get` in a coroutine is never warned of here."""
+"""Who sets it is not warned of `get` in a coroutine of an actor."""
 
 logger = logging.getLogger("jupyter_ray")
 

@@ -12,7 +12,7 @@ def request_resources(
     bundles: list[dict[str, float]] | None = None,
     bundle_label_selectors: list[dict[str, str]] | None = None,
 ) -> None:
-    """Ask for so many CPUs, or for room for these bundles: accepted, and changes nothing, as in Ray without an autoscaler.
+    """Ask for so many CPUs, or for room for these bundles: changes nothing, as in Ray without an autoscaler.
 
     Raises
     ------
