@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+is_client_mode_enabled = False
+is_client_mode_enabled_by_default = False
 
-def is_client_mode_enabled() -> bool:
+
+def client_mode_should_convert() -> bool:
     """Tell whether this process speaks to its session through Ray Client."""
     return False
-
-
-client_mode_should_convert = is_client_mode_enabled

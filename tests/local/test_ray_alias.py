@@ -107,7 +107,7 @@ def test_rays_inside() -> None:
         from ray.autoscaler.sdk import request_resources
 
         assert isinstance(logger, logging.Logger)
-        assert not is_client_mode_enabled()
+        assert is_client_mode_enabled is False
         assert ray._private.worker.global_worker.mode is None
         ray.init(num_cpus=2, logging_level="ERROR")
 
