@@ -32,6 +32,7 @@ L0 = (
     "options",
     "resources",
     "spelling",
+    "stand_ins",
     "config",
     "events",
     "interrupts",
@@ -44,8 +45,8 @@ SHARED = (
     "local.worker.calling", "local.worker.output",
 )  # fmt: skip
 RAYS_NAMES = (
-    "_raylet", "actor", "cloudpickle", "experimental", "job_config", "remote_function", "runtime_context",
-    "runtime_env", "types", "util",
+    "_private", "_raylet", "actor", "autoscaler", "cloudpickle", "experimental", "job_config", "remote_function",
+    "runtime_context", "runtime_env", "types", "util",
 )  # fmt: skip
 
 

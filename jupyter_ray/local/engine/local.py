@@ -228,7 +228,7 @@ class LocalEngine(Questions):
             return plan.group, plan.bundle, plan.capture
         task = current_task()
         here = self.process if task is None or task.actor is not None else task
-        return (here.group or None, -1, True) if here.capture else (None, -1, False)
+        return plan.taken_over(here.group, here.capture)
 
     def _pack(
         self, args: Sequence[Any], kwargs: dict[str, Any], definition: Definition | None, name: str
