@@ -240,6 +240,21 @@ def test_what_names_a_call_that_could_not_be_brought_is_said_after_the_call(aske
     assert not asker.direct._deferred
 
 
+def test_a_call_that_could_not_be_brought_and_one_that_is_being_sent_are_both_sent_once(asker: Asker) -> None:
+    asker.direct.submit(CALL, ACTOR, 0)
+    taken = asker.direct._take(RESULT)
+    assert taken is not None
+    other = spec(b"u" * 24, actor=None)
+    asker.direct._deferred.append((other, 0, Route(LEASED, "key"), 0))
+    sending = in_thread(asker.direct.release)
+    assert asker.reached.wait(30)
+    assert asker.direct._bring(*taken[:2]) is None
+    asker.gate.set()
+    sending.join(30)
+    asker.direct.release()
+    assert asker.order == [other.task, CALL.task]
+
+
 def test_the_end_of_a_call_is_said_before_what_another_thread_says_of_it(asker: Asker, workers: Workers) -> None:
     """It must not find the call gone before that is said."""
     asking: list[threading.Thread] = []

@@ -90,7 +90,7 @@ class Direct:
         self._ways: dict[bytes, Route] = {}
         """All whose sockets are kept, by worker."""
         self._deferred: deque[tuple[m.TaskSpec, int, Route, int]] = deque()
-        """At most one: with the version of its definition, and the thread that made it."""
+        """Mostly one: with the version of its definition, and the thread that made it."""
         self._handing = threading.RLock()
         """Held by whoever sends the deferred call, until it is sent: who finds none may rely on that."""
         self._is_handed = False
@@ -291,7 +291,8 @@ class Direct:
             pass
         finally:
             if connection is None:
-                self._deferred.appendleft((spec, call.version, route, threading.get_ident()))
+                # Last: another thread may be just sending the first.
+                self._deferred.append((spec, call.version, route, threading.get_ident()))
                 self._under_way.pop(spec.task, None)
             route.bringing.release()
         return connection
