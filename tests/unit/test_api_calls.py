@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,6 +117,11 @@ def test_what_was_meant_is_said(engine: FakeEngine) -> None:
     with pytest.raises(AttributeError, match=r"asyncio\.ensure_future\(ref\)"):
         asyncio.run(_wait_for(ref))
     assert not hasattr(ref, "__array__")
+    for ask, asked in ((ray.get, ref), (ray.wait, [ref])):
+        given: Any
+        for given, error, said in (("soon", TypeError, "a number of seconds"), (math.nan, ValueError, "nonnegative")):
+            with pytest.raises(error, match=said):
+                ask(asked, timeout=given)
 
 
 async def _wait_for(ref: Any) -> None:
