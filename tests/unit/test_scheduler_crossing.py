@@ -11,6 +11,7 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.protocol.mentions import mentioned
 from jupyter_ray.local.scheduler.stimuli import RequestExpired
 from tests.unit.test_scheduler_stateful import DRIVER, SETTINGS, FakeWorker, SchedulerMachine
 from tests.unit.test_scheduler_stateful_more import MoreMachine
@@ -58,7 +59,16 @@ class CrossingMachine(MoreMachine):
         return task
 
     def say(self, client: bytes, message: m.ClientMessage) -> None:
-        """Nothing that a worker says comes before the calls that were brought to it."""
+        """Nothing that a worker says comes before the calls that were brought to it.
+
+        And nothing that the driver says of one, nor of its actor, before the driver has told of it.
+        """
+        if client == DRIVER and self.brought:
+            dropped = [counted for counted, _ in message.counts] if isinstance(message, m.Drop) else []
+            named = {*mentioned(message), *dropped}
+            for task, (spec, _) in sorted(self.brought.items()):
+                if return_id(task, 1) in named or spec.actor in named:
+                    self.driver_tells(task)
         untold = self.untold.pop(client, {}) if client in self.workers else {}
         for spec in untold.values():
             super().say(client, m.Submit(spec, client, DRIVER))
