@@ -26,11 +26,16 @@ class Parser(argparse.ArgumentParser):
         How the magic is called.
     description
         What it does.
+    epilog
+        What the help says last.
+    usage
+        The help's first line; None: it follows from the options.
     """
 
-    def __init__(self, prog: str, description: str, epilog: str = "") -> None:
+    def __init__(self, prog: str, description: str, epilog: str = "", usage: str | None = None) -> None:
         super().__init__(
             prog,
+            usage,
             description=description,
             epilog=epilog or None,
             add_help=False,

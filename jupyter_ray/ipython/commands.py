@@ -19,6 +19,7 @@ from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ipython import tracebacks
 from jupyter_ray.ipython.arguments import HelpPrinted, Parser, amount, given, positive, words
+from jupyter_ray.spelling import meant
 
 if TYPE_CHECKING:
     from jupyter_ray.ipython.notebook import Notebook
@@ -45,6 +46,7 @@ _RAY = Parser(
     "  logs [WHAT]      what tasks printed, page by page\n"
     "  why [WHAT]       why tasks wait\n\n"
     "`%ray COMMAND --help` tells more.",
+    usage="%%ray COMMAND [options]",
 )
 
 _STATUS = Parser("%ray status", "Show what runs and what is used.")
@@ -66,7 +68,7 @@ _WHY.add_argument(
     "what",
     nargs="?",
     metavar="WHAT",
-    help="a variable that holds a reference or an actor, or a name or id; without it: all tasks that wait",
+    help="what holds a reference or an actor (`refs[3]`), or several; or a name or id; without it: all tasks that wait",
 )
 
 
@@ -154,7 +156,8 @@ class Commands:
             elif command in ("-h", "--help", "help"):
                 _RAY.read(["--help"])
             else:
-                raise UsageError(f"%ray: there is no `{command}`. There are: {', '.join(self._commands)}.")
+                hint = meant(command, self._commands)
+                raise UsageError(f"%ray: there is no `{command}`.{hint} There are: {', '.join(self._commands)}.")
         except HelpPrinted:
             pass
 

@@ -41,7 +41,7 @@ def install(shell: Any) -> Callable[[], None]:
     full = formatter.structured_traceback
 
     def structured_traceback(kind: Any = None, error: Any = None, entry: Any = None, *args: Any, **named: Any) -> Any:
-        if isinstance(error, _USERS) and entry is not None and _comes_from_here(entry):
+        if entry is not None and _is_users(error, entry) and _comes_from_here(entry):
             with _causes_cut(error):
                 return [*full(kind, error, _cut(entry), tb_offset=0), *_hint(error)]
         return [*full(kind, error, entry, *args, **named), *_hint(error)]
@@ -116,6 +116,7 @@ def in_one_line(shell: Any, error: BaseException) -> None:
     """Make an error, found before anything ran, render without a traceback: it would only show the magic's own code."""
     *before, last = traceback.format_exception_only(type(error), error)
     name, colon, message = last.partition(":")
+    name = name.rpartition(".")[2]  # As above a traceback.
     if has_colours(shell):
         name = f"\x1b[31m{name}\x1b[39m"
     text = "".join([*before, name, colon, message]).rstrip()
@@ -147,6 +148,15 @@ def _causes_cut(error: BaseException) -> Iterator[None]:
     finally:  # For the debugger, and for whoever asks.
         cause.__traceback__ = entry
         error.__cause__ = cause
+
+
+def _is_users(error: Any, entry: types.TracebackType) -> bool:
+    """Tell whether an error is about what the user wrote, a misspelt attribute for one."""
+    if not isinstance(error, AttributeError):
+        return isinstance(error, _USERS)
+    while entry.tb_next is not None:
+        entry = entry.tb_next
+    return entry.tb_frame.f_code.co_name == "__getattr__"
 
 
 def _comes_from_here(entry: types.TracebackType | None) -> bool:
