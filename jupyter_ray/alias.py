@@ -31,7 +31,20 @@ def stand_for_ray() -> None:
 def spec(name: str) -> importlib.machinery.ModuleSpec:
     """Return how ``ray.util`` or the like is found: as this package's module of that name, which is imported here."""
     module = importlib.import_module(_PACKAGE + name.removeprefix("ray"))
+    _keep_functions(name, module)
     return importlib.machinery.ModuleSpec(name, _Same(module), is_package=hasattr(module, "__path__"))
+
+
+def _keep_functions(name: str, module: types.ModuleType) -> None:
+    """Have ``ray.util.placement_group`` stay the function when the module of that name is imported.
+
+    Python binds a module that it loads in its package, over the function that has its name there. It loads none
+    that it finds among those that it has.
+    """
+    for each, loaded in tuple(sys.modules.items()):
+        package, _, last = each.rpartition(".")
+        if package == module.__name__ and getattr(module, last, loaded) is not loaded:
+            sys.modules.setdefault(f"{name}.{last}", loaded)
 
 
 class _Same(importlib.abc.Loader):

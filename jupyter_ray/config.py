@@ -120,7 +120,8 @@ def further_folder(first: Path, number: int) -> Path:
 def shared_memory_folder(session: str) -> Path:
     """Return the folder of a session's shared-memory files: in memory where the system offers that."""
     root = Path("/dev/shm")
-    return (root if root.is_dir() else Path(tempfile.gettempdir())) / f"jupyter_ray-{os.getuid()}-{session}-shm"
+    usable = root.is_dir() and os.access(root, os.W_OK)  # A container's may be read-only.
+    return (root if usable else Path(tempfile.gettempdir())) / f"jupyter_ray-{os.getuid()}-{session}-shm"
 
 
 def remove_folders(session: str) -> None:

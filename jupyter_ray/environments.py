@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import types
 from collections.abc import Mapping
 from typing import Any
+
+_log = logging.getLogger("jupyter_ray")
+
+SETTINGS = frozenset(("setup_timeout_seconds", "eager_install", "log_files"))
+"""What a runtime environment's `config` may say."""
 
 SETUP_HOOK = "worker_process_setup_hook"
 RUNTIME_ENV_HONOURED = ("env_vars", "working_dir", "py_modules", "excludes", "config", SETUP_HOOK)
@@ -16,6 +22,9 @@ RUNTIME_ENV_CLUSTER = (
     "nsight", "rocprof-sys", "mpi",
 )  # fmt: skip
 """Fields that only a Ray cluster takes: an engine that forks its workers from this process refuses them."""
+
+IN_PLACE = "local://"
+"""What stands before a folder that is used where it is, and not copied. Source: Ray."""
 
 _SCHEMES = ("http", "https", "s3", "gs", "azure", "abfss", "file", "gcs", "local")
 _TARS = (".tar.gz", ".tgz", ".tar.xz")
@@ -62,18 +71,28 @@ def check_runtime_env(name: str, value: Any) -> str | None:
         raise TypeError(f"{name}['conda'] must be of type str or dict, got {type(fields['conda'])}.")
     if wrong := _check_code(name, fields):
         return wrong
-    config = fields.get("config")
-    if config is not None and not isinstance(config, dict):
-        raise TypeError(f"{name}['config'] must be a dict or a RuntimeEnvConfig, got {type(config)}.")
-    seconds = (config or {}).get("setup_timeout_seconds", 600)
-    if not isinstance(seconds, int):
-        raise TypeError(f"setup_timeout_seconds must be of type int, got: {type(seconds)}")
-    if seconds <= 0 and seconds != -1:
-        raise ValueError(f"setup_timeout_seconds must be greater than zero or equals to -1, got: {seconds}")
+    _check_config(name, fields.get("config"))
     hook = fields.get(SETUP_HOOK)
     if hook is not None and not isinstance(hook, str | dict) and not callable(hook):  # dict: packed by the engine.
         raise TypeError(f"{name}[{SETUP_HOOK!r}] must be a function or 'module.function', got {type(hook)}.")
     return None
+
+
+def _check_config(name: str, config: Any) -> None:
+    """Check the settings of the set-up."""
+    if config is not None and not isinstance(config, dict):
+        raise TypeError(f"{name}['config'] must be a dict or a RuntimeEnvConfig, got {type(config)}.")
+    settings: dict[str, Any] = config or {}
+    if unknown := sorted(map(str, settings.keys() - SETTINGS)):
+        _log.warning("Unknown entries of %s['config'] are left out: %s.", name, ", ".join(unknown))
+    seconds = settings.get("setup_timeout_seconds", 600)
+    if not isinstance(seconds, int):
+        raise TypeError(f"setup_timeout_seconds must be of type int, got: {type(seconds)}")
+    if seconds <= 0 and seconds != -1:
+        raise ValueError(f"setup_timeout_seconds must be greater than zero or equals to -1, got: {seconds}")
+    eager = settings.get("eager_install", True)
+    if not isinstance(eager, bool):
+        raise TypeError(f"eager_install must be a boolean. got {type(eager)}")
 
 
 def _check_code(name: str, fields: dict[str, Any]) -> str | None:
@@ -95,9 +114,26 @@ def _check_code(name: str, fields: dict[str, Any]) -> str | None:
         if colon and scheme not in _SCHEMES:
             return f"{name}[{field!r}]: {place} is not a valid URI, nor a path. Schemes are {', '.join(_SCHEMES)}."
         endings = _ARCHIVES[field]
-        if colon and scheme != "local" and not path.partition("?")[0].endswith(endings):
+        if place == IN_PLACE + path:
+            if wrong := _check_in_place(path):
+                return f"{name}[{field!r}]: {place} is not valid: {wrong}."
+        elif colon and not path.partition("?")[0].endswith(endings):
             return f"{name}[{field!r}]: Only {', '.join(endings)} files are supported for URIs; got {place}."
     return None
+
+
+def _check_in_place(path: str) -> str | None:
+    """Return what is wrong with a folder that is to be used in place."""
+    if not path.startswith("/"):
+        return f"the path must be absolute, as in {IN_PLACE}/path/of/a/folder"
+    if path.endswith(_ARCHIVES["py_modules"]):
+        return "the path must be a directory, and no archive, since nothing is unpacked"
+    return None
+
+
+def in_place(source: Any) -> str | None:
+    """Return the folder that is to be used where it is, or None if what is named is to be copied."""
+    return source.removeprefix(IN_PLACE) if isinstance(source, str) and source.startswith(IN_PLACE) else None
 
 
 def _check_variables(name: str, variables: Any) -> None:

@@ -376,8 +376,7 @@ def _fields(table: Mapping[str, Keyword], written: Mapping[str, Any]) -> dict[st
     """Return the record's fields for what was written; None stands for the default."""
     fields: dict[str, Any] = {}
     for name, value in written.items():
-        field = table[name].field
-        if field is None or (value is None and name in _NONE_MEANS_DEFAULT):
+        if (field := table[name].field) is None or (value is None and name in _NONE_MEANS_DEFAULT):
             continue
         fields[field or name] = list(value) if isinstance(value, tuple) else value
     if kind := fields.pop("accelerator_type", None):
@@ -405,9 +404,8 @@ Called = TypeVar("Called", TaskOptions, MethodOptions)
 
 def task_options(written: Mapping[str, Any], *, is_generator: bool | None) -> TaskOptions:
     """Return the record of checked options, with `num_returns` filled in; see `resolve_num_returns`."""
-    options = TaskOptions(**_fields(TASK, written))
-    if options.num_cpus is None and "num_cpus" in written:  # Who writes None asks for none. Source: Ray.
-        options = msgspec.structs.replace(options, num_cpus=0)
+    cpus = {"num_cpus": 0} if written.get("num_cpus", 1) is None else {}  # Who writes None asks for none. Source: Ray.
+    options = TaskOptions(**_fields(TASK, {**written, **cpus}))
     if options.num_gpus and options.max_calls is None:  # A process that used a GPU keeps its memory: end it (Ray).
         options = msgspec.structs.replace(options, max_calls=1)
     return _with_num_returns(options, is_generator)

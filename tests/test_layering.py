@@ -83,7 +83,7 @@ LAYERS = (
 LOCAL_ORDER = (
     ("local.protocol",),
     ("local.serialization", "local.scheduler"),
-    ("local.store", "local.definitions", "local.turns", "local.vigil"),
+    ("local.store", "local.definitions", "local.turns", "local.vigil", "local.cgroups"),
     ("local.transport",),
     ("local.client", "local.launcher", "local.joining"),
     ("local.engine",),

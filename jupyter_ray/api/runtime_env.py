@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jupyter_ray.environments import RUNTIME_ENV_CLUSTER, RUNTIME_ENV_HONOURED, check_runtime_env
+from jupyter_ray.environments import RUNTIME_ENV_CLUSTER, RUNTIME_ENV_HONOURED, SETTINGS, check_runtime_env
 
 
 class RuntimeEnv(dict[str, Any]):
@@ -225,15 +225,13 @@ class RuntimeEnv(dict[str, Any]):
 class RuntimeEnvConfig(dict[str, Any]):
     """Settings of a runtime environment's set-up (accepted, of no effect). Source: Ray's ``RuntimeEnvConfig``."""
 
-    known_fields = frozenset(("setup_timeout_seconds", "eager_install", "log_files"))
+    known_fields = SETTINGS
 
     def __init__(
         self, setup_timeout_seconds: int = 600, eager_install: bool = True, log_files: list[str] | None = None
     ) -> None:
         fields = {"setup_timeout_seconds": setup_timeout_seconds, "eager_install": eager_install}
         super().__init__({**fields, "log_files": log_files or []})
-        if not isinstance(eager_install, bool):
-            raise TypeError(f"eager_install must be a boolean. got {type(eager_install)}")
         listed: Any = log_files
         if listed is not None and not (isinstance(listed, list) and all(isinstance(each, str) for each in listed)):
             raise TypeError(f"log_files must be a list of strings or None, got {listed!r}, of type {type(listed)}.")

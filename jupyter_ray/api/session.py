@@ -126,6 +126,10 @@ def begin(
     others
         Its further keywords.
     """
+    if not isinstance(address, str | None):
+        raise TypeError(f"address must be a string, got {type(address)}.")
+    if job_config and not hasattr(job_config, "ray_namespace"):
+        raise TypeError(f"job_config must be a JobConfig, got {type(job_config)}.")
     submitted = JobConfig.of_environment()
     job = job_config or submitted
     runtime_env = submitted.joined(runtime_env)

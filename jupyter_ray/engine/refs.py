@@ -139,6 +139,8 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
             """Say what to do instead: a user may have taken the reference for the value."""
             what = f"'ObjectRef' object has no attribute {name!r}"
             told = "" if name.startswith("_") else ": it stands for a value, which ray.get(ref) returns."
+            if name == "add_done_callback":  # What asyncio.wait asks for.
+                told = ": await it, or take asyncio.ensure_future(ref), or ref.future() for concurrent.futures."
             raise AttributeError(f"{what}{told}", name=name, obj=self)
 
     @classmethod

@@ -107,8 +107,16 @@ class Channel:
         del self._beside[descriptor]
         self._poll.unregister(descriptor)
 
-    def send_later(self, message: ClientMessage) -> bool:
+    def send_if(self, claim: Callable[[], object], message: ClientMessage) -> None:
+        """Send a message unless `claim()` is None: who sends after that, sends after the message."""
+        with self._lock:
+            if claim() is not None:
+                self.send(message, soon=True)
+
+    def send_later(self, message: ClientMessage, claim: Callable[[], object] | None = None) -> bool | None:
         """Keep a message until the next one goes, or a flush; return whether it is the first one that waits.
+
+        With `claim`, as `send_if`, and None if it was not sent.
 
         Raises
         ------
@@ -118,6 +126,8 @@ class Channel:
         with self._lock:
             if self._closed:
                 raise ConnectionError("The connection to the runtime is closed.")
+            if claim is not None and claim() is None:
+                return None
             first = not self._buffer
             codec.append(message, self._buffer)
             if len(self._buffer) >= _FULL:

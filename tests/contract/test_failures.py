@@ -50,6 +50,39 @@ def test_a_task_that_ends_its_process_is_tried_again(tmp_path: Path, leave: Call
     assert len(list(tmp_path.iterdir())) == 6
 
 
+@pytest.mark.local_only("Ray's driver keeps what the variable said for all that it calls from then on")
+@shared
+@pytest.mark.parametrize(("variable", "attempts"), [("0", 1), ("2", 3), (None, 4)])
+def test_the_environment_says_how_often_a_task_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, attempts: int
+) -> None:
+    """Where the task says nothing of it; in a task, the environment that it has. Source: Ray's documentation."""
+    if variable is not None:
+        monkeypatch.setenv("RAY_TASK_MAX_RETRIES", variable)
+
+    @ray.remote
+    def leave(folder: str) -> None:
+        (Path(folder) / str(time.time_ns())).touch()
+        os._exit(1)
+
+    with pytest.raises(WorkerCrashedError):
+        ray.get(leave.remote(str(tmp_path)), timeout=PATIENCE)
+    assert len(list(tmp_path.iterdir())) == attempts
+
+
+@pytest.mark.local_only("Ray raises what int() says")
+@shared
+@pytest.mark.parametrize("variable", ["often", "-2"])
+def test_how_often_a_task_is_tried_again_must_be_a_number(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv("RAY_TASK_MAX_RETRIES", variable)
+
+    @ray.remote
+    def nothing() -> None: ...
+
+    with pytest.raises(ValueError, match="RAY_TASK_MAX_RETRIES must be"):
+        nothing.remote()
+
+
 @shared
 @pytest.mark.parametrize("end", [lambda: os._exit(1), lambda: os.kill(os.getpid(), signal.SIGKILL)])
 def test_the_last_words_of_a_process_are_heard(end: Callable[[], Any]) -> None:

@@ -139,3 +139,54 @@ def test_a_function_that_cannot_travel_is_refused_at_init(start: Callable[..., A
     lock = threading.Lock()
     with pytest.raises(RuntimeEnvSetupError, match="Failed to export the setup function"):
         start(runtime_env={"worker_process_setup_hook": lambda: print(lock)})
+
+
+def test_a_folder_is_used_where_it_is(start: Callable[..., Any], tmp_path: Path) -> None:
+    """``local:///folder`` copies nothing; of ``py_modules`` the folder itself is searched. Source: Ray's words."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "said.txt").write_text("at first")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "used_in_place.py").write_text("value = 7\n")
+    written = {"working_dir": f"local://{tmp_path}/app", "py_modules": [f"local://{tmp_path}/lib"]}
+    start(runtime_env=written)
+    (tmp_path / "app" / "said.txt").write_text("changed")
+
+    @ray.remote
+    def read() -> Any:
+        import used_in_place  # type: ignore[import-not-found]
+
+        env = ray.get_runtime_context().runtime_env
+        return os.getcwd(), Path("said.txt").read_text(), used_in_place.value, env["working_dir"], env["py_modules"]
+
+    @ray.remote(runtime_env={"env_vars": {"CONTRACT_OUTER": "1"}})
+    def nested() -> Any:
+        return ray.get(read.remote())
+
+    expected = (str(tmp_path / "app"), "changed", 7, written["working_dir"], written["py_modules"])
+    assert ray.get([read.remote(), nested.remote()]) == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ({"working_dir": "local://relative/path"}, "must be absolute"),
+        ({"working_dir": "local:///app.zip"}, "must be a directory"),
+        ({"py_modules": ["local:///lib.whl"]}, "must be a directory"),
+    ],
+)
+def test_what_cannot_be_used_in_place_is_refused(start: Callable[..., Any], written: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        start(runtime_env=written)
+
+
+@pytest.mark.local_only("Ray looks for the folder on the machine of the task, whose start then fails")
+def test_a_folder_that_is_not_there_to_be_used(start: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(RuntimeEnvSetupError, match="must exist already"):
+        start(runtime_env={"working_dir": f"local://{tmp_path}/nowhere"})
+
+
+def test_settings_of_the_set_up_are_checked(start: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(TypeError, match="eager_install must be a boolean"):
+        start(runtime_env={"config": {"eager_install": 3}})
+    start(runtime_env={"config": {"no_such_setting": 1, "eager_install": False}})
+    assert "no_such_setting" in caplog.text

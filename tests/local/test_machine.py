@@ -48,6 +48,23 @@ def test_the_store_takes_a_third_of_memory_and_no_more_than_its_folder_has(monke
     assert 0 < machine._shared_memory() < 2**50
 
 
+def test_variables_say_what_the_store_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `init` says nothing; without them, 200 GB at most. Source: Ray's documentation."""
+    monkeypatch.setattr(machine, "_shared_memory", lambda: 2**50)
+    monkeypatch.setattr(machine, "memory", lambda: 2 * 10**12)
+    assert machine.resources(InitOptions(num_gpus=0))[2] == 200 * 10**9
+    monkeypatch.setenv("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", str(10**12))
+    assert machine.resources(InitOptions(num_gpus=0))[2] == 6 * 10**11
+    monkeypatch.setenv("RAY_DEFAULT_OBJECT_STORE_MEMORY_PROPORTION", "0.1")
+    assert machine.resources(InitOptions(num_gpus=0))[2] == 2 * 10**11
+    assert machine.resources(InitOptions(num_gpus=0, object_store_memory=1024**3))[2] == 1024**3
+    for name, wrong in (("MEMORY_PROPORTION", "much"), ("MEMORY_PROPORTION", "0"), ("MAX_MEMORY_BYTES", "10")):
+        with monkeypatch.context() as patched:
+            patched.setenv(f"RAY_DEFAULT_OBJECT_STORE_{name}", wrong)
+            with pytest.raises(ValueError, match=f"RAY_DEFAULT_OBJECT_STORE_{name} must"):
+                machine.resources(InitOptions(num_gpus=0))
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [

@@ -133,6 +133,9 @@ import library
 import ray.util
 assert ray.util is jupyter_ray.util is sys.modules["jupyter_ray.util"]
 assert ray.util.__spec__.name == "jupyter_ray.util"
+import ray.util.placement_group
+from ray.util.placement_group import get_current_placement_group
+assert ray.util.placement_group is jupyter_ray.util.placement_group and callable(ray.util.placement_group)
 library.ray.init(num_cpus=3, logging_level="ERROR", log_to_driver=False)
 library.check()
 library.ray.get(library.nested.remote())

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,7 +113,13 @@ def test_what_was_meant_is_said(engine: FakeEngine) -> None:
             ray.wait(wrong)
     with pytest.raises(AttributeError, match=r"no attribute 'shape': it stands for a value, which ray\.get\(ref\)"):
         ref.shape  # noqa: B018
+    with pytest.raises(AttributeError, match=r"asyncio\.ensure_future\(ref\)"):
+        asyncio.run(_wait_for(ref))
     assert not hasattr(ref, "__array__")
+
+
+async def _wait_for(ref: Any) -> None:
+    await asyncio.wait([ref])
 
 
 def test_wait_wants_different_references(engine: FakeEngine) -> None:

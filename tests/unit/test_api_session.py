@@ -102,6 +102,8 @@ def test_an_anonymous_namespace_is_fresh() -> None:
         ({"runtime_env": 1}, TypeError, "runtime_env"),
         ({"runtime_env": {"envvars": {}}}, ValueError, "no field 'envvars'"),
         ({"object_store_memory": 10}, ValueError, "MiB"),
+        ({"address": 3}, TypeError, "address must be a string"),
+        ({"job_config": 3}, TypeError, "job_config must be a JobConfig"),
         ({"address": "ray://localhost:1"}, ConnectionError, "Could not find any running Ray instance"),
         ({"address": "localhost"}, ConnectionError, "no address of a cluster|not installed"),
     ],

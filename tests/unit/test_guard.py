@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from jupyter_ray.local import cgroups
 from jupyter_ray.local.server import guard
 
 GIB = 1024**3
@@ -44,8 +45,53 @@ def test_processes_are_looked_at_only_when_it_matters() -> None:
     assert watch.look(lambda: pytest.fail("there may be a thousand of them")) is None
 
 
-def test_copies_of_files_are_not_memory_in_use(tmp_path: Path) -> None:
-    (tmp_path / "memory.current").write_text("1000\n")
-    assert guard._used(tmp_path) == 1000
-    (tmp_path / "memory.stat").write_text("anon 200\nfile 800\nshmem 100\ninactive_file 500\nactive_file 200\n")
-    assert guard._used(tmp_path) == 300
+class Machine:
+    """Fills up, as time passes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.used, self.now, self.kills = 0, 100.0, 7
+        monkeypatch.setattr(
+            "psutil.virtual_memory", lambda: SimpleNamespace(total=100 * GIB, available=100 * GIB - self.used)
+        )
+        monkeypatch.setattr(guard, "_kills", lambda: self.kills)
+        monkeypatch.setattr(cgroups, "memory", lambda: None)
+        monkeypatch.setattr(guard, "monotonic", lambda: self.now)
+        self.watch = guard.Guard()
+        self.watch.share = 0.9
+
+    def pause(self, seconds: float, used: int) -> float:
+        """Return how long the guard waits after a look, so much later, when so many GiB are in use."""
+        self.now += seconds
+        self.used = used * GIB
+        self.watch.look(lambda: [])
+        return self.watch.pause
+
+
+def test_it_looks_more_often_the_faster_memory_fills(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    assert machine.pause(10, 10) == guard.LOOK_SECONDS
+    assert machine.pause(0.25, 10) == guard.LOOK_SECONDS, "it does not fill"
+    assert machine.pause(0.25, 50) == pytest.approx(0.125), "the rest would be full after another 0.25 s"
+    assert machine.pause(0.125, 88) == guard.LEAST_LOOK_SECONDS
+    assert machine.pause(0.02, 95) == guard.LOOK_SECONDS, "a worker is being ended"
+    assert machine.pause(0.25, 60) == guard.LOOK_SECONDS
+
+
+def test_the_kernels_oom_killer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    assert machine.watch.explain(guard.SIGKILLED) == guard.SIGKILLED
+    machine.kills += 1
+    assert machine.watch.explain("its process ended by itself (exit code 1)").startswith("its process ended by itself")
+    machine.pause(0.25, 10)
+    assert machine.watch.explain(guard.SIGKILLED) == guard.OOM_KILLED, "a look came between its end and the news"
+    machine.pause(0.25, 10)
+    assert machine.watch.explain(guard.SIGKILLED) == guard.SIGKILLED, "that was another"
+
+
+def test_the_kernel_tells_of_its_oom_killer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert guard._kills() >= 0
+    monkeypatch.setattr(guard, "_VMSTAT", tmp_path / "vmstat")
+    assert guard._kills() == 0, "another system"
+    for text, kills in (("pgfault 9\noom_kill 12\nnuma_hit 3\n", 12), ("pgfault 9\n", 0)):
+        (tmp_path / "vmstat").write_text(text)
+        assert guard._kills() == kills

@@ -11,7 +11,6 @@ A worker gives a `Blocking`: what it must hand back to the runtime before its ma
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import gc
 import socket
@@ -21,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jupyter_ray import exceptions, interrupts
+from jupyter_ray import interrupts
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.futures import Settle, Withdraw
@@ -32,7 +31,7 @@ from jupyter_ray.local.client.direct import Direct
 from jupyter_ray.local.client.events import EventStream
 from jupyter_ray.local.client.reading import Reader
 from jupyter_ray.local.client.references import References
-from jupyter_ray.local.client.requests import LOOK_SECONDS, Blocking, Patience, Requests, Response, Slot
+from jupyter_ray.local.client.requests import LOOK_SECONDS, Blocking, Patience, Requests, Response, Slot, told
 from jupyter_ray.local.client.streams import Stream, StreamState
 from jupyter_ray.local.client.threads import CallbackThread, Departures, Housekeeper
 from jupyter_ray.local.protocol import messages as m
@@ -93,6 +92,7 @@ class Client:
         self._death: str | None = None
         self._closing = False
         self._callbacks = CallbackThread("jupyter_ray callbacks")
+        self.run_callback = self._callbacks.run
         self.events = EventStream(
             lambda *how: self.send(m.Subscribe(*how)),
             lambda text: self.send(m.Seen(text)),
@@ -130,9 +130,12 @@ class Client:
         )
         self._channel.on_silence = on_silence
         self.expect, self.listening = self._channel.vigil.expect, self._channel.listening
+        self.watch, self.unwatch = self._channel.watch, self._channel.unwatch
+        self.read_until = partial(self._channel.attend, shielded=False)
+        """Reads in this thread until its argument is true, if nobody else reads; for one that no interrupt tears."""
         self.reader: Reader = Reader(self)
         self.direct: Direct = Direct(self, folder or Path())
-        self._deferred = self.direct._deferred
+        self._deferred, self._under_way = self.direct._deferred, self.direct._under_way
 
     def start(self, hello: m.Hello) -> None:
         """Say who we are, and begin to read."""
@@ -153,22 +156,39 @@ class Client:
         RaySystemError
             The session has ended.
         """
-        if self._deferred:
-            self.direct.release()
-        if self.before_message is not None and type(message) is not m.Done:
-            self.before_message()
+        if self._deferred or self._under_way:
+            self.direct.precede(message)
+        before = self.before_message  # Another thread may take it away.
+        if before is not None and type(message) is not m.Done:
+            before()
+        self.send_bare(message, soon=soon)
+
+    def send_bare(self, message: m.ClientMessage, *, soon: bool = True) -> None:
+        """Send a message before which nothing has to be sent, or was."""
         try:
             self._channel.send(message, soon=soon)
         except ConnectionError as error:
             raise self.dead() from error
 
-    def send_later(self, message: m.ClientMessage) -> None:
-        """Send a message with whatever goes next, or after some milliseconds."""
+    def send_if(self, claim: Callable[[], object], message: m.ClientMessage) -> None:
+        """Send a message unless `claim()` is None, in one step with that; not after a call that is deferred."""
+        before = self.before_message
+        if before is not None:
+            before()
         try:
-            if self._channel.send_later(message):
-                self._house.want("reports")
+            self._channel.send_if(claim, message)
         except ConnectionError as error:
             raise self.dead() from error
+
+    def send_later(self, message: m.ClientMessage, claim: Callable[[], object] | None = None) -> bool:
+        """Send a message with whatever goes next, or after some milliseconds; return False if `claim()` is None."""
+        try:
+            first = self._channel.send_later(message, claim)
+        except ConnectionError as error:
+            raise self.dead() from error
+        if first:
+            self._house.want("reports")
+        return first is not None
 
     def _drop(self, drops: list[tuple[bytes, int]]) -> None:
         self.direct.dropped(drops)
@@ -195,22 +215,15 @@ class Client:
         return not self._channel.closed
 
     def flush(self) -> None:
-        """Send what waits now."""
-        with contextlib.suppress(ConnectionError, RaySystemError):
+        """Send what waits now, also a call that is deferred."""
+        with contextlib.suppress(RaySystemError):
             self.direct.release()
+            self.push()
+
+    def push(self) -> None:
+        """Send what was sent and waits, now."""
+        with contextlib.suppress(ConnectionError):
             self._channel.flush()
-
-    def watch(self, descriptor: int, on_ready: Callable[[], None]) -> None:
-        """Have whoever reads call `on_ready` when `descriptor` can be read. Before `start`, or while reading."""
-        self._channel.watch(descriptor, on_ready)
-
-    def unwatch(self, descriptor: int) -> None:
-        """Undo `watch`, in the thread that reads."""
-        self._channel.unwatch(descriptor)
-
-    def read_until(self, done: Callable[[], bool]) -> bool:
-        """Read in this thread until `done()`, if nobody else reads; for a thread that interrupts do nothing to."""
-        return self._channel.attend(done, shielded=False)
 
     # --- requests ---
 
@@ -255,14 +268,7 @@ class Client:
 
     def request(self, make: Callable[[int], m.ClientMessage]) -> Any:
         """Send a request that is answered by an `Answer`, and return its value."""
-        answer = self.ask(lambda number, task: make(number), blocks=False)
-        assert isinstance(answer, m.Answer)
-        if answer.error:
-            kind = getattr(exceptions, answer.error, None) or getattr(builtins, answer.error, None)
-            if isinstance(kind, type) and issubclass(kind, Exception):
-                raise kind(answer.value)
-            raise RaySystemError(f"{answer.error}: {answer.value}")
-        return answer.value
+        return told(self.ask(lambda number, task: make(number), blocks=False))
 
     # --- values ---
 
@@ -316,10 +322,6 @@ class Client:
         with contextlib.suppress(RaySystemError):
             self.send(m.Abandon(number))
         return True
-
-    def run_callback(self, callback: Callable[[], None]) -> None:
-        """Call something in the callback thread."""
-        self._callbacks.run(callback)
 
     # --- actors, streams, events ---
 

@@ -9,10 +9,14 @@ Where the short way fails, the usual one takes over: after `PATIENCE_SECONDS` wi
 when the worker's socket closes, the runtime is told that the worker has the call, and is asked for the value. A call
 that the worker does not take for so long goes the usual way.
 
+A call that is under way is nothing that the runtime knows. So who sends what names its result, from another thread,
+tells of it first (`precede`).
+
 Owner: any thread. Under `_handing` a deferred call is taken for the short way, or sent the usual one and only then
 taken out of `_deferred`. `Route.busy` is held by the thread that uses the route; a thread of its own reads the answer
-of a call that lasts. `Route.telling` is held by whoever tells the runtime of the call that is under way there; only the
-call's own thread waits for it, since another may be a signal handler that came while its thread was sending.
+of a call that lasts. `Route.bringing` is held while a call is on its way to the worker, and no other lock is waited for
+meanwhile: it may be waited for anywhere. A call leaves `_under_way` in one step with the message that tells of it (the
+channel's lock): who does not find it there sends after that message. `_order` guards an actor's `_last` and its route.
 """
 
 from __future__ import annotations
@@ -23,10 +27,11 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.refs import ActorRef, ObjectRef
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import ACTOR_ID_SIZE, return_id, task_of
 from jupyter_ray.interrupts import shielded, started
@@ -34,6 +39,7 @@ from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.routes import PATIENCE_SECONDS, Route, route_key, send_whole
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.protocol.mentions import mentioned
 
 IDLE_TICKS = 3
 """A lease that has not been used for so many looks is given back."""
@@ -51,11 +57,14 @@ class Asker(Protocol):
     def send(self, message: m.ClientMessage, *, soon: bool = True) -> None:
         """Send a message, after a call that is deferred."""
 
-    def send_later(self, message: m.ClientMessage) -> None:
-        """Send a message with whatever goes next, or after some milliseconds."""
+    def send_if(self, claim: Callable[[], object], message: m.ClientMessage) -> None:
+        """Send a message unless `claim()` is None, in one step with that; not after a call that is deferred."""
 
-    def flush(self) -> None:
-        """Send what waits now."""
+    def send_later(self, message: m.ClientMessage, claim: Callable[[], object] | None = None) -> bool:
+        """Send a message with whatever goes next, or after some milliseconds; return False if `claim()` is None."""
+
+    def push(self) -> None:
+        """Send what was sent and waits, now."""
 
     def want(self, chore: str) -> None:
         """Ask the housekeeper for a chore."""
@@ -89,8 +98,9 @@ class Direct:
         """The deferred call that was there at the last look."""
         self._last: dict[bytes, bytes] = {}
         """The last call of each actor that went the usual way, as long as we have a handle."""
+        self._order = threading.RLock()
         self._under_way: dict[bytes, tuple[m.TaskSpec, Route]] = {}
-        """Calls whose answers are waited for, and that the runtime has not been told of, by task."""
+        """Calls that are brought to a worker, or are there, and that the runtime has not been told of, by task."""
         self._closed = False
 
     def introduce(self, hello: m.Hello) -> None:
@@ -135,8 +145,11 @@ class Direct:
     def _submit(self, spec: m.TaskSpec) -> None:
         if spec.kind == "method":
             assert spec.actor is not None
-            self._last[spec.actor] = spec.task
-            self._routes.pop(spec.actor, None)  # Till nothing of ours is under way there, and the runtime says so.
+            if self._deferred:
+                self.release()  # It was made before this one, which is the last then.
+            with self._order:
+                self._last[spec.actor] = spec.task
+                self._routes.pop(spec.actor, None)  # Till nothing of ours is under way there, and the runtime says so.
         self._client.send(m.Submit(spec))
 
     def __contains__(self, key: Hashable) -> bool:
@@ -166,8 +179,9 @@ class Direct:
 
     def forget(self, actor: bytes) -> None:
         """Something happens to an actor that later calls must not overtake."""
-        self._last[actor] = b""
-        self._routes.pop(actor, None)
+        with self._order:
+            self._last[actor] = b""
+            self._routes.pop(actor, None)
 
     def look(self) -> None:
         """Send a call that has been deferred since the last look: a chore."""
@@ -189,15 +203,15 @@ class Direct:
             if taken is None:
                 self.release()
                 return
-            call, route = taken
-            references, dependencies = self._client.references, call.spec.dependencies
-            # Till the runtime pins them, or the call is over.
-            held = [references.reference(dependency, ObjectRef) for dependency in dependencies]
+            call, route, held = taken
             self._exchange(call, route, shield.sleep)
             held.clear()
 
-    def _take(self, object_id: bytes) -> tuple[m.Call, Route] | None:
-        """Return the deferred call and its route, if this thread made it, for `object_id`, and it can go that way."""
+    def _take(self, object_id: bytes) -> tuple[m.Call, Route, list[object]] | None:
+        """Return the deferred call and its route, if this thread made it, for `object_id`, and it can go that way.
+
+        And what is to be held till the runtime does so, or the call is over. The call is under way, and being brought.
+        """
         with self._handing:
             if not self._deferred:
                 return None
@@ -207,26 +221,36 @@ class Direct:
             if not route.busy.acquire(blocking=False):
                 return None
             values = self._values(spec)
-            if values is None or self._routes.get(route.key) is not route:  # Forgotten, or given back, meanwhile.
+            held = self._held(spec)
+            # Forgotten, or given back, meanwhile.
+            if values is None or held is None or self._routes.get(route.key) is not route:
                 route.busy.release()
                 return None
+            if version and route.versions.get(spec.definition) != version:
+                self._client.push()  # The worker may have to ask for the definition.
+            route.bringing.acquire()
+            self._under_way[spec.task] = spec, route  # First: one of the two has it at any time.
             self._deferred.popleft()
-            return m.Call(spec, version, tuple(values)), route
+            return m.Call(spec, version, tuple(values)), route, held
+
+    def _held(self, spec: m.TaskSpec) -> list[object] | None:
+        """Return references to what a call needs; None if the runtime may have heard that we let one of them go."""
+        living = self._client.references.living
+        held: list[object] = [living(dependency, ObjectRef) for dependency in spec.dependencies]
+        if spec.actor is not None:
+            held.append(living(spec.actor, ActorRef))
+        return None if None in held else held
 
     def _exchange(self, call: m.Call, route: Route, sleep: Callable[[Callable[[], object]], object]) -> None:
         spec, version = call.spec, call.version
-        if version and route.versions.get(spec.definition) != version:
-            self._client.flush()  # The worker may have to ask for the definition.
-        try:
-            connection = route.connection or route.connect(self._folder, self._hello)
-            send_whole(connection, codec.encode(call))
-        except OSError:  # The worker has not got it.
+        connection = self._bring(call, route)
+        if connection is None:
             self._drop(route)
+            self.release()
             if route.leased:
                 self._client.send(m.Unlease(route.worker))
-            self._submit(spec)
             return
-        self._under_way[spec.task] = spec, route
+        claim = partial(self._under_way.pop, spec.task, None)
         try:
             ready: list[object] = []
             route.vigil.expect()
@@ -244,17 +268,31 @@ class Direct:
             elif type(reply) is not m.Done:
                 self._tell(spec, route)
                 self._drop(route)
-            elif self._under_way.pop(spec.task, None) is None:
-                with route.telling:  # Another thread tells of it, or has: what came of it is said afterwards.
-                    self._client.send(m.Report(reply), soon=False)
+            elif not self._client.send_later(m.Ran(spec, route.worker, reply), claim):
+                self._client.send(m.Report(reply), soon=False)  # Another thread has told of it.
                 self._drop(route)
             else:
                 self._client.references.remember(return_id(spec.task, 1), reply.returns[0])
-                self._client.send_later(m.Ran(spec, route.worker, reply))
                 route.used = 0
                 if version:
                     route.versions[spec.definition] = version
                 self._free(route)
+
+    def _bring(self, call: m.Call, route: Route) -> socket.socket | None:
+        """Send a call to its worker; None: the worker has not got it, and it is deferred again."""
+        spec, connection = call.spec, None
+        try:
+            connected = route.connection or route.connect(self._folder, self._hello)
+            send_whole(connected, codec.encode(call))
+            connection = connected
+        except OSError:
+            pass
+        finally:
+            if connection is None:
+                self._deferred.appendleft((spec, call.version, route, threading.get_ident()))
+                self._under_way.pop(spec.task, None)
+            route.bringing.release()
+        return connection
 
     @staticmethod
     def _read(route: Route, connection: socket.socket) -> m.DirectReply:
@@ -265,27 +303,45 @@ class Direct:
             for frame in route.frames.feed(data):
                 return codec.decode_reply(frame)
 
+    def precede(self, message: m.ClientMessage) -> None:
+        """Send what `message` must not overtake: the call that is deferred, and those under way that it names."""
+        if self._deferred:
+            self.release()
+        if self._under_way and (named := mentioned(message)):
+            with shielded():
+                for spec, route in self._all_under_way():
+                    if return_id(spec.task, 1) in named:
+                        with route.bringing:
+                            pass  # It is there now, or deferred again.
+                        self._tell(spec, route)
+            if self._deferred:
+                self.release()
+
     def tell(self) -> None:
-        """Tell the runtime of all calls that are under way: what is said next must not overtake them."""
+        """Tell the runtime of all calls that are under way: what is said next must not overtake them.
+
+        Not of those that are just being brought: they may as well come later.
+        """
         with shielded():
-            for task in tuple(self._under_way):
-                spec, route = self._under_way.get(task, (None, None))
-                if spec is not None and route is not None and route.telling.acquire(blocking=False):
-                    try:
-                        self._tell_once(spec, route)
-                    finally:
-                        route.telling.release()
+            for spec, route in self._all_under_way():
+                if route.bringing.acquire(blocking=False):
+                    route.bringing.release()
+                    self._tell(spec, route)
+
+    def _all_under_way(self) -> list[tuple[m.TaskSpec, Route]]:
+        under_way = self._under_way
+        return [found for task in tuple(under_way) if (found := under_way.get(task)) is not None]
 
     def _tell(self, spec: m.TaskSpec, route: Route) -> None:
-        """Tell the runtime that the worker has had this thread's call; if another thread is at it, wait for it."""
-        with route.telling:
-            self._tell_once(spec, route)
+        """Tell the runtime that the worker has had a call, unless that was told."""
 
-    def _tell_once(self, spec: m.TaskSpec, route: Route) -> None:
-        if self._under_way.pop(spec.task, None) is not None:
-            if spec.actor is not None:
+        def claim() -> object:
+            found = self._under_way.pop(spec.task, None)
+            if found is not None and spec.actor is not None:
                 self._last[spec.actor] = spec.task
-            self._client.send(m.Submit(spec, route.worker))
+            return found
+
+        self._client.send_if(claim, m.Submit(spec, route.worker))
 
     def _wait_elsewhere(self, spec: m.TaskSpec, route: Route) -> None:
         """The answer takes its time: the runtime hears of the call, and a thread waits for the answer."""
@@ -310,26 +366,29 @@ class Direct:
 
     def offered(self, message: m.Route) -> None:
         """The runtime shows a route."""
-        key: Hashable = message.actor
-        if message.actor is None:
-            key = route_key(message.env, message.demand)
-        elif self._last.get(message.actor) != message.after:
-            return  # We have called it again meanwhile.
+        if message.actor is not None:
+            with self._order:
+                if self._last.get(message.actor) == message.after:  # Else we have called it again meanwhile.
+                    self._use(message, message.actor)
+        elif self._use(message, route_key(message.env, message.demand)):
+            self._client.want("routes")
+        else:
+            self._client.send(m.Unlease(message.worker))
+
+    def _use(self, message: m.Route, key: Hashable) -> bool:
+        """Take a route for use; return whether there is one, and it is this one."""
         route = self._ways.get(message.worker)
         if route is not None and self._routes.get(key) is route and not self._closed:
             route.newest[message.definition] = message.version
-            return
+            return True
         if route is None and self._has_room():
             route = self._ways[message.worker] = Route(message.worker, key)
         if self._closed or route is None or key in self._routes:
-            if message.actor is None:
-                self._client.send(m.Unlease(message.worker))
-            return
+            return False
         route.key = key
         route.newest = {message.definition: message.version}
         self._routes[key] = route
-        if message.actor is None:
-            self._client.want("routes")
+        return True
 
     def _has_room(self) -> bool:
         """Close a socket that is of no use now, if there are too many."""
@@ -361,8 +420,8 @@ class Direct:
             self._client.want("routes")
 
     def _free(self, route: Route) -> None:
-        """Let go of a route; give it back if the runtime wants it."""
-        if route.withdrawn:
+        """Let go of a route; give it back if the runtime wants it, and that was not done before we had it."""
+        if route.withdrawn and self._routes.get(route.key) is route:
             self._drop(route)
             self._client.send(m.Unlease(route.worker), soon=False)
         route.busy.release()

@@ -122,6 +122,11 @@ class References:
                 entry[_REFERENCE] = alive
             return ref
 
+    def living(self, counted: bytes, kind: type[R]) -> R | None:
+        """Return the reference to what we have, or have just had; None if the runtime may have heard of its end."""
+        with self._lock:
+            return self.reference(counted, kind) if counted in self._table else None
+
     def pinned(self, counted: bytes) -> None:
         """`counted` was pickled by hand: never release it."""
         self._pinned[counted] = self.many([counted])[0]

@@ -6,12 +6,14 @@ answer and an interrupt that come at the same moment cannot both have it.
 
 from __future__ import annotations
 
+import builtins
 import itertools
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from jupyter_ray import exceptions
 from jupyter_ray.local.protocol.messages import Answer, Reply
 
 LOOK_SECONDS = 0.1
@@ -83,6 +85,17 @@ class Slot:
             self.response = response
             self.filled = True
             self.lock.release()
+
+
+def told(answer: Response) -> Any:
+    """Return the value of an `Answer`; raise it if that is an error."""
+    assert isinstance(answer, Answer)
+    if answer.error:
+        kind = getattr(exceptions, answer.error, None) or getattr(builtins, answer.error, None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            raise kind(answer.value)
+        raise exceptions.RaySystemError(f"{answer.error}: {answer.value}")
+    return answer.value
 
 
 class Requests:

@@ -1,7 +1,6 @@
 """Routes: workers that take calls at their own sockets, and how a call is written there.
 
-Owner: `Route.busy` is held by the thread that uses the route, `Route.telling` by the one that tells the runtime of the
-call that is under way there.
+Owner: `Route.busy` is held by the thread that uses the route, `Route.bringing` while its call is on the way there.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ class Route:
     """A worker that takes calls at its socket."""
 
     __slots__ = (
+        "bringing",
         "busy",
         "connection",
         "frames",
         "key",
         "newest",
         "poll",
-        "telling",
         "used",
         "versions",
         "vigil",
@@ -43,7 +42,7 @@ class Route:
         self.worker = worker
         self.key = key
         self.busy = threading.Lock()
-        self.telling = threading.Lock()
+        self.bringing = threading.RLock()  # A finalizer may name the call in the midst of that.
         self.connection: socket.socket | None = None
         self.frames = framing.FrameReader()
         self.poll = select.poll()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import CodeType
@@ -23,6 +24,7 @@ from jupyter_ray.options import ActorOptions, MethodOptions, NumReturns, TaskOpt
 from jupyter_ray.resources import GPU, PARTS, VISIBLE, Demand, demand, describe
 
 DEFAULT_RETRIES = 3
+"""How often a task is tried again that says nothing of it, unless ``RAY_TASK_MAX_RETRIES`` does. Source: Ray."""
 _PACKAGE = "jupyter_ray."
 _PLANS = 4096
 _BODIES = 1024
@@ -120,7 +122,7 @@ class Plans:
             options=options,
             num_returns=_num_returns(options.num_returns),
             demand=demand,
-            max_retries=DEFAULT_RETRIES if options.max_retries is None else options.max_retries,
+            max_retries=_default_retries() if options.max_retries is None else options.max_retries,
             retry_on=_retry_on(options.retry_exceptions),
             # CUDA keeps a process's memory on the device: a worker that used a GPU is not used again (as in Ray).
             max_calls=(1 if GPU in demand else 0) if options.max_calls is None else options.max_calls,
@@ -216,6 +218,18 @@ def _labels(options: TaskOptions | ActorOptions) -> str:
     if not options.label_selector and not options.fallback_strategy:
         return ""
     return json.dumps([options.label_selector or {}, options.fallback_strategy or []])
+
+
+def _default_retries() -> int:
+    """Return how often a task is tried again that says nothing of it."""
+    text = os.environ.get("RAY_TASK_MAX_RETRIES")
+    try:
+        count = DEFAULT_RETRIES if text is None else int(text)
+    except ValueError as error:
+        raise ValueError(f"RAY_TASK_MAX_RETRIES must be a whole number, and it is {text!r}.") from error
+    if count < -1:
+        raise ValueError(f"RAY_TASK_MAX_RETRIES must be -1 (for ever), 0 or more, got {count}.")
+    return count
 
 
 def _num_returns(number: NumReturns | None) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_ray.config import guest_folder, session_folder
-from jupyter_ray.environments import RUNTIME_ENV_CLUSTER, SETUP_HOOK
+from jupyter_ray.environments import RUNTIME_ENV_CLUSTER, SETUP_HOOK, in_place
 from jupyter_ray.exceptions import RuntimeEnvSetupError
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.errors import format_remote
@@ -58,9 +58,12 @@ def encode(environment: Mapping[str, Any], folder: Path) -> str:
         kept["env_vars"] = {str(name): str(value) for name, value in variables.items()}
     excludes = tuple(environment.get("excludes") or ())
     if environment.get("working_dir"):
-        kept["working_dir"] = _copy(_path(environment["working_dir"]), folder, excludes)
+        source = environment["working_dir"]
+        kept["working_dir"] = _used_in_place(source) or _copy(_path(source), folder, excludes)
     if environment.get("py_modules"):
-        kept["py_modules"] = [_module(each, folder, excludes) for each in environment["py_modules"]]
+        kept["py_modules"] = [
+            _used_in_place(each) or _module(each, folder, excludes) for each in environment["py_modules"]
+        ]
     if environment.get(SETUP_HOOK):
         kept[SETUP_HOOK] = _packed(environment[SETUP_HOOK])
     return json.dumps(kept, sort_keys=True, separators=(",", ":")) if kept else ""
@@ -118,6 +121,23 @@ def _refuse(environment: Mapping[str, Any]) -> None:
                 f"environment. Install what the tasks need into that environment{install}, or join a Ray cluster with "
                 f"init(address=...), which honours {field!r}."
             )
+
+
+def _used_in_place(source: Any) -> str | None:
+    """Return ``local:///folder`` as it was written; None if what is named is to be copied."""
+    if (path := in_place(source)) is None:
+        return None
+    if not os.path.isdir(path):
+        raise RuntimeEnvSetupError(
+            f"The runtime environment names {source}, which points to {path!r}: that must exist already, as a folder."
+        )
+    return str(source)
+
+
+def paths(environment: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """Return the working directory, and the folders of modules, that an encoded environment has."""
+    folder, modules = environment.get("working_dir"), environment.get("py_modules", ())
+    return in_place(folder) or folder, [in_place(each) or each for each in modules]
 
 
 def _path(source: Any) -> Path:

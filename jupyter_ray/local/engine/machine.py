@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -12,6 +11,7 @@ from typing import Any
 from jupyter_ray.config import RESERVE_FROM, shared_memory_folder
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ProcessContext
+from jupyter_ray.local import cgroups
 from jupyter_ray.local.engine import accelerators
 from jupyter_ray.resources import CPU, GPU, MEMORY, OBJECT_STORE, Demand, to_parts
 
@@ -28,35 +28,52 @@ HEAD_NODE = "node:__internal_head__"
 """The resource by which Ray's programs find the head of a cluster; the only machine is that too."""
 _STORE_SHARE = 0.3
 """The share of memory that the object store may take (Ray's figure)."""
+_STORE_MOST = 200 * 10**9
+"""The bytes that the object store takes at most where nobody says how many (Ray's figure)."""
 _FREE_SHARE = 0.9
 """The share of what is free in the folder of shared memory."""
 
 
 def cpus() -> int:
-    """Return the CPUs that this process may use: its affinity, cut by a container's quota."""
+    """Return the CPUs that this process may use: its affinity, cut by the quota of its container or control group."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
         count = os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpu.max") as file:
-        quota, period = file.read().split()
-        if quota != "max":
-            count = min(count, max(1, math.ceil(int(quota) / int(period))))
-    return count
+    quota = cgroups.cpus()
+    return count if quota is None else min(count, max(1, math.ceil(quota)))
 
 
 def memory() -> int:
     """Return the bytes of memory that this process may use."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/memory.max") as file:
-        total = min(total, int(file.read()))  # "max" is a ValueError
-    return total
+    group = cgroups.memory()
+    return total if group is None else min(total, group[0])
 
 
 def _shared_memory() -> int:
     """Return the bytes that the store may take of the folder that it is in: containers often have a small one."""
     folder = os.statvfs(shared_memory_folder("x").parent)
     return max(int(folder.f_bavail * folder.f_frsize * _FREE_SHARE), RESERVE_FROM)
+
+
+def _store(total: int) -> int:
+    """Return the bytes that the object store takes of so many where `init` says nothing."""
+    share = _variable("RAY_DEFAULT_OBJECT_STORE_MEMORY_PROPORTION", _STORE_SHARE)
+    if not 0 < share <= 1:
+        raise ValueError(f"RAY_DEFAULT_OBJECT_STORE_MEMORY_PROPORTION must be above 0 and at most 1, got {share}.")
+    most = int(_variable("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", _STORE_MOST))
+    if most < RESERVE_FROM:
+        raise ValueError(f"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES must be at least {RESERVE_FROM}, got {most}.")
+    return min(int(total * share), _shared_memory(), most)
+
+
+def _variable(name: str, default: float) -> float:
+    text = os.environ.get(name)
+    try:
+        return default if text is None else float(text)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a number, and it is {text!r}.") from error
 
 
 def _overridden() -> dict[str, float]:
@@ -81,7 +98,7 @@ def resources(options: InitOptions) -> tuple[Demand, dict[str, list[str]], int]:
         More accelerators are declared than the variable of their kind names.
     """
     total = memory()
-    store = options.object_store_memory or min(int(total * _STORE_SHARE), _shared_memory())
+    store = options.object_store_memory or _store(total)
     declared = {**(options.resources or {}), **_overridden()}
     if options.num_gpus is not None:
         declared.setdefault(GPU, options.num_gpus)

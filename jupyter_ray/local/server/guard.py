@@ -1,7 +1,9 @@
 """The guard of the machine's memory: ends one worker before the machine begins to swap.
 
-It looks only while tasks run. What is "too much" is a share of the machine's memory, or of the container's if that is
-smaller; with ``JUPYTER_RAY_WORKER_MEMORY`` (bytes) it is also the sum that all workers of a session may have.
+It looks only while tasks run. What is "too much" is a share of the machine's memory, or of the control group's if
+that is smaller; with ``JUPYTER_RAY_WORKER_MEMORY`` (bytes) it is also the sum that all workers of a session may have.
+
+It looks more often the faster memory fills. Where the kernel is faster still, its OOM killer is named.
 
 Of the workers, the first goes whose end alone makes enough room, in the order in which they are given; where none
 would, the largest. So many small ones are never ended for the sake of a large one.
@@ -12,10 +14,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from time import monotonic
 
-LOOK_SECONDS = 0.25
+from jupyter_ray.local import cgroups
+
+LOOK_SECONDS, LEAST_LOOK_SECONDS = 0.25, 0.02
 SHORT_SHARE = 0.85
 """From here on, what is kept for convenience is given back."""
+SIGKILLED = "its process was ended by SIGKILL (sent by somebody)"
+OOM_KILLED = "the kernel's OOM killer ended its process, as memory had run out"
+_VMSTAT = Path("/proc/vmstat")
 BREATH_SHARE, BREATH_BYTES = 0.05, 3 * 1024**3
 """So much more than what is too much has to become free, of the limit and at most (as in Ray)."""
 
@@ -30,7 +38,13 @@ class Guard:
         """Of the machine's memory, that may be in use; 0: all."""
         self.is_short = False
         """Memory was getting short at the last look."""
-        self._container = _container_limit()
+        self.pause = LOOK_SECONDS
+        """Seconds until the next look."""
+        self._seen = (0, 0.0)
+        """Bytes in use at the last look, and when that was."""
+        self._kills = (_kills(), _kills())
+        """Of the kernel's OOM killer, at the last look but one, and at the last."""
+        self._group = cgroups.memory()
 
     def look(self, workers: Callable[[], Iterable[int]]) -> tuple[int, str, bool] | None:
         """Return the process to end, why, and whether it had the most; or None.
@@ -44,10 +58,16 @@ class Guard:
 
         machine = psutil.virtual_memory()
         used, total = machine.total - machine.available, machine.total
-        if self._container is not None and self._container[0] < total:
-            total, used = self._container[0], _used(self._container[1])
+        if self._group is not None and self._group[0] < total:
+            total, used = self._group[0], cgroups.used(self._group[1])
         self.is_short = used > SHORT_SHARE * total
         is_over = used > self.share * total > 0
+        self._kills = (self._kills[1], _kills())
+        self._seen, (before, then) = (used, now := monotonic()), self._seen
+        self.pause = LOOK_SECONDS
+        if used > before and self.share and not is_over:  # In half the time till it is too much, at this speed.
+            until = (self.share * total - used) / (used - before) * (now - then) / 2
+            self.pause = min(max(until, LEAST_LOOK_SECONDS), LOOK_SECONDS)
         if not (is_over or self.limit):
             return None
         sizes: dict[int, int] = {}
@@ -70,33 +90,13 @@ class Guard:
         text = f"the machine was running low on memory: {reason}, {sizes[ended]:,} of them by its process"
         return ended, text, sizes[ended] == most
 
-
-def _container_limit() -> tuple[int, Path] | None:
-    """Return the limit of the control group that this runs in, and its folder; None without."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            if line.startswith("0::"):
-                folder = Path("/sys/fs/cgroup") / line[3:].lstrip("/")
-                limit = _number(folder / "memory.max")
-                if limit is not None:
-                    return limit, folder
-    return None
+    def explain(self, reason: str) -> str:
+        """Return why a process ended, with the kernel in the place of an unknown sender of SIGKILL."""
+        return OOM_KILLED if reason == SIGKILLED and _kills() > self._kills[0] else reason
 
 
-def _used(group: Path) -> int:
-    """Return what a control group uses, but for copies of files that the kernel would drop."""
-    used = _number(group / "memory.current") or 0
-    with contextlib.suppress(OSError):
-        for line in (group / "memory.stat").read_text().splitlines():
-            name, _, value = line.partition(" ")
-            if name in ("active_file", "inactive_file"):
-                used -= int(value)
-    return used
-
-
-def _number(path: Path) -> int | None:
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None
+def _kills() -> int:
+    """Return how many processes the kernel's OOM killer has ended since the machine started; 0 if that is not told."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(_VMSTAT.read_bytes().partition(b"\noom_kill ")[2].partition(b"\n")[0])
+    return 0

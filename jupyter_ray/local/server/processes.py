@@ -26,6 +26,7 @@ import multiprocess.process
 from jupyter_ray.config import crash_report, remove_folders, session_folder
 from jupyter_ray.local.protocol.messages import EXITED
 from jupyter_ray.local.server import descendants, template
+from jupyter_ray.local.server.guard import SIGKILLED
 from jupyter_ray.local.worker.main import main
 from jupyter_ray.local.worker.setup import WorkerSetup
 
@@ -180,7 +181,7 @@ def describe_exit(code: int | None) -> str:
         return "its process ended"
     if code < 0:
         if -code == signal.SIGKILL:
-            return "its process was ended by SIGKILL (sent by somebody, or by the kernel's OOM killer)"
+            return SIGKILLED
         with contextlib.suppress(ValueError):
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process was ended by signal {-code}"

@@ -42,7 +42,7 @@ from jupyter_ray.local.scheduler.stimuli import (
 from jupyter_ray.local.scheduler.why import maker_is_stopped
 from jupyter_ray.local.server.connection import Connection
 from jupyter_ray.local.server.files import Files
-from jupyter_ray.local.server.guard import LOOK_SECONDS, Guard
+from jupyter_ray.local.server.guard import LOOK_SECONDS, OOM_KILLED, Guard
 from jupyter_ray.local.server.guests import Guests
 from jupyter_ray.local.server.log import EventLog
 from jupyter_ray.local.server.processes import Processes, last_words
@@ -242,7 +242,7 @@ class Server:
             self.processes.kill(client)
 
     def _process_ended(self, worker: bytes, reason: str) -> None:
-        self._exits[worker] = reason
+        self._exits[worker] = self._guard.explain(reason)
         if worker not in self.connections:
             self._lost(worker)
         else:
@@ -256,10 +256,9 @@ class Server:
             self._lost(worker)
 
     def _lost(self, worker: bytes) -> None:
-        exit_reason = self._exits.pop(worker)
-        exhausted = worker in self._exhausted
-        exit_reason = self._ended_for.pop(worker, exit_reason)
-        exit_reason, had_most = self._exhausted.pop(worker, (exit_reason, False))
+        exit_reason = self._ended_for.pop(worker, self._exits.pop(worker))
+        exhausted = worker in self._exhausted or exit_reason == OOM_KILLED
+        exit_reason, had_most = self._exhausted.pop(worker, (exit_reason, True))
         if signal.SIGBUS.name in exit_reason:  # What it had mapped may have been cut short.
             self._files.look()
         self._tell_of_crash(worker)
@@ -334,8 +333,8 @@ class Server:
         self._guarding = self.scheduler.busy
         if not self._guarding:
             return
-        self.loop.call_later(LOOK_SECONDS, self._look)
         too_much = self._guard.look(lambda: [each.pid for each in expendable(self.scheduler.state)])
+        self.loop.call_later(self._guard.pause, self._look)
         if too_much is not None and not self._exhausted:  # What the last one had is free once it is gone.
             pid, reason, has_most = too_much
             worker = next(each for each in self.scheduler.state.workers.values() if each.pid == pid)

@@ -63,9 +63,6 @@ class ThreadedActor:
         self._closed = False
         self._queued: dict[bytes, Execute] = {}
         """Calls that have no thread. Whoever takes one out, a thread or a cancel, answers it."""
-        self._begun: set[bytes] = set()
-        self._unheard: set[bytes] = set()
-        """Calls that were cancelled between having a thread and having a context: they look once they have one."""
 
     def put(self, execute: Execute | None) -> None:
         """Take a call from the reader thread, for its group's pool; None: leave after those that are queued."""
@@ -81,10 +78,7 @@ class ThreadedActor:
 
     def remove(self, task: bytes) -> Execute | None:
         """Take out a call that has not begun; None if it has. Called in the reader thread, for a cancel."""
-        waiting = self._queued.pop(task, None)
-        if waiting is None and task in self._begun:
-            self._unheard.add(task)  # Before the caller looks for the context: one of the two finds the other.
-        return waiting
+        return self._queued.pop(task, None)
 
     def close(self) -> None:
         """Begin no more calls, and leave after those that run."""
@@ -103,16 +97,11 @@ class ThreadedActor:
         return any(pool.waiting for pool in self._pools.values())
 
     def _run(self, execute: Execute) -> None:
-        task = execute.task
-        self._begun.add(task)
         try:
-            if self._queued.pop(task, None) is None:  # It was cancelled.
-                self._begun.discard(task)
+            if self._queued.pop(execute.task, None) is None:  # It was cancelled.
                 return
             process.title(f"ray::{execute.name}")
             done = self._runner.run(execute, self._find, main=False, interruptible=False)
-            self._begun.discard(task)
-            self._unheard.discard(task)
             self._finish(execute, done)
         except BaseException:  # Our own fault: the thread would end, and the caller wait for ever.
             traceback.print_exc()
@@ -120,8 +109,6 @@ class ThreadedActor:
             os._exit(1)
 
     def _find(self, execute: Execute, body: Body) -> Function:
-        if execute.task in self._unheard:
-            self._runner.contexts[execute.task].cancelled = True
         return method_of(self._runner.instance, body.method)
 
 
@@ -214,8 +201,6 @@ class _Lane:
         """The thread that runs the loop."""
         self.closed = False
         """Calls that have not begun do not begin any more."""
-        self._unwanted: set[bytes] = set()
-        """Calls that were cancelled before they began."""
         self._vigil = Vigil()
         self._awake = False
 
@@ -250,15 +235,11 @@ class _Lane:
 
     def cancel(self, task: bytes) -> None:
         """Cancel a call, if it is one of this loop."""
-        running = self.tasks.get(task)
-        if running is None:
-            return
-        context = self._runner.contexts.get(task)
-        if context is not None:
+        running, context = self.tasks.get(task), self._runner.contexts.get(task)
+        # A coroutine that is cancelled before its first step would never report; it looks itself.
+        if running is not None and context is not None:
             context.cancelled = True
             running.cancel()
-        else:  # A coroutine that is cancelled before its first step would never report.
-            self._unwanted.add(task)
 
     def _take(self) -> None:
         self._planned = False
@@ -287,9 +268,7 @@ class _Lane:
         token = enter_task(context, main=False)
         started = time.perf_counter()
         try:
-            if execute.task in self._unwanted:
-                self._unwanted.discard(execute.task)
-                context.cancelled = True
+            if context.cancelled:
                 raise asyncio.CancelledError
             await self._slots.acquire()
             try:

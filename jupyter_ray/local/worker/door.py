@@ -6,7 +6,8 @@ runtime hears of a call from us, and before anything else that it might be named
 it runs, or when its end is more than a small value: then it also hears the end from us, and the caller is told to ask
 there.
 
-Owner: peers belong to the thread that reads; `_lock` guards the telling.
+Owner: peers belong to the thread that reads; `_lock` guards the calls and the telling. Under it nothing else is sent
+(`send_bare`): who sends a call that is deferred may be just waiting for this lock.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ _SMALL = 64 * 1024
 class _Peer:
     """One caller's connection."""
 
-    __slots__ = ("caller", "connection", "frames")
+    __slots__ = ("caller", "connection", "frames", "unwatch")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, unwatch: Callable[[int], object]) -> None:
         self.connection = connection
+        self.unwatch = unwatch
+        """Undoes what has it watched: it was there when somebody else took over the watch, perhaps."""
         self.frames = framing.FrameReader()
         self.caller: bytes | None = None
 
@@ -114,7 +117,7 @@ class Door:
         if peer_uid(connection) not in (None, os.getuid()):
             connection.close()
             return
-        peer = _Peer(connection)
+        peer = _Peer(connection, self._unwatch)
         self._peers.add(peer)
         self._watch(connection.fileno(), lambda: self._read(peer))
 
@@ -133,7 +136,7 @@ class Door:
                 while data := peer.connection.recv(_READ):
                     for frame in peer.frames.feed(data):
                         self._take(peer, codec.decode_direct(frame))
-            self._unwatch(peer.connection.fileno())
+            peer.unwatch(peer.connection.fileno())
         self._tell()
         self._client.send(m.Unlease(self._worker), soon=False)
 
@@ -146,7 +149,7 @@ class Door:
             print(f"jupyter_ray: a direct connection is closed: {error}", file=sys.__stderr__, flush=True)
             data = b""
         if not data:
-            self._unwatch(peer.connection.fileno())
+            peer.unwatch(peer.connection.fileno())
             self._peers.discard(peer)
             peer.connection.close()
 
@@ -159,8 +162,9 @@ class Door:
         spec = message.spec
         if len(message.values) != len(spec.dependencies):
             raise codec.ProtocolError(f"{len(message.values)} values for {len(spec.dependencies)} arguments.")
-        self._calls[spec.task] = _Call(peer, spec, message.version)
-        self._client.before_message = self._tell
+        with self._lock:  # Else who is just telling of another call may find that there is nothing more to tell.
+            self._calls[spec.task] = _Call(peer, spec, message.version)
+            self._client.before_message = self._tell
         self._put(
             m.Execute(
                 task=spec.task,
@@ -208,7 +212,7 @@ class Door:
         if not call.told:
             call.told = True
             assert call.peer.caller is not None
-            self._client.send(m.Submit(call.spec, self._worker, call.peer.caller))
+            self._client.send_bare(m.Submit(call.spec, self._worker, call.peer.caller))
 
     def give_back(self, task: bytes) -> None:
         """The runtime has heard that a call cannot begin here: its caller is to ask there."""
@@ -221,10 +225,13 @@ class Door:
         """Answer a call that is over."""
         call = self._calls[done.task]
         reply: m.Done | m.Elsewhere = done
+        is_small = _is_small(done)
+        if call.told or not is_small:
+            self._client.direct.precede(done)
         with self._lock:
-            if call.told or not _is_small(done):
+            if call.told or not is_small:
                 self._tell()
-                self._client.send(done, soon=False)
+                self._client.send_bare(done, soon=False)
                 reply = m.Elsewhere(done.task)
             del self._calls[done.task]
             if not self._calls:

@@ -3,6 +3,9 @@
 The reader thread names the task and sends SIGINT to the main thread, which ends a blocking system call too. The
 handler runs in the main thread between two of its instructions, so `enter` and `leave` need no lock. Any other SIGINT
 is ignored: it was meant for the notebook.
+
+A cancel may also come before its call, which is in a caller's socket, or between two steps of the call's beginning. So
+it is noted before anybody looks for the call, and a call that begins looks whether it is noted.
 """
 
 from __future__ import annotations
@@ -10,8 +13,12 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import signal
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from types import FrameType
+
+_NOTED = 1000
+"""So many cancels are kept, most of them of calls that had ended."""
 
 _handler_of: Callable[[int], object] = _signal.getsignal
 """As `signal.getsignal`, which takes 2 µs to look for a constant's name."""
@@ -22,7 +29,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._running: bytes | None = None
-        self._target: bytes | None = None
+        self._noted: OrderedDict[bytes, None] = OrderedDict()
         self._thread = threading.get_ident()
         self._handler = self._handle
         self.reached: Callable[[bytes], None] = lambda task: None
@@ -33,19 +40,34 @@ class Interrupts:
         signal.signal(signal.SIGINT, self._handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        task = self._target
-        if task is not None and task == self._running:
-            self._target = None
+        task = self._running
+        if task is not None and task in self._noted:
+            self.forget(task)
             self.reached(task)
             raise KeyboardInterrupt
+
+    def note(self, task: bytes) -> None:
+        """Note a cancel, before the call is looked for. In the thread that reads."""
+        self._noted[task] = None
+        if len(self._noted) > _NOTED:
+            self._noted.popitem(last=False)
+
+    def noted(self, task: bytes) -> bool:
+        """Tell whether the cancel of a call has come that is about to begin."""
+        return task in self._noted
+
+    def forget(self, task: bytes) -> None:
+        """A cancel has been delivered; or the task comes once more, and it was meant for another run of it."""
+        if self._noted:
+            self._noted.pop(task, None)
 
     def enter(self, task: bytes) -> None:
         """User code of `task` begins; put `leave` into a `finally` that covers this call."""
         if _handler_of(signal.SIGINT) is not self._handler:  # An earlier task took it, or switched it off.
             self.install()
         self._running = task
-        if self._target == task:  # The cancel came while the arguments were unpickled.
-            self._target = None
+        if task in self._noted:  # The cancel came while the arguments were unpickled.
+            self.forget(task)
             self.reached(task)
             raise KeyboardInterrupt
 
@@ -54,8 +76,7 @@ class Interrupts:
         self._running = None
 
     def interrupt(self, task: bytes) -> None:
-        """Interrupt `task` if its code runs in the main thread; called from another thread."""
-        self._target = task
+        """Interrupt `task`, whose cancel is noted, if its code runs in the main thread; called from another thread."""
         if self._running == task:
             signal.pthread_kill(self._thread, signal.SIGINT)
 

@@ -388,6 +388,7 @@ class Worker:
 
     def _on_execute(self, execute: m.Execute) -> None:
         references = self.client.references
+        self.interrupts.forget(execute.task)
         references.hold_contained(execute, 1)
         for payload in execute.values:
             references.hold_contained(payload, 1)
@@ -397,6 +398,7 @@ class Worker:
         self.backlog.recall()
 
     def _on_interrupt(self, message: m.Interrupt) -> None:
+        self.interrupts.note(message.task)
         waiting = self.backlog.remove(message.task)
         if waiting is None and isinstance(self._host, ThreadedActor):
             waiting = self._host.remove(message.task)

@@ -83,8 +83,8 @@ def dress(setup: WorkerSetup) -> dict[str, Any]:
     path = list(setup.sys_path)
     if "PYTHONPATH" in env.get("env_vars", {}):  # Python reads it when it starts, and a fork has started already.
         path[:0] = filter(None, os.environ["PYTHONPATH"].split(os.pathsep))
-    path[:0] = env.get("py_modules", [])
-    folder = env.get("working_dir")
+    folder, modules = environment.paths(env)
+    path[:0] = modules
     if folder:
         path.insert(0, folder)
     sys.path[:] = path

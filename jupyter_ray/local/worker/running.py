@@ -115,6 +115,7 @@ class Runner:
             capture=body.capture or process.capture,
         )
         self.contexts[execute.task] = context
+        context.cancelled = self._interrupts.noted(execute.task)  # Who notes it later finds the context.
         if execute.num_returns == STREAMING:
             self.producers.begin(execute.task, body.backpressure, body.per_yield)
         return context
@@ -204,6 +205,8 @@ class Runner:
         started = time.perf_counter()
         try:
             try:
+                if context.cancelled and execute.kind == "method":
+                    raise KeyboardInterrupt
                 context.called = function = find(execute, body)
                 there = self.fetch(execute) if execute.dependencies and execute.kind != "task" else {}
                 args, kwargs, inout = calling.prepare(execute, body, function, self.client.store, there)
