@@ -62,6 +62,10 @@ class Parser(argparse.ArgumentParser):
             raise HelpPrinted
         return self.parse_args(list(tokens))
 
+    def options(self) -> list[str]:
+        """Return the names of the options, the long ones."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
     def split(self, line: str) -> tuple[list[str], str]:
         """Return the options at the beginning of a line, and the rest as it is written. ``--`` ends the options."""
         tokens: list[str] = []

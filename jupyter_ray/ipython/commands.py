@@ -72,6 +72,9 @@ _WHY.add_argument(
 )
 
 
+_PARSERS = {"status": _STATUS, "start": _START, "stop": _STOP, "logs": _LOGS, "why": _WHY}
+
+
 class Commands:
     """The magics' actions in one shell.
 
@@ -160,6 +163,15 @@ class Commands:
                 raise UsageError(f"%ray: there is no `{command}`.{hint} There are: {', '.join(self._commands)}.")
         except HelpPrinted:
             pass
+
+    def offered(self, before: Sequence[str], begun: str) -> list[str]:
+        """Return what may stand behind the words `before` of a magic's line and begins with `begun`."""
+        parser = _REMOTE
+        if before[:1] == ["%ray"]:
+            if len(before) == 1 and not begun.startswith("-"):
+                return [name for name in self._commands if name.startswith(begun)]
+            parser = _PARSERS.get(before[1], _RAY) if len(before) > 1 else _RAY
+        return [name for name in parser.options() if begun.startswith("-") and name.startswith(begun)]
 
     def _status(self, tokens: Sequence[str]) -> None:
         _STATUS.read(tokens)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_ray.engine import context
 from jupyter_ray.interrupts import Flag
-from jupyter_ray.ipython import interrupts
+from jupyter_ray.ipython import completions, interrupts
 from jupyter_ray.ipython.magics import RayMagics
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Extension(threading.Thread):
         self._undo_interrupts = interrupts.install(getattr(shell, "kernel", None))  # Only the main thread may.
         shell.register_magics(RayMagics(shell, self.commands))
         shell.input_transformers_cleanup.append(_help_without_a_cell)
+        self._undo_completions = completions.install(shell, self.commands)
         shell.events.register("pre_run_cell", self._wait_once)
         shell.events.register("post_run_cell", self._show_output)
         self._undo_display = _before_display(shell.displayhook, self._show_output)
@@ -86,6 +87,7 @@ class Extension(threading.Thread):
         self._stop_waiting()
         self.shell.events.unregister("post_run_cell", self._show_output)
         self._undo_display()
+        self._undo_completions()
         self._undo_interrupts()
         context.set_cell_source(self._cell_source)
         with contextlib.suppress(ValueError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import linecache
 import os
 import re
 import sys
@@ -151,12 +152,19 @@ def _causes_cut(error: BaseException) -> Iterator[None]:
 
 
 def _is_users(error: Any, entry: types.TracebackType) -> bool:
-    """Tell whether an error is about what the user wrote, a misspelt attribute for one."""
-    if not isinstance(error, AttributeError):
-        return isinstance(error, _USERS)
+    """Tell whether an error is about what the user wrote: a misspelt attribute, or a second `init`, for two."""
+    if isinstance(error, _USERS):
+        return True
     while entry.tb_next is not None:
         entry = entry.tb_next
-    return entry.tb_frame.f_code.co_name == "__getattr__"
+    code = entry.tb_frame.f_code
+    if isinstance(error, AttributeError):
+        return code.co_name == "__getattr__"
+    return (
+        isinstance(error, RuntimeError | ConnectionError)
+        and code.co_filename.startswith(_PACKAGE)
+        and linecache.getline(code.co_filename, entry.tb_lineno).lstrip().startswith("raise ")  # Not Python itself.
+    )
 
 
 def _comes_from_here(entry: types.TracebackType | None) -> bool:

@@ -13,6 +13,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from IPython.core.completer import provisionalcompleter
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -437,6 +438,14 @@ def test_a_misspelt_method_is_no_bug_of_ours(run: Run) -> None:
         assert "__getattr__" not in text
 
 
+def test_a_second_init_is_no_bug_of_ours(run: Run) -> None:
+    run("import jupyter_ray as ray\nfacts = ray.init()")
+    lines = run("ray.init()").text.splitlines()
+    assert lines[-1].startswith("RuntimeError: Maybe you called ray.init twice by accident?")
+    assert "----> 1 ray.init()" in lines
+    assert len(lines) < 8
+
+
 def test_users_own_errors_are_untouched(run: Run) -> None:
     text = run("def g():\n    raise ValueError('mine')\ng()").text
     assert "----> 3 g()" in text
@@ -515,6 +524,31 @@ def test_what_has_been_printed_is_shown_before_the_value(shell: Any, monkeypatch
     monkeypatch.setattr(shell.displayhook, "write_format_data", lambda *_: order.append("value"))
     shell.run_cell("1 + 1")
     assert order == ["settle", "value", "settle"]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("%ray ", ["logs", "start", "status", "stop", "why"]),
+        ("%ray st", ["start", "status", "stop"]),
+        ("%ray logs --p", ["--page"]),
+        ("%ray start --", ["--address", "--help", "--num-cpus", "--num-gpus"]),
+        ("%ray --", ["--help"]),
+        ("%%remote --n", ["--name", "--num-cpus", "--num-gpus"]),
+        ("%remote --wa", ["--wait"]),
+    ],
+)
+def test_tab_offers_commands_and_options(shell: Any, line: str, offered: list[str]) -> None:
+    assert completed(shell, line) == offered
+    for other in ("x = 1 + al", "al", "%remote x", "%ray why x"):
+        assert not {*offered, "status"} & set(completed(shell, other))
+    extension.unload_ipython_extension(shell)
+    assert not set(offered) & set(completed(shell, line))
+
+
+def completed(shell: Any, line: str) -> list[str]:
+    with provisionalcompleter():
+        return sorted(each.text for each in shell.Completer.completions(line, len(line)))
 
 
 def test_unpicklable_is_empty_when_all_pickle() -> None:
