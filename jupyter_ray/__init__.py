@@ -8,8 +8,10 @@ Every name is imported at its first use, so that importing this package costs ne
 from __future__ import annotations
 
 import sys as _sys
+from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING, Any
 
+from jupyter_ray._version import RAY_VERSION as _RAY_VERSION
 from jupyter_ray._version import __version__
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ _HOMES = {
     "api.actors": ("ActorClass",),
     "api.calls": ("cancel", "get", "get_actor", "kill", "put", "wait", "why"),
     "api.cluster": ("available_resources", "cluster_resources", "get_gpu_ids", "nodes"),
-    "api.constants": ("LOCAL_MODE", "SCRIPT_MODE", "WORKER_MODE", "Language", "LoggingConfig"),
+    "api.constants": ("LOCAL_MODE", "SCRIPT_MODE", "WORKER_MODE", "Language", "LoggingConfig", "logger"),
     "api.handles": ("ActorHandle",),
     "api.init": ("init",),
     "api.methods": ("method",),
@@ -72,8 +74,10 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = frozenset(
     {
+        "_private",
         "_raylet",
         "actor",
+        "autoscaler",
         "cloudpickle",
         "exceptions",
         "experimental",
@@ -148,7 +152,7 @@ class _Absent:
     @staticmethod
     def find_spec(fullname: str, path: Any = None, target: Any = None) -> None:
         """Find nothing; raise a ModuleNotFoundError for a module of Ray's."""
-        if fullname.startswith("jupyter_ray."):
+        if fullname.startswith("jupyter_ray.") and not _only_asked():
             from jupyter_ray.not_offered import refuse
 
             refuse(fullname)
@@ -164,11 +168,40 @@ class _AsRay:
             return None
         from jupyter_ray.alias import spec
 
-        return spec(fullname)
+        try:
+            return spec(fullname)
+        except ModuleNotFoundError as error:
+            if error.name == f"jupyter_{fullname}" or _only_asked():
+                return None  # and Python says: No module named 'ray.…'
+            raise
+
+
+def _only_asked() -> bool:
+    """Tell whether the finder that calls this was called by ``importlib.util.find_spec``, which only asks."""
+    return _sys._getframe(3).f_globals.get("__name__") == "importlib.util"
+
+
+class _Package(_ModuleType):
+    """This module. As ``ray`` it says so: libraries compare its version with Ray's, and stumpy looks at its text."""
+
+    @property
+    def __version__(self) -> str:
+        own: str = self.__dict__["__version__"]
+        return _RAY_VERSION if _sys.modules.get("ray") is self else own
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        return text.replace("'jupyter_ray'", "'ray' (jupyter_ray)") if _sys.modules.get("ray") is self else text
+
+    def __reduce__(self) -> Any:  # picklers know modules by their exact type
+        from importlib import import_module
+
+        return import_module, (self.__name__,)
 
 
 _sys.meta_path.append(_Absent)
 _sys.meta_path.insert(0, _AsRay)
+_sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
@@ -176,6 +209,13 @@ def __getattr__(name: str) -> Any:
 
     if name in _MODULES:
         return importlib.import_module(f"jupyter_ray.{name}")
+    if name in ("state", "worker"):
+        from jupyter_ray.deprecation import deprecated
+
+        deprecated(
+            f"ray.{name} is private in Ray, too: ray.nodes, ray.util.state and ray.get_runtime_context are public."
+        )
+        return importlib.import_module(f"jupyter_ray._private.{name}")
     home = "engine.refs" if name == "ObjectID" else _HOME_OF.get(name)
     if home is None:
         from jupyter_ray.not_offered import absent

@@ -30,7 +30,9 @@ def stand_for_ray() -> None:
 
 def spec(name: str) -> importlib.machinery.ModuleSpec:
     """Return how ``ray.util`` or the like is found: as this package's module of that name, which is imported here."""
-    module = importlib.import_module(_PACKAGE + name.removeprefix("ray"))
+    from jupyter_ray import stand_ins
+
+    module = stand_ins.module(name) or importlib.import_module(_PACKAGE + name.removeprefix("ray"))
     _keep_functions(name, module)
     return importlib.machinery.ModuleSpec(name, _Same(module), is_package=hasattr(module, "__path__"))
 
@@ -58,4 +60,4 @@ class _Same(importlib.abc.Loader):
         return self._module
 
     def exec_module(self, module: types.ModuleType) -> None:
-        module.__spec__ = self._spec
+        module.__spec__ = self._spec or module.__spec__

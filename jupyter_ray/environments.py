@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import types
+import warnings
 from collections.abc import Mapping
 from typing import Any
+
+from jupyter_ray.spelling import meant
 
 _log = logging.getLogger("jupyter_ray")
 
@@ -51,11 +54,9 @@ def check_runtime_env(name: str, value: Any) -> str | None:
     """
     fields: dict[str, Any] = value or {}
     for field in fields:
-        if not (field in RUNTIME_ENV_HONOURED or field in RUNTIME_ENV_CLUSTER or str(field).startswith("_")):
-            return (
-                f"{name} has no field {field!r}. Valid ones are {list(RUNTIME_ENV_HONOURED)}, "
-                f"and on a Ray cluster also {list(RUNTIME_ENV_CLUSTER)}."
-            )
+        known = field in RUNTIME_ENV_HONOURED or field in RUNTIME_ENV_CLUSTER or str(field).startswith("_")
+        if not known and (wrong := _unknown(name, str(field))):
+            return wrong
     tools = [field for field in ("pip", "conda", "uv") if fields.get(field) is not None]
     if len(tools) > 1:
         return (
@@ -93,6 +94,15 @@ def _check_config(name: str, config: Any) -> None:
     eager = settings.get("eager_install", True)
     if not isinstance(eager, bool):
         raise TypeError(f"eager_install must be a boolean. got {type(eager)}")
+
+
+def _unknown(name: str, field: str) -> str | None:
+    """Return what is wrong with a field if it is misspelt; else warn: to Ray it is a plugin's."""
+    valid = f"Valid ones are {list(RUNTIME_ENV_HONOURED)}, and on a Ray cluster also {list(RUNTIME_ENV_CLUSTER)}."
+    if hint := meant(field, (*RUNTIME_ENV_HONOURED, *RUNTIME_ENV_CLUSTER)):
+        return f"{name} has no field {field!r}.{hint} {valid}"
+    warnings.warn(f"{name} has no field {field!r}: it has no effect. {valid}", UserWarning, stacklevel=2)
+    return None
 
 
 def _check_code(name: str, fields: dict[str, Any]) -> str | None:

@@ -243,6 +243,10 @@ class WorkerDied(Event, frozen=True, kw_only=True, tag="worker_died"):
     expected: bool
 
 
+UNHANDLED = "Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1'): "
+"""How the lines begin that tell of an error which nobody has looked at."""
+
+
 class LogLines(Event, frozen=True, kw_only=True, tag="log_lines"):
     """What a task wrote. `text` may hold many lines and keeps its line ends."""
 

@@ -43,7 +43,7 @@ _WHY = {
     **dict.fromkeys(("java_function", "java_actor_class", "cpp_function", "cross_language"), _PYTHON),
     **dict.fromkeys(("dashboard", "widgets"), _DASHBOARD),
     **dict.fromkeys(("_private", "_common", "_config", "core", "internal"), _INSIDE),
-    **dict.fromkeys(("ray_constants", "services", "worker", "serialization", "logger", "log"), _INSIDE),
+    **dict.fromkeys(("ray_constants", "services", "serialization", "log"), _INSIDE),
     **dict.fromkeys(("AUTO_INIT_APIS", "NON_AUTO_INIT_APIS", "SPILL_WORKER_MODE", "RESTORE_WORKER_MODE"), _INSIDE),
     **dict.fromkeys(("util.timer", "util.common", "util.serialization_addons", "experimental.util"), _INSIDE),
     **dict.fromkeys(("experimental.job", "experimental.gradio_utils", "experimental.tf_utils"), _LIBRARY),
@@ -69,7 +69,6 @@ _WHY = {
     "experimental.dynamic_resources": f"{_OLDER}ray.init(resources=...) says what there is",
     "experimental.queue": f"{_OLDER}ray.util.queue",
     "experimental.multiprocessing": f"{_OLDER}ray.util.multiprocessing",
-    "state": f"{_OLDER}ray.util.state",
     "jobs": f"{_OLDER}ray.util.state.list_jobs()",
     "actors": f"{_OLDER}ray.util.state.list_actors()",
     "objects": f"{_OLDER}ray.util.state.list_objects()",
@@ -84,6 +83,9 @@ _WHY = {
     "util.named_actors": f"{_OLDER}ray.get_actor(), and the option name= of an actor",
 }  # fmt: skip
 
+_IN_PART = ("_private", "autoscaler")
+"""Packages of which a few names are offered; each other one is not for the same reason."""
+
 
 def why_absent(module: str, name: str = "") -> str | None:
     """Return why Ray's name is not there, in one sentence, or None if Ray has none such either.
@@ -96,7 +98,8 @@ def why_absent(module: str, name: str = "") -> str | None:
         What is missing in it, if it is not the module itself.
     """
     dotted = f"{module}.{name}".removesuffix(".").removeprefix(_PACKAGE)
-    why = _WHY.get(dotted)
+    package = dotted.partition(".")[0]
+    why = _WHY.get(package if package in _IN_PART else dotted)
     return None if why is None else f"ray.{dotted} is not offered. It is {why} (docs/ray-api.md lists what is offered)."
 
 

@@ -59,7 +59,7 @@ class FakeRuntime:
             assert message is not None, f"the client left while {kind.__name__} was expected"
             if isinstance(message, kind):
                 return message
-            assert isinstance(message, m.Drop | m.Hello | m.Interrupted | m.Log | m.Seen), (
+            assert isinstance(message, m.Drop | m.Hello | m.Interrupted | m.Loaded | m.Log | m.Seen), (
                 f"{message!r} came, {kind.__name__} was expected"
             )
 

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "jupyter_ray"
 MAX_LINES = 450
-LONG_MODULES: dict[str, str] = {}
+LONG_MODULES: dict[str, str] = {"local.client.direct": "its routes are about to move to routes.py"}
 """Modules that may be longer than `MAX_LINES`, each with its reason."""
 
 L0 = (
@@ -32,6 +32,7 @@ L0 = (
     "options",
     "resources",
     "spelling",
+    "stand_ins",
     "config",
     "events",
     "interrupts",
@@ -44,8 +45,8 @@ SHARED = (
     "local.worker.calling", "local.worker.output",
 )  # fmt: skip
 RAYS_NAMES = (
-    "_raylet", "actor", "cloudpickle", "experimental", "job_config", "remote_function", "runtime_context",
-    "runtime_env", "types", "util",
+    "_private", "_raylet", "actor", "autoscaler", "cloudpickle", "experimental", "job_config", "remote_function",
+    "runtime_context", "runtime_env", "types", "util",
 )  # fmt: skip
 
 

@@ -401,6 +401,8 @@ def _warn_if_in_event_loop(what: str, instead: str) -> None:
 
     if asyncio._get_running_loop() is not None:
         _warned.add(what)
+        if getattr(sys.modules.get("jupyter_ray._private.worker"), "blocking_get_inside_async_warned", False):
+            return  # Who knows it says so: Daft, for one.
         with shielded():
             _log.warning(
                 "Using blocking ray.%s inside an async actor. This blocks its event loop, and so all its calls. "

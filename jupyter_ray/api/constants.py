@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jupyter_ray.engine.log_format import STANDARD_ATTRIBUTES
+
+logger = logging.getLogger("jupyter_ray")
+"""The logger of this package."""
 
 SCRIPT_MODE = 0
 """This process is a driver."""

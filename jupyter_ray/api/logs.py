@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from jupyter_ray.api import progress
 from jupyter_ray.api.repeats import WINDOW, Repeats, Shown
-from jupyter_ray.events import AnyEvent, LogLines
+from jupyter_ray.events import UNHANDLED, AnyEvent, LogLines
 from jupyter_ray.interrupts import shielded, started
 
 LogPrinter = Callable[[Sequence[LogLines]], None]
@@ -126,6 +126,8 @@ def listener(printer: LogPrinter) -> Callable[[list[AnyEvent]], None]:
 
     def on_events(events: list[AnyEvent]) -> None:
         lines, states = progress.without_states([event for event in events if isinstance(event, LogLines)])
+        if os.environ.get("RAY_IGNORE_UNHANDLED_ERRORS") == "1":  # Modin sets it after `init`.
+            lines = [each for each in lines if not each.text.startswith(UNHANDLED)]
         if lines:
             progress.instance().hide_bars()
             printer(lines)

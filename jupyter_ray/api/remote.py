@@ -51,6 +51,7 @@ class RemoteFunction(Generic[R]):
         self._is_generator = is_generator
         self._written = dict(written)
         self._decorator = decorator
+        self._called = ""
         self._options = tables.task_options(self._written, is_generator=is_generator)
         parameters.check_buffers(definition.name, (self._options.writable, self._options.inout))
         self._least = parameters.least
@@ -68,7 +69,12 @@ class RemoteFunction(Generic[R]):
 
     @property
     def _function_name(self) -> str:
-        return f"{self._definition.module}.{self._definition.name}"
+        """What the function is called in messages (private in Ray too, but smallpond sets it)."""
+        return self._called or f"{self._definition.module}.{self._definition.name}"
+
+    @_function_name.setter
+    def _function_name(self, name: str) -> None:
+        self._called = name
 
     @property
     def _default_options(self) -> dict[str, Any]:

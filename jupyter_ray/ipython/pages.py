@@ -77,7 +77,8 @@ class KernelPage(TerminalPage):
 
     def end(self, line: Line, state: Bundle, result: Bundle | None) -> None:
         """Put the result in the line's place; where the cell has printed, below that, as in any cell."""
-        if result is not None and line.cell is not None and self._has_printed(line.cell):
+        has_printed = line.cell is not None and self._has_printed(line.cell)  # Which shows it first, in any case.
+        if result is not None and has_printed:
             self.update(line, state)
             self._send("display_data", line, result, {})
         else:

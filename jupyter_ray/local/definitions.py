@@ -2,7 +2,7 @@
 
 Two checks, since a call must cost no more than a microsecond or two. At each call, the identities of everything that
 the code can reach by name: its code and defaults, closure cells, the globals it names, recursively through functions
-and classes that travel by value. And once in each epoch (a notebook cell), where something reachable can be changed
+and classes that travel by value. And once in each notebook cell, where something reachable can be changed
 in place (a list, an instance), the definition is pickled again and compared.
 
 Definitions refer to each other by id, so mutual recursion ends: a `RemoteFunction` inside a pickle is noted, and
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import linecache
 import os
 import pickle
@@ -42,15 +41,6 @@ _MISSING = object()
 _IMMUTABLE = (int, float, complex, str, bytes, bool, type(None), types.ModuleType, types.BuiltinFunctionType, range)
 _SOURCE_LIMIT = 256 * 1024
 _MIB = 1024**2
-
-_epochs = itertools.count(1)
-_epoch = 0
-
-
-def new_epoch() -> None:
-    """From now on, what may have been changed in place is looked at again (the notebook calls it before each cell)."""
-    global _epoch
-    _epoch = next(_epochs)
 
 
 class Watch:
@@ -198,7 +188,7 @@ def _by_value(value: Any) -> bool:
 
 
 class _Shipped:
-    __slots__ = ("digest", "epoch", "key", "nested", "reach", "table", "version", "watch")
+    __slots__ = ("cell", "digest", "key", "nested", "reach", "table", "version", "watch")
 
     def __init__(self, key: str, version: int, digest: bytes, watch: Watch, nested: list[Definition]) -> None:
         self.key = key
@@ -206,7 +196,7 @@ class _Shipped:
         self.digest = digest
         self.watch = watch
         self.nested = nested
-        self.epoch: Any = None
+        self.cell: Any = _MISSING  # Any cell is a later one.
         self.reach: list[_Shipped] = []
         self.table: dict[str, int] = {}
 
@@ -238,14 +228,14 @@ class Exporter:
         if definition.value is None:
             return
         shipped = self._shipped.get(definition.id)
-        if shipped is not None and shipped.epoch == (_epoch, context.current_cell()):
+        if shipped is not None and shipped.cell == context.current_cell():
             for each in shipped.reach:
                 if each.watch.is_stale():
                     break
             else:
                 return
         with self._lock:
-            self._refresh(definition, (_epoch, context.current_cell()), {})
+            self._refresh(definition, context.current_cell(), {})
 
     def version(self, definition: str) -> int:
         """Return the version in which this process has shipped a definition; 0 if it has not."""
@@ -262,20 +252,20 @@ class Exporter:
         shipped = self._shipped.get(key)
         return {} if shipped is None else shipped.table
 
-    def _refresh(self, definition: Definition, epoch: Any, done: dict[str, _Shipped]) -> None:
+    def _refresh(self, definition: Definition, cell: str | None, done: dict[str, _Shipped]) -> None:
         if definition.value is None or definition.id in done:
             return
         shipped = self._shipped.get(definition.id)
-        if shipped is None or shipped.watch.is_stale() or (shipped.watch.is_mutable and shipped.epoch != epoch):
+        if shipped is None or shipped.watch.is_stale() or (shipped.watch.is_mutable and shipped.cell != cell):
             shipped = self._ship(definition, shipped)
         done[definition.id] = shipped
         for nested in shipped.nested:
-            self._refresh(nested, epoch, done)
+            self._refresh(nested, cell, done)
         reach: dict[int, _Shipped] = {}
         self._reach(shipped, reach)
         shipped.reach = list(reach.values())
         shipped.table = {each.key: each.version for each in shipped.reach}
-        shipped.epoch = epoch
+        shipped.cell = cell
 
     def _reach(self, shipped: _Shipped, reach: dict[int, _Shipped]) -> None:
         if id(shipped) in reach:

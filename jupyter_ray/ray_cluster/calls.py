@@ -272,7 +272,7 @@ def strategy(asked: Any) -> Any:
         return asked
     if hasattr(asked, "placement_group"):
         group = asked.placement_group
-        if group is not None:
+        if group not in (None, "default"):
             group = group_of(group.id.hex(), list(group.bundle_specs) or None)
         return PlacementGroupSchedulingStrategy(
             group, asked.placement_group_bundle_index, asked.placement_group_capture_child_tasks

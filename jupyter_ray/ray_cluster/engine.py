@@ -21,7 +21,6 @@ from jupyter_ray.engine.context import ProcessContext, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, StaleReferenceError, set_counter
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import task_of
-from jupyter_ray.local.definitions import new_epoch
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.ray_cluster import calls, circles, groups, joining, kept, refs, why, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
@@ -101,10 +100,6 @@ class RayEngine:
 
     def _make_submitter(self) -> Submitter:
         return Submitter(self)
-
-    def new_epoch(self) -> None:
-        """A notebook cell begins: what definitions refer to may have been changed in place."""
-        new_epoch()
 
     # --- objects ---
 

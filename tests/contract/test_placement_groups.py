@@ -140,6 +140,30 @@ def test_children_inherit_only_if_captured() -> None:
     remove_placement_group(group)
 
 
+def test_a_strategy_of_the_default_group_takes_over_the_callers() -> None:
+    """What libraries pass on where they were given no group, as in Ray: the caller's, if there is one."""
+    group = placement_group([{"CPU": 2}])
+    assert group.wait(30)
+
+    @ray.remote
+    def child() -> Any:
+        return get_current_placement_group()
+
+    @ray.remote
+    def parent(capture: bool | None) -> Any:
+        strategy = PlacementGroupSchedulingStrategy("default", placement_group_capture_child_tasks=capture)
+        return ray.get(child.options(scheduling_strategy=strategy).remote())
+
+    inside = parent.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group))
+    assert ray.get(parent.remote(True), timeout=30) is None
+    assert ray.get([inside.remote(capture) for capture in (None, False)], timeout=30) == [None, None]
+    assert ray.get(inside.remote(True), timeout=30) == group
+    strategy = PlacementGroupSchedulingStrategy("default", placement_group_bundle_index=0)
+    with pytest.raises(ValueError, match="index must be -1"):
+        child.options(scheduling_strategy=strategy).remote()
+    remove_placement_group(group)
+
+
 @pytest.mark.not_through_client("what Ray itself refuses a call for is told at get()")
 def test_bad_groups_say_so_at_once() -> None:
     wrong: list[Any] = [[], [{}], [{"CPU": 0}], [{"CPU": -1}], ["CPU"], {"CPU": 1}]

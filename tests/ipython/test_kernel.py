@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.contract.helpers import is_running
+from tests.contract.helpers import eventually, is_running
 from tests.ipython.kernels import ANSI, Cell, Kernel
 
 PRELUDE = "%load_ext jupyter_ray\nimport jupyter_ray as ray, time, os"
@@ -494,3 +494,63 @@ def test_progress_bars_are_shown_in_their_cell(kernel: Kernel) -> None:
 def test_a_notebook_is_told_nothing_of_a_session_that_starts(own_kernel: Kernel, first: str) -> None:
     cell = own_kernel.run(first + "import jupyter_ray as ray\nsession = ray.init(num_cpus=1)")
     assert cell.stdout + cell.stderr == ""
+
+
+def test_a_cell_runs_what_its_modules_are_now(own_kernel: Kernel, tmp_path: Path) -> None:
+    module = tmp_path / "module_that_is_edited.py"
+
+    def edit(answer: str) -> None:
+        """Save the module, as an editor does, at another time than before."""
+        before = module.stat().st_mtime_ns if module.exists() else 0
+        source = f"def answer({{}}): return {answer!r}\n"
+        module.write_text(source.format("") + "class Keeper:\n    " + source.format("self"))
+        if module.stat().st_mtime_ns == before:
+            os.utime(module, ns=(before + 1_000_000, before + 1_000_000))
+
+    edit("first")
+    own_kernel.run(f"{PRELUDE}\nimport sys, importlib\nsys.path.insert(0, {str(tmp_path)!r})")
+    own_kernel.run(
+        """
+        import module_that_is_edited as module
+
+        ray.init(num_cpus=2)
+        named = ray.remote(module.answer)
+
+        @ray.remote
+        def by_global():
+            return module.answer()
+
+        @ray.remote
+        def imports(folder=""):
+            from module_that_is_edited import answer
+            if folder:
+                open(folder + "/begun", "w").close()
+                while not os.path.exists(folder + "/gate"):
+                    time.sleep(0.01)
+            return answer()
+
+        @ray.remote
+        def nested():
+            return ray.get(by_global.remote())
+
+        keeper = ray.remote(num_cpus=0)(module.Keeper).remote()
+
+        def answers():
+            one_by_one = [ray.get(by_global.remote()) for _ in range(20)]  # Soon they go straight to a worker.
+            many = ray.get([named.remote() for _ in range(9)])
+            return {*one_by_one, *many, *ray.get([imports.remote(), nested.remote()])}
+        """
+    )
+    assert own_kernel.run("answers()").result == "{'first'}"
+    own_kernel.run(f"running = imports.remote({str(tmp_path)!r})")
+    eventually((tmp_path / "begun").exists)
+    edit("second")
+    own_kernel.run("importlib.reload(module)")
+    assert own_kernel.run("answers()").result == "{'second'}"
+    (tmp_path / "gate").touch()
+    assert own_kernel.run("ray.get(running)").result == "'first'", "it had begun"
+    assert own_kernel.run("ray.get(keeper.answer.remote())").result == "'first'", "an actor keeps what it began with"
+    edit("third")
+    assert own_kernel.run("answers()").result == "{'third'}", "the notebook itself has not loaded it again"
+    new = "ray.get(ray.remote(module.Keeper).remote().answer.remote())"
+    assert own_kernel.run(new).result == "'third'"

@@ -388,8 +388,8 @@ def test_a_runtime_env_is_a_dict() -> None:
     assert type(plain["config"]) is dict
     ray.init(runtime_env=env)
     assert current().init_options.runtime_env == env
-    with pytest.raises(ValueError, match="no field 'env'"):
-        ray.runtime_env.RuntimeEnv(env={})
+    with pytest.raises(ValueError, match="no field 'env_var'"):
+        ray.runtime_env.RuntimeEnv(env_var={})
 
 
 def test_a_runtime_env_tells_what_is_for_a_cluster(tmp_path: Path) -> None:

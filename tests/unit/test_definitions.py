@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_ray.engine import refs
+from jupyter_ray.engine import context, refs
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.local import definitions
 from jupyter_ray.local.definitions import Exporter, Library
@@ -132,15 +132,18 @@ def test_a_global_that_comes_later(notebook: Notebook) -> None:
     assert notebook.call(f) == 1
 
 
-def test_a_change_in_place_counts_from_the_next_cell(notebook: Notebook) -> None:
+def test_a_change_in_place_counts_from_the_next_cell(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = ["In[1]"]
+    monkeypatch.setattr(context, "_cell_source", lambda: cells[-1])
     notebook.run("xs = [1]\ndef f(): return sum(xs)")
     f = notebook.define("f")
     notebook.ensure(f)
     notebook.run("xs.append(2)")
-    definitions.new_epoch()
+    assert notebook.ensure(f) == []
+    cells.append("In[2]")
     assert notebook.ensure(f) == ["f"]
     assert notebook.call(f) == 3
-    definitions.new_epoch()
+    cells.append("In[3]")
     assert notebook.ensure(f) == []
 
 

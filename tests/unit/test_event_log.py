@@ -94,7 +94,7 @@ def test_what_is_not_shown_yet_holds_the_rest_back(bench: Bench) -> None:
     assert bench.driver.text() == first
     while bench.driver.text() < 40 * (TEXT_BATCH // 2):
         before = bench.driver.text()
-        bench.log.seen(bench.driver, 3 * TEXT_BATCH)
+        bench.log.seen(bench.driver, m.Seen(3 * TEXT_BATCH))
         assert bench.driver.text() > before
     assert not bench.log.publish()
 
@@ -118,9 +118,9 @@ def test_a_flood_is_braked_at_its_source(bench: Bench) -> None:
         bench.log.publish()
         assert printed < 2 * (BEHIND + UNSHOWN)
     while bench.worker.paused:
-        bench.log.seen(bench.driver, TEXT_BATCH)
+        bench.log.seen(bench.driver, m.Seen(TEXT_BATCH))
     while bench.driver.text() < printed:
-        bench.log.seen(bench.driver, TEXT_BATCH)
+        bench.log.seen(bench.driver, m.Seen(TEXT_BATCH))
     assert bench.driver.text() == printed, "nothing is lost"
 
 
@@ -238,7 +238,7 @@ def test_who_gets_a_condensed_stream_is_not_sent_more_text_than_it_shows(bench: 
     assert UNSHOWN < bench.driver.text() <= UNSHOWN + 2 * TEXT_BATCH
     while bench.driver.text() < 40 * (TEXT_BATCH // 2):
         before = bench.driver.text()
-        bench.log.seen(bench.driver, 3 * TEXT_BATCH)
+        bench.log.seen(bench.driver, m.Seen(3 * TEXT_BATCH))
         assert bench.driver.text() > before
     assert not bench.log.publish()
     assert not bench.log.has_lines
@@ -332,7 +332,7 @@ def test_one_that_shows_nothing_brakes_the_workers_of_its_own_job_alone(bench: B
         bench.log.publish()
         bench.prints(10)
         bench.log.publish()
-        bench.log.seen(bench.driver, 10)
+        bench.log.seen(bench.driver, m.Seen(10))
     assert not bench.worker.paused
     assert bench.driver.text() >= 10 * (BEHIND // TEXT_BATCH)
     before = guest.text()

@@ -7,7 +7,7 @@ import pytest
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler.direct import RECALL_SECONDS
-from jupyter_ray.local.scheduler.stimuli import WorkerLost
+from jupyter_ray.local.scheduler.stimuli import Outdated, WorkerLost
 from jupyter_ray.local.scheduler.why import why
 from jupyter_ray.resources import PARTS
 from tests.unit.test_scheduler import CPU, DRIVER, VALUE, Session
@@ -121,3 +121,12 @@ def test_a_worker_that_dies_as_it_is_asked_frees_what_it_held(session: Session) 
     session.say(DRIVER, m.Unlease(worker))
     assert session.scheduler.state.ledger.free["CPU"] == 0
     assert session.scheduler.state.ledger.total["CPU"] == PARTS
+
+
+def test_what_is_leased_is_asked_back_when_its_modules_have_changed(session: Session) -> None:
+    worker = lease_of(session)
+    session.happen(Outdated([worker]))
+    assert [each.worker for each in session.of(m.Unroute, DRIVER)] == [worker]
+    session.say(DRIVER, m.Unlease(worker))
+    assert session.asked_to_leave == [worker]
+    assert session.worker_of(session.submit("other")) != worker

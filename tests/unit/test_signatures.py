@@ -92,7 +92,7 @@ def test_runtime_environments_and_logging() -> None:
     assert env.get("working_dir") == "/x"
     assert env.get("nothing", 3) == 3
     with pytest.raises(ValueError, match="no field"):
-        env.set("wrong", 1)
+        env.set("py_module", 1)
     assert ray.runtime_env.RuntimeEnv.deserialize(env.serialize()) == env
     assert ray.runtime_env.RuntimeEnvConfig.default_config().to_dict()["setup_timeout_seconds"] == 600
     logging = ray.LoggingConfig(encoding="JSON", log_level="DEBUG")

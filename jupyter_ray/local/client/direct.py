@@ -102,6 +102,8 @@ class Direct:
         self._under_way: dict[bytes, tuple[m.TaskSpec, Route]] = {}
         """Calls that are brought to a worker, or are there, and that the runtime has not been told of, by task."""
         self._closed = False
+        self.cells: set[str | None] = {None}
+        """Those of this notebook that have made a call."""
 
     def introduce(self, hello: m.Hello) -> None:
         """Set who we are."""
@@ -418,6 +420,16 @@ class Direct:
                 self._free(route)
         if leased:
             self._client.want("routes")
+
+    def begin(self, cell: str | None) -> None:
+        """A notebook cell makes its first call: no lease lasts, since modules may have been changed meanwhile."""
+        self.cells.add(cell)
+        for route in list(self._routes.values()):
+            if route.leased:
+                route.withdrawn = True
+                if route.busy.acquire(blocking=False):
+                    self._free(route)
+        self._client.send(m.CellBegan())
 
     def _free(self, route: Route) -> None:
         """Let go of a route; give it back if the runtime wants it, and that was not done before we had it."""

@@ -49,6 +49,8 @@ class Plan(msgspec.Struct, kw_only=True):
     capture: bool = False
     anywhere: bool = True
     """No placement group was named: the one of the task that makes the call may be inherited."""
+    inherits: bool | None = None
+    """Whether it is, whatever that task was told; None: if its children are captured."""
     route_key: Hashable = None
     """What tasks have in common that one lease may serve; None: none may."""
 
@@ -60,6 +62,14 @@ class Plan(msgspec.Struct, kw_only=True):
     def __post_init__(self) -> None:
         """Work out what follows from the options."""
         self.listed = self.options.enable_task_events is not False
+
+    def taken_over(self, group: str, capture: bool) -> tuple[str | None, int, bool]:
+        """Return the placement group, and the bundle, of a call of a task in `group` that named none itself."""
+        if group and (capture if self.inherits is None else self.inherits):
+            return group, self.bundle, True
+        if self.bundle != -1:
+            raise no_group(self.bundle)
+        return None, -1, False
 
     def keep(self, key: Hashable, body: bytes, arguments: object) -> None:
         """Remember the body of a call for the next one, if it has no arguments."""
@@ -141,11 +151,16 @@ class Plans:
         if hasattr(strategy, "placement_group"):
             group, index = strategy.placement_group, strategy.placement_group_bundle_index
             plan.bundle = -1 if index is None else index
+            if group == "default":  # The caller's, if children are captured: what no strategy at all means.
+                plan.anywhere, plan.inherits = True, strategy.placement_group_capture_child_tasks
+                return
+            if group is not None and not hasattr(group, "is_empty"):
+                raise TypeError(f"A placement_group is a PlacementGroup, 'default' or None, got {group!r}.")
             if group is not None and not group.is_empty:
                 _check_bundle(group, plan, name)
                 plan.group = group.id.hex()
             elif plan.bundle != -1:
-                raise ValueError(f"If placement group is not set, the value of bundle index must be -1, got {index}.")
+                raise no_group(plan.bundle)
             plan.capture = bool(strategy.placement_group_capture_child_tasks)
             return
         node = getattr(strategy, "node_id", None)
@@ -172,6 +187,11 @@ class Plans:
                 f"{name} wants a machine with the labels {options.label_selector}, and those of this one are {labels}: "
                 "it could never start. Declare labels in init(labels=...), or name others in fallback_strategy."
             )
+
+
+def no_group(bundle: int) -> ValueError:
+    """Return the error of a call that names a bundle and has no placement group."""
+    return ValueError(f"If placement group is not set, the value of bundle index must be -1, got {bundle}.")
 
 
 def _check_bundle(group: Any, plan: Plan, name: str) -> None:

@@ -16,7 +16,7 @@ from jupyter_ray.environments import merge
 from jupyter_ray.ids import IdSource, return_id, task_of
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.client import Client
-from jupyter_ray.local.definitions import Exporter, Library, new_epoch
+from jupyter_ray.local.definitions import Exporter, Library
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session, new_group
 from jupyter_ray.local.engine.questions import Questions
@@ -80,10 +80,6 @@ class LocalEngine(Questions):
         client.references.call_site = self.call_site
         client.references.hurry = client.flush
         refs_module.set_counter(client.references)
-
-    def new_epoch(self) -> None:
-        """A notebook cell begins: what definitions refer to may have been changed in place."""
-        new_epoch()
 
     # --- calls ---
 
@@ -232,7 +228,7 @@ class LocalEngine(Questions):
             return plan.group, plan.bundle, plan.capture
         task = current_task()
         here = self.process if task is None or task.actor is not None else task
-        return (here.group or None, -1, True) if here.capture else (None, -1, False)
+        return plan.taken_over(here.group, here.capture)
 
     def _pack(
         self, args: Sequence[Any], kwargs: dict[str, Any], definition: Definition | None, name: str
@@ -263,6 +259,9 @@ class LocalEngine(Questions):
         bundle: int = -1,
     ) -> m.TaskSpec:
         task = current_task()
+        cell = current_cell() if task is None else task.cell
+        if task is None and cell not in self.client.direct.cells:
+            self.client.direct.begin(cell)
         return m.TaskSpec(  # By position, in the order of its fields: so many names would cost as much as all the rest.
             self._ids.task(actor),
             kind,
@@ -275,7 +274,7 @@ class LocalEngine(Questions):
             plan.num_returns,
             plan.demand,
             self.process.creation if task is None else task.task,
-            current_cell() if task is None else task.cell,
+            cell,
             call_site(),
             plan.max_retries,
             bool(plan.retry_on),

@@ -318,6 +318,16 @@ class Named(Message, frozen=True, tag=56):
     text: str
 
 
+class Loaded(Message, frozen=True, tag=63):
+    """A call has loaded modules from files of the user's: their paths, and when each was changed (ns; 0: since)."""
+
+    files: list[tuple[str, int]]
+
+
+class CellBegan(Message, frozen=True, tag=64):
+    """The first call of a notebook cell follows: it runs where no older versions of changed modules are loaded."""
+
+
 class Lost(Message, frozen=True, tag=25):
     """The sender cannot read `segments`, for `reason`; it asks for the objects again after this.
 
@@ -406,6 +416,8 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Leave,
     Interrupted,
     Named,
+    Loaded,
+    CellBegan,
     Lost,
     Ran,
     Report,

@@ -12,11 +12,13 @@ from jupyter_ray.events import AnyEvent
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
+    crowd,
     deadlock,
     direct,
     memory,
     placement,
     requests,
+    starved,
     transitions,
 )
 from jupyter_ray.local.scheduler.commands import Command
@@ -77,7 +79,7 @@ class Scheduler:
         keep = state.ledger.total.get(CPU, 0) // PARTS
         if state.later or sum(map(len, state.idle.values())) > keep or memory.due(state):
             return True
-        if placement.waits_in_crowd(state) or placement.stuck(state) or any(blocking.halfway(state)):
+        if crowd.waits(state) or starved.stuck(state) or any(blocking.halfway(state)):
             return True
         if state.vain or deadlock.is_possible(state) or direct.overdue(state):
             return True

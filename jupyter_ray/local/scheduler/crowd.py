@@ -41,3 +41,8 @@ def due(state: State, task: TaskRecord) -> float:
     if surplus < 0:
         return 0.0
     return max(each.since for each in blocked) + min(2.0**surplus, LONGEST)
+
+
+def waits(state: State) -> bool:
+    """Tell whether a task waits for its time rather than for resources: see `crowd`."""
+    return any(queue.crowded and queue.tasks for queue in state.order)

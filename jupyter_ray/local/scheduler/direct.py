@@ -100,17 +100,18 @@ def recall(step: Step) -> None:
     """Ask for what is leased, if somebody waits for resources."""
     if _is_wanted(step):
         for lease in step.state.leases.values():
-            _ask_back(step, lease)
+            ask_back(step, lease)
 
 
 def redefined(step: Step, client: ClientRecord, definition: str) -> None:
     """`client` has changed a function: what the others know of it is old, and they ask for no newer one."""
     for lease in step.state.leases.values():
         if lease.client is not client and definition in lease.told:
-            _ask_back(step, lease)
+            ask_back(step, lease)
 
 
-def _ask_back(step: Step, lease: Lease) -> None:
+def ask_back(step: Step, lease: Lease) -> None:
+    """Ask a client for what it has leased."""
     if not lease.recalled:
         lease.recalled = step.now
         step.send(lease.client, Unroute(lease.worker.id))

@@ -24,6 +24,7 @@ from jupyter_ray.local.scheduler import (
     placement,
     recovery,
     requests,
+    starved,
     streams,
     transitions,
 )
@@ -36,6 +37,7 @@ from jupyter_ray.local.scheduler.stimuli import (
     ClientJoined,
     DriverLeft,
     MemoryShort,
+    Outdated,
     RequestExpired,
     SegmentsLost,
     Spilled,
@@ -204,6 +206,19 @@ def _spilled(step: Step, stimulus: Spilled) -> None:
     memory.spilled(step, stimulus)
 
 
+def _outdated(step: Step, stimulus: Outdated) -> None:
+    for worker in [step.state.workers.get(each) for each in stimulus.workers]:
+        if worker is None or worker.actor is not None:  # An actor keeps what it has begun with.
+            continue
+        worker.outdated = True
+        if worker.state is WorkerState.IDLE:
+            placement.worker_free(step, worker)
+        elif (lease := step.state.leases.get(worker.id)) is not None:
+            direct.ask_back(step, lease)
+        elif worker.state is WorkerState.BUSY and len(worker.tasks) > 1:
+            placement.take_back(step, worker)
+
+
 def _memory_short(step: Step, stimulus: MemoryShort) -> None:
     memory.short(step)
 
@@ -221,7 +236,7 @@ def _tick(step: Step, stimulus: Tick) -> None:
     blocking.tick(step)
     memory.tick(step)
     direct.tick(step)
-    if placement.stuck(step.state, step.now - STUCK_SECONDS):
+    if starved.stuck(step.state, step.now - STUCK_SECONDS):
         memory.collect(step)  # Only garbage may hold the handles of those actors.
     pauses.end(step)
 
@@ -235,6 +250,7 @@ HAPPENED: dict[type, Callable[[Step, Any], None]] = {
     Spilled: _spilled,
     SegmentsLost: _segments_lost,
     MemoryShort: _memory_short,
+    Outdated: _outdated,
     AwaitedLong: _awaited_long,
     Tick: _tick,
 }

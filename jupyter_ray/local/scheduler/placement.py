@@ -7,7 +7,6 @@ the oldest. A worker whose tasks are short is handed the next ones in advance; i
 from __future__ import annotations
 
 import bisect
-import math
 from collections import deque
 from collections.abc import Iterator
 
@@ -336,7 +335,7 @@ def _ends_soon(step: Step, task: TaskRecord) -> bool:
 def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
     tasks = queue.tasks
     for worker in queue.workers:
-        if worker.state is not BUSY or worker.recalled or worker.doomed:
+        if worker.state is not BUSY or worker.recalled or worker.doomed or worker.outdated:
             continue
         first = next(iter(worker.tasks.values()), None)
         if first is None or first.state is not RUNNING or first.blocking or not wants_more(worker):
@@ -363,6 +362,9 @@ def _hand_in_advance(step: Step, queue: ReadyClass) -> None:
 def worker_free(step: Step, worker: WorkerRecord) -> None:
     """A pooled worker has nothing to do."""
     _unclass(step, worker)
+    if worker.outdated:
+        stop_worker(step, worker, kill=False, reason="modules that it had loaded have changed")
+        return
     worker.state = WorkerState.IDLE
     worker.idle_since = step.now
     worker.recalled = False
@@ -400,6 +402,13 @@ def ahead(step: Step) -> Iterator[WorkerRecord]:
                 yield worker
 
 
+def take_back(step: Step, worker: WorkerRecord) -> None:
+    """Ask a worker for what it has not begun."""
+    if not worker.recalled:
+        worker.recalled = True
+        step.send(step.state.clients[worker.id], Recall())
+
+
 def tick(step: Step) -> None:
     """Take back what waits behind a long task while others could run it, and let surplus idle workers go."""
     state = step.state
@@ -410,9 +419,8 @@ def tick(step: Step) -> None:
             and not worker.recalled
             and any(ledger.fits(queue.demand) for ledger in _ledgers(state, queue))
         ):
-            worker.recalled = True
-            step.send(state.clients[worker.id], Recall())
-    step.place = step.place or waits_in_crowd(state)
+            take_back(step, worker)
+    step.place = step.place or crowd.waits(state)
     keep = state.ledger.total.get(CPU, 0) // PARTS
     surplus = sum(map(len, state.idle.values())) - keep
     for idle in state.idle.values():
@@ -421,19 +429,6 @@ def tick(step: Step) -> None:
                 surplus -= 1
                 idle.remove(worker)
                 stop_worker(step, worker, kill=False, reason="it was idle, and not needed any more")
-
-
-def waits_in_crowd(state: State) -> bool:
-    """Tell whether a task waits for its time rather than for resources: see `crowd`."""
-    return any(queue.crowded and queue.tasks for queue in state.order)
-
-
-def stuck(state: State, then: float = math.inf) -> bool:
-    """Tell whether calls have waited since `then`, and no task runs that could make room: actors have it all."""
-    waiting = (queue.tasks[0] for queue in state.order if queue.tasks)
-    return any(task.state is READY and task.since <= then for task in waiting) and not any(
-        worker.state is BUSY for worker in state.workers.values()
-    )
 
 
 def stop_worker(step: Step, worker: WorkerRecord, *, kill: bool, reason: str, exit_type: str = "") -> None:

@@ -68,8 +68,7 @@ class TaskRecord(msgspec.Struct, eq=False):
 
     def add_child(self, task: bytes) -> None:
         """Note a task that this one has submitted."""
-        if self.children is None:
-            self.children = set()
+        self.children = self.children or set()
         self.children.add(task)
 
     def __repr__(self) -> str:
@@ -122,6 +121,7 @@ class WorkerRecord(msgspec.Struct, eq=False):
     shut: bool = False
     """It takes no calls at its own socket any more."""
     runs: int = 0
+    outdated: bool = False  # Modules that it has loaded are others now: it ends as soon as it has nothing to do.
     doomed: str = ""
     """Why we ended it, if we did."""
     exit_type: str = ""

@@ -390,6 +390,8 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Log: _log,
     m.Shutdown: _ignored,
     m.Seen: _ignored,
+    m.Loaded: _ignored,
+    m.CellBegan: _ignored,
     m.Consumed: _consumed,
     m.AwaitSpace: _await_space,
     m.Lost: _lost,

@@ -9,13 +9,14 @@ may be doing something else meanwhile.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Container, Hashable
 
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, awaiter, of_drivers
 from jupyter_ray.local.scheduler.outlook import obstacle, total
 from jupyter_ray.local.scheduler.records import ActorRecord, State, TaskRecord, WorkerRecord
-from jupyter_ray.local.scheduler.states import TaskState
+from jupyter_ray.local.scheduler.states import TaskState, WorkerState
 from jupyter_ray.local.scheduler.why import waits_for
 from jupyter_ray.resources import Demand
 
@@ -140,3 +141,11 @@ _REMEDY = (
     "Actors and placement groups keep what they hold while they live: let go of one, or kill it; let them ask for less "
     "(num_cpus=0 for an actor that mostly waits); or declare more in init()."
 )
+
+
+def stuck(state: State, then: float = math.inf) -> bool:
+    """Tell whether calls have waited since `then`, and no task runs that could make room: actors have it all."""
+    waiting = (queue.tasks[0] for queue in state.order if queue.tasks)
+    return any(task.state is TaskState.READY and task.since <= then for task in waiting) and not any(
+        worker.state is WorkerState.BUSY for worker in state.workers.values()
+    )

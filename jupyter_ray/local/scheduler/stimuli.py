@@ -72,6 +72,12 @@ class Spilled(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
 
 
+class Outdated(msgspec.Struct, frozen=True, gc=False):
+    """Modules that these workers have loaded are others now: no call that comes later is for them."""
+
+    workers: list[bytes]
+
+
 class MemoryShort(msgspec.Struct, frozen=True, gc=False):
     """The machine is about to run out of memory."""
 
@@ -100,6 +106,7 @@ Stimulus = (
     | Spilled
     | SegmentsLost
     | MemoryShort
+    | Outdated
     | AwaitedLong
     | Tick
 )

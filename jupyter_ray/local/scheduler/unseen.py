@@ -6,7 +6,7 @@ at once if no call is there to bring it home.
 
 from __future__ import annotations
 
-from jupyter_ray.events import LogLines
+from jupyter_ray.events import UNHANDLED, LogLines
 from jupyter_ray.ids import return_id, task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import errors
@@ -73,7 +73,7 @@ def _tell(step: Step, task: bytes, noted: UnseenError) -> None:
             seq=step.number(),
             at=step.now,
             stream="stderr",
-            text=f"Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1'): {text}\n",
+            text=f"{UNHANDLED}{text}\n",
             name=noted.label,
             pid=noted.pid,
             task=task.hex(),

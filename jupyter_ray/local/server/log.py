@@ -165,11 +165,11 @@ class EventLog:
         self._braked.discard(connection)
         self._release()
 
-    def seen(self, connection: Connection, text: int) -> None:
+    def seen(self, connection: Connection, message: m.Seen) -> None:
         """A subscriber has shown so many characters."""
         each = self._subscribers.get(connection)
         if each is not None:
-            each.unshown = max(0, each.unshown - text)
+            each.unshown = max(0, each.unshown - message.text)
             self.publish()
 
     def publish(self, *, everything: bool = False, to: Collection[Connection] | None = None) -> bool:

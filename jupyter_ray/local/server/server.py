@@ -45,6 +45,7 @@ from jupyter_ray.local.server.files import Files
 from jupyter_ray.local.server.guard import LOOK_SECONDS, OOM_KILLED, Guard
 from jupyter_ray.local.server.guests import Guests
 from jupyter_ray.local.server.log import EventLog
+from jupyter_ray.local.server.modules import Modules
 from jupyter_ray.local.server.processes import Processes, last_words
 from jupyter_ray.local.server.stopped import Stopped, stopped
 from jupyter_ray.local.worker.setup import WorkerSetup
@@ -89,16 +90,19 @@ class Server:
         """Other workers that were ended here, and why."""
         self._exits: dict[bytes, str] = {}
         """Workers whose process has ended, and how, while their socket is still being read."""
+        self._modules = Modules(self.scheduler.state, self.happen)
         self._files = Files(loop, session, self.scheduler.state, self._later, self._say)
         self._own: dict[type, Callable[[Connection, Any], m.ClientMessage | None]] = {
             m.Subscribe: self._on_subscribe,
-            m.Seen: self._on_seen,
+            m.Seen: self._log.seen,
             m.Shutdown: self._on_shutdown,
             m.Query: self._on_query,
             m.Bind: self._on_bind,
             m.Join: self._on_join,
             m.Lost: self._on_lost,
             m.Log: self._on_log,
+            m.Loaded: self._modules.loaded,
+            m.CellBegan: self._modules.cell_began,
         }
         """Messages that are the server's business too; what a function returns the scheduler gets."""
         self._guests = Guests(session, self.scheduler.state)
@@ -123,8 +127,7 @@ class Server:
 
     def met(self, connection: Connection) -> None:
         """A process of this user connected. The driver, which started us, is the first."""
-        if self._first is None:
-            self._first = connection
+        self._first = self._first or connection
 
     # --- stimuli ---------------------------------------------------------------------------------------------
 
@@ -175,9 +178,6 @@ class Server:
     def _on_subscribe(self, connection: Connection, message: m.Subscribe) -> None:
         self._record()
         self._log.subscribe(connection, message)
-
-    def _on_seen(self, connection: Connection, message: m.Seen) -> None:
-        self._log.seen(connection, message.text)
 
     def _on_shutdown(self, connection: Connection, message: m.Shutdown) -> None:
         self._publish((connection,))  # It reads to the end; that of the first driver is ours too.
@@ -267,6 +267,7 @@ class Server:
         self.happen(WorkerLost(worker, exit_reason, out_of_memory=exhausted, spared=exhausted and not had_most))
         door_of(config.session_folder(self.session), worker).unlink(missing_ok=True)
         self._files.remove_unsealed(worker)
+        self._modules.gone(worker)
         if guest:
             self._guests.tidy(self.loop, guest)
         self.flush()

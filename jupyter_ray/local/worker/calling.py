@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import inspect
 import itertools
 import re
@@ -337,3 +338,13 @@ def bound_method(instance: Any, name: str) -> Any:
         if hasattr(found, "__get__"):
             return found.__get__(instance, kind)
     return getattr(instance, name)
+
+
+def settle(future: concurrent.futures.Future[Any], value: Any, error: BaseException | None) -> None:
+    """Give a future its value or error, unless it was cancelled."""
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)

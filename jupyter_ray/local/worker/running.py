@@ -32,6 +32,7 @@ from jupyter_ray.local.store.payloads import mapped, named, pack_atom, unpack
 from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling, forks
 from jupyter_ray.local.worker.interrupts import Interrupts
+from jupyter_ray.local.worker.modules import Modules
 from jupyter_ray.local.worker.output import Output
 from jupyter_ray.local.worker.producing import Producer, Producers, await_read
 from jupyter_ray.resources import amounts
@@ -72,6 +73,7 @@ class Runner:
         self.contexts: dict[bytes, TaskContext] = {}
         """Of the calls that run."""
         self.producers = Producers(client.listening)
+        self._modules = Modules(client.send)
         self.instance: Any = None
         """The actor, where this is one."""
         self.class_name = ""
@@ -159,7 +161,7 @@ class Runner:
         for index, unpacked, missing in self._arguments(execute):
             if missing:
                 coming: concurrent.futures.Future[Any] = concurrent.futures.Future()
-                self.client.when_ready(execute.dependencies[index], functools.partial(_settle, coming))
+                self.client.when_ready(execute.dependencies[index], functools.partial(calling.settle, coming))
                 unpacked = await asyncio.wrap_future(coming)
             there[index] = unpacked
         return there
@@ -411,6 +413,7 @@ class Runner:
         self.contexts.pop(execute.task, None)
         if execute.num_returns == STREAMING:
             self.producers.end(execute.task)
+        self._modules.tell(done.seconds)
         self._answer(done, soon)
         for payload in done.returns:
             self.client.references.let_go(payload)
@@ -432,19 +435,3 @@ class Runner:
             with contextlib.suppress(Exception):
                 text = repr(self.instance)
         return f"{actor.hex()}, repr={text:.200}"
-
-
-def _settle(future: concurrent.futures.Future[Any], value: Any, error: BaseException | None) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
-
-
-async def close_async(iterator: AsyncIterator[Any]) -> None:
-    """Close an async generator; other iterators have nothing to close."""
-    close = getattr(iterator, "aclose", None)
-    if close is not None:
-        await close()

@@ -1,0 +1,52 @@
+"""``ray._private.state``, also known as ``ray.state``: actors and machines. Public: `ray.util.state`, `ray.nodes`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_ray.api.cluster import available_resources as available_resources
+from jupyter_ray.api.cluster import cluster_resources as cluster_resources
+from jupyter_ray.api.cluster import nodes as nodes
+from jupyter_ray.api.timeline import timeline as timeline
+from jupyter_ray.util import state as _tables
+
+_MANY = 1_000_000
+
+
+def actors(actor_id: str | None = None, job_id: Any = None, actor_state_name: str | None = None) -> dict[str, Any]:
+    """Return one actor's row, or the rows of all by their identifiers; an empty one for an actor that is not known."""
+    wanted = [("job_id", "=", job_id if isinstance(job_id, str) else job_id.hex())] if job_id is not None else []
+    wanted += [("state", "=", actor_state_name)] if actor_state_name is not None else []
+    if actor_id is not None:
+        found = _tables.list_actors(filters=[("actor_id", "=", actor_id), *wanted], detail=True, limit=1)
+        return _row(found[0]) if found else {}
+    return {each.actor_id: _row(each) for each in _tables.list_actors(filters=wanted, detail=True, limit=_MANY)}
+
+
+def available_resources_per_node() -> dict[str, dict[str, float]]:
+    """Return the resources that are free now, by machine and name."""
+    free = available_resources()
+    return {node["NodeID"]: free for node in nodes() if node["Alive"]}
+
+
+def total_resources_per_node() -> dict[str, dict[str, float]]:
+    """Return all resources, used or not, by machine and name."""
+    return {node["NodeID"]: node["Resources"] for node in nodes() if node["Alive"]}
+
+
+def _row(actor: Any) -> dict[str, Any]:
+    address = next((each["NodeManagerAddress"] for each in nodes() if each["NodeID"] == actor.node_id), "")
+    machine = {"IPAddress": address, "Port": 0, "NodeID": actor.node_id}
+    return {
+        "ActorID": actor.actor_id,
+        "ActorClassName": actor.class_name,
+        "IsDetached": actor.is_detached,
+        "Name": actor.name,
+        "JobID": actor.job_id,
+        "Address": machine,
+        "OwnerAddress": machine,
+        "State": actor.state,
+        "NumRestarts": actor.num_restarts,
+        "DeathCause": actor.death_cause,
+        "Pid": actor.pid,
+    }
