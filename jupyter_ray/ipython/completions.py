@@ -32,7 +32,11 @@ def install(shell: Any, commands: Callable[[], Commands]) -> Callable[[], None]:
         begun = context.token
         before = context.text_until_cursor[: len(context.text_until_cursor) - len(begun)].split()
         offered = commands().offered(before, begun) if before and before[0] in _MAGICS else []
-        return {"completions": [SimpleCompletion(each) for each in offered], "suppress": True, "ordered": True}
+        return {
+            "completions": [SimpleCompletion(each, type="magic") for each in offered],
+            "suppress": True,
+            "ordered": True,
+        }
 
     matchers = shell.Completer.custom_matchers
     matchers.append(jupyter_ray_magics)

@@ -78,7 +78,10 @@ def object_refs(refs: Sequence[Any], state: Mapping[str, Any]) -> str:
     label = f"{len(refs):,} ObjectRefs" + (f" · {names.pop()}" if len(names) == 1 else "")
     states = Counter(row["state"] for row in found if row is not None)
     errors = [row["error"] for row in found if row is not None and row["state"] == "failed" and row["error"]]
-    return counts_html(label, states, errors[0] if errors else "")
+    details = errors[:1]
+    if states and (unknown := len(refs) - states.total()):  # The monitor has so many rows and no more.
+        details.insert(0, f"{unknown:,} more")
+    return counts_html(label, states, " · ".join(details))
 
 
 def object_ref(ref: Any, state: Mapping[str, Any], now: float) -> str:

@@ -502,7 +502,7 @@ def test_a_list_of_references_says_what_has_become_of_them(shell: Any) -> None:
     failed = [row(ref, "failed", "KeyError: 'b'") for ref in refs[:2]]
     rows = [*failed, row(refs[2], "finished"), row(refs[3], "running")]
     text = html_text(reprs.object_refs(refs, {"tasks": rows}))
-    assert text == "5 ObjectRefs · f · ▶ 1 running · ✓ 1 finished · ✗ 2 failed · KeyError: 'b'"
+    assert text == "5 ObjectRefs · f · ▶ 1 running · ✓ 1 finished · ✗ 2 failed · 1 more · KeyError: 'b'"
     shell._jupyter_ray_extension.notebook()  # Loaded by now.
     assert html(shell, refs) == "5 ObjectRefs"
 
