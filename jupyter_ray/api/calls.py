@@ -384,7 +384,11 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
 
 
 def _checked(timeout: float) -> float:
-    if timeout < 0:
+    try:
+        possible = timeout >= 0
+    except TypeError as error:
+        raise TypeError(f"The 'timeout' argument must be a number of seconds, or None, got {timeout!r}.") from error
+    if not possible:
         raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
     return timeout
 

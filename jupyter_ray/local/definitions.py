@@ -341,9 +341,11 @@ class Library:
         self._versions: dict[str, int] = {}
 
     def install(self, functions: Iterable[Function]) -> None:
-        """Take definitions; a newer version replaces an older one."""
+        """Take definitions; a newer version replaces an older one, which may come later, with a task that waited."""
         with self._lock:
             for function in functions:
+                if function.version < self._versions.get(function.definition, 0):
+                    continue
                 self._blobs[function.definition] = function.blob
                 self._versions[function.definition] = function.version
                 self._values.pop(function.definition, None)
@@ -367,6 +369,8 @@ class Library:
         if value is not _MISSING:
             return value
         with self._lock:
+            if definition in self._values:  # Another thread has just unpickled it.
+                return self._values[definition]
             contained, sources, code = pickle.loads(self._blobs[definition])
             held = self._granted(contained)  # Until the code holds them.
             for filename, lines in sources.items():

@@ -108,7 +108,7 @@ class Plan:
     def group(self) -> str:
         """The id of the placement group that the options name; "" if they name none."""
         group = getattr(getattr(self.options, "scheduling_strategy", None), "placement_group", None)
-        return "" if group is None or group.is_empty else str(group.id.hex())
+        return "" if group in (None, "default") or group.is_empty else str(group.id.hex())
 
     @property
     def streams(self) -> bool:

@@ -34,7 +34,7 @@ def check(plan: Any, name: str, state: Any) -> None:
     is_actor = isinstance(options, ActorOptions)
     strategy = options.scheduling_strategy
     group = getattr(strategy, "placement_group", None)
-    if group is not None and not group.is_empty:
+    if group not in (None, "default") and not group.is_empty:
         if groups.is_removed(group.id.hex()):
             error = ActorPlacementGroupRemoved if is_actor else TaskPlacementGroupRemoved
             raise error(f"The placement group {group.id.hex()} of {name} was removed.")

@@ -1,8 +1,10 @@
 """The processes of a `Pool`: actors, and the thread that hands them work.
 
-One thread owns all that changes; others put messages into its inbox. Batches go to the processes in turn, so that
-each gets as many as another; what waits for a process that is busy for long goes to one that is free. A process that
-died is replaced, and its batch fails.
+One thread owns all that changes; others put batches and messages into its inbox. What comes after the end of that
+thread fails: whoever puts it there, or the thread itself with its last breath, finds it.
+
+Batches go to the processes in turn, so that each gets as many as another; what waits for a process that is busy for
+long goes to one that is free. A process that died is replaced, and its batch fails.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ import queue
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 
@@ -95,6 +98,12 @@ class _Worker:
     """Batches that it may still get; None: any number."""
 
 
+class Reader(Protocol):
+    """What submits batches as its results are taken."""
+
+    exhausted: bool
+
+
 class PoolActor:
     """One process of a pool."""
 
@@ -147,7 +156,9 @@ class Workers:
         self._arguments = (initializer, initargs)
         self._lifetime = lifetime
         self._waiting: collections.deque[Batch] = collections.deque()
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Batch | Callable[[], None]] = queue.SimpleQueue()
+        self._readers: list[weakref.ref[Reader]] = []
+        self._joined = False
         self._turns = itertools.count()
         self._closing = False
         self._ended = False
@@ -168,9 +179,21 @@ class Workers:
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:
-        """Queue a batch."""
+        """Queue a batch; it fails if the processes have ended."""
         batch.home = next(self._turns)
-        self._inbox.put(lambda: self._waiting.append(batch))
+        self._inbox.put(batch)
+        if self._gone.is_set():
+            self._refuse()
+
+    def serve(self, reader: Reader) -> None:
+        """Do not end by `close` as long as somebody has `reader`, and that has more to submit."""
+        self._readers.append(weakref.ref(reader, self.look))
+
+    def look(self, gone: weakref.ref[Reader] | None = None) -> None:
+        """Have the thread look whether it is needed any more; a reader may be `gone`."""
+        if gone is not None:
+            self._readers.remove(gone)
+        self._inbox.put(_nothing)
 
     def close(self) -> None:
         """End the processes when all is done."""
@@ -192,7 +215,9 @@ class Workers:
         return functools.partial(self._inbox.put, self._terminate)
 
     def join(self) -> None:
-        """Wait for the end."""
+        """Wait for the end, and for no more to be submitted by readers: they may be this thread's."""
+        self._joined = True
+        self.look()
         self._gone.wait()
         for ref in self._leaving:
             with contextlib.suppress(RayError):
@@ -205,15 +230,29 @@ class Workers:
             while not self._ended:
                 if self._waiting and self._free() is not None:
                     self._look_again()
-                self._inbox.get()()
+                job = self._inbox.get()
+                if isinstance(job, Batch):
+                    self._waiting.append(job)
+                else:
+                    job()
+                del job
                 self._serve()
         finally:
             self._gone.set()
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Fail what has come after the end. In any thread."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                job = self._inbox.get_nowait()
+                if isinstance(job, Batch):
+                    _fail(job, "The pool had ended before this call was made.")
 
     def _look_again(self) -> None:
         """See to it that it is soon looked which process is busy for so long that another one may help."""
         if self._clock is None or not self._clock.is_alive():
-            self._clock = threading.Timer(_PATIENCE, self._inbox.put, (lambda: None,))
+            self._clock = threading.Timer(_PATIENCE, self.look)
             self._clock.daemon = True
             started(self._clock)
 
@@ -228,10 +267,15 @@ class Workers:
         if last is not None:
             last._hurry()
         busy = self._waiting or any(worker.batch is not None for worker in self._workers)
-        if self._closing and not busy:
+        if self._closing and not busy and not self._is_read():
             self._ended = True
             for worker in self._workers:
                 self._let_go(worker)
+
+    def _is_read(self) -> bool:
+        """Whether a reader may have more to submit."""
+        readers = [reader() for reader in tuple(self._readers)]
+        return not self._joined and any(reader is not None and not reader.exhausted for reader in readers)
 
     def _start(self) -> _Worker:
         return _Worker(self._class.remote(*self._arguments), left=self._lifetime)
@@ -298,8 +342,7 @@ class Workers:
         self._kill_all()
         lost = [worker.batch for worker in self._workers if worker.batch is not None]
         for batch in [*lost, *self._waiting]:
-            error = RayError("The pool was terminated before this call was done.")
-            batch.sink([Failed.of(error, batch.name)] * len(batch.calls))
+            _fail(batch, "The pool was terminated before this call was done.")
 
     def _kill_all(self) -> None:
         with contextlib.suppress(RayError):
@@ -315,6 +358,13 @@ class Workers:
     def __repr__(self) -> str:
         busy = [worker for worker in self._workers if worker.batch is not None]
         return f"<{len(self._workers)} workers, {len(busy)} busy, {len(self._waiting)} batches wait>"
+
+
+def _nothing() -> None: ...
+
+
+def _fail(batch: Batch, why: str) -> None:
+    batch.sink([Failed.of(RayError(why), batch.name)] * len(batch.calls))
 
 
 def _future(ref: Any) -> Any:

@@ -34,6 +34,8 @@ class PlacementGroupSchedulingStrategy:
         placement_group_bundle_index: int = -1,
         placement_group_capture_child_tasks: bool | None = None,
     ) -> None:
+        if placement_group is not None and not hasattr(placement_group, "is_empty"):  # Ray's has it, too.
+            raise TypeError(f"placement_group must be a PlacementGroup or None, got {type(placement_group)}.")
         self.placement_group = placement_group
         self.placement_group_bundle_index = placement_group_bundle_index
         self.placement_group_capture_child_tasks = placement_group_capture_child_tasks
@@ -67,6 +69,8 @@ class NodeAffinitySchedulingStrategy:
             )
         if _fail_on_unavailable and soft:
             raise ValueError("_fail_on_unavailable cannot be set when soft is True. Set soft to False to use it.")
+        if not isinstance(node_id, str | BaseID):
+            raise TypeError(f"node_id must be text in hex or a NodeID, got {type(node_id)}: see ray.nodes().")
         self.node_id = node_id if isinstance(node_id, str) else node_id.hex()
         if not _is_node_id(self.node_id):
             raise ValueError(f"Invalid node_id '{self.node_id}'. It is not the id of a node in hex; see ray.nodes().")

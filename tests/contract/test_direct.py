@@ -127,7 +127,7 @@ def open_lease() -> None:
 
 
 def routes() -> list[Any]:
-    return list(engine().client.direct._routes.values())
+    return list(engine().client.direct.routes.usable.values())
 
 
 @pytest.mark.usefixtures("cluster")

@@ -166,6 +166,33 @@ def test_a_folder_is_used_where_it_is(start: Callable[..., Any], tmp_path: Path)
     assert ray.get([read.remote(), nested.remote()]) == [expected, expected]
 
 
+def test_links_lead_to_what_they_led_to(start: Callable[..., Any], tmp_path: Path) -> None:
+    """Also those out of the folder, and to what was left out of it. Source: Ray's documentation."""
+    (tmp_path / "data" / "part").mkdir(parents=True)
+    (tmp_path / "data" / "part" / "file.txt").write_text("far")
+    folder = tmp_path / "folder"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "near.txt").write_text("near")
+    (folder / "left.out").write_text("left out")
+    for link, target in (
+        ("out", "../data/part/file.txt"),
+        ("inner/out", "../../data/part"),
+        ("near", "inner/near.txt"),
+        ("inside", "inner"),
+        ("excluded", "left.out"),
+        ("nowhere", "no such file"),
+    ):
+        (folder / link).symlink_to(target)
+    start(runtime_env={"working_dir": str(folder), "excludes": ["left.out"]})
+
+    @ray.remote
+    def read() -> list[Any]:
+        names = ("out", "inner/out/file.txt", "near", "inside/near.txt", "excluded")
+        return [Path(name).read_text() for name in names] + [Path(name).exists() for name in ("left.out", "nowhere")]
+
+    assert ray.get(read.remote()) == ["far", "far", "near", "near", "left out", False, False]
+
+
 @pytest.mark.parametrize(
     ("written", "told"),
     [

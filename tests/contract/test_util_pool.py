@@ -228,6 +228,55 @@ def test_close_and_join(tmp_path: Path) -> None:
     eventually(lambda: not any(map(is_running, pids)))
 
 
+def all_there(results: Any) -> bool:
+    """Whether all is done that was submitted, and the pool has seen that."""
+    workers = results._on_end.__self__
+    done = results._taken + len(results._arrived) == results._submitted
+    return done and workers._inbox.empty() and not any(worker.batch for worker in workers._workers)
+
+
+@pytest.mark.parametrize("name", ["imap", "imap_unordered"])
+def test_a_closed_pool_lives_until_its_iterators_are_read(name: str) -> None:
+    pool = Pool(2)
+    pids = set(pool.map(lambda _: os.getpid(), range(20), 1))
+    results = getattr(pool, name)(square, range(30))
+    pool.close()
+    eventually(lambda: all_there(results))
+    assert sorted(results) == [x * x for x in range(30)]
+    pool.join()
+    eventually(lambda: not any(map(is_running, pids)))
+
+
+@pytest.mark.parametrize("how", ["drops", "joins"])
+def test_a_closed_pool_ends_if_an_iterator_is_not_read(how: str) -> None:
+    pool = Pool(2)
+    pids = set(pool.map(lambda _: os.getpid(), range(20), 1))
+    results: Any = pool.imap(square, itertools.count())
+    assert next(results) == 0
+    pool.close()
+    if how == "drops":
+        del results
+    pool.join()
+    eventually(lambda: not any(map(is_running, pids)))
+    if how == "joins":  # What it has yet to submit is too late.
+        found = list(itertools.islice(results, 10))
+        assert found[0] == 1
+        assert isinstance(found[-1], ray.exceptions.RayError)
+
+
+def test_what_is_made_as_the_pool_is_terminated_fails(tmp_path: Path) -> None:
+    """Another thread has looked whether the pool is there right before that."""
+    pool = Pool(2)
+    results = pool.imap(square, range(30))
+    pool.terminate()
+    assert len([each for each in results if isinstance(each, ray.exceptions.RayError)]) >= 26
+    pool._closed = False
+    late = [pool.apply_async(square, (1,)), pool.map_async(square, range(3))]
+    for result in late:
+        with pytest.raises(ray.exceptions.RayError, match="had ended"):
+            result.get(timeout=30)
+
+
 def test_terminate_ends_what_runs(tmp_path: Path) -> None:
     pool = Pool(2)
     pid = pool.apply(os.getpid)

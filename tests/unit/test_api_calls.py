@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -119,6 +120,11 @@ def test_what_was_meant_is_said(engine: FakeEngine) -> None:
     with told if sys.version_info >= (3, 11) else contextlib.nullcontext():  # Python 3.10 makes futures by itself.
         asyncio.run(_wait_for(ref))
     assert not hasattr(ref, "__array__")
+    for ask, asked in ((ray.get, ref), (ray.wait, [ref])):
+        given: Any
+        for given, error, said in (("soon", TypeError, "a number of seconds"), (math.nan, ValueError, "nonnegative")):
+            with pytest.raises(error, match=said):
+                ask(asked, timeout=given)
 
 
 async def _wait_for(ref: Any) -> None:

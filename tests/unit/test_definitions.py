@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import linecache
+import threading
 import types
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -216,3 +219,39 @@ def test_the_text_of_cells_travels_along(notebook: Notebook) -> None:
     linecache.cache.pop("<cell 1>")
     notebook.library.resolve(f.id)
     assert linecache.getline("<cell 1>", 1) == "def f(): return 1 / 0"
+
+
+def test_two_threads_use_a_definition_for_the_first_time(notebook: Notebook) -> None:
+    notebook.run("def f(): return 1")
+    f = notebook.define("f")
+    notebook.ensure(f)
+    reached, gate = threading.Event(), threading.Event()
+
+    def granted(contained: list[bytes]) -> None:
+        reached.set()
+        assert gate.wait(30)
+
+    library = Library(granted)
+    library.install(Function(each.definition, each.version, each.blob) for each in notebook.exports)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(library.resolve, f.id)
+        assert reached.wait(30)
+        second = pool.submit(library.resolve, f.id)
+        concurrent.futures.wait([second], 0.1)  # Time enough to find that it is not there yet.
+        gate.set()
+        assert first.result(30) is second.result(30)
+
+
+def test_an_older_version_that_comes_later_replaces_no_newer_one(notebook: Notebook) -> None:
+    """It came with a task that waited while this process asked for the definition."""
+    notebook.run("x = 1\ndef f(): return x")
+    f = notebook.define("f")
+    notebook.ensure(f)
+    notebook.run("x = 2")
+    notebook.ensure(f)
+    old, new = (Function(each.definition, each.version, each.blob) for each in notebook.exports)
+    library = Library(lambda contained: None)
+    library.install([new])
+    library.install([old])
+    assert library.version(f.id) == 2
+    assert library.resolve(f.id)() == 2

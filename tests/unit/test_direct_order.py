@@ -68,7 +68,7 @@ class Asker:
 def asker() -> Asker:
     asker = Asker()
     asker.handle = asker.references.reference(ACTOR, ActorRef, 1)
-    asker.direct._routes[ACTOR] = Route(WORKER, ACTOR)
+    asker.direct.routes.usable[ACTOR] = Route(WORKER, ACTOR)
     return asker
 
 
@@ -77,7 +77,7 @@ class Workers:
 
     def __init__(self, asker: Asker) -> None:
         self.ours, self.end = socket.socketpair()
-        route = asker.direct._routes[ACTOR]
+        route = asker.direct.routes.usable[ACTOR]
         route.connection = self.ours
         route.poll.register(self.ours, select.POLLIN)
 
@@ -164,7 +164,7 @@ def test_what_comes_of_a_call_is_said_after_the_call_is_told_of(asker: Asker, wo
 
 
 def test_a_handler_that_comes_while_another_thread_tells_does_not_wait_for_it(asker: Asker) -> None:
-    route = asker.direct._routes[ACTOR]
+    route = asker.direct.routes.usable[ACTOR]
     call = spec()
     asker.direct._under_way[call.task] = call, route
     with asker.channel:  # It came while its thread was sending.
@@ -220,7 +220,7 @@ def test_what_names_a_call_that_is_being_brought_waits_until_it_is_there(asker: 
     asking = in_thread(lambda: asker.send(m.Get(1, [RESULT])))
     asking.join(0.1)
     assert asking.is_alive()
-    asker.direct._routes[ACTOR].bringing.release()
+    asker.direct.routes.usable[ACTOR].bringing.release()
     asking.join(30)
     assert asker.sent == [m.Submit, m.Get]
 
@@ -238,6 +238,21 @@ def test_what_names_a_call_that_could_not_be_brought_is_said_after_the_call(aske
     assert asker.sent == [m.Submit, m.Get]
     assert not asker.direct._under_way
     assert not asker.direct._deferred
+
+
+def test_a_call_that_could_not_be_brought_and_one_that_is_being_sent_are_both_sent_once(asker: Asker) -> None:
+    asker.direct.submit(CALL, ACTOR, 0)
+    taken = asker.direct._take(RESULT)
+    assert taken is not None
+    other = spec(b"u" * 24, actor=None)
+    asker.direct._deferred.append((other, 0, Route(LEASED, "key"), 0))
+    sending = in_thread(asker.direct.release)
+    assert asker.reached.wait(30)
+    assert asker.direct._bring(*taken[:2]) is None
+    asker.gate.set()
+    sending.join(30)
+    asker.direct.release()
+    assert asker.order == [other.task, CALL.task]
 
 
 def test_the_end_of_a_call_is_said_before_what_another_thread_says_of_it(asker: Asker, workers: Workers) -> None:
@@ -293,7 +308,7 @@ def test_the_last_call_of_an_actor_is_the_last(asker: Asker) -> None:
 def test_a_lease_is_given_back_once(asker: Asker) -> None:
     """Another thread has done that between the look for leases and the look at this one."""
     asker.direct.offered(m.Route(LEASED, env="", demand={"CPU": 10_000}, definition="f", version=1))
-    (route,) = (route for route in asker.direct._routes.values() if route.leased)
+    (route,) = (route for route in asker.direct.routes.usable.values() if route.leased)
     route.used = 100
     busy = route.busy
 

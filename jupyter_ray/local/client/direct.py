@@ -36,17 +36,12 @@ from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import ACTOR_ID_SIZE, return_id, task_of
 from jupyter_ray.interrupts import shielded, started
 from jupyter_ray.local.client.references import References
-from jupyter_ray.local.client.routes import PATIENCE_SECONDS, Route, route_key, send_whole
+from jupyter_ray.local.client.routes import PATIENCE_SECONDS, Route, Routes, route_key, send_whole
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.mentions import mentioned
 
-IDLE_TICKS = 3
-"""A lease that has not been used for so many looks is given back."""
-
 _READ = 64 * 1024
-_ROUTES = 64
-"""Sockets that are kept open."""
 
 
 class Asker(Protocol):
@@ -85,12 +80,9 @@ class Direct:
         self._client = client
         self._folder = folder
         self._hello = m.Hello("worker", b"", os.getpid())
-        self._routes: dict[Hashable, Route] = {}
-        """Those that may be used now."""
-        self._ways: dict[bytes, Route] = {}
-        """All whose sockets are kept, by worker."""
+        self.routes = Routes(lambda worker: client.send(m.Unlease(worker), soon=False))
         self._deferred: deque[tuple[m.TaskSpec, int, Route, int]] = deque()
-        """At most one: with the version of its definition, and the thread that made it."""
+        """Mostly one: with the version of its definition, and the thread that made it."""
         self._handing = threading.RLock()
         """Held by whoever sends the deferred call, until it is sent: who finds none may rely on that."""
         self._is_handed = False
@@ -101,7 +93,6 @@ class Direct:
         self._order = threading.RLock()
         self._under_way: dict[bytes, tuple[m.TaskSpec, Route]] = {}
         """Calls that are brought to a worker, or are there, and that the runtime has not been told of, by task."""
-        self._closed = False
         self.cells: set[str | None] = {None}
         """Those of this notebook that have made a call."""
 
@@ -116,7 +107,7 @@ class Direct:
 
         `version` is that of its definition, 0 if we have not shipped it.
         """
-        route = self._routes.get(key)
+        route = self.routes.usable.get(key)
         if route is not None and not version:
             version = route.newest.get(spec.definition, 0)
         if (
@@ -151,12 +142,14 @@ class Direct:
                 self.release()  # It was made before this one, which is the last then.
             with self._order:
                 self._last[spec.actor] = spec.task
-                self._routes.pop(spec.actor, None)  # Till nothing of ours is under way there, and the runtime says so.
+                self.routes.usable.pop(
+                    spec.actor, None
+                )  # Till nothing of ours is under way there, and the runtime says so.
         self._client.send(m.Submit(spec))
 
     def __contains__(self, key: Hashable) -> bool:
         """Tell whether there is a route for `key`."""
-        return key in self._routes
+        return key in self.routes.usable
 
     def release(self) -> None:
         """Send the call that is deferred, if one is, the usual way."""
@@ -183,7 +176,7 @@ class Direct:
         """Something happens to an actor that later calls must not overtake."""
         with self._order:
             self._last[actor] = b""
-            self._routes.pop(actor, None)
+            self.routes.usable.pop(actor, None)
 
     def look(self) -> None:
         """Send a call that has been deferred since the last look: a chore."""
@@ -225,7 +218,7 @@ class Direct:
             values = self._values(spec)
             held = self._held(spec)
             # Forgotten, or given back, meanwhile.
-            if values is None or held is None or self._routes.get(route.key) is not route:
+            if values is None or held is None or self.routes.usable.get(route.key) is not route:
                 route.busy.release()
                 return None
             if version and route.versions.get(spec.definition) != version:
@@ -247,7 +240,7 @@ class Direct:
         spec, version = call.spec, call.version
         connection = self._bring(call, route)
         if connection is None:
-            self._drop(route)
+            self.routes.drop(route)
             self.release()
             if route.leased:
                 self._client.send(m.Unlease(route.worker))
@@ -260,7 +253,7 @@ class Direct:
             reply = self._read(route, connection) if ready else None
         except (OSError, codec.ProtocolError, framing.FrameError):
             self._tell(spec, route)
-            self._drop(route)
+            self.routes.drop(route)
         except BaseException:  # What a signal handler raised.
             self._wait_elsewhere(spec, route)
             raise
@@ -269,16 +262,16 @@ class Direct:
                 self._wait_elsewhere(spec, route)
             elif type(reply) is not m.Done:
                 self._tell(spec, route)
-                self._drop(route)
+                self.routes.drop(route)
             elif not self._client.send_later(m.Ran(spec, route.worker, reply), claim):
                 self._client.send(m.Report(reply), soon=False)  # Another thread has told of it.
-                self._drop(route)
+                self.routes.drop(route)
             else:
                 self._client.references.remember(return_id(spec.task, 1), reply.returns[0])
                 route.used = 0
                 if version:
                     route.versions[spec.definition] = version
-                self._free(route)
+                self.routes.free(route)
 
     def _bring(self, call: m.Call, route: Route) -> socket.socket | None:
         """Send a call to its worker; None: the worker has not got it, and it is deferred again."""
@@ -291,7 +284,8 @@ class Direct:
             pass
         finally:
             if connection is None:
-                self._deferred.appendleft((spec, call.version, route, threading.get_ident()))
+                # Last: another thread may be just sending the first.
+                self._deferred.append((spec, call.version, route, threading.get_ident()))
                 self._under_way.pop(spec.task, None)
             route.bringing.release()
         return connection
@@ -347,8 +341,7 @@ class Direct:
 
     def _wait_elsewhere(self, spec: m.TaskSpec, route: Route) -> None:
         """The answer takes its time: the runtime hears of the call, and a thread waits for the answer."""
-        self._ways.pop(route.worker, None)
-        self._routes.pop(route.key, None)
+        self.routes.set_aside(route)
         try:
             self._tell(spec, route)
         finally:
@@ -371,88 +364,30 @@ class Direct:
         if message.actor is not None:
             with self._order:
                 if self._last.get(message.actor) == message.after:  # Else we have called it again meanwhile.
-                    self._use(message, message.actor)
-        elif self._use(message, route_key(message.env, message.demand)):
+                    self.routes.take(message, message.actor)
+        elif self.routes.take(message, route_key(message.env, message.demand)):
             self._client.want("routes")
         else:
             self._client.send(m.Unlease(message.worker))
 
-    def _use(self, message: m.Route, key: Hashable) -> bool:
-        """Take a route for use; return whether there is one, and it is this one."""
-        route = self._ways.get(message.worker)
-        if route is not None and self._routes.get(key) is route and not self._closed:
-            route.newest[message.definition] = message.version
-            return True
-        if route is None and self._has_room():
-            route = self._ways[message.worker] = Route(message.worker, key)
-        if self._closed or route is None or key in self._routes:
-            return False
-        route.key = key
-        route.newest = {message.definition: message.version}
-        self._routes[key] = route
-        return True
-
-    def _has_room(self) -> bool:
-        """Close a socket that is of no use now, if there are too many."""
-        if len(self._ways) < _ROUTES:
-            return True
-        for route in list(self._ways.values()):
-            if self._routes.get(route.key) is not route and route.busy.acquire(blocking=False):
-                self._drop(route)
-                return True
-        return False
-
     def withdrawn(self, message: m.Unroute) -> None:
         """The runtime wants a lease back."""
-        for route in list(self._routes.values()):
-            if route.worker == message.worker:
-                route.withdrawn = True
-                if route.busy.acquire(blocking=False):
-                    self._free(route)
+        self.routes.give_back(lambda route: route.worker == message.worker)
 
     def tidy(self) -> None:
         """Give leases back that nobody uses: a chore."""
-        leased = [route for route in list(self._routes.values()) if route.leased]
-        for route in leased:
-            route.used += 1
-            if route.used > IDLE_TICKS and route.busy.acquire(blocking=False):
-                route.withdrawn = True
-                self._free(route)
-        if leased:
+        if self.routes.tidy():
             self._client.want("routes")
 
     def begin(self, cell: str | None) -> None:
         """A notebook cell makes its first call: no lease lasts, since modules may have been changed meanwhile."""
         self.cells.add(cell)
-        for route in list(self._routes.values()):
-            if route.leased:
-                route.withdrawn = True
-                if route.busy.acquire(blocking=False):
-                    self._free(route)
+        self.routes.give_back(lambda route: route.leased)
         self._client.send(m.CellBegan())
-
-    def _free(self, route: Route) -> None:
-        """Let go of a route; give it back if the runtime wants it, and that was not done before we had it."""
-        if route.withdrawn and self._routes.get(route.key) is route:
-            self._drop(route)
-            self._client.send(m.Unlease(route.worker), soon=False)
-        route.busy.release()
-        if route.withdrawn and self._routes.get(route.key) is route and route.busy.acquire(blocking=False):
-            self._free(route)  # It was withdrawn just now.
-
-    def _drop(self, route: Route) -> None:
-        self._ways.pop(route.worker, None)
-        if self._routes.get(route.key) is route:
-            del self._routes[route.key]
-        route.close()
 
     def close(self) -> None:
         """Close all sockets."""
-        self._closed = True
-        for route in list(self._ways.values()):
-            route.close()
-        self._ways.clear()
-        self._routes.clear()
+        self.routes.close()
 
     def __repr__(self) -> str:
-        return f"<Direct: {len(self._routes)} routes>"
+        return f"<Direct: {len(self.routes.usable)} routes>"

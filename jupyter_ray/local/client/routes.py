@@ -1,4 +1,4 @@
-"""Routes: workers that take calls at their own sockets, and how a call is written there.
+"""Routes: workers that take calls at their own sockets, which of them may be used, and how a call is written there.
 
 Owner: `Route.busy` is held by the thread that uses the route, `Route.bringing` while its call is on the way there.
 """
@@ -9,7 +9,7 @@ import contextlib
 import select
 import socket
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 from jupyter_ray.local.protocol import codec, framing
@@ -18,6 +18,13 @@ from jupyter_ray.local.vigil import Vigil
 
 PATIENCE_SECONDS = 0.01
 """How long a call is waited for before the runtime hears of it: less than a screen needs, more than a wake-up takes."""
+
+
+IDLE_TICKS = 3
+"""A lease that has not been used for so many looks is given back."""
+
+_ROUTES = 64
+"""Sockets that are kept open."""
 
 
 class Route:
@@ -80,6 +87,99 @@ class Route:
 
     def __repr__(self) -> str:
         return f"<Route to {self.worker.hex()[-8:]}: {'busy' if self.busy.locked() else 'free'}>"
+
+
+class Routes:
+    """The routes of one process.
+
+    Parameters
+    ----------
+    unlease
+        Gives a leased worker back to the runtime.
+    """
+
+    def __init__(self, unlease: Callable[[bytes], None]) -> None:
+        self.usable: dict[Hashable, Route] = {}
+        """Those that may be used now."""
+        self._kept: dict[bytes, Route] = {}
+        """All whose sockets are kept, by worker."""
+        self._unlease = unlease
+        self._closed = False
+
+    def take(self, message: m.Route, key: Hashable) -> bool:
+        """Take a route for use; return whether there is one, and it is this one."""
+        route = self._kept.get(message.worker)
+        if route is not None and self.usable.get(key) is route and not self._closed:
+            route.newest[message.definition] = message.version
+            return True
+        if route is None and self._has_room():
+            route = self._kept[message.worker] = Route(message.worker, key)
+        if self._closed or route is None or key in self.usable:
+            return False
+        route.key = key
+        route.newest = {message.definition: message.version}
+        self.usable[key] = route
+        return True
+
+    def _has_room(self) -> bool:
+        """Close a socket that is of no use now, if there are too many."""
+        if len(self._kept) < _ROUTES:
+            return True
+        for route in list(self._kept.values()):
+            if self.usable.get(route.key) is not route and route.busy.acquire(blocking=False):
+                self.drop(route)
+                return True
+        return False
+
+    def give_back(self, which: Callable[[Route], bool]) -> None:
+        """Give leases back, each at once or after the call that uses it."""
+        for route in list(self.usable.values()):
+            if which(route):
+                route.withdrawn = True
+                if route.busy.acquire(blocking=False):
+                    self.free(route)
+
+    def tidy(self) -> bool:
+        """Give leases back that nobody uses; return whether there were any leases."""
+        leased = [route for route in list(self.usable.values()) if route.leased]
+        for route in leased:
+            route.used += 1
+            if route.used > IDLE_TICKS and route.busy.acquire(blocking=False):
+                route.withdrawn = True
+                self.free(route)
+        return bool(leased)
+
+    def free(self, route: Route) -> None:
+        """Let go of a route; give it back if the runtime wants it, and that was not done before we had it."""
+        if route.withdrawn and self.usable.get(route.key) is route:
+            self.drop(route)
+            self._unlease(route.worker)
+        route.busy.release()
+        if route.withdrawn and self.usable.get(route.key) is route and route.busy.acquire(blocking=False):
+            self.free(route)  # It was withdrawn just now.
+
+    def set_aside(self, route: Route) -> None:
+        """Nobody is to use a route any more; its socket is still read."""
+        self._kept.pop(route.worker, None)
+        self.usable.pop(route.key, None)
+
+    def drop(self, route: Route) -> None:
+        """Close a route."""
+        self._kept.pop(route.worker, None)
+        if self.usable.get(route.key) is route:
+            del self.usable[route.key]
+        route.close()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._closed = True
+        for route in list(self._kept.values()):
+            route.close()
+        self._kept.clear()
+        self.usable.clear()
+
+    def __repr__(self) -> str:
+        return f"<Routes: {len(self.usable)} usable, {len(self._kept)} kept>"
 
 
 def door_of(folder: Path, worker: bytes) -> Path:

@@ -152,10 +152,20 @@ class Stream:
 
     def next(self, timeout: float | None) -> ObjectRef[object] | None:
         """Wait for the next item and return its reference, or None at the end."""
-        state = self._state
         deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self._await_lending(deadline)
+            if not self._listen(deadline):
+                raise GetTimeoutError(f"The stream had no next item within {timeout} seconds.")
+            item = self._take()
+            if item is not None or self.finished():
+                return item  # Else another thread has taken it.
+
+    def _await_lending(self, deadline: float | None) -> None:
+        """Wait for an item, in a task: it lends its CPUs meanwhile, as in `wait`."""
+        state = self._state
         end = return_id(state.task, 1)
-        while current_task() is not None and not self.ready():  # The task lends its CPUs, as in `wait`.
+        while current_task() is not None and not self.ready():
             rest = None if deadline is None else deadline - time.monotonic()
             if rest is not None and rest <= 0:
                 break
@@ -163,9 +173,6 @@ class Stream:
             self._listen(time.monotonic() + _ANNOUNCED)
             if rest is None and not self.ready():
                 self._owner.get([end], None)  # The runtime says that it can never come: this raises why.
-        if not self._listen(deadline):
-            raise GetTimeoutError(f"The stream had no next item within {timeout} seconds.")
-        return self._take()
 
     def _listen(self, deadline: float | None) -> bool:
         """Wait for an item, or the end; False: the time was up."""
@@ -211,14 +218,17 @@ class Stream:
                     loop.call_soon_threadsafe(settle, woken)
 
             if not state.listen(wake):
-                break
+                item = self._take()
+                if item is not None or self.finished():
+                    return item
+                continue  # Another thread has taken it.
             stalled = None if current_task() is None else loop.call_later(_STALLED, self._ask, woken)
             try:
                 await woken
             finally:
+                state.ignore(wake)
                 if stalled is not None:
                     stalled.cancel()
-        return self._take()
 
     def _ask(self, woken: asyncio.Future[None]) -> None:
         """Await the stream's end too, so that the runtime can tell the running task that no item ever comes."""

@@ -173,6 +173,7 @@ def _copy(path: Path, folder: Path, excludes: tuple[str, ...], single: tuple[str
             _unpack(path, partial)
         elif path.is_dir():
             shutil.copytree(path, partial, symlinks=True, ignore=_ignoring(path, excludes).names)
+            _mend_links(path, partial)
         else:
             partial.mkdir(parents=True)
             shutil.copy2(path, partial)
@@ -181,6 +182,20 @@ def _copy(path: Path, folder: Path, excludes: tuple[str, ...], single: tuple[str
         except OSError:  # Another process was faster.
             shutil.rmtree(partial, ignore_errors=True)
     return str(copy)
+
+
+def _mend_links(source: Path, copy: Path) -> None:
+    """Have the links in a folder's copy lead to what they led to in the folder, also where that was not copied."""
+    for folder, folders, files in os.walk(copy):
+        for link in (Path(folder, name) for name in (*folders, *files)):
+            if not link.is_symlink() or os.path.isabs(target := os.readlink(link)):
+                continue
+            original = source / link.relative_to(copy)
+            inside = os.path.relpath(os.path.normpath(original.parent / target), source)
+            copied = not inside.startswith(os.pardir) and os.path.lexists(copy / inside)
+            if not copied and original.exists():
+                link.unlink()
+                link.symlink_to(os.path.realpath(original))
 
 
 def _unpack(path: Path, folder: Path) -> None:

@@ -124,7 +124,7 @@ class IMapIterator:
     """The results of `imap` or `imap_unordered`, as they come. An error is a value like others."""
 
     def __init__(self, items: Iterator[Any], size: int, submit: Callable[[list[Call], int, Any], None], ahead: int,
-                 ordered: bool) -> None:  # fmt: skip
+                 ordered: bool, on_end: Callable[[], object] = lambda: None) -> None:  # fmt: skip
         self._items = items
         self._size = size
         self._read: collections.deque[Any] = collections.deque()
@@ -140,6 +140,9 @@ class IMapIterator:
         self._submitted = 0
         self._taken = 0
         self._ahead = ahead
+        self._on_end = on_end
+        self.exhausted = False
+        """All items have been submitted."""
         self._submit_more()
 
     def _submit_more(self) -> None:
@@ -148,6 +151,9 @@ class IMapIterator:
             while self._submitted - self._taken < self._ahead:
                 self._read.extend(itertools.islice(self._items, self._size - len(self._read)))
                 if not self._read:
+                    if not self.exhausted:
+                        self.exhausted = True
+                        self._on_end()
                     return
                 with shielded():
                     self._submit([((item,), {}) for item in self._read], self._submitted, self._take)
@@ -361,7 +367,9 @@ class Pool:
         def submit(calls: list[Call], index: int, sink: Any) -> None:
             self._submit(shared, _name(func), calls, index, sink)
 
-        return IMapIterator(iter(iterable), size, submit, _AHEAD * self._size, ordered)
+        results = IMapIterator(iter(iterable), size, submit, _AHEAD * self._size, ordered, self._workers.look)
+        self._workers.serve(results)
+        return results
 
     def _submit(
         self, func: Any, name: str, calls: list[Call], index: int, sink: Callable[[int, list[Any]], None]
@@ -374,7 +382,11 @@ class Pool:
     # --- the end ---
 
     def close(self) -> None:
-        """Take no more calls; the processes end when those that were made are done."""
+        """Take no more calls; the processes end when those that were made are done.
+
+        And when iterators of `imap` have been read to their end, or are gone: but `join` does not wait for that, and
+        what they have not submitted by then fails.
+        """
         if not self._closed:
             self._workers.close()
             self._closed = True
