@@ -12,7 +12,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler.stimuli import RequestExpired
-from tests.unit.test_scheduler_stateful import DRIVER, SETTINGS, SchedulerMachine
+from tests.unit.test_scheduler_stateful import DRIVER, SETTINGS, FakeWorker, SchedulerMachine
 from tests.unit.test_scheduler_stateful_more import MoreMachine
 
 
@@ -26,6 +26,10 @@ class CrossingMachine(MoreMachine):
         """Messages arrive at once."""
         self.last: dict[bytes, bytes] = {}
         """The driver's last call of each actor that went the usual way."""
+        self.brought: dict[bytes, tuple[m.TaskSpec, m.Route]] = {}
+        """Calls that the driver has brought to a worker itself, by task, and has not told of."""
+        self.untold: dict[bytes, dict[bytes, m.TaskSpec]] = {}
+        """Those that a worker has and has not told of."""
 
     def receive(self, client: bytes, message: m.ServerMessage) -> None:
         if self.prompt:
@@ -53,6 +57,38 @@ class CrossingMachine(MoreMachine):
             self.last[spec["actor"]] = task
         return task
 
+    def say(self, client: bytes, message: m.ClientMessage) -> None:
+        """Nothing that a worker says comes before the calls that were brought to it."""
+        untold = self.untold.pop(client, {}) if client in self.workers else {}
+        for spec in untold.values():
+            super().say(client, m.Submit(spec, client, DRIVER))
+        super().say(client, message)
+
+    def end(self, worker: FakeWorker, done: m.Done) -> None:
+        """A quick call that nobody has told of is answered to its caller."""
+        untold = self.untold.get(worker.id, {})
+        small = len(done.returns) == 1 and not (done.failed or done.exiting or done.returns[0].segment)
+        if done.task not in untold or not small or done.returns[0].contained:
+            super().end(worker, done)
+            if done.task in self.brought:  # The caller is told to ask the runtime.
+                self.driver_tells(done.task)
+            return
+        worker.tasks.popleft()
+        del untold[done.task]
+        if done.task not in self.brought:
+            self.say(DRIVER, m.Report(done))
+            return
+        spec, route = self.brought.pop(done.task)
+        self.say(DRIVER, m.Ran(spec, worker.id, done))
+        if route.actor is None or self.last.get(route.actor) == route.after:
+            self.routes.append(route)
+
+    def driver_tells(self, task: bytes) -> None:
+        spec, route = self.brought.pop(task)
+        if spec.actor is not None:
+            self.last[spec.actor] = task
+        self.say(DRIVER, m.Submit(spec, route.worker))
+
     def on_the_way(self) -> list[bytes]:
         for client in [each for each in self.mail if each != DRIVER and each not in self.workers]:
             del self.mail[client]
@@ -74,6 +110,38 @@ class CrossingMachine(MoreMachine):
     def all_arrive(self) -> None:
         while clients := self.on_the_way():
             self.let_arrive(clients[0])
+
+    @rule(data=st.data(), actor=st.booleans())
+    def bring_a_call(self, data: st.DataObject, actor: bool) -> None:
+        if not self.routes:
+            self.call_by_turns({} if actor else {"CPU": 10_000}, actor, data)
+        there = [each for each in self.routes if each.worker in self.workers]
+        if not there:
+            return
+        route = data.draw(st.sampled_from(there))
+        self.routes.remove(route)  # Till it is over, and nothing else is under way.
+        self.serial += 1
+        task = DRIVER + self.serial.to_bytes(8, "big")
+        self.driver_grants[return_id(task, 1)] = 1
+        self.objects.append(return_id(task, 1))
+        kind, named, demand = ("task", "quick", route.demand) if route.actor is None else ("method", "", {})
+        spec = m.TaskSpec(task, kind, "f", b"", named, demand=demand, actor=route.actor)  # type: ignore[arg-type]
+        self.brought[task] = spec, route
+        self.untold.setdefault(route.worker, {})[task] = spec
+        worker = self.workers[route.worker]
+        worker.made[task] = 0
+        worker.tasks.append(m.Execute(task, spec.kind, "f", b"", named, (), 1, held=demand, actor=spec.actor))
+
+    @precondition(lambda self: self.brought)
+    @rule(data=st.data())
+    def it_lasts_or_its_worker_is_gone(self, data: st.DataObject) -> None:
+        self.driver_tells(data.draw(st.sampled_from(sorted(self.brought))))
+
+    @precondition(lambda self: any(worker in self.workers for worker in self.untold))
+    @rule(data=st.data())
+    def it_speaks(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from([each for each in self.untold if each in self.workers]))
+        self.say(worker, m.Named("text"))
 
     @rule(demand=st.sampled_from([{"CPU": 10_000}, {}]), actor=st.booleans(), data=st.data())
     def call_by_turns(self, demand: dict[str, int], actor: bool, data: st.DataObject) -> None:
@@ -106,6 +174,8 @@ class CrossingMachine(MoreMachine):
 
     def teardown(self) -> None:
         self.all_arrive()
+        for task in sorted(self.brought):
+            self.driver_tells(task)
         self.prompt = True
         super().teardown()
 

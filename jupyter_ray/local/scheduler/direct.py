@@ -191,16 +191,20 @@ def ran(step: Step, client: ClientRecord, message: Ran) -> None:
 def adopt(step: Step, client: ClientRecord, message: Submit) -> None:
     """A call is told of that a worker has already: from now on it is as any other."""
     state, spec = step.state, message.spec
+    actor = state.actors.get(spec.actor) if spec.actor is not None else None
     caller: ClientRecord | None = client
     if message.caller:
         caller = state.clients.get(message.caller)
-        if caller is None or spec.task in state.tasks:
+        # The calls of a dead actor have failed; its process may just be telling of one that had been told of before.
+        dead = spec.actor is not None and (actor is None or actor.state is ActorState.DEAD)
+        if caller is None or dead or spec.task in state.tasks:
             return
         state.adopted[spec.task] = message.caller
     elif state.adopted.pop(spec.task, None) is not None:
+        if (known := state.tasks.get(spec.task)) is not None:
+            submission.join_parent(step, known)  # That may have been told of meanwhile.
         return
     assert caller is not None
-    actor = state.actors.get(spec.actor) if spec.actor is not None else None
     task = submission.record(step, caller, spec, actor)
     pin(step, spec.dependencies)
     task.state = TaskState.RUNNING

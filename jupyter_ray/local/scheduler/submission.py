@@ -27,14 +27,7 @@ def record(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
     """Make the record of a task, and those of its return values."""
     state = step.state
     task = TaskRecord(spec.task, spec, client, spec.task.hex(), actor=actor, since=step.now, made=step.now)
-    parent = state.tasks.get(spec.parent) if spec.parent is not None else None
-    if parent is not None:
-        task.depth = parent.depth + 1
-        parent.add_child(spec.task)
-        if parent.reaching and spec.kind != "actor":
-            task.cancel_asked = task.reaching = True
-            task.force_asked = parent.force_asked and spec.kind == "task"
-            step.agenda.append((task, "cancelled", task.force_asked))
+    join_parent(step, task)
     state.tasks[spec.task] = task
     if spec.segment:
         memory.stored(step, spec.segment, spec.segment_size)
@@ -43,6 +36,19 @@ def record(step: Step, client: ClientRecord, spec: TaskSpec, actor: ActorRecord 
         promise(step, client, object_id)
     step.events.append(submitted(step, task, results))
     return task
+
+
+def join_parent(step: Step, task: TaskRecord) -> None:
+    """Note who has made a call, if that has a record; a cancel may be reaching both."""
+    spec = task.spec
+    parent = step.state.tasks.get(spec.parent) if spec.parent is not None else None
+    if parent is not None:
+        task.depth = parent.depth + 1
+        parent.add_child(spec.task)
+        if parent.reaching and spec.kind != "actor":
+            task.cancel_asked = task.reaching = True
+            task.force_asked = parent.force_asked and spec.kind == "task"
+            step.agenda.append((task, "cancelled", task.force_asked))
 
 
 def submitted(step: Step, task: TaskRecord, results: list[bytes]) -> TaskSubmitted:
