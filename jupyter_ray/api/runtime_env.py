@@ -79,6 +79,7 @@ class RuntimeEnv(dict[str, Any]):
             del given["excludes"]
         if isinstance(given.get("config"), dict):
             settings = given["config"]
+            check_runtime_env("runtime_env", {"config": settings})  # It tells of entries that are left out.
             known = {name: settings[name] for name in RuntimeEnvConfig.known_fields if name in settings}
             given["config"] = RuntimeEnvConfig(**known)
         super().__init__(given)
@@ -87,12 +88,9 @@ class RuntimeEnv(dict[str, Any]):
                 self[name] = self[name]
         if _validate:
             self._check()
-            if (
-                isinstance(working_dir, str)
-                and "://" not in working_dir
-                and not Path(working_dir).expanduser().exists()
-            ):
-                raise ValueError(f"runtime_env['working_dir'] names {working_dir}, which is not a valid path.")
+            for field, place in (("working_dir", working_dir), *(("py_modules", each) for each in py_modules or ())):
+                if isinstance(place, str) and "://" not in place and not Path(place).expanduser().exists():
+                    raise ValueError(f"runtime_env[{field!r}] names {place}, which is not a valid path.")
 
     def __setitem__(self, name: str, value: Any) -> None:
         super().__setitem__(name, _packages(name, value) if name in _PACKAGES else value)

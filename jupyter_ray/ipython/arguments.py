@@ -26,11 +26,16 @@ class Parser(argparse.ArgumentParser):
         How the magic is called.
     description
         What it does.
+    epilog
+        What the help says last.
+    usage
+        The help's first line; None: it follows from the options.
     """
 
-    def __init__(self, prog: str, description: str, epilog: str = "") -> None:
+    def __init__(self, prog: str, description: str, epilog: str = "", usage: str | None = None) -> None:
         super().__init__(
             prog,
+            usage,
             description=description,
             epilog=epilog or None,
             add_help=False,
@@ -56,6 +61,10 @@ class Parser(argparse.ArgumentParser):
             print(self.format_help())
             raise HelpPrinted
         return self.parse_args(list(tokens))
+
+    def options(self) -> list[str]:
+        """Return the names of the options, the long ones."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
 
     def split(self, line: str) -> tuple[list[str], str]:
         """Return the options at the beginning of a line, and the rest as it is written. ``--`` ends the options."""

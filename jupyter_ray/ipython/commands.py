@@ -19,6 +19,7 @@ from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ipython import tracebacks
 from jupyter_ray.ipython.arguments import HelpPrinted, Parser, amount, given, positive, words
+from jupyter_ray.spelling import meant
 
 if TYPE_CHECKING:
     from jupyter_ray.ipython.notebook import Notebook
@@ -45,6 +46,7 @@ _RAY = Parser(
     "  logs [WHAT]      what tasks printed, page by page\n"
     "  why [WHAT]       why tasks wait\n\n"
     "`%ray COMMAND --help` tells more.",
+    usage="%%ray COMMAND [options]",
 )
 
 _STATUS = Parser("%ray status", "Show what runs and what is used.")
@@ -66,8 +68,11 @@ _WHY.add_argument(
     "what",
     nargs="?",
     metavar="WHAT",
-    help="a variable that holds a reference or an actor, or a name or id; without it: all tasks that wait",
+    help="what holds a reference or an actor (`refs[3]`), or several; or a name or id; without it: all tasks that wait",
 )
+
+
+_PARSERS = {"status": _STATUS, "start": _START, "stop": _STOP, "logs": _LOGS, "why": _WHY}
 
 
 class Commands:
@@ -154,9 +159,19 @@ class Commands:
             elif command in ("-h", "--help", "help"):
                 _RAY.read(["--help"])
             else:
-                raise UsageError(f"%ray: there is no `{command}`. There are: {', '.join(self._commands)}.")
+                hint = meant(command, self._commands)
+                raise UsageError(f"%ray: there is no `{command}`.{hint} There are: {', '.join(self._commands)}.")
         except HelpPrinted:
             pass
+
+    def offered(self, before: Sequence[str], begun: str) -> list[str]:
+        """Return what may stand behind the words `before` of a magic's line and begins with `begun`."""
+        parser = _REMOTE
+        if before[:1] == ["%ray"]:
+            if len(before) == 1 and not begun.startswith("-"):
+                return [name for name in self._commands if name.startswith(begun)]
+            parser = _PARSERS.get(before[1], _RAY) if len(before) > 1 else _RAY
+        return [name for name in parser.options() if begun.startswith("-") and name.startswith(begun)]
 
     def _status(self, tokens: Sequence[str]) -> None:
         _STATUS.read(tokens)

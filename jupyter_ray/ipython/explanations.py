@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jupyter_ray.api import calls
@@ -16,6 +17,22 @@ from jupyter_ray.ipython.markup import count
 from jupyter_ray.ipython.reports import State, by_kind
 
 _LIMIT = 20
+_ALIKE = 3
+"""Of tasks of one name in one state so many are explained; the others are counted."""
+
+_ROWS = 1_000
+_HELD = (ObjectRef, ObjectRefGenerator, ActorHandle)
+_READ = (
+    ast.Expression,
+    ast.Name,
+    ast.Attribute,
+    ast.Subscript,
+    ast.Slice,
+    ast.Constant,
+    ast.UnaryOp,
+    ast.USub,
+    ast.Load,
+)
 _ENDED = ("finished", "failed", "cancelled")
 _STATE = [("state", "!=", each) for each in ("FINISHED", "FAILED", "RUNNING")]
 
@@ -30,47 +47,88 @@ def why(state: State, engine: Engine | None, what: str | None, names: Mapping[st
     engine
         What runs now, if anything does.
     what
-        A variable that holds a reference or a handle; the name of a task or an actor; the beginning or end of an id.
-        None: all tasks that wait.
+        What holds a reference or a handle, or several (``refs``, ``refs[3]``, ``self.model``); the name of a task or an
+        actor; the beginning or end of an id. None: all tasks that wait.
     names
         The notebook's variables.
     """
     if engine is not None and engine.alive:
-        value = names.get(what or "")
+        value = _value(what or "", names)
         try:
-            if isinstance(value, ObjectRef | ObjectRefGenerator | ActorHandle):
+            if isinstance(value, _HELD):
                 return [calls.why(value)]
+            if isinstance(value, list | tuple) and value and all(isinstance(each, _HELD) for each in value):
+                return _of_several(value)
             return _by_engine(state, engine, what)
         except (RayError, OSError):  # It ended meanwhile.
             pass
     return _by_model(state, what)
 
 
+def _value(what: str, names: Mapping[str, Any]) -> Any:
+    """Return what an expression of names, attributes and subscripts means to the notebook; None if it means nothing."""
+    try:
+        tree = ast.parse(what, mode="eval")
+        if all(isinstance(node, _READ) for node in ast.walk(tree)):
+            return eval(compile(tree, "<why>", "eval"), {"__builtins__": {}}, dict(names))
+    except Exception:  # No expression, or one that holds nothing: it may be a name of the runtime's.
+        pass
+    return None
+
+
+def _of_several(values: Sequence[Any]) -> list[str]:
+    refs = list(dict.fromkeys(each for each in values if isinstance(each, ObjectRef)))
+    others = [each for each in values if not isinstance(each, ObjectRef)]
+    _, waiting = calls.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False) if refs else ([], [])
+    lines = [calls.why(each) for each in [*waiting[:_ALIKE], *others[:_LIMIT]]]
+    if len(waiting) > _ALIKE:
+        lines.append(f"... and {len(waiting) - _ALIKE:,} more that are not ready")
+    return lines or ["All are ready."]
+
+
 def _by_engine(state: State, engine: Engine, what: str | None) -> list[str]:
     if what is None:
-        rows, more = engine.table("tasks", limit=_LIMIT, filters=_STATE)
-        return _explained(engine, [_object_of(row["task_id"]) for row in rows], more) or ["Nothing waits."]
-    found, more = engine.table("tasks", limit=_LIMIT, filters=[("name", "=", what)])
-    ids = [_object_of(row["task_id"]) for row in found if row["state"] not in ("FINISHED", "FAILED")]
+        rows, more = engine.table("tasks", limit=_ROWS, filters=_STATE)
+        return _explained(engine, *_some(rows), more) or ["Nothing waits."]
+    found, more = engine.table("tasks", limit=_ROWS, filters=[("name", "=", what), *_STATE[:2]])
+    ids, alike = _some(found)
     actors = [
         row
         for key in ("name", "class_name")
         for row in engine.table("actors", limit=_LIMIT, filters=[(key, "=", what)])[0]
     ]
     ids += dict.fromkeys(bytes.fromhex(row["actor_id"]) for row in actors)
+    known = {row["task_id"] for row in found}
     shown = [each for each in state["tasks"] if _means(each, what) and each["state"] not in _ENDED]
-    ids += [key for each in shown if (key := _object_of(each["id"])) not in ids]
+    ids += [_object_of(each["id"]) for each in shown if each["id"] not in known]
     ids += [key for each in state["actors"] if _has_id(each, what) and (key := bytes.fromhex(each["id"])) not in ids]
-    return _explained(engine, ids, more) or _by_model(state, what)
+    return _explained(engine, ids, alike, more) or _by_model(state, what)
+
+
+def _some(rows: Iterable[Mapping[str, Any]]) -> tuple[list[bytes], Counter[str]]:
+    """Return which tasks to explain, and how many more there are of each name."""
+    seen: Counter[tuple[str, str]] = Counter()
+    ids: list[bytes] = []
+    more: Counter[str] = Counter()
+    for row in rows:
+        kind = (str(row["name"]), str(row["state"]))
+        seen[kind] += 1
+        if seen[kind] <= _ALIKE and len(ids) < _LIMIT:
+            ids.append(_object_of(row["task_id"]))
+        else:
+            more[kind[0]] += 1
+    return ids, more
 
 
 def _object_of(task: str) -> bytes:
     return return_id(bytes.fromhex(task), 1)
 
 
-def _explained(engine: Engine, ids: list[bytes], more: bool) -> list[str]:
-    lines = [engine.why(each) for each in ids[:_LIMIT]]
-    if more or len(ids) > _LIMIT:
+def _explained(engine: Engine, ids: list[bytes], alike: Counter[str], more: bool) -> list[str]:
+    # One that has ended meanwhile does not wait, and does not say its name.
+    lines = [line for each in ids[:_LIMIT] if (line := engine.why(each)) != "It is ready."]
+    lines += [f"... and {number:,} more of {name}" for name, number in alike.most_common(_ALIKE)]
+    if more or len(ids) > _LIMIT or len(alike) > _ALIKE:
         lines.append("... and more")
     return lines
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jupyter_ray.engine import context
 from jupyter_ray.interrupts import Flag
-from jupyter_ray.ipython import interrupts
+from jupyter_ray.ipython import completions, interrupts
 from jupyter_ray.ipython.magics import RayMagics
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ class Extension(threading.Thread):
         self._undo_interrupts = interrupts.install(getattr(shell, "kernel", None))  # Only the main thread may.
         shell.register_magics(RayMagics(shell, self.commands))
         shell.input_transformers_cleanup.append(_help_without_a_cell)
+        self._undo_completions = completions.install(shell, self.commands)
         shell.events.register("pre_run_cell", self._wait_once)
         shell.events.register("post_run_cell", self._show_output)
+        self._undo_display = _before_display(shell.displayhook, self._show_output)
         self.start()
         self._cell_source = context.set_cell_source(self._current_cell)  # Who asks it waits for the thread.
 
@@ -83,6 +86,8 @@ class Extension(threading.Thread):
             self.notebook().close()
         self._stop_waiting()
         self.shell.events.unregister("post_run_cell", self._show_output)
+        self._undo_display()
+        self._undo_completions()
         self._undo_interrupts()
         context.set_cell_source(self._cell_source)
         with contextlib.suppress(ValueError):
@@ -100,8 +105,8 @@ class Extension(threading.Thread):
         self._stop_waiting()
         self.notebook()
 
-    def _show_output(self, _: Any) -> None:
-        """See that what the cell waited for has been printed before it ends."""
+    def _show_output(self, _: Any = None) -> None:
+        """See that what the cell waited for has been printed before its value is shown, and before it ends."""
         if self._notebook is not None:
             self._notebook.router.settle(_PATIENCE_SECONDS)
 
@@ -122,6 +127,22 @@ def unload_ipython_extension(shell: Any) -> None:
     if extension is not None:
         setattr(shell, _ATTRIBUTE, None)
         extension.close()
+
+
+def _before_display(hook: Any, call: Callable[[], None]) -> Callable[[], None]:
+    """Have `call` called before a cell's value is shown; return the undo."""
+    begin = hook.start_displayhook
+
+    def start() -> None:
+        call()
+        begin()
+
+    def undo() -> None:
+        if hook.__dict__.get("start_displayhook") is start:
+            del hook.start_displayhook
+
+    hook.start_displayhook = start
+    return undo
 
 
 def _help_without_a_cell(lines: list[str]) -> list[str]:

@@ -1,9 +1,9 @@
-"""How states look on the page: text for terminals, and HTML in the colours of JupyterLab's theme."""
+"""How states look on the page: text for terminals, and HTML in the colours of the theme of JupyterLab or VS Code."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -24,15 +24,15 @@ GLYPHS = {
 """A shape for each state, so that nobody has to tell colours apart."""
 
 _COLOURS = {
-    "running": "var(--jp-brand-color1, #1976d2)",
-    "alive": "var(--jp-brand-color1, #1976d2)",
-    "blocked": "var(--jp-warn-color1, #f57c00)",
-    "finished": "var(--jp-success-color1, #388e3c)",
-    "failed": "var(--jp-error-color1, #d32f2f)",
-    "lost": "var(--jp-error-color1, #d32f2f)",
-    "dead": "var(--jp-error-color1, #d32f2f)",
+    "running": "var(--jp-brand-color1, var(--vscode-charts-blue, #1976d2))",
+    "alive": "var(--jp-brand-color1, var(--vscode-charts-blue, #1976d2))",
+    "blocked": "var(--jp-warn-color1, var(--vscode-charts-orange, #f57c00))",
+    "finished": "var(--jp-success-color1, var(--vscode-charts-green, #388e3c))",
+    "failed": "var(--jp-error-color1, var(--vscode-charts-red, #d32f2f))",
+    "lost": "var(--jp-error-color1, var(--vscode-charts-red, #d32f2f))",
+    "dead": "var(--jp-error-color1, var(--vscode-charts-red, #d32f2f))",
 }
-_DIM = "var(--jp-ui-font-color2, #616161)"
+_DIM = "var(--jp-ui-font-color2, var(--vscode-descriptionForeground, #616161))"
 _LINE = (
     "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px); "
     "padding-left: var(--jp-code-padding, 0)"
@@ -89,6 +89,17 @@ def state_html(name: str, state: str, elapsed: float | None, detail: str = "") -
         f'<span style="color: {colour}" aria-hidden="true">{GLYPHS.get(state, "·")}</span> '
         f"{escape(name)} · {' · '.join(rest)}</div>"
     )
+
+
+def counts_html(name: str, states: Mapping[str, int], detail: str = "") -> str:
+    """Return one line that says how many are in which state."""
+    parts = [escape(name)]
+    for state in sorted(states, key=list(GLYPHS).index):
+        glyph = f'<span aria-hidden="true">{GLYPHS[state]}</span>'
+        parts.append(f'<span style="color: {_COLOURS.get(state, _DIM)}">{glyph} {states[state]:,} {state}</span>')
+    if detail:
+        parts.append(f'<span style="color: {_DIM}">{escape(detail)}</span>')
+    return f'<div class="jupyter-ray-line" style="{_LINE}">{" · ".join(parts)}</div>'
 
 
 def plain_html(text: str) -> str:

@@ -46,7 +46,7 @@ class TerminalPage:
             return None if line.state == "cancelled" else Bundle({"text/plain": f"{name}: {error}"})
         if value is None:
             return None
-        data, metadata = self.shell.display_formatter.format(value)
+        data, metadata = self.shell.display_formatter.format(_without_pyplot(value))
         return Bundle(data, metadata) if data else None
 
     def _print(self, text: str) -> None:
@@ -108,6 +108,21 @@ def _in_its_place(line: Line, state: Bundle, result: Bundle | None) -> Bundle:
     if result is None or line.state != "failed":
         return result or state
     return Bundle({"text/plain": f"{state.text}\n{result.text}"})
+
+
+def _without_pyplot(value: Any) -> Any:
+    """Return a result to show: of what Matplotlib has drawn, the figure that it is in, as a cell would show it.
+
+    A figure that arrives here makes itself one of pyplot's, and the next cell's end would show it once more.
+    """
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None or not isinstance(value, pyplot.Artist):
+        return value
+    figure = value if isinstance(value, pyplot.Figure) else value.get_figure()
+    if figure is None:
+        return value
+    pyplot.close(figure)
+    return figure
 
 
 def _plain(data: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jupyter_ray.config import LOCAL_ADDRESS
 from jupyter_ray.ids import TASK_ID_SIZE
-from jupyter_ray.ipython.markup import plain_html, state_html, table_html
+from jupyter_ray.ipython.markup import counts_html, plain_html, state_html, table_html
 
 Snapshot = Callable[[], Mapping[str, Any]]
 
@@ -40,13 +41,47 @@ def install(shell: Any, snapshot: Snapshot) -> Callable[[], None]:
     }
     for module, name in _TYPES:
         formatter.for_type_by_name(module, name, printers[name])
+    before = formatter.type_printers.get(list)
+
+    def several(values: Any) -> Any:
+        if type(values) is list and len(values) > 1 and all(map(_is_ref, values)):
+            return object_refs(values, snapshot())
+        if before is not None:
+            return before(values)
+        own = getattr(type(values), "_repr_html_", None)  # Of a subclass.
+        return own(values) if own is not None else None
+
+    formatter.for_type(list, several)
 
     def undo() -> None:
+        if formatter.type_printers.get(list) is several:
+            formatter.pop(list)
+            if before is not None:
+                formatter.for_type(list, before)
         for module, name in _TYPES:
             with contextlib.suppress(KeyError):
                 formatter.pop(f"{module}.{name}")
 
     return undo
+
+
+def _is_ref(value: Any) -> bool:
+    kind = type(value)
+    return kind.__name__ == "ObjectRef" and kind.__module__ == _TYPES[0][0]
+
+
+def object_refs(refs: Sequence[Any], state: Mapping[str, Any]) -> str:
+    """Return ``50 ObjectRefs · f · 47 finished · 2 running · 1 failed · ValueError: no``: what has become of them."""
+    rows = {row["id"]: row for row in state["tasks"]}
+    found = [rows.get(ref.binary()[:TASK_ID_SIZE].hex()) for ref in refs]
+    names = {row["name"] for row in found if row is not None}
+    label = f"{len(refs):,} ObjectRefs" + (f" · {names.pop()}" if len(names) == 1 else "")
+    states = Counter(row["state"] for row in found if row is not None)
+    errors = [row["error"] for row in found if row is not None and row["state"] == "failed" and row["error"]]
+    details = errors[:1]
+    if states and (unknown := len(refs) - states.total()):  # The monitor has so many rows and no more.
+        details.insert(0, f"{unknown:,} more")
+    return counts_html(label, states, " · ".join(details))
 
 
 def object_ref(ref: Any, state: Mapping[str, Any], now: float) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import linecache
 import os
 import re
 import sys
@@ -41,7 +42,7 @@ def install(shell: Any) -> Callable[[], None]:
     full = formatter.structured_traceback
 
     def structured_traceback(kind: Any = None, error: Any = None, entry: Any = None, *args: Any, **named: Any) -> Any:
-        if isinstance(error, _USERS) and entry is not None and _comes_from_here(entry):
+        if entry is not None and _is_users(error, entry) and _comes_from_here(entry):
             with _causes_cut(error):
                 return [*full(kind, error, _cut(entry), tb_offset=0), *_hint(error)]
         return [*full(kind, error, entry, *args, **named), *_hint(error)]
@@ -116,6 +117,7 @@ def in_one_line(shell: Any, error: BaseException) -> None:
     """Make an error, found before anything ran, render without a traceback: it would only show the magic's own code."""
     *before, last = traceback.format_exception_only(type(error), error)
     name, colon, message = last.partition(":")
+    name = name.rpartition(".")[2]  # As above a traceback.
     if has_colours(shell):
         name = f"\x1b[31m{name}\x1b[39m"
     text = "".join([*before, name, colon, message]).rstrip()
@@ -147,6 +149,22 @@ def _causes_cut(error: BaseException) -> Iterator[None]:
     finally:  # For the debugger, and for whoever asks.
         cause.__traceback__ = entry
         error.__cause__ = cause
+
+
+def _is_users(error: Any, entry: types.TracebackType) -> bool:
+    """Tell whether an error is about what the user wrote: a misspelt attribute, or a second `init`, for two."""
+    if isinstance(error, _USERS):
+        return True
+    while entry.tb_next is not None:
+        entry = entry.tb_next
+    code = entry.tb_frame.f_code
+    if isinstance(error, AttributeError):
+        return code.co_name == "__getattr__"
+    return (
+        isinstance(error, RuntimeError | ConnectionError)
+        and code.co_filename.startswith(_PACKAGE)
+        and linecache.getline(code.co_filename, entry.tb_lineno).lstrip().startswith("raise ")  # Not Python itself.
+    )
 
 
 def _comes_from_here(entry: types.TracebackType | None) -> bool:

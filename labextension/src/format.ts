@@ -1,8 +1,11 @@
 /** How numbers are written. Pure. */
 
-/** A time span in seconds, short: `0.4 s`, `12 s`, `3 m 05 s`, `2 h 10 m`. */
+/** A time span in seconds, short: `40 ms`, `0.4 s`, `12 s`, `3 m 05 s`, `2 h 10 m`. */
 export function span(seconds: number): string {
   const s = Math.max(0, seconds);
+  if (s < 0.0995) {
+    return `${Math.round(s * 1000)} ms`;
+  }
   if (s < 9.95) {
     return `${s.toFixed(1)} s`;
   }

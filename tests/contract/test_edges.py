@@ -121,9 +121,12 @@ def test_the_words_about_placement_groups() -> None:
     remove_placement_group(group)
 
 
-def test_a_runtime_environment_is_checked_where_it_is_written() -> None:
-    with pytest.raises(ValueError, match="not a valid path"):
-        RuntimeEnv(working_dir="/no/such/folder")
+def test_a_runtime_environment_is_checked_where_it_is_written(caplog: pytest.LogCaptureFixture) -> None:
+    for written in ({"working_dir": "/no/such/folder"}, {"py_modules": [__file__, "/no/such/module"]}):
+        with pytest.raises(ValueError, match="not a valid path"):
+            RuntimeEnv(**written)
+    assert "no_such_setting" not in RuntimeEnv(config={"no_such_setting": 1})["config"]
+    assert "no_such_setting" in caplog.text
     with pytest.raises(
         ValueError, match="'pip' field, 'uv' field, and 'conda' field of runtime_env cannot be specified"
     ):

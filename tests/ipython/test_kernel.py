@@ -225,6 +225,25 @@ def test_rich_results(kernel: Kernel) -> None:
     kernel.until(lambda: cell.displays[0].get("text/html") == "<b>hello</b>")
 
 
+def test_a_figure_is_shown_below_its_own_cell_alone(own_kernel: Kernel) -> None:
+    own_kernel.run(PRELUDE)
+    own_kernel.run("""
+import sys, types
+class Artist:
+    def get_figure(self): return self.figure
+class Figure(Artist):
+    def _repr_html_(self): return "<b>figure</b>"
+class Axes(Artist):
+    def __init__(self): self.figure = Figure()
+closed = []
+pyplot = types.SimpleNamespace(Artist=Artist, Figure=Figure, close=closed.append)
+sys.modules["matplotlib.pyplot"] = pyplot""")
+    for number, code in enumerate(("Figure()", "Axes()"), 1):
+        cell = own_kernel.run(f"%%remote\n{code}")
+        own_kernel.until(lambda: cell.displays[0].get("text/html") == "<b>figure</b>")  # noqa: B023 - called here.
+        assert own_kernel.run("[type(each) is Figure for each in closed]").result == str([True] * number)
+
+
 # Errors and states
 
 
@@ -258,10 +277,35 @@ def test_status_and_why(kernel: Kernel, gate: Path) -> None:
     says(kernel, "%ray why nap", "(running since")
     kernel.run("last = waiting[-1]")
     says(kernel, "%ray why last", "Of CPU: 2, nap (")
+    says(kernel, "%ray why waiting[-1]", "Of CPU: 2, nap (")
+    kernel.run(f"waiting += [wait_for.options(name='nap').remote({str(gate)!r}) for _ in range(5)]")
+    says(kernel, "%ray why", "... and 3 more of nap")
+    says(kernel, "%ray why nap", "... and 3 more of nap")
+    says(kernel, "%ray why waiting", "... and 5 more that are not ready")
     gate.touch()
     kernel.run("ray.get(waiting)")
     says(kernel, "%ray why nap", "is finished.")
+    says(kernel, "%ray why waiting", "All are ready.")
     says(kernel, "%ray why", "Nothing waits.\n")
+
+
+def test_what_was_printed_comes_before_the_value(kernel: Kernel) -> None:
+    for code in ("ray.get([say.remote(n) for n in range(20)])", "await say.remote('x')"):
+        cell = kernel.run(code)
+        kinds = [
+            message["msg_type"] for message in cell.messages if message["msg_type"] in ("stream", "execute_result")
+        ]
+        assert kinds[-1] == "execute_result"
+        assert "stream" in kinds
+
+
+def test_an_error_that_came_through_tasks_is_told_by_its_first_cause(kernel: Kernel) -> None:
+    kernel.run(
+        "@ray.remote\ndef lost():\n    return {}['key']\n\n@ray.remote\ndef outer():\n    return ray.get(lost.remote())"
+    )
+    kernel.run("ref = outer.remote()\nready = ray.wait([ref])")
+    html = kernel.run("ref").contents("execute_result")[0]["data"]["text/html"]
+    assert ">KeyError: &#x27;key&#x27;<" in html
 
 
 def test_a_reference_shows_its_state(kernel: Kernel) -> None:

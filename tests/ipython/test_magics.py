@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from html import unescape
 from typing import Any
 
 import pytest
+from IPython.core.completer import provisionalcompleter
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -23,7 +25,7 @@ from jupyter_ray.engine import context, registry
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import LogLines
 from jupyter_ray.exceptions import GetTimeoutError, RayError, RayTaskError
-from jupyter_ray.ipython import extension, submit, tracebacks
+from jupyter_ray.ipython import extension, reprs, submit, tracebacks
 from jupyter_ray.ipython.arguments import Parser
 from tests.fakes import FakeEngine
 
@@ -237,7 +239,8 @@ def test_an_unpicklable_variable_that_the_cell_makes_itself_is_left_out(run: Run
         ("%%remote\nx = %timeit 1", "magics and shell commands `%timeit 1` run in the notebook only"),
         ("%remote", "%remote needs an expression"),
         ('%remote --name "x', "--name: expected one argument"),
-        ("%ray bogus", "%ray: there is no `bogus`. There are: status, start, stop, logs, why."),
+        ("%ray xyz", "%ray: there is no `xyz`. There are: status, start, stop, logs, why."),
+        ("%ray lgos", "%ray: there is no `lgos`. Did you mean 'logs'? There are: "),
         ("%ray start --num-cpus x", "%ray start: argument --num-cpus"),
         ("%ray logs --page 0", "is no count"),
         ("%ray why a b", "unrecognized arguments: b"),
@@ -426,6 +429,23 @@ def test_a_bug_of_ours_shows_where(run: Run, engine: FakeEngine, monkeypatch: py
     assert "calls.py" in text
 
 
+def test_a_misspelt_method_is_no_bug_of_ours(run: Run) -> None:
+    run("import jupyter_ray as ray\n@ray.remote\nclass Counter:\n    def inc(self): pass\nc = Counter.remote()")
+    for code, name in (("c.incc.remote()", "inc"), ("ray.gets", "get")):
+        text = run(code).text
+        assert f"Did you mean {name!r}?" in text
+        assert f"----> 1 {code}" in text
+        assert "__getattr__" not in text
+
+
+def test_a_second_init_is_no_bug_of_ours(run: Run) -> None:
+    run("import jupyter_ray as ray\nfacts = ray.init()")
+    lines = run("ray.init()").text.splitlines()
+    assert lines[-1].startswith("RuntimeError: Maybe you called ray.init twice by accident?")
+    assert "----> 1 ray.init()" in lines
+    assert len(lines) < 8
+
+
 def test_users_own_errors_are_untouched(run: Run) -> None:
     text = run("def g():\n    raise ValueError('mine')\ng()").text
     assert "----> 3 g()" in text
@@ -457,7 +477,11 @@ def test_remote_tracebacks_name_cells(shell: Any) -> None:
 
 def html(shell: Any, value: Any) -> str:
     data, _ = shell.display_formatter.format(value)
-    return ANSI.sub("", re.sub("<[^>]+>", "", data["text/html"])).strip()
+    return html_text(data["text/html"])
+
+
+def html_text(text: str) -> str:
+    return unescape(ANSI.sub("", re.sub("<[^>]+>", "", text))).strip()
 
 
 def test_reprs(run: Run, shell: Any) -> None:
@@ -468,6 +492,63 @@ def test_reprs(run: Run, shell: Any) -> None:
     assert re.fullmatch(r"ObjectRef\(…[0-9a-f]{4}\)", html(shell, names["called"]))
     assert re.fullmatch(r"Counter\(…[0-9a-f]{4}\)", html(shell, names["c"]))
     assert "engine" in html(shell, names["facts"])
+
+
+def test_a_list_of_references_says_what_has_become_of_them(shell: Any) -> None:
+    def row(ref: ObjectRef[Any], state: str, error: str | None = None) -> dict[str, Any]:
+        return {"id": ref.binary()[:24].hex(), "name": "f", "state": state, "error": error}
+
+    refs: list[ObjectRef[Any]] = [ObjectRef(bytes([number]) * 28) for number in range(5)]
+    failed = [row(ref, "failed", "KeyError: 'b'") for ref in refs[:2]]
+    rows = [*failed, row(refs[2], "finished"), row(refs[3], "running")]
+    text = html_text(reprs.object_refs(refs, {"tasks": rows}))
+    assert text == "5 ObjectRefs · f · ▶ 1 running · ✓ 1 finished · ✗ 2 failed · 1 more · KeyError: 'b'"
+    shell._jupyter_ray_extension.notebook()  # Loaded by now.
+    assert html(shell, refs) == "5 ObjectRefs"
+
+    class Shown(list):
+        def _repr_html_(self) -> str:
+            return "<b>shown</b>"
+
+    assert html(shell, Shown(refs)) == "shown"
+    for other in ([], [1, 2], refs[:1], [*refs, 1], tuple(refs)):
+        assert "text/html" not in shell.display_formatter.format(other)[0]
+    extension.unload_ipython_extension(shell)
+    assert "text/html" not in shell.display_formatter.format(refs)[0]
+
+
+def test_what_has_been_printed_is_shown_before_the_value(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    router = shell._jupyter_ray_extension.notebook().router
+    monkeypatch.setattr(router, "settle", lambda patience: order.append("settle"))
+    monkeypatch.setattr(shell.displayhook, "write_format_data", lambda *_: order.append("value"))
+    shell.run_cell("1 + 1")
+    assert order == ["settle", "value", "settle"]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("%ray ", ["logs", "start", "status", "stop", "why"]),
+        ("%ray st", ["start", "status", "stop"]),
+        ("%ray logs --p", ["--page"]),
+        ("%ray start --", ["--address", "--help", "--num-cpus", "--num-gpus"]),
+        ("%ray --", ["--help"]),
+        ("%%remote --n", ["--name", "--num-cpus", "--num-gpus"]),
+        ("%remote --wa", ["--wait"]),
+    ],
+)
+def test_tab_offers_commands_and_options(shell: Any, line: str, offered: list[str]) -> None:
+    assert completed(shell, line) == offered
+    for other in ("x = 1 + al", "al", "%remote x", "%ray why x"):
+        assert not {*offered, "status"} & set(completed(shell, other))
+    extension.unload_ipython_extension(shell)
+    assert not set(offered) & set(completed(shell, line))
+
+
+def completed(shell: Any, line: str) -> list[str]:
+    with provisionalcompleter():
+        return sorted(each.text for each in shell.Completer.completions(line, len(line)))
 
 
 def test_unpicklable_is_empty_when_all_pickle() -> None:

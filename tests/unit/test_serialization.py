@@ -76,6 +76,20 @@ def test_arrays_are_read_only_whatever_their_size(make: Callable[[], Any], wrap:
         assert not result.flags.writeable
 
 
+@pytest.mark.parametrize(
+    "wrap", [lambda a: a, lambda a: [a], lambda a: {"more": [{1: a}]}], ids=["bare", "list", "deep"]
+)
+def test_what_matplotlib_draws_can_be_drawn_on_arrival(
+    wrap: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.artist", types.SimpleNamespace(Artist=Point))
+    drawn = round_trip(wrap(Point([np.arange(3), {"inner": Point(np.arange(100_000))}])))
+    while not isinstance(drawn, Point):
+        drawn = drawn[0] if isinstance(drawn, list) else next(iter(drawn.values()))
+    drawn.x[0][0] = 7
+    drawn.x[1]["inner"].x[0] = 7
+
+
 def test_views_keep_format_and_shape() -> None:
     view = memoryview(bytes(range(24))).cast("f", [2, 3])
     result = round_trip({"view": view})["view"]

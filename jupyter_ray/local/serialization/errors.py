@@ -48,7 +48,9 @@ def _keep_user_frames(summary: traceback.TracebackException, error: BaseExceptio
 
 
 def one_line(error: BaseException) -> str:
-    """Return `error` in one line."""
+    """Return `error` in one line; of one that has come through other tasks, what was raised first."""
+    if isinstance(error, RayTaskError) and error.cause is not None:
+        error = error.cause
     lines = traceback.format_exception_only(type(error), error)
     return lines[-1].strip()[:300] if lines else type(error).__name__
 

@@ -5,7 +5,8 @@ which needs no class or function by value and costs a microsecond. Everything el
 notebook defines travels by value.
 
 Buffers always travel beside the stream (pickle protocol 5), whatever their size, so that an array is read-only on
-arrival in every case and a program does not change its behaviour when its data grow.
+arrival in every case and a program does not change its behaviour when its data grow. Only what Matplotlib draws keeps
+its arrays in the stream: it writes into them when it is drawn.
 """
 
 from __future__ import annotations
@@ -372,10 +373,16 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
             kind = getattr(sys.modules.get(module), name, None)
             if kind is not None:
                 self.dispatch_table.maps[0].setdefault(kind, reduce)
+        self._artist = getattr(sys.modules.get("matplotlib.artist"), "Artist", None)
+        self._draws = False
         super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how `obj` is pickled: Cython's functions and classes in their own way, the rest as in cloudpickle."""
+        if self._artist is not None:
+            self._draws = self._draws or isinstance(obj, self._artist)
+            if self._draws and is_array(type(obj)):
+                return obj.__reduce_ex__(PROTOCOL - 1)  # With a copy of its memory, which can be written to.
         reduced = compiled.reduce(obj)
         if reduced is not None:
             return reduced

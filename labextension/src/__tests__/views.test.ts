@@ -117,13 +117,15 @@ describe('shares', () => {
 
 describe('format', () => {
   it('writes times, amounts and counts', () => {
-    expect([0.04, 9.94, 10, 61, 3661, -1].map(span)).toEqual([
-      '0.0 s',
+    expect([0.0004, 0.042, 0.0996, 9.94, 10, 61, 3661, -1].map(span)).toEqual([
+      '0 ms',
+      '42 ms',
+      '0.1 s',
       '9.9 s',
       '10 s',
       '1 m 01 s',
       '1 h 01 m',
-      '0.0 s'
+      '0 ms'
     ]);
     expect([amount(1), amount(0.25), amount(2 ** 31, 'memory')]).toEqual(['1', '0.25', '2 GiB']);
     expect(demand({ CPU: 1, GPU: 0.5, memory: 0 })).toBe('1 CPU, 0.5 GPU');

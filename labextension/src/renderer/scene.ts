@@ -115,7 +115,7 @@ export function displayName({ name, kind }: Task | Group): string {
 
 function taskWidth(task: Task): number {
   const name = displayName(task);
-  return Math.round(Math.min(120, Math.max(76, 34 + textWidth(name))));
+  return Math.round(Math.min(120, Math.max(80, 34 + textWidth(name))));
 }
 
 /** Keeps the layout and the lanes from one state to the next. */
