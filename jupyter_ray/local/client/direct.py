@@ -142,9 +142,8 @@ class Direct:
                 self.release()  # It was made before this one, which is the last then.
             with self._order:
                 self._last[spec.actor] = spec.task
-                self.routes.usable.pop(
-                    spec.actor, None
-                )  # Till nothing of ours is under way there, and the runtime says so.
+                # Till nothing of ours is under way there, and the runtime says so.
+                self.routes.usable.pop(spec.actor, None)
         self._client.send(m.Submit(spec))
 
     def __contains__(self, key: Hashable) -> bool:
