@@ -21,7 +21,8 @@ class PlacementGroupSchedulingStrategy:
     Parameters
     ----------
     placement_group
-        What `placement_group` returned; None: no group, also where the caller's would be taken over.
+        What `placement_group` returned; None: no group, also where the caller's would be taken over; ``"default"``: the
+        caller's, if there is one, as libraries pass it on.
     placement_group_bundle_index
         The bundle to use; -1: any that has room.
     placement_group_capture_child_tasks
@@ -34,7 +35,7 @@ class PlacementGroupSchedulingStrategy:
         placement_group_bundle_index: int = -1,
         placement_group_capture_child_tasks: bool | None = None,
     ) -> None:
-        if placement_group is not None and not hasattr(placement_group, "is_empty"):  # Ray's has it, too.
+        if placement_group not in (None, "default") and not hasattr(placement_group, "is_empty"):  # Ray's has it, too.
             raise TypeError(f"placement_group must be a PlacementGroup or None, got {type(placement_group)}.")
         self.placement_group = placement_group
         self.placement_group_bundle_index = placement_group_bundle_index
