@@ -200,6 +200,10 @@ class LabPage:
 
         self.wait_until(ended, timeout, f"cell {index} to end")
 
+    def wait_text(self, index: int, text: str) -> None:
+        """Wait until a cell shows something: it runs then. A kernel is busy already when it is asked what it is."""
+        self.wait_until(lambda: text in self.cell_text(index), 60, f"cell {index} to show {text!r}")
+
     def cell_state(self, index: int) -> str:
         """Tell what JupyterLab says of a cell: "idle" or "running"."""
         return str(self._evaluate("return cell.model.executionState", index))

@@ -37,19 +37,19 @@ def test_two_pages_see_one_server(ui: LabPage, open_lab: Callable[[], LabPage]) 
 
 
 def test_a_running_cell_survives_a_reload(ui: LabPage) -> None:
-    ui.open_notebook("reload.ipynb", "import time\ntime.sleep(3)\nvalue = 1", "value + 1")
+    ui.open_notebook("reload.ipynb", "import time\nprint('begun')\ntime.sleep(3)\nvalue = 1", "value + 1")
     ui.start_cell(0)
-    ui.wait_kernel("busy")
+    ui.wait_text(0, "begun")
     ui.reload()
     ui.wait_kernel("idle")
     assert ui.run_cell(1) == "2"
 
 
 def test_the_server_extension_keeps_comm_messages_out_of_the_kernel_state(ui: LabPage) -> None:
-    ui.open_notebook("busy.ipynb", "import time\ntime.sleep(4)")
+    ui.open_notebook("busy.ipynb", "import time\nprint('begun')\ntime.sleep(4)")
     kernel = ui.server.listing("kernels")[0]["id"]
     ui.start_cell(0)
-    ui.wait_kernel("busy")
+    ui.wait_text(0, "begun")
     # A request over a subshell while the cell runs, as the panel makes them.
     ui.page.evaluate(
         """async path => {
@@ -68,9 +68,11 @@ def test_the_server_extension_keeps_comm_messages_out_of_the_kernel_state(ui: La
 
 
 def test_interrupt_restart_and_a_change_of_notebook(ui: LabPage) -> None:
-    ui.open_notebook("first.ipynb", "import time\nwhile True: time.sleep(0.01)", "'alive'", "import time")
+    ui.open_notebook(
+        "first.ipynb", "import time\nprint('begun')\nwhile True: time.sleep(0.01)", "'alive'", "import time"
+    )
     ui.start_cell(0)
-    ui.wait_kernel("busy")
+    ui.wait_text(0, "begun")
     ui.interrupt_kernel()
     ui.wait_cell(0)
     assert "KeyboardInterrupt" in ui.cell_text(0)
