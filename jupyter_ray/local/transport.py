@@ -255,9 +255,15 @@ class Channel:
         came = False
         for descriptor, _ in ready:
             on_ready = self._beside.get(descriptor)
-            if on_ready is not None:
+            if on_ready is None:
+                came = True
+                continue
+            try:
                 on_ready()
-            else:
+            except Exception as error:  # It may have found the connection broken; nobody must wait for ever.
+                self._reason = f"what came beside could not be handled: {error!r}"
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
                 came = True
         return came
 

@@ -146,3 +146,21 @@ def test_a_message_that_cannot_be_handled_ends_the_connection(runtime: FakeRunti
     with pytest.raises(ConnectionError):
         channel.send(m.Abandon(0))
     channel.join(5)
+
+
+def test_what_fails_beside_ends_the_connection_and_no_thread_in_silence(runtime: FakeRuntime) -> None:
+    """A worker whose runtime died just as a caller's socket broke lived on: nobody read any more."""
+    closed: queue.SimpleQueue[str] = queue.SimpleQueue()
+    channel = Channel(runtime.connection, lambda message: None, closed.put, lambda: None)
+    ours, theirs = socket.socketpair()
+
+    def fail() -> None:
+        raise RuntimeError("no way to tell")
+
+    channel.watch(ours.fileno(), fail)
+    channel.start()
+    theirs.send(b"x")
+    assert "no way to tell" in closed.get(timeout=20)
+    channel.join(20)
+    ours.close()
+    theirs.close()
