@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import jupyter_ray as ray
+from tests.contract.helpers import eventually
 
 
 @ray.remote
@@ -102,19 +104,23 @@ class Looping:
     async def quick(self) -> int:
         return 7
 
-    async def busy_in_a_moment(self) -> int:
-        asyncio.get_running_loop().call_later(0.05, time.sleep, 0.4)
+    async def busy_in_a_moment(self, begun: Path) -> int:
+        def keep() -> None:
+            begun.touch()
+            time.sleep(0.4)
+
+        asyncio.get_running_loop().call_later(0.05, keep)
         return 7
 
     async def forever(self) -> None:
         await asyncio.sleep(1000)
 
 
-def test_a_call_is_cancelled_that_a_busy_event_loop_has_yet_to_take(cluster: Any) -> None:
+def test_a_call_is_cancelled_that_a_busy_event_loop_has_yet_to_take(cluster: Any, tmp_path: Path) -> None:
     actor = Looping.remote()
     by_turns(actor.quick.remote)
-    assert ray.get(actor.busy_in_a_moment.remote()) == 7
-    time.sleep(0.15)  # It is at it.
+    assert ray.get(actor.busy_in_a_moment.remote(tmp_path / "begun")) == 7
+    eventually((tmp_path / "begun").exists)
     ref = actor.forever.remote()
     cancel = threading.Timer(0.1, ray.cancel, (ref,))
     cancel.start()
