@@ -6,8 +6,8 @@ The rules:
 - A message takes all that has come since the last one of this cell, and the next one waits for an interval.
 - Past a number of messages or bytes nothing more is shown. One last line says how much was held back, and is brought
   up to date when the flood pauses, and while it goes on ever more seldom.
-- What tasks display keeps its place among the lines, and leaves at a pace that the server lets through. Of one display
-  that changes, the newest state goes. Its changes take no more room on the page, so they do not count.
+- What tasks display keeps its place among the lines. Of one display that changes, the newest state goes. Its changes
+  take no more room on the page, so they do not count.
 """
 
 from __future__ import annotations
@@ -38,11 +38,7 @@ DISPLAY = "display"
 """The stream of what is displayed."""
 
 DISPLAY_LIMIT = 50_000_000
-DISPLAY_RATE = 800_000
-"""Bytes of displays a second. A Jupyter server drops what is more than a million (``iopub_data_rate_limit``)."""
-
-_DISPLAY_BURST = 2.0
-"""Seconds' worth of it that may go at once."""
+"""Bytes of displays. A Jupyter server's limit for bytes in a second is for printed text alone."""
 
 _NOTICE_INTERVAL = 2.0
 _NOTICE_INTERVAL_MAX = 600.0
@@ -97,8 +93,6 @@ class CellOutput:
         """Whose line has no end yet: task, pid and stream."""
         self._slots = Slots(token)
         self._display_bytes = 0
-        self._paid = 0.0
-        """When all displays that were sent would have been, at the pace that is allowed."""
 
     def __repr__(self) -> str:
         return f"<CellOutput {self.messages} messages, {self.bytes} bytes shown, {self.held_lines} lines held back>"
@@ -135,7 +129,8 @@ class CellOutput:
             if self._replace(shown):
                 continue
             if not shown.update:
-                if self._full or self._display_bytes + size > self.limits.display_bytes:
+                full = self.messages >= self.limits.messages - _RESERVED_MESSAGES
+                if full or self._display_bytes + size > self.limits.display_bytes:
                     self._hold(event.text or "\n", now)
                     continue
                 self._display_bytes += size
@@ -182,7 +177,7 @@ class CellOutput:
         """Return the seconds until `take` has something; None if there is nothing to come."""
         waits = []
         if self._pending:
-            waits.append(max(self._next, self._display_time()) - now)
+            waits.append(self._next - now)
         elif self._notice_wanted():
             waits.append(self._notice_time() - now)
         return max(0.0, min(waits)) if waits else None
@@ -195,8 +190,6 @@ class CellOutput:
         if now < self._next and not (hurry and self._pending):
             return None
         if self._pending:
-            if now < self._display_time():
-                return None
             message = self._merge()
             is_change = message.shown is not None and message.shown.update
             if self.messages >= self.limits.messages - _RESERVED_MESSAGES and not is_change:
@@ -220,10 +213,6 @@ class CellOutput:
 
     def _notice_time(self) -> float:
         return max(self._next, min(self._last_added + self.limits.notice_pause, self._next_notice))
-
-    def _display_time(self) -> float:
-        """Return when what is next may leave; 0 for text."""
-        return self._paid - _DISPLAY_BURST if self._pending[0].shown is not None else 0.0
 
     def _merge(self) -> Message:
         first = self._pending.popleft()
@@ -255,7 +244,6 @@ class CellOutput:
             self.bytes += len(message.text.encode("utf-8", "replace"))
         else:
             self.messages += not message.shown.update
-            self._paid = max(self._paid, now) + _size_of(message.shown) / DISPLAY_RATE
         return message
 
 

@@ -244,19 +244,6 @@ def test_what_was_cleared_before_and_not_used_again_goes_with_the_next_clear() -
     assert on_page(page.run(2.0)) == ["d", ""]
 
 
-def test_pictures_leave_at_the_pace_that_a_server_lets_through() -> None:
-    output = CellOutput()
-    for _ in range(40):
-        output.add(display("x" * 200_000), 0.0)
-    page = Page(output).run(60.0)
-    sizes = [(at, len(message.text)) for at, message in page.shown]
-    assert len(sizes) == 40
-    for start in range(15):
-        inside = sum(size for at, size in sizes if start <= at < start + 3)
-        assert inside <= 4_400_000, "a few more than a million a second, over the three seconds that a server counts"
-    assert sizes[-1][0] < 12
-
-
 def test_past_a_limit_displays_are_held_back_and_counted() -> None:
     output = CellOutput(Limits(display_bytes=1_000_000))
     for _ in range(10):
