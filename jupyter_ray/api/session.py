@@ -149,6 +149,7 @@ def begin(
         temp_dir=others.get("_temp_dir"),
         actor_lifetime=job.default_actor_lifetime,
         metadata=job.metadata,
+        code_search_path=job.code_search_path,
         labels=labels,
         node_name=others.get("_node_name"),
     )
@@ -241,6 +242,12 @@ def _start(address: str | None, options: InitOptions) -> Engine:
         from jupyter_ray.api import debugger
 
         debugger.install()
+    if os.environ.get("RAY_DEBUG_POST_MORTEM", "0") == "1":
+        with shielded():
+            _log.warning(
+                "RAY_DEBUG_POST_MORTEM=1 has no effect here: no debugger reaches a task that failed. Its error has the "
+                "remote traceback; to look into it, call the plain function in this process, under a debugger."
+            )
     logs.be_plain(options.logging is not None)
     if options.log_to_driver:
         _start_printing(engine)
