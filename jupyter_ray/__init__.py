@@ -74,11 +74,13 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = frozenset(
     {
+        "_common",
         "_private",
         "_raylet",
         "actor",
         "autoscaler",
         "cloudpickle",
+        "cluster_utils",
         "exceptions",
         "experimental",
         "job_config",

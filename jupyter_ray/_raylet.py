@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from jupyter_ray.api.constants import Language
 from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
 from jupyter_ray.exceptions import ObjectRefStreamEndOfStreamError
 from jupyter_ray.ids import (
@@ -16,6 +19,12 @@ from jupyter_ray.ids import (
     UniqueID,
     WorkerID,
 )
+from jupyter_ray.not_offered import unusable
+
+_OF_SERVERS = (
+    "Config", "CoreWorker", "GcsClient", "GcsClientOptions", "GcsErrorSubscriber", "GcsLogSubscriber",
+    "GlobalStateAccessor", "InnerGcsClient", "RayletClient",
+)  # fmt: skip
 
 ObjectID = ObjectRef
 StreamingObjectRefGenerator = ObjectRefGenerator
@@ -27,6 +36,7 @@ __all__ = [
     "DynamicObjectRefGenerator",
     "FunctionID",
     "JobID",
+    "Language",
     "NodeID",
     "ObjectID",
     "ObjectRef",
@@ -38,3 +48,7 @@ __all__ = [
     "UniqueID",
     "WorkerID",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return unusable(__name__, name, _OF_SERVERS)

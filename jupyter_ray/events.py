@@ -246,6 +246,9 @@ class WorkerDied(Event, frozen=True, kw_only=True, tag="worker_died"):
 UNHANDLED = "Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1'): "
 """How the lines begin that tell of an error which nobody has looked at."""
 
+DISPLAYED = '{"__magic_token__":"__jupyter_ray_display__"'
+"""How a line begins that is a part of what a task displays (`jupyter_ray.engine.displays`)."""
+
 
 class LogLines(Event, frozen=True, kw_only=True, tag="log_lines"):
     """What a task wrote. `text` may hold many lines and keeps its line ends."""

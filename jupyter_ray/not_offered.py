@@ -7,6 +7,7 @@ A program for Ray that needs one of them should hear that in one sentence, wheth
 from __future__ import annotations
 
 import sys
+from typing import Any, NoReturn
 
 from jupyter_ray.spelling import meant
 
@@ -30,6 +31,7 @@ _TENSORS = "for transfers between GPUs: references carry tensors through shared 
 _ITERATORS = "deprecated in Ray: generator tasks, ray.util.ActorPool or ray.util.multiprocessing.Pool do that"
 _OWN_PRODUCT = "a bridge to another product, and comes with Ray: import it from ray itself"
 _DEBUGGER = "a debugger over the network: ray.util.pdb.set_trace() and breakpoint() say what works here"
+_OF_A_CLUSTER = "for tests of Ray's own servers, of clusters and clouds: none of that is here"
 _OLDER = "a name of older versions of Ray: "
 
 _WHY = {
@@ -50,7 +52,6 @@ _WHY = {
     **dict.fromkeys(("util.dask", "util.spark", "util.horovod", "util.lightgbm", "util.xgboost"), _OWN_PRODUCT),
     **dict.fromkeys(("util.rpdb", "util.ray_debugpy", "util.debugpy"), _DEBUGGER),
     "autoscaler": "for clusters that grow: ray.init(num_cpus=..., resources=...) says what this machine has",
-    "cluster_utils": "a cluster inside one machine, for tests: here the machine is one node",
     "scripts": "the command line of Ray: ray.init() starts a session, and %ray tells of it",
     "util.collective": "for groups of GPUs on several machines: import it from ray itself, in a session on a cluster",
     "util.tpu": "for slices of TPUs on several machines",
@@ -83,7 +84,7 @@ _WHY = {
     "util.named_actors": f"{_OLDER}ray.get_actor(), and the option name= of an actor",
 }  # fmt: skip
 
-_IN_PART = ("_private", "autoscaler")
+_IN_PART = ("_private", "_common", "autoscaler")
 """Packages of which a few names are offered; each other one is not for the same reason."""
 
 
@@ -111,6 +112,28 @@ def absent(module: str, name: str) -> AttributeError:
         return AttributeError(f"{plain}: {why}", name=name)
     hint = meant(name, dir(sys.modules[module])) if module in sys.modules else ""
     return AttributeError(f"{plain}.{hint}" if hint else plain, name=name)
+
+
+def refusing(module: str, name: str, why: str) -> type:
+    """Return what stands for a name that can be imported and not used: calling it raises a NotImplementedError."""
+
+    def refuse(cls: type, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotImplementedError(f"{module}.{name}: {why}")
+
+    return type(name, (), {"__new__": refuse, "__module__": module, "__doc__": why})
+
+
+def unusable(module: str, name: str, names: tuple[str, ...]) -> type:
+    """Return what stands for one of `names`, which tests import beside others that they use; see `refusing`.
+
+    Raises
+    ------
+    AttributeError
+        The module has no such name.
+    """
+    if name not in names:
+        raise absent(module, name)
+    return refusing(f"ray.{module.removeprefix(_PACKAGE)}", name, f"{name} is not offered. It is {_OF_A_CLUSTER}.")
 
 
 def refuse(module: str) -> None:

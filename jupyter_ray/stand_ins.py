@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from typing import Any, NoReturn
 
-from jupyter_ray.not_offered import why_absent
+from jupyter_ray.not_offered import refusing, why_absent
 
 _PACKAGE = __name__.partition(".")[0]
 _REFUSING = {"ray.data": ("Dataset", "from_arrow_refs", "from_pandas_refs")}
@@ -28,16 +28,9 @@ def module(name: str) -> types.ModuleType | None:
     def absent(attribute: str) -> NoReturn:
         raise AttributeError(f"module {name!r} has no attribute {attribute!r}: {why}", name=attribute)
 
-    made.__dict__.update({each: _refusing(name, each, why) for each in _REFUSING.get(name, ())})
+    made.__dict__.update({each: refusing(name, each, why) for each in _REFUSING.get(name, ())})
     made.__dict__.update(_WORKING.get(name, {}), __getattr__=absent)
     return made
-
-
-def _refusing(module: str, name: str, why: str) -> type:
-    def refuse(cls: type, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"{module}.{name}: {why}")
-
-    return type(name, (), {"__new__": refuse, "__module__": module, "__doc__": why})
 
 
 def _no_session() -> None:

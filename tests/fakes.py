@@ -298,6 +298,9 @@ class FakeEngine:
     def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
         return None
 
+    def collect_garbage(self) -> None:
+        self.calls.append(("garbage",))
+
     def statistics(self) -> dict[str, Any]:
         return {"tasks": len(self.calls)}
 

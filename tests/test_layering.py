@@ -45,8 +45,8 @@ SHARED = (
     "local.worker.calling", "local.worker.output",
 )  # fmt: skip
 RAYS_NAMES = (
-    "_private", "_raylet", "actor", "autoscaler", "cloudpickle", "experimental", "job_config", "remote_function",
-    "runtime_context", "runtime_env", "types", "util",
+    "_common", "_private", "_raylet", "actor", "autoscaler", "cloudpickle", "cluster_utils", "experimental",
+    "job_config", "remote_function", "runtime_context", "runtime_env", "types", "util",
 )  # fmt: skip
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_MODULES = ("client_mode_hook", "services", "state", "worker")
+_MODULES = (
+    "async_compat", "client_mode_hook", "internal_api", "ray_constants", "services", "state", "test_utils", "utils",
+    "worker",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from jupyter_ray._common.constants import NODE_ID_PREFIX
 from jupyter_ray.api.cluster import available_resources as available_resources
 from jupyter_ray.api.cluster import cluster_resources as cluster_resources
 from jupyter_ray.api.cluster import nodes as nodes
+from jupyter_ray.api.session import session_engine
 from jupyter_ray.api.timeline import timeline as timeline
 from jupyter_ray.util import state as _tables
 
@@ -32,6 +34,41 @@ def available_resources_per_node() -> dict[str, dict[str, float]]:
 def total_resources_per_node() -> dict[str, dict[str, float]]:
     """Return all resources, used or not, by machine and name."""
     return {node["NodeID"]: node["Resources"] for node in nodes() if node["Alive"]}
+
+
+def current_node_id() -> str:
+    """Return the name of the resource that stands for this machine."""
+    return f"{NODE_ID_PREFIX}{nodes()[0]['NodeManagerAddress']}"
+
+
+def node_ids() -> list[str]:
+    """Return the names of the resources that stand for machines."""
+    return [NODE_ID_PREFIX + node["NodeManagerAddress"] for node in nodes() if node["Alive"]]
+
+
+def jobs() -> list[dict[str, Any]]:
+    """Return a row for each driver that is known."""
+    return [
+        {
+            "JobID": job["job_id"],
+            "DriverIPAddress": nodes()[0]["NodeManagerAddress"],
+            "DriverPid": job["pid"],
+            "Timestamp": int(1000 * (job["ended"] or job["started"])),
+            "StartTime": int(1000 * job["started"]),
+            "EndTime": int(1000 * job["ended"]),
+            "IsDead": bool(job["ended"]),
+            "Entrypoint": job["entrypoint"],
+        }
+        for job in session_engine().jobs()
+    ]
+
+
+def workers() -> dict[str, dict[str, str]]:
+    """Return what is known of the processes that run, by their identifiers."""
+    return {
+        each.worker_id: {"node_ip_address": nodes()[0]["NodeManagerAddress"]}
+        for each in _tables.list_workers(filters=[("is_alive", "=", True)], limit=_MANY)
+    }
 
 
 def _row(actor: Any) -> dict[str, Any]:

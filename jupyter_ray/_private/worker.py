@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+import os
+from typing import Any, NoReturn
 
+from jupyter_ray.api.calls import cancel as cancel
+from jupyter_ray.api.calls import get as get
+from jupyter_ray.api.calls import get_actor as get_actor
+from jupyter_ray.api.calls import kill as kill
+from jupyter_ray.api.calls import put as put
+from jupyter_ray.api.calls import wait as wait
+from jupyter_ray.api.cluster import get_gpu_ids as get_gpu_ids
+from jupyter_ray.api.cluster import nodes
 from jupyter_ray.api.constants import LOCAL_MODE as LOCAL_MODE
 from jupyter_ray.api.constants import SCRIPT_MODE as SCRIPT_MODE
 from jupyter_ray.api.constants import WORKER_MODE as WORKER_MODE
+from jupyter_ray.api.init import init as init
+from jupyter_ray.api.remote import remote as remote
 from jupyter_ray.api.runtime_context import get_runtime_context
 from jupyter_ray.api.session import RayContext as RayContext
-from jupyter_ray.api.session import is_initialized
+from jupyter_ray.api.session import is_initialized, session_engine
+from jupyter_ray.api.session import shutdown as shutdown
+from jupyter_ray.engine.context import ProcessContext, current_task, in_event_loop
+from jupyter_ray.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID, WorkerID
 
 BaseContext = RayContext
 blocking_get_inside_async_warned = False
@@ -19,17 +33,10 @@ blocking_get_inside_async_warned = False
 logger = logging.getLogger("jupyter_ray")
 
 
-class _Nobody:
-    """A process without a session."""
-
-    mode = None
-
-    def __repr__(self) -> str:
-        return "Worker(no session)"
-
-
 class _Node:
-    """The machine that the session runs on."""
+    """The machine that the session runs on, as this process knows it."""
+
+    head = True
 
     @property
     def gcs_address(self) -> str:
@@ -38,6 +45,176 @@ class _Node:
 
     address = gcs_address
 
+    @property
+    def node_id(self) -> str:
+        """The machine's identifier, in hex digits."""
+        return get_runtime_context().get_node_id()
+
+    unique_id = node_id
+
+    @property
+    def node_ip_address(self) -> str:
+        """The machine's address."""
+        found: str = nodes()[0]["NodeManagerAddress"]
+        return found
+
+    @property
+    def node_labels(self) -> dict[str, str]:
+        """The machine's labels."""
+        return get_runtime_context().get_node_labels()
+
+    @property
+    def session_name(self) -> str:
+        """The name of the session."""
+        return get_runtime_context().get_session_name()
+
+    def is_head(self) -> bool:
+        """Tell whether it is the first machine: there is no other."""
+        return True
+
+    def get_session_dir_path(self) -> str:
+        """Return the session's folder."""
+        return os.path.dirname(self.gcs_address.removeprefix("unix:"))
+
+    def get_temp_dir_path(self) -> str:
+        """Return the folder in which the session's is."""
+        return get_runtime_context().get_temp_dir()
+
+
+class _CoreWorker:
+    """What programs ask Ray's native part of: identifiers, which `RuntimeContext` has too."""
+
+    def get_worker_id(self) -> WorkerID:
+        """Return the identifier of this process."""
+        return WorkerID(_process().worker)
+
+    def get_current_job_id(self) -> JobID:
+        """Return the identifier of the job."""
+        return JobID(_process().job)
+
+    def get_current_node_id(self) -> NodeID:
+        """Return the identifier of the machine."""
+        return NodeID(_process().node)
+
+    def get_actor_id(self) -> ActorID:
+        """Return the identifier of the actor that this process is, or nil."""
+        actor = _process().actor
+        return ActorID.nil() if actor is None else ActorID(actor)
+
+    def get_actor_name(self) -> str:
+        """Return the name of the actor that this process is, or ""."""
+        return _process().actor_name or ""
+
+    def get_current_task_id(self) -> TaskID:
+        """Return the identifier of the task that runs, or nil."""
+        task = current_task()
+        return TaskID.nil() if task is None else TaskID(task.task)
+
+    def get_current_task_name(self) -> str:
+        """Return the name of the task that runs, or ""."""
+        task = current_task()
+        return "" if task is None else task.name
+
+    def get_current_task_attempt_number(self) -> int:
+        """Return which attempt of the task runs, from 0."""
+        task = current_task()
+        return 0 if task is None else task.attempt
+
+    def get_placement_group_id(self) -> PlacementGroupID:
+        """Return the identifier of the placement group that this runs in, or nil."""
+        group = get_runtime_context().get_placement_group_id()
+        return PlacementGroupID.nil() if group is None else PlacementGroupID.from_hex(group)
+
+    def should_capture_child_tasks_in_placement_group(self) -> bool:
+        """Tell whether what this starts runs in that group, too."""
+        return get_runtime_context().should_capture_child_tasks_in_placement_group
+
+    def current_actor_is_asyncio(self) -> bool:
+        """Tell whether this runs in the event loop of an actor."""
+        return _process().actor is not None and in_event_loop()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"'CoreWorker' object has no attribute {name!r}: it is the inside of Ray.", name=name)
+
+
+class _ThisProcess:
+    """This process, whether a session runs in it or not. Source: Ray's ``global_worker``."""
+
+    core_worker = _CoreWorker()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a session runs."""
+        return is_initialized()
+
+    @property
+    def mode(self) -> int | None:
+        """`SCRIPT_MODE` or `WORKER_MODE`; None without a session."""
+        return get_runtime_context().worker.mode if is_initialized() else None
+
+    @property
+    def node(self) -> _Node | None:
+        """The machine; None without a session."""
+        return _Node() if is_initialized() else None
+
+    @property
+    def current_task_id(self) -> TaskID:
+        """The identifier of the task that runs, or nil."""
+        return self.core_worker.get_current_task_id()
+
+    @property
+    def current_task_name(self) -> str:
+        """The name of the task that runs, or ""."""
+        return self.core_worker.get_current_task_name()
+
+    @property
+    def current_node_labels(self) -> dict[str, str]:
+        """The machine's labels."""
+        return get_runtime_context().get_node_labels()
+
+    @property
+    def placement_group_id(self) -> PlacementGroupID:
+        """The identifier of the placement group that this runs in, or nil."""
+        return self.core_worker.get_placement_group_id()
+
+    @property
+    def should_capture_child_tasks_in_placement_group(self) -> bool:
+        """Whether what this starts runs in that group, too."""
+        return self.core_worker.should_capture_child_tasks_in_placement_group()
+
+    @property
+    def runtime_env(self) -> str:
+        """The runtime environment in force, as JSON."""
+        return get_runtime_context().get_runtime_env_string()
+
+    @property
+    def is_canceled(self) -> bool:
+        """Whether somebody has cancelled the task that runs."""
+        return get_runtime_context().is_canceled()
+
+    def check_connected(self) -> None:
+        """Raise an error if no session runs."""
+        session_engine()
+
+    def put_object(self, value: Any) -> Any:
+        """Store a value; see `ray.put`."""
+        return put(value)
+
+    def __getattr__(self, name: str) -> Any:
+        if not is_initialized():
+            raise AttributeError(f"'Worker' object has no attribute {name!r}: no session runs.", name=name)
+        return getattr(get_runtime_context().worker, name)
+
+    def __repr__(self) -> str:
+        return "Worker(no session)" if not is_initialized() else repr(get_runtime_context().worker)
+
+
+global_worker = _ThisProcess()
+
+
+def _process() -> ProcessContext:
+    return session_engine().process
+
 
 def get_dashboard_url() -> str:
     """Return the address of Ray's web page: there is none."""
@@ -45,8 +222,6 @@ def get_dashboard_url() -> str:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "global_worker":
-        return get_runtime_context().worker if is_initialized() else _Nobody()
     if name == "_global_node":
         return _Node() if is_initialized() else None
     from jupyter_ray.not_offered import absent

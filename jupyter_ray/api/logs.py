@@ -14,11 +14,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from jupyter_ray.api import progress
 from jupyter_ray.api.repeats import WINDOW, Repeats, Shown
-from jupyter_ray.events import UNHANDLED, AnyEvent, LogLines
+from jupyter_ray.events import DISPLAYED, UNHANDLED, AnyEvent, LogLines
 from jupyter_ray.interrupts import shielded, started
+
+if TYPE_CHECKING:
+    from jupyter_ray.api.displays import Gathering
 
 LogPrinter = Callable[[Sequence[LogLines]], None]
 
@@ -148,9 +152,16 @@ def _due() -> None:
 
 def listener(printer: LogPrinter) -> Callable[[list[AnyEvent]], None]:
     """Return an event listener that hands on the lines."""
+    gathering: list[Gathering] = []
 
     def on_events(events: list[AnyEvent]) -> None:
         lines, states = progress.without_states([event for event in events if isinstance(event, LogLines)])
+        if any(DISPLAYED in event.text for event in lines):
+            if not gathering:
+                from jupyter_ray.api.displays import Gathering
+
+                gathering.append(Gathering())
+            lines = gathering[0].take(lines)
         if os.environ.get("RAY_IGNORE_UNHANDLED_ERRORS") == "1":  # Modin sets it after `init`.
             lines = [each for each in lines if not each.text.startswith(UNHANDLED)]
         if lines:

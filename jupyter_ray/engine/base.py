@@ -278,6 +278,9 @@ class Engine(Protocol):
             there; it is replaced with `flag`), ``"delete"`` (how many there were; with `flag` of all such keys).
         """
 
+    def collect_garbage(self) -> None:
+        """Have all processes of the session collect garbage soon."""
+
     def statistics(self) -> dict[str, Any]:
         """Return counts of the session: tasks, actors, objects, workers, bytes."""
 

@@ -64,6 +64,7 @@ class ProcessContext:
 
 _task: contextvars.ContextVar[TaskContext | None] = contextvars.ContextVar("jupyter_ray_task", default=None)
 _main_task: TaskContext | None = None
+_displays = False
 _cell_source: Callable[[], str | None] = lambda: None  # noqa: E731
 
 
@@ -77,15 +78,39 @@ def enter_task(context: TaskContext, *, main: bool) -> contextvars.Token[TaskCon
     global _main_task
     if main:
         _main_task = context
+    if context.cell is not None and not _displays:
+        _watch_displays()
     return _task.set(context)
+
+
+def _watch_displays() -> None:
+    """Have what is displayed here reach the notebook, from the first task on that one of its cells has asked for."""
+    global _displays
+    _displays = True
+    from jupyter_ray.engine.shell_watch import watch
+
+    def cell_here() -> str | None:
+        task = current_task()
+        return None if task is None else task.cell
+
+    watch(cell_here)
 
 
 def leave_task(token: contextvars.Token[TaskContext | None], *, main: bool) -> None:
     """Undo `enter_task`."""
     global _main_task
     if main:
+        if _displays and _main_task is not None and _main_task.actor is None:
+            _forget_figures()
         _main_task = None
     _task.reset(token)
+
+
+def _forget_figures() -> None:
+    """Have the next task in this process not show the figures that this one has left open in Matplotlib's pyplot."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None and "matplotlib_inline.backend_inline" in sys.modules and pyplot.get_fignums():
+        pyplot.close("all")
 
 
 def leave_actor(process: ProcessContext) -> NoReturn:

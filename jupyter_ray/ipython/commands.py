@@ -103,6 +103,7 @@ class Commands:
     def remote(self, line: str, cell: str | None, caller: FrameType | None) -> Any:
         """Run a cell, or an expression, as a task; `caller` is the frame that wants the value."""
         from jupyter_ray.api import calls
+        from jupyter_ray.ipython.pages import shown_value
         from jupyter_ray.ipython.submit import checked_name, submit_cell
 
         try:
@@ -147,6 +148,7 @@ class Commands:
             notebook.board.finish(shown, None, error)
             raise
         notebook.board.finish(shown, value, None)
+        shown_value(value)  # Which tells the shell, that shows it, how figures look.
         return None if quiet else value
 
     def ray(self, line: str) -> None:

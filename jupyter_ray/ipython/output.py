@@ -58,7 +58,11 @@ class KernelSink:
         parent = cell.parent if cell is not None else {}
         kind = "stream"
         content: dict[str, Any] = {"name": message.stream, "text": message.text}
-        if message.stream == NOTICE:
+        if message.shown is not None:
+            kind = "update_display_data" if message.shown.update else "display_data"
+            transient = {"display_id": message.shown.display_id}
+            content = {"data": message.shown.data, "metadata": message.shown.metadata, "transient": transient}
+        elif message.stream == NOTICE:
             kind = "display_data" if notices == 1 else "update_display_data"
             name = f"jupyter_ray-held-{cell.token if cell is not None else ''}"
             content = {"data": {"text/plain": message.text}, "metadata": {}, "transient": {"display_id": name}}
@@ -237,7 +241,7 @@ class Router:
         token = cell.token if cell is not None else ""
         entry = self._outputs.get(token)
         if entry is None:
-            entry = self._outputs[token] = _Entry(cell, CellOutput(self._limits))
+            entry = self._outputs[token] = _Entry(cell, CellOutput(self._limits, token))
             if len(self._outputs) > _CELLS:
                 self._outputs.popitem(last=False)
         return entry

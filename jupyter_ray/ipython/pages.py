@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ from jupyter_ray.ipython import tracebacks
 from jupyter_ray.ipython.cells import Cell
 from jupyter_ray.ipython.live import Line
 from jupyter_ray.ipython.markup import Bundle
+
+_INLINE = ("inline", "module://matplotlib_inline.backend_inline")
 
 
 class TerminalPage:
@@ -46,7 +49,7 @@ class TerminalPage:
             return None if line.state == "cancelled" else Bundle({"text/plain": f"{name}: {error}"})
         if value is None:
             return None
-        data, metadata = self.shell.display_formatter.format(_without_pyplot(value))
+        data, metadata = self.shell.display_formatter.format(shown_value(value))
         return Bundle(data, metadata) if data else None
 
     def _print(self, text: str) -> None:
@@ -110,16 +113,22 @@ def _in_its_place(line: Line, state: Bundle, result: Bundle | None) -> Bundle:
     return Bundle({"text/plain": f"{state.text}\n{result.text}"})
 
 
-def _without_pyplot(value: Any) -> Any:
-    """Return a result to show: of what Matplotlib has drawn, the figure that it is in, as a cell would show it.
+def shown_value(value: Any) -> Any:
+    """Return what to show of a result: with Matplotlib the figure, unless the task has shown it when it ended.
 
-    A figure that arrives here makes itself one of pyplot's, and the next cell's end would show it once more.
+    A figure that arrives here may make itself one of pyplot's, and the next cell's end would show it once more.
     """
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is None or not isinstance(value, pyplot.Artist):
+    artist = sys.modules.get("matplotlib.artist")
+    if artist is None or not isinstance(value, artist.Artist):
         return value
-    figure = value if isinstance(value, pyplot.Figure) else value.get_figure()
-    if figure is None:
+    import matplotlib
+    from matplotlib import pyplot
+    from matplotlib.figure import Figure
+
+    if matplotlib.get_backend() in _INLINE:  # The notebook may have drawn nothing yet: this tells it how figures look.
+        importlib.import_module("matplotlib_inline.backend_inline")
+    figure = value if isinstance(value, Figure) else value.get_figure()
+    if not isinstance(figure, Figure) or (figure is not value and figure.canvas.manager is None):
         return value
     pyplot.close(figure)
     return figure

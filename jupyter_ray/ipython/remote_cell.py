@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import builtins
 import linecache
+import sys
 from inspect import CO_COROUTINE
 from typing import Any
 
@@ -27,7 +28,13 @@ def run_cell(source: str, filename: str, variables: dict[str, Any]) -> Any:
     # Tracebacks quote the cell. Without a time stamp linecache takes the entry for what it is.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     # As in the notebook, definitions belong to __main__: so they are pickled by value when they leave.
-    namespace = {"__name__": "__main__", "__builtins__": builtins, "display": _display, **variables}
+    namespace = {"__name__": "__main__", "__builtins__": builtins, **variables}
+    value = _run(source, filename, namespace)
+    _show_figures(value)
+    return value
+
+
+def _run(source: str, filename: str, namespace: dict[str, Any]) -> Any:
     body = ast.parse(source, filename).body
     last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
     if body:
@@ -47,7 +54,12 @@ def _evaluate(tree: ast.Module | ast.Expression, filename: str, mode: str, names
     return result
 
 
-def _display(*values: Any, **_: Any) -> None:
-    """Print: a worker has no page. The cell's result is shown richly."""
-    for value in values:
-        print(repr(value))
+def _show_figures(value: Any) -> None:
+    """Show the figures that the cell has left open, as a cell does; but the one that is its value, which is shown."""
+    inline = sys.modules.get("matplotlib_inline.backend_inline")
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if inline is None or pyplot is None:
+        return
+    if isinstance(value, pyplot.Figure):
+        pyplot.close(value)
+    inline.flush_figures()

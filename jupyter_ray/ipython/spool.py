@@ -1,4 +1,4 @@
-"""All that tasks printed, on disk: what `%ray logs` pages through.
+"""All that tasks printed, and displayed as text, on disk: what `%ray logs` pages through.
 
 The files have no name (they are unlinked as soon as they are made), so nothing is left of them however the kernel
 ends. There are two, used in turn: when the newer one is full the older one is emptied and takes over. So the newest
@@ -18,6 +18,7 @@ from typing import IO
 
 import msgspec
 
+from jupyter_ray.api.displays import Displayed
 from jupyter_ray.events import LogLines
 
 DISK_LIMIT = 1024**3
@@ -51,7 +52,8 @@ class Spool:
 
     def append(self, events: Iterable[LogLines]) -> None:
         """Write what tasks printed. A full disk is noted, not raised: printing must not fail."""
-        data = b"".join(_encoder.encode(event) + b"\n" for event in events)
+        texts = (event.as_text() if isinstance(event, Displayed) else event for event in events)
+        data = b"".join(_encoder.encode(event) + b"\n" for event in texts)
         with self._lock:
             try:
                 self._write(data)

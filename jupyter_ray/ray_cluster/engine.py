@@ -319,6 +319,12 @@ class RayEngine:
         """Get, put or delete what is kept under a key; see `Engine.pairs`."""
         return kept.pairs(operation, key, space, value, flag)
 
+    def collect_garbage(self) -> None:
+        """Have all processes of the cluster collect garbage soon."""
+        from ray._private.internal_api import global_gc
+
+        global_gc()
+
     def may_ask(self, object_id: bytes) -> bool:
         """Tell whether Ray answers a `wait` for an object to which there may be no reference here any more."""
         return True

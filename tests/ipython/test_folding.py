@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from jupyter_ray.api.displays import Displayed
+from jupyter_ray.engine.displays import Shown
 from jupyter_ray.events import LogLines
-from jupyter_ray.ipython.folding import NOTICE, CellOutput, Limits, Message
+from jupyter_ray.ipython.folding import DISPLAY, NOTICE, CellOutput, Limits, Message
 
 
 def lines(text: str, *, name: str = "f", pid: int = 7, task: str = "t1", stream: str = "stdout") -> LogLines:
@@ -153,3 +157,97 @@ def test_bytes_are_counted_as_they_travel() -> None:
     page = Page(output).run(5)
     assert page.text == "", "41 bytes do not fit into 40"
     assert output.held_bytes == 41
+
+
+# What tasks display
+
+
+def display(text: str, *, task: str = "t1", pid: int = 7, **fields: Any) -> Displayed:
+    shown = Shown({"text/plain": text} if text else {}, **fields)
+    return Displayed(stream="stdout", text=f"{text}\n", name="f", pid=pid, task=task, shown=shown)
+
+
+def cleared(wait: bool, task: str = "t1") -> Displayed:
+    return display("", task=task, clear="wait" if wait else "now")
+
+
+def on_page(page: Page) -> list[str]:
+    """What the displays of a cell show in the end, in their places."""
+    shown: dict[str, str] = {}
+    for _, message in page.shown:
+        if message.shown is not None:
+            assert message.shown.display_id is not None
+            assert message.shown.update == (message.shown.display_id in shown), "a page ignores updates of what is not"
+            shown[message.shown.display_id] = message.shown.data["text/plain"]
+    return list(shown.values())
+
+
+def test_a_display_keeps_its_place_between_lines_and_ends_a_line() -> None:
+    output = CellOutput()
+    output.add(lines("a\nb"), 0.0)
+    output.add(display("x"), 0.0)
+    output.add(lines("c\n"), 0.0)
+    page = Page(output).run(1.0)
+    assert [(message.stream, message.text) for _, message in page.shown] == [
+        ("stdout", "(f pid=7) a\n(f pid=7) b\n"),
+        (DISPLAY, "(f pid=7) x\n"),
+        ("stdout", "(f pid=7) c\n"),
+    ]
+
+
+def test_of_a_display_that_changes_the_newest_state_goes_and_takes_no_room() -> None:
+    output = CellOutput(Limits(messages=101 + 5))
+    output.add(display("0", display_id="d"), 0.0)
+    page = Page(output)
+    for number in range(1, 2_001):
+        output.add(display(str(number), display_id="d", update=True), page.now)
+        if number % 4 == 0:
+            page.run(page.now + 0.01)
+    page.run(page.now + 1.0)
+    assert on_page(page) == ["2000"]
+    assert not page.notices
+    assert 50 < len(page.shown) < 130, "twenty a second, of five seconds"
+
+
+def test_what_a_task_takes_back_makes_room_for_what_it_displays_next() -> None:
+    output = CellOutput()
+    for number in range(5):
+        output.add(display(f"a{number}"), float(number))
+        output.add(display(f"b{number}"), float(number))
+        output.add(display(f"other {number}", task="t2"), float(number))
+        page = Page(output)
+        output.add(cleared(wait=True), float(number))
+    output.add(display("end"), 5.0)
+    assert on_page(page.run(10.0)) == ["end", "b4", "other 0", "other 1", "other 2", "other 3", "other 4"]
+
+
+def test_what_is_taken_back_at_once_leaves_nothing() -> None:
+    output = CellOutput()
+    output.add(display("a"), 0.0)
+    output.add(display("b"), 0.0)
+    page = Page(output).run(1.0)
+    output.add(cleared(wait=False), 1.0)
+    assert on_page(page.run(2.0)) == ["", ""]
+    output.add(display("c"), 2.0)
+    assert on_page(page.run(3.0)) == ["c", ""]
+
+
+def test_what_was_cleared_before_and_not_used_again_goes_with_the_next_clear() -> None:
+    output = CellOutput()
+    output.add(display("a"), 0.0)
+    output.add(display("b"), 0.0)
+    page = Page(output).run(1.0)
+    output.add(cleared(wait=True), 1.0)
+    output.add(display("c"), 1.0)
+    output.add(cleared(wait=True), 1.0)
+    output.add(display("d"), 1.0)
+    assert on_page(page.run(2.0)) == ["d", ""]
+
+
+def test_past_a_limit_displays_are_held_back_and_counted() -> None:
+    output = CellOutput(Limits(display_bytes=1_000_000))
+    for _ in range(10):
+        output.add(display("x" * 200_000), 0.0)
+    page = Page(output).run(60.0)
+    assert len([message for _, message in page.shown if message.stream == DISPLAY]) == 4
+    assert page.notices[-1].startswith("[6 more lines (1.2 MB) held back")

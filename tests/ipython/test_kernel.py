@@ -225,25 +225,6 @@ def test_rich_results(kernel: Kernel) -> None:
     kernel.until(lambda: cell.displays[0].get("text/html") == "<b>hello</b>")
 
 
-def test_a_figure_is_shown_below_its_own_cell_alone(own_kernel: Kernel) -> None:
-    own_kernel.run(PRELUDE)
-    own_kernel.run("""
-import sys, types
-class Artist:
-    def get_figure(self): return self.figure
-class Figure(Artist):
-    def _repr_html_(self): return "<b>figure</b>"
-class Axes(Artist):
-    def __init__(self): self.figure = Figure()
-closed = []
-pyplot = types.SimpleNamespace(Artist=Artist, Figure=Figure, close=closed.append)
-sys.modules["matplotlib.pyplot"] = pyplot""")
-    for number, code in enumerate(("Figure()", "Axes()"), 1):
-        cell = own_kernel.run(f"%%remote\n{code}")
-        own_kernel.until(lambda: cell.displays[0].get("text/html") == "<b>figure</b>")  # noqa: B023 - called here.
-        assert own_kernel.run("[type(each) is Figure for each in closed]").result == str([True] * number)
-
-
 # Errors and states
 
 

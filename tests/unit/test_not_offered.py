@@ -21,7 +21,7 @@ TABLE = Path(__file__).parents[2] / "docs" / "ray-api.md"
     [
         ("data", "import it from ray itself"),
         ("dag", r"\.remote\(\)"),
-        ("_private.utils", r"ray\.util\.get_node_ip_address\(\)"),
+        ("_private.node", r"ray\.util\.get_node_ip_address\(\)"),
         ("client", r"ray\.init\(address='ray://"),
         ("get_resource_ids", "get_assigned_resources"),
         ("util.iter", "ray.util.ActorPool"),
@@ -43,8 +43,8 @@ def test_a_name_that_is_not_offered_says_what_to_use(name: str, instead: str) ->
 
 
 def test_a_module_inside_of_one_that_is_not_offered() -> None:
-    with pytest.raises(ModuleNotFoundError, match=r"ray\._private\.internal_api is not offered\."):
-        importlib.import_module("jupyter_ray._private.internal_api")
+    with pytest.raises(ModuleNotFoundError, match=r"ray\._private\.gcs_utils is not offered\."):
+        importlib.import_module("jupyter_ray._private.gcs_utils")
     with pytest.raises(ImportError, match=r"ray\.dag is not offered\."):
         exec("from jupyter_ray.dag.input_node import InputNode", {})
 

@@ -393,7 +393,8 @@ class LocalEngine(Questions):
         return self.client.events.add(listener, logs_only, condensed)
 
     def flush_events(self) -> None:
-        """Return when the listeners have had every event so far."""
+        """Return when the listeners have had every event so far, one that was just added too."""
+        self.client.events.drain()
         self.client.query("events")
         self.client.events.drain()
 

@@ -122,6 +122,10 @@ class Questions:
         found = self.client.query("locations", ids=[ref.binary() for ref in refs])
         return [([] if size is None else node, size, bool(on_disk)) for size, on_disk in found]
 
+    def collect_garbage(self) -> None:
+        """Have all processes collect garbage; see `Engine.collect_garbage`."""
+        self.client.query("garbage")
+
     def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
         """Get, put or delete what is kept under a key; see `Engine.pairs`."""
         return self.client.query("pairs", operation=operation, key=key, space=space, value=value, flag=flag)

@@ -64,8 +64,13 @@ def collect(step: Step) -> None:
     if step.now - memory.collected >= GARBAGE_SECONDS:
         memory.collected = step.now
         memory.tight = False
-        for client in step.state.clients.values():
-            step.send(client, Collect())
+        collect_now(step)
+
+
+def collect_now(step: Step) -> None:
+    """Have all processes look for references that only garbage holds."""
+    for client in step.state.clients.values():
+        step.send(client, Collect())
 
 
 def named(state: State) -> set[str]:

@@ -177,6 +177,10 @@ def pairs(state: State, arguments: dict[str, Any]) -> Any:
     return len(keys)
 
 
+def garbage(state: State, _: dict[str, Any]) -> None:
+    """Answer that all processes have been told to collect garbage: see `said`."""
+
+
 QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "resources": resources,
     "jobs": jobs,
@@ -189,6 +193,7 @@ QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "table": table,
     "why": why,
     "events": events,
+    "garbage": garbage,
     "placement_groups": placement_groups,
     "locations": locations,
     "pairs": pairs,

@@ -268,6 +268,8 @@ def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
                 step.state.awaited.setdefault(wanted, []).append((client, message))
                 return
             _handed(step, client, wanted)
+        elif message.what == "garbage":
+            memory.collect_now(step)
         try:
             told = m.Answer(message.request, answer(step.state, {**message.arguments, "now": step.now}))
         except Exception as error:  # It changed nothing: no reason to end the session of whoever asked.

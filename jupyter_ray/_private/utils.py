@@ -1,0 +1,112 @@
+"""Ray's ``ray._private.utils``: of it, the small things that programs and their tests use."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from jupyter_ray._common.utils import binary_to_hex as binary_to_hex
+from jupyter_ray._common.utils import decode as decode
+from jupyter_ray._common.utils import get_system_memory
+from jupyter_ray._common.utils import hex_to_binary as hex_to_binary
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.ids import TaskID
+from jupyter_ray.not_offered import absent
+
+_ACTOR_STATES = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "ALIVE", "RESTARTING", "DEAD")
+
+
+def binary_to_object_ref(binary_object_ref: bytes) -> ObjectRef[Any]:
+    """Return the reference with these bytes."""
+    return ObjectRef(binary_object_ref)
+
+
+def binary_to_task_id(binary_task_id: bytes) -> TaskID:
+    """Return the identifier with these bytes."""
+    return TaskID(binary_task_id)
+
+
+def ensure_str(s: str | bytes, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """Return text as it is, and bytes as text."""
+    if isinstance(s, str):
+        return s
+    if not isinstance(s, bytes):
+        raise TypeError(f"This is neither text nor bytes: {s!r}.")
+    return s.decode(encoding, errors)
+
+
+def get_num_cpus(override_docker_cpu_warning: bool = False, truncate: bool = True) -> float:
+    """Return how many CPUs this process may use. The arguments are Ray's, and of no effect."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def get_used_memory() -> int:
+    """Return how many bytes of the machine's memory are in use."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return memory.total - memory.available
+
+
+def estimate_available_memory() -> int:
+    """Return how many bytes of memory are free for programs."""
+    return get_system_memory() - get_used_memory()
+
+
+def get_shared_memory_bytes() -> int:
+    """Return the size of the file system for shared memory."""
+    found = os.statvfs("/dev/shm")
+    return found.f_bsize * found.f_blocks
+
+
+def get_directory_size_bytes(path: str | Path = ".") -> int:
+    """Return how many bytes the files in a folder have, and in those below it."""
+    return sum(each.stat().st_size for each in Path(path).rglob("*") if each.is_file() and not each.is_symlink())
+
+
+def get_user() -> str:
+    """Return the name of whoever runs this; "" if nobody knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def get_entrypoint_name() -> str:
+    """Return the command that started this program."""
+    interactive = bool(getattr(sys, "ps1", sys.flags.interactive))
+    return f"(interactive_shell) {sys.executable}" if interactive else " ".join([sys.executable, *sys.argv])
+
+
+def is_main_thread() -> bool:
+    """Tell whether this is the process's main thread."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def update_envs(env_vars: dict[str, str]) -> None:
+    """Set environment variables; ``${NAME}`` in one stands for what that is now."""
+    for name, value in env_vars.items():
+        os.environ[name] = os.path.expandvars(value)
+
+
+def validate_namespace(namespace: Any) -> None:
+    """Refuse what is no namespace of named actors."""
+    if namespace is not None and not isinstance(namespace, str):
+        raise TypeError("namespace must be None or a string.")
+    if namespace == "":
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+
+
+def validate_actor_state_name(actor_state_name: str | None) -> None:
+    """Refuse what is no state of an actor; None is no state at all."""
+    if actor_state_name is not None and actor_state_name not in _ACTOR_STATES:
+        named = ", ".join(f'"{each}"' for each in _ACTOR_STATES)
+        raise ValueError(f'"{actor_state_name}" is not a valid actor state name, it must be one of: {named}')
+
+
+def __getattr__(name: str) -> Any:
+    raise absent(__name__, name)

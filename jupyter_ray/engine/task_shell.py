@@ -1,0 +1,107 @@
+"""IPython's shell in a worker: what ``get_ipython()`` returns in a task that a notebook asked for.
+
+Libraries ask for a shell to know whether there is a page that shows more than text (Matplotlib's inline backend,
+Plotly). This one formats values and publishes them, through `displays`; it runs no cells and has no magics, no history
+and no namespace. Imported by `shell_watch` when somebody imports IPython.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any, NoReturn, TextIO
+
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.error import UsageError
+from IPython.core.events import EventManager, available_events
+from IPython.core.formatters import DisplayFormatter
+from IPython.core.interactiveshell import InteractiveShell
+
+from jupyter_ray.engine import displays
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class TaskShell(InteractiveShell):
+    """A shell that only displays."""
+
+    def __init__(self, cell_here: Callable[[], str | None], out: TextIO) -> None:
+        # Not InteractiveShell's own, which opens a history, takes over `sys.excepthook` and the like.
+        super(InteractiveShell, self).__init__()
+        self.configurables = [self]
+        self.events = EventManager(self, available_events)
+        self.display_formatter = DisplayFormatter(parent=self)
+        self.display_pub = _Publisher(cell_here, out)
+        self.user_ns: dict[str, Any] = {}
+
+    def run_line_magic(self, magic_name: str, line: str, _stack_depth: int = 1) -> NoReturn:
+        """Refuse: there are no magics."""
+        raise UsageError(f"%{magic_name} runs in the notebook only, not in a task.")
+
+    def run_cell_magic(self, magic_name: str, line: str, cell: str) -> NoReturn:
+        """Refuse: there are no magics."""
+        raise UsageError(f"%%{magic_name} runs in the notebook only, not in a task.")
+
+    def system(self, cmd: str) -> NoReturn:
+        """Refuse: what a command prints would need a terminal of this shell."""
+        raise UsageError(f"`!{cmd}` runs in the notebook only: use subprocess.run in a task.")
+
+    def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> NoReturn:
+        """Refuse."""
+        self.system(cmd)
+
+    def __repr__(self) -> str:
+        return "<TaskShell>"
+
+
+class _Publisher(DisplayPublisher):
+    """Sends what is displayed to the driver."""
+
+    def __init__(self, cell_here: Callable[[], str | None], out: TextIO) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._cell_here = cell_here
+        self._out = out
+
+    def publish(
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        source: Any = None,
+        *,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **_: Any,
+    ) -> None:
+        """Publish one value in its formats. Source: IPython's `DisplayPublisher.publish`."""
+        if not isinstance(data, dict):
+            raise TypeError(f"data must be a dict, got: {data!r}")
+        if metadata is not None and not isinstance(metadata, dict):
+            raise TypeError(f"metadata must be a dict, got: {metadata!r}")
+        if self._cell_here() is None:  # No cell has asked for this: a script, or the worker itself.
+            if "text/plain" in data:
+                print(data["text/plain"])
+            return
+        # A widget lives in its own process: the page could not find it.
+        shown = {kind: _plain(each) for kind, each in data.items() if kind != _WIDGET}
+        display_id = (transient or {}).get("display_id")
+        displays.send(displays.Shown(shown, metadata or {}, display_id, bool(update)), self._out)
+
+    def clear_output(self, wait: bool = False) -> None:
+        """Take back what this task has displayed; with `wait`, when it displays something new."""
+        if self._cell_here() is not None:
+            displays.send(displays.Shown(clear="wait" if wait else "now"), self._out)
+
+    def __repr__(self) -> str:
+        return "<Publisher of what tasks display>"
+
+
+def begin(cell_here: Callable[[], str | None], out: TextIO) -> None:
+    """Give this process its shell, unless it has one."""
+    if not InteractiveShell.initialized():
+        shell: Any = TaskShell(cell_here, out)
+        InteractiveShell._instance = TaskShell._instance = shell
+
+
+def _plain(data: Any) -> Any:
+    """Return data for JSON: bytes, such as images, as base64 text."""
+    return base64.b64encode(data).decode("ascii") if isinstance(data, bytes) else data

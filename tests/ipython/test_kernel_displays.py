@@ -1,0 +1,125 @@
+"""What tasks display in a real kernel: pictures below the cell that asked, live, taken back, held back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.ipython.kernels import Cell, Kernel
+
+PRELUDE = """
+%load_ext jupyter_ray
+import jupyter_ray as ray
+session = ray.init(num_cpus=2)
+
+@ray.remote
+def plot(points):
+    import matplotlib.pyplot as plt
+    plt.plot(points)
+    print("drawn")
+    plt.show()
+    return len(plt.get_fignums())
+"""
+OUTPUTS = ("display_data", "update_display_data", "execute_result")
+FIGURE = "<Figure size 640x480 with 1 Axes>"
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    """A kernel that the tests of this module share, with a runtime of two CPUs."""
+    kernel = Kernel()
+    try:
+        kernel.run(PRELUDE)
+        yield kernel
+    finally:
+        kernel.close()
+
+
+def kinds(cell: Cell) -> list[str]:
+    """The cell's outputs in their order: the stream, or the richest format."""
+    found = []
+    for message in cell.messages:
+        content = message["content"]
+        if message["msg_type"] == "stream":
+            found.append(content["name"])
+        elif message["msg_type"] == "display_data" and "jupyter-ray-line" not in str(content["data"].get("text/html")):
+            found.append(next(reversed(content["data"])))
+    return found
+
+
+def test_a_figure_that_a_task_shows(kernel: Kernel) -> None:
+    cell = kernel.run("ray.get(plot.remote([1, 3, 2]))")
+    assert cell.result == "0", "what was shown is closed, as in a notebook"
+    assert kinds(cell) == ["stdout", "image/png"]
+    assert cell.displays[0]["text/plain"] == FIGURE
+
+
+def test_figures_that_tasks_leave_open_are_in_nobodys_way(kernel: Kernel) -> None:
+    kernel.run("""
+@ray.remote
+def draw():
+    import matplotlib.pyplot as plt
+    plt.plot([1, 2])
+    return len(plt.get_fignums())
+""")
+    assert kernel.run("ray.get([draw.remote() for _ in range(8)])").result == str([1] * 8)
+    cell = kernel.run("ray.get([plot.remote([1, 2]) for _ in range(2)])")
+    kernel.until(lambda: kinds(cell).count("image/png") == 2)
+    assert len(cell.displays) == 2
+
+
+def test_a_remote_cell_shows_what_it_draws_as_a_cell_does(kernel: Kernel) -> None:
+    cell = kernel.run(
+        "%%remote --wait\nimport matplotlib.pyplot as plt\nplt.plot([1])\nplt.figure()\nplt.plot([2])\nprint('end')"
+    )
+    kernel.until(lambda: kinds(cell).count("image/png") == 2)
+    assert kinds(cell) == ["stdout", "image/png", "image/png"]
+
+
+@pytest.mark.parametrize("value", ["figure", "axes", "axes.set_title('one')", "None"])
+@pytest.mark.parametrize("options", ["", "--wait"])
+def test_a_figure_is_shown_once_and_below_its_own_cell_alone(kernel: Kernel, value: str, options: str) -> None:
+    code = f"import matplotlib.pyplot as plt\nfigure, axes = plt.subplots()\naxes.plot([1, 2])\n{value}"
+    cell = kernel.run(f"%%remote {options}\n{code}")
+
+    def pictures() -> int:
+        return sum("image/png" in each["data"] for each in cell.contents(*OUTPUTS))
+
+    kernel.until(lambda: pictures() > 0)
+    kernel.until(lambda: not any("running" in str(each) for each in cell.displays))
+    assert pictures() == 1
+    after = kernel.run("import matplotlib.pyplot as plt; plt.get_fignums()")
+    assert (after.result, after.displays) == ("[]", [])
+
+
+def test_a_picture_that_a_task_replaces(kernel: Kernel) -> None:
+    cell = kernel.run("""
+@ray.remote
+def live():
+    from IPython.display import clear_output
+    for step in range(200):
+        clear_output(wait=True)
+        display({"text/plain": f"step {step}"}, raw=True)
+ray.get(live.remote())
+""")
+    kernel.until(lambda: [each["text/plain"] for each in cell.displays] == ["step 199"])
+    assert not cell.stdout + cell.stderr
+
+
+def test_what_is_displayed_is_in_the_logs_as_text(kernel: Kernel) -> None:
+    kernel.run("@ray.remote\ndef named():\n    display({'a': 1})\nray.get(named.remote())")
+    assert "{'a': 1}" in kernel.run("%ray logs named").stdout
+
+
+def test_a_widget_is_shown_as_text_for_its_page_is_elsewhere(kernel: Kernel) -> None:
+    cell = kernel.run("""
+@ray.remote
+def slide():
+    import ipywidgets
+    display(ipywidgets.IntSlider(3))
+ray.get(slide.remote())
+""")
+    kernel.until(lambda: bool(cell.displays))
+    assert [list(each) for each in cell.displays] == [["text/plain"]]
+    assert cell.displays[0]["text/plain"].startswith("IntSlider(value=3")
