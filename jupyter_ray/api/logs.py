@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_ray.api import progress
 from jupyter_ray.api.repeats import WINDOW, Repeats, Shown
+from jupyter_ray.api.returns import Returns
 from jupyter_ray.events import DISPLAYED, UNHANDLED, AnyEvent, LogLines
 from jupyter_ray.interrupts import shielded, started
 
@@ -35,6 +36,7 @@ _COLOURS = (35, 36, 32, 90, 94, 95)
 
 _lock = threading.Lock()
 _repeats = Repeats(float(os.environ.get("RAY_DEDUP_LOGS_AGG_WINDOW_S") or WINDOW))
+_returns = Returns()
 _timer: threading.Timer | None = None
 _paused = False
 _plain = False
@@ -57,7 +59,8 @@ def print_lines(lines: Sequence[LogLines]) -> None:
 
     Lines that several processes print alike within seconds are printed once and counted, unless the environment
     variable ``RAY_DEDUP_LOGS`` is 0, or the line fits ``RAY_DEDUP_LOGS_ALLOW_REGEX``; what fits
-    ``RAY_DEDUP_LOGS_SKIP_REGEX`` is not shown. ``RAY_DISABLE_WORKER_LOG_PREFIX=1`` leaves the origin out; a terminal
+    ``RAY_DEDUP_LOGS_SKIP_REGEX`` is not shown. Of a line that a progress bar writes anew, some states are shown, see
+    `Returns`. ``RAY_DISABLE_WORKER_LOG_PREFIX=1`` leaves the origin out; a terminal
     shows it in colour, see `_coloured`.
     """
     if _paused:
@@ -72,7 +75,7 @@ def print_lines(lines: Sequence[LogLines]) -> None:
         shown: list[Shown] = []
         for event in lines:
             origin = "" if plain else _coloured(event)
-            for line in event.text.splitlines():
+            for line in _returns.lines((event.stream, origin, event.pid, event.task), event.text, now):
                 if always and re.search(always, line):
                     shown.append(Shown(event.stream, origin + line))
                 elif folds and never and re.search(never, line):
@@ -110,7 +113,8 @@ def print_rest() -> None:
     global _timer
     progress.instance().finish()
     with _lock, shielded():
-        _print(_repeats.due())
+        left = [Shown(stream, origin + line) for (stream, origin, *_), line in _returns.rest()]
+        _print([*left, *_repeats.due()])
         if _timer is not None:
             _timer.cancel()
             _timer = None
