@@ -343,7 +343,21 @@ def _reduce_state(state: Any) -> Any:
     return type(state), (dict(state._state),)
 
 
+def _reduce_shell(shell: Any) -> Any:
+    """A notebook's function knows its shell where it runs commands (``!ls``): a task has one of its own."""
+    return _shell_here, ()
+
+
+def _shell_here() -> Any:
+    from jupyter_ray.engine.task_shell import here
+
+    return here()
+
+
 _OF_LIBRARIES = (
+    ("ipykernel.zmqshell", "ZMQInteractiveShell", _reduce_shell),
+    ("IPython.terminal.interactiveshell", "TerminalInteractiveShell", _reduce_shell),
+    ("jupyter_ray.engine.task_shell", "TaskShell", _reduce_shell),
     ("numpy", "ndarray", _reduce_array),
     ("torch.storage", "TypedStorage", tensors.reduce_storage),
     ("starlette.datastructures", "State", _reduce_state),
