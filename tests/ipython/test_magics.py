@@ -23,7 +23,7 @@ import jupyter_ray as ray
 from jupyter_ray.api import session
 from jupyter_ray.engine import context, registry
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.events import LogLines
+from jupyter_ray.events import LogLines, RuntimeReady
 from jupyter_ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from jupyter_ray.ipython import extension, reprs, submit, tracebacks
 from jupyter_ray.ipython.arguments import Parser
@@ -329,6 +329,22 @@ def test_start_status_stop(run: Run, engine: FakeEngine) -> None:
     assert "tasks    none" in status
     assert "The runtime has ended." in run("%ray stop").text
     assert "stopped" in run("%ray status").shown[0]
+
+
+def test_status_waits_for_a_runtime_that_is_just_starting(
+    run: Run, shell: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("%ray start")
+    asked: list[int] = []
+
+    def flush() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            for listener in list(engine.listeners):
+                listener([RuntimeReady(pid=7, engine="fake", resources={}, gpus=[])])
+
+    monkeypatch.setattr(engine, "flush_events", flush)
+    assert "ready" in run("%ray status").shown[0].splitlines()[0]
 
 
 def test_logs(run: Run, shell: Any, engine: FakeEngine) -> None:

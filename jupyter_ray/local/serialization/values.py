@@ -29,6 +29,7 @@ from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.serialization import compiled, tensors
+from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.task_errors import RayError
 
 PROTOCOL = 5
@@ -190,6 +191,16 @@ def is_array(kind: type) -> bool:
 
 
 def _dump(pickler: Callable[..., Any], value: Any, made: type[Serialized] = Serialized) -> Serialized:
+    try:
+        return _dump_once(pickler, value, made)
+    except (RecursionError, pickle.PicklingError) as error:
+        flat = instead(value, error)
+        if flat is None:
+            raise
+    return _dump_once(pickler, flat, made)
+
+
+def _dump_once(pickler: Callable[..., Any], value: Any, made: type[Serialized]) -> Serialized:
     buffers: list[pickle.PickleBuffer] = []
     file = io.BytesIO()
     collected = refs.collecting(functools.partial(pickler(file, PROTOCOL, buffer_callback=buffers.append).dump, value))
