@@ -52,7 +52,15 @@ class LocalRayletDiedError(RayError):
     """The runtime process died."""
 
 
-class NodeDiedError(RayError):
+class _Told(RayError):
+    """An error that is its `message`."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class NodeDiedError(_Told):
     """A machine was lost."""
 
 
@@ -72,7 +80,7 @@ class WorkerCrashedError(RayError):
         return str(self.args[0]) if self.args else "The worker died unexpectedly while executing this task."
 
 
-class OutOfMemoryError(RayError):
+class OutOfMemoryError(_Told):
     """The task's process was ended because memory ran out."""
 
 
@@ -122,6 +130,7 @@ class ActorDiedError(RayActorError):
         actor_init_failed: bool = False,
     ) -> None:
         if isinstance(cause, RayTaskError):  # Of the constructor.
+            actor_id = actor_id or cause._actor_id
             cause = f"The actor died because of an error raised in its creation task, {cause}"
             actor_init_failed = True
         super().__init__(actor_id, cause or self.BASE_ERROR_MSG, actor_init_failed)
@@ -186,7 +195,15 @@ class OwnerDiedError(ObjectLostError):
 
 
 class ObjectReconstructionFailedError(ObjectLostError):
-    """A lost value could not be computed again."""
+    """A lost value could not be computed again: `reason_message` says why."""
+
+    reason: Any = None
+    """Ray's number of the reason; not known here."""
+
+    @property
+    def reason_message(self) -> str:
+        """What happened, and what to do."""
+        return str(self)
 
 
 class ObjectReconstructionFailedMaxAttemptsExceededError(ObjectReconstructionFailedError):
@@ -301,11 +318,15 @@ class CrossLanguageError(RayError):
     """A task of another language raised an error."""
 
 
-class RpcError(RayError):
+class RpcError(_Told):
     """A connection inside a cluster failed."""
 
+    def __init__(self, message: str = "", rpc_code: int | None = None) -> None:
+        super().__init__(message)
+        self.rpc_code = rpc_code
 
-class AuthenticationError(RayError):
+
+class AuthenticationError(_Told):
     """A cluster refused the client."""
 
 
@@ -323,3 +344,7 @@ class RayCgraphCapacityExceeded(RaySystemError):
 
 class RayDirectTransportError(RaySystemError):
     """A tensor could not be moved directly."""
+
+
+RAY_EXCEPTION_TYPES = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, RayError)]
+"""All of them. Source: Ray."""

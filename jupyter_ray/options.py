@@ -2,8 +2,8 @@
 
 Two halves. The records are complete and typed: engines read them. The tables say which keyword arguments make them,
 and what each accepts: `api` checks what a user wrote as soon as it is written. An unknown option is a ValueError that
-lists the valid ones, a wrong type a TypeError, a wrong value a ValueError. Source: Ray's ``@ray.remote`` and
-``.options()``.
+lists the valid ones (a TypeError of a method's ``.options()``), a wrong type a TypeError, a wrong value a ValueError.
+Source: Ray's ``@ray.remote`` and ``.options()``.
 """
 
 from __future__ import annotations
@@ -185,10 +185,10 @@ def _num_returns(name: str, value: Any) -> str | None:
         return f"{name} is at most {_MOST_RETURNS:,}: each has a reference. num_returns='streaming' has no limit."
     if value is None or value in ("dynamic", "streaming") or (isinstance(value, int) and value >= 0):
         return None
-    return (
-        f"The keyword '{name}' only accepts None, a non-negative integer, 'streaming' (for generators), "
-        f"or 'dynamic': {name} must be >= 0 where it is a number. Got {value!r}."
-    )
+    wrong = f"The keyword '{name}' only accepts None, a non-negative integer, 'streaming' (generators) or 'dynamic'"
+    if isinstance(value, str):
+        raise TypeError(f"{wrong}: no other text. Got {value!r}.")
+    return f"{wrong}: {name} must be >= 0 where it is a number. Got {value!r}."
 
 
 def _retry_exceptions(name: str, value: Any) -> str | None:

@@ -17,4 +17,9 @@ def meant(name: str, valid: Iterable[str]) -> str:
 
 def no_option(name: str, valid: Iterable[str], where: str = "") -> str:
     """Return the message for an option that is not one of the `valid` ones."""
-    return f"Invalid option keyword {name}{where}.{meant(name, valid)} Valid ones are {list(valid)}."
+    return f"Invalid option keyword {name}{where}.{meant_option(name, valid)}"
+
+
+def meant_option(name: str, valid: Iterable[str]) -> str:
+    """Return what follows the name of an option that is not one of the `valid` ones: those, and the nearest."""
+    return f"{meant(name, valid)} Valid ones are {list(valid)}."

@@ -62,16 +62,29 @@ class RayTaskError(RayError):
         if isinstance(cause, RayTaskError):  # The error of another task, passed on: what matters is the first one.
             first: BaseException | None = cause.cause
             cause = first
-        Exception.__init__(self, function_name, traceback_str, cause)  # Not the next class of a dual error.
+        Exception.__init__(self, function_name, traceback_str, cause, proctitle, pid, ip)  # As Ray's `args`.
         self.function_name = function_name
         self.traceback_str = traceback_str
         self.proctitle = proctitle or f"ray::{function_name}"
         self.cause: BaseException | None = cause
         self.pid = os.getpid() if pid is None else pid
         self.ip = ip or "127.0.0.1"
-        self.actor = f"{actor_id}, repr={actor_repr}" if actor_repr else actor
+        if actor is not None:
+            actor_id, _, of_actor = actor.partition(", repr=")
+            actor_repr = of_actor or None
+        self.actor_repr = actor_repr
+        self._actor_id = actor_id
         self._chain: tuple[BaseException, ...] = ()
         """What the cause was raised from, and so on: pickling an exception drops that, so its sender notes it here."""
+
+    @property
+    def _plain(self) -> RayTaskError:
+        """The error that is of its own class alone: all that it says is the task's, and not its cause's."""
+        return self
+
+    @property
+    def _actor(self) -> str | None:
+        return f"{self._actor_id}, repr={self.actor_repr}" if self.actor_repr else self._actor_id
 
     def as_instanceof_cause(self) -> RayTaskError:
         """Return an error that is a `RayTaskError` and an instance of the cause's class; `self` if that cannot be."""
@@ -99,22 +112,25 @@ class RayTaskError(RayError):
         return error
 
     def __str__(self) -> str:
-        actor = f", actor_id={self.actor}" if self.actor else ""
-        process = f"pid={self.pid}, ip={self.ip}{actor}" if self.pid else "it did not begin"
-        where = f"ray::{self.function_name}() ({process})"
-        text = self.traceback_str.rstrip()
+        told = self._plain
+        actor = f", actor_id={told._actor}" if told._actor else ""
+        process = f"pid={told.pid}, ip={told.ip}{actor}" if told.pid else "it did not begin"
+        where = f"{told.proctitle}() ({process})"
+        text = told.traceback_str.rstrip()
         named = _TRACEBACK.sub(lambda _: where, text)
         return f"{where}\n{text}" if named == text else named
 
     def __reduce__(self) -> tuple[Any, ...]:
+        told = self._plain
         return _rebuild_task_error, (
-            self.function_name,
-            self.traceback_str,
-            self.cause,
-            self.pid,
-            self.ip,
-            self.actor,
-            self._chain,
+            told.function_name,
+            told.traceback_str,
+            told.cause,
+            told.pid,
+            told.ip,
+            told._actor,
+            told._chain,
+            told.proctitle,
         )
 
 
@@ -126,13 +142,14 @@ def _rebuild_task_error(
     ip: str,
     actor: str | None,
     chain: tuple[BaseException, ...] = (),
+    title: str | None = None,
 ) -> RayTaskError:
     last = cause
     for each in chain:
         if last is not None:
             BaseException.__setattr__(last, "__cause__", each)
         last = each
-    error = RayTaskError(function_name, traceback_str, cause, pid=pid, ip=ip, actor=actor)
+    error = RayTaskError(function_name, traceback_str, cause, title, pid, ip, actor=actor)
     error._chain = chain
     return error
 
@@ -169,16 +186,15 @@ def _dual_class(kind: type[BaseException]) -> Any:
         return Exception.__new__(cls)  # MemoryError's own gives out objects of one size only.
 
     def __init__(self: Any, error: RayTaskError, cause: BaseException) -> None:
-        RayTaskError.__init__(
-            self, error.function_name, error.traceback_str, cause, pid=error.pid, ip=error.ip, actor=error.actor
-        )
-        self._chain = error._chain
+        self.cause = cause
+        self._plain_error = error
+        own = {name: value for name, value in vars(error).items() if not hasattr(kind, name)}
+        # What the task's and the cause's have alike is the cause's: psutil.NoSuchProcess has a `pid`, too.
+        self.__dict__.update({**own, **vars(cause), **vars(self)})
         native: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
         with contextlib.suppress(Exception):
             native.__init__(self, *cause.args)
         self.args = cause.args  # Handlers read them, as they would of the cause.
-        for name, value in vars(cause).items():  # Before a default of its class, which __getattr__ would not pass.
-            self.__dict__.setdefault(name, value)
         for name in _native_fields(kind):  # `errno` of an OSError and its like live in C, out of reach of __getattr__.
             with contextlib.suppress(AttributeError, TypeError):
                 setattr(self, name, getattr(cause, name))
@@ -196,6 +212,7 @@ def _dual_class(kind: type[BaseException]) -> Any:
         "__init__": __init__,
         "__getattr__": __getattr__,
         "__reduce__": __reduce__,
+        "_plain": property(lambda self: self._plain_error),
         "__setattr__": RayTaskError.__setattr__,  # The class of the cause may refuse, as a frozen dataclass does.
         "__str__": RayTaskError.__str__,
         "__module__": RayTaskError.__module__,

@@ -20,7 +20,7 @@ from jupyter_ray.engine.context import leave_actor
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, weak_actor
 from jupyter_ray.exceptions import PendingCallsLimitExceeded
 from jupyter_ray.ids import ActorID
-from jupyter_ray.spelling import meant
+from jupyter_ray.spelling import meant, meant_option
 
 T = TypeVar("T")
 NO_GRAPHS = "bind() builds a graph to be run later, and graphs are not offered here: call .remote() instead."
@@ -156,13 +156,17 @@ class ActorMethod:
 
         Raises
         ------
-        ValueError
-            An option is unknown or out of range, or the actor has no such concurrency group.
         TypeError
-            An option has the wrong type.
+            An option is unknown, or has the wrong type.
+        ValueError
+            An option is out of range, or the actor has no such concurrency group.
         """
-        tables.check(_OVERRIDES, "actor methods", changes)
         method = self._method
+        for name in changes:
+            if name not in _OVERRIDES:
+                where = f"{self._handle._ray_table.class_name}.{method.name}.options()"
+                raise TypeError(f"{where} got an unexpected keyword argument {name!r}.{meant_option(name, _OVERRIDES)}")
+        tables.check(_OVERRIDES, "actor methods", changes)
         options = tables.method_options({**method.written, **changes}, is_generator=method.is_generator)
         table = self._handle._ray_table
         if options.concurrency_group and options.concurrency_group not in table.groups:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from jupyter_ray.api.session import RayContext
     from jupyter_ray.engine.base import Engine
 
+_UNHEEDED = frozenset({
+    "local_mode", "include_dashboard", "dashboard_host", "dashboard_port", "enable_resource_isolation", "cgroup_path",
+    "system_reserved_cpu", "system_reserved_memory", "proxy_server_url",
+})  # fmt: skip
+"""Parameters that no session knows of."""
 _IGNORED = ("allow_multiple", "enable_object_reconstruction", "log_style")
 
 
@@ -122,7 +127,7 @@ def init(
     if unknown:
         from jupyter_ray.spelling import meant
 
-        valid = ("address", *(init.__kwdefaults__ or ()), "_memory", "_temp_dir", "_node_name")
+        valid = ("address", *_defaults(), "_memory", "_temp_dir", "_node_name")
         hint = "".join(meant(name, valid) for name in unknown)
         raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}{hint and '.'}{hint}")
     with _head_start(address, others.get("_temp_dir")):
@@ -177,9 +182,14 @@ def _first_engine() -> Engine:
             "Ray has not been started yet. You can start Ray with 'ray.init()'. "
             "(RAY_ENABLE_AUTO_CONNECT=0 switches the start at first use off.)"
         )
+    told: dict[str, Any] = {name: value for name, value in _defaults().items() if name not in _UNHEEDED}
     with _head_start(None, None):
-        session.begin(None)
+        session.begin(None, **told, others={})
     return session.session_engine()
+
+
+def _defaults() -> dict[str, Any]:
+    return init.__kwdefaults__ or {}
 
 
 def _await_notebook() -> None:

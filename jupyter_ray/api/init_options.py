@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from jupyter_ray.api.constants import LoggingConfig
@@ -31,6 +31,7 @@ def init_options(
     temp_dir: Any = None,
     actor_lifetime: str = "non_detached",
     metadata: dict[str, str] | None = None,
+    code_search_path: Sequence[str] = (),
     labels: Any = None,
     node_name: Any = None,
 ) -> InitOptions:
@@ -61,6 +62,7 @@ def init_options(
         farewell_seconds=max(0.0, _setting(system_config, "actor_graceful_shutdown_timeout_ms", 30_000.0, float) / 1e3),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
+        code_folders=[os.path.abspath(folder) for folder in code_search_path],
         labels=_labels(labels),
         node_name=str(node_name or ""),
     )

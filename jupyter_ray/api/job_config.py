@@ -17,8 +17,10 @@ class JobConfig:
 
     Parameters
     ----------
-    jvm_options, code_search_path
+    jvm_options
         For Java in Ray; accepted.
+    code_search_path
+        Folders whose modules workers can import, after those of the script's own folder.
     runtime_env
         As that of `init`.
     metadata

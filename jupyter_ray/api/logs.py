@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_ray.api import progress
 from jupyter_ray.api.repeats import WINDOW, Repeats, Shown
+from jupyter_ray.api.returns import Returns
 from jupyter_ray.events import DISPLAYED, UNHANDLED, AnyEvent, LogLines
 from jupyter_ray.interrupts import shielded, started
 
@@ -29,8 +30,13 @@ LogPrinter = Callable[[Sequence[LogLines]], None]
 NEVER_FOLDED = "__ray_testing_never_deduplicate__"
 """Lines with this word are shown as they are (Ray's default)."""
 
+_CYAN = 36
+_COLOURS = (35, 36, 32, 90, 94, 95)
+"""One for each process, by turns: those that can be read on light and on dark terminals."""
+
 _lock = threading.Lock()
 _repeats = Repeats(float(os.environ.get("RAY_DEDUP_LOGS_AGG_WINDOW_S") or WINDOW))
+_returns = Returns()
 _timer: threading.Timer | None = None
 _paused = False
 _plain = False
@@ -53,7 +59,9 @@ def print_lines(lines: Sequence[LogLines]) -> None:
 
     Lines that several processes print alike within seconds are printed once and counted, unless the environment
     variable ``RAY_DEDUP_LOGS`` is 0, or the line fits ``RAY_DEDUP_LOGS_ALLOW_REGEX``; what fits
-    ``RAY_DEDUP_LOGS_SKIP_REGEX`` is not shown. ``RAY_DISABLE_WORKER_LOG_PREFIX=1`` leaves the origin out.
+    ``RAY_DEDUP_LOGS_SKIP_REGEX`` is not shown. Of a line that a progress bar writes anew, some states are shown, see
+    `Returns`. ``RAY_DISABLE_WORKER_LOG_PREFIX=1`` leaves the origin out; a terminal
+    shows it in colour, see `_coloured`.
     """
     if _paused:
         return
@@ -66,8 +74,8 @@ def print_lines(lines: Sequence[LogLines]) -> None:
     with _lock:
         shown: list[Shown] = []
         for event in lines:
-            origin = "" if plain else event.origin
-            for line in event.text.splitlines():
+            origin = "" if plain else _coloured(event)
+            for line in _returns.lines((event.stream, origin, event.pid, event.task), event.text, now):
                 if always and re.search(always, line):
                     shown.append(Shown(event.stream, origin + line))
                 elif folds and never and re.search(never, line):
@@ -80,12 +88,33 @@ def print_lines(lines: Sequence[LogLines]) -> None:
         _wait(now)
 
 
+def _coloured(event: LogLines) -> str:
+    """Return what stands before a line: in cyan on a terminal.
+
+    ``RAY_COLOR_PREFIX=1``: in a colour of each process, also in a file; ``0``: as it is, as with ``NO_COLOR``.
+    """
+    choice = os.environ.get("RAY_COLOR_PREFIX")
+    if choice == "0" or (choice != "1" and (os.environ.get("NO_COLOR") or not _is_terminal(event.stream))):
+        return event.origin
+    colour = _COLOURS[event.pid % len(_COLOURS)] if choice == "1" else _CYAN
+    return f"\x1b[{colour}m{event.origin[:-1]}\x1b[0m "
+
+
+def _is_terminal(name: str) -> bool:
+    stream = sys.stderr if name == "stderr" else sys.stdout
+    try:
+        return stream is not None and stream.isatty()
+    except (ValueError, AttributeError):  # It is closed, or somebody's own.
+        return False
+
+
 def print_rest() -> None:
     """Print the counts that wait for their time, and leave the bars as they are: the session ends."""
     global _timer
     progress.instance().finish()
     with _lock, shielded():
-        _print(_repeats.due())
+        left = [Shown(stream, origin + line) for (stream, origin, *_), line in _returns.rest()]
+        _print([*left, *_repeats.due()])
         if _timer is not None:
             _timer.cancel()
             _timer = None

@@ -127,6 +127,7 @@ class TerminalCanvas:
             if changed.closed:
                 _write(changed.text() + "\n")
             return
+        _guard_print()
         wide = _columns() - 1
         ended = f"{changed.text()[:wide]}\n" if changed.closed else ""
         lines = [each.text()[:wide] for each in bars if not each.closed]
@@ -200,6 +201,7 @@ class BarManager:
                 self.canvas.draw(self._bars(), bar)
             self.bar_groups.clear()
             self.in_hidden_state = False
+            _release_print()
 
     def _bars(self) -> list[Bar]:
         groups = self.bar_groups.values()
@@ -230,9 +232,28 @@ def set_canvas(canvas: Canvas) -> Callable[[], None]:
 
 def safe_print(*args: Any, **kwargs: Any) -> None:
     """Print as `print` does, without spoiling bars that a terminal shows."""
+    if kwargs.get("file") not in (None, sys.stdout, sys.stderr):
+        _print(*args, **kwargs)
+        return
     _manager.hide_bars()
-    builtins.print(*args, **kwargs)
+    _print(*args, **kwargs)
     _manager.unhide_bars()
+
+
+_print: Callable[..., None] = print
+
+
+def _guard_print() -> None:
+    """Have the script's own `print` make room for bars, unless ``RAY_TQDM_PATCH_PRINT=0``. Source: Ray."""
+    global _print
+    if builtins.print is not safe_print and os.environ.get("RAY_TQDM_PATCH_PRINT", "1").lower() in ("1", "true"):
+        _print = builtins.print
+        builtins.print = safe_print
+
+
+def _release_print() -> None:
+    if builtins.print is safe_print:
+        builtins.print = _print
 
 
 State = tuple[dict[str, Any], str, str | None]

@@ -16,7 +16,6 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -99,24 +98,24 @@ class RayContext(Mapping[str, Any]):
 def begin(
     address: str | None,
     *,
-    num_cpus: float | None = None,
-    num_gpus: float | None = None,
-    resources: dict[str, float] | None = None,
-    labels: dict[str, str] | None = None,
-    object_store_memory: int | None = None,
-    ignore_reinit_error: bool = False,
-    job_config: JobConfig | None = None,
-    configure_logging: bool = True,
-    logging_level: int | str = "info",
-    logging_format: str | None = None,
-    logging_config: Any = None,
-    log_to_driver: bool | None = None,
-    namespace: str | None = None,
-    runtime_env: dict[str, Any] | None = None,
-    object_spilling_directory: str | None = None,
-    others: Mapping[str, Any] = MappingProxyType({}),
+    num_cpus: float | None,
+    num_gpus: float | None,
+    resources: dict[str, float] | None,
+    labels: dict[str, str] | None,
+    object_store_memory: int | None,
+    ignore_reinit_error: bool,
+    job_config: JobConfig | None,
+    configure_logging: bool,
+    logging_level: int | str,
+    logging_format: str | None,
+    logging_config: Any,
+    log_to_driver: bool | None,
+    namespace: str | None,
+    runtime_env: dict[str, Any] | None,
+    object_spilling_directory: str | None,
+    others: Mapping[str, Any],
 ) -> RayContext:
-    """Start a session, or join a cluster: what `init` does, and says. Without more: what the first use does.
+    """Start a session, or join a cluster: what `init` does, and says. Its defaults are those of `init`.
 
     Parameters
     ----------
@@ -151,6 +150,7 @@ def begin(
         temp_dir=others.get("_temp_dir"),
         actor_lifetime=job.default_actor_lifetime,
         metadata=job.metadata,
+        code_search_path=job.code_search_path,
         labels=labels,
         node_name=others.get("_node_name"),
     )
@@ -243,6 +243,12 @@ def _start(address: str | None, options: InitOptions) -> Engine:
         from jupyter_ray.api import debugger
 
         debugger.install()
+    if os.environ.get("RAY_DEBUG_POST_MORTEM", "0") == "1":
+        with shielded():
+            _log.warning(
+                "RAY_DEBUG_POST_MORTEM=1 has no effect here: no debugger reaches a task that failed. Its error has the "
+                "remote traceback; to look into it, call the plain function in this process, under a debugger."
+            )
     logs.be_plain(options.logging is not None)
     if options.log_to_driver:
         _start_printing(engine)

@@ -79,6 +79,8 @@ class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     detached_actors: bool = False
     """Actors that do not say are detached."""
     metadata: dict[str, str] = {}
+    code_folders: list[str] = []
+    """Whose modules workers can import too."""
     labels: dict[str, str] = {}
     node_name: str = ""
 

@@ -1,4 +1,4 @@
-"""IPython in a worker: ``display`` has its name there, and a shell is made when somebody imports IPython."""
+"""IPython in a worker: a notebook's names are there, and a shell is made when somebody imports IPython."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHELL = "IPython.core.interactiveshell"
 
 
 def watch(cell_here: Callable[[], str | None]) -> None:
-    """Have IPython's ``display`` reach the notebook, in this worker; as there, the name is known without an import.
+    """Have IPython's ``display`` reach the notebook, in this worker; as there, its name is known without an import.
 
     Parameters
     ----------
@@ -28,8 +28,9 @@ def watch(cell_here: Callable[[], str | None]) -> None:
 
         task_shell.begin(cell_here, out)
 
-    if not hasattr(builtins, "display"):
-        builtins.display = _display  # type: ignore[attr-defined]
+    for name, call in (("display", _display), ("get_ipython", _get_ipython)):
+        if not hasattr(builtins, name):
+            setattr(builtins, name, call)
     if _SHELL in sys.modules:
         begin()
     else:
@@ -44,6 +45,13 @@ def _display(*objs: Any, **kwargs: Any) -> Any:
         print(*objs)
         return None
     return display(*objs, **kwargs)  # type: ignore[no-untyped-call]
+
+
+def _get_ipython() -> Any:
+    """Return the shell of this process. IPython's `get_ipython`."""
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython()
 
 
 class _Watch(importlib.abc.MetaPathFinder):

@@ -1,14 +1,17 @@
 """IPython's shell in a worker: what ``get_ipython()`` returns in a task that a notebook asked for.
 
 Libraries ask for a shell to know whether there is a page that shows more than text (Matplotlib's inline backend,
-Plotly). This one formats values and publishes them, through `displays`; it runs no cells and has no magics, no history
-and no namespace. Imported by `shell_watch` when somebody imports IPython.
+Plotly). This one formats values and publishes them, through `displays`, and runs the commands of a shell (``!ls``); it
+runs no cells and has no magics, no history and no namespace. Imported by `shell_watch` when somebody imports IPython.
 """
 
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from IPython.core.displaypub import DisplayPublisher
@@ -16,14 +19,16 @@ from IPython.core.error import UsageError
 from IPython.core.events import EventManager, available_events
 from IPython.core.formatters import DisplayFormatter
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.text import DollarFormatter, SList
 
 from jupyter_ray.engine import displays
 
+_PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class TaskShell(InteractiveShell):
-    """A shell that only displays."""
+    """A shell that displays, and runs shell commands."""
 
     def __init__(self, cell_here: Callable[[], str | None], out: TextIO) -> None:
         # Not InteractiveShell's own, which opens a history, takes over `sys.excepthook` and the like.
@@ -42,13 +47,27 @@ class TaskShell(InteractiveShell):
         """Refuse: there are no magics."""
         raise UsageError(f"%%{magic_name} runs in the notebook only, not in a task.")
 
-    def system(self, cmd: str) -> NoReturn:
-        """Refuse: what a command prints would need a terminal of this shell."""
-        raise UsageError(f"`!{cmd}` runs in the notebook only: use subprocess.run in a task.")
+    def system(self, cmd: str) -> None:
+        """Run a shell command, ``!cmd``, and print what it prints, as the task."""
+        command = _expanded(cmd, sys._getframe(1))
+        process = subprocess.Popen(command, shell=True, stdin=subprocess.DEVNULL, text=True, errors="replace", **_PIPES)
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                sys.stdout.write(line)
+            self.user_ns["_exit_code"] = process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+        finally:
+            process.stdout.close()
 
-    def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> NoReturn:
-        """Refuse."""
-        self.system(cmd)
+    def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> SList | str:
+        """Run a shell command, ``lines = !cmd``, and return what it prints: its lines, or one text."""
+        command = _expanded(cmd, sys._getframe(1 + depth))
+        ran = subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, text=True, errors="replace", **_PIPES)
+        self.user_ns["_exit_code"] = ran.returncode
+        return SList(ran.stdout.splitlines()) if split else str(ran.stdout)
 
     def __repr__(self) -> str:
         return "<TaskShell>"
@@ -100,6 +119,19 @@ def begin(cell_here: Callable[[], str | None], out: TextIO) -> None:
     if not InteractiveShell.initialized():
         shell: Any = TaskShell(cell_here, out)
         InteractiveShell._instance = TaskShell._instance = shell
+
+
+def here() -> Any:
+    """Return the shell of this process: what a notebook's shell becomes on its way to a task, and back."""
+    return InteractiveShell.instance() if InteractiveShell.initialized() else None
+
+
+def _expanded(command: str, frame: FrameType) -> str:
+    """Return a command with the variables in it, ``{name}`` and ``$name``, as IPython's `var_expand`."""
+    try:
+        return DollarFormatter().vformat(command, [], {**frame.f_globals, **frame.f_locals})
+    except Exception:  # They are the command's own: `awk '{print $1}'`.
+        return command
 
 
 def _plain(data: Any) -> Any:

@@ -47,6 +47,8 @@ class CellCanvas:
             "transient": {"display_id": f"jupyter_ray-bar-{escape(changed.uuid)}"},
         }
         parent = cell.parent if cell is not None else {}
+        if kind == "update_display_data":
+            parent = self._cells.parent_of_update(cell)
         try:
             self._kernel.session.send(self._kernel.iopub_socket, kind, content, parent=parent, ident=kind.encode())
         except Exception:  # The page cannot be reached, or the kernel ends: no reason for a task to fail.

@@ -57,6 +57,7 @@ class Cells:
         self._execution_count = execution_count
         self._limit = limit
         self._cells: OrderedDict[str, Cell] = OrderedDict()
+        self._running: Parent | None = None
 
     @classmethod
     def of(cls, shell: Any) -> Cells:
@@ -94,6 +95,23 @@ class Cells:
             return next(reversed(self._cells.values()))
         except (StopIteration, RuntimeError):  # RuntimeError: another thread added one just now.
             return None
+
+    def begin(self) -> None:
+        """A cell begins to run."""
+        parent = self._get_parent() if self._get_parent is not None else None
+        self._running = {"header": parent["header"]} if parent and "header" in parent else None
+
+    def end(self) -> None:
+        """The cell that ran has ended."""
+        self._running = None
+
+    def parent_of_update(self, cell: Cell | None) -> Parent:
+        """Return what a message names as its parent that replaces a display of a cell: the cell that runs, if one does.
+
+        Pages find the display by its id. Who runs a notebook without a page (nbclient, and with it `jupyter execute`,
+        nbconvert and papermill) hears of nothing but the cell that runs.
+        """
+        return self._running or (cell.parent if cell is not None else {})
 
     def _add(self, cell: Cell) -> None:
         self._cells[cell.token] = cell

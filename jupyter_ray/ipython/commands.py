@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,10 @@ _WHY.add_argument(
 
 
 _PARSERS = {"status": _STATUS, "start": _START, "stop": _STOP, "logs": _LOGS, "why": _WHY}
+
+
+_START_SECONDS = 1.0
+"""For so long `%ray status` waits for a runtime that is just starting: what it has is of more use than that."""
 
 
 class Commands:
@@ -179,8 +184,14 @@ class Commands:
         _STATUS.read(tokens)
         from jupyter_ray.ipython import reports
 
-        self._notebook.settle()
-        self._notebook.show(reports.status(self._notebook.hub.snapshot(), reports.engine_facts(registry.current())))
+        end = time.monotonic() + _START_SECONDS
+        while True:
+            self._notebook.settle()
+            snapshot = self._notebook.hub.snapshot()
+            if snapshot["runtime"]["state"] != "starting" or time.monotonic() > end:
+                break
+            time.sleep(0.02)
+        self._notebook.show(reports.status(snapshot, reports.engine_facts(registry.current())))
 
     def _start(self, tokens: Sequence[str]) -> None:
         options = _START.read(tokens)

@@ -46,7 +46,8 @@ class Extension(threading.Thread):
         shell.input_transformers_cleanup.append(_help_without_a_cell)
         self._undo_completions = completions.install(shell, self.commands)
         shell.events.register("pre_run_cell", self._wait_once)
-        shell.events.register("post_run_cell", self._show_output)
+        shell.events.register("pre_run_cell", self._begin_cell)
+        shell.events.register("post_run_cell", self._end_cell)
         self._undo_display = _before_display(shell.displayhook, self._show_output)
         self.start()
         self._cell_source = context.set_cell_source(self._current_cell)  # Who asks it waits for the thread.
@@ -85,7 +86,8 @@ class Extension(threading.Thread):
         with contextlib.suppress(RuntimeError):
             self.notebook().close()
         self._stop_waiting()
-        self.shell.events.unregister("post_run_cell", self._show_output)
+        self.shell.events.unregister("pre_run_cell", self._begin_cell)
+        self.shell.events.unregister("post_run_cell", self._end_cell)
         self._undo_display()
         self._undo_completions()
         self._undo_interrupts()
@@ -105,10 +107,20 @@ class Extension(threading.Thread):
         self._stop_waiting()
         self.notebook()
 
-    def _show_output(self, _: Any = None) -> None:
+    def _begin_cell(self, _: Any) -> None:
+        if self._notebook is not None:
+            self._notebook.cells.begin()
+
+    def _show_output(self) -> None:
         """See that what the cell waited for has been printed before its value is shown, and before it ends."""
         if self._notebook is not None:
             self._notebook.router.settle(_PATIENCE_SECONDS)
+
+    def _end_cell(self, _: Any) -> None:
+        self._show_output()
+        if self._notebook is not None:
+            self._notebook.board.settle(_PATIENCE_SECONDS)
+            self._notebook.cells.end()
 
     def _stop_waiting(self) -> None:
         with contextlib.suppress(ValueError):

@@ -3,6 +3,7 @@
 The rules:
 
 - Each line says where it comes from, ``(name pid=N) text``, unless it is the cell's own task (`%%remote`).
+- A line that its task writes over (a progress bar) is the last one: see `lines`.
 - A message takes all that has come since the last one of this cell, and the next one waits for an interval.
 - Past a number of messages or bytes nothing more is shown. One last line says how much was held back, and is brought
   up to date when the flood pauses, and while it goes on ever more seldom.
@@ -21,6 +22,7 @@ import msgspec
 from jupyter_ray.api.displays import Displayed
 from jupyter_ray.engine.displays import Shown
 from jupyter_ray.events import LogLines
+from jupyter_ray.ipython.lines import Lines
 from jupyter_ray.ipython.slots import Slots
 
 MESSAGE_LIMIT = 1_000
@@ -89,8 +91,7 @@ class CellOutput:
         self._noticed = 0
         self._next_notice = 0.0
         self._notice_interval = _NOTICE_INTERVAL
-        self._open: tuple[str | None, int, str] | None = None
-        """Whose line has no end yet: task, pid and stream."""
+        self._lines = Lines()
         self._slots = Slots(token)
         self._display_bytes = 0
 
@@ -113,7 +114,7 @@ class CellOutput:
         room = 0 if full else self.limits.bytes - _RESERVED_BYTES - self.bytes - self._pending_bytes
         if room > 0:
             prefix = "" if own else event.origin
-            shown, text = self._fit(event, text, prefix, room)
+            shown, text = self._lines.fit((event.task, event.pid, event.stream), text, prefix, room)
             if shown:
                 self._pending.append(Message(event.stream, shown))
                 self._pending_bytes += len(shown.encode("utf-8", "replace"))
@@ -134,9 +135,8 @@ class CellOutput:
                     self._hold(event.text or "\n", now)
                     continue
                 self._display_bytes += size
-            if self._open is not None:
-                stream = self._open[2]
-                self._open = None
+            stream = self._lines.close()
+            if stream is not None:
                 self._pending.append(Message(stream, "\n"))
                 self._pending_bytes += 1
             self._pending.append(Message(DISPLAY, text, shown))
@@ -150,28 +150,6 @@ class CellOutput:
                 self._pending[index] = message._replace(shown=newer)
                 return True
         return False
-
-    def _fit(self, event: LogLines, text: str, prefix: str, room: int) -> tuple[str, str]:
-        """Return what is shown, with its origin, and the rest that finds no room."""
-        source = (event.task, event.pid, event.stream)
-        parts: list[str] = []
-        if self._open is not None and self._open != source:
-            parts.append("\n")
-            self._open = None
-        start = 0
-        while start < len(text):
-            end = text.find("\n", start) + 1 or len(text)
-            line = text[start:end]
-            if self._open is None:
-                line = prefix + line
-            size = len(line) if line.isascii() else len(line.encode("utf-8", "replace"))
-            if size > room:
-                break
-            room -= size
-            parts.append(line)
-            self._open = None if line.endswith("\n") else source
-            start = end
-        return "".join(parts), text[start:]
 
     def due(self, now: float) -> float | None:
         """Return the seconds until `take` has something; None if there is nothing to come."""

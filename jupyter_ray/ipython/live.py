@@ -2,7 +2,7 @@
 
 Which thread does what::
 
-    main thread ── add(), finish() ──► lines, under the lock
+    main thread ── add(), finish(), settle() ──► lines, under the lock
     engine's threads ── feed(events), a task's `when_ready` ──► lines, under the lock; they never draw
     board's thread ── draws what has changed, at most four times a second a line, and the results
 
@@ -11,6 +11,7 @@ The thread starts with the first line and ends with the last.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -18,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from jupyter_ray.api import calls
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import (
     AnyEvent,
@@ -32,7 +34,7 @@ from jupyter_ray.events import (
     TaskStarted,
     TaskUnblocked,
 )
-from jupyter_ray.exceptions import TaskCancelledError
+from jupyter_ray.exceptions import RayError, TaskCancelledError
 from jupyter_ray.interrupts import Change, shielded
 from jupyter_ray.ipython.cells import Cell
 from jupyter_ray.ipython.markup import Bundle, state_bundle
@@ -167,6 +169,8 @@ class Board:
         self._page = page
         self._clock = clock
         self._lines: dict[str, Line] = {}
+        self._drawing: set[str] = set()
+        """Tasks whose end is being drawn."""
         self._lock = threading.RLock()
         """Guards everything here. In the main thread taken in a shield: what an interrupt tears nobody would draw."""
         self._wake = Change()
@@ -241,6 +245,18 @@ class Board:
             bundle = line.bundle(self._clock())
         self._page.end(line, bundle, None)
 
+    def settle(self, timeout: float) -> None:
+        """Wait until the ends of tasks that have ended are drawn: the cell that runs is about to end."""
+        with self._lock, shielded():
+            lines = {line.ref: line.task for line in self._lines.values() if line.ref is not None}
+            ended = set(self._drawing)
+        with shielded(), contextlib.suppress(RayError):
+            if lines:
+                ready, _ = calls.wait(list(lines), num_returns=len(lines), timeout=0)
+                ended |= {lines[ref] for ref in ready}
+            if ended:
+                self._wake.wait_for(lambda: ended.isdisjoint(self._drawing | self._lines.keys()), timeout)
+
     def feed(self, events: Sequence[AnyEvent]) -> None:
         """Take in events; any thread. Costs nothing while there are no lines."""
         if not self._lines and not self._recording:
@@ -291,6 +307,9 @@ class Board:
                 seen = self._news
             for line, bundle, final in due:
                 self._draw(line, bundle, final)
+                if final:
+                    self._drawing.discard(line.task)
+                    self._wake.tell()
             if not due:
                 self._wake.wait_for(lambda: self._news != seen, pause)  # noqa: B023 - called here and now.
 
@@ -315,6 +334,7 @@ class Board:
                 line.changed = False
                 line.next_draw = now + max(interval or 0.25, 0.25)
                 if final:
+                    self._drawing.add(line.task)
                     del self._lines[line.task]
             elif wanted:
                 pauses.append(wait)

@@ -49,8 +49,8 @@ class Notebook:
         kernel = getattr(shell, "kernel", None)
         self.hub = Hub(cancel=self._cancel)
         self.cells = Cells.of(shell)
-        self.router = Router(self.cells, TerminalSink() if kernel is None else KernelSink(kernel))
-        self.page = TerminalPage(shell) if kernel is None else KernelPage(shell, kernel, self._has_printed)
+        self.router = Router(self.cells, TerminalSink() if kernel is None else KernelSink(kernel, self.cells))
+        self.page = TerminalPage(shell) if kernel is None else KernelPage(shell, kernel, self.cells, self._has_printed)
         self.board = Board(self.page)
         self._undo: list[Callable[[], None]] = []
         self._unsubscribe: Callable[[], None] | None = None

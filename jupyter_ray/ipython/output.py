@@ -50,11 +50,12 @@ class Sink(Protocol):
 class KernelSink:
     """Shows output in the notebook: messages on IOPub, from any thread (`docs/notebooks.md`)."""
 
-    def __init__(self, kernel: Any) -> None:
+    def __init__(self, kernel: Any, cells: Cells) -> None:
         self._kernel = kernel
+        self._cells = cells
 
     def show(self, cell: Cell | None, message: Message, notices: int) -> None:
-        """Send the message with the cell's request as its parent."""
+        """Send the message, with the cell's request as its parent if it is new."""
         parent = cell.parent if cell is not None else {}
         kind = "stream"
         content: dict[str, Any] = {"name": message.stream, "text": message.text}
@@ -66,6 +67,8 @@ class KernelSink:
             kind = "display_data" if notices == 1 else "update_display_data"
             name = f"jupyter_ray-held-{cell.token if cell is not None else ''}"
             content = {"data": {"text/plain": message.text}, "metadata": {}, "transient": {"display_id": name}}
+        if kind == "update_display_data":
+            parent = self._cells.parent_of_update(cell)
         self._kernel.session.send(
             self._kernel.iopub_socket, kind, content, parent=parent, ident=f"stream.{message.stream}".encode()
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import dataclasses
 import functools
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -20,7 +21,9 @@ from jupyter_ray.ipython.remote_cell import run_cell
 _NOT_SENT = frozenset({"get_ipython", "exit", "quit", "open", "display"})
 """Names that IPython puts into a notebook and that mean nothing, or the builtin, elsewhere."""
 
-_MAGIC = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?([%!].*)", re.MULTILINE)
+_MAGIC = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?(%.*)", re.MULTILINE)
+_COMMANDS = ("system", "getoutput")
+_VARIABLE = re.compile(r"[{$]\s*([A-Za-z_]\w*)")
 
 
 def submit_cell(
@@ -50,18 +53,18 @@ def submit_cell(
     TypeError
         A variable cannot be pickled; the message names it.
     UsageError
-        The code uses magics, which only the notebook has.
+        The code uses magics, which only the notebook has. (``!command`` runs in the task.)
     """
     filename = f"Cell In[{number}]"
     source = "\n" * (first_line - 1) + shell.transform_cell(code)
     tree = ast.parse(source, filename)
     names = free_names(tree)
-    if "get_ipython" in names.required and "get_ipython" not in code:
+    if "get_ipython" in names.required and "get_ipython" not in code and _has_magics(tree):
         found = _MAGIC.search(code)
         what = f" `{found.group(1).strip()}`" if found else ""
-        raise UsageError(
-            f"magics and shell commands{what} run in the notebook only: use a cell of its own, or subprocess.run."
-        )
+        raise UsageError(f"magics{what} run in the notebook only: use a cell of its own.")
+    named = frozenset(_named_in_commands(tree) & shell.user_ns.keys())
+    names = dataclasses.replace(names, optional=names.optional | named)
     variables = collect(shell.user_ns, shell.user_ns_hidden, names, tree)
     task = remote(run_cell).options(**options, name=name)
     task._definition.name = name  # What its errors say.
@@ -78,6 +81,30 @@ def submit_cell(
             raise _unpicklable_error(culprits) from error
     assert isinstance(ref, ObjectRef)
     return ref
+
+
+def _calls_of_shell(tree: ast.AST) -> Iterator[tuple[str, list[ast.expr]]]:
+    """Yield what IPython makes of ``%magic`` and ``!command``: the name of the shell's method, and the arguments."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Call)
+        ):
+            shell = node.func.value.func
+            if isinstance(shell, ast.Name) and shell.id == "get_ipython":
+                yield node.func.attr, node.args
+
+
+def _has_magics(tree: ast.AST) -> bool:
+    return any(name not in _COMMANDS for name, _ in _calls_of_shell(tree))
+
+
+def _named_in_commands(tree: ast.AST) -> set[str]:
+    """Return the names that shell commands may mean by ``{name}`` and ``$name``."""
+    commands = (args[0] for name, args in _calls_of_shell(tree) if name in _COMMANDS and args)
+    texts = [each.value for each in commands if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return {name for text in texts for name in _VARIABLE.findall(text)}
 
 
 def collect(namespace: Mapping[str, Any], hidden: Mapping[str, Any], names: FreeNames, tree: ast.AST) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def render(shell: Any, error: BaseException) -> list[str]:
 
 def remote(shell: Any, error: RayTaskError) -> str:
     """Return the remote traceback, in colour where the shell has colours."""
-    text = _FILE.sub(functools.partial(_cell_name, shell), error.traceback_str.rstrip())
+    text = _FILE.sub(functools.partial(_cell_name, shell), error._plain.traceback_str.rstrip())
     if not has_colours(shell):
         return text
     try:

@@ -41,13 +41,37 @@ _ENDED = "The session of this pool has ended. Make a new pool."
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
+class PoolTaskError(Exception):
+    """What `imap` gives, and an `error_callback` gets, for an error that the function raised. Source: Ray.
+
+    Parameters
+    ----------
+    underlying
+        The error itself, which `get`, `map` and `apply` raise.
+    """
+
+    def __init__(self, underlying: BaseException) -> None:
+        super().__init__(underlying)
+        self.underlying = underlying
+        self.__cause__ = underlying  # With its traceback, where somebody raises this one.
+
+
 @dataclasses.dataclass(slots=True)
 class Failed:
-    """The error of one call, as it travels: `pickled` is None if it does not pickle."""
+    """The error of one call, as it travels: `pickled` is None if it does not pickle.
+
+    `raised`: by the function; else the call could not be made, or its process died.
+    """
 
     name: str
     text: str
     pickled: bytes | None
+    raised: bool = False
+
+    def value(self) -> BaseException:
+        """Return the error where it is a value among others: as Ray has it."""
+        error = self.error()
+        return PoolTaskError(error) if self.raised and not isinstance(error, RayTaskError) else error
 
     def error(self) -> BaseException:
         """Return the error, with the remote traceback as its cause."""
@@ -63,13 +87,13 @@ class Failed:
         return error
 
     @classmethod
-    def of(cls, error: BaseException, name: str) -> Failed:
+    def of(cls, error: BaseException, name: str, *, raised: bool = False) -> Failed:
         """Return the error of a call, from inside its ``except``."""
         try:
             pickled: bytes | None = cloudpickle.dumps(error)
         except Exception:
             pickled = None
-        return cls(name, "".join(traceback.format_exception(error)), pickled)
+        return cls(name, "".join(traceback.format_exception(error)), pickled, raised)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -118,7 +142,8 @@ class PoolActor:
             try:
                 results.append(function(*args, **kwargs))
             except Exception as error:
-                results.append(Failed.of(error, getattr(function, "__name__", type(function).__name__)))
+                name = getattr(function, "__name__", type(function).__name__)
+                results.append(Failed.of(error, name, raised=True))
         return results
 
 

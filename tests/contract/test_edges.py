@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import os
 from typing import Any
 
@@ -85,6 +86,24 @@ def test_an_unknown_option_is_called_one_of_functions_and_of_actors() -> None:
         ray.remote(num_cpu=1)(len)
     with pytest.raises(ValueError, match="Invalid option keyword max_restarts for remote functions"):
         ray.remote(max_restarts=1)(len)
+
+
+def test_an_unknown_option_of_a_method_is_a_wrong_argument_of_the_call() -> None:
+    actor: Any = Mortal.remote()
+    for call in (actor.pid.options, functools.partial(actor.pid._remote, args=())):
+        with pytest.raises(TypeError, match=r"unexpected keyword argument 'num_retruns'.*'num_returns'"):
+            call(num_retruns=2)
+    with pytest.raises(AssertionError, match=r"Unexpected keyword argument to @ray\.method"):
+        ray.method(num_retruns=2)
+
+
+def test_a_number_of_values_is_no_text() -> None:
+    actor: Any = Mortal.remote()
+    for options in (ray.remote(os.getpid).options, actor.pid.options):
+        with pytest.raises(TypeError, match="'num_returns' only accepts"):
+            options(num_returns="many")
+        with pytest.raises(ValueError, match="num_returns must be >= 0"):
+            options(num_returns=-1)
 
 
 def test_conditions_on_labels_are_checked_where_they_are_written() -> None:

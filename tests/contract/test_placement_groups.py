@@ -15,6 +15,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.exceptions import (
+    ActorDiedError,
     RayActorError,
     RayError,
     RaySystemError,
@@ -451,3 +452,28 @@ def test_what_a_detached_actor_made_ends_with_its_process(restarts: bool) -> Non
     eventually(lambda: placement_group_table(mine)["state"] == "REMOVED")
     assert placement_group_table(detached)["state"] == "CREATED"
     remove_placement_group(detached)
+
+
+@pytest.mark.local_only("in Ray the actors of a removed group end some time later")
+def test_no_call_is_answered_that_was_made_after_the_group_was_removed() -> None:
+    @ray.remote(num_cpus=1)
+    class Member:
+        def answer(self) -> int:
+            return 1
+
+    @ray.remote(num_cpus=0)
+    class Other:
+        def call(self, member: Any, times: int) -> list[int]:
+            return [ray.get(member.answer.remote()) for _ in range(times)]
+
+    other: Any = Other.remote()
+    for _ in range(20):
+        group = placement_group([{"CPU": 1}])
+        member: Any = Member.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group)).remote()
+        assert [ray.get(member.answer.remote()) for _ in range(10)] == [1] * 10  # By now they go straight there.
+        assert ray.get(other.call.remote(member, 10)) == [1] * 10
+        remove_placement_group(group)
+        with pytest.raises(ActorDiedError, match="its placement group was removed"):
+            ray.get(member.answer.remote())
+        with pytest.raises(ActorDiedError, match="its placement group was removed"):
+            ray.get(other.call.remote(member, 1))

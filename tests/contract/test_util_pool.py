@@ -17,6 +17,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.util.multiprocessing import Pool, TimeoutError
+from jupyter_ray.util.multiprocessing.pool import PoolTaskError
 from jupyter_ray.util.state import list_actors
 from tests.contract.helpers import eventually, is_running
 from tests.interrupting import interrupted
@@ -100,9 +101,12 @@ def test_starmap(pool: Pool) -> None:
 def test_imap_gives_errors_as_values(pool: Pool, chunksize: int) -> None:
     found = list(pool.imap(picky, range(10), chunksize))
     assert found[::2] == [0, 2, 4, 6, 8]
-    assert [(type(error), error.args) for error in found[1::2]] == [(Odd, (x,)) for x in (1, 3, 5, 7, 9)]
+    assert all(type(error) is PoolTaskError for error in found[1::2])
+    raised = [error.underlying for error in found[1::2]]
+    assert [(type(error), error.args) for error in raised] == [(Odd, (x,)) for x in (1, 3, 5, 7, 9)]
+    assert "in picky" in str(raised[0].__cause__)
     unordered = list(pool.imap_unordered(picky, range(10), chunksize))
-    assert sorted(x for x in unordered if not isinstance(x, Odd)) == [0, 2, 4, 6, 8]
+    assert sorted(x for x in unordered if not isinstance(x, PoolTaskError)) == [0, 2, 4, 6, 8]
     assert len(unordered) == 10
 
 
@@ -167,12 +171,22 @@ def test_callbacks(pool: Pool) -> None:
     results = [
         pool.apply_async(square, (3,), callback=got.append, error_callback=pytest.fail),
         pool.map_async(square, [1, 2], callback=got.append),
-        pool.map_async(picky, [2, 3], callback=pytest.fail, error_callback=lambda error: got.append(error.args)),
+        pool.map_async(picky, [2, 3], callback=pytest.fail, error_callback=got.append),
         pool.map_async(square, [], callback=got.append),
     ]
     for result in results:
         result.wait(30)
-    assert sorted(map(str, got)) == ["(3,)", "9", "[1, 4]", "[]"]
+    (error,) = (value for value in got if isinstance(value, PoolTaskError))
+    assert (type(error.underlying), error.underlying.args) == (Odd, (3,))
+    assert sorted(str(value) for value in got if value is not error) == ["9", "[1, 4]", "[]"]
+
+
+def test_what_the_function_did_not_raise_is_no_error_of_a_task(pool: Pool) -> None:
+    died = list(pool.imap(os._exit, [1]))
+    assert isinstance(died[0], ray.exceptions.RayActorError)
+    got: list[Any] = []
+    pool.apply_async(os._exit, (1,), error_callback=got.append).wait(30)
+    assert isinstance(got[0], ray.exceptions.RayActorError)
 
 
 def test_a_process_that_dies_is_replaced(pool: Pool) -> None:

@@ -52,11 +52,18 @@ class Cell:
 
     @property
     def displays(self) -> list[dict[str, Any]]:
-        """What the page shows now: displays with their updates applied, in order."""
+        """What the page shows now: displays with their updates applied, whichever cell those came with, in order."""
         shown: dict[str, dict[str, Any]] = {}
-        for number, content in enumerate(self.contents("display_data", "update_display_data")):
-            shown[content["transient"].get("display_id", str(number))] = content["data"]
+        for number, content in enumerate(self.contents("display_data")):
+            display_id = content["transient"].get("display_id", str(number))
+            shown[display_id] = self.kernel.shown.get(display_id, content["data"])
         return list(shown.values())
+
+    @property
+    def states(self) -> list[str]:
+        """All that the cell's first display has shown, as text."""
+        display_id = self.contents("display_data")[0]["transient"]["display_id"]
+        return [text for each, text in self.kernel.history if each == display_id]
 
     @property
     def error(self) -> str:
@@ -85,6 +92,10 @@ class Kernel:
         self.pid = self.manager.provisioner.pid  # type: ignore[attr-defined]
         self.cells: dict[str, Cell] = {}
         self.others: list[dict[str, Any]] = []
+        self.shown: dict[str, dict[str, Any]] = {}
+        """What displays show now, by their ids."""
+        self.history: list[tuple[str, str]] = []
+        """What displays have shown as text, with their ids."""
         self._connect()
 
     def _connect(self) -> None:
@@ -99,6 +110,12 @@ class Kernel:
                 message = self.client.get_iopub_msg(timeout=0)
             except queue.Empty:
                 break
+            if message["msg_type"] in ("display_data", "update_display_data"):
+                content = message["content"]
+                display_id = content["transient"].get("display_id")
+                if display_id is not None:
+                    self.shown[display_id] = content["data"]
+                    self.history.append((display_id, content["data"].get("text/plain", "")))
             cell = self.cells.get(message["parent_header"].get("msg_id", ""))
             if cell is None:
                 self.others.append(message)

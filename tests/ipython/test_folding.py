@@ -251,3 +251,78 @@ def test_past_a_limit_displays_are_held_back_and_counted() -> None:
     page = Page(output).run(60.0)
     assert len([message for _, message in page.shown if message.stream == DISPLAY]) == 4
     assert page.notices[-1].startswith("[6 more lines (1.2 MB) held back")
+
+
+def page_of(text: str) -> list[str]:
+    """What a page shows: each carriage return leads back to the begin of the last line, whose rest stays."""
+    shown = [""]
+    column = 0
+    for char in text:
+        if char == "\n":
+            shown.append("")
+            column = 0
+        elif char == "\r":
+            column = 0
+        else:
+            shown[-1] = shown[-1][:column] + char + shown[-1][column + 1 :]
+            column += 1
+    return [line.rstrip() for line in shown]
+
+
+def bar(text: str, task: str, pid: int) -> LogLines:
+    return lines(text, task=task, pid=pid, stream="stderr")
+
+
+def shows(*events: LogLines) -> list[str]:
+    output = CellOutput()
+    for event in events:
+        output.add(event, 0.0)
+    return page_of(Page(output).run(1).text)
+
+
+def test_a_bar_keeps_its_origin() -> None:
+    steps = [bar(f"\ra: {'#' * step}", "a", 1) for step in range(4)]
+    assert shows(*steps) == ["(f pid=1) a: ###"]
+    assert shows(*steps, bar("\n", "a", 1), bar("next\n", "a", 1)) == ["(f pid=1) a: ###", "(f pid=1) next", ""]
+    assert shows(bar("so far: ", "a", 1), bar("x\ry", "a", 1)) == ["(f pid=1) yo far: x"]
+
+
+def test_two_bars_leave_a_line_each() -> None:
+    steps = [bar(f"\r{task}: {step * 25}%", task, pid) for step in range(5) for pid, task in ((1, "a"), (2, "b"))]
+    assert shows(*steps) == ["(f pid=1) a: 100%"], "the other one waits for the last line"
+    ends = [bar("\n", "b", 2), bar("\n", "a", 1), bar("later\n", "a", 1)]
+    assert shows(*steps, *ends) == ["(f pid=2) b: 100%", "(f pid=1) a: 100%", "(f pid=1) later", ""]
+    ends = [bar("\r\n", "a", 1), bar("\rb: is much longer now", "b", 2), bar("\n", "b", 2)]
+    assert shows(*steps, *ends) == ["(f pid=1) a: 100%", "(f pid=2) b: is much longer now", ""]
+    assert shows(*steps, ends[0]) == ["(f pid=1) a: 100%", "(f pid=2) b: 100%"]
+
+
+def test_lines_of_others_go_above_a_bar() -> None:
+    steps = [bar("\ra long bar of many words", "a", 1), bar("said\nagain\n", "b", 2), bar("\ra 2", "a", 1)]
+    assert shows(*steps) == ["(f pid=2) said", "(f pid=2) again", "(f pid=1) a 2ong bar of many words"]
+    assert shows(steps[0], bar("half", "b", 2), bar(" a line\n", "b", 2), bar("\rlast\n", "a", 1)) == [
+        "(f pid=1) a long bar of many words",
+        "(f pid=2) half a line",
+        "(f pid=1) lastng bar of many words",
+        "",
+    ]
+
+
+def test_a_bar_that_does_not_stay_leaves_nothing() -> None:
+    steps = [bar("\ra: 50%", "a", 1), bar("\r       \r", "a", 1)]
+    assert shows(*steps) == [""]
+    assert shows(*steps, lines("said\n", stream="stderr", task="b", pid=2)) == ["(f pid=2) said", ""]
+    assert shows(*steps, bar("\n", "a", 1)) == ["(f pid=1)", ""], "an empty line is one"
+
+
+def test_lines_that_end_as_on_windows_are_lines() -> None:
+    assert shows(bar("one\r\ntwo\r\n", "a", 1)) == ["(f pid=1) one", "(f pid=1) two", ""]
+
+
+def test_a_bar_that_finds_no_room_is_held_back() -> None:
+    output = CellOutput(Limits(bytes=20_000 + 60))
+    for step in range(10):
+        output.add(bar(f"\ra: {step}", "a", 1), 0.0)
+    page = Page(output).run(10)
+    assert page_of(page.text) == ["(f pid=1) a: 3"]
+    assert "1 more line" in page.notices[-1]

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """The extension in a real kernel with a real runtime: what a user of a notebook sees."""
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
+from nbclient import NotebookClient
 
 from tests.contract.helpers import eventually, is_running
 from tests.ipython.kernels import ANSI, Cell, Kernel
@@ -158,9 +161,8 @@ def test_a_remote_cell_does_not_block(kernel: Kernel) -> None:
     assert cell.idle_at - cell.sent < 0.8, "submitted, and gone on"
     assert kernel.run("type(answer).__name__").result == "'ObjectRef'"
     kernel.until(lambda: len(cell.displays) == 2)
-    states = [content["data"]["text/plain"] for content in cell.contents("display_data", "update_display_data")]
-    assert "pending" in states[0]
-    assert any("running" in state for state in states)
+    assert "pending" in cell.states[0]
+    assert any("running" in state for state in cell.states)
     assert cell.stdout == "in the cell\n", "the cell's own output needs no origin"
     assert kernel.run("ray.get(answer)").result == "100"
 
@@ -183,10 +185,24 @@ def test_a_result_comes_below_what_its_cell_has_printed(
         assert end not in text, "the line says so"
 
 
+def test_who_runs_a_notebook_without_a_page_saves_what_became_of_a_remote_cell() -> None:
+    cells = [
+        PRELUDE,
+        "%%remote -o ref\ntime.sleep(0.2)\n6 * 7",
+        "ray.get(ref)",
+        "%%remote -o bad\n1 / 0",
+        "ray.wait([bad])",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, timeout=60).execute()
+    assert notebook.cells[1].outputs[0]["data"]["text/plain"] == "42"
+    assert "division by zero" in notebook.cells[3].outputs[0]["data"]["text/plain"]
+
+
 def test_the_live_line_is_paced(kernel: Kernel) -> None:
     cell = kernel.run("%%remote\ntime.sleep(1.5)")
     kernel.until(lambda: "finished" in cell.displays[0]["text/plain"])
-    assert len(cell.contents("update_display_data")) <= 10
+    assert len(cell.states) <= 11
     assert "text/html" in cell.displays[0]
     assert "var(--jp-" in cell.displays[0]["text/html"]
 
@@ -194,8 +210,7 @@ def test_the_live_line_is_paced(kernel: Kernel) -> None:
 def test_a_remote_cell_that_blocks_says_so(kernel: Kernel) -> None:
     cell = kernel.run("%%remote\nray.get(sleep.remote(1.0))")
     kernel.until(lambda: cell.displays[0]["text/plain"] == "1.0")
-    states = [content["data"]["text/plain"] for content in cell.contents("update_display_data")]
-    assert any("blocked" in state for state in states)
+    assert any("blocked" in state for state in cell.states)
 
 
 def test_a_remote_cell_that_fails(kernel: Kernel) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -123,3 +125,54 @@ ray.get(slide.remote())
     kernel.until(lambda: bool(cell.displays))
     assert [list(each) for each in cell.displays] == [["text/plain"]]
     assert cell.displays[0]["text/plain"].startswith("IntSlider(value=3")
+
+
+# Shell commands
+
+
+def test_a_shell_command_runs_in_the_task(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    kernel.run(f"""
+@ray.remote
+def listed(folder):
+    names = !ls "{{folder}}"
+    !echo here and $folder; exit 3
+    !echo in awk | awk '{{print $2}}'
+    return names, os.getpid()
+
+import os
+names, pid = ray.get(listed.remote({str(tmp_path)!r}))""")
+    assert kernel.run("names, pid != os.getpid()").result == "(['a file'], True)"
+    cell = kernel.run(f"_ = ray.get(listed.remote({str(tmp_path)!r}))")
+    kernel.until(lambda: "awk" in cell.stdout)
+    assert [line.partition(") ")[2] for line in cell.stdout.splitlines()] == [f"here and {tmp_path}", "awk"]
+
+
+def test_a_shell_command_in_a_remote_cell_knows_the_notebooks_variables(kernel: Kernel) -> None:
+    kernel.run("word, other = 'it', 'that'")
+    cell = kernel.run("%%remote --wait\nlines = !echo {word.upper()} $other\n!echo $HOME\nlines")
+    assert (cell.result, cell.stdout) == ("['IT that']", f"{os.environ['HOME']}\n")
+
+
+def test_a_magic_in_a_remote_function_says_that_it_cannot_run_there(kernel: Kernel) -> None:
+    kernel.run("@ray.remote\ndef timed():\n    %time 1")
+    assert "UsageError: %time runs in the notebook only, not in a task" in kernel.fail("ray.get(timed.remote())").error
+
+
+def test_a_cancel_ends_the_command(kernel: Kernel, tmp_path: Path) -> None:
+    kernel.run(f"""
+@ray.remote
+def sleep():
+    !touch "{tmp_path}/began"; exec sleep 1000
+task = sleep.remote()""")
+    kernel.until((tmp_path / "began").exists)
+    kernel.run("""
+import psutil, time
+ray.cancel(task)
+try:
+    ray.get(task)
+except ray.exceptions.TaskCancelledError:
+    ended = True
+while any(each.info["cmdline"] == ["sleep", "1000"] for each in psutil.process_iter(["cmdline"])):
+    time.sleep(0.05)""")
+    assert kernel.run("ended").result == "True"

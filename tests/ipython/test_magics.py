@@ -23,7 +23,7 @@ import jupyter_ray as ray
 from jupyter_ray.api import session
 from jupyter_ray.engine import context, registry
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.events import LogLines
+from jupyter_ray.events import LogLines, RuntimeReady
 from jupyter_ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from jupyter_ray.ipython import extension, reprs, submit, tracebacks
 from jupyter_ray.ipython.arguments import Parser
@@ -95,11 +95,15 @@ def until(condition: Callable[[], Any], timeout: float = 5.0) -> None:
 # %%remote
 
 
+def submitted(engine: FakeEngine) -> list[tuple[Any, ...]]:
+    return [call for call in engine.calls if call[0] == "submit"]
+
+
 def test_a_cell_takes_its_variables_along(run: Run, engine: FakeEngine) -> None:
     run("a, unused = 20, 'x' * 1000")
     run("def double(x): return 2 * x")
     assert run("%%remote -o out\nb = 1\ndouble(a) + b").error is None
-    _, _, (_, _, variables), _, _ = engine.calls[-1]
+    _, _, (_, _, variables), _, _ = submitted(engine)[-1]
     assert sorted(variables) == ["a", "double"]
     assert isinstance(run("out").value, ObjectRef)
     assert run("import jupyter_ray as ray\nray.get(out)").value == 41
@@ -113,7 +117,7 @@ def test_nothing_is_bound_without_out(run: Run, shell: Any) -> None:
 
 def test_options_reach_the_task(run: Run, engine: FakeEngine) -> None:
     run("%%remote --num-cpus 0.5 --num-gpus 2 --name prepare\n1")
-    kind, name, _, _, options = engine.calls[-1]
+    kind, name, _, _, options = submitted(engine)[-1]
     assert (kind, name) == ("submit", "prepare")
     assert (options.num_cpus, options.num_gpus, options.name) == (0.5, 2, "prepare")
 
@@ -121,7 +125,7 @@ def test_options_reach_the_task(run: Run, engine: FakeEngine) -> None:
 def test_a_task_has_its_cells_number(run: Run, engine: FakeEngine) -> None:
     run("1")
     run("%%remote\n1")
-    assert engine.calls[-1][1] == "cell[2]"
+    assert submitted(engine)[-1][1] == "cell[2]"
 
 
 def test_wait_returns_the_value(run: Run) -> None:
@@ -193,16 +197,16 @@ def test_shells_own_names_are_not_sent(run: Run, engine: FakeEngine, tmp_path: A
     path.write_text("text")
     run(f"path = {str(path)!r}")
     assert run("%%remote --wait\nwith open(path) as file:\n    text = file.read()\ntext").value == "text"
-    assert sorted(engine.calls[-1][2][2]) == ["path"]
+    assert sorted(submitted(engine)[-1][2][2]) == ["path"]
 
 
 def test_a_missing_name_is_said_at_once(run: Run, engine: FakeEngine) -> None:
-    submitted = len(engine.calls)
+    before = len(submitted(engine))
     ran = run("%%remote\nx = 1\nx + nope")
     assert isinstance(ran.error, NameError)
     assert "name 'nope' is not defined: line 3 of the cell reads it" in ran.text
     assert "submit_cell" not in ran.text, "no traceback of the magic's own code"
-    assert len(engine.calls) == submitted
+    assert len(submitted(engine)) == before
 
 
 def test_wrong_syntax_is_shown_as_such(run: Run) -> None:
@@ -235,8 +239,8 @@ def test_an_unpicklable_variable_that_the_cell_makes_itself_is_left_out(run: Run
         ("%%remote 1 + 1\n1", "%%remote: unexpected `1 + 1`"),
         ("%%remote -o 2x\n1", "-o needs the name of a variable, not '2x'"),
         ("%%remote -o\n1", "expected one argument"),
-        ("%%remote\n!ls", "magics and shell commands `!ls` run in the notebook only"),
-        ("%%remote\nx = %timeit 1", "magics and shell commands `%timeit 1` run in the notebook only"),
+        ("%%remote\nx = %timeit 1", "magics `%timeit 1` run in the notebook only"),
+        ("%%remote\n!ls\n%time 1", "magics `%time 1` run in the notebook only"),
         ("%remote", "%remote needs an expression"),
         ('%remote --name "x', "--name: expected one argument"),
         ("%ray xyz", "%ray: there is no `xyz`. There are: status, start, stop, logs, why."),
@@ -325,6 +329,22 @@ def test_start_status_stop(run: Run, engine: FakeEngine) -> None:
     assert "tasks    none" in status
     assert "The runtime has ended." in run("%ray stop").text
     assert "stopped" in run("%ray status").shown[0]
+
+
+def test_status_waits_for_a_runtime_that_is_just_starting(
+    run: Run, shell: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("%ray start")
+    asked: list[int] = []
+
+    def flush() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            for listener in list(engine.listeners):
+                listener([RuntimeReady(pid=7, engine="fake", resources={}, gpus=[])])
+
+    monkeypatch.setattr(engine, "flush_events", flush)
+    assert "ready" in run("%ray status").shown[0].splitlines()[0]
 
 
 def test_logs(run: Run, shell: Any, engine: FakeEngine) -> None:

@@ -187,7 +187,8 @@ def test_kernel_messages_name_the_cell_as_parent() -> None:
             def send(*args: Any, **named: Any) -> None:
                 sent.append((args, named))
 
-    sink = KernelSink(Kernel)
+    notebook = Notebook()
+    sink = KernelSink(Kernel, notebook.cells)
     cell = Cell("one", {"header": {"msg_id": "one"}})
     sink.show(cell, Message("stdout", "text"), 0)
     sink.show(cell, Message(NOTICE, "10 more"), 1)
@@ -195,6 +196,14 @@ def test_kernel_messages_name_the_cell_as_parent() -> None:
     assert [args[1] for args, _ in sent] == ["stream", "display_data", "update_display_data"]
     assert all(named["parent"] == cell.parent for _, named in sent)
     assert sent[1][0][2]["transient"] == sent[2][0][2]["transient"]
+    notebook.running = request("two")
+    notebook.cells.begin()
+    sink.show(cell, Message(NOTICE, "30 more"), 3)
+    sink.show(cell, Message("stdout", "text"), 0)
+    notebook.cells.end()
+    sink.show(cell, Message(NOTICE, "40 more"), 4)
+    parents = [named["parent"]["header"]["msg_id"] for _, named in sent[3:]]
+    assert parents == ["two", "one", "one"], "a replacement goes with the cell that runs"
 
 
 def test_a_terminal_prints(capsys: pytest.CaptureFixture[str]) -> None:

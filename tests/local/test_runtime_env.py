@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tarfile
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.exceptions import RuntimeEnvSetupError
+from jupyter_ray.job_config import JobConfig
 
 
 @pytest.mark.parametrize("field", ["pip", "conda", "uv", "container", "image_uri", "nsight"])
@@ -81,5 +83,23 @@ def test_what_a_folder_or_a_module_may_be(tmp_path: Path) -> None:
         ):
             environment = {"working_dir": packed, "py_modules": modules}
             assert ray.get(look.options(runtime_env=environment).remote()) == (7, "from the archive")
+    finally:
+        ray.shutdown()
+
+
+def test_modules_in_folders_of_the_job_s_code_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "code_of_the_job.py").write_text(f"WHERE = {folder!r}")
+    monkeypatch.chdir(tmp_path)
+
+    @ray.remote
+    def look() -> str:
+        return str(importlib.import_module("code_of_the_job").WHERE)
+
+    ray.shutdown()
+    ray.init(num_cpus=1, job_config=JobConfig(code_search_path=["absent", "first", str(tmp_path / "second")]))
+    try:
+        assert ray.get(look.remote()) == "first"
     finally:
         ray.shutdown()

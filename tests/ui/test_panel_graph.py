@@ -173,3 +173,38 @@ refs = [add.remote(counter) for _ in range(2)] + [counter.inc.remote()]
     assert "it was killed by `ray.kill`" in row.inner_text()
     assert row.locator(".jr-Error").count() == 0, "nothing went wrong"
     ui.screenshot("actor-ended", of=ui.panel)
+
+
+CREW = """@ray.remote(num_cpus=0)
+class Worker:
+    def ping(self):
+        return 1
+
+@ray.remote(num_cpus=0)
+class Boss:
+    def __init__(self):
+        self.workers = [Worker.remote() for _ in range(12)]
+
+    def pings(self):
+        return sum(ray.get([worker.ping.remote() for worker in self.workers]))
+
+boss = Boss.remote()
+ray.get(boss.pings.remote())"""
+
+
+def test_many_actors_of_a_class_are_one_row_until_each_is_asked_for(ui: LabPage, tmp_path: Path) -> None:
+    ui.open_notebook("crew.ipynb", Gates(tmp_path).setup(), CREW)
+    ui.show_panel()
+    ui.run_cell(0)
+    ui.run_cell(1)
+    group = ui.page.get_by_test_id("jr-actor-group")
+    expect(group).to_contain_text("Worker ×12")
+    expect(group).to_contain_text("12 done")
+    expect(group.get_by_test_id("jr-holder")).to_have_text("Boss ×12")
+    assert [actor.cls for actor in look(ui).actors] == ["Boss"]
+    ui.screenshot("crew", ui.panel)
+    group.get_by_role("button").click()
+    wait(ui, lambda picture: len(picture.actors) == 13)
+    ui.screenshot("crew-open", ui.panel)
+    group.get_by_role("button").first.click()
+    wait(ui, lambda picture: len(picture.actors) == 1)

@@ -164,7 +164,7 @@ def test_options_of_methods(engine: FakeEngine) -> None:
     assert [each.num_returns for each in options] == [1, 1, 1, 1]
     with pytest.raises(ValueError, match="concurrency group 'io'"):
         counter.inc.options(concurrency_group="io")
-    with pytest.raises(ValueError, match="Valid ones are"):
+    with pytest.raises(TypeError, match="Valid ones are"):
         counter.inc.options(num_cpus=1)
     with pytest.raises(ValueError, match="only be used with generator"):
         counter.inc.options(num_returns="streaming")
@@ -176,7 +176,7 @@ def test_options_of_methods(engine: FakeEngine) -> None:
     [
         ({"num_return": 1}, AssertionError),
         ({"num_returns": -1}, ValueError),
-        ({"num_returns": "x"}, ValueError),
+        ({"num_returns": "x"}, TypeError),
         ({"max_task_retries": "x"}, TypeError),
     ],
 )

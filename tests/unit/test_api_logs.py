@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 
@@ -118,3 +119,45 @@ def test_the_origin_can_be_left_out(capsys: pytest.CaptureFixture[str], monkeypa
     monkeypatch.setenv("RAY_DISABLE_WORKER_LOG_PREFIX", "1")
     logs.print_lines([log("a\n", 1)])
     assert capsys.readouterr().out == "a\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("prefix", "on_terminal", "elsewhere"),
+    [(None, "\x1b[36m(f pid={pid})\x1b[0m a\n", "(f pid={pid}) a\n"), ("0", *["(f pid={pid}) a\n"] * 2)],
+)
+def test_the_origin_is_coloured_on_a_terminal(
+    prefix: str | None,
+    on_terminal: str,
+    elsewhere: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if prefix is None:
+        monkeypatch.delenv("RAY_COLOR_PREFIX", raising=False)
+    else:
+        monkeypatch.setenv("RAY_COLOR_PREFIX", prefix)
+    logs.print_lines([log("a\n", 7)])
+    assert capsys.readouterr().out == elsewhere.format(pid=7)
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    logs.print_lines([log("a\n", 7)])
+    assert terminal.getvalue() == on_terminal.format(pid=7)
+    monkeypatch.setenv("NO_COLOR", "1")
+    logs.print_lines([log("a\n", 7)])
+    assert terminal.getvalue().endswith("\n(f pid=7) a\n")
+
+
+def test_each_process_can_have_its_colour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_COLOR_PREFIX", "1")
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
+    logs.print_lines([log("a\n", pid) for pid in (6, 7, 12)])
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "\x1b[35m(f pid=6)\x1b[0m a"
+    assert second == "\x1b[36m(f pid=7)\x1b[0m a"
+    assert third == "\x1b[35m(f pid=12)\x1b[0m a"

@@ -180,6 +180,23 @@ def test_the_first_use_starts_a_session(use: Callable[[], object], monkeypatch: 
     assert ray.is_initialized()
 
 
+def test_the_first_use_starts_what_init_starts_without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ray.init.__kwdefaults__ or {}, "resources", {"by_default": 3})
+    ray.put(1)
+    assert current().init_options.resources == {"by_default": 3}
+    ray.shutdown()
+    ray.init()
+    assert current().init_options.resources == {"by_default": 3}
+
+
+def test_that_no_debugger_reaches_a_failed_task_is_said(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_DEBUG_POST_MORTEM", "1")
+    ray.init()
+    assert "RAY_DEBUG_POST_MORTEM=1 has no effect here" in caplog.text
+
+
 def test_the_runtime_context_outside_of_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
     context = ray.get_runtime_context()

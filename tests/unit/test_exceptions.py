@@ -118,8 +118,52 @@ def test_the_chain_of_causes_is_kept() -> None:
 
 
 def test_the_actor_is_named() -> None:
-    error = RayTaskError("A.m", "text", None, pid=7, actor="A(01), repr=<A>")
-    assert "actor_id=A(01), repr=<A>" in str(error)
+    error = RayTaskError("A.m", "text", None, pid=7, actor="01, repr=<A>")
+    named = RayTaskError("A.m", "text", None, pid=7, actor_id="01", actor_repr="<A>")
+    both = RayTaskError("A.m", "text", KeyError("k"), actor="01, repr=<A>").as_instanceof_cause()
+    for each in (error, named, both, *pickle.loads(pickle.dumps([error, both]))):
+        assert each.actor_repr == "<A>"
+        assert "actor_id=01, repr=<A>" in str(each)
+    assert RayTaskError("f", "text").actor_repr is None
+    assert exceptions.ActorDiedError(error).actor_id == "01"
+
+
+def test_a_title_that_was_given_is_shown_and_kept() -> None:
+    error = RayTaskError("f", "Traceback (most recent call last):\n  x", None, proctitle="mine", pid=7)
+    for each in (error, pickle.loads(pickle.dumps(error))):
+        assert each.proctitle == "mine"
+        assert str(each).startswith("mine() (pid=7, ")
+
+
+class Gone(Exception):
+    ip = "nowhere"
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(pid)
+        self.pid = pid
+
+    @property
+    def function_name(self) -> str:
+        return "its own"
+
+
+def test_what_an_error_has_is_not_hidden_by_what_its_task_has() -> None:
+    error: Any
+    for error in (dual(Gone(99)), pickle.loads(pickle.dumps(dual(Gone(99))))):
+        assert Gone in type(error).__mro__
+        assert (error.pid, error.ip, error.function_name) == (99, "nowhere", "its own")
+        assert error.proctitle == "ray::f"
+        assert str(error) == "ray::f() (pid=7, ip=127.0.0.1)\nTraceback: boom"
+
+
+def test_what_is_told_is_there_under_the_names_that_ray_gives_it() -> None:
+    assert exceptions.OutOfMemoryError("no room").message == "no room"
+    assert exceptions.NodeDiedError("lost").message == "lost"
+    refused = exceptions.RpcError("refused", rpc_code=3)
+    assert (refused.message, refused.rpc_code) == ("refused", 3)
+    lost = exceptions.ObjectReconstructionFailedError("ab", message="gone for good")
+    assert (lost.reason_message, lost.reason) == ("gone for good", None)
+    assert {exceptions.RayTaskError, exceptions.OutOfMemoryError} < set(exceptions.RAY_EXCEPTION_TYPES)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from jupyter_ray.resources import PARTS
         ({"resources": [1]}, TypeError, "dict"),
         ({"num_returns": -1}, ValueError, "non-negative"),
         ({"object_store_memory": 1}, ValueError, "not implemented for tasks"),
-        ({"num_returns": "lots"}, ValueError, "streaming"),
+        ({"num_returns": "lots"}, TypeError, "streaming"),
         ({"num_returns": 2**63}, ValueError, "at most 1,000,000.*streaming"),
         ({"num_returns": 1.5}, TypeError, "num_returns"),
         ({"max_retries": -2}, ValueError, "infinity"),

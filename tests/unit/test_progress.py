@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -131,6 +132,30 @@ def test_a_terminal_shows_bars_below_the_output(monkeypatch: pytest.MonkeyPatch,
     assert terminal.getvalue().endswith("\x1b[J")
     manager.finish()
     assert terminal.getvalue().endswith("\n")
+
+
+@pytest.mark.parametrize("patched", ["1", "0"])
+def test_what_the_script_prints_makes_bars_on_a_terminal_give_way(
+    patched: str, monkeypatch: pytest.MonkeyPatch, manager: progress.BarManager
+) -> None:
+    terminal = Terminal()
+    before = builtins.print
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("RAY_TQDM_PATCH_PRINT", patched)
+    manager.process_state_update(json.loads(state(1)))
+    bar = terminal.getvalue()
+    print("between")
+    if patched == "1":
+        assert terminal.getvalue().startswith(f"{bar}\r\x1b[Jbetween\nd  10% [")
+    else:
+        assert terminal.getvalue() == f"{bar}between\n"
+    elsewhere = io.StringIO()
+    shown = terminal.getvalue()
+    print("to a file", file=elsewhere)
+    assert (elsewhere.getvalue(), terminal.getvalue()) == ("to a file\n", shown)
+    manager.finish()
+    assert builtins.print is before
 
 
 def test_without_a_terminal_a_bar_is_one_line(capsys: pytest.CaptureFixture[str], manager: progress.BarManager) -> None:

@@ -394,3 +394,60 @@ def test_what_a_web_application_keeps_travels(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "State", State, raising=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert round_trip([State({"user": "me"})])[0].user == "me"
+
+
+class Endless:
+    def __reduce__(self) -> Any:
+        return Endless, (Endless(),)
+
+
+def chain(length: int) -> Any:
+    value: Any = None
+    for _ in range(length):
+        value = Point(value)
+    return value
+
+
+@pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: (x, 1), lambda x: {"a": [x, 2]}], ids=["[]", "()", "{}"])
+def test_containers_are_nested_as_deeply_as_one_likes(wrap: Callable[[Any], Any]) -> None:
+    def inside(value: Any) -> Any:
+        while isinstance(value, list | tuple | dict) and value:
+            value = value["a"] if isinstance(value, dict) else value[0]
+        return value
+
+    reference = ref(b"a")
+    value: Any = reference
+    for _ in range(20_000):
+        value = wrap(value)
+    serialized = values.dumps(value)
+    assert serialized.contained == [reference.binary()], "once, however often it was tried"
+    assert inside(values.loads(serialized.data)) == reference
+    for args in ([value], [value, {"other": 1}, value]):
+        packed, _ = arguments.pack_call(args, {}, lambda: None, "f")
+        assert packed is not None
+        found, _ = values.loads(packed.data, [bytes(buffer) for buffer in packed.buffers])
+        assert [inside(each) for each in found[::2]] == [reference] * len(args[::2])
+
+
+def test_deep_containers_keep_what_is_alike_and_what_is_in_them() -> None:
+    shared: Any = [np.arange(3), bytearray(b"x"), Point(1), []]
+    value: Any = [shared, shared, {"k": shared}, (), {}, set(), (shared[3],)]
+    for _ in range(1_000):
+        value = [value]
+    value = round_trip(value)
+    for _ in range(1_000):
+        (value,) = value
+    first, second, named, *empty, last = value
+    assert first is second is named["k"]
+    assert (first[0].tolist(), first[1], first[2].x) == ([0, 1, 2], b"x", 1)
+    assert last[0] is first[3]
+    assert empty == [(), {}, set()]
+
+
+@pytest.mark.parametrize("kind", ["deep", "endless", "circle"])
+def test_what_is_nested_too_deeply_is_called_that(kind: str) -> None:
+    circle: list[Any] = [chain(2_000)]
+    circle.append(circle)
+    value = {"deep": chain(2_000), "endless": Endless(), "circle": circle}[kind]
+    with pytest.raises(TypeError, match=r"argument number 1 of f, of type .*nested too deeply for pickle"):
+        arguments.pack_call([value], {}, lambda: None, "f")

@@ -177,6 +177,12 @@ class Direct:
             self._last[actor] = b""
             self.routes.usable.pop(actor, None)
 
+    def forget_actors(self) -> None:
+        """Something happens to actors that are not known here."""
+        for key in list(self.routes.usable):
+            if isinstance(key, bytes):
+                self.forget(key)
+
     def look(self) -> None:
         """Send a call that has been deferred since the last look: a chore."""
         deferred = next(iter(tuple(self._deferred)), None)

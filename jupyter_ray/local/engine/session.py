@@ -229,7 +229,10 @@ def _surroundings(options: InitOptions, process: ProcessContext, runtime: int) -
     return {
         "job": process.job,
         "namespace": process.namespace,
-        "sys_path": [os.path.normpath(os.path.join(cwd, entry)) for entry in sys.path],
+        "sys_path": [
+            os.path.normpath(os.path.join(cwd, entry))
+            for entry in (*sys.path[:1], *options.code_folders, *sys.path[1:])  # First the script's own, as in Ray.
+        ],
         "cwd": cwd,
         "environ": _environ(options) | _told(process.job, runtime),
         "entrypoint": " ".join(sys.orig_argv).encode(errors="replace").decode(),  # It may hold what is no text.

@@ -17,6 +17,7 @@ from typing import Any
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine.refs import ObjectRef, StaleReferenceError, check_current
 from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.local.serialization.inspection import unpicklable
 from jupyter_ray.local.serialization.values import Serialized
 
@@ -71,12 +72,22 @@ class Apart:
         self.value = value
 
     def __reduce__(self) -> Any:
-        buffers: list[pickle.PickleBuffer] = []
-        file = io.BytesIO()
-        # The references in it are collected for the call, whose stream is being written.
-        values.Pickler(file, values.PROTOCOL, buffer_callback=buffers.append).dump(self.value)
-        data = file.getvalue()
+        try:
+            data, buffers = _stream(self.value)
+        except (RecursionError, pickle.PicklingError) as error:
+            flat = instead(self.value, error)
+            if flat is None:
+                raise
+            data, buffers = _stream(flat)
         return values.loads, (data if len(data) <= INLINE_LIMIT else pickle.PickleBuffer(data), buffers)
+
+
+def _stream(value: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """Return a stream and its buffers. References are collected for the call, whose own stream is being written."""
+    buffers: list[pickle.PickleBuffer] = []
+    file = io.BytesIO()
+    values.Pickler(file, values.PROTOCOL, buffer_callback=buffers.append).dump(value)
+    return file.getvalue(), buffers
 
 
 Call = tuple[Sequence[Any], Mapping[str, Any]]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization.depth import is_too_deep
 
 _DEPTH = 12
 _PARTS = 1000
@@ -32,6 +33,11 @@ def unpicklable(value: Any, error: BaseException, what: str, start: str) -> Type
     start
         How a path begins: ``x``.
     """
+    if is_too_deep(error):  # Each part of it is too deep as well, and the path to the last one tells nothing.
+        return TypeError(
+            f"Could not serialize {what}, {_describe(value)}: it is nested too deeply for pickle, or refers to more of "
+            "its kind without end. Keep its parts in a flat list, where they refer to each other by number."
+        )
     path, culprit, reason = _descend(value, error, start)
     where = f": {path} is {_describe(culprit)}" if path != start else f", {_describe(culprit)}"
     return TypeError(

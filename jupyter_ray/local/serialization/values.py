@@ -29,6 +29,7 @@ from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.local.serialization import compiled, tensors
+from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.task_errors import RayError
 
 PROTOCOL = 5
@@ -190,6 +191,16 @@ def is_array(kind: type) -> bool:
 
 
 def _dump(pickler: Callable[..., Any], value: Any, made: type[Serialized] = Serialized) -> Serialized:
+    try:
+        return _dump_once(pickler, value, made)
+    except (RecursionError, pickle.PicklingError) as error:
+        flat = instead(value, error)
+        if flat is None:
+            raise
+    return _dump_once(pickler, flat, made)
+
+
+def _dump_once(pickler: Callable[..., Any], value: Any, made: type[Serialized]) -> Serialized:
     buffers: list[pickle.PickleBuffer] = []
     file = io.BytesIO()
     collected = refs.collecting(functools.partial(pickler(file, PROTOCOL, buffer_callback=buffers.append).dump, value))
@@ -332,7 +343,21 @@ def _reduce_state(state: Any) -> Any:
     return type(state), (dict(state._state),)
 
 
+def _reduce_shell(shell: Any) -> Any:
+    """A notebook's function knows its shell where it runs commands (``!ls``): a task has one of its own."""
+    return _shell_here, ()
+
+
+def _shell_here() -> Any:
+    from jupyter_ray.engine.task_shell import here
+
+    return here()
+
+
 _OF_LIBRARIES = (
+    ("ipykernel.zmqshell", "ZMQInteractiveShell", _reduce_shell),
+    ("IPython.terminal.interactiveshell", "TerminalInteractiveShell", _reduce_shell),
+    ("jupyter_ray.engine.task_shell", "TaskShell", _reduce_shell),
     ("numpy", "ndarray", _reduce_array),
     ("torch.storage", "TypedStorage", tensors.reduce_storage),
     ("starlette.datastructures", "State", _reduce_state),

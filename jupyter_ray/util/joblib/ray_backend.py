@@ -15,6 +15,7 @@ from jupyter_ray.api.init import init
 from jupyter_ray.api.session import is_initialized
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.util.multiprocessing import AsyncResult, Pool
+from jupyter_ray.util.pool_workers import PoolTaskError
 
 SHARED_FROM = 1 << 16
 """Arguments of at least so many bytes go to shared memory once for all calls."""
@@ -72,7 +73,7 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     def retrieve_result_callback(self, out: Any) -> Any:
         """Return what `callback` got, or raise it."""
         if isinstance(out, BaseException):
-            raise out
+            raise out.underlying if isinstance(out, PoolTaskError) else out
         return out
 
     def terminate(self) -> None:

@@ -22,9 +22,9 @@ from jupyter_ray.api.cluster import cluster_resources
 from jupyter_ray.api.init import init
 from jupyter_ray.api.session import is_initialized
 from jupyter_ray.interrupts import Change, Flag, shielded
-from jupyter_ray.util.pool_workers import Batch, Call, Failed, Workers
+from jupyter_ray.util.pool_workers import Batch, Call, Failed, PoolTaskError, Workers
 
-__all__ = ["AsyncResult", "IMapIterator", "Pool", "TimeoutError"]
+__all__ = ["AsyncResult", "IMapIterator", "Pool", "PoolTaskError", "TimeoutError"]
 
 Callback = Callable[[Any], Any]
 
@@ -44,7 +44,7 @@ class AsyncResult:
     single
         The result is that of the only call, not a list.
     callback, error_callback
-        Called, in a thread of their own, with the result or the error.
+        Called, in a thread of their own, with the result or the error, which is in a `PoolTaskError` as that of `imap`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class AsyncResult:
         self._callback = callback
         self._error_callback = error_callback
         self._done = Flag()
-        self._error: BaseException | None = None
+        self._failed: Failed | None = None
         self._value: Any = [] if not single else None
         if not batches:
             self._end()
@@ -67,15 +67,13 @@ class AsyncResult:
         if self._left:
             return
         results = [result for part in self._parts for result in part or ()]
-        failed = next((result for result in results if isinstance(result, Failed)), None)
-        if failed is not None:
-            self._error = failed.error()
-        else:
+        self._failed = next((result for result in results if isinstance(result, Failed)), None)
+        if self._failed is None:
             self._value = results[0] if self._single else results
         self._end()
 
     def _end(self) -> None:
-        callback = self._callback if self._error is None else self._error_callback
+        callback = self._callback if self._failed is None else self._error_callback
         if callback is None:
             self._done.set()
         else:
@@ -83,7 +81,7 @@ class AsyncResult:
 
     def _call_back(self, callback: Callback) -> None:
         try:
-            callback(self._value if self._error is None else self._error)
+            callback(self._value if self._failed is None else self._failed.value())
         finally:
             self._done.set()
 
@@ -98,8 +96,8 @@ class AsyncResult:
         self.wait(timeout)
         if not self._done.is_set():
             raise TimeoutError(f"The result was not there after {timeout} s.")
-        if self._error is not None:
-            raise self._error
+        if self._failed is not None:
+            raise self._failed.error()
         return self._value
 
     def wait(self, timeout: float | None = None) -> None:
@@ -114,14 +112,14 @@ class AsyncResult:
         """Tell whether no call failed; ValueError while the result is not there."""
         if not self.ready():
             raise ValueError(f"{self!r} not ready")
-        return self._error is None
+        return self._failed is None
 
     def __repr__(self) -> str:
         return f"<AsyncResult: {'ready' if self.ready() else f'{self._left} of {len(self._parts)} batches to come'}>"
 
 
 class IMapIterator:
-    """The results of `imap` or `imap_unordered`, as they come. An error is a value like others."""
+    """The results of `imap` or `imap_unordered`, as they come. An error is a value: a `PoolTaskError`."""
 
     def __init__(self, items: Iterator[Any], size: int, submit: Callable[[list[Call], int, Any], None], ahead: int,
                  ordered: bool, on_end: Callable[[], object] = lambda: None) -> None:  # fmt: skip
@@ -168,7 +166,7 @@ class IMapIterator:
         return self._taken in self._arrived if self._ordered else bool(self._arrived)
 
     def next(self, timeout: float | None = None) -> Any:
-        """Return the next result; an error is returned, not raised.
+        """Return the next result; an error is returned, not raised: in a `PoolTaskError` that of the function.
 
         Raises
         ------
@@ -180,7 +178,7 @@ class IMapIterator:
         while True:
             with contextlib.suppress(IndexError):
                 result = self._buffer.popleft()
-                return result.error() if isinstance(result, Failed) else result
+                return result.value() if isinstance(result, Failed) else result
             if self._taken == self._submitted:
                 self._submit_more()  # After an interrupt there may be more.
                 if self._taken == self._submitted:
@@ -331,7 +329,10 @@ class Pool:
         return self._map(func, calls, chunksize, callback, error_callback)
 
     def imap(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = 1) -> IMapIterator:
-        """Return an iterator of the results in order. Items are read as results are taken; errors are values."""
+        """Return an iterator of the results in order. Items are read as results are taken.
+
+        An error is a value: a `PoolTaskError`, whose `underlying` is what the function raised.
+        """
         return self._imap(func, iterable, chunksize, ordered=True)
 
     def imap_unordered(

@@ -1,11 +1,40 @@
 import { describe, expect, it } from 'vitest';
 
-import { joinHolders } from '../components/actors';
+import { GROUP_FROM, groupActors, joinHolders } from '../components/actors';
 import { byNode, joinShares, slots } from '../components/resources';
 import { treeKey, treeRows } from '../components/tree';
 import { INITIAL_VIEW, reduceView, ZOOM_MAXIMUM } from '../components/view';
 import { amount, clip, clipName, demand, short, span } from '../format';
-import { forest, resource, task } from './make';
+import type { Actor } from '../protocol';
+import { actor, forest, resource, task } from './make';
+
+describe('groupActors', () => {
+  const many = (count: number, name: string): Actor[] =>
+    Array.from({ length: count }, (_, at) => actor(`${name}${at}`, { class_name: name }));
+  const rows = (alive: Actor[]): string[] =>
+    groupActors(alive).map(row =>
+      'members' in row ? `${row.className} ×${row.members.length}` : row.id
+    );
+
+  it('makes one row of many of a class, where the first of them is', () => {
+    const workers = many(GROUP_FROM, 'W');
+    const mixed = [actor('boss'), ...workers.slice(0, 3), actor('b2'), ...workers.slice(3)];
+    expect(rows(mixed)).toEqual(['boss', `W ×${GROUP_FROM}`, 'b2']);
+  });
+
+  it('leaves a few as they are', () => {
+    expect(rows(many(GROUP_FROM - 1, 'W'))).toHaveLength(GROUP_FROM - 1);
+  });
+
+  it('leaves alone who has a name, an error, or is not there yet', () => {
+    const odd = [
+      actor('n', { class_name: 'W', name: 'chief' }),
+      actor('e', { class_name: 'W', error: 'boom' }),
+      actor('s', { class_name: 'W', state: 'starting' })
+    ];
+    expect(rows([...odd, ...many(GROUP_FROM, 'W')])).toEqual(['n', 'e', 's', `W ×${GROUP_FROM}`]);
+  });
+});
 
 describe('treeRows', () => {
   const tasks = [
