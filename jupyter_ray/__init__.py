@@ -206,8 +206,18 @@ _sys.meta_path.insert(0, _AsRay)
 _sys.modules[__name__].__class__ = _Package
 
 
+_ready_to_end = False
+
+
 def __getattr__(name: str) -> Any:
     import importlib
+
+    global _ready_to_end
+    if not _ready_to_end:
+        import atexit
+
+        _ready_to_end = True
+        atexit.register(_keep_names)
 
     if name in _MODULES:
         return importlib.import_module(f"jupyter_ray.{name}")
@@ -226,6 +236,16 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"jupyter_ray.{home}"), "ObjectRef" if name == "ObjectID" else name)
     globals()[name] = value
     return value
+
+
+def _keep_names() -> None:
+    """Have names at hand: when the interpreter has begun to end, a program's ``__del__`` cannot import any more."""
+    if "jupyter_ray.api.session" in _sys.modules:  # There was a session; these are small beside that.
+        import jupyter_ray.api.calls
+        import jupyter_ray.exceptions  # noqa: F401 - an attribute of this package from now on
+    for home, names in _HOMES.items():
+        module = _sys.modules.get(f"jupyter_ray.{home}")
+        globals().update({name: getattr(module, name) for name in names if module is not None})
 
 
 def __dir__() -> list[str]:

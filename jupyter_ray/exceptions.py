@@ -244,6 +244,10 @@ class _Message(RayError):
 class RuntimeEnvSetupError(_Message):
     """A runtime environment could not be set up."""
 
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"Failed to set up runtime environment.\n{text}" if text else "Failed to set up runtime environment."
+
 
 class TaskUnschedulableError(_Message):
     """This machine can never meet the task's demand."""

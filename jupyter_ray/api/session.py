@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jupyter_ray import config
-from jupyter_ray._version import __version__
+from jupyter_ray._version import RAY_VERSION, __version__
+from jupyter_ray.alias import stands_for_ray
 from jupyter_ray.api import logs
 from jupyter_ray.api.init_options import init_options
 from jupyter_ray.api.job_config import JobConfig
@@ -65,7 +66,7 @@ class RayContext(Mapping[str, Any]):
     address_info: dict[str, Any]
     dashboard_url: str = ""
     python_version: str = dataclasses.field(default_factory=platform.python_version)
-    ray_version: str = __version__
+    ray_version: str = dataclasses.field(default_factory=lambda: RAY_VERSION if stands_for_ray() else __version__)
     ray_commit: str = ""
 
     def __getitem__(self, key: str) -> Any:
@@ -387,6 +388,12 @@ def _end_printing() -> None:
 def _at_exit() -> None:
     if os.getpid() == _owner:  # Not in a forked child, whose parent goes on.
         shutdown(_exiting_interpreter=True)
+        registry.set_starter(_too_late)
+
+
+def _too_late() -> Engine:
+    """Start no session for what a program still does when the interpreter has begun to end, in a ``__del__`` say."""
+    raise NotStartedError
 
 
 def _context(engine: Engine) -> RayContext:

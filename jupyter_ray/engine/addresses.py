@@ -55,12 +55,16 @@ class Parts(NamedTuple):
     """It is Ray Client's."""
 
 
+class AddressError(ConnectionError, ValueError):
+    """What was given is no address: a ValueError, as in Ray."""
+
+
 class _NobodyError(Exception):
     """Nobody of Ray answers at an address; the text says why."""
 
 
 def split(address: str) -> Parts:
-    """Return the parts of ``"host:port"`` or ``"ray://host:port"``; ConnectionError if it is neither."""
+    """Return the parts of ``"host:port"`` or ``"ray://host:port"``; AddressError if it is neither."""
     client = address.startswith(_CLIENT)
     rest = address.removeprefix(_CLIENT).rstrip("/") if client else address
     host, colon, port = rest.rpartition(":")
@@ -70,7 +74,7 @@ def split(address: str) -> Parts:
         host = host[1:-1]
     strange = not host or any(each.isspace() or each in "/@?#\0[]" for each in host)
     if strange or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
-        raise ConnectionError(f"{address!r} is no address of a cluster: {_FORMS}.")
+        raise AddressError(f"{address!r} is no address of a cluster: {_FORMS}.")
     return Parts(host, int(port), client)
 
 

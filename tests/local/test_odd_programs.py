@@ -82,6 +82,39 @@ def test_what_a_program_keeps_to_the_very_end_is_let_go_of_in_silence() -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
+LATE = """
+import jupyter_ray as ray
+
+@ray.remote
+class Counter:
+    def increment(self):
+        return 1
+
+class Owner:
+    def __init__(self):
+        self.counter = Counter.remote()
+
+    def __del__(self):
+        print(ray.is_initialized())
+        count = self.counter.increment
+        for use in (lambda: ray.kill(self.counter), lambda: ray.get(count.remote()), lambda: ray.put(1)):
+            try:
+                use()
+            except ray.exceptions.RaySystemError as error:
+                print("not been started" in str(error))
+
+ray.init(num_cpus=1, logging_level="ERROR")
+owner = Owner()
+"""
+
+
+def test_what_an_object_does_when_the_interpreter_ends_starts_no_session() -> None:
+    """Its ``__del__`` may use names that the program has not used before: nothing can be imported any more."""
+    environment = {**os.environ, "PYTHONPATH": PATH}
+    ran = subprocess.run([sys.executable, "-c", LATE], env=environment, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["False", "True", "True", "True"], "")
+
+
 def test_a_runtime_that_cannot_start_says_why_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launcher, "_CODE", "raise SystemExit('no luck today')")
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's are too long for a socket's path.

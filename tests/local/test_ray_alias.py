@@ -52,6 +52,15 @@ def test_the_version_and_the_text_of_the_module_are_rays() -> None:
     assert "Error" not in ran.stderr
 
 
+def test_the_version_that_init_tells_is_the_modules() -> None:
+    run(
+        """
+        with ray.init(num_cpus=1, logging_level="ERROR") as context:
+            assert context.ray_version == ray.__version__ == "2.60.0", context
+        """
+    )
+
+
 def test_whether_a_module_is_there_can_be_asked() -> None:
     """By ``importlib.util.find_spec("ray.tune")``, as transformers does, and by importing it."""
     run(

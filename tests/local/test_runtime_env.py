@@ -16,7 +16,10 @@ from jupyter_ray.job_config import JobConfig
 
 @pytest.mark.parametrize("field", ["pip", "conda", "uv", "container", "image_uri", "nsight"])
 def test_what_only_a_cluster_offers_is_refused_at_init(field: str) -> None:
-    with pytest.raises(RuntimeEnvSetupError, match=rf"runtime_env\['{field}'\].*forked.*init\(address=\.\.\.\)"):
+    with pytest.raises(
+        RuntimeEnvSetupError,
+        match=rf"^Failed to set up runtime environment\.\nruntime_env\['{field}'\].*forked.*init\(address=\.\.\.\)",
+    ):
         ray.init(num_cpus=1, runtime_env={field: "something" if field == "conda" else ["something"]})
     assert not ray.is_initialized()
 

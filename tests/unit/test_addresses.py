@@ -169,6 +169,8 @@ def test_a_name_without_an_address(address: str) -> None:
 )  # fmt: skip
 def test_what_is_no_address(address: str) -> None:
     assert repr(address) in refused(address, "no address of a cluster: write 'auto', 'host:6379'")
+    with pytest.raises(ValueError, match="no address of a cluster"):  # As in Ray.
+        ray.init(address)
 
 
 @pytest.mark.parametrize(
