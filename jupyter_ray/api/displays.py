@@ -6,6 +6,7 @@ among the lines; a printer that knows nothing of it prints its text.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -16,6 +17,9 @@ from jupyter_ray.events import DISPLAYED, LogLines
 
 _OPEN = 64
 """So many displays may be on their way; of those that began before, the rest will not come: their workers died."""
+
+_LINES = re.compile(r"[^\n]*\n|[^\n]+")
+"""Not `str.splitlines`: what is displayed may contain what that takes for the end of a line, such as U+2028."""
 
 _part = msgspec.json.Decoder(Part)
 _shown = msgspec.json.Decoder(Shown)
@@ -47,7 +51,7 @@ class Gathering:
     def _split(self, event: LogLines) -> list[LogLines]:
         found: list[LogLines] = []
         kept = ""
-        for line in event.text.splitlines(keepends=True):
+        for line in _LINES.findall(event.text):
             printed, begin, _ = line.partition(DISPLAYED)
             part = _decoded(line[len(printed) :]) if begin else None
             if part is None:

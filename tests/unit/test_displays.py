@@ -83,6 +83,11 @@ def test_who_prints_the_word_itself_is_shown() -> None:
     assert shown(Gathering().take([lines(text)])) == [text]
 
 
+def test_any_text_arrives() -> None:
+    value = Shown({"text/plain": "".join(map(chr, [*range(0xD800), *range(0xE000, 0x11000)]))})
+    assert shown(Gathering().take([lines("a\x85b\n" + printed(value) + "c")])) == ["a\x85b\n", value, "c"]
+
+
 def test_what_has_no_json_is_sent_as_its_repr() -> None:
     (found,) = Gathering().take([lines(printed(Shown({"text/plain": "x", "application/x": ...})))])
     assert isinstance(found, Displayed)
