@@ -16,7 +16,7 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -189,6 +189,9 @@ def begin(
                 },
             )
             address = here
+        if configure_logging and options.logging is None and _is_local(address):  # On a cluster, Ray itself does that.
+            with shielded():
+                log_format.give_handler(logging.getLogger("ray"), logging_format or _FORMAT, logging_level)
         try:
             return _context(_start(address or None, options))
         except BaseException:  # An interrupt right after the start, in most cases.
@@ -206,6 +209,10 @@ def _runtime_here(address: str | None, options: InitOptions) -> str | None:
     return registry.find(options.temp_dir) if address == "auto" else None
 
 
+def _is_local(address: str | None) -> bool:
+    return address in (None, "", "local") or str(address).startswith(config.LOCAL_ADDRESS)
+
+
 def _check_joinable(address: str | None, asked: dict[str, Any]) -> None:
     """Raise a ValueError if something is asked for that only the driver can say which starts a runtime."""
     given = [name for name, value in asked.items() if value not in (None, {})]
@@ -218,10 +225,8 @@ def _check_joinable(address: str | None, asked: dict[str, Any]) -> None:
 
 def _start(address: str | None, options: InitOptions) -> Engine:
     global _owner, _warm
-    if address in (None, "local"):
-        engine = registry.start("local", options)
-    elif str(address).startswith(config.LOCAL_ADDRESS):
-        engine = registry.start("local", options, address)
+    if _is_local(address):
+        engine = registry.start("local", options, None if address == "local" else address)
     else:
         if asked := _asked(options):
             raise ValueError(
@@ -417,32 +422,13 @@ def _context(engine: Engine) -> RayContext:
 
 def _configure_logging(level: int | str, form: str | None) -> None:
     """Set the package's logger up; a script that has no handlers gets one, as in Ray, a notebook does not."""
-    _log.setLevel(level if isinstance(level, int) else level.upper())
+    _log.setLevel(log_format.as_level(level))
     is_script = _printer is logs.print_lines and not _in_kernel() and not _log.hasHandlers()
-    if not _log.handlers and (form is not None or is_script):
-        handler = _StderrHandler()
-        handler.setFormatter(logging.Formatter(form or _FORMAT))
-        _log.addHandler(handler)
-        _log.propagate = False
+    if form is not None or is_script:
+        log_format.give_handler(_log, form or _FORMAT)
 
 
 def _in_kernel() -> bool:
     """Tell whether this process is a notebook's kernel, also before the extension is loaded whole."""
     kernelapp = sys.modules.get("ipykernel.kernelapp")
     return kernelapp is not None and bool(kernelapp.IPKernelApp.initialized())
-
-
-if TYPE_CHECKING:
-    _StreamHandler = logging.StreamHandler[Any]
-else:  # It takes no type before Python 3.11.
-    _StreamHandler = logging.StreamHandler
-
-
-class _StderrHandler(_StreamHandler):
-    """Writes to what ``sys.stderr`` is at the time."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, if there is a stream."""
-        self.stream = sys.stderr
-        if self.stream is not None and not self.stream.closed:
-            super().emit(record)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,40 @@ else:  # It takes no type before Python 3.11.
 
 class _Handler(_StreamHandler):
     """Ours: so that it can be told from the program's own handlers."""
+
+
+class StderrHandler(_StreamHandler):
+    """Writes to what ``sys.stderr`` is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, if there is a stream."""
+        self.stream = sys.stderr
+        if self.stream is not None and not self.stream.closed:
+            super().emit(record)
+
+
+def as_level(level: int | str) -> int | str:
+    """Return a level as `logging` takes it."""
+    return level.upper() if isinstance(level, str) else level
+
+
+def give_handler(logger: logging.Logger, form: str, level: int | str | None = None) -> None:
+    """Have a logger write to stderr, unless the program has said already what becomes of its records."""
+    if level is not None and logger.level == logging.NOTSET:
+        logger.setLevel(as_level(level))
+    if not logger.handlers:
+        handler = StderrHandler()
+        handler.setFormatter(logging.Formatter(form))
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+def begin(settings: str) -> None:
+    """Set logging up in a worker: as a `LoggingConfig` says, or, as in Ray, with a logger ``ray`` that programs use."""
+    if settings:
+        apply(settings)
+        return
+    give_handler(logging.getLogger("ray"), "%(message)s", logging.INFO)
 
 
 class _Formatter(logging.Formatter):

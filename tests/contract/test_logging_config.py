@@ -82,3 +82,41 @@ def test_what_is_no_config_is_refused(start: Callable[..., Any]) -> None:
         start(logging_config={"encoding": "JSON"})
     with pytest.raises(ValueError, match="Unknown python logging standard attribute: colour"):
         ray.LoggingConfig(additional_log_standard_attrs=["colour"])
+
+
+@pytest.fixture
+def rays_logger() -> Iterator[logging.Logger]:
+    """The logger that programs for Ray use, as it was before in the end."""
+    logger = logging.getLogger("ray")
+    level, handlers, propagate = logger.level, list(logger.handlers), logger.propagate
+    yield logger
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
+    logger.propagate = propagate
+
+
+def test_a_task_may_write_to_the_logger_of_ray(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+
+    @ray.remote
+    def write() -> None:
+        logging.getLogger("ray").info("something new")
+        logging.getLogger("ray").debug("a detail")
+        logging.getLogger("other").info("nothing")
+
+    with Log() as log:
+        ray.get(write.remote())
+        assert eventually(lambda: _lines(log, "something new")) == ["something new"]
+        assert not _lines(log, "a detail") + _lines(log, "nothing")
+
+
+@pytest.mark.local_only("on a cluster, Ray itself sets its logger up in the driver")
+def test_the_driver_may_write_to_the_logger_of_ray(
+    start: Callable[..., Any], rays_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rays_logger.handlers.clear()
+    rays_logger.setLevel(logging.NOTSET)
+    start(num_cpus=1)
+    rays_logger.info("it begins")
+    rays_logger.debug("a detail")
+    assert capsys.readouterr().err.endswith(" -- it begins\n")

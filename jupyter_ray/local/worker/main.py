@@ -174,8 +174,7 @@ class Worker:
         forks.prepare(self.client, self.output)
         process.before_exit(self.runner.flush)
         registry.set_current(self.engine)
-        if log_settings := os.environ.pop(log_format.VARIABLE, ""):
-            log_format.apply(log_settings)
+        log_format.begin(os.environ.pop(log_format.VARIABLE, ""))
         process.title(self._setup.idle_title)
         gc.enable()
         self.door.open()
