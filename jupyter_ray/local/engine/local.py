@@ -411,8 +411,7 @@ class LocalEngine(Questions):
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back; see `Engine.remove_placement_group`."""
         self.client.send(m.RemoveGroup(group))
-        self.client.direct.forget_actors()
-        self.client.query("resources")  # Answered when its actors have been ended, whoever calls them next.
+        self.client.direct.forget_actors()  # Calls from here ask the runtime now, which has ended the actors by then.
 
     def definition(self, key: str) -> Any:
         """Return a function or class that was shipped; see `Engine.definition`."""
