@@ -32,6 +32,7 @@ print(json.dumps(told), flush=True)
 sys.stdin.read()
 jupyter_ray.shutdown()
 """
+_END_SECONDS = 30.0
 _DEFAULTS = {"num_cpus": 1, "object_store_memory": 150 * 1024**2}
 _ONLY_HERE = {"log_to_driver": False, "logging_level": "ERROR", "address": "local"}
 _OF_INIT = tuple(each for each in init.__kwdefaults__ or () if each not in ("job_config", "logging_config"))
@@ -76,7 +77,11 @@ class Node:
         """End the session; idempotent."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:  # It hangs; what it has started notices its end.
+            self._process.kill()
+            self._process.wait()
 
     def __repr__(self) -> str:
         return f"<Node {self.node_id[:8]} at {self.address}>"

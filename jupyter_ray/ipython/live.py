@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from jupyter_ray.api import calls
+from jupyter_ray.engine import registry
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import (
     AnyEvent,
@@ -250,10 +250,11 @@ class Board:
         with self._lock, shielded():
             lines = {line.ref: line.task for line in self._lines.values() if line.ref is not None}
             ended = set(self._drawing)
-        with shielded(), contextlib.suppress(RayError):
-            if lines:
-                ready, _ = calls.wait(list(lines), num_returns=len(lines), timeout=0)
-                ended |= {lines[ref] for ref in ready}
+        engine = registry.current()  # `ray.wait` would start a session, where the cell has just ended this one.
+        with shielded(), contextlib.suppress(RayError):  # It has ended, or dies now: the lines say so.
+            if lines and engine is not None:
+                ready = set(engine.wait(list(lines), len(lines), 0, False))
+                ended |= {task for ref, task in lines.items() if ref.binary() in ready}
             if ended:
                 self._wake.wait_for(lambda: ended.isdisjoint(self._drawing | self._lines.keys()), timeout)
 
