@@ -211,10 +211,15 @@ def test_a_signal_that_comes_with_an_interrupt_is_heard_too() -> None:
     heard: list[int] = []
     others = (signal.SIGTERM, signal.SIGUSR1)
     before = {number: signal.signal(number, lambda number, frame: heard.append(number)) for number in others}
-    try:
-        with pytest.raises(KeyboardInterrupt) as raised, shielded():
+
+    def act() -> None:
+        with shielded():
             for number in (signal.SIGINT, signal.SIGINT, *others):
                 os.kill(os.getpid(), number)
+
+    try:
+        with pytest.raises(KeyboardInterrupt) as raised:
+            act()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
