@@ -234,8 +234,8 @@ class Exporter:
         """
         if definition.value is None:
             return
-        shipped = self._of(definition)
-        if shipped is not None and shipped.cell == context.current_cell():
+        shipped = definition.shipped  # Not by `_of`: at each call it would be felt.
+        if shipped is not None and shipped.session is self._session and shipped.cell == context.current_cell():
             for each in shipped.reach:
                 if each.watch.is_stale():
                     break
@@ -250,8 +250,8 @@ class Exporter:
 
     def version(self, definition: Definition) -> int:
         """Return the version in which this process has shipped a definition; 0 if it has not."""
-        shipped = self._of(definition)
-        return 0 if shipped is None else shipped.version
+        shipped = definition.shipped
+        return shipped.version if shipped is not None and shipped.session is self._session else 0
 
     def ensure_all(self, definitions: Iterable[Definition]) -> None:
         """As `ensure`, for definitions that a value contains."""
