@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -84,6 +85,14 @@ def memory(processes: Iterable[psutil.Process]) -> float:
             full = process.memory_full_info()
             total += getattr(full, "pss", None) or full.rss
     return total
+
+
+def touch(size: float) -> None:
+    """Let another process write to so many bytes of memory, and end."""
+    if size > 0:
+        program = "import mmap, sys; size = int(sys.argv[1]); memory = mmap.mmap(-1, size)\n"
+        program += "for page in range(0, size, mmap.PAGESIZE): memory[page] = 1"
+        subprocess.run([sys.executable, "-c", program, str(int(size))], check=True)
 
 
 def clocks(processes: Iterable[psutil.Process]) -> dict[int, float]:

@@ -45,7 +45,8 @@ class RaySystemError(RayError):
         self.traceback_str = traceback_str
 
     def __str__(self) -> str:
-        return f"{self.client_exc}\n{self.traceback_str}" if self.traceback_str else str(self.client_exc)
+        where = f"\ntraceback: {self.traceback_str}" if self.traceback_str else ""
+        return f"System error: {self.client_exc}{where}"
 
 
 class LocalRayletDiedError(RayError):
@@ -184,6 +185,13 @@ class ObjectLostError(RayError):
 
     def __str__(self) -> str:
         return self.message or f"The value of the object {self.object_ref_hex} was lost."
+
+
+class UnknownObjectError(ObjectLostError, ValueError):
+    """There is no such object: its reference is nil, was made by hand, or is of an earlier session.
+
+    Ray raises a `ValueError` where it can tell, and waits for ever where it cannot.
+    """
 
 
 class ObjectFetchTimedOutError(ObjectLostError):

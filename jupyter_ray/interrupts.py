@@ -163,9 +163,21 @@ class Shield:
             self._passes = True
             self._step_aside()
             raise
-        self._passes = True
-        for number in self._heard:
-            signal.raise_signal(number)
+        finally:
+            self._passes = True
+            if self._heard:
+                self._deliver()
+
+    def _deliver(self) -> None:
+        """Send what was noted once more; where a handler raises, the other signals are heard all the same."""
+        while self._heard:
+            number = self._heard.pop(0)
+            try:
+                signal.raise_signal(number)
+            except BaseException:
+                self._heard = [each for each in self._heard if each != number]
+                self._deliver()
+                raise
 
     def _step_aside(self) -> None:
         for number, handler in self._handlers.items():

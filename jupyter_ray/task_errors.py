@@ -161,7 +161,7 @@ _GROUPS: Any = getattr(builtins, "BaseExceptionGroup", ())
 def _is_of_the_process(cause: BaseException) -> bool:
     """Tell whether an error is an interrupt or an exit of the task, or has one in it: it must not look like ours."""
     inside = isinstance(cause, _GROUPS) and not isinstance(cause, Exception)
-    return inside or isinstance(cause, KeyboardInterrupt | SystemExit | GeneratorExit)
+    return inside or isinstance(cause, KeyboardInterrupt | SystemExit)
 
 
 _dual_classes: dict[type[BaseException], type[RayTaskError]] = {}
@@ -194,7 +194,7 @@ def _dual_class(kind: type[BaseException]) -> Any:
         native: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
         with contextlib.suppress(Exception):
             native.__init__(self, *cause.args)
-        self.args = cause.args  # Handlers read them, as they would of the cause.
+        self.args = (cause,)  # As in Ray: the cause's own are `e.cause.args`.
         for name in _native_fields(kind):  # `errno` of an OSError and its like live in C, out of reach of __getattr__.
             with contextlib.suppress(AttributeError, TypeError):
                 setattr(self, name, getattr(cause, name))

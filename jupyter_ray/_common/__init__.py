@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_MODULES = ("constants", "network_utils", "ray_constants", "test_utils", "utils")
+_MODULES = ("constants", "network_utils", "ray_constants", "retry", "signature", "test_utils", "utils")
 
 
 def __getattr__(name: str) -> Any:

@@ -6,8 +6,8 @@ import importlib
 from typing import Any
 
 _MODULES = (
-    "async_compat", "client_mode_hook", "internal_api", "ray_constants", "services", "state", "test_utils", "utils",
-    "worker",
+    "async_compat", "auto_init_hook", "client_mode_hook", "inspect_util", "internal_api", "label_utils", "profiling",
+    "ray_constants", "ray_microbenchmark_helpers", "services", "state", "test_utils", "utils", "worker",
 )  # fmt: skip
 
 

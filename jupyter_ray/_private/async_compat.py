@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 
@@ -20,3 +22,15 @@ def has_async_methods(cls: type) -> bool:
 def get_new_event_loop() -> asyncio.AbstractEventLoop:
     """Return a new event loop."""
     return asyncio.new_event_loop()
+
+
+def sync_to_async(func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a coroutine function that calls `func`; `func` itself if it is asynchronous."""
+    if is_async_func(func):
+        return func
+
+    @functools.wraps(func)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+
+    return wrapper

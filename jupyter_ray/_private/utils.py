@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import importlib
+import logging
 import os
+import platform
+import re
 import sys
 import threading
 from pathlib import Path
@@ -17,6 +22,8 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.ids import TaskID
 from jupyter_ray.not_offered import absent
 
+_log = logging.getLogger(__name__)
+_IN_A_GROUP = re.compile(r"(.+)_group_(?:\d+_)?[0-9a-zA-Z]+")
 _ACTOR_STATES = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", "ALIVE", "RESTARTING", "DEAD")
 
 
@@ -80,6 +87,50 @@ def get_entrypoint_name() -> str:
     """Return the command that started this program."""
     interactive = bool(getattr(sys, "ps1", sys.flags.interactive))
     return f"(interactive_shell) {sys.executable}" if interactive else " ".join([sys.executable, *sys.argv])
+
+
+def get_current_node_cpu_model_name() -> str | None:
+    """Return what the machine's processor is called; None where nobody knows."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or None
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Return what stands before ``://`` in an address, and what after it.
+
+    Raises
+    ------
+    ValueError
+        There is none in it.
+    """
+    scheme, found, rest = address.partition("://")
+    if not found:
+        raise ValueError(f"There is no '://' in the address {address!r}.")
+    return scheme, rest
+
+
+def parse_pg_formatted_resources_to_original(pg_formatted_resources: dict[str, float]) -> dict[str, float]:
+    """Return resources by their own names, where Ray has named some after a placement group: ``CPU_group_0_<id>``."""
+    found: dict[str, float] = {}
+    for name, amount in pg_formatted_resources.items():
+        of_group = _IN_A_GROUP.fullmatch(name)
+        own = of_group[1] if of_group else name
+        if not (of_group and own == "bundle"):
+            found[own] = amount
+    return found
+
+
+def try_import_each_module(module_names_to_import: list[str]) -> None:
+    """Import modules; one that cannot be imported is told in the log."""
+    for name in module_names_to_import:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            _log.exception("The module %s cannot be imported.", name)
 
 
 def is_main_thread() -> bool:

@@ -15,7 +15,7 @@ from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, ids_of
-from jupyter_ray.ids import return_id
+from jupyter_ray.ids import OBJECT_ID_SIZE, return_id
 from jupyter_ray.interrupts import shielded
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ Waitable = ObjectRef[Any] | ObjectRefGenerator
 
 _log = logging.getLogger("jupyter_ray")
 
+_NIL = b"\xff" * OBJECT_ID_SIZE
 _FEW = 8
 """So many references are looked for in a list one by one."""
 _STREAM_POLL = 0.01
@@ -60,7 +61,7 @@ def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bo
         The task raised: this error is also an instance of the error's own class. Other subclasses of `RayError` say
         that the system failed. The first error is raised without waiting for the rest.
     ValueError, TypeError
-        This is no reference and no list of references.
+        This is no reference and no list of references, or one to no object: nil, or made by hand.
 
     Notes
     -----
@@ -147,7 +148,8 @@ def wait(
     TypeError
         This is no list of references, or `num_returns` is no int.
     ValueError
-        There are duplicates, `num_returns` is below 1 or above their number, or `timeout` is negative.
+        There are duplicates or a nil reference, `num_returns` is below 1 or above their number, or `timeout` is
+        negative.
 
     Notes
     -----
@@ -169,8 +171,13 @@ def wait(
                 raise TypeError(f"{wanted}, got list containing {kind}")
         streams = any(issubclass(kind, ObjectRefGenerator) for kind in kinds)
         ids = [] if streams else ids_of(ray_waitables)
-        if len(set(ids or ray_waitables)) != len(ray_waitables):
+        different = set(ids or ray_waitables)
+        if len(different) != len(ray_waitables):
             raise ValueError("Wait requires a list of unique ray_waitables.")
+        if _NIL in different or (
+            streams and any(each.is_nil() for each in ray_waitables if isinstance(each, ObjectRef))
+        ):
+            raise ValueError("A reference that is nil refers to nothing: it cannot be waited for.")
     engine = registry.current() or registry.required()
     if not ray_waitables:
         return [], []

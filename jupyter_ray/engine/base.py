@@ -31,6 +31,8 @@ class Definition(msgspec.Struct, eq=False):
         Names the definition everywhere. Redefining (running the cell again) makes a new one.
     is_class
         Whether it is an actor's class.
+    shipped
+        What the engine knows of it that has shipped it: that goes when the definition does.
     """
 
     value: Any
@@ -38,6 +40,7 @@ class Definition(msgspec.Struct, eq=False):
     module: str = ""
     is_class: bool = False
     id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
+    shipped: Any = None
 
 
 class NamedActor(msgspec.Struct, frozen=True, kw_only=True):

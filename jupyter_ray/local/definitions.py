@@ -188,9 +188,14 @@ def _by_value(value: Any) -> bool:
 
 
 class _Shipped:
-    __slots__ = ("cell", "digest", "key", "nested", "reach", "table", "version", "watch")
+    """What is known of a definition that was shipped. The definition has it, so that both go together."""
 
-    def __init__(self, key: str, version: int, digest: bytes, watch: Watch, nested: list[Definition]) -> None:
+    __slots__ = ("cell", "digest", "key", "nested", "reach", "session", "table", "version", "watch")
+
+    def __init__(
+        self, session: object, key: str, version: int, digest: bytes, watch: Watch, nested: list[Definition]
+    ) -> None:
+        self.session = session
         self.key = key
         self.version = version
         self.digest = digest
@@ -213,7 +218,9 @@ class Exporter:
     def __init__(self, send: Callable[[Export], None]) -> None:
         self._send = send
         self._lock = threading.RLock()
-        self._shipped: dict[str, _Shipped] = {}
+        self._session = object()
+        """By this it knows what it has shipped itself: a definition may outlive a session."""
+        self._exports = 0
 
     def ensure(self, definition: Definition) -> None:
         """See to it that the runtime has `definition`, and all that it refers to, as they are now.
@@ -227,8 +234,8 @@ class Exporter:
         """
         if definition.value is None:
             return
-        shipped = self._shipped.get(definition.id)
-        if shipped is not None and shipped.cell == context.current_cell():
+        shipped = definition.shipped  # Not by `_of`: at each call it would be felt.
+        if shipped is not None and shipped.session is self._session and shipped.cell == context.current_cell():
             for each in shipped.reach:
                 if each.watch.is_stale():
                     break
@@ -237,25 +244,29 @@ class Exporter:
         with self._lock:
             self._refresh(definition, context.current_cell(), {})
 
-    def version(self, definition: str) -> int:
+    def _of(self, definition: Definition) -> _Shipped | None:
+        shipped: _Shipped | None = definition.shipped
+        return shipped if shipped is not None and shipped.session is self._session else None
+
+    def version(self, definition: Definition) -> int:
         """Return the version in which this process has shipped a definition; 0 if it has not."""
-        shipped = self._shipped.get(definition)
-        return 0 if shipped is None else shipped.version
+        shipped = definition.shipped
+        return shipped.version if shipped is not None and shipped.session is self._session else 0
 
     def ensure_all(self, definitions: Iterable[Definition]) -> None:
         """As `ensure`, for definitions that a value contains."""
         for definition in definitions:
             self.ensure(definition)
 
-    def versions(self, key: str) -> dict[str, int]:
+    def versions(self, definition: Definition) -> dict[str, int]:
         """Return the versions that were shipped last of a definition and of what it refers to; empty if none were."""
-        shipped = self._shipped.get(key)
+        shipped = self._of(definition)
         return {} if shipped is None else shipped.table
 
     def _refresh(self, definition: Definition, cell: str | None, done: dict[str, _Shipped]) -> None:
         if definition.value is None or definition.id in done:
             return
-        shipped = self._shipped.get(definition.id)
+        shipped = self._of(definition)
         if shipped is None or shipped.watch.is_stale() or (shipped.watch.is_mutable and shipped.cell != cell):
             shipped = self._ship(definition, shipped)
         done[definition.id] = shipped
@@ -272,7 +283,7 @@ class Exporter:
             return
         reach[id(shipped)] = shipped
         for nested in shipped.nested:
-            found = self._shipped.get(nested.id)
+            found = self._of(nested)
             if found is not None:
                 self._reach(found, reach)
 
@@ -295,12 +306,13 @@ class Exporter:
         if old is None or digest != old.digest:
             version = 1 if old is None else old.version + 1
             self._send(Export(definition.id, version, definition.name, blob, serialized.contained))
-        shipped = _Shipped(definition.id, version, digest, watch, serialized.definitions)
-        self._shipped[definition.id] = shipped
+            self._exports += 1
+        shipped = _Shipped(self._session, definition.id, version, digest, watch, serialized.definitions)
+        definition.shipped = shipped
         return shipped
 
     def __repr__(self) -> str:
-        return f"<Exporter: {len(self._shipped)} definitions>"
+        return f"<Exporter: {self._exports} exports>"
 
 
 def _judge_size(whom: str, size: int, watch: Watch, *, warned: bool) -> None:

@@ -218,7 +218,7 @@ class _Definitions(Definitions):
         if definition.value is None:
             return self._versions.get(definition.id, 0) or self._latest(definition.id)
         self._exporter.ensure(definition)
-        return self._exporter.versions(definition.id).get(definition.id, 0)
+        return self._exporter.version(definition)
 
 
 class _State(State):

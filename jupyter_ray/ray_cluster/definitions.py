@@ -49,7 +49,7 @@ class Definitions(Hooks):
     def versions(self, definition: Definition, inherited: dict[str, int]) -> dict[str, int]:
         """Return the versions that a call of `definition` is told."""
         if definition.value is not None:
-            return self._exporter.versions(definition.id)
+            return self._exporter.versions(definition)
         version = self._versions.get(definition.id)
         if version is None or inherited.get(definition.id, 0) >= version:
             return inherited
@@ -136,7 +136,7 @@ class Definitions(Hooks):
             self._exporter.ensure(definition)
         finally:
             context.set_in_band_serialization()
-        return self._exporter.versions(definition.id).get(definition.id, 0)
+        return self._exporter.version(definition)
 
     def learn(self, key: str, noted: int) -> None:
         """Take the version that `note` returned elsewhere."""

@@ -124,6 +124,8 @@ def translated(error: BaseException, refs: Sequence[Any] = ()) -> BaseException:
         return known(error.object_ref_hex, error.owner_address, error.call_site, str(error))
     if known is UnserializableException:
         return UnserializableException(getattr(error, "_original_stack_trace", str(error)))
+    if issubclass(known, ours.RaySystemError):  # Its text says so itself.
+        return known(error.client_exc, error.traceback_str)
     return known(str(error))
 
 

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 import cloudpickle
 
-from jupyter_ray.api.calls import get, kill
+from jupyter_ray.api.calls import get, kill, wait
 from jupyter_ray.api.remote import remote
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.engine import registry
@@ -35,6 +35,9 @@ from jupyter_ray.interrupts import Flag, started
 
 _PATIENCE = 0.05
 """Seconds after which a process that still runs a batch is helped with those that wait for it."""
+
+_LEAVING = 32
+"""With more processes that were told to leave, those are forgotten that have left."""
 
 _ENDED = "The session of this pool has ended. Make a new pool."
 
@@ -361,6 +364,8 @@ class Workers:
         with contextlib.suppress(RayError):
             self._check_session()
             self._leaving.append(worker.handle.__ray_terminate__.remote())
+            if len(self._leaving) > _LEAVING:
+                self._leaving = wait(self._leaving, num_returns=len(self._leaving), timeout=0)[1]
 
     def _terminate(self) -> None:
         self._ended = True

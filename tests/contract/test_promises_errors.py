@@ -132,6 +132,7 @@ def test_an_error_is_of_its_own_class_and_a_task_s_wherever_it_comes_from(make: 
         assert type(error).__name__ == f"RayTaskError({kind.__name__})"
         assert type(error.cause) is kind
         assert error.cause.args == make().args
+        assert error.args == (error.cause,)
 
 
 @shared
@@ -323,8 +324,51 @@ def test_an_error_of_ray_s_is_raised_by_whoever_gets_it_wherever_it_comes_from()
         with pytest.raises(kind, match=text):
             asyncio.run(awaited(ref))
     inside = ray.get(ray.put([exceptions.RaySystemError("inside"), ValueError("plain")]))
-    assert [str(each) for each in inside] == ["inside", "plain"]
+    assert [str(each) for each in inside] == ["System error: inside", "plain"]
     assert type(ray.get(ray.put(ValueError("plain")))) is ValueError
+
+
+@shared
+def test_a_generator_exit_is_an_error_as_others_are() -> None:
+    """Only an interrupt, an exit and a base class of one's own are of the process's and not of the program's."""
+    for error in errors_of(lambda: GeneratorExit("left")):
+        assert isinstance(error, RayTaskError)
+        assert isinstance(error, GeneratorExit)
+        assert error.args[0].args == ("left",)
+    for error in errors_of(lambda: BaseException("base")):
+        assert type(error) is RayTaskError
+        assert type(error.cause) is BaseException
+
+
+@shared
+def test_what_refers_to_nothing() -> None:
+    nil = ray.ObjectRef.nil()
+    uses: list[Callable[[], Any]] = [
+        lambda: ray.get(nil),
+        lambda: ray.get(nil, timeout=0),
+        lambda: ray.get([ray.put(1), nil], timeout=PATIENCE),
+        lambda: ray.wait([nil], timeout=PATIENCE),
+        lambda: ray.wait([ray.put(1), nil], num_returns=2, timeout=0),
+    ]
+    for use in uses:
+        with pytest.raises(ValueError, match=r"(?i)\bnil"):
+            use()
+
+
+@pytest.mark.local_only("Ray waits for ever")
+def test_what_nobody_has_made(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    unknown = ray.ObjectRef.from_random()
+    uses: list[Callable[[], Any]] = [
+        lambda: ray.get(unknown),
+        lambda: ray.get(take.remote(unknown)),
+        lambda: ray.get(take.remote([unknown]))[0].future().result(PATIENCE),
+    ]
+    for use in uses:
+        with pytest.raises(exceptions.UnknownObjectError, match="does not exist in this session") as found:
+            use()
+        assert isinstance(found.value, ValueError)
+        assert isinstance(found.value, exceptions.ObjectLostError)
 
 
 @shared

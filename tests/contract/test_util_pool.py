@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray.util import pool_workers
 from jupyter_ray.util.multiprocessing import Pool, TimeoutError
 from jupyter_ray.util.multiprocessing.pool import PoolTaskError
 from jupyter_ray.util.state import list_actors
@@ -223,6 +224,13 @@ def test_processes_are_replaced_after_so_many_batches() -> None:
     with Pool(2, maxtasksperchild=2) as pool:
         pids = pool.map(pid, range(6), 1)
         assert max(map(pids.count, pids)) <= 2
+
+
+def test_processes_that_have_left_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_workers, "_LEAVING", 3)
+    with Pool(1, maxtasksperchild=1) as pool:
+        pool.map(square, range(8), 1)
+        eventually(lambda: pool.apply(square, (1,)) and len(pool._workers._leaving) <= 4)
 
 
 def test_close_and_join(tmp_path: Path) -> None:

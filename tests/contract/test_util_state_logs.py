@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray.api.session import session_engine
+from jupyter_ray.bell import Mailbox
 from jupyter_ray.util import state
+from jupyter_ray.util.state import logs
 from jupyter_ray.util.state.exception import RayStateApiException
 from tests.contract.helpers import eventually
 
@@ -122,6 +125,29 @@ def test_a_log_is_followed() -> None:
     listener.join(10)
     assert not listener.is_alive()
     ray.init(num_cpus=2)
+
+
+def test_who_follows_a_log_keeps_nothing_but_what_it_is_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a follower that nobody asked for its next piece, every event of the session was kept."""
+    kept: list[Any] = []
+
+    class Kept(Mailbox[Any]):
+        def put(self, item: Any) -> None:
+            kept.append(item)
+            super().put(item)
+
+    monkeypatch.setattr(logs, "Mailbox", Kept)
+    talker: Any = Talker.remote()  # type: ignore[attr-defined]
+    ray.get(talker.say.remote("begins"))
+    pieces = state.get_log(actor_id=talker._actor_id.hex(), follow=True)
+    assert "begins\n" in next(pieces)
+    session_engine().flush_events()
+    before = len(kept)
+    ray.get([prints.remote("elsewhere") for _ in range(20)])
+    ray.get(talker.say.remote("goes on"))
+    assert next(pieces) == "goes on\n"
+    assert [text for _, text in kept[before:]] == ["goes on\n"]
+    pieces.close()  # type: ignore[attr-defined]
 
 
 def test_no_such_log() -> None:

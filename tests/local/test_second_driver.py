@@ -532,7 +532,9 @@ def test_the_end_of_the_first_driver_is_told_at_once(how: str, root: Path) -> No
         else:
             os.kill(_runtime_of(root), 9)
         began = time.monotonic()
-        with pytest.raises(DriverError, match=r"^RaySystemError: The session has ended.*driver.*started it.*ray\.init"):
+        with pytest.raises(
+            DriverError, match=r"^RaySystemError: System error: The session has.*driver.*started it.*ray\.init"
+        ):
             guest.finish()
         with pytest.raises(DriverError, match=r"^RaySystemError"):
             guest.do("ray.put(1)")

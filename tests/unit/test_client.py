@@ -347,6 +347,17 @@ def test_a_flood_is_braked(session: Session) -> None:
     assert result.get(timeout=20) is None
 
 
+def test_of_an_actor_that_is_let_go_of_nothing_is_counted_any_more(session: Session) -> None:
+    actor = session.client.references.reference(b"x" * 16, refs.ActorRef, 1)
+    session.engine.call(actor, "m", [], {}, MethodOptions())
+    assert session.client._calls
+    del actor
+    session.runtime.expect(m.Submit)
+    while (b"x" * 16, 1) not in session.runtime.expect_drop():
+        pass
+    assert not session.client._calls
+
+
 def test_a_task_says_when_it_waits(session: Session) -> None:
     class Blocking:
         began = ended = 0
@@ -427,6 +438,24 @@ def test_a_stream_that_is_dropped(session: Session) -> None:
     while return_id(task, 3) not in dropped:
         dropped |= {counted for counted, _ in session.runtime.expect_drop()}
     assert return_id(task, 2) not in dropped
+
+
+def test_what_is_announced_of_a_stream_that_is_dropped_is_let_go_of_one_by_one(session: Session) -> None:
+    """It took the time of all items for each that was on its way: minutes, after some ten thousand."""
+    stream, task = bounded(session, 0)
+    session.runtime.say(*(m.StreamState(task, index, False) for index in (1, 2)))
+    first = next(stream)
+    del stream
+    session.runtime.expect(m.Consumed)
+    session.runtime.say(m.StreamState(task, 3, False), m.StreamState(task, 3, True))
+    dropped: list[tuple[bytes, int]] = []
+    while (return_id(task, 4), 1) not in dropped:
+        dropped += session.runtime.expect_drop()
+    assert {return_id(task, index): 1 for index in (3, 4)}.items() <= dict(dropped).items()
+    del first
+    while return_id(task, 2) not in dict(dropped):
+        dropped += session.runtime.expect_drop()
+    assert dict(dropped)[return_id(task, 2)] == 1, "it was granted once"
 
 
 def test_every_listener_gets_every_event_once(session: Session) -> None:

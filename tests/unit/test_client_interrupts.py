@@ -80,9 +80,11 @@ class Session:
             (self.folder / message.spec.segment).unlink()
         self.grant(return_id(message.spec.task, 1))
         if message.spec.num_returns == m.STREAMING:
+            task = message.spec.task
             for index in (2, 3, 4):
-                self.grant(return_id(message.spec.task, index))
-            self.runtime.say(m.StreamState(message.spec.task, 2, False), m.StreamState(message.spec.task, 3, True))
+                self.grant(return_id(task, index))
+            announced = [m.StreamState(task, index, False) for index in (1, 2, 3)]
+            self.runtime.say(*announced, m.StreamState(task, 3, True))
 
     def created(self, message: m.CreateActor) -> None:
         self.grant(message.spec.actor)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import linecache
 import threading
 import types
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -255,3 +257,27 @@ def test_an_older_version_that_comes_later_replaces_no_newer_one(notebook: Noteb
     library.install([old])
     assert library.version(f.id) == 2
     assert library.resolve(f.id)() == 2
+
+
+def test_what_a_redefined_function_read_is_let_go_of(notebook: Notebook) -> None:
+    """A notebook kept the data of each run of a cell that defines a function and calls it."""
+    notebook.run("class Data: pass\ndata = Data()\ndef f(): return data")
+    f = notebook.define("f")
+    notebook.ensure(f)
+    first = weakref.ref(vars(notebook.module)["data"])
+    notebook.run("data = Data()\ndef f(): return data")
+    assert first() is not None, "f still names it"
+    f = notebook.define("f")
+    gc.collect()
+    assert first() is None
+    assert notebook.ensure(f) == ["f"]
+
+
+def test_another_session_is_shipped_what_the_last_one_was(notebook: Notebook) -> None:
+    notebook.run("def f(): return 1")
+    f = notebook.define("f")
+    assert notebook.ensure(f) == ["f"]
+    notebook.exporter = Exporter(notebook.exports.append)
+    assert notebook.exporter.version(f) == 0
+    assert notebook.ensure(f) == ["f"]
+    assert notebook.exporter.version(f) == 1

@@ -58,7 +58,8 @@ def test_an_error_is_of_both_classes_also_after_pickling(cause: Exception) -> No
         assert isinstance(each, RayTaskError)
         assert isinstance(each, type(cause))
         assert type(each).__name__ == f"RayTaskError({type(cause).__name__})"
-        assert each.args == cause.args
+        assert [(type(arg), arg.args) for arg in each.args] == [(type(cause), cause.args)]
+        assert each.args == (each.cause,)
         assert isinstance(each.cause, type(cause))
         assert str(each) == "ray::f() (pid=7, ip=127.0.0.1)\nTraceback: boom"
 

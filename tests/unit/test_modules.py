@@ -59,6 +59,19 @@ def test_a_worker_tells_of_the_files_that_its_task_has_loaded(tmp_path: Path, na
     assert len(told) == 1, "once"
 
 
+def test_what_is_taken_out_and_loaded_again_is_told_again(tmp_path: Path, names: list[str]) -> None:
+    told: list[m.Loaded] = []
+    modules = worker.Modules(told.append)
+    make(tmp_path, "kept_of_mine", names)
+    path, _ = make(tmp_path, "again_of_mine", names)
+    modules.tell(1.0)
+    del sys.modules["again_of_mine"]
+    make(tmp_path, "again_of_mine", names, age=2 * HOUR)
+    modules.tell(1.0)
+    assert path in dict(told[-1].files), "though there are as many modules as before"
+    assert len(told) == 2
+
+
 def test_a_file_that_was_changed_while_the_task_ran_is_taken_for_changed(tmp_path: Path, names: list[str]) -> None:
     told: list[m.Loaded] = []
     modules = worker.Modules(told.append)

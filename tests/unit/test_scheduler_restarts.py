@@ -7,9 +7,12 @@ import pytest
 from jupyter_ray.exceptions import ActorDiedError
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler.history import ATTEMPTS_KEPT
 from jupyter_ray.local.scheduler.records import ActorRecord
 from jupyter_ray.local.scheduler.states import ActorState
 from jupyter_ray.local.scheduler.stimuli import WorkerLost
+from jupyter_ray.local.scheduler.tables import table
+from jupyter_ray.local.scheduler.transitions import STORY
 from jupyter_ray.local.scheduler.why import why
 from tests.unit.test_scheduler import DRIVER, Session
 
@@ -102,3 +105,30 @@ def test_an_actor_that_is_killed_while_it_pauses_is_dead(session: Session, actor
     session.let_pass(2)
     assert actor.state is ActorState.DEAD
     assert not session.scheduler.state.later
+
+
+def test_what_is_remembered_of_a_call_that_is_tried_again_without_end_is_bounded(
+    session: Session, actor: ActorRecord
+) -> None:
+    """The table of its attempts grew by as many as it was tried, and each step took as long as all before it."""
+    session.finish(actor.spec.creation.task)
+    call = session.submit("call", kind="method", actor=actor.id, demand={}, max_retries=-1)
+    tries = 2 * ATTEMPTS_KEPT
+    for _ in range(tries):
+        session.finish(call, failed=True, retry=True, error="ValueError: not yet")
+    state = session.scheduler.state
+    rows = table(state, {"table": "tasks", "limit": 1_000, "filters": [], "id": call.hex()})["rows"]
+    assert [row["attempt_number"] for row in rows] == [*range(tries, tries - ATTEMPTS_KEPT - 1, -1)]
+    assert len(state.tasks[call].story) <= STORY
+
+
+def test_a_task_that_waits_again_and_again_does_not_get_slower(session: Session) -> None:
+    outer = session.submit("outer")
+    worker = session.worker_of(outer)
+    for request in range(1, STORY):
+        inner = session.submit("inner", worker, parent=outer)
+        session.get(inner, request, worker, task=outer)
+        session.finish(inner)
+    task = session.scheduler.state.tasks[outer]
+    assert 0 < len(task.story) <= STORY
+    assert task.story[-1] == "resumed"

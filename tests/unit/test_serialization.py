@@ -271,7 +271,9 @@ def test_an_error_is_of_its_own_class_too() -> None:
     error = sent(fail)
     assert isinstance(error, exceptions.RayTaskError)
     assert isinstance(error, KeyError)
-    assert error.args == ("missing",)
+    assert error.args == (error.cause,)
+    assert isinstance(error.cause, KeyError)
+    assert error.cause.args == ("missing",)
     assert "in fail" in str(error)
 
 

@@ -82,7 +82,7 @@ def test_errors_are_made_as_in_ray() -> None:
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), again.args) == (type(error), str(error), error.args)
     assert (lost.object_ref_hex, lost.call_site) == ("cd", "here")
-    assert str(system) == "what\nwhere"
+    assert str(system) == "System error: what\ntraceback: where"
 
 
 def test_runtime_environments_and_logging() -> None:

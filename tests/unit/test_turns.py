@@ -206,6 +206,27 @@ def test_other_signals_are_shielded_too(pipe: Pipe) -> None:
     assert pipe.turns.attend(pipe.has(9)), "the connection lives"
 
 
+def test_a_signal_that_comes_with_an_interrupt_is_heard_too() -> None:
+    """The interrupt was raised, and a SIGTERM that had come after it was lost."""
+    heard: list[int] = []
+    others = (signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.signal(number, lambda number, frame: heard.append(number)) for number in others}
+
+    def act() -> None:
+        with shielded():
+            for number in (signal.SIGINT, signal.SIGINT, *others):
+                os.kill(os.getpid(), number)
+
+    try:
+        with pytest.raises(KeyboardInterrupt) as raised:
+            act()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert heard == [*others]
+    assert raised.value.__context__ is None, "pressed twice, it is one interrupt"
+
+
 def test_a_handler_may_put_another_in_its_place(pipe: Pipe) -> None:
     def first(number: int, frame: object) -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -225,6 +225,27 @@ def test_what_it_prints_comes_before_its_result(worker: Worker) -> None:
     assert text["stderr"] == "error\n"
 
 
+def test_a_character_may_come_in_pieces(worker: Worker) -> None:
+    def prints() -> None:
+        import fcntl
+        import termios
+
+        for part in "é".encode():
+            os.write(1, bytes([part]))
+            while fcntl.ioctl(1, termios.FIONREAD, b"    ") != bytes(4):  # Until it has been read.
+                time.sleep(0.001)
+            sys.stderr.buffer.write(bytes([part]))
+            sys.stderr.flush()
+
+    worker.value(lambda: None)
+    worker.execute(prints)
+    text = {"stdout": "", "stderr": ""}
+    while not isinstance(message := worker.runtime.messages.get(timeout=PATIENCE), m.Done):
+        assert isinstance(message, m.Log)
+        text[message.stream] += message.text
+    assert text == {"stdout": "é", "stderr": "é"}
+
+
 def test_a_flood_is_sent_in_large_pieces(worker: Worker) -> None:
     def flood() -> None:
         for number in range(100_000):

@@ -24,7 +24,9 @@ from jupyter_ray import interrupts
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.futures import Settle, Withdraw
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.ids import return_id
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client import room
 from jupyter_ray.local.client.direct import Direct
@@ -89,6 +91,7 @@ class Client:
         self._read: dict[bytes, int] = {}
         """How far streams were read that have others to read at once: it is told together."""
         self._calls: dict[bytes, int] = {}
+        """Calls of each actor since we last waited for it, as long as we have a handle."""
         self._death: str | None = None
         self._closing = False
         self._callbacks = CallbackThread("jupyter_ray callbacks")
@@ -100,7 +103,7 @@ class Client:
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Reply: self._on_reply,
             m.Answer: self._on_answer,
-            m.Events: self._on_events,
+            m.Events: self.events.take,
             m.StreamState: self._on_stream,
             m.Route: lambda message: self.direct.offered(message),
             m.Unroute: lambda message: self.direct.withdrawn(message),
@@ -192,6 +195,8 @@ class Client:
 
     def _drop(self, drops: list[tuple[bytes, int]]) -> None:
         self.direct.dropped(drops)
+        for counted, _ in drops:
+            self._calls.pop(counted, None)
         with contextlib.suppress(ConnectionError, RaySystemError):
             if threading.get_ident() == interrupts.main_thread:
                 self.send_later(m.Drop(drops))  # With what is asked for next. A shielded thread should not write.
@@ -378,8 +383,7 @@ class Client:
         return len(self._requests) > 0 or bool(self._streams)
 
     def _on_message(self, message: m.ServerMessage) -> None:
-        handler = self._handlers.get(type(message))
-        if handler is not None:
+        if (handler := self._handlers.get(type(message))) is not None:
             handler(message)
 
     def _on_reply(self, reply: m.Reply) -> None:
@@ -394,17 +398,14 @@ class Client:
         if slot is not None:
             slot.fill(answer)
 
-    def _on_events(self, message: m.Events) -> None:
-        self.events.take(message)
-
     def _on_stream(self, message: m.StreamState) -> None:
         state = self._streams.get(message.task)
         if state is not None:
             state.update(message, self.references)
             if message.ended:
                 self._streams.pop(message.task, None)
-        elif message.items:  # Announced while the program dropped the generator.
-            StreamState(message.task).update(message, self.references)
+        elif not message.ended:  # Announced while the program dropped the generator: let go of this one item.
+            self.references.reference(return_id(message.task, message.items + 1), ObjectRef, 1)
 
     def _on_close(self, reason: str) -> None:
         if not self._closing:

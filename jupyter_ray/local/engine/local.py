@@ -115,7 +115,7 @@ class LocalEngine(Questions):
         spec = self._spec(
             "task", name, body, payload, plan, dependencies, definition=definition.id, group=group, bundle=bundle
         )
-        version = self._exporter.version(definition.id)
+        version = self._exporter.version(definition)
         ahead = max(options.generator_backpressure, 0)
         return self._send(spec, payload, plan, ahead, plan.route_key if group is None else None, version)
 

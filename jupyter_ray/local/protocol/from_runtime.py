@@ -109,7 +109,8 @@ class Events(Message, frozen=True, tag=46):
 class StreamState(Message, frozen=True, tag=48):
     """What a stream's holder must know: items up to `items` exist; `ended` tells that there will be no more.
 
-    `value` is that of the last item, if it is small.
+    Each item has a message of its own, which grants it; the end has another one. `value` is that of the item, if it is
+    small.
     """
 
     task: bytes

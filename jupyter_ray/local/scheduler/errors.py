@@ -18,10 +18,11 @@ from jupyter_ray.exceptions import (
     TaskCancelledError,
     TaskPlacementGroupRemoved,
     TaskUnschedulableError,
+    UnknownObjectError,
     WorkerCrashedError,
     is_cancel,
 )
-from jupyter_ray.ids import TaskID
+from jupyter_ray.ids import OBJECT_ID_SIZE, TaskID
 from jupyter_ray.local.protocol.messages import FAILED_ARGUMENT, RAISED, Payload, TaskSpec
 from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
 from jupyter_ray.resources import Demand, describe
@@ -57,6 +58,7 @@ def text_of(payload: Payload) -> str:
     return found.encode(errors="replace").decode()  # It may hold what is no text, such as a file's name.
 
 
+_NIL = b"\xff" * OBJECT_ID_SIZE
 _LONG = 10_000
 """Characters of a chain of failed arguments past which its text grows no more."""
 
@@ -121,13 +123,13 @@ def out_of_memory(name: str, reason: str) -> Payload:
 
 def lost(object_id: bytes) -> Payload:
     """Return the value of an object that nobody knows."""
-    return stored(
-        ObjectLostError(
-            object_id.hex(),
-            message=f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference "
-            "was made by hand or belongs to an earlier session. Make it again.",
-        )
+    message = (
+        f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference was made by "
     )
+    message += "hand or belongs to an earlier session. Make it again."
+    if object_id == _NIL:
+        message = "A reference that is nil refers to nothing: it has no value."
+    return stored(UnknownObjectError(object_id.hex(), message=message))
 
 
 _MADE_BY = {

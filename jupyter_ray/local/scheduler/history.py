@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import msgspec
 
 from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
@@ -17,6 +19,9 @@ from jupyter_ray.local.scheduler.step import Step
 FINISHED = TaskState.FINISHED
 KEPT = 10_000
 """So many ended tasks, and dead actors, are remembered; the oldest go first."""
+
+ATTEMPTS_KEPT = 100
+"""Of a task that is tried again without end, its last attempts."""
 
 WORKERS_KEPT = 1_000
 
@@ -44,7 +49,9 @@ def remember_attempt(step: Step, task: TaskRecord, error: str, kind: str) -> Non
     """Note an attempt that failed, of a task that is tried again; as `remember`."""
     kept = step.state.attempts
     failed = digest(task, step.now, error, kind or "TASK_EXECUTION_EXCEPTION")
-    kept.setdefault(task.id, []).append(msgspec.structs.replace(failed, state=TaskState.FAILED))
+    if task.id not in kept:
+        kept[task.id] = deque(maxlen=ATTEMPTS_KEPT)
+    kept[task.id].append(msgspec.structs.replace(failed, state=TaskState.FAILED))
     if len(kept) > KEPT:
         kept.popitem(last=False)
 

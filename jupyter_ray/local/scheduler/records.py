@@ -59,7 +59,7 @@ class TaskRecord(msgspec.Struct, eq=False):
     """Items yielded so far, for a stream."""
     read: int = 0
     """Items that the holder of its stream took; -1: nobody wants more."""
-    story: tuple[str, ...] = ()
+    story: tuple[str, ...] = ()  # Its last stimuli.
 
     @property
     def may_retry(self) -> bool:
@@ -424,8 +424,8 @@ class State(msgspec.Struct, eq=False):
     ended: dict[TaskState, int] = msgspec.field(default_factory=lambda: dict.fromkeys(ENDED, 0))
     """How many tasks came to each of the last states."""
     history: History = msgspec.field(default_factory=History)
-    attempts: OrderedDict[bytes, list[TaskDigest]] = msgspec.field(default_factory=OrderedDict)
-    """Attempts of tasks that failed and were made again, by task; bounded as `history`."""
+    attempts: OrderedDict[bytes, deque[TaskDigest]] = msgspec.field(default_factory=OrderedDict)
+    """Attempts of tasks that failed and were made again, by task; bounded as `history`, and for each task."""
     gone_actors: OrderedDict[bytes, ActorDigest] = msgspec.field(default_factory=OrderedDict)
     gone_workers: OrderedDict[bytes, WorkerDigest] = msgspec.field(default_factory=OrderedDict)
     """As `history`, of actors and of workers."""

@@ -41,6 +41,9 @@ from jupyter_ray.resources import GPU
 START_LIMIT = 10
 """After so many workers in a row that ended before they began, a task that waits for one fails."""
 
+STORY = 40
+"""So many of its last stimuli are told of a task that gets one which its state does not allow."""
+
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
 RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
 FINISHED, FAILED, CANCELLED = ENDED
@@ -58,6 +61,8 @@ def apply(step: Step, task: TaskRecord, stimulus: str, detail: Any) -> None:
     """Apply one stimulus to one task."""
     transition = TABLE.get((task.state, stimulus))
     if transition is not None:
+        if len(task.story) >= STORY:
+            task.story = task.story[-STORY // 2 :]
         task.story += (stimulus,)
         transition(step, task, detail)
     elif task.state not in ENDED:
@@ -126,11 +131,10 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind
         _leave_worker(step, task, leaving=leaving)
     task.worker = None
     task.state = READY
-    is_short = kind == "OUT_OF_MEMORY"
     if task.spec.kind == "method":
         submission.queue(step, task, front=True)
     else:
-        pauses.begin(step, task, task.attempt, long=is_short)
+        pauses.begin(step, task, task.attempt, long=kind == "OUT_OF_MEMORY")
 
 
 def _again(step: Step, task: TaskRecord, reason: str) -> None:
@@ -400,10 +404,8 @@ def _cancel_assigned(step: Step, task: TaskRecord, force: bool) -> None:
     if worker is not None and worker.state is WorkerState.STARTING:
         placement.worker_gone(step, worker)
         _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
-    elif (
-        worker is not None and worker.id in step.state.clients
-    ):  # Else it is ended before it began, and its task with it.
-        step.send(step.state.clients[worker.id], Interrupt(task.id))
+    elif worker is not None and (client := step.state.clients.get(worker.id)) is not None:
+        step.send(client, Interrupt(task.id))  # Else it is ended before it began, and its task with it.
 
 
 def _cancel_running(step: Step, task: TaskRecord, force: bool) -> None:

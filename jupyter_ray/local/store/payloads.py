@@ -89,7 +89,7 @@ def unpack(payload: Payload, store: SegmentStore) -> Any:
         return values.loads(data, buffers)
     except Exception as error:
         where = "".join(traceback.format_exception(error))
-        raise RaySystemError(f"System error: {errors.one_line(error)}\ntraceback: {where}") from error
+        raise RaySystemError(errors.one_line(error), where) from error
 
 
 def _aligned(buffer: values.Buffer) -> memoryview:

@@ -31,7 +31,8 @@ class Modules:
 
     def __init__(self, send: Callable[[Loaded], object]) -> None:
         self._send = send
-        self._names = set(sys.modules)
+        # Not all of them: a reference to each name would be a write to a hundred pages that workers share.
+        self._newest = next(reversed(sys.modules.items()))
 
     def tell(self, seconds: float) -> None:
         """Tell of files loaded since the last time.
@@ -42,22 +43,30 @@ class Modules:
             How long the call took that has loaded them. What has been changed meanwhile counts as changed at time 0:
             nobody knows which of both was loaded.
         """
-        if len(sys.modules) == len(self._names):
+        loaded = []
+        try:
+            for item in reversed(sys.modules.items()):
+                if item[1] is self._newest[1] and item[0] == self._newest[0]:
+                    break
+                loaded.append(item)
+        except RuntimeError:  # Another thread imports: the next call tells.
             return
+        if not loaded:
+            return
+        self._newest = loaded[0]
         began = time.time() - seconds
         found: list[tuple[str, int]] = []
-        for name in sys.modules.keys() - self._names:
-            path = getattr(sys.modules.get(name), "__file__", None)
+        for _, module in loaded:
+            path = getattr(module, "__file__", None)
             if isinstance(path, str) and not _is_library(path):
                 with contextlib.suppress(OSError):
                     status = os.stat(path)
                     found.append((path, 0 if status.st_mtime > began else status.st_mtime_ns))
-        self._names = set(sys.modules)
         if found:
             self._send(Loaded(found))
 
     def __repr__(self) -> str:
-        return f"<Modules: {len(self._names)}>"
+        return f"<Modules: up to {self._newest[0]}>"
 
 
 def _is_library(path: str) -> bool:

@@ -9,6 +9,7 @@ full stops the printer: that is the brake on a flood.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import fcntl
@@ -29,6 +30,8 @@ _STREAMS: tuple[StreamName, ...] = ("stdout", "stderr")
 _FULL = 32 * 1024
 _PIPE = 1 << 20
 """Bytes that C code may print while it keeps Python from reading (it holds the interpreter lock)."""
+_decoder = codecs.getincrementaldecoder("utf-8")
+"""Of bytes that come in pieces: a character may be in two of them."""
 
 
 class _Buffer:
@@ -57,7 +60,7 @@ class Output:
         self._wake = wake
         self._lock = threading.RLock()
         self._buffers: dict[tuple[StreamName, bytes | None], _Buffer] = {}
-        self._pipes: dict[int, StreamName] = {}
+        self._pipes: dict[int, tuple[StreamName, codecs.IncrementalDecoder]] = {}
         self._poll = select.poll()
         self._flush_c: Callable[[Any], Any] = lambda _: None
         self.label = ""
@@ -142,7 +145,7 @@ class Output:
             os.dup2(writing, descriptor)
             os.close(writing)
             os.set_blocking(reading, False)
-            self._pipes[reading] = stream
+            self._pipes[reading] = stream, _decoder("replace")
             self._poll.register(reading, select.POLLIN)
         self._flush_c = ctypes.CDLL(None).fflush
         threading.Thread(target=self._pump, name="jupyter_ray output", daemon=True).start()
@@ -158,12 +161,12 @@ class Output:
     def _drain(self) -> None:
         with self._lock:
             context = self.main_task()
-            for descriptor, stream in self._pipes.items():
+            for descriptor, (stream, decoder) in self._pipes.items():
                 try:
                     data = os.read(descriptor, _PIPE)
                 except BlockingIOError:
                     continue
-                self.write(stream, data.decode("utf-8", "replace"), context)
+                self.write(stream, decoder.decode(data), context)
 
     def disown(self) -> None:
         """In a forked process: forget what the parent printed, and print into the pipes that the parent reads."""
@@ -238,11 +241,12 @@ class _Binary(io.RawIOBase):
     def __init__(self, text: TaskStream) -> None:
         super().__init__()
         self._text = text
+        self._decoder = _decoder("replace")
 
     def write(self, data: Any) -> int:
         """Write bytes."""
         view = bytes(data)
-        self._text.write(view.decode("utf-8", "replace"))
+        self._text.write(self._decoder.decode(view))
         return len(view)
 
     def writable(self) -> bool:

@@ -171,11 +171,14 @@ def _pieces(
     wanted: Callable[[LogLines], bool], follow: bool, tail: int, encoding: str | None, plain: bool
 ) -> Iterator[Any]:
     pieces: Mailbox[tuple[float, str]] = Mailbox()
+    is_told = False
+    """What had been printed is: of what comes, only the text is of use."""
 
     def listen(events: list[AnyEvent]) -> None:
         for event in events:
             text = event.text if isinstance(event, LogLines) and wanted(event) else ""
-            pieces.put((event.at, text))
+            if text or not is_told:
+                pieces.put((event.at, text))
 
     engine = session_engine()
     stop = engine.subscribe(listen)
@@ -186,6 +189,7 @@ def _pieces(
             while at < asked:
                 at, piece = pieces.get(timeout=QUIET)
                 text += piece
+        is_told = True
         if tail >= 0:
             lines = text.splitlines(keepends=True)
             text = "".join(lines[len(lines) - tail if tail < len(lines) else 0 :])
