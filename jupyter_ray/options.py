@@ -339,7 +339,7 @@ def check(table: Mapping[str, Keyword], what: str, written: Written, before: Wri
     for name, value in written.items():
         if (keyword := table.get(name)) is None:
             raise ValueError(no_option(name, table, f" for {what}"))
-        if keyword.types and not _is_a(value, keyword.types):
+        if keyword.types and not isinstance(value, keyword.types):
             accepted = keyword.types if len(keyword.types) > 1 else keyword.types[0]
             raise TypeError(f"The type of keyword '{name}' must be {accepted}, but received type {type(value)}")
         if keyword.check is not None and (wrong := keyword.check(name, value)):
@@ -358,12 +358,6 @@ def check(table: Mapping[str, Keyword], what: str, written: Written, before: Wri
         deprecated("Setting 'object_store_memory' for actors is deprecated: it has no effect.", 3)
 
 
-def _is_a(value: Any, types: Types) -> bool:
-    if isinstance(value, bool) and bool not in types:  # True is an int to Python, and no number of CPUs to anyone.
-        return False
-    return isinstance(value, types)
-
-
 def check_override(table: Mapping[str, Keyword], what: str, written: Written, before: Written) -> None:
     """Check what ``.options()`` says beside the decorator's `before`, less what only that may say (a ValueError)."""
     for name, owner in _FIXED.items():
@@ -378,6 +372,8 @@ def _fields(table: Mapping[str, Keyword], written: Mapping[str, Any]) -> dict[st
     for name, value in written.items():
         if (field := table[name].field) is None or (value is None and name in _NONE_MEANS_DEFAULT):
             continue
+        if isinstance(value, bool) and int in table[name].types:  # num_gpus=torch.cuda.is_available()
+            value = int(value)
         fields[field or name] = list(value) if isinstance(value, tuple) else value
     if kind := fields.pop("accelerator_type", None):
         fields["resources"] = {**(fields.get("resources") or {}), f"accelerator_type:{kind}": 0.001}

@@ -186,7 +186,8 @@ def wait(
     except TypeError:
         if not isinstance(num_returns, float):
             raise TypeError(f"num_returns must be an int, got {num_returns!r}.") from None
-        num_returns = int(num_returns)  # As in Ray: half of them, for one.
+        if num_returns <= len(ray_waitables):
+            num_returns = int(num_returns)  # As in Ray: half of them, for one.
     if num_returns <= 0:
         raise ValueError(f"Invalid number of objects to return {num_returns}.")
     if num_returns > len(ray_waitables):

@@ -16,6 +16,7 @@ import msgspec
 from jupyter_ray import options as tables
 from jupyter_ray.api.methods import Method, Table, load_table
 from jupyter_ray.engine import registry
+from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import leave_actor
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, weak_actor
 from jupyter_ray.exceptions import PendingCallsLimitExceeded
@@ -130,16 +131,15 @@ class ActorMethod:
         method.parameters.check(f"{handle._ray_table.class_name}.{method.name}", args, kwargs)
         engine = registry.current() or registry.required()
         pending = handle._ray_pending
-        if pending is not None:
-            pending.enter(handle)
+        call = None if pending is None else pending.enter(handle, engine)
         try:
             returned = engine.call(handle._ray_ref, self._method.name, args, kwargs, self._options)
         except BaseException:
             if pending is not None:
-                pending.leave()
+                pending.leave(call)
             raise
         if pending is not None:
-            pending.follow(returned)
+            pending.follow(call, returned)
         return returned[0] if isinstance(returned, list) and len(returned) == 1 else returned or None
 
     def _remote(self, args: Sequence[Any] | None = None, kwargs: dict[str, Any] | None = None, **changes: Any) -> Any:
@@ -210,36 +210,61 @@ class ActorMethod:
 
 
 class _Pending:
-    """Counts the calls of one handle that have not ended, for `max_pending_calls`. Engine threads call `leave`."""
+    """The calls of one handle that have not ended, for `max_pending_calls`. Engine threads call `leave`.
 
-    __slots__ = ("_count", "_limit", "_lock")
+    That may be a moment after `get` has returned: so a call is not refused before the engine was asked.
+    """
+
+    __slots__ = ("_calls", "_limit", "_lock")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._count = 0
+        self._calls: dict[object, ObjectRef[Any] | None] = {}
+        """What each gives at its end, once that is known."""
         self._lock = threading.Lock()
 
-    def enter(self, handle: ActorHandle[Any]) -> None:
-        with self._lock:
-            if self._count >= self._limit:
+    def enter(self, handle: ActorHandle[Any], engine: Engine) -> object:
+        """Return what stands for a new call; raise an error if there are too many."""
+        call = object()
+        if not self._takes(call):
+            self._look(engine)
+            if not self._takes(call):
                 raise PendingCallsLimitExceeded(
-                    f"{handle!r} has {self._count} unfinished calls of this handle, and its max_pending_calls is "
+                    f"{handle!r} has {len(self._calls)} unfinished calls of this handle, and its max_pending_calls is "
                     f"{self._limit}. Wait for some of them with ray.wait(), or raise the limit."
                 )
-            self._count += 1
+        return call
 
-    def leave(self) -> None:
+    def _takes(self, call: object) -> bool:
         with self._lock:
-            self._count -= 1
+            if len(self._calls) >= self._limit:
+                return False
+            self._calls[call] = None
+            return True
 
-    def follow(self, returned: list[ObjectRef[Any]] | ObjectRefGenerator) -> None:
+    def _look(self, engine: Engine) -> None:
+        """Let those go that have ended."""
+        known = {call: ref for call, ref in tuple(self._calls.items()) if ref is not None}
+        if known:
+            ended = set(engine.wait(list(known.values()), len(known), 0, True))
+            for call, ref in known.items():
+                if ref.binary() in ended:
+                    self.leave(call)
+
+    def leave(self, call: object) -> None:
+        """A call has ended, or was not made."""
+        self._calls.pop(call, None)
+
+    def follow(self, call: object, returned: list[ObjectRef[Any]] | ObjectRefGenerator) -> None:
+        """Note what a call gives at its end."""
         last = returned[0] if isinstance(returned, list) and returned else None
         if isinstance(returned, ObjectRefGenerator):
             last = returned.completed()
         if last is None:  # num_returns=0: nobody will know when it has ended.
-            self.leave()
+            self.leave(call)
         else:
-            last._when_ready(lambda value, error: self.leave())
+            self._calls[call] = last
+            last._when_ready(lambda value, error: self.leave(call))
 
 
 def weak_handle(actor: bytes, dumped: bytes) -> ActorHandle[Any]:

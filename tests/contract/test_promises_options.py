@@ -304,3 +304,39 @@ def test_concurrency_groups_of_a_wrong_kind_are_refused_where_they_are_written(
 ) -> None:
     with pytest.raises(error, match="concurrency_groups"):
         ray.remote(concurrency_groups=groups)(FlakyInALoop)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_calls_that_have_ended_are_not_pending(limit: int) -> None:
+    @ray.remote(num_cpus=0, max_pending_calls=limit)
+    class Quick:
+        def answer(self) -> int:
+            return 1
+
+        def items(self) -> Any:
+            yield 1
+
+    actor: Any = Quick.remote()
+    for _ in range(50):
+        assert ray.get([actor.answer.remote() for _ in range(limit)], timeout=PATIENCE) == [1] * limit
+    for _ in range(10):
+        calls = [actor.answer.remote() for _ in range(limit)]
+        assert ray.wait(calls, num_returns=limit, timeout=PATIENCE) == (calls, [])
+        streams = [actor.items.remote() for _ in range(limit)]
+        assert [len(list(stream)) for stream in streams] == [1] * limit
+
+
+def test_a_truth_value_is_a_number_of_resources() -> None:
+    @ray.remote(num_cpus=True, num_gpus=False)
+    def there() -> dict[str, float]:
+        found: dict[str, float] = ray.get_runtime_context().get_assigned_resources()
+        return found
+
+    assert ray.get(there.remote(), timeout=PATIENCE) == {"CPU": 1.0}
+
+
+def test_a_fraction_of_what_is_waited_for() -> None:
+    refs = [ray.put(each) for each in range(4)]
+    assert len(ray.wait(refs, num_returns=2.5, timeout=PATIENCE)[0]) == 2  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="cannot be greater"):
+        ray.wait(refs, num_returns=4.5, timeout=PATIENCE)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from jupyter_ray.resources import PARTS
     [
         ({"num_cpu": 1}, ValueError, r"num_cpu.*num_cpus"),
         ({"num_cpus": "2"}, TypeError, "num_cpus"),
-        ({"num_cpus": True}, TypeError, "num_cpus"),
+        ({"name": True}, TypeError, "name"),
         ({"num_cpus": -1}, ValueError, "cannot be negative"),
         ({"num_cpus": 0.00001}, ValueError, "0.0001"),
         ({"num_cpus": float("inf")}, ValueError, "num_cpus must be finite"),
@@ -234,3 +234,12 @@ def test_a_runtime_environment_may_have_the_field_of_a_plugin() -> None:
     for table in (tables.TASK, tables.ACTOR):
         with pytest.warns(UserWarning, match="runtime_env has no field 'FLAG': it has no effect"):
             tables.check(table, "actors", {"runtime_env": {"FLAG": "1"}}, {})
+
+
+def test_a_truth_value_is_a_number() -> None:
+    """As in Ray: ``num_gpus=torch.cuda.is_available()``."""
+    assert tables.task_options({"num_cpus": True, "num_returns": True}, is_generator=None) == TaskOptions(
+        num_cpus=1, num_returns=1
+    )
+    found = tables.task_options({"num_gpus": False, "retry_exceptions": True}, is_generator=None)
+    assert (type(found.num_gpus), found.num_gpus, found.retry_exceptions) == (int, 0, True)
