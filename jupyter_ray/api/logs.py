@@ -94,18 +94,11 @@ def _coloured(event: LogLines) -> str:
     ``RAY_COLOR_PREFIX=1``: in a colour of each process, also in a file; ``0``: as it is, as with ``NO_COLOR``.
     """
     choice = os.environ.get("RAY_COLOR_PREFIX")
-    if choice == "0" or (choice != "1" and (os.environ.get("NO_COLOR") or not _is_terminal(event.stream))):
+    stream = sys.stderr if event.stream == "stderr" else sys.stdout
+    if choice == "0" or (choice != "1" and (os.environ.get("NO_COLOR") or not progress.is_terminal(stream))):
         return event.origin
     colour = _COLOURS[event.pid % len(_COLOURS)] if choice == "1" else _CYAN
     return f"\x1b[{colour}m{event.origin[:-1]}\x1b[0m "
-
-
-def _is_terminal(name: str) -> bool:
-    stream = sys.stderr if name == "stderr" else sys.stdout
-    try:
-        return stream is not None and stream.isatty()
-    except (ValueError, AttributeError):  # It is closed, or somebody's own.
-        return False
 
 
 def print_rest() -> None:

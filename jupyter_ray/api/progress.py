@@ -123,7 +123,7 @@ class TerminalCanvas:
 
     def draw(self, bars: Sequence[Bar], changed: Bar) -> None:
         """Draw all bars anew; one that ended stays above them."""
-        if not _is_terminal():
+        if not is_terminal(sys.stderr):
             if changed.closed:
                 _write(changed.text() + "\n")
             return
@@ -290,11 +290,11 @@ def _state(line: str) -> dict[str, Any] | None:
         return None
 
 
-def _is_terminal() -> bool:
-    stream = sys.stderr
+def is_terminal(stream: Any) -> bool:
+    """Tell whether a standard stream, which may be missing, is one of a terminal."""
     try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # Closed.
+        return stream is not None and bool(stream.isatty())
+    except (ValueError, AttributeError):  # It is closed, or somebody's own.
         return False
 
 

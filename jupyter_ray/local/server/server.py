@@ -388,7 +388,7 @@ class Server:
 
     def _setup(self, command: c.StartWorker) -> WorkerSetup:
         assert self._bind is not None
-        socket = str(config.session_folder(self.session) / "runtime.sock")
+        socket = str(config.session_folder(self.session) / config.RUNTIME_SOCKET)
         return self._guests.setup(command.env, self._bind, socket, command.worker)
 
     # --- what is sent ----------------------------------------------------------------------------------------
