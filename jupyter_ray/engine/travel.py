@@ -121,6 +121,6 @@ class StaleReferenceError(RaySystemError, ValueError):
 
     def __init__(self, ref: Any) -> None:
         super().__init__(
-            f"{ref!r} belongs to a session that has ended. It is one of the Ray objects whose owner is unknown (each a "
-            "Ray object whose owner is unknown): its value is gone. Make it again."
+            f"{ref!r} belongs to a session that has ended, and its value is gone with it: make it again. "
+            "(In Ray's words: Ray objects whose owner is unknown; this is a Ray object whose owner is unknown.)"
         )

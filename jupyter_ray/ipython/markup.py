@@ -35,9 +35,13 @@ _COLOURS = {
 _DIM = "var(--jp-ui-font-color2, var(--vscode-descriptionForeground, #616161))"
 _LINE = (
     "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px); "
-    "padding-left: var(--jp-code-padding, 0)"
+    "line-height: var(--jp-code-line-height, 1.3); margin: 0; "
+    "padding-left: min(1ch, 9 * var(--jp-code-padding, 0px))"
 )
-"""As plain text, which it may stand below."""
+"""As plain text, which it may stand above or below: JupyterLab sets that in by one character, others by none."""
+
+_RESULT = _LINE + "; padding-top: var(--jp-code-padding, 0)"
+"""As the plain text of a result, which stands beside its prompt."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def state_text(name: str, state: str, elapsed: float | None, detail: str = "") -
     return " · ".join(parts)
 
 
-def state_html(name: str, state: str, elapsed: float | None, detail: str = "") -> str:
+def state_html(name: str, state: str, elapsed: float | None, detail: str = "", *, style: str = _LINE) -> str:
     """Return `state_text` in colour."""
     colour = _COLOURS.get(state, _DIM)
     rest = [f'<span style="color: {colour}">{escape(state)}</span>']
@@ -85,7 +89,7 @@ def state_html(name: str, state: str, elapsed: float | None, detail: str = "") -
     if detail:
         rest.append(f'<span style="color: {_DIM}">{escape(detail)}</span>')
     return (
-        f'<div class="jupyter-ray-line" style="{_LINE}">'
+        f'<div class="jupyter-ray-line" style="{style}">'
         f'<span style="color: {colour}" aria-hidden="true">{GLYPHS.get(state, "·")}</span> '
         f"{escape(name)} · {' · '.join(rest)}</div>"
     )
@@ -99,12 +103,17 @@ def counts_html(name: str, states: Mapping[str, int], detail: str = "") -> str:
         parts.append(f'<span style="color: {_COLOURS.get(state, _DIM)}">{glyph} {states[state]:,} {state}</span>')
     if detail:
         parts.append(f'<span style="color: {_DIM}">{escape(detail)}</span>')
-    return f'<div class="jupyter-ray-line" style="{_LINE}">{" · ".join(parts)}</div>'
+    return f'<div class="jupyter-ray-line" style="{_RESULT}">{" · ".join(parts)}</div>'
 
 
 def plain_html(text: str) -> str:
     """Return one line of which no state is known, looking like the others."""
-    return f'<div class="jupyter-ray-line" style="{_LINE}">{escape(text)}</div>'
+    return f'<div class="jupyter-ray-line" style="{_RESULT}">{escape(text)}</div>'
+
+
+def result_html(name: str, state: str, elapsed: float | None, detail: str = "") -> str:
+    """Return `state_html` as a cell's result."""
+    return state_html(name, state, elapsed, detail, style=_RESULT)
 
 
 def bar_html(name: str, share: float | None, counts: str) -> str:

@@ -79,7 +79,7 @@ class Notebook:
             return
         try:
             session.warm_up()
-            self.hub.reset(state="warm", message="it binds to its resources at the first use")
+            self.hub.reset(state="warm", message="it takes its CPUs and GPUs at the first call")
         except RayError as error:  # Not on this system: the rest works, for `init(address=...)`.
             self.hub.set_runtime("absent", message=str(error))
 

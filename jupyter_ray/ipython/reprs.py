@@ -10,9 +10,16 @@ from typing import Any
 
 from jupyter_ray.config import LOCAL_ADDRESS
 from jupyter_ray.ids import TASK_ID_SIZE
-from jupyter_ray.ipython.markup import counts_html, plain_html, state_html, table_html
+from jupyter_ray.ipython.markup import count, counts_html, plain_html, result_html, table_html
+from jupyter_ray.ipython.reports import by_kind
 
 Snapshot = Callable[[], Mapping[str, Any]]
+
+_ENDED = frozenset({"finished", "failed", "cancelled"})
+_AS_OF = "as of this cell"
+"""What is shown stays, though the state goes on to change."""
+
+_SHOWN = ("CPU", "GPU")
 
 _TYPES = (
     ("jupyter_ray.engine.refs", "ObjectRef"),
@@ -37,7 +44,7 @@ def install(shell: Any, snapshot: Snapshot) -> Callable[[], None]:
         "ObjectRef": lambda ref: object_ref(ref, snapshot(), time.time()),
         "ObjectRefGenerator": lambda generator: ref_generator(generator, snapshot(), time.time()),
         "ActorHandle": lambda handle: actor_handle(handle, snapshot()),
-        "RayContext": context,
+        "RayContext": lambda facts: context(facts, snapshot()),
     }
     for module, name in _TYPES:
         formatter.for_type_by_name(module, name, printers[name])
@@ -71,7 +78,7 @@ def _is_ref(value: Any) -> bool:
 
 
 def object_refs(refs: Sequence[Any], state: Mapping[str, Any]) -> str:
-    """Return ``50 ObjectRefs · f · 47 finished · 2 running · 1 failed · ValueError: no``: what has become of them."""
+    """Return ``50 ObjectRefs · f · 2 running · 47 finished · 1 failed · as of this cell``: what has become of them."""
     rows = {row["id"]: row for row in state["tasks"]}
     found = [rows.get(ref.binary()[:TASK_ID_SIZE].hex()) for ref in refs]
     names = {row["name"] for row in found if row is not None}
@@ -81,15 +88,17 @@ def object_refs(refs: Sequence[Any], state: Mapping[str, Any]) -> str:
     details = errors[:1]
     if states and (unknown := len(refs) - states.total()):  # The monitor has so many rows and no more.
         details.insert(0, f"{unknown:,} more")
+    if not states.keys() <= _ENDED:
+        details.append(_AS_OF)
     return counts_html(label, states, " · ".join(details))
 
 
 def object_ref(ref: Any, state: Mapping[str, Any], now: float) -> str:
-    """Return ``ObjectRef(…1a2b) · f · running · 2.1 s``."""
+    """Return ``ObjectRef(…1a2b) · f · running · 2.1 s · as of this cell``."""
     binary: bytes = ref.binary()
     label = f"ObjectRef(…{_short(binary[:TASK_ID_SIZE])})"
     if binary[TASK_ID_SIZE:] == b"\0\0\0\0":
-        return state_html(label, "stored by put", None)
+        return result_html(label, "stored by put", None)
     return _with_task(label, binary[:TASK_ID_SIZE].hex(), state, now)
 
 
@@ -105,7 +114,8 @@ def _with_task(label: str, task: str, state: Mapping[str, Any], now: float) -> s
         return plain_html(label)
     start = row["started"]
     elapsed = None if start is None else max(0.0, (row["ended"] or now) - start)
-    return state_html(f"{label} · {row['name']}", row["state"], elapsed, row["error"] or "")
+    detail = (row["error"] or "") if row["state"] in _ENDED else _AS_OF
+    return result_html(f"{label} · {row['name']}", row["state"], elapsed, detail)
 
 
 def actor_handle(handle: Any, state: Mapping[str, Any]) -> str:
@@ -120,10 +130,10 @@ def actor_handle(handle: Any, state: Mapping[str, Any]) -> str:
     facts = [f"{row['queue']:,} queued"] if row["queue"] else []
     if row["error"]:
         facts.append(row["error"])
-    return state_html(label, row["state"], None, " · ".join(facts))
+    return result_html(label, row["state"], None, " · ".join(facts))
 
 
-def context(facts: Any) -> str:
+def context(facts: Any, state: Mapping[str, Any]) -> str:
     """Return the session's facts as a table."""
     info = facts.address_info
     address = str(info.get("address", ""))
@@ -131,6 +141,8 @@ def context(facts: Any) -> str:
         ("engine", "local" if address.startswith(LOCAL_ADDRESS) else address),
         ("session", str(info.get("session_name", ""))),
     ]
+    amounts = [f"{count(row['total'])} {kind}" for kind, row in by_kind(state["resources"]).items() if kind in _SHOWN]
+    rows += [("resources", ", ".join(amounts))] if amounts else []
     rows += [("namespace", str(info["namespace"]))] if info.get("namespace") else []
     return table_html([*rows, ("version", str(facts.ray_version))])
 

@@ -29,6 +29,7 @@ _FILE = re.compile(r'File "([^"]+)"')
 _REFERENCE = re.compile(r"'(?:\w+\.)*ObjectRef'|(?:non-iterable|not) (?:\w+\.)*ObjectRef\b")
 """How Python names what an operator, a loop or a conversion was given (on a cluster it is Ray's class)."""
 _HOOK = "_render_traceback_"
+_WAITS = ("get", "wait")
 
 
 def install(shell: Any) -> Callable[[], None]:
@@ -44,7 +45,7 @@ def install(shell: Any) -> Callable[[], None]:
     def structured_traceback(kind: Any = None, error: Any = None, entry: Any = None, *args: Any, **named: Any) -> Any:
         if entry is not None and _is_users(error, entry) and _comes_from_here(entry):
             with _causes_cut(error):
-                return [*full(kind, error, _cut(entry), tb_offset=0), *_hint(error)]
+                return [*full(kind, error, _cut(entry), tb_offset=0), *_hint(error), *_going_on(error, entry)]
         return [*full(kind, error, entry, *args, **named), *_hint(error)]
 
     formatter.structured_traceback = structured_traceback
@@ -99,6 +100,18 @@ def _hint(error: Any) -> list[str]:
         "An ObjectRef stands for a value that is made elsewhere: ray.get(ref) returns the value. A call replaces those "
         "among its arguments, f.remote(ref) or f.remote(*refs), but not those in a list."
     ]
+
+
+def _going_on(error: BaseException, entry: types.TracebackType | None) -> list[str]:
+    """Return what an interrupt of `get` or `wait` leaves as it is: the stop button is thought to stop all."""
+    if not isinstance(error, KeyboardInterrupt):
+        return []
+    while entry is not None:
+        code = entry.tb_frame.f_code
+        if code.co_filename.startswith(_PACKAGE) and code.co_name in _WAITS:
+            return ["The waiting has ended; the tasks go on. ray.cancel(ref) ends one, and those that it has called."]
+        entry = entry.tb_next
+    return []
 
 
 def _cell_name(shell: Any, found: re.Match[str]) -> str:

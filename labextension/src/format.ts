@@ -1,8 +1,11 @@
 /** How numbers are written. Pure. */
 
-/** A time span in seconds, short: `40 ms`, `0.4 s`, `12 s`, `3 m 05 s`, `2 h 10 m`. */
+/** A time span in seconds, short: `<1 ms`, `40 ms`, `0.4 s`, `12 s`, `3 m 05 s`, `2 h 10 m`. */
 export function span(seconds: number): string {
   const s = Math.max(0, seconds);
+  if (s < 0.0005) {
+    return '<1 ms';
+  }
   if (s < 0.0995) {
     return `${Math.round(s * 1000)} ms`;
   }
@@ -17,6 +20,14 @@ export function span(seconds: number): string {
     return `${Math.floor(whole / 60)} m ${String(whole % 60).padStart(2, '0')} s`;
   }
   return `${Math.floor(whole / 3600)} h ${String(Math.floor((whole % 3600) / 60)).padStart(2, '0')} m`;
+}
+
+/** How long something has gone on that still does: whole seconds, which is what is redrawn. */
+export function lasting(seconds: number): string {
+  if (seconds < 1) {
+    return '<1 s';
+  }
+  return seconds < 60 ? `${Math.floor(seconds)} s` : span(seconds);
 }
 
 /** An amount of a resource; bytes for memory. */
@@ -40,6 +51,22 @@ export function demand(amounts: Readonly<Record<string, number>>): string {
     .filter(([, value]) => value > 0)
     .map(([name, value]) => `${amount(value, name)} ${name}`)
     .join(', ');
+}
+
+/** A count in full: 5,077. */
+export function full(count: number): string {
+  return count.toLocaleString('en-US');
+}
+
+/** What an error is called: `ValueError` of `ValueError: no`, also of one that a task has passed on. */
+export function errorName(error: string): string | null {
+  const name = /^(?:[\w.]*\()?([\w.]+)\)?(?::|$)/.exec(error)?.[1];
+  return name?.split('.').at(-1) ?? null;
+}
+
+/** A sentence for people: begins with a capital letter. */
+export function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** A count that stays narrow: 999, 1.2k, 35k. */

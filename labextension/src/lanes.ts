@@ -5,7 +5,20 @@
  * until it goes; the number of rows grows by doubling, so that what lies below seldom moves.
  */
 export class Lanes {
-  constructor(readonly columns: number) {}
+  constructor(private _columns: number) {}
+
+  get columns(): number {
+    return this._columns;
+  }
+
+  /** Another width: the tasks keep their numbers. */
+  set columns(columns: number) {
+    if (columns !== this._columns) {
+      this._columns = columns;
+      this._rows = 2;
+      this._grow();
+    }
+  }
 
   get rows(): number {
     return this._rows;
@@ -32,7 +45,11 @@ export class Lanes {
         this._ordinals.delete(id);
       }
     }
-    while (this._rows * this.columns < this._end) {
+    this._grow();
+  }
+
+  private _grow(): void {
+    while (this._rows * this._columns < this._end) {
       this._rows *= 2;
     }
   }

@@ -9,7 +9,7 @@ import { Signal, type ISignal } from '@lumino/signaling';
 import { RayComm, type Incoming } from './comm';
 import { parseKernelMessage, ProtocolError, type PanelMessage } from './protocol';
 import { reduce, type RayState } from './reducer';
-import type { IKernelPort, IRayMonitor, Link } from './tokens';
+import type { IKernelPort, IRayMonitor, Link, Lost } from './tokens';
 
 /** Pauses between attempts to be answered, in milliseconds; the last one repeats. */
 const HELLO_PAUSES = [1000, 2000, 4000, 8000, 15000];
@@ -37,6 +37,10 @@ export class RayModel implements IRayMonitor, IDisposable {
     return this._state;
   }
 
+  get lost(): Lost | null {
+    return this._lost;
+  }
+
   get problem(): string | null {
     return this._problem;
   }
@@ -59,6 +63,7 @@ export class RayModel implements IRayMonitor, IDisposable {
       return;
     }
     this._detach();
+    this._lost = null;
     if (kernel === null) {
       this._reset('none');
       return;
@@ -240,6 +245,7 @@ export class RayModel implements IRayMonitor, IDisposable {
     }
     this._state = outcome.state;
     this._link = 'live';
+    this._lost = null;
     this._problem = null;
     if (message.type === 'snapshot') {
       this._onSnapshot(message.epoch);
@@ -277,15 +283,24 @@ export class RayModel implements IRayMonitor, IDisposable {
       case 'restarting':
       case 'autorestarting':
         this._past = this._state?.epoch ?? this._past;
+        this._lose(kernel.status === 'restarting' ? 'restarted' : 'died');
         this._reset('asking');
         this._look();
         break;
       case 'dead':
       case 'terminating':
+        this._lose('ended');
         this._reset('absent');
         break;
       default:
         break;
+    }
+  }
+
+  /** Notes why what is shown goes, if it was work. */
+  private _lose(reason: Lost): void {
+    if (this._state !== null && this._state.groups.size + this._state.actors.size > 0) {
+      this._lost = reason;
     }
   }
 
@@ -337,6 +352,7 @@ export class RayModel implements IRayMonitor, IDisposable {
   private _lastHello = -Infinity;
   private _lastLook = -Infinity;
   private _link: Link = 'none';
+  private _lost: Lost | null = null;
   /** The epoch of the process that the kernel was before its restart. */
   private _past: string | null = null;
   private _patience: ReturnType<typeof setTimeout> | undefined;

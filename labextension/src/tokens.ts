@@ -8,7 +8,10 @@ import type { RayState } from './reducer';
 
 export const PANEL_ID = 'jupyter-ray-panel';
 
-export const CommandIDs = { togglePanel: 'jupyter-ray:toggle-panel' } as const;
+export const CommandIDs = {
+  togglePanel: 'jupyter-ray:toggle-panel',
+  movePanel: 'jupyter-ray:move-panel'
+} as const;
 
 /** The part of a kernel connection that the panel uses. */
 export type IKernelPort = Pick<
@@ -36,12 +39,20 @@ export type IKernelPort = Pick<
  */
 export type Link = 'none' | 'asking' | 'absent' | 'live' | 'offline';
 
+/**
+ * Why the work of the kernel that is followed is gone: somebody has restarted it, it has died and was started again, or
+ * it has ended.
+ */
+export type Lost = 'restarted' | 'died' | 'ended';
+
 /** What the panel knows of the current notebook's runtime. */
 export interface IRayMonitor {
   readonly link: Link;
   readonly kernelId: string | null;
   /** Null unless the link is `live` or `offline`. */
   readonly state: RayState | null;
+  /** What became of the work that was shown before; null where there was none, or there is a runtime again. */
+  readonly lost: Lost | null;
   /** Why the kernel's messages cannot be shown, or null. */
   readonly problem: string | null;
   /** Emitted after any of the above has changed. */

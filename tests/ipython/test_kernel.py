@@ -352,6 +352,7 @@ def test_an_interrupt_ends_the_wait_and_nothing_else(kernel: Kernel, code: str, 
     assert cell.reply["ename"] == name
     assert took < 2, "not when the task was done"
     assert "client.py" not in cell.error
+    assert ("The waiting has ended; the tasks go on." in cell.error) == code.startswith(("ray.", "%%"))
     assert kernel.run("ray.get(say.remote('alive'))").result == "'alive'"
     gate.touch()
     assert kernel.run("ray.get(running)").result == "'went on'"

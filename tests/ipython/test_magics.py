@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from html import unescape
 from typing import Any
@@ -514,6 +515,34 @@ def test_reprs(run: Run, shell: Any) -> None:
     assert "engine" in html(shell, names["facts"])
 
 
+def test_a_reference_whose_task_goes_on_says_as_of_when(shell: Any) -> None:
+    ref: ObjectRef[Any] = ObjectRef(b"\1" * 28)
+
+    def shown(state: str, error: str | None = None) -> str:
+        row = {
+            "id": ref.binary()[:24].hex(),
+            "name": "f",
+            "state": state,
+            "started": 5.0,
+            "ended": None,
+            "error": error,
+        }
+        return html_text(reprs.object_ref(ref, {"tasks": [row]}, 7.0)).partition(" · ")[2]
+
+    assert shown("running") == "f · running · 2.00 s · as of this cell"
+    assert shown("finished") == "f · finished · 2.00 s"
+    assert shown("failed", "ValueError: no") == "f · failed · 2.00 s · ValueError: no"
+
+
+def test_a_session_says_what_it_has(shell: Any) -> None:
+    row = {"kind": "CPU", "name": "CPU", "total": 4.0, "used": 0.0, "lent": []}
+    memory = {"kind": "other", "name": "memory", "total": 4e9, "used": 0.0, "lent": []}
+    gpus = [{**row, "kind": "GPU", "name": f"GPU:{number}", "total": 1.0} for number in range(2)]
+    facts = types.SimpleNamespace(address_info={"session_name": "s"}, ray_version="1")
+    assert "resources4 CPU, 2 GPU" in html_text(reprs.context(facts, {"resources": [row, *gpus, memory]}))
+    assert "resources" not in html_text(reprs.context(facts, {"resources": []}))
+
+
 def test_a_list_of_references_says_what_has_become_of_them(shell: Any) -> None:
     def row(ref: ObjectRef[Any], state: str, error: str | None = None) -> dict[str, Any]:
         return {"id": ref.binary()[:24].hex(), "name": "f", "state": state, "error": error}
@@ -522,7 +551,11 @@ def test_a_list_of_references_says_what_has_become_of_them(shell: Any) -> None:
     failed = [row(ref, "failed", "KeyError: 'b'") for ref in refs[:2]]
     rows = [*failed, row(refs[2], "finished"), row(refs[3], "running")]
     text = html_text(reprs.object_refs(refs, {"tasks": rows}))
-    assert text == "5 ObjectRefs · f · ▶ 1 running · ✓ 1 finished · ✗ 2 failed · 1 more · KeyError: 'b'"
+    assert (
+        text == "5 ObjectRefs · f · ▶ 1 running · ✓ 1 finished · ✗ 2 failed · 1 more · KeyError: 'b' · as of this cell"
+    )
+    over = html_text(reprs.object_refs(refs[:3], {"tasks": rows[:3]}))
+    assert over == "3 ObjectRefs · f · ✓ 1 finished · ✗ 2 failed · KeyError: 'b'"
     shell._jupyter_ray_extension.notebook()  # Loaded by now.
     assert html(shell, refs) == "5 ObjectRefs"
 

@@ -170,7 +170,7 @@ refs = [add.remote(counter) for _ in range(2)] + [counter.inc.remote()]
     ui.run_cell(3)
     wait(ui, lambda picture: [actor.state for actor in picture.actors] == ["dead"])
     row = ui.panel.get_by_test_id("jr-actor")
-    assert "it was killed by `ray.kill`" in row.inner_text()
+    assert "It was killed by ray.kill" in row.inner_text()
     assert row.locator(".jr-Error").count() == 0, "nothing went wrong"
     ui.screenshot("actor-ended", of=ui.panel)
 

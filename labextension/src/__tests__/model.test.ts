@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { RayModel } from '../model';
 import { FakeKernel } from './fakes';
-import { delta, snapshot, task } from './make';
+import { delta, group, snapshot, task } from './make';
 
 let model: RayModel;
 let kernel: FakeKernel;
@@ -256,6 +256,26 @@ describe('mishaps', () => {
     expect(model.link).toBe('live');
     await pass(2000);
     kernel.push(snapshot(2, {}, 'e2'));
+  });
+
+  it.each([
+    ['restarting', 'restarted'],
+    ['autorestarting', 'died'],
+    ['dead', 'ended']
+  ] as const)('tells what became of the work when the kernel is %s', async (status, lost) => {
+    await live();
+    kernel.become(status);
+    expect(model.lost).toBeNull(); // there was none
+    model.attach(null);
+    kernel = new FakeKernel();
+    model.attach(kernel.port);
+    await pass();
+    kernel.push(snapshot(1, { groups: [group('g')] }, 'e3'));
+    kernel.become(status);
+    expect(model.lost).toBe(lost);
+    kernel.push(snapshot(1, {}, 'e2'));
+    expect(model.lost).toBeNull();
+    model.attach(null);
   });
 
   it('shows a dead kernel as absent', async () => {

@@ -77,6 +77,49 @@ describe('SceneBuilder', () => {
     expect(open.height).toBeGreaterThan(closed.height + 1000);
   });
 
+  it('fills the width with the tasks of an opened group, which keep their numbers', () => {
+    const builder = new SceneBuilder();
+    const tasks = forest(100);
+    const state = stateOf({ tasks, groups: [group('g', { counts: { pending: 100 } })] });
+    const numbered = (width: number): { columns: number; numbers: number[]; right: number } => {
+      const { nodes } = builder.build(state, { ...OPTIONS, width, opened: new Set(['g']) });
+      const lanes = nodes.find(node => node.kind === 'lanes');
+      const columns = new Set(lanes?.cells.map(({ box }) => box.x)).size;
+      const right = (lanes?.box.x ?? 0) + (lanes?.box.width ?? 0);
+      return { columns, numbers: (lanes?.cells ?? []).map(({ ordinal }) => ordinal), right };
+    };
+    const narrow = numbered(230);
+    const wide = numbered(1400);
+    expect([narrow.columns, wide.columns]).toEqual([3, 24]);
+    expect(narrow.right).toBeLessThanOrEqual(230);
+    expect(wide.numbers).toEqual(narrow.numbers);
+    expect(wide.right).toBeGreaterThan(1350);
+  });
+
+  it('says what an opened group has no tasks to show of, and shows it where its first task was', () => {
+    const runtime = { ...RUNTIME, dropped: 5000 };
+    const tasks = [
+      task('before', { group: 'g1', submitted: 1 }),
+      task('after', { group: 'g3', submitted: 9 })
+    ];
+    const groups = [
+      group('g1', { first: 1 }),
+      group('g2', { counts: { finished: 5000 }, folded: 5000, first: 5 }),
+      group('g3', { first: 9 })
+    ];
+    const options = { ...OPTIONS, opened: new Set(['g2']) };
+    const { nodes } = new SceneBuilder().build(stateOf({ tasks, groups, runtime }), options);
+    expect(nodes.map(node => node.key)).toEqual([
+      'task before',
+      'group g2',
+      'task after',
+      'lanes g2'
+    ]);
+    const lanes = nodes.find(node => node.kind === 'lanes');
+    expect([lanes?.folded, lanes?.cells]).toEqual([5000, []]);
+    expect(lanes?.box.height).toBeLessThan(60);
+  });
+
   it('hides what had ended when the user cleared', () => {
     const builder = new SceneBuilder();
     const state = stateOf({

@@ -3,8 +3,26 @@ import { describe, expect, it } from 'vitest';
 import { GROUP_FROM, groupActors, joinHolders } from '../components/actors';
 import { byNode, joinShares, slots } from '../components/resources';
 import { treeKey, treeRows } from '../components/tree';
-import { INITIAL_VIEW, reduceView, ZOOM_MAXIMUM } from '../components/view';
-import { amount, clip, clipName, demand, short, span } from '../format';
+import {
+  filterOf,
+  INITIAL_VIEW,
+  recall,
+  reduceView,
+  remember,
+  ZOOM_MAXIMUM
+} from '../components/view';
+import {
+  amount,
+  clip,
+  clipName,
+  demand,
+  errorName,
+  full,
+  lasting,
+  sentence,
+  short,
+  span
+} from '../format';
 import type { Actor } from '../protocol';
 import { actor, forest, resource, task } from './make';
 
@@ -94,6 +112,29 @@ describe('reduceView', () => {
     expect(INITIAL_VIEW.opened.size).toBe(0);
   });
 
+  it('remembers the mode and what is folded away, and nothing else', () => {
+    const list = reduceView(INITIAL_VIEW, { type: 'mode', mode: 'list' });
+    const closed = reduceView(list, { type: 'part', part: 'legend' });
+    const chosen = reduceView(closed, { type: 'select', id: 't' });
+    const again = recall(remember(chosen));
+    expect([again.mode, [...again.closed], again.selected]).toEqual(['list', ['legend'], null]);
+    expect(reduceView(again, { type: 'part', part: 'legend' }).closed.size).toBe(0);
+    for (const odd of [null, '', '{', '7', '{"mode":7,"closed":[7,"roof"]}']) {
+      expect(recall(odd)).toEqual(INITIAL_VIEW);
+    }
+  });
+
+  it('clears the actors that are dead, of one epoch', () => {
+    const clear = { type: 'clear', epoch: 'e', at: 5, actors: ['a'] } as const;
+    expect([...reduceView(INITIAL_VIEW, clear).cleared.actors]).toEqual(['a']);
+    const all = { type: 'clear', epoch: 'e', at: 0 } as const;
+    expect(reduceView(INITIAL_VIEW, all).cleared.actors.size).toBe(0);
+  });
+
+  it('shows one state or all', () => {
+    expect([filterOf('failed'), filterOf('all'), filterOf('?')]).toEqual(['failed', 'all', 'all']);
+  });
+
   it('keeps the zoom in bounds', () => {
     expect(reduceView(INITIAL_VIEW, { type: 'zoom', zoom: 99 }).zoom).toBe(ZOOM_MAXIMUM);
     expect(reduceView(INITIAL_VIEW, { type: 'zoom', zoom: 'fit' }).zoom).toBe('fit');
@@ -147,15 +188,18 @@ describe('shares', () => {
 describe('format', () => {
   it('writes times, amounts and counts', () => {
     expect([0.0004, 0.042, 0.0996, 9.94, 10, 61, 3661, -1].map(span)).toEqual([
-      '0 ms',
+      '<1 ms',
       '42 ms',
       '0.1 s',
       '9.9 s',
       '10 s',
       '1 m 01 s',
       '1 h 01 m',
-      '0 ms'
+      '<1 ms'
     ]);
+    expect([0.069, 1.9, 59.9, 61].map(lasting)).toEqual(['<1 s', '1 s', '59 s', '1 m 01 s']);
+    expect([7, 5077].map(full)).toEqual(['7', '5,077']);
+    expect(sentence('it was killed')).toBe('It was killed');
     expect([amount(1), amount(0.25), amount(2 ** 31, 'memory')]).toEqual(['1', '0.25', '2 GiB']);
     expect(demand({ CPU: 1, GPU: 0.5, memory: 0 })).toBe('1 CPU, 0.5 GPU');
     expect([7, 999, 1000, 1999, 35000].map(short)).toEqual(['7', '999', '1.0k', '1.9k', '35k']);
@@ -165,5 +209,16 @@ describe('format', () => {
     expect(clipName('Board.report', 200)).toBe('Board.report');
     expect(clipName('Board.report', 55)).toBe('…report');
     expect(clipName('mammoths', 50)).toBe('mamm…');
+  });
+
+  it('names an error', () => {
+    const names = [
+      "ValueError: row 7 has no column 'price'",
+      'RayTaskError(KeyError): ray::f() (pid=1)\nTraceback: ...',
+      'numpy.linalg.LinAlgError: singular',
+      'KeyError',
+      'an argument failed'
+    ].map(errorName);
+    expect(names).toEqual(['ValueError', 'KeyError', 'LinAlgError', 'KeyError', null]);
   });
 });

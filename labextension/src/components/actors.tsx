@@ -2,11 +2,11 @@
 
 import * as React from 'react';
 
-import { demand } from '../format';
+import { demand, full, sentence } from '../format';
 import { ACTOR_GLYPHS } from '../glyphs';
 import type { Actor } from '../protocol';
 import type { Table } from '../reducer';
-import { ChipText, Section, StateGlyph, stateName, useTrans } from './common';
+import { ChipText, Prose, Section, StateGlyph, stateName, useTrans } from './common';
 
 const HOLDERS_AT_MOST = 12;
 /** Of the actors that are gone, the latest are shown. */
@@ -95,10 +95,7 @@ function GroupRow(props: {
   const held = demand(heldTogether(members));
   const facts = [
     running > 0 ? trans.__('%1 running', running) : '',
-    trans.__(
-      '%1 done',
-      sum(members, actor => actor.finished)
-    ),
+    trans.__('%1 done', full(sum(members, actor => actor.finished))),
     restarts > 0 ? trans._n('%1 restart', '%1 restarts', restarts) : '',
     held === '' ? '' : trans.__('hold %1', held)
   ].filter(text => text !== '');
@@ -129,13 +126,10 @@ function GroupRow(props: {
             </span>
           </span>
           <span className="jr-Actor-queue">
-            {trans.__(
-              '%1 queued',
-              sum(members, actor => actor.queue)
-            )}
+            {trans.__('%1 queued', full(sum(members, actor => actor.queue)))}
           </span>
         </button>
-        <div className="jr-Actor-facts">{facts.join(' · ')}</div>
+        <Facts facts={facts} />
         {!open && <Holders holders={members.flatMap(actor => actor.holders)} onSelect={onSelect} />}
       </li>
       {open && (
@@ -151,12 +145,30 @@ function GroupRow(props: {
   );
 }
 
+/** A line that breaks between the facts only. */
+function Facts({ facts }: { facts: readonly string[] }): React.ReactElement {
+  return (
+    <div className="jr-Actor-facts">
+      {facts.map((fact, index) => (
+        <React.Fragment key={index}>
+          {index > 0 && ' '}
+          <span>{index < facts.length - 1 ? `${fact} ·` : fact}</span>
+        </React.Fragment>
+      ))}
+    </div>
+  );
+}
+
 function Holders(props: {
   holders: Actor['holders'];
   onSelect: (id: string) => void;
 }): React.ReactElement | null {
   const trans = useTrans();
   const holders = joinHolders(props.holders);
+  const title = ({ kind, label, count }: Holder): string =>
+    kind === 'actor'
+      ? trans._n('The actor %2 has %1 handle', 'The actor %2 has %1 handles', count, label)
+      : trans._n('%2 has %1 handle', '%2 has %1 handles', count, label);
   if (holders.length === 0) {
     return null;
   }
@@ -177,6 +189,7 @@ function Holders(props: {
             key={`${holder.kind} ${holder.label}`}
             type="button"
             className="jr-Chip"
+            title={title(holder)}
             {...attributes}
             onClick={() => {
               props.onSelect(holder.id);
@@ -185,7 +198,12 @@ function Holders(props: {
             <ChipText name={holder.label} rest={times} />
           </button>
         ) : (
-          <span key={`${holder.kind} ${holder.label}`} className="jr-Chip" {...attributes}>
+          <span
+            key={`${holder.kind} ${holder.label}`}
+            className="jr-Chip"
+            title={title(holder)}
+            {...attributes}
+          >
             <ChipText name={holder.label} rest={times} />
           </span>
         );
@@ -201,11 +219,11 @@ function ActorRow(props: { actor: Actor; onSelect: (id: string) => void }): Reac
   const trans = useTrans();
   const { actor, onSelect } = props;
   const held = demand(actor.held);
-  const ids = actor.gpus.join(', ');
-  const resources = ids === '' ? held : trans.__('%1 (GPU %2)', held, ids);
+  const ids = actor.gpus.join(', ');
+  const resources = ids === '' ? held : trans.__('%1 (GPU %2)', held, ids);
   const facts = [
     actor.running > 0 ? trans.__('%1 running', actor.running) : '',
-    trans.__('%1 done', actor.finished),
+    trans.__('%1 done', full(actor.finished)),
     actor.restarts > 0 ? trans._n('%1 restart', '%1 restarts', actor.restarts) : '',
     resources === '' ? '' : trans.__('holds %1', resources)
   ].filter(text => text !== '');
@@ -222,19 +240,26 @@ function ActorRow(props: { actor: Actor; onSelect: (id: string) => void }): Reac
       data-queue={actor.queue}
       data-restarts={actor.restarts}
     >
-      <div className="jr-Actor-line" title={`${actor.id}${pid}`}>
+      <div
+        className="jr-Actor-line"
+        title={`${actor.name === null ? '' : `${actor.name}\n`}${actor.class_name}\n${actor.id}${pid}`}
+      >
         <StateGlyph glyph={ACTOR_GLYPHS[actor.state]} state={`actor-${actor.state}`} />
         <span className="jr-Actor-name">
           {actor.name ?? actor.class_name}
           {actor.name !== null && <span className="jr-Muted"> {actor.class_name}</span>}
         </span>
         <span className="jr-Actor-queue">
-          {actor.state === 'alive' ? trans.__('%1 queued', actor.queue) : state}
+          {actor.state === 'alive' ? trans.__('%1 queued', full(actor.queue)) : state}
         </span>
       </div>
-      <div className="jr-Actor-facts">{facts.join(' · ')}</div>
-      <Holders holders={actor.holders} onSelect={onSelect} />
-      {actor.reason !== null && <div className="jr-Actor-facts">{actor.reason}</div>}
+      <Facts facts={facts} />
+      {actor.state !== 'dead' && <Holders holders={actor.holders} onSelect={onSelect} />}
+      {actor.reason !== null && (
+        <div className="jr-Actor-facts">
+          <Prose text={sentence(actor.reason)} />
+        </div>
+      )}
       {actor.error !== null && <p className="jr-Error">{actor.error}</p>}
     </li>
   );
@@ -242,15 +267,17 @@ function ActorRow(props: { actor: Actor; onSelect: (id: string) => void }): Reac
 
 export const Actors = React.memo(function Actors(props: {
   actors: Table<Actor>;
+  /** Dead ones that the user has cleared away. */
+  hidden: ReadonlySet<string>;
   onSelect: (id: string) => void;
 }): React.ReactElement {
   const trans = useTrans();
-  const { actors, onSelect } = props;
-  const rows = [...actors.values()];
+  const { actors, hidden, onSelect } = props;
+  const rows = [...actors.values()].filter(({ id, state }) => state !== 'dead' || !hidden.has(id));
   const alive = rows.filter(actor => actor.state !== 'dead');
   const dead = rows.filter(actor => actor.state === 'dead').reverse();
   return (
-    <Section name="actors" title={trans.__('Actors')} note={alive.length}>
+    <Section name="actors" title={trans.__('Actors')} note={full(alive.length)}>
       {rows.length === 0 ? (
         <p className="jr-Empty">{trans.__('No actors.')}</p>
       ) : (

@@ -5,6 +5,7 @@ import * as React from 'react';
 
 import type { Glyph } from '../glyphs';
 import type { TaskState } from '../protocol';
+import type { Part } from './view';
 
 export interface Surroundings {
   readonly trans: TranslationBundle;
@@ -20,8 +21,25 @@ export const PanelContext = React.createContext<Surroundings>({
   paused: false
 });
 
+/** Which parts of the panel are folded away, and how to fold one or unfold it. */
+export const FoldContext = React.createContext<{
+  readonly closed: ReadonlySet<Part>;
+  readonly toggle: (part: Part) => void;
+}>({ closed: new Set(), toggle: () => undefined });
+
 export function useTrans(): TranslationBundle {
   return React.useContext(PanelContext).trans;
+}
+
+/** A text in which `names` between backticks are code. */
+export function Prose({ text }: { text: string }): React.ReactElement {
+  return (
+    <>
+      {text
+        .split('`')
+        .map((part, index) => (index % 2 === 1 ? <code key={index}>{part}</code> : part))}
+    </>
+  );
 }
 
 /** The kernel's time; with `running`, read again once a second. */
@@ -109,12 +127,13 @@ export function StateGlyph(props: {
 
 /** A titled part of the panel that can be folded away. */
 export function Section(props: {
-  name: string;
+  name: Part;
   title: string;
   note?: React.ReactNode;
   children: React.ReactNode;
 }): React.ReactElement {
-  const [open, setOpen] = React.useState(true);
+  const { closed, toggle } = React.useContext(FoldContext);
+  const open = !closed.has(props.name);
   const id = React.useId();
   return (
     <section
@@ -127,7 +146,7 @@ export function Section(props: {
           aria-expanded={open}
           aria-controls={id}
           onClick={() => {
-            setOpen(!open);
+            toggle(props.name);
           }}
         >
           <svg className="jr-Twisty" viewBox="0 0 16 16" aria-hidden="true">

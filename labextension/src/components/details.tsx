@@ -71,7 +71,13 @@ export function Details(props: DetailsProps): React.ReactElement | null {
     ],
     ['node', trans.__('Node'), node?.name],
     ['attempt', trans.__('Attempt'), task.attempt > 0 ? task.attempt + 1 : null],
-    ['id', trans.__('Id'), <code key="id">{task.id}</code>]
+    [
+      'id',
+      trans.__('Id'),
+      <code key="id" title={task.id}>
+        {task.id}
+      </code>
+    ]
   ];
   const force = asked === task.id;
   return (

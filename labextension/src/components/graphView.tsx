@@ -8,6 +8,7 @@ import { SvgRenderer } from '../renderer/svg';
 import { SceneBuilder, type SceneOptions } from '../renderer/scene';
 import type { View } from '../renderer/base';
 import { ticks } from '../renderer/marks';
+import { full } from '../format';
 import { stateName, useNow, useTrans } from './common';
 
 export interface GraphViewProps extends Omit<SceneOptions, 'width'> {
@@ -54,6 +55,9 @@ export function GraphView(props: GraphViewProps): React.ReactElement {
       {
         state: name => stateName(trans, name),
         graph: trans.__('Graph of tasks'),
+        attempt: number => trans.__('attempt %1', number),
+        folded: count =>
+          trans._n('%2 ended, only counted', '%2 ended, only counted', count, full(count)),
         openGroup: trans.__('Click to show its tasks'),
         closeGroup: trans.__('Click to hide its tasks')
       }
@@ -69,7 +73,8 @@ export function GraphView(props: GraphViewProps): React.ReactElement {
   }, [trans]);
 
   React.useEffect(() => {
-    renderer.current?.show(scene, { selected, zoom, now });
+    const selectedGroup = (selected === null ? null : state.tasks.get(selected)?.group) ?? null;
+    renderer.current?.show(scene, { selected, selectedGroup, zoom, now });
   });
 
   return <div className="jr-GraphView" ref={host} />;

@@ -5,8 +5,27 @@ import * as React from 'react';
 
 import { RUNTIME_GLYPHS } from '../glyphs';
 import type { Runtime, RuntimeState } from '../protocol';
-import type { Link } from '../tokens';
-import { StateGlyph, useTrans } from './common';
+import { sentence } from '../format';
+import type { Link, Lost } from '../tokens';
+import { Prose, StateGlyph, useTrans } from './common';
+
+/** Where the panel is, and how to bring it elsewhere. */
+export interface Place {
+  readonly inMain: boolean;
+  move(): void;
+}
+
+/** What to do where the runtime is there no more. */
+function advice(trans: TranslationBundle, state: RuntimeState): string {
+  switch (state) {
+    case 'stopped':
+      return trans.__('`ray.init()` or the next call starts a new one.');
+    case 'dead':
+      return trans.__('`ray.init()` starts a new one.');
+    default:
+      return '';
+  }
+}
 
 function title(trans: TranslationBundle, link: Link, state: RuntimeState): string {
   if (link === 'offline') {
@@ -34,15 +53,19 @@ function title(trans: TranslationBundle, link: Link, state: RuntimeState): strin
 export function Header(props: {
   link: Link;
   runtime: Runtime | null;
+  lost: Lost | null;
   problem: string | null;
+  place: Place | null;
 }): React.ReactElement {
   const trans = useTrans();
-  const { link, runtime, problem } = props;
+  const { link, runtime, lost, problem } = props;
   const state = runtime?.state ?? 'absent';
   const up = state === 'ready' || state === 'warm' || state === 'starting';
   const place = runtime?.engine === 'ray' ? trans.__('Ray cluster') : trans.__('this machine');
   const pid = runtime?.pid ?? null;
   const hint = pid === null ? place : trans.__('%1, process %2', place, pid);
+  const words = [sentence(runtime?.message ?? ''), advice(trans, state)];
+  const message = words.filter(text => text !== '').join(' ');
   return (
     <div className="jr-Header">
       <div
@@ -53,16 +76,19 @@ export function Header(props: {
         data-link={link}
       >
         <StateGlyph glyph={RUNTIME_GLYPHS[state]} state={`runtime-${state}`} />
-        <span className="jr-Header-title">{title(trans, link, state)}</span>
+        <span className="jr-Header-title">
+          {link === 'asking' && lost !== null ? trans.__('Restarting…') : title(trans, link, state)}
+        </span>
         {up && (
           <span className="jr-Header-place" title={hint}>
             {place}
           </span>
         )}
+        {props.place !== null && <MoveButton place={props.place} />}
       </div>
-      {runtime?.message && (
+      {message !== '' && (
         <p className="jr-Header-message" data-testid="jr-runtime-message">
-          {runtime.message}
+          <Prose text={message} />
         </p>
       )}
       {problem !== null && (
@@ -77,8 +103,50 @@ export function Header(props: {
   );
 }
 
+function MoveButton({ place }: { place: Place }): React.ReactElement {
+  const trans = useTrans();
+  const label = place.inMain
+    ? trans.__('Put the panel into the side bar')
+    : trans.__('Open the panel in the main area');
+  return (
+    <button
+      type="button"
+      className="jr-Button jr-mod-plain jr-Header-move"
+      title={label}
+      aria-label={label}
+      data-testid="jr-move"
+      onClick={() => {
+        place.move();
+      }}
+    >
+      <svg className="jr-Icon" viewBox="0 0 16 16" aria-hidden="true">
+        <path
+          d={
+            place.inMain
+              ? 'M2.5 3.5h11v9h-11zM10.5 3.5v9'
+              : 'M9.5 3h3.5v3.5M13 3l-5 5M6.5 3.5h-3v9h9v-3'
+          }
+        />
+      </svg>
+    </button>
+  );
+}
+
+/** Why there is nothing where there was something. */
+function lossOf(trans: TranslationBundle, lost: Lost): string {
+  switch (lost) {
+    case 'restarted':
+      return trans.__('The kernel was restarted: its tasks and actors have ended.');
+    case 'died':
+      return trans.__('The kernel died and was started again: its tasks and actors have ended.');
+    case 'ended':
+      return trans.__('The kernel has ended, and its tasks and actors with it.');
+  }
+}
+
 /** What is shown where there is no runtime. */
-export function Welcome({ link }: { link: Link }): React.ReactElement {
+export function Welcome(props: { link: Link; lost: Lost | null }): React.ReactElement {
+  const { link, lost } = props;
   const trans = useTrans();
   if (link === 'asking') {
     return <div className="jr-Welcome" data-testid="jr-welcome" />;
@@ -89,6 +157,11 @@ export function Welcome({ link }: { link: Link }): React.ReactElement {
         <p>{trans.__('Open a notebook to see its tasks, actors and resources here.')}</p>
       ) : (
         <>
+          {lost !== null && (
+            <p className="jr-Lost" data-testid="jr-lost">
+              {lossOf(trans, lost)}
+            </p>
+          )}
           {link !== 'live' && (
             <>
               <p>{trans.__('To see tasks, actors and resources here, run this in a cell:')}</p>

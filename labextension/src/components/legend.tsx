@@ -6,7 +6,8 @@ import { TASK_GLYPHS } from '../glyphs';
 import { TASK_STATES } from '../protocol';
 import { StateGlyph, stateMeaning, stateName, useTrans } from './common';
 
-export const Legend = React.memo(function Legend(): React.ReactElement {
+/** `edges`: whether what is explained has lines. */
+export const Legend = React.memo(function Legend(props: { edges: boolean }): React.ReactElement {
   const trans = useTrans();
   return (
     <ul className="jr-Legend" aria-label={trans.__('Legend')} data-testid="jr-legend">
@@ -16,6 +17,15 @@ export const Legend = React.memo(function Legend(): React.ReactElement {
           {stateName(trans, state)}
         </li>
       ))}
+      {props.edges && <Edges />}
+    </ul>
+  );
+});
+
+function Edges(): React.ReactElement {
+  const trans = useTrans();
+  return (
+    <>
       <li title={trans.__('A task called another one')}>
         <svg className="jr-Icon jr-mod-wide" viewBox="0 0 28 16" aria-hidden="true">
           <path className="jr-Edge jr-mod-call" d="M1 8h20" />
@@ -30,6 +40,6 @@ export const Legend = React.memo(function Legend(): React.ReactElement {
         </svg>
         {trans.__('data')}
       </li>
-    </ul>
+    </>
   );
-});
+}

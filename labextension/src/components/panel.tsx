@@ -7,10 +7,32 @@ import * as React from 'react';
 
 import type { RayState } from '../reducer';
 import { PANEL_ID, type IRayMonitor } from '../tokens';
-import { App } from './app';
+import { App, type Memory } from './app';
+import type { Place } from './header';
 import { panelIcon } from './icon';
 
+/** Of this browser, whatever the notebook. */
+const MEMORY: Memory = {
+  read() {
+    try {
+      return localStorage.getItem(PANEL_ID);
+    } catch {
+      return null; // the browser keeps nothing
+    }
+  },
+  write(text) {
+    try {
+      localStorage.setItem(PANEL_ID, text);
+    } catch {
+      // as above
+    }
+  }
+};
+
 export class RayPanel extends ReactWidget {
+  /** Where the panel is, if it can be moved. */
+  where: (() => Place) | null = null;
+
   constructor(
     private readonly _monitor: IRayMonitor,
     translator: ITranslator = nullTranslator
@@ -32,12 +54,15 @@ export class RayPanel extends ReactWidget {
   }
 
   protected override render(): React.ReactElement {
-    const { link, state, problem } = this._monitor;
+    const { link, state, lost, problem } = this._monitor;
     return (
       <App
         link={link}
         state={state}
         problem={problem}
+        lost={lost}
+        place={this.where?.() ?? null}
+        memory={MEMORY}
         trans={this._trans}
         paused={!this.isVisible}
         now={this._now}

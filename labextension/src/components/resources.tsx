@@ -127,8 +127,8 @@ function Chips(props: {
         {...attributes}
         title={
           lent
-            ? trans.__('Has lent it for as long as it waits for other tasks')
-            : trans.__('Holds it')
+            ? trans.__('%1 has lent it for as long as it waits for other tasks', share.label)
+            : trans.__('%1 holds it', share.label)
         }
         onClick={() => {
           onSelect(share.id);
@@ -137,7 +137,7 @@ function Chips(props: {
         {content}
       </button>
     ) : (
-      <span key={key} {...attributes} title={trans.__('An actor holds it')}>
+      <span key={key} {...attributes} title={trans.__('The actor %1 holds it', share.label)}>
         {content}
       </span>
     );
@@ -209,6 +209,8 @@ export function byNode(
 export const Resources = React.memo(function Resources(props: {
   resources: Table<Resource>;
   nodes: Table<Node>;
+  /** Whether the runtime is there no more. */
+  ended: boolean;
   onSelect: (id: string) => void;
 }): React.ReactElement {
   const trans = useTrans();
@@ -216,7 +218,11 @@ export const Resources = React.memo(function Resources(props: {
   return (
     <Section name="resources" title={trans.__('Resources')}>
       {all.length === 0 ? (
-        <p className="jr-Empty">{trans.__('None yet: they are claimed at the first call.')}</p>
+        <p className="jr-Empty">
+          {props.ended
+            ? trans.__('None: the runtime has ended.')
+            : trans.__('None yet: CPUs and GPUs are taken at the first call.')}
+        </p>
       ) : (
         byNode(all, props.nodes).map(({ node, rows }) => (
           <React.Fragment key={node?.id ?? ''}>

@@ -4,12 +4,14 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import type { RayState } from '../reducer';
+import { full } from '../format';
+import { TASK_STATES, type Task } from '../protocol';
 import { isEnded, SINGLES_LIMIT, SINGLES_MAXIMUM, total, visibleTasks } from '../renderer/scene';
-import { PanelContext, Section, useTrans } from './common';
+import { FoldContext, PanelContext, Prose, Section, stateName, useTrans } from './common';
 import { GraphView } from './graphView';
 import { Legend } from './legend';
 import { TaskList } from './taskList';
-import type { ViewAction, ViewState } from './view';
+import { filterOf, type ViewAction, type ViewState } from './view';
 
 export interface TasksProps {
   readonly state: RayState;
@@ -17,14 +19,65 @@ export interface TasksProps {
   readonly dispatch: (action: ViewAction) => void;
 }
 
-function summary(trans: TranslationBundle, state: RayState): string {
+function summary(trans: TranslationBundle, state: RayState): React.ReactNode {
   let count = 0;
   let running = 0;
+  let failed = 0;
   for (const group of state.groups.values()) {
     count += total(group);
     running += group.counts['running'] ?? 0;
+    failed += group.counts['failed'] ?? 0;
   }
-  return running > 0 ? trans.__('%1 running of %2', running, count) : String(count);
+  return (
+    <>
+      {failed > 0 && (
+        <>
+          <span className="jr-Failures" data-testid="jr-failures">
+            {trans.__('%1 failed', full(failed))}
+          </span>
+          {' · '}
+        </>
+      )}
+      {running > 0 ? trans.__('%1 running of %2', full(running), full(count)) : full(count)}
+    </>
+  );
+}
+
+/** Which tasks the list shows. States that no task is in cannot be chosen. */
+function Filter(props: {
+  tasks: readonly Task[];
+  filter: ViewState['filter'];
+  dispatch: TasksProps['dispatch'];
+}): React.ReactElement {
+  const trans = useTrans();
+  const { tasks, filter } = props;
+  const counts = new Map<string, number>();
+  for (const { state } of tasks) {
+    counts.set(state, (counts.get(state) ?? 0) + 1);
+  }
+  return (
+    <select
+      className="jr-Select"
+      aria-label={trans.__('Show tasks that are')}
+      title={trans.__('Show tasks that are …')}
+      data-testid="jr-tool-filter"
+      value={filter}
+      onChange={event => {
+        props.dispatch({ type: 'filter', filter: filterOf(event.target.value) });
+      }}
+    >
+      <option value="all">{trans.__('all')}</option>
+      {TASK_STATES.filter(state => counts.has(state) || state === filter).map(state => (
+        <option key={state} value={state}>
+          {`${stateName(trans, state)} (${full(counts.get(state) ?? 0)})`}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+function deadActors(state: RayState): string[] {
+  return [...state.actors.values()].filter(({ state }) => state === 'dead').map(({ id }) => id);
 }
 
 function Tool(props: {
@@ -32,6 +85,7 @@ function Tool(props: {
   label: string;
   title?: string;
   pressed?: boolean;
+  expanded?: boolean;
   disabled?: boolean;
   onClick: () => void;
 }): React.ReactElement {
@@ -43,6 +97,7 @@ function Tool(props: {
       data-testid={`jr-tool-${props.id}`}
       disabled={props.disabled ?? false}
       {...(props.pressed === undefined ? {} : { 'aria-pressed': props.pressed })}
+      {...(props.expanded === undefined ? {} : { 'aria-expanded': props.expanded })}
       onClick={props.onClick}
     >
       {props.label}
@@ -54,10 +109,16 @@ export const Tasks = React.memo(function Tasks(props: TasksProps): React.ReactEl
   const trans = useTrans();
   const { now } = React.useContext(PanelContext);
   const { state, view, dispatch } = props;
+  const { closed, toggle } = React.useContext(FoldContext);
   const scale = React.useRef(1);
   const clearedAt = view.cleared.epoch === state.epoch ? view.cleared.at : 0;
   const tasks = React.useMemo(() => visibleTasks(state, clearedAt), [state.tasks, clearedAt]);
   const note = React.useMemo(() => summary(trans, state), [trans, state.groups]);
+  const dead = React.useMemo(() => deadActors(state), [state.actors]);
+  const listed = React.useMemo(
+    () => (view.filter === 'all' ? tasks : tasks.filter(task => task.state === view.filter)),
+    [tasks, view.filter]
+  );
   const grouped =
     view.grouping === 'groups' ||
     (view.grouping === 'auto' && tasks.length > SINGLES_LIMIT) ||
@@ -108,7 +169,11 @@ export const Tasks = React.memo(function Tasks(props: TasksProps): React.ReactEl
           <Tool
             id="group"
             label={trans.__('Group')}
-            title={trans.__('Draw calls that were made at the same place as one node')}
+            title={
+              tasks.length > SINGLES_MAXIMUM
+                ? trans.__('So many tasks are always drawn in groups; the list shows each')
+                : trans.__('Draw calls that were made at the same place as one node')
+            }
             pressed={grouped}
             disabled={tasks.length > SINGLES_MAXIMUM}
             onClick={() => {
@@ -116,31 +181,49 @@ export const Tasks = React.memo(function Tasks(props: TasksProps): React.ReactEl
             }}
           />
         )}
-        <span className="jr-Tools-space" />
-        {clearedAt > 0 && (
+        {view.mode === 'list' && <Filter tasks={tasks} filter={view.filter} dispatch={dispatch} />}
+        <span className="jr-Tools-end">
+          {clearedAt > 0 && (
+            <Tool
+              id="unclear"
+              label={trans.__('Show all')}
+              title={trans.__('Show the ended tasks again')}
+              onClick={() => {
+                dispatch({ type: 'clear', epoch: state.epoch, at: 0 });
+              }}
+            />
+          )}
           <Tool
-            id="unclear"
-            label={trans.__('Show all')}
-            title={trans.__('Show the ended tasks again')}
+            id="clear"
+            label={trans.__('Clear')}
+            title={trans.__('Hide the tasks and the actors that have ended')}
+            disabled={!tasks.some(isEnded) && !dead.some(id => !view.cleared.actors.has(id))}
             onClick={() => {
-              dispatch({ type: 'clear', epoch: state.epoch, at: 0 });
+              dispatch({ type: 'clear', epoch: state.epoch, at: now(), actors: dead });
             }}
           />
-        )}
-        <Tool
-          id="clear"
-          label={trans.__('Clear')}
-          title={trans.__('Hide the tasks that have ended')}
-          disabled={!tasks.some(isEnded)}
-          onClick={() => {
-            dispatch({ type: 'clear', epoch: state.epoch, at: now() });
-          }}
-        />
+          <Tool
+            id="legend"
+            label="?"
+            title={trans.__('What the shapes and lines mean')}
+            expanded={!closed.has('legend')}
+            onClick={() => {
+              toggle('legend');
+            }}
+          />
+        </span>
       </div>
       {tasks.length === 0 && state.groups.size === 0 ? (
-        <p className="jr-Empty">{trans.__('No tasks yet.')}</p>
+        <p className="jr-Empty">
+          <Prose
+            text={trans.__(
+              'No tasks yet: call a remote function, or begin a cell with `%1`.',
+              '%%remote'
+            )}
+          />
+        </p>
       ) : view.mode === 'list' ? (
-        <TaskList tasks={tasks} selected={view.selected} onSelect={onTask} />
+        <TaskList tasks={listed} selected={view.selected} onSelect={onTask} />
       ) : (
         <div className="jr-GraphBox">
           <GraphView
@@ -173,13 +256,14 @@ export const Tasks = React.memo(function Tasks(props: TasksProps): React.ReactEl
       {state.runtime.dropped > 0 && (
         <p className="jr-Folded" data-testid="jr-folded">
           {trans._n(
-            '%1 ended task is counted in its group only.',
-            '%1 ended tasks are counted in their groups only.',
-            state.runtime.dropped
+            '%2 ended task is counted in its group only.',
+            '%2 ended tasks are counted in their groups only.',
+            state.runtime.dropped,
+            full(state.runtime.dropped)
           )}
         </p>
       )}
-      <Legend />
+      {!closed.has('legend') && <Legend edges={view.mode === 'graph'} />}
     </Section>
   );
 });

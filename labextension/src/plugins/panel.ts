@@ -41,7 +41,11 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
   ) => {
     const trans = (translator ?? nullTranslator).load('jupyter_ray');
     const panel = new RayPanel(monitor, translator ?? nullTranslator);
-    app.shell.add(panel, 'right', { rank: RANK, type: 'jupyter_ray' });
+    const addToSide = (): void => {
+      app.shell.add(panel, 'right', { rank: RANK, type: 'jupyter_ray' });
+    };
+    const isInMain = (): boolean => [...app.shell.widgets('main')].includes(panel);
+    addToSide();
     restorer?.add(panel, PANEL_ID);
 
     app.commands.addCommand(CommandIDs.togglePanel, {
@@ -51,7 +55,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
       isToggled: () => panel.isVisible,
       describedBy: { args: { type: 'object', properties: {} } },
       execute: () => {
-        if (panel.isVisible && isCollapsible(app.shell)) {
+        if (panel.isVisible && !isInMain() && isCollapsible(app.shell)) {
           app.shell.collapseRight();
         } else {
           app.shell.activateById(PANEL_ID);
@@ -59,8 +63,35 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
       }
     });
     palette?.addItem({ command: CommandIDs.togglePanel, category: 'jupyter_ray' });
+    if (labShell !== null) {
+      app.commands.addCommand(CommandIDs.movePanel, {
+        label: () =>
+          isInMain()
+            ? trans.__('Put jupyter_ray Panel into the Side Bar')
+            : trans.__('Open jupyter_ray Panel in the Main Area'),
+        describedBy: { args: { type: 'object', properties: {} } },
+        execute: () => {
+          if (isInMain()) {
+            addToSide();
+          } else {
+            app.shell.add(panel, 'main', { mode: 'split-right', type: 'jupyter_ray' });
+          }
+          app.shell.activateById(PANEL_ID);
+        }
+      });
+      palette?.addItem({ command: CommandIDs.movePanel, category: 'jupyter_ray' });
+      panel.where = () => ({
+        inMain: isInMain(),
+        move: () => {
+          void app.commands.execute(CommandIDs.movePanel);
+        }
+      });
+    }
     labShell?.layoutModified.connect(() => {
       app.commands.notifyCommandChanged(CommandIDs.togglePanel);
+      app.commands.notifyCommandChanged(CommandIDs.movePanel);
+      panel.title.label = isInMain() ? 'jupyter_ray' : '';
+      panel.update();
     });
 
     if (settings !== null) {

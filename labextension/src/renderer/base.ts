@@ -8,6 +8,8 @@ import type { Scene } from './scene';
 export interface View {
   /** The selected task. */
   readonly selected: string | null;
+  /** The group that it is in. */
+  readonly selectedGroup: string | null;
   /** 1 is life size; `fit` shrinks the graph to the width there is, as far as it stays legible. */
   readonly zoom: number | 'fit';
   /** The kernel's time, in Unix seconds. */
@@ -26,6 +28,10 @@ export interface GraphEvents {
 export interface Labels {
   state(state: string): string;
   graph: string;
+  /** Which attempt this one is, counted from 1. */
+  attempt(number: number): string;
+  /** That so many ended tasks of a group are counted, and no more. */
+  folded(count: number): string;
   openGroup: string;
   closeGroup: string;
 }

@@ -1,6 +1,6 @@
 /** The DOM of one node or edge of the SVG renderer: made once, then changed only where its look has changed. */
 
-import { clipName, short, span } from '../format';
+import { clip, clipName, errorName, full, lasting, short, span } from '../format';
 import { TASK_GLYPHS } from '../glyphs';
 import type { Direction, Point, Route } from '../geometry';
 import type { Task, TaskState } from '../protocol';
@@ -18,6 +18,10 @@ import {
 const SVG = 'http://www.w3.org/2000/svg';
 /** The mean width of a character at the font sizes of the style sheet. */
 const CHARACTER = 6.6;
+/** How wide a text is that is not bold, of what `textWidth` says. */
+const LIGHT = 0.85;
+/** How much of an error a hint shows. */
+const ERROR_AT_MOST = 300;
 /** The radius of the corners of a line. */
 const CORNER = 5;
 
@@ -49,7 +53,11 @@ function glyph(state: TaskState, x: number, y: number, size: number): SVGElement
 
 /** How long a task has run, or ran; null if it never started. */
 export function elapsed(task: Task, now: number): string | null {
-  return task.started === null ? null : span((task.ended ?? now) - task.started);
+  const { started, ended } = task;
+  if (started === null) {
+    return null;
+  }
+  return ended === null ? lasting(now - started) : span(ended - started);
 }
 
 function note(task: Task, now: number, labels: Labels): string {
@@ -60,7 +68,9 @@ function note(task: Task, now: number, labels: Labels): string {
   if (task.state === 'running' || task.state === 'finished') {
     return elapsed(task, now) ?? labels.state(task.state);
   }
-  return labels.state(task.state);
+  // The shape and the colour say that it failed.
+  const error = task.state === 'failed' && task.error !== null ? errorName(task.error) : null;
+  return error ?? labels.state(task.state);
 }
 
 function identify(element: Element, task: Task): void {
@@ -72,6 +82,16 @@ function identify(element: Element, task: Task): void {
   });
 }
 
+/** What a screen reader says of a task, and the first lines of the hint. */
+function labelOf(task: Task, labels: Labels, name = task.name): string {
+  const state = `${name}, ${labels.state(task.state)}`;
+  return task.error === null ? state : `${state}\n${task.error.slice(0, ERROR_AT_MOST)}`;
+}
+
+function attempt(task: Task, labels: Labels): string {
+  return task.attempt > 0 ? labels.attempt(task.attempt + 1) : '';
+}
+
 /** A node that stands for one task. */
 export function drawTask(
   g: SVGElement,
@@ -80,19 +100,25 @@ export function drawTask(
   labels: Labels
 ): void {
   identify(g, task);
-  const label = `${task.name}, ${labels.state(task.state)}`;
+  const label = labelOf(task, labels);
   set(g, {
     class: `jr-Node jr-Node-task jr-state-${task.state}`,
     role: 'button',
     'aria-label': label
   });
-  const text = clipName(displayName(task), box.width - 31);
+  const room = box.width - 31;
+  const text = clipName(displayName(task), room);
+  const hint = [label, elapsed(task, now) ?? '', attempt(task, labels), task.id];
   g.replaceChildren(
-    make('title', {}, `${label}\n${task.id}`),
+    make('title', {}, hint.filter(line => line !== '').join('\n')),
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
     glyph(task.state, 7, box.height / 2 - 7, 14),
     make('text', { class: 'jr-Node-name', x: 27, y: 14 }, text),
-    make('text', { class: 'jr-Node-note', x: 27, y: 27 }, note(task, now, labels))
+    make(
+      'text',
+      { class: 'jr-Node-note', x: 27, y: 27 },
+      clip(note(task, now, labels), room / LIGHT)
+    )
   );
 }
 
@@ -108,8 +134,10 @@ const URGENCY: readonly TaskState[] = [
 ];
 
 function tally(node: GroupNode | LaneBox, labels: Labels): string {
-  const words = countsOf(node.group).map(([state, count]) => `${count} ${labels.state(state)}`);
-  return `${node.group.name} × ${node.total}: ${words.join(', ')}`;
+  const words = countsOf(node.group).map(
+    ([state, count]) => `${full(count)} ${labels.state(state)}`
+  );
+  return `${node.group.name} × ${full(node.total)}: ${words.join(', ')}`;
 }
 
 /** A node that stands for all the calls that were made at one place. */
@@ -154,7 +182,7 @@ export function drawGroup(g: SVGElement, node: GroupNode, labels: Labels): void 
 
 /** The frame around the tasks of an opened group. */
 export function drawLanes(g: SVGElement, node: LaneBox, labels: Labels): void {
-  const { group, box, total } = node;
+  const { group, box, total, folded } = node;
   set(g, {
     class: 'jr-Node jr-Node-lanes',
     role: 'button',
@@ -174,6 +202,9 @@ export function drawLanes(g: SVGElement, node: LaneBox, labels: Labels): void {
     ),
     make('text', { class: 'jr-Node-total', x: box.width - 8, y: 17 }, `×${short(total)}`)
   );
+  if (folded > 0) {
+    g.append(make('text', { class: 'jr-Node-note', x: 8, y: 33 }, labels.folded(folded)));
+  }
 }
 
 function bar(counts: readonly [TaskState, number][], total: number, width: number): SVGElement[] {
@@ -195,7 +226,7 @@ function bar(counts: readonly [TaskState, number][], total: number, width: numbe
 /** A task inside an opened group. */
 export function drawCell(g: SVGElement, { task, box, ordinal }: Cell, labels: Labels): void {
   identify(g, task);
-  const label = `${task.name} ${ordinal}, ${labels.state(task.state)}`;
+  const label = labelOf(task, labels, `${task.name} ${ordinal}`);
   set(g, {
     class: `jr-Node jr-Node-cell jr-state-${task.state}`,
     role: 'button',

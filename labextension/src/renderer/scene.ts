@@ -3,7 +3,7 @@
  * calculated anew only when the topology changes; a change of state alone moves nothing.
  */
 
-import { textWidth } from '../format';
+import { clipName, textWidth } from '../format';
 import type { Box, Link, NodeSize } from '../geometry';
 import { Lanes } from '../lanes';
 import { layoutGraph, type Layout } from '../layout';
@@ -57,6 +57,8 @@ export interface LaneBox {
   readonly box: Box;
   readonly group: Group;
   readonly total: number;
+  /** Those that are counted and no more. */
+  readonly folded: number;
   readonly cells: readonly Cell[];
 }
 
@@ -72,7 +74,7 @@ export interface Scene {
 
 const TASK_HEIGHT = 34;
 const GROUP = { width: 128, height: 46 };
-const LANE = { columns: 5, width: 56, height: 20, pad: 8, head: 28 };
+const LANE = { width: 56, most: 24, least: 3, gap: 4, height: 20, pad: 8, head: 28, note: 16 };
 const MARGIN = 8;
 const ENDED: ReadonlySet<string> = new Set<TaskState>(['finished', 'failed', 'cancelled']);
 
@@ -113,9 +115,13 @@ export function displayName({ name, kind }: Task | Group): string {
   return kind === 'actor' ? name.replace(/\.__init__$/, '()') : name;
 }
 
+const TASK_WIDTH = { least: 80, most: 120, aside: 34 };
+
+/** As wide as what is shown of the name. */
 function taskWidth(task: Task): number {
-  const name = displayName(task);
-  return Math.round(Math.min(120, Math.max(80, 34 + textWidth(name))));
+  const { least, most, aside } = TASK_WIDTH;
+  const name = clipName(displayName(task), most - aside);
+  return Math.round(Math.min(most, Math.max(least, aside + textWidth(name))));
 }
 
 /** Keeps the layout and the lanes from one state to the next. */
@@ -149,7 +155,7 @@ export class SceneBuilder {
         : [];
     });
     const opened = [...options.opened].filter(id => joined.has(id));
-    const lanes = this._openedLanes(state, tasks, new Set(opened), layout.height);
+    const lanes = this._openedLanes(state, tasks, new Set(opened), layout.height, options.width);
     const right = lanes.map(lane => lane.box.x + lane.box.width + MARGIN);
     const bottom = lanes.map(lane => lane.box.y + lane.box.height + MARGIN);
     return {
@@ -166,7 +172,8 @@ export class SceneBuilder {
     state: RayState,
     tasks: readonly Task[],
     opened: ReadonlySet<string>,
-    top: number
+    top: number,
+    available: number
   ): LaneBox[] {
     for (const id of this._lanes.keys()) {
       if (!opened.has(id)) {
@@ -180,28 +187,36 @@ export class SceneBuilder {
     for (const task of tasks) {
       members.get(task.group)?.push(task);
     }
+    const columns = laneColumns(available);
+    const step = Math.max(LANE.width, Math.floor(laneRoom(available) / columns));
     let y = top;
     return [...members].flatMap(([id, inside]): LaneBox[] => {
       const group = state.groups.get(id);
       if (group === undefined) {
         return [];
       }
-      const lanes = this._synced(id, inside);
-      const width = LANE.columns * LANE.width + 2 * LANE.pad - 4;
-      const height = LANE.head + lanes.rows * LANE.height + LANE.pad;
+      const lanes = this._synced(id, inside, columns);
+      const width = columns * step + 2 * LANE.pad - LANE.gap;
+      const head = LANE.head + (group.folded > 0 ? LANE.note : 0);
+      const rows = inside.length === 0 ? 0 : lanes.rows;
+      const height = head + rows * LANE.height + (rows > 0 ? LANE.pad : 0);
       const box = { x: MARGIN, y, width, height };
       y += height + MARGIN;
-      const cells = cellsOf(lanes, box, inside);
-      return [{ kind: 'lanes', key: `lanes ${id}`, box, group, total: total(group), cells }];
+      const cells = cellsOf(lanes, box, head, step, inside);
+      const { folded } = group;
+      return [
+        { kind: 'lanes', key: `lanes ${id}`, box, group, total: total(group), folded, cells }
+      ];
     });
   }
 
-  private _synced(group: string, members: readonly Task[]): Lanes {
+  private _synced(group: string, members: readonly Task[], columns: number): Lanes {
     let lanes = this._lanes.get(group);
     if (lanes === undefined) {
-      lanes = new Lanes(LANE.columns);
+      lanes = new Lanes(columns);
       this._lanes.set(group, lanes);
     }
+    lanes.columns = columns;
     lanes.sync(members.map(task => task.id));
     return lanes;
   }
@@ -225,15 +240,31 @@ export class SceneBuilder {
   private _topology = '';
 }
 
-function cellsOf(lanes: Lanes, box: Box, members: readonly Task[]): Cell[] {
+/** What the tasks of an opened group have side by side, of the width there is. */
+function laneRoom(available: number): number {
+  return available - 2 * MARGIN - 2 * LANE.pad + LANE.gap;
+}
+
+function laneColumns(available: number): number {
+  const fit = Math.floor(laneRoom(available) / LANE.width);
+  return Math.min(LANE.most, Math.max(LANE.least, fit));
+}
+
+function cellsOf(
+  lanes: Lanes,
+  box: Box,
+  head: number,
+  step: number,
+  members: readonly Task[]
+): Cell[] {
   return members.flatMap((task): Cell[] => {
     const cell = lanes.cell(task.id);
     if (cell === null) {
       return [];
     }
-    const x = box.x + LANE.pad + cell.column * LANE.width;
-    const y = box.y + LANE.head + cell.row * LANE.height;
-    const place = { x, y, width: LANE.width - 4, height: LANE.height - 2 };
+    const x = box.x + LANE.pad + cell.column * step;
+    const y = box.y + head + cell.row * LANE.height;
+    const place = { x, y, width: step - LANE.gap, height: LANE.height - 2 };
     return [{ task, box: place, ordinal: lanes.ordinal(task.id) }];
   });
 }
@@ -268,23 +299,27 @@ function largeGroups(groups: readonly Group[]): readonly Group[] {
   return singles + large.length > SINGLES_LIMIT ? groups : large;
 }
 
-/** What is drawn, in the order of arrival: a group comes with the first of its tasks. */
-function rowsInOrder(
-  tasks: readonly Task[],
-  joined: ReadonlyMap<string, Group>
-): Iterable<Task | Group> {
-  const rows = new Set<Task | Group>();
-  // Those whose tasks are all folded away are the oldest.
-  const present = new Set(tasks.map(task => task.group));
-  for (const group of joined.values()) {
-    if (!present.has(group.id)) {
-      rows.add(group);
+/**
+ * What is drawn, in the order of arrival. A group comes where the first of its tasks was, also when that is folded away:
+ * so a group of thousands that are all over at once is seen where what is new is looked for, and stays there.
+ */
+function rowsInOrder(tasks: readonly Task[], joined: ReadonlyMap<string, Group>): (Task | Group)[] {
+  const rows: { row: Task | Group; time: number }[] = [];
+  const present = new Set<Group>();
+  let time = 0;
+  for (const task of tasks) {
+    time = Math.max(time, task.submitted ?? 0);
+    const group = joined.get(task.group);
+    if (group === undefined) {
+      rows.push({ row: task, time });
+    } else if (!present.has(group)) {
+      present.add(group);
+      rows.push({ row: group, time: group.first });
     }
   }
-  for (const task of tasks) {
-    rows.add(joined.get(task.group) ?? task);
-  }
-  return rows;
+  const folded = [...joined.values()].filter(group => !present.has(group));
+  const before = folded.map(group => ({ row: group, time: group.first }));
+  return [...before, ...rows].sort((a, b) => a.time - b.time).map(({ row }) => row);
 }
 
 /** Edges between what is drawn: those of tasks, and those of groups where both ends are groups. */

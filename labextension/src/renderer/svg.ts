@@ -211,7 +211,14 @@ export class SvgRenderer implements GraphRenderer {
     if (node.kind !== 'task') {
       const { group, box } = node;
       const open = node.kind === 'group' && node.open;
-      const look = JSON.stringify([group.name, group.counts, open, box.height]);
+      const look = JSON.stringify([
+        group.name,
+        group.counts,
+        group.folded,
+        open,
+        box.width,
+        box.height
+      ]);
       if (mark.look !== look) {
         mark.look = look;
         if (node.kind === 'group') {
@@ -220,13 +227,14 @@ export class SvgRenderer implements GraphRenderer {
           drawLanes(mark.element, node, this._labels);
         }
       }
+      choose(mark.element, node.kind === 'group' && group.id === view.selectedGroup);
       return;
     }
     const { task } = node;
     const time = ticks(task) ? elapsed(task, view.now) : task.ended;
     const chosen = task.id === view.selected;
     const lent = Object.keys(task.lent).join();
-    const look = `${task.name} ${task.state} ${time ?? ''} ${lent}`;
+    const look = [task.name, task.state, time, lent, task.attempt, task.error].join(' ');
     if (mark.look !== look) {
       mark.look = look;
       drawTask(mark.element, node, view.now, this._labels);
@@ -238,7 +246,7 @@ export class SvgRenderer implements GraphRenderer {
     const key = `cell ${cell.task.id}`;
     kept.add(key);
     const mark = this._mark(key, cell.box);
-    const look = `${cell.task.state} ${cell.ordinal}`;
+    const look = `${cell.task.state} ${cell.ordinal} ${cell.box.width} ${cell.task.error ?? ''}`;
     if (mark.look !== look) {
       mark.look = look;
       drawCell(mark.element, cell, this._labels);
