@@ -42,6 +42,18 @@ _paused = False
 _plain = False
 
 
+def _begin_anew() -> None:
+    """In a forked child: what waits to be told is the parent's to tell, and who held the lock is not there."""
+    global _lock, _repeats, _returns, _timer
+    _lock = threading.Lock()
+    _repeats = Repeats(_repeats.window)
+    _returns = Returns()
+    _timer = None
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
 def pause(paused: bool) -> None:
     """Have what tasks print dropped, or shown again: while somebody types at a debugger's prompt."""
     global _paused

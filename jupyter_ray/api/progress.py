@@ -214,6 +214,15 @@ class BarManager:
 _manager = BarManager()
 
 
+def _begin_anew() -> None:
+    """In a forked child: the bars are the parent's, and who held the lock is not there."""
+    _manager.lock = threading.RLock()
+    _manager.bar_groups.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
 def instance() -> BarManager:
     """Return the manager of this process."""
     return _manager

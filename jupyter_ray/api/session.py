@@ -37,6 +37,8 @@ _printer: logs.LogPrinter | None = logs.print_lines
 _stop_printing: Callable[[], None] | None = None
 _warm = False
 _owner = 0
+# A forked child has no session, and not the thread that held the lock.
+os.register_at_fork(after_in_child=lambda: globals().update(lock=threading.RLock(), _stop_printing=None, _warm=False))
 
 _FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
 
