@@ -11,14 +11,16 @@ import contextlib
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from jupyter_ray.api import progress, session
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.events import AnyEvent
+from jupyter_ray.events import UNHANDLED, AnyEvent, LogLines
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ids import return_id
 from jupyter_ray.interrupts import shielded
@@ -66,7 +68,7 @@ class Notebook:
         comm = open_comm(self.hub, shell)
         if comm is not None:
             self._undo.append(comm.close)
-        self._undo.append(session.set_log_printer(self.router.feed))
+        self._undo.append(session.set_log_printer(self._print))
         kernel = getattr(shell, "kernel", None)
         if kernel is not None:
             self._undo.append(progress.set_canvas(CellCanvas(kernel, self.cells)))
@@ -119,6 +121,17 @@ class Notebook:
             self.board.feed(events)
 
         self._unsubscribe = engine.subscribe(listen, condensed=True)
+
+    def _print(self, lines: Sequence[LogLines]) -> None:
+        """Take in what is printed; an error that nobody looks at tells of cells as other errors do."""
+        if any(each.text.startswith(UNHANDLED) for each in lines):
+            lines = [
+                msgspec.structs.replace(each, text=tracebacks.with_cell_names(self.shell, each.text))
+                if each.text.startswith(UNHANDLED)
+                else each
+                for each in lines
+            ]
+        self.router.feed(lines)
 
     def _leave(self) -> None:
         unsubscribe, self._unsubscribe = self._unsubscribe, None

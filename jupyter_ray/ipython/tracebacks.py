@@ -80,7 +80,7 @@ def render(shell: Any, error: BaseException) -> list[str]:
 
 def remote(shell: Any, error: RayTaskError) -> str:
     """Return the remote traceback, in colour where the shell has colours."""
-    text = _FILE.sub(functools.partial(_cell_name, shell), error._plain.traceback_str.rstrip())
+    text = with_cell_names(shell, error._plain.traceback_str.rstrip())
     if not has_colours(shell):
         return text
     try:
@@ -90,6 +90,11 @@ def remote(shell: Any, error: RayTaskError) -> str:
         return text
     coloured = str(pygments.highlight(text, lexers.PythonTracebackLexer(), formatters.TerminalFormatter()))
     return coloured.rstrip("\n").replace("\x1b[91m", "\x1b[31m")  # Bright red is too dim on JupyterLab's dark red.
+
+
+def with_cell_names(shell: Any, text: str) -> str:
+    """Return a traceback that calls what came from cells so, and not by the names of files that there are not."""
+    return _FILE.sub(functools.partial(_cell_name, shell), text)
 
 
 def _hint(error: Any) -> list[str]:

@@ -36,6 +36,8 @@ export interface Route {
   readonly link: Link;
   readonly points: readonly Point[];
   readonly direction: Direction;
+  /** Whether other routes run in the same place from somewhere on, up to the end. */
+  readonly joins?: boolean;
 }
 
 /** A graph, or a part of one, with places. */

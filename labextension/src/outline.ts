@@ -50,11 +50,19 @@ export function outline({ nodes, links }: Part): Picture {
         ? []
         : lane === undefined
           ? branch(from, to)
-          : beside(from, to, tree.width + lane * LANE_GAP, link.kind === 'data' ? ASIDE : 0);
-    return { link, direction: 'outline' as const, points };
+          : beside(from, to, tree.width + lane.index * LANE_GAP, link.kind === 'data' ? ASIDE : 0);
+    const joins = lane?.joins === true;
+    return { link, direction: 'outline' as const, points, joins };
   });
-  const used = lanes.size === 0 ? 0 : Math.max(...lanes.values()) * LANE_GAP + MARGIN;
+  const indices = [...lanes.values()].map(({ index }) => index);
+  const used = lanes.size === 0 ? 0 : Math.max(...indices) * LANE_GAP + MARGIN;
   return { boxes, routes, width: tree.width + used, height: tree.height };
+}
+
+interface Lane {
+  readonly index: number;
+  /** Whether those that run in it have their end in common, not their beginning. */
+  readonly joins: boolean;
 }
 
 /** Who called each node first. */
@@ -106,7 +114,7 @@ function* rowsOf(
  * The lane of each link beside the tree, the shortest links innermost. Those that end or begin at one node run in one
  * lane, as on a bus.
  */
-function lanesOf(links: readonly Link[], boxes: ReadonlyMap<string, Box>): Map<Link, number> {
+function lanesOf(links: readonly Link[], boxes: ReadonlyMap<string, Box>): Map<Link, Lane> {
   const ends = new Map<string, number>();
   const endsOf = ({ source, target, kind }: Link): [string, string] => [
     `${kind} from ${source}`,
@@ -115,28 +123,29 @@ function lanesOf(links: readonly Link[], boxes: ReadonlyMap<string, Box>): Map<L
   for (const end of links.flatMap(endsOf)) {
     ends.set(end, (ends.get(end) ?? 0) + 1);
   }
-  const buses = new Map<string, { links: Link[]; top: number; bottom: number }>();
+  const buses = new Map<string, { name: string; links: Link[]; top: number; bottom: number }>();
   for (const link of links) {
     const [from, to] = endsOf(link);
     const name = (ends.get(to) ?? 0) >= (ends.get(from) ?? 0) ? to : from;
-    const bus = buses.get(name) ?? { links: [], top: Infinity, bottom: -Infinity };
+    const bus = buses.get(name) ?? { name, links: [], top: Infinity, bottom: -Infinity };
     const rows = [boxes.get(link.source)?.y ?? 0, boxes.get(link.target)?.y ?? 0];
     bus.links.push(link);
     buses.set(name, {
+      name,
       links: bus.links,
       top: Math.min(bus.top, ...rows),
       bottom: Math.max(bus.bottom, ...rows)
     });
   }
-  const lanes = new Map<Link, number>();
+  const lanes = new Map<Link, Lane>();
   const taken: [number, number][][] = [];
   const shortest = [...buses.values()].sort((a, b) => a.bottom - a.top - (b.bottom - b.top));
-  for (const { links: together, top, bottom } of shortest) {
+  for (const { name, links: together, top, bottom } of shortest) {
     const free = taken.findIndex(lane => lane.every(([from, to]) => to < top || bottom < from));
     const lane = Math.min(free === -1 ? taken.length : free, MOST_LANES - 1);
     (taken[lane] ??= []).push([top, bottom]);
     for (const link of together) {
-      lanes.set(link, lane);
+      lanes.set(link, { index: lane, joins: name === endsOf(link)[1] });
     }
   }
   return lanes;

@@ -113,6 +113,20 @@ def test_output_of_a_task_that_was_got_is_there_when_the_cell_ends(kernel: Kerne
         assert last < len(kinds) - 1 - kinds[::-1].index("status") + 1, "before idle"
 
 
+def test_an_error_that_nobody_looks_at_tells_its_cell(kernel: Kernel) -> None:
+    cell = kernel.run("""
+    @ray.remote
+    def lost():
+        raise ValueError("nobody asks")
+
+    lost.remote()
+    None
+    """)
+    kernel.until(lambda: "ValueError: nobody asks" in cell.stderr)
+    assert 'File "Cell In[' in cell.stderr
+    assert "ipykernel_" not in cell.stderr
+
+
 def test_output_of_actors_and_of_stderr(kernel: Kernel) -> None:
     kernel.run("""
 import sys
@@ -272,8 +286,8 @@ def test_status_and_why(kernel: Kernel, gate: Path) -> None:
     says(kernel, "%ray why", "waits for CPU: 1 since")
     says(kernel, "%ray why nap", "(running since")
     kernel.run("last = waiting[-1]")
-    says(kernel, "%ray why last", "Of CPU: 2, nap (")
-    says(kernel, "%ray why waiting[-1]", "Of CPU: 2, nap (")
+    says(kernel, "%ray why last", "Of CPU: 2, 2 × nap (")
+    says(kernel, "%ray why waiting[-1]", "Of CPU: 2, 2 × nap (")
     kernel.run(f"waiting += [wait_for.options(name='nap').remote({str(gate)!r}) for _ in range(5)]")
     says(kernel, "%ray why", "... and 3 more of nap")
     says(kernel, "%ray why nap", "... and 3 more of nap")

@@ -26,7 +26,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, limit: int, sizes: dict[int, int]) ->
     if found is None:
         return None
     pid, reason, has_most = found
-    assert f"{sizes[pid]:,}" in reason
+    assert f"{sizes[pid] / 1e9:.2f} GB" in reason
     assert has_most == (sizes[pid] == max(sizes.values()))
     return pid
 

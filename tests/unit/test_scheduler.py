@@ -248,6 +248,19 @@ def test_a_gpu_that_somebody_will_give_back_is_no_deadlock() -> None:
     assert "evaluate" in session.running()
 
 
+def test_why_tells_of_many_holders_alike_in_one_line() -> None:
+    session = Session(CPU=8)
+    crowd = [session.submit("crowd") for _ in range(7)]
+    alone = session.submit("alone")
+    waiter = session.submit("waiter")
+    assert len(session.running()) == 8
+    session.say(DRIVER, m.Query(99, "why", {"id": return_id(waiter, 1)}))
+    told = session.of(m.Answer)[-1].value
+    ids = ", ".join(task.hex()[:8] for task in crowd[:5])
+    assert f"7 × crowd ({ids}, ...) (running since 0.0 s) hold CPU: 1 each" in told
+    assert f"alone ({alone.hex()[:8]}) (running since 0.0 s) holds CPU: 1." in told
+
+
 def test_what_waits_for_an_actors_end_is_told_once_in_a_while() -> None:
     session = Session(CPU=1)
     told = Starved()

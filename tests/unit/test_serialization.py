@@ -448,8 +448,8 @@ def test_deep_containers_keep_what_is_alike_and_what_is_in_them() -> None:
 
 @pytest.mark.parametrize("kind", ["deep", "endless", "circle"])
 def test_what_is_nested_too_deeply_is_called_that(kind: str) -> None:
-    circle: list[Any] = [chain(2_000)]
+    circle: list[Any] = [chain(100_000)]
     circle.append(circle)
-    value = {"deep": chain(2_000), "endless": Endless(), "circle": circle}[kind]
+    value = {"deep": chain(100_000), "endless": Endless(), "circle": circle}[kind]
     with pytest.raises(TypeError, match=r"argument number 1 of f, of type .*nested too deeply for pickle"):
         arguments.pack_call([value], {}, lambda: None, "f")

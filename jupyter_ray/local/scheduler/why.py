@@ -226,11 +226,13 @@ def _holders(state: State, asker: ClientRecord, needs: Demand, now: float, bundl
     short = [name for name, parts in needs.items() if all(ledger.free.get(name, 0) < parts for ledger in ledgers)]
     parts: list[str] = []
     for name in short or needs:
+        alike: dict[tuple[str, str, str, int], list[TaskRecord]] = {}
+        for task in state.tasks.values():
+            if task.actor is None and (amount := _amount(task.allocation, name, ledgers)):
+                key = (task.spec.name, whose(task.client), task.state.value, amount)
+                alike.setdefault(key, []).append(task)
         held = [
-            f"{_name(each)}{whose(each.client)} ({each.state.value} since {_since(each, now)}) "
-            f"holds {describe({name: amount})}"
-            for each in state.tasks.values()
-            if each.actor is None and (amount := _amount(each.allocation, name, ledgers))
+            _held_by(tasks, driver, describe({name: amount}), now) for (_, driver, _, amount), tasks in alike.items()
         ]
         held += [
             f"the actor {each.label}{whose(each.creator)} holds {describe({name: amount})}"
@@ -257,6 +259,16 @@ def _holders(state: State, asker: ClientRecord, needs: Demand, now: float, bundl
         total = sum(ledger.total.get(name, 0) for ledger in ledgers)
         parts.append(f"Of {describe({name: total})}, {'; '.join(held[:NAMES]) or 'nobody holds any'}{more}.")
     return " ".join(parts)
+
+
+def _held_by(tasks: list[TaskRecord], driver: str, amount: str, now: float) -> str:
+    """Tell what tasks of one name in one state hold, each as much: of many, one line."""
+    first = min(tasks, key=lambda each: each.since)
+    since = f"{first.state.value} since {_since(first, now)}"
+    if len(tasks) == 1:
+        return f"{_name(first)}{driver} ({since}) holds {amount}"
+    ids = ", ".join(each.id.hex()[:8] for each in tasks[:NAMES]) + (", ..." if len(tasks) > NAMES else "")
+    return f"{len(tasks)} × {first.spec.name} ({ids}){driver} ({since}) hold {amount} each"
 
 
 def _amount(allocation: Allocation | None, name: str, ledgers: Sequence[Ledger]) -> int:

@@ -78,21 +78,25 @@ class Guard:
         ours = sum(sizes.values())
         if self.limit and ours > self.limit:
             excess, limit = ours - self.limit, self.limit
-            reason = f"the workers had {ours:,} of the {limit:,} bytes that JUPYTER_RAY_WORKER_MEMORY allows"
+            reason = f"the workers had {_size(ours)} of the {_size(limit)} that JUPYTER_RAY_WORKER_MEMORY allows"
         elif is_over and sizes:
             excess, limit = used - int(self.share * total), total
-            reason = f"{used:,} of {total:,} bytes of memory were in use"
+            reason = f"{_size(used)} of {_size(total)} of memory were in use"
         else:
             return None
         wanted = excess + min(BREATH_SHARE * limit, BREATH_BYTES)
         most = max(sizes.values())
         ended = next(pid for pid, size in sizes.items() if size >= min(wanted, most))
-        text = f"the machine was running low on memory: {reason}, {sizes[ended]:,} of them by its process"
+        text = f"the machine was running low on memory: {reason}, {_size(sizes[ended])} of that by its process"
         return ended, text, sizes[ended] == most
 
     def explain(self, reason: str) -> str:
         """Return why a process ended, with the kernel in the place of an unknown sender of SIGKILL."""
         return OOM_KILLED if reason == SIGKILLED and _kills() > self._kills[0] else reason
+
+
+def _size(amount: int) -> str:
+    return f"{amount / 1e9:.2f} GB"
 
 
 def _kills() -> int:

@@ -64,6 +64,11 @@ describe('outline', () => {
     const picture = outline({ nodes, links: links('data', ...all) });
     const lanes = picture.routes.map(({ points }) => Math.max(...points.map(({ x }) => x)));
     expect(new Set(lanes).size).toBe(1);
+    // They end together, so that their dashes are to be in step there; those that begin together are anyway.
+    expect(new Set(picture.routes.map(({ joins }) => joins))).toEqual(new Set([true]));
+    const fan = ['n x', 'n y', 'n z'];
+    const away = outline({ nodes: sizes('n', 'x', 'y', 'z'), links: links('data', ...fan) });
+    expect(new Set(away.routes.map(({ joins }) => joins))).toEqual(new Set([false]));
   });
 
   it('stays narrow, however many links cross', () => {

@@ -2,7 +2,7 @@
 
 import * as React from 'react';
 
-import { demand } from '../format';
+import { demand, errorName, sentence } from '../format';
 import { TASK_GLYPHS } from '../glyphs';
 import type { RayState } from '../reducer';
 import { isEnded } from '../renderer/scene';
@@ -127,7 +127,7 @@ export function Details(props: DetailsProps): React.ReactElement | null {
       </div>
       {task.error !== null && (
         <p className="jr-Error" data-testid="jr-details-error">
-          {task.error}
+          {errorName(task.error) === null ? sentence(task.error) : task.error}
         </p>
       )}
       <dl>

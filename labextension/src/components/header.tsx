@@ -60,7 +60,9 @@ export function Header(props: {
   const trans = useTrans();
   const { link, runtime, lost, problem } = props;
   const state = runtime?.state ?? 'absent';
-  const up = state === 'ready' || state === 'warm' || state === 'starting';
+  // What is not heard of may be gone: no green light.
+  const shown = link === 'offline' ? 'absent' : state;
+  const up = shown === 'ready' || shown === 'warm' || shown === 'starting';
   const place = runtime?.engine === 'ray' ? trans.__('Ray cluster') : trans.__('this machine');
   const pid = runtime?.pid ?? null;
   const hint = pid === null ? place : trans.__('%1, process %2', place, pid);
@@ -75,7 +77,7 @@ export function Header(props: {
         data-state={state}
         data-link={link}
       >
-        <StateGlyph glyph={RUNTIME_GLYPHS[state]} state={`runtime-${state}`} />
+        <StateGlyph glyph={RUNTIME_GLYPHS[shown]} state={`runtime-${shown}`} />
         <span className="jr-Header-title">
           {link === 'asking' && lost !== null ? trans.__('Restarting…') : title(trans, link, state)}
         </span>

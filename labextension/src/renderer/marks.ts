@@ -19,7 +19,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 /** The mean width of a character at the font sizes of the style sheet. */
 const CHARACTER = 6.6;
 /** How wide a text is that is not bold, of what `textWidth` says. */
-const LIGHT = 0.85;
+const LIGHT = 0.78;
 /** How much of an error a hint shows. */
 const ERROR_AT_MOST = 300;
 /** The radius of the corners of a line. */
@@ -60,7 +60,7 @@ export function elapsed(task: Task, now: number): string | null {
   return ended === null ? lasting(now - started) : span(ended - started);
 }
 
-function note(task: Task, now: number, labels: Labels): string {
+function note(task: Task, now: number, labels: Labels, room: number): string {
   if (task.state === 'blocked') {
     const lent = Object.keys(task.lent);
     return lent.length > 0 ? `lent ${lent.join(', ')}` : labels.state('blocked');
@@ -70,7 +70,7 @@ function note(task: Task, now: number, labels: Labels): string {
   }
   // The shape and the colour say that it failed.
   const error = task.state === 'failed' && task.error !== null ? errorName(task.error) : null;
-  return error ?? labels.state(task.state);
+  return error === null ? labels.state(task.state) : clip(error, room / LIGHT);
 }
 
 function identify(element: Element, task: Task): void {
@@ -114,11 +114,7 @@ export function drawTask(
     make('rect', { class: 'jr-Node-body', width: box.width, height: box.height, rx: 4 }),
     glyph(task.state, 7, box.height / 2 - 7, 14),
     make('text', { class: 'jr-Node-name', x: 27, y: 14 }, text),
-    make(
-      'text',
-      { class: 'jr-Node-note', x: 27, y: 27 },
-      clip(note(task, now, labels), room / LIGHT)
-    )
+    make('text', { class: 'jr-Node-note', x: 27, y: 27 }, note(task, now, labels, room))
   );
 }
 
@@ -287,12 +283,16 @@ function round(value: number): number {
   return Math.round(value * 10) / 10;
 }
 
-export function drawEdge(path: SVGElement, { link, points, direction }: Route): void {
+export function drawEdge(path: SVGElement, { link, points, direction, joins }: Route): void {
+  const d = curve(points, direction);
   set(path, {
     class: `jr-Edge jr-mod-${link.kind}`,
     'data-edge': link.kind,
     'data-source': link.source,
     'data-target': link.target,
-    d: curve(points, direction)
+    d
   });
+  // Dashes that lie upon one another must be in step, or they fill the gaps.
+  const length = joins === true ? (path as SVGPathElement).getTotalLength() : 0;
+  path.style.setProperty('--jr-step', length.toFixed(1));
 }
