@@ -70,6 +70,9 @@ DISK_SHARE = "RAY_local_fs_capacity_threshold"
 """The environment variable that tells workers above which share of a disk no value goes there."""
 
 
+RUNTIME_SOCKET = "runtime.sock"
+"""In a session's folder: where the runtime listens."""
+
 _session_folders: dict[str, Path] = {}
 
 
@@ -80,8 +83,13 @@ def session_folder(session: str, root: str | None = None) -> Path:
     """
     if session not in _session_folders:
         root = root or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-        _session_folders[session] = Path(root) / f"jupyter_ray-{os.getuid()}-{session}"
+        _session_folders[session] = Path(root) / f"{session_prefix()}{session}"
     return _session_folders[session]
+
+
+def session_prefix() -> str:
+    """Return what the names of this user's session folders begin with."""
+    return f"jupyter_ray-{os.getuid()}-"
 
 
 def crash_report(session: str, worker: bytes) -> Path:

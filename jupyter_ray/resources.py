@@ -1,7 +1,7 @@
 """Amounts of resources, in fixed point.
 
 One unit is 10,000 parts, as in Ray, so that ten tasks of ``num_cpus=0.1`` fill one CPU exactly. A `Demand` maps the
-name of a resource to a number of parts; zero amounts are left out. Nothing but `from_parts` makes floats.
+name of a resource to a number of parts; zero amounts are left out. Only what people see is floats: `amounts`.
 """
 
 from __future__ import annotations
@@ -44,11 +44,6 @@ Demand = dict[str, int]
 def to_parts(amount: float) -> int:
     """Return `amount` in whole parts of 1/10,000: what is less than one is left out. Source: Ray."""
     return math.floor(amount * PARTS + _INEXACT)
-
-
-def from_parts(parts: int) -> float:
-    """Return a number of parts as an amount for people; whole numbers stay exact."""
-    return parts / PARTS
 
 
 def demand(amounts: Mapping[str, float | None]) -> Demand:

@@ -42,6 +42,18 @@ _paused = False
 _plain = False
 
 
+def _begin_anew() -> None:
+    """In a forked child: what waits to be told is the parent's to tell, and who held the lock is not there."""
+    global _lock, _repeats, _returns, _timer
+    _lock = threading.Lock()
+    _repeats = Repeats(_repeats.window)
+    _returns = Returns()
+    _timer = None
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
 def pause(paused: bool) -> None:
     """Have what tasks print dropped, or shown again: while somebody types at a debugger's prompt."""
     global _paused
@@ -94,18 +106,11 @@ def _coloured(event: LogLines) -> str:
     ``RAY_COLOR_PREFIX=1``: in a colour of each process, also in a file; ``0``: as it is, as with ``NO_COLOR``.
     """
     choice = os.environ.get("RAY_COLOR_PREFIX")
-    if choice == "0" or (choice != "1" and (os.environ.get("NO_COLOR") or not _is_terminal(event.stream))):
+    stream = sys.stderr if event.stream == "stderr" else sys.stdout
+    if choice == "0" or (choice != "1" and (os.environ.get("NO_COLOR") or not progress.is_terminal(stream))):
         return event.origin
     colour = _COLOURS[event.pid % len(_COLOURS)] if choice == "1" else _CYAN
     return f"\x1b[{colour}m{event.origin[:-1]}\x1b[0m "
-
-
-def _is_terminal(name: str) -> bool:
-    stream = sys.stderr if name == "stderr" else sys.stdout
-    try:
-        return stream is not None and stream.isatty()
-    except (ValueError, AttributeError):  # It is closed, or somebody's own.
-        return False
 
 
 def print_rest() -> None:

@@ -123,7 +123,7 @@ class TerminalCanvas:
 
     def draw(self, bars: Sequence[Bar], changed: Bar) -> None:
         """Draw all bars anew; one that ended stays above them."""
-        if not _is_terminal():
+        if not is_terminal(sys.stderr):
             if changed.closed:
                 _write(changed.text() + "\n")
             return
@@ -214,6 +214,15 @@ class BarManager:
 _manager = BarManager()
 
 
+def _begin_anew() -> None:
+    """In a forked child: the bars are the parent's, and who held the lock is not there."""
+    _manager.lock = threading.RLock()
+    _manager.bar_groups.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
 def instance() -> BarManager:
     """Return the manager of this process."""
     return _manager
@@ -290,11 +299,11 @@ def _state(line: str) -> dict[str, Any] | None:
         return None
 
 
-def _is_terminal() -> bool:
-    stream = sys.stderr
+def is_terminal(stream: Any) -> bool:
+    """Tell whether a standard stream, which may be missing, is one of a terminal."""
     try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # Closed.
+        return stream is not None and bool(stream.isatty())
+    except (ValueError, AttributeError):  # It is closed, or somebody's own.
         return False
 
 

@@ -51,7 +51,7 @@ class Repeats:
     """
 
     def __init__(self, window: float = WINDOW) -> None:
-        self._window = window
+        self.window = window
         self._seen: OrderedDict[tuple[str, str], _Seen] = OrderedDict()
         self._hinted = False
         self._withheld = 0
@@ -89,7 +89,7 @@ class Repeats:
         counts: list[Shown] = []
         while self._seen:
             (stream, pattern), seen = next(iter(self._seen.items()))
-            if now is not None and now - seen.since < self._window and len(self._seen) <= LINES:
+            if now is not None and now - seen.since < self.window and len(self._seen) <= LINES:
                 break
             del self._seen[stream, pattern]
             self._withheld -= bool(seen.withheld)
@@ -105,7 +105,7 @@ class Repeats:
         if not self._withheld:
             return None
         first = next(seen for seen in self._seen.values() if seen.withheld)  # They are in the order of their times.
-        return max(0.0, first.since + self._window - now)
+        return max(0.0, first.since + self.window - now)
 
     def __repr__(self) -> str:
         return f"<Repeats: {len(self._seen)} lines, {sum(each.withheld for each in self._seen.values())} withheld>"

@@ -37,6 +37,8 @@ _printer: logs.LogPrinter | None = logs.print_lines
 _stop_printing: Callable[[], None] | None = None
 _warm = False
 _owner = 0
+# A forked child has no session, and not the thread that held the lock.
+os.register_at_fork(after_in_child=lambda: globals().update(lock=threading.RLock(), _stop_printing=None, _warm=False))
 
 _FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
 
@@ -155,18 +157,9 @@ def begin(
         node_name=others.get("_node_name"),
     )
     with lock:
-        running = registry.current()
-        if running is not None and running.alive:
-            if ignore_reinit_error:
-                with shielded():
-                    _log.info("Calling init() again after it has already been called.")
-                return _context(running)
-            raise RuntimeError(
-                "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
-                "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
-            )
-        if running is not None:  # Its runtime died. What is left of it must not stand in the way of a new one.
-            shutdown()
+        running = _running(ignore_reinit_error)
+        if running is not None:
+            return _context(running)
         if configure_logging:
             with shielded():
                 if options.logging is not None:
@@ -178,16 +171,10 @@ def begin(
             address = named
         here = _runtime_here(address, options)
         if here is not None:
-            _check_joinable(
-                address,
-                {
-                    **{_GIVEN_AS.get(name, name): value for name, value in _asked(options).items()},
-                    "labels": labels,
-                    "object_spilling_directory": object_spilling_directory,
-                    "_system_config": others.get("_system_config"),
-                    "_node_name": others.get("_node_name"),
-                },
-            )
+            asked = {_GIVEN_AS.get(name, name): value for name, value in _asked(options).items()}
+            others_asked = {name: others.get(name) for name in ("_system_config", "_node_name")}
+            asked |= {"labels": labels, "object_spilling_directory": object_spilling_directory, **others_asked}
+            _check_joinable(address, asked)
             address = here
         if configure_logging and options.logging is None and _is_local(address):  # On a cluster, Ray itself does that.
             with shielded():
@@ -197,6 +184,30 @@ def begin(
         except BaseException:  # An interrupt right after the start, in most cases.
             shutdown()
             raise
+
+
+def _running(ignore: bool) -> Engine | None:
+    """Return the engine of the session that runs already, None if none does.
+
+    Raises
+    ------
+    RuntimeError
+        One does, and that is not to `ignore`.
+    """
+    engine = registry.current()
+    if engine is None:
+        return None
+    if not engine.alive:  # Its runtime died. What is left of it must not stand in the way of a new one.
+        shutdown()
+        return None
+    if not ignore:
+        raise RuntimeError(
+            "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
+            "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
+        )
+    with shielded():
+        _log.info("Calling init() again after it has already been called.")
+    return engine
 
 
 def _runtime_here(address: str | None, options: InitOptions) -> str | None:

@@ -1,7 +1,8 @@
 """The end of a cell's output: which line is open there, and what is written over.
 
 Pure. A page can write over its last line only (with a carriage return), as a terminal does, and several tasks may have
-a progress bar each. So one of them has the last line, and the others wait until it ends; other lines go above it.
+a progress bar each. So one of them has the last line, and the others wait until it ends, or rests while they go on: its
+task may have been killed. Other lines go above it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ Source = tuple[str | None, int, str]
 _LONG = 1_000
 """Characters of an open line that are remembered: what is written over is shorter."""
 
+RESTS = 50
+"""So often others may change before the last line that does not is taken for one that never will again."""
+
 
 class Lines:
     """Where the lines of one cell's tasks go."""
@@ -25,6 +29,8 @@ class Lines:
         """What that line shows."""
         self._bars: dict[Source, tuple[str, str]] = {}
         """Origin and text of each line that has been written over and has no end yet."""
+        self._waited = 0
+        """How often others have changed since the last line did."""
 
     def __repr__(self) -> str:
         return f"<Lines: {self._open} is open, {len(self._bars)} are written over>"
@@ -93,6 +99,7 @@ class Lines:
         if not is_blank and not ended:
             self._bars[source] = prefix, text
         if self._open == source:
+            self._waited = 0
             over = f"\r{('' if is_blank else shows).ljust(len(self._shown))}"
             self._shown = shows
             if not is_blank and not ended:
@@ -102,7 +109,14 @@ class Lines:
         if is_blank:
             return ""
         if self._is_below(source):
-            return self._above(shows) if ended else ""
+            if ended:
+                return self._above(shows)
+            self._waited += 1
+            if self._waited <= RESTS:
+                return ""
+            assert self._open is not None, "it is above"
+            del self._bars[self._open]
+        self._waited = 0
         begin = "" if self._open is None else "\n"
         self._open, self._shown = (None, "") if ended else (source, shows)
         return begin + shows + "\n" * ended
@@ -118,6 +132,7 @@ class Lines:
         """Return the first of those that wait for the last line, which is free now."""
         for source, (prefix, text) in self._bars.items():
             if source[2] == stream:
+                self._waited = 0
                 self._open, self._shown = source, prefix + text.rstrip(" \r")
                 return self._shown
         return ""

@@ -17,13 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_ray._version import __version__
-from jupyter_ray.config import LOCAL_ADDRESS, session_folder, shared_memory_folder
+from jupyter_ray.config import (
+    LOCAL_ADDRESS,
+    RUNTIME_SOCKET,
+    session_folder,
+    session_prefix,
+    shared_memory_folder,
+)
 from jupyter_ray.local.launcher import is_stopped
 from jupyter_ray.local.transport import peer_uid
 
 _MARK = "runtime.json"
 """The file in a session's folder that says that its runtime is bound, and what it is."""
-_SOCKET = "runtime.sock"
 _REMEDY = (
     "take the address from init().address_info['address'] of the driver that started it, write 'auto' for the newest "
     "one, or leave the address out for a runtime of your own"
@@ -32,7 +37,7 @@ _REMEDY = (
 
 def address_of(session: str) -> str:
     """Return the address by which others join the runtime of a session."""
-    return f"{LOCAL_ADDRESS}{session_folder(session) / _SOCKET}"
+    return f"{LOCAL_ADDRESS}{session_folder(session) / RUNTIME_SOCKET}"
 
 
 def announce(session: str, pid: int) -> None:
@@ -49,13 +54,13 @@ def newest(root: str | None) -> str | None:
         Where sessions have their folders; None: where this process would make its own.
     """
     marks: list[tuple[float, Path]] = []
-    for folder in Path(root or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).glob(f"{_prefix()}*"):
+    for folder in Path(root or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).glob(f"{session_prefix()}*"):
         try:
             marks.append(((folder / _MARK).stat().st_mtime, folder))
         except OSError:  # It is not bound, or of another user, or about to go.
             continue
     for _, folder in sorted(marks, reverse=True):
-        address = f"{LOCAL_ADDRESS}{folder / _SOCKET}"
+        address = f"{LOCAL_ADDRESS}{folder / RUNTIME_SOCKET}"
         try:
             _connect(address, folder).close()
         except ConnectionError:  # Left by one that was killed.
@@ -98,7 +103,7 @@ class Joined:
             self.connection.close()
             raise
         self.pid = int(about["pid"])
-        self.session = self.folder.name.removeprefix(_prefix())
+        self.session = self.folder.name.removeprefix(session_prefix())
         session_folder(self.session, str(self.folder.parent))
         self.shared_memory = shared_memory_folder(self.session)
 
@@ -123,10 +128,6 @@ class Joined:
         return f"<Joined {self.session}: pid {self.pid}>"
 
 
-def _prefix() -> str:
-    return f"jupyter_ray-{os.getuid()}-"
-
-
 def _here() -> dict[str, Any]:
     return {"version": __version__, "python": ".".join(map(str, sys.version_info[:2]))}
 
@@ -136,11 +137,11 @@ def _connect(address: str, folder: Path) -> socket.socket:
         about = folder.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
             raise PermissionError(f"{folder} is not a folder that you alone may enter")
-        if not folder.name.startswith(_prefix()):
+        if not folder.name.startswith(session_prefix()):
             raise FileNotFoundError(f"{folder} is no folder of a session")
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.connect(str(folder / _SOCKET))
+            connection.connect(str(folder / RUNTIME_SOCKET))
             if peer_uid(connection) not in (None, os.getuid()):
                 raise PermissionError("who listens there is another user")
         except BaseException:

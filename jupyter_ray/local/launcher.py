@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jupyter_ray.config import SHUTDOWN_SECONDS, remove_folders, session_folder, shared_memory_folder
+from jupyter_ray.config import RUNTIME_SOCKET, SHUTDOWN_SECONDS, remove_folders, session_folder, shared_memory_folder
 from jupyter_ray.interrupts import shielded
 
 _ROOT = str(Path(__file__).resolve().parents[2])
@@ -76,7 +76,7 @@ class Runtime:
         self.session = os.urandom(6).hex()
         self.folder = session_folder(self.session, root)
         self.shared_memory = shared_memory_folder(self.session)
-        address = self.folder / "runtime.sock"
+        address = self.folder / RUNTIME_SOCKET
         room = _PATH_LIMIT - len(os.fsencode(self.folder)) - 1 - _LONGEST_NAME
         if room < 0:
             raise OSError(

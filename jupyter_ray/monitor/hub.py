@@ -72,7 +72,7 @@ class Hub:
     pace
         How often messages go out.
     cancel
-        Called with a task id and `force` when a panel's user cancels; see `on_cancel`.
+        Called on the hub's thread, with a task id and `force`, when a panel's user cancels a task.
     clock
         Monotonic seconds, for the pace.
     wall
@@ -199,10 +199,6 @@ class Hub:
             self._fold_inbox()
             reducer.set_runtime(self._model, state, at=self._wall(), message=message, pid=pid, engine=engine)
             self._rouse()
-
-    def on_cancel(self, cancel: Cancel | None) -> None:
-        """Set what is called, on the hub's thread, when a panel's user cancels a task: ``cancel(task, force)``."""
-        self._cancel = cancel
 
     # To and from the panel
 

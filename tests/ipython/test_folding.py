@@ -8,6 +8,7 @@ from jupyter_ray.api.displays import Displayed
 from jupyter_ray.engine.displays import Shown
 from jupyter_ray.events import LogLines
 from jupyter_ray.ipython.folding import DISPLAY, NOTICE, CellOutput, Limits, Message
+from jupyter_ray.ipython.lines import RESTS
 
 
 def lines(text: str, *, name: str = "f", pid: int = 7, task: str = "t1", stream: str = "stdout") -> LogLines:
@@ -295,6 +296,21 @@ def test_two_bars_leave_a_line_each() -> None:
     ends = [bar("\r\n", "a", 1), bar("\rb: is much longer now", "b", 2), bar("\n", "b", 2)]
     assert shows(*steps, *ends) == ["(f pid=1) a: 100%", "(f pid=2) b: is much longer now", ""]
     assert shows(*steps, ends[0]) == ["(f pid=1) a: 100%", "(f pid=2) b: 100%"]
+
+
+def test_a_bar_that_rests_leaves_the_last_line_to_one_that_moves() -> None:
+    """Its task may have been killed; the bars of the others in the cell stood still from then on."""
+    steps = [bar(f"\rb: {step}", "b", 2) for step in range(RESTS + 2)]
+    assert shows(bar("\ra: 10%", "a", 1), *steps[:RESTS]) == ["(f pid=1) a: 10%"]
+    assert shows(bar("\ra: 10%", "a", 1), *steps) == ["(f pid=1) a: 10%", f"(f pid=2) b: {RESTS + 1}"]
+    moves = [each for step in steps for each in (step, bar("\ra: 20%", "a", 1))]
+    assert shows(bar("\ra: 10%", "a", 1), *moves) == ["(f pid=1) a: 20%"], "it has moved as often"
+    ends = [bar("\n", "b", 2), bar("\ra: 90%", "a", 1)]
+    assert shows(bar("\ra: 10%", "a", 1), *steps, *ends) == [
+        "(f pid=1) a: 10%",
+        f"(f pid=2) b: {RESTS + 1}",
+        "(f pid=1) a: 90%",
+    ]
 
 
 def test_lines_of_others_go_above_a_bar() -> None:

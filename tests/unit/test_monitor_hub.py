@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -160,28 +161,37 @@ def test_the_runtimes_state(hub: Hub) -> None:
     until(lambda: bool(panel.tasks) and panel.tasks["a"]["state"] == "failed")
 
 
-def test_a_cancel_reaches_the_callback_on_the_hubs_thread(hub: Hub) -> None:
+CANCEL = {"type": "cancel", "client": "p", "task": "t", "force": True}
+
+
+def test_a_cancel_reaches_the_callback_on_the_hubs_thread() -> None:
     calls: list[tuple[str, bool, str]] = []
-    cancel = {"type": "cancel", "client": "p", "task": "t", "force": True}
-    hub.handle(cancel)  # No callback: nothing happens.
-    hub.on_cancel(lambda task, force: calls.append((task, force, threading.current_thread().name)))
-    hub.handle(cancel)
-    until(lambda: calls[-1:] == [("t", True, "jupyter_ray-monitor")])
+
+    def cancel(task: str, force: bool) -> None:
+        calls.append((task, force, threading.current_thread().name))
+
+    with contextlib.closing(Hub(cancel=cancel)) as hub:
+        hub.handle(CANCEL)
+        until(lambda: calls == [("t", True, "jupyter_ray-monitor")])
 
 
-def test_a_callback_or_a_sink_that_raises_is_survived(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
-    def broken(*_: Any) -> None:
-        raise OSError("closed")
+def _broken(*_: Any) -> None:
+    raise OSError("closed")
 
-    panel = Panel(hub)
-    with caplog.at_level(logging.CRITICAL, logger="jupyter_ray.monitor.hub"):
-        hub.attach(broken)
-        hub.on_cancel(broken)
-        hub.handle({"type": "cancel", "client": "p", "task": "t", "force": False})
+
+@pytest.mark.parametrize("cancel", [None, _broken])
+def test_a_callback_or_a_sink_that_raises_is_survived(cancel: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        contextlib.closing(Hub(pace=QUICK, cancel=cancel)) as hub,
+        caplog.at_level(logging.CRITICAL, logger="jupyter_ray.monitor.hub"),
+    ):
+        panel = Panel(hub)
+        hub.attach(_broken)
+        hub.handle(CANCEL)
         panel.hello()
         hub.feed(submitted("a"))
         until(lambda: "a" in panel.tasks)
-    assert "1 sinks" in repr(hub)
+        assert "1 sinks" in repr(hub)
 
 
 def test_an_event_that_cannot_be_folded_is_skipped(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:

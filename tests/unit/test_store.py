@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import gc
 import os
@@ -12,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jupyter_ray import config
 from jupyter_ray.config import RESERVE_FROM
 from jupyter_ray.exceptions import ObjectStoreFullError
 from jupyter_ray.local.protocol import names
+from jupyter_ray.local.scheduler.records import State
 from jupyter_ray.local.serialization import values
+from jupyter_ray.local.server.files import Files
 from jupyter_ray.local.store import payloads, segments
 from jupyter_ray.local.store.segments import SegmentStore
 from tests.interrupting import interrupted
@@ -117,11 +122,18 @@ def test_no_room(store: SegmentStore, tmp_path: Path, monkeypatch: pytest.Monkey
     assert not os.listdir(tmp_path)
 
 
-def test_what_a_dead_writer_left_is_removed(store: SegmentStore, tmp_path: Path) -> None:
+def test_what_a_dead_writer_left_is_removed(
+    store: SegmentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "shared_memory_folder", lambda session: tmp_path)
+    monkeypatch.setattr(config, "spill_folder", lambda session: tmp_path / "disk")
     kept, _, _ = store.write([b"kept"])
-    lost, _, _ = store.write([b"lost"])
+    store.write([b"lost"])
     other, _, _ = SegmentStore(tmp_path, b"d" * 16).write([b"other"])
-    assert segments.remove_unnamed(tmp_path, CLIENT, {kept}) == [lost]
+    state = State()
+    state.segments[kept] = {b"object": None}
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        Files(loop, "session", state, lambda stimulus: None, lambda text: None).remove_unsealed(CLIENT)
     assert sorted(os.listdir(tmp_path)) == sorted([kept, other])
 
 

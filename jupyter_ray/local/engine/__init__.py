@@ -9,6 +9,7 @@ Owner: `_lock` guards `_warming`.
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import threading
 from pathlib import Path
@@ -60,6 +61,11 @@ class _Warming:
             raise self._error or _system_error("The runtime could not be started.")
         return self._runtime
 
+    def abandon(self) -> None:
+        """Let go of the runtime, without a word to it: in a forked child, whose parent is to have it."""
+        if self._runtime is not None:
+            self._runtime.connection.close()
+
     def join(self) -> None:
         """Wait for the thread, for a second at most."""
         if self._thread is not None:
@@ -110,6 +116,17 @@ def cool() -> None:
 
 
 atexit.register(cool)
+
+
+def _forget_in_fork() -> None:
+    global _lock, _warming
+    _lock = threading.Lock()
+    warming, _warming = _warming, None
+    if warming is not None:
+        warming.abandon()
+
+
+os.register_at_fork(after_in_child=_forget_in_fork)
 
 
 def find(root: str | None) -> str | None:

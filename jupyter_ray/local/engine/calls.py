@@ -165,15 +165,14 @@ class Plans:
             return
         node = getattr(strategy, "node_id", None)
         if node is not None and node != self._node and not getattr(strategy, "soft", False):
-            kind = ActorUnschedulableError if isinstance(plan.options, ActorOptions) else TaskUnschedulableError
-            raise kind(
+            raise _unschedulable(isinstance(plan.options, ActorOptions))(
                 "The node specified via NodeAffinitySchedulingStrategy doesn't exist, and soft=False was specified: it "
                 f"is {node}, and this one is {self._node}. Pass soft=True to run elsewhere too."
             )
         accepts = getattr(strategy, "accepts", None)
         if accepts is not None and not accepts(labels := node_labels(self._process)):
-            kind = ActorUnschedulableError if isinstance(plan.options, ActorOptions) else TaskUnschedulableError
-            raise kind(f"No machine has the labels that {strategy!r} wants; the labels of this one are {labels}.")
+            text = f"No machine has the labels that {strategy!r} wants; the labels of this one are {labels}."
+            raise _unschedulable(isinstance(plan.options, ActorOptions))(text)
 
     def _check_labels(self, options: TaskOptions | ActorOptions, name: str) -> None:
         """Raise if this machine has not the labels that the options want, nor those of any of their alternatives."""
@@ -182,11 +181,15 @@ class Plans:
         alternatives = [each.get("label_selector") for each in options.fallback_strategy or ()]
         labels = node_labels(self._process)
         if not any(matches(each, labels) for each in (options.label_selector, *alternatives)):
-            kind = ActorUnschedulableError if isinstance(options, ActorOptions) else TaskUnschedulableError
-            raise kind(
+            raise _unschedulable(isinstance(options, ActorOptions))(
                 f"{name} wants a machine with the labels {options.label_selector}, and those of this one are {labels}: "
                 "it could never start. Declare labels in init(labels=...), or name others in fallback_strategy."
             )
+
+
+def _unschedulable(is_actor: bool) -> type[ActorUnschedulableError] | type[TaskUnschedulableError]:
+    """Return the error of what could never start."""
+    return ActorUnschedulableError if is_actor else TaskUnschedulableError
 
 
 def no_group(bundle: int) -> ValueError:
@@ -279,9 +282,8 @@ def check_feasible(name: str, demand: Demand, total: Mapping[str, int], *, is_ac
     """
     for resource, parts in demand.items():
         if parts > total.get(resource, 0):
-            kind = ActorUnschedulableError if is_actor else TaskUnschedulableError
             there = {key: value for key, value in total.items() if key in demand or key in ("CPU", "GPU")}
-            raise kind(
+            raise _unschedulable(is_actor)(
                 f"{name} asks for {describe(demand)}, and this machine has {describe(there)} in all: it could never "
                 "start. Ask for less, or declare more in init()."
             )

@@ -232,11 +232,7 @@ def request_progress(step: Step, request: RequestRecord, is_error: bool) -> None
         return
     request.remaining -= 1
     if request.remaining <= 0 or (is_error and request.kind == "get"):
-        request.done = True
-        if request.task is not None:
-            step.agenda.append((request.task, "satisfied", request))
-        else:
-            step.answers.append(request)
+        step.satisfy(request)
 
 
 def _show(step: Step, actor: ActorRecord, client: ClientRecord, task: TaskRecord | None) -> None:

@@ -28,7 +28,7 @@ from jupyter_ray.local.scheduler import (
     streams,
     transitions,
 )
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.said import remove_group
 from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
@@ -112,39 +112,53 @@ def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
     )
     client = state.clients.pop(worker.id, None)
     if client is not None:
-        client.connected = False
-        for request in list(client.requests.values()):
-            if request.task is not None and request.task.spec.kind == "actor":
-                request.task = None  # It waits no more, and may be on its way to another process.
-            requests.abandon(step, client, request.id)
-        memory.client_gone(step, client.id)
-    tasks = list(worker.tasks.values())
-    actor = worker.actor
-    if actor is not None:
-        creation = state.tasks.get(actor.spec.creation.task)
-        if creation is not None and creation.worker is worker:
-            worker.tasks.pop(creation.id, None)
-        actor.last_pid = worker.pid
-        actor.untold = not worker.doomed and not actor.leaving
-        if actor.worker is worker and actors.process_lost(step, actor, reason, out_of_memory=stimulus.out_of_memory):
-            spec = actor.spec.creation
-            creation = creation or TaskRecord(
-                spec.task, spec, actor.creator, spec.task.hex(), actor=actor, since=step.now, made=step.now
-            )
-            creation.retry_reason = reason
-            _make_again(step, creation, actor, short=stimulus.out_of_memory)
+        _disconnect(step, client)
+    told = msgspec.structs.replace(stimulus, reason=reason)
+    if worker.actor is not None:
+        _actor_process_lost(step, worker, worker.actor, told)
     else:
-        for task in reversed(tasks):  # What had not begun goes to the front of the queue, one by one.
-            step.agenda.append((task, "worker_lost", msgspec.structs.replace(stimulus, reason=reason)))
+        for task in reversed(list(worker.tasks.values())):  # What had not begun goes to the front, one by one.
+            step.agenda.append((task, "worker_lost", told))
     if client is not None:
-        direct.end_leases(step, client)
-        dependencies.drop_all(step, client)
-        if not worker.retired:
-            _orphans(step, client, actor, tasks=not worker.orderly)
-        streams.reader_gone(step, client.id)
-        job = state.jobs.get(client.job)
-        if job is not None and job.ended:  # It may have been the last that kept something of it.
-            jobs.sweep(step, job.id)
+        _clear_up_after(step, worker, client)
+
+
+def _disconnect(step: Step, client: ClientRecord) -> None:
+    """A worker's process is gone: nobody waits for its answers, nor writes what it was about to write."""
+    client.connected = False
+    for request in list(client.requests.values()):
+        if request.task is not None and request.task.spec.kind == "actor":
+            request.task = None  # It waits no more, and may be on its way to another process.
+        requests.abandon(step, client, request.id)
+    memory.client_gone(step, client.id)
+
+
+def _actor_process_lost(step: Step, worker: WorkerRecord, actor: ActorRecord, lost: WorkerLost) -> None:
+    """An actor's process is gone: queue its constructor for another one, if it is to be restarted."""
+    creation = step.state.tasks.get(actor.spec.creation.task)
+    if creation is not None and creation.worker is worker:
+        worker.tasks.pop(creation.id, None)
+    actor.last_pid = worker.pid
+    actor.untold = not worker.doomed and not actor.leaving
+    if actor.worker is worker and actors.process_lost(step, actor, lost.reason, out_of_memory=lost.out_of_memory):
+        spec = actor.spec.creation
+        creation = creation or TaskRecord(
+            spec.task, spec, actor.creator, spec.task.hex(), actor=actor, since=step.now, made=step.now
+        )
+        creation.retry_reason = lost.reason
+        _make_again(step, creation, actor, short=lost.out_of_memory)
+
+
+def _clear_up_after(step: Step, worker: WorkerRecord, client: ClientRecord) -> None:
+    """Let what a worker's process held, leased, read and had started go with it."""
+    direct.end_leases(step, client)
+    dependencies.drop_all(step, client)
+    if not worker.retired:
+        _orphans(step, client, worker.actor, tasks=not worker.orderly)
+    streams.reader_gone(step, client.id)
+    job = step.state.jobs.get(client.job)
+    if job is not None and job.ended:  # It may have been the last that kept something of it.
+        jobs.sweep(step, job.id)
 
 
 def _make_again(step: Step, creation: TaskRecord, actor: ActorRecord, *, short: bool) -> None:

@@ -7,12 +7,7 @@ from collections import deque
 import msgspec
 
 from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
-from jupyter_ray.local.scheduler.records import (
-    ActorRecord,
-    State,
-    TaskRecord,
-    WorkerRecord,
-)
+from jupyter_ray.local.scheduler.records import ActorRecord, State, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 

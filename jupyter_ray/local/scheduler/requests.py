@@ -121,11 +121,7 @@ def room_made(step: Step, actor: ActorRecord) -> None:
         if not has_room(actor, request.client):
             still.append(request)
         else:
-            request.done = True
-            if request.task is not None:
-                step.agenda.append((request.task, "satisfied", request))
-            else:
-                step.answers.append(request)
+            step.satisfy(request)
     actor.room = still
 
 
@@ -163,22 +159,14 @@ def expire(step: Step, client: ClientRecord, request_id: int) -> None:
     request = client.requests.get(request_id)
     if request is None or request.done:
         return
-    request.done = True
     request.complete = False
-    if request.task is not None:
-        step.agenda.append((request.task, "satisfied", request))
-    else:
-        step.answers.append(request)
+    step.satisfy(request)
 
 
 def refuse(step: Step, request: RequestRecord, error: Payload) -> None:
     """Answer a request that will never be satisfied with an error."""
-    request.done = True
     request.error = error
-    if request.task is not None:
-        step.agenda.append((request.task, "satisfied", request))
-    else:
-        step.answers.append(request)
+    step.satisfy(request)
 
 
 def abandon(step: Step, client: ClientRecord, request_id: int) -> None:

@@ -41,6 +41,14 @@ class Step(msgspec.Struct, eq=False):
     suspect: bool = False
     """A wait may have begun that can never end: look for deadlocks."""
 
+    def satisfy(self, request: RequestRecord) -> None:
+        """Have a request answered: that of a blocked task when it holds its CPUs again."""
+        request.done = True
+        if request.task is not None:
+            self.agenda.append((request.task, "satisfied", request))
+        else:
+            self.answers.append(request)
+
     def send(self, client: ClientRecord, message: ServerMessage) -> None:
         """Send `message`, unless the client is gone."""
         if client.connected:

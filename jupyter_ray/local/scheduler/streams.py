@@ -100,8 +100,7 @@ def consumed(step: Step, task: TaskRecord, index: int) -> None:
             for request in step.state.clients[task.worker.id].requests.values():
                 waits = request.kind == "read" and request.task is task and not request.done
                 if waits and is_read(task, request.count):
-                    request.done = True
-                    step.agenda.append((task, "satisfied", request))
+                    step.satisfy(request)
 
 
 def is_read(task: TaskRecord, index: int) -> bool:

@@ -1,8 +1,8 @@
 """The entry of the runtime process.
 
 The driver starts it with one argument, a JSON object: ``session``, ``root`` (where the session's folder is),
-``listen_fd`` (the listening socket), ``sys_path`` and ``driver_pid``. It ends when the driver's connection closes, and
-takes everything with it.
+``listen_fd`` (the listening socket), ``sys_path``, and ``driver_pid`` for people who look at the list of processes. It
+ends when the driver's connection closes, and takes everything with it.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Server:
         self._exits: dict[bytes, str] = {}
         """Workers whose process has ended, and how, while their socket is still being read."""
         self._modules = Modules(self.scheduler.state, self.happen)
-        self._files = Files(loop, session, self.scheduler.state, self._later, self._say)
+        self._files = Files(loop, session, self.scheduler.state, self._happen_alone, self._say)
         self._own: dict[type, Callable[[Connection, Any], m.ClientMessage | None]] = {
             m.Subscribe: self._on_subscribe,
             m.Seen: self._log.seen,
@@ -152,14 +152,13 @@ class Server:
             raise ProtocolError(f"A {hello.kind} that nobody expects said Hello.")
         connection.client = hello.client
         self.connections[hello.client] = connection
-        if hello.kind == "driver":
-            self.driver = hello.client
-            self.happen(ClientJoined(hello.client, hello.pid))
-        elif hello.kind == "guest":
-            self.happen(ClientJoined(hello.client, hello.pid))
-        else:
+        if hello.kind == "worker":
             connection.job, _ = names.split_environment(self.scheduler.state.workers[hello.client].env)
             self.happen(WorkerJoined(hello.client, hello.pid))
+            return
+        if hello.kind == "driver":
+            self.driver = hello.client
+        self.happen(ClientJoined(hello.client, hello.pid))
 
     def said(self, connection: Connection, messages: list[m.ClientMessage]) -> None:
         """A client said something: messages of one kind."""
@@ -292,7 +291,7 @@ class Server:
             return
         if isinstance(command, c.SetTimer):
             self.loop.call_later(
-                command.seconds, self._later, RequestExpired(client=command.client, request=command.request)
+                command.seconds, self._happen_alone, RequestExpired(client=command.client, request=command.request)
             )
         elif isinstance(command, c.StartWorker):
             self.processes.start(self._setup(command))
@@ -312,7 +311,7 @@ class Server:
         job = state.jobs.get(state.clients[worker].job) if worker in state.clients else None
         driver = self.driver if job is None else job.driver
         if driver is not None:
-            self._later(Said(driver, [m.Log("stderr", text, "jupyter_ray")]))
+            self._happen_alone(Said(driver, [m.Log("stderr", text, "jupyter_ray")]))
 
     def _grace(self, worker: bytes) -> float:
         """Return how long a worker may take to leave: with an actor, what `init` says; 0 means as long as it likes."""
@@ -325,7 +324,8 @@ class Server:
         if self.connections.get(worker) is connection:
             self.processes.kill(worker)
 
-    def _later(self, stimulus: Stimulus) -> None:
+    def _happen_alone(self, stimulus: Stimulus) -> None:
+        """As `happen`, where no batch is worked off at whose end what was collected is written."""
         self.happen(stimulus)
         self.flush()
 
@@ -346,11 +346,11 @@ class Server:
         self._look_at_stopped()
         now = time.time()
         if self._starved.suspects(self.scheduler.state, now):
-            self._later(AwaitedLong())
+            self._happen_alone(AwaitedLong())
         for task, text in self._starved.to_tell(self.scheduler.state, now):
-            self._later(Said(task.client.id, [m.Log("stderr", text, "jupyter_ray", cell=task.spec.cell)]))
+            self._happen_alone(Said(task.client.id, [m.Log("stderr", text, "jupyter_ray", cell=task.spec.cell)]))
         if self._guard.is_short and self.scheduler.state.memory.spares:
-            self._later(MemoryShort())
+            self._happen_alone(MemoryShort())
 
     def _look_at_stopped(self) -> None:
         """Tell of workers that are stopped, and end those that calls wait behind."""
@@ -365,7 +365,7 @@ class Server:
                 continue
             task = next(iter(records[workers[pid]].tasks.values())).spec
             text = f"Process {pid} is stopped (SIGSTOP): {task.name} does not go on before `kill -CONT {pid}`.\n"
-            self._later(Said(workers[pid], [m.Log("stderr", text, task.name, task.task, task.actor, task.cell)]))
+            self._happen_alone(Said(workers[pid], [m.Log("stderr", text, task.name, task.task, task.actor, task.cell)]))
         for pid in self._stopped.for_long(now):
             worker = records.get(workers.get(pid, b""))
             if worker is not None and worker.actor is None and len(worker.tasks) > 1:
@@ -384,11 +384,11 @@ class Server:
     def _tick(self) -> None:
         self._ticking = False
         if self.scheduler.wants_tick:
-            self._later(Tick())
+            self._happen_alone(Tick())
 
     def _setup(self, command: c.StartWorker) -> WorkerSetup:
         assert self._bind is not None
-        socket = str(config.session_folder(self.session) / "runtime.sock")
+        socket = str(config.session_folder(self.session) / config.RUNTIME_SOCKET)
         return self._guests.setup(command.env, self._bind, socket, command.worker)
 
     # --- what is sent ----------------------------------------------------------------------------------------

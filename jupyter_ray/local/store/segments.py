@@ -62,17 +62,6 @@ _PATIENCE = 5.0
 """Seconds that a reader waits for whoever is just moving the file: it takes microseconds."""
 
 
-def remove_unnamed(folder: Path, client: bytes, named: set[str]) -> list[str]:
-    """Remove the segments of a dead client that no object names; return their names."""
-    removed: list[str] = []
-    for name in os.listdir(folder) if folder.is_dir() else ():
-        if name.startswith(prefix(client)) and name not in named:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(folder / name)
-                removed.append(name)
-    return removed
-
-
 class SegmentStore:
     """Writes and maps segments for one process.
 

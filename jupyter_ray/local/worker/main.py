@@ -155,6 +155,9 @@ class Worker:
         self.runner.quit = self.leave
         self.devices = process.Devices()
         self._calls: dict[str, int] = {}
+        """How often each function was called here."""
+        self._is_used_up = False
+        """One of them was called as often as it may be (`max_calls`)."""
         self._main: m.Execute | None = None
         self._host: ThreadedActor | AsyncActor | None = None
         """Runs the calls of a concurrent actor."""
@@ -227,7 +230,7 @@ class Worker:
         self.devices.give(execute.held, execute.devices)
         done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
         del opened
-        if self._is_last_call(execute) and not done.exiting:
+        if self._is_used_up and not done.exiting:
             done = msgspec.structs.replace(done, exiting=True)
         self._finish(execute, done)
 
@@ -238,7 +241,7 @@ class Worker:
             self.engine.fetch(execute.definition, version)
         self._calls[execute.definition] = self._calls.get(execute.definition, 0) + 1
         if body.max_calls and self._calls[execute.definition] >= body.max_calls:
-            self._calls[""] = 1
+            self._is_used_up = True
         function: Function = self._load(execute.definition, "The remote function")
         return function
 
@@ -252,9 +255,6 @@ class Worker:
                 f"{what} failed to import on the worker: {one_line(error)}. A module that it uses may be missing, or "
                 "was found in a folder that is not on sys.path any more."
             ) from error
-
-    def _is_last_call(self, execute: m.Execute) -> bool:
-        return "" in self._calls
 
     def _find_method(self, execute: m.Execute, body: m.Body) -> Function:
         return method_of(self.runner.instance, body.method)

@@ -223,13 +223,12 @@ class Runner:
                     value = None
                 elif inout:
                     value = calling.with_inout(value, inout)
-                if execute.num_returns not in (0, 1) and interruptible:
-                    # Its generator runs now.
-                    returns = self.returns(execute, context, value)
+                runs_on = execute.num_returns not in (0, 1)  # Its generator does.
+                if interruptible and not runs_on:
                     self._interrupts.leave()
-                else:
-                    self._interrupts.leave() if interruptible else None
-                    returns = self.returns(execute, context, value)
+                returns = self.returns(execute, context, value)
+                if interruptible and runs_on:
+                    self._interrupts.leave()
             except BaseException as error:
                 if interruptible:
                     self._interrupts.leave()
