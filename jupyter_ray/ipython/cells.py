@@ -57,7 +57,8 @@ class Cells:
         self._execution_count = execution_count
         self._limit = limit
         self._cells: OrderedDict[str, Cell] = OrderedDict()
-        self._running: Parent | None = None
+        self.running: Parent | None = None
+        """What has the cell that runs as its parent; None between two cells."""
 
     @classmethod
     def of(cls, shell: Any) -> Cells:
@@ -99,19 +100,11 @@ class Cells:
     def begin(self) -> None:
         """A cell begins to run."""
         parent = self._get_parent() if self._get_parent is not None else None
-        self._running = {"header": parent["header"]} if parent and "header" in parent else None
+        self.running = {"header": parent["header"]} if parent and "header" in parent else None
 
     def end(self) -> None:
         """The cell that ran has ended."""
-        self._running = None
-
-    def parent_of_update(self, cell: Cell | None) -> Parent:
-        """Return what a message names as its parent that replaces a display of a cell: the cell that runs, if one does.
-
-        Pages find the display by its id. Who runs a notebook without a page (nbclient, and with it `jupyter execute`,
-        nbconvert and papermill) hears of nothing but the cell that runs.
-        """
-        return self._running or (cell.parent if cell is not None else {})
+        self.running = None
 
     def _add(self, cell: Cell) -> None:
         self._cells[cell.token] = cell

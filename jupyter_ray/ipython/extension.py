@@ -109,7 +109,7 @@ class Extension(threading.Thread):
 
     def _begin_cell(self, _: Any) -> None:
         if self._notebook is not None:
-            self._notebook.cells.begin()
+            self._notebook.begin_cell()
 
     def _show_output(self) -> None:
         """See that what the cell waited for has been printed before its value is shown, and before it ends."""

@@ -28,6 +28,7 @@ from jupyter_ray.ipython import reprs, tracebacks
 from jupyter_ray.ipython.bars import CellCanvas
 from jupyter_ray.ipython.cells import Cell, Cells
 from jupyter_ray.ipython.comm import open_comm
+from jupyter_ray.ipython.iopub import IOPub
 from jupyter_ray.ipython.live import Board, Line
 from jupyter_ray.ipython.markup import Bundle
 from jupyter_ray.ipython.output import KernelSink, Router, TerminalSink
@@ -51,8 +52,9 @@ class Notebook:
         kernel = getattr(shell, "kernel", None)
         self.hub = Hub(cancel=self._cancel)
         self.cells = Cells.of(shell)
-        self.router = Router(self.cells, TerminalSink() if kernel is None else KernelSink(kernel, self.cells))
-        self.page = TerminalPage(shell) if kernel is None else KernelPage(shell, kernel, self.cells, self._has_printed)
+        self._iopub = None if kernel is None else IOPub(kernel, self.cells)
+        self.router = Router(self.cells, TerminalSink() if self._iopub is None else KernelSink(self._iopub))
+        self.page = TerminalPage(shell) if self._iopub is None else KernelPage(shell, self._iopub, self._has_printed)
         self.board = Board(self.page)
         self._undo: list[Callable[[], None]] = []
         self._unsubscribe: Callable[[], None] | None = None
@@ -69,9 +71,8 @@ class Notebook:
         if comm is not None:
             self._undo.append(comm.close)
         self._undo.append(session.set_log_printer(self._print))
-        kernel = getattr(shell, "kernel", None)
-        if kernel is not None:
-            self._undo.append(progress.set_canvas(CellCanvas(kernel, self.cells)))
+        if self._iopub is not None:
+            self._undo.append(progress.set_canvas(CellCanvas(self._iopub, self.cells)))
         self._undo.append(registry.watch(self._engine_changed))
         self._undo.append(tracebacks.install(shell))
         self._undo.append(reprs.install(shell, self._now))
@@ -157,6 +158,12 @@ class Notebook:
         return self.router.has_printed(cell)
 
     # For the magics
+
+    def begin_cell(self) -> None:
+        """A cell begins to run."""
+        self.cells.begin()
+        if self._iopub is not None:
+            self._iopub.begin_cell()
 
     def settle(self) -> None:
         """Wait until what has just happened is known: the engine tells its events in batches."""

@@ -26,6 +26,7 @@ from jupyter_ray.events import LogLines
 from jupyter_ray.interrupts import Change, shielded
 from jupyter_ray.ipython.cells import Cell, Cells
 from jupyter_ray.ipython.folding import NOTICE, CellOutput, Limits, Message
+from jupyter_ray.ipython.iopub import UPDATE, IOPub
 from jupyter_ray.ipython.spool import Spool
 
 logger = logging.getLogger(__name__)
@@ -50,28 +51,22 @@ class Sink(Protocol):
 class KernelSink:
     """Shows output in the notebook: messages on IOPub, from any thread (`docs/notebooks.md`)."""
 
-    def __init__(self, kernel: Any, cells: Cells) -> None:
-        self._kernel = kernel
-        self._cells = cells
+    def __init__(self, iopub: IOPub) -> None:
+        self._iopub = iopub
 
     def show(self, cell: Cell | None, message: Message, notices: int) -> None:
-        """Send the message, with the cell's request as its parent if it is new."""
-        parent = cell.parent if cell is not None else {}
+        """Send the message."""
         kind = "stream"
         content: dict[str, Any] = {"name": message.stream, "text": message.text}
         if message.shown is not None:
-            kind = "update_display_data" if message.shown.update else "display_data"
+            kind = UPDATE if message.shown.update else "display_data"
             transient = {"display_id": message.shown.display_id}
             content = {"data": message.shown.data, "metadata": message.shown.metadata, "transient": transient}
         elif message.stream == NOTICE:
-            kind = "display_data" if notices == 1 else "update_display_data"
+            kind = "display_data" if notices == 1 else UPDATE
             name = f"jupyter_ray-held-{cell.token if cell is not None else ''}"
             content = {"data": {"text/plain": message.text}, "metadata": {}, "transient": {"display_id": name}}
-        if kind == "update_display_data":
-            parent = self._cells.parent_of_update(cell)
-        self._kernel.session.send(
-            self._kernel.iopub_socket, kind, content, parent=parent, ident=f"stream.{message.stream}".encode()
-        )
+        self._iopub.send(kind, content, cell, f"stream.{message.stream}")
 
 
 class TerminalSink:

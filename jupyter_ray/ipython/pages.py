@@ -13,7 +13,8 @@ from typing import Any
 
 from jupyter_ray.exceptions import RayTaskError
 from jupyter_ray.ipython import tracebacks
-from jupyter_ray.ipython.cells import Cell, Cells
+from jupyter_ray.ipython.cells import Cell
+from jupyter_ray.ipython.iopub import UPDATE, IOPub
 from jupyter_ray.ipython.live import Line
 from jupyter_ray.ipython.markup import Bundle
 
@@ -63,23 +64,22 @@ class KernelPage(TerminalPage):
 
     Parameters
     ----------
-    shell, kernel
+    shell
         Of the notebook.
-    cells
-        Who knows the cells.
+    iopub
+        Sends the messages.
     has_printed
         Shows what is known to be printed in a cell, and returns whether there was anything.
     """
 
-    def __init__(self, shell: Any, kernel: Any, cells: Cells, has_printed: Callable[[Cell], bool]) -> None:
+    def __init__(self, shell: Any, iopub: IOPub, has_printed: Callable[[Cell], bool]) -> None:
         super().__init__(shell)
-        self._kernel = kernel
-        self._cells = cells
+        self._iopub = iopub
         self._has_printed = has_printed
 
     def update(self, line: Line, bundle: Bundle) -> None:
         """Replace what the line shows."""
-        self._send("update_display_data", line, bundle, {"display_id": line.display_id})
+        self._send(UPDATE, line, bundle, {"display_id": line.display_id})
 
     def end(self, line: Line, state: Bundle, result: Bundle | None) -> None:
         """Put the result in the line's place; where the cell has printed, below that, as in any cell."""
@@ -91,12 +91,8 @@ class KernelPage(TerminalPage):
             self.update(line, _in_its_place(line, state, result))
 
     def _send(self, kind: str, line: Line, bundle: Bundle, transient: dict[str, Any]) -> None:
-        """Send a message. As with output: from any thread, and what is new with the line's request as parent."""
         content = {"data": _plain(bundle.data), "metadata": bundle.metadata, "transient": transient}
-        parent = line.cell.parent if line.cell is not None else {}
-        if kind == "update_display_data":
-            parent = self._cells.parent_of_update(line.cell)
-        self._kernel.session.send(self._kernel.iopub_socket, kind, content, parent=parent, ident=kind.encode())
+        self._iopub.send(kind, content, line.cell, kind)
 
     def render(self, line: Line, value: Any, error: BaseException | None) -> Bundle | None:
         """Return how a result looks. What it displays by itself goes to the line's cell too."""

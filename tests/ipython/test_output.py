@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from jupyter_ray.events import LogLines
 from jupyter_ray.ipython import reports
 from jupyter_ray.ipython.cells import Cell, Cells
 from jupyter_ray.ipython.folding import NOTICE, Limits, Message
+from jupyter_ray.ipython.iopub import UPDATE, IOPub
 from jupyter_ray.ipython.output import KernelSink, Router, TerminalSink
 from jupyter_ray.ipython.spool import Spool
 
@@ -176,19 +178,20 @@ def test_cells_of_a_terminal_are_numbers() -> None:
     assert cells.find("In[12]") == Cell("In[12]", {})
 
 
+class Kernel:
+    """Takes messages."""
+
+    iopub_socket = "iopub"
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Any, dict[str, Any]]] = []
+        self.session = SimpleNamespace(send=lambda *args, **named: self.sent.append((args, named)))
+
+
 def test_kernel_messages_name_the_cell_as_parent() -> None:
-    sent: list[Any] = []
-
-    class Kernel:
-        iopub_socket = "iopub"
-
-        class session:
-            @staticmethod
-            def send(*args: Any, **named: Any) -> None:
-                sent.append((args, named))
-
-    notebook = Notebook()
-    sink = KernelSink(Kernel, notebook.cells)
+    kernel, notebook = Kernel(), Notebook()
+    sent = kernel.sent
+    sink = KernelSink(IOPub(kernel, notebook.cells))
     cell = Cell("one", {"header": {"msg_id": "one"}})
     sink.show(cell, Message("stdout", "text"), 0)
     sink.show(cell, Message(NOTICE, "10 more"), 1)
@@ -204,6 +207,37 @@ def test_kernel_messages_name_the_cell_as_parent() -> None:
     sink.show(cell, Message(NOTICE, "40 more"), 4)
     parents = [named["parent"]["header"]["msg_id"] for _, named in sent[3:]]
     assert parents == ["two", "one", "one"], "a replacement goes with the cell that runs"
+
+
+def replacement(name: str, text: str) -> dict[str, Any]:
+    return {"data": {"text/plain": text}, "metadata": {}, "transient": {"display_id": name}}
+
+
+def test_what_is_replaced_between_two_cells_is_said_again_in_the_next_one() -> None:
+    """Who runs a notebook without a page hears of nothing but the cell that runs."""
+    kernel, notebook, now = Kernel(), Notebook(), [0.0]
+    iopub = IOPub(kernel, notebook.cells, clock=lambda: now[0])
+    cell = Cell("one", {"header": {"msg_id": "one"}})
+    notebook.running = request("two")
+    iopub.send(UPDATE, replacement("early", "long ago"), cell, UPDATE)
+    now[0] = 10.0
+    iopub.send(UPDATE, replacement("a", "running"), cell, UPDATE)
+    iopub.send(UPDATE, replacement("b", "failed"), cell, UPDATE)
+    iopub.send(UPDATE, replacement("a", "42"), cell, UPDATE)
+    iopub.send(UPDATE, replacement("c", "x" * 2_000_000), cell, UPDATE)
+    iopub.send("stream", {"name": "stdout", "text": "new"}, cell, "stream.stdout")
+    assert [named["parent"]["header"]["msg_id"] for _, named in kernel.sent] == ["one"] * 6
+    kernel.sent.clear()
+    now[0] = 11.0
+    notebook.cells.begin()
+    iopub.begin_cell()
+    again = [(args[2]["data"]["text/plain"], named["parent"]["header"]["msg_id"]) for args, named in kernel.sent]
+    assert again == [("failed", "two"), ("42", "two")], "the last of each display"
+    iopub.begin_cell()
+    iopub.send(UPDATE, replacement("d", "heard"), cell, UPDATE)
+    notebook.cells.end()
+    iopub.begin_cell()
+    assert len(kernel.sent) == 3, "once, and nothing that came while a cell ran"
 
 
 def test_a_terminal_prints(capsys: pytest.CaptureFixture[str]) -> None:
