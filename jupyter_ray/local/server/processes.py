@@ -67,6 +67,8 @@ class Processes:
         self._orders: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
         self._children: dict[bytes, Any] = {}
         self._condemned: set[bytes] = set()
+        self._pids: dict[bytes, int] = {}
+        """Of workers that have said so themselves, before the thread that starts them has."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost: Lost | None = None
         # Of a template that multiprocess starts; the first one is forked here.
@@ -98,15 +100,21 @@ class Processes:
         """Start a worker; it connects by itself."""
         self._orders.put((setup.worker, msgspec.msgpack.encode(setup)))
 
+    def joined(self, worker: bytes, pid: int) -> None:
+        """A worker has told its process id."""
+        if worker not in self._children:
+            self._pids[worker] = pid
+
     def kill(self, worker: bytes) -> None:
         """End a worker at once, also one that is only being started."""
         child = self._children.get(worker)
         if child is None:
             self._condemned.add(worker)
-        elif child.pid is not None:
+        pid = self._pids.get(worker) if child is None else child.pid
+        if pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
-            _end_group(child.pid)
+                os.kill(pid, signal.SIGKILL)
+            _end_group(pid)
 
     def close(self) -> None:
         """End all workers, what they have started, and the template, and remove the session's folders."""
@@ -135,6 +143,7 @@ class Processes:
     def _started(self, worker: bytes, child: Any) -> None:
         assert self._loop is not None
         self._children[worker] = child
+        self._pids.pop(worker, None)
         self._loop.add_reader(child.sentinel, self._ended, worker)
         if worker in self._condemned:
             self._condemned.discard(worker)

@@ -154,6 +154,7 @@ class Server:
         self.connections[hello.client] = connection
         if hello.kind == "worker":
             connection.job, _ = names.split_environment(self.scheduler.state.workers[hello.client].env)
+            self.processes.joined(hello.client, hello.pid)
             self.happen(WorkerJoined(hello.client, hello.pid))
             return
         if hello.kind == "driver":
@@ -237,8 +238,7 @@ class Server:
             if connection.job:
                 self._guests.tidy(self.loop, connection.job)
         else:
-            # The process may live on without its socket; its end tells more than the socket's.
-            self.processes.kill(client)
+            self.processes.kill(client)  # It may live on without its socket; its end tells more than the socket's.
 
     def _process_ended(self, worker: bytes, reason: str) -> None:
         self._exits[worker] = self._guard.explain(reason)
