@@ -198,15 +198,17 @@ def gate(name):
 """
 
 
-# Both end by an interrupt; `woken` tells that nothing else ended them.
+# Both end by an interrupt: `asleep` tells that it can come now, `woken` that nothing else ended them.
 SLEEP = """
 try:
+    print("asleep")
     time.sleep(600)
 except KeyboardInterrupt:
     print("woken")
 """
 BUSY_LOOP = """
 try:
+    print("asleep")
     while True:
         pass
 except KeyboardInterrupt:
@@ -216,6 +218,7 @@ except KeyboardInterrupt:
 
 def end_sleep(ui: LabPage, index: int) -> None:
     """Interrupt a cell that ends with `SLEEP` or `BUSY_LOOP`, which must be running still."""
+    ui.wait_until(lambda: "asleep" in ui.cell_text(index), 30, "the cell to wait")
     assert ui.cell_state(index) == "running", ui.cell_text(index)
     ui.interrupt_kernel()
     ui.wait_cell(index)

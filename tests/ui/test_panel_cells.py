@@ -86,7 +86,7 @@ ref = early.remote()
     ui.wait_until(lambda: "from a nested task" in ui.cell_text(1), 20, "the output of the nested task")
     assert "from the first cell" in ui.cell_text(1)
     end_sleep(ui, 2)
-    assert ui.cell_text(2) == "woken\n"
+    assert ui.cell_text(2) == "asleep\nwoken\n"
 
 
 def test_an_interrupt_during_get_leaves_the_tasks_alive(ui: LabPage, tmp_path: Path) -> None:
