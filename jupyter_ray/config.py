@@ -62,6 +62,8 @@ IDLE_WORKER_SECONDS = 5.0
 CLOSURE_WARNING = 1024**2
 CLOSURE_LIMIT = 95 * 1024**2
 """Bytes of a pickled function from which on we warn and refuse (Ray's limit)."""
+LIBRARY_LIMIT = 128 * 1024**2
+"""Bytes that the large definitions of a process may have together; it lets go of those that were used least lately."""
 
 SHUTDOWN_SECONDS = 5.0
 """Seconds that `shutdown` grants the runtime before it is killed."""

@@ -28,7 +28,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle
 
-from jupyter_ray.config import CLOSURE_LIMIT, CLOSURE_WARNING
+from jupyter_ray.config import CLOSURE_LIMIT, CLOSURE_WARNING, LIBRARY_LIMIT
 from jupyter_ray.engine import context
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.refs import forbid_out_of_band
@@ -41,6 +41,7 @@ _MISSING = object()
 _IMMUTABLE = (int, float, complex, str, bytes, bool, type(None), types.ModuleType, types.BuiltinFunctionType, range)
 _SOURCE_LIMIT = 256 * 1024
 _MIB = 1024**2
+_LARGE = 64 * 1024
 
 
 class Watch:
@@ -339,14 +340,22 @@ def _program_level() -> int:
 class Library:
     """The definitions that this process was sent, unpickled at first use.
 
+    Of large ones those that were used last are kept: a cell that is run again and again makes a new one each time. What
+    has been let go of is not in here any more, and can be had from the runtime.
+
     Parameters
     ----------
     granted
         Takes the counted ids in a definition before they are unpickled, and returns what holds them meanwhile.
+    limit
+        Bytes that all large ones together may have.
     """
 
-    def __init__(self, granted: Callable[[list[bytes]], object]) -> None:
+    def __init__(self, granted: Callable[[list[bytes]], object], limit: int = LIBRARY_LIMIT) -> None:
         self._granted = granted
+        self._limit = limit
+        self._large: dict[str, int] = {}
+        """Their sizes; what was used last comes last."""
         self._lock = threading.RLock()
         self._blobs: dict[str, bytes] = {}
         self._values: dict[str, Any] = {}
@@ -361,6 +370,16 @@ class Library:
                 self._blobs[function.definition] = function.blob
                 self._versions[function.definition] = function.version
                 self._values.pop(function.definition, None)
+                self._large.pop(function.definition, None)
+                if len(function.blob) >= _LARGE:
+                    self._large[function.definition] = len(function.blob)
+                    self._trim()
+
+    def _trim(self) -> None:
+        while len(self._large) > 1 and sum(self._large.values()) > self._limit:
+            oldest = next(iter(self._large))
+            del self._large[oldest], self._blobs[oldest]
+            self._values.pop(oldest, None)
 
     def __contains__(self, definition: str) -> bool:
         return definition in self._blobs
@@ -379,6 +398,8 @@ class Library:
         """
         value = self._values.get(definition, _MISSING)
         if value is not _MISSING:
+            if definition in self._large:
+                self._used(definition)
             return value
         with self._lock:
             if definition in self._values:  # Another thread has just unpickled it.
@@ -391,6 +412,12 @@ class Library:
             self._blobs[definition] = b""
             del held
         return value
+
+    def _used(self, definition: str) -> None:
+        with self._lock:
+            size = self._large.pop(definition, None)
+            if size is not None:  # Else another thread has let go of it just now.
+                self._large[definition] = size
 
     def __repr__(self) -> str:
         return f"<Library: {len(self._values)} definitions in use>"

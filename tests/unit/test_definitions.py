@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import gc
 import linecache
+import pickle
 import threading
 import types
 import weakref
@@ -257,6 +258,25 @@ def test_an_older_version_that_comes_later_replaces_no_newer_one(notebook: Noteb
     library.install([old])
     assert library.version(f.id) == 2
     assert library.resolve(f.id)() == 2
+
+
+def test_of_large_definitions_those_that_were_used_last_are_kept() -> None:
+    def blob(size: int) -> bytes:
+        return pickle.dumps(([], {}, pickle.dumps(bytes(size))))
+
+    library = Library(lambda contained: None, limit=250_000)
+    library.install([Function(name, 1, blob(100_000)) for name in ("one", "two")])
+    library.install([Function("small", 1, blob(10))])
+    assert [len(library.resolve(name)) for name in ("one", "two", "small", "one")] == [100_000, 100_000, 10, 100_000]
+    library.install([Function("three", 1, blob(100_000))])
+    assert [name in library for name in ("one", "two", "three", "small")] == [True, False, True, True]
+    library.install([Function("two", 1, blob(100_000))])
+    assert len(library.resolve("two")) == 100_000, "it comes again"
+    assert "one" not in library
+    library.install([Function("huge", 1, blob(400_000))])
+    assert len(library.resolve("huge")) == 400_000, "what has just come is kept, however large"
+    library.install([Function("huge", 2, blob(10))])
+    assert len(library.resolve("huge")) == 10
 
 
 def test_what_a_redefined_function_read_is_let_go_of(notebook: Notebook) -> None:

@@ -154,8 +154,7 @@ class Worker:
         self.runner = Runner(self.client, self.engine, self.output, self.interrupts, self._answer)
         self.runner.quit = self.leave
         self.devices = process.Devices()
-        self._calls: dict[str, int] = {}
-        """How often each function was called here."""
+        self._calls: dict[str, int] = {}  # How often each function was called here.
         self._is_used_up = False
         """One of them was called as often as it may be (`max_calls`)."""
         self._main: m.Execute | None = None
@@ -249,6 +248,8 @@ class Worker:
         if self._unfit is not None:
             raise self._unfit
         try:
+            if definition not in self.library:  # It has been let go of: the runtime does not send it again by itself.
+                self.engine.definition(definition)
             return self.library.resolve(definition)
         except Exception as error:
             raise RuntimeError(
