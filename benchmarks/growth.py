@@ -27,6 +27,8 @@ from benchmarks.programs import Small, small
 OUT = Path(__file__).resolve().parent / "out"
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "img"
 FLAT = 1.5
+ACTOR_BYTES = 10e6
+"""More than an actor takes."""
 SPARE = 3e9
 """Bytes that must stay free on the machine: a series ends before it takes more."""
 
@@ -123,7 +125,12 @@ def pending_done(ray: Any) -> Iterator[Point]:
 
 
 def actors(ray: Any) -> Iterator[Point]:
-    """Actors that have answered once, and rest."""
+    """Actors that have answered once, and rest.
+
+    A virtual machine gets memory from its host when it first touches it, at 1.5 to 2.4 ms a MB where this was measured,
+    more than all else that an actor costs, and gives back what has been free for some seconds. So what is about to be
+    taken is touched before: the growth is the program's.
+    """
     cls, meter, held = ray.remote(num_cpus=0)(Small), Meter(), []
 
     def add(count: int) -> None:
@@ -137,6 +144,7 @@ def actors(ray: Any) -> Iterator[Point]:
             silent -= min(silent, 50)
         if not roomy():
             return
+        processes.touch(measured * ACTOR_BYTES)
         yield meter.point(size, measured, partial(add, measured))
 
 
@@ -210,20 +218,19 @@ class Gate:
 
 @dataclass(frozen=True)
 class Series:
-    """Attributes: what is counted, what measures it, how long that may take, and how many bytes of memory it takes."""
+    """Attributes: what is counted, what measures it, and how long that may take."""
 
     name: str
     measure: Callable[[Any], Iterator[Point]]
     seconds: float = 240.0
-    memory: float = 0.0
 
 
 SERIES = {
     "tasks": Series("tasks that ended, in one session", tasks, 420.0),
     "pending": Series("tasks that wait", pending),
     "pending_done": Series("tasks at once, until the last result", pending_done),
-    "actors": Series("idle actors", actors, memory=7e9),
-    "blocked": Series("blocked workers (nested calls), cold", blocked, memory=2e9),
+    "actors": Series("idle actors", actors),
+    "blocked": Series("blocked workers (nested calls), cold", blocked),
     "objects": Series("small objects", objects),
 }
 
@@ -242,12 +249,7 @@ def child(name: str, workers: int) -> None:
 
 
 def run(name: str, workers: int, progress: Callable[[str], None]) -> list[Point]:
-    """Measure one series in a process of its own; what it measured before its time was up counts.
-
-    A virtual machine gets memory from its host when it first touches it, at 1.5 to 2.4 ms a MB where this was measured,
-    more than all else that an actor costs. So what the series takes is touched before: its growth is the program's.
-    """
-    processes.touch(min(SERIES[name].memory, psutil.virtual_memory().available - SPARE))
+    """Measure one series in a process of its own; what it measured before its time was up counts."""
     mark, temporary = uuid.uuid4().hex, processes.temporary()
     command = [sys.executable, "-m", "benchmarks.growth", name, str(workers)]
     process = subprocess.Popen(command, env=processes.environment(mark, temporary), stdout=subprocess.PIPE, text=True)
