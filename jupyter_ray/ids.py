@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 TASK_ID_SIZE = 24
 OBJECT_ID_SIZE = 28
+NIL_OBJECT = b"\xff" * OBJECT_ID_SIZE
+"""Of a reference that refers to nothing."""
 ACTOR_ID_SIZE = 16
 JOB_ID_SIZE = 4
 _OWN = 8

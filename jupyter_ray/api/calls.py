@@ -15,7 +15,7 @@ from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, ids_of
-from jupyter_ray.ids import OBJECT_ID_SIZE, return_id
+from jupyter_ray.ids import NIL_OBJECT, return_id
 from jupyter_ray.interrupts import shielded
 
 T = TypeVar("T")
@@ -23,7 +23,6 @@ Waitable = ObjectRef[Any] | ObjectRefGenerator
 
 _log = logging.getLogger("jupyter_ray")
 
-_NIL = b"\xff" * OBJECT_ID_SIZE
 _FEW = 8
 """So many references are looked for in a list one by one."""
 _STREAM_POLL = 0.01
@@ -174,7 +173,7 @@ def wait(
         different = set(ids or ray_waitables)
         if len(different) != len(ray_waitables):
             raise ValueError("Wait requires a list of unique ray_waitables.")
-        if _NIL in different or (
+        if NIL_OBJECT in different or (
             streams and any(each.is_nil() for each in ray_waitables if isinstance(each, ObjectRef))
         ):
             raise ValueError("A reference that is nil refers to nothing: it cannot be waited for.")

@@ -24,7 +24,7 @@ from jupyter_ray.engine.travel import forbid_out_of_band as forbid_out_of_band
 from jupyter_ray.engine.travel import learn_definition as learn_definition
 from jupyter_ray.engine.travel import note_definition as note_definition
 from jupyter_ray.exceptions import GetTimeoutError
-from jupyter_ray.ids import OBJECT_ID_SIZE, ActorID, JobID, TaskID, task_of
+from jupyter_ray.ids import NIL_OBJECT, OBJECT_ID_SIZE, ActorID, JobID, TaskID, task_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -146,7 +146,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
     @classmethod
     def nil(cls) -> ObjectRef[Any]:
         """Return the reference to nothing."""
-        return cls(b"\xff" * OBJECT_ID_SIZE)
+        return cls(NIL_OBJECT)
 
     @classmethod
     def from_random(cls) -> ObjectRef[Any]:
@@ -180,7 +180,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
 
     def is_nil(self) -> bool:
         """Tell whether this refers to nothing."""
-        return self._binary == b"\xff" * OBJECT_ID_SIZE
+        return self._binary == NIL_OBJECT
 
     def task_id(self) -> TaskID:
         """Return the id of the task that makes the object."""

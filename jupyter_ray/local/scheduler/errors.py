@@ -22,7 +22,7 @@ from jupyter_ray.exceptions import (
     WorkerCrashedError,
     is_cancel,
 )
-from jupyter_ray.ids import OBJECT_ID_SIZE, TaskID
+from jupyter_ray.ids import NIL_OBJECT, TaskID
 from jupyter_ray.local.protocol.messages import FAILED_ARGUMENT, RAISED, Payload, TaskSpec
 from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
 from jupyter_ray.resources import Demand, describe
@@ -58,7 +58,6 @@ def text_of(payload: Payload) -> str:
     return found.encode(errors="replace").decode()  # It may hold what is no text, such as a file's name.
 
 
-_NIL = b"\xff" * OBJECT_ID_SIZE
 _LONG = 10_000
 """Characters of a chain of failed arguments past which its text grows no more."""
 
@@ -127,7 +126,7 @@ def lost(object_id: bytes) -> Payload:
         f"The object {object_id.hex()} does not exist in this session: it was freed, or its reference was made by "
     )
     message += "hand or belongs to an earlier session. Make it again."
-    if object_id == _NIL:
+    if object_id == NIL_OBJECT:
         message = "A reference that is nil refers to nothing: it has no value."
     return stored(UnknownObjectError(object_id.hex(), message=message))
 
