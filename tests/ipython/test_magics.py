@@ -572,14 +572,15 @@ def test_a_list_of_references_says_what_has_become_of_them(shell: Any) -> None:
         return {"id": ref.binary()[:24].hex(), "name": "f", "state": state, "error": error}
 
     refs: list[ObjectRef[Any]] = [ObjectRef(bytes([number]) * 28) for number in range(5)]
-    failed = [row(ref, "failed", "KeyError: 'b'") for ref in refs[:2]]
-    rows = [*failed, row(refs[2], "finished"), row(refs[3], "running")]
+    failed = [row(ref, "failed", "KeyError: 'b'") for ref in refs[1:3]]
+    rows = [row(refs[0], "finished"), *failed, row(refs[3], "running")]
     text = html_text(reprs.object_refs(refs, {"tasks": rows}))
     assert (
-        text == "5 ObjectRefs · f · ▶ 1 running · ✓ 1 finished · ✗ 2 failed · 1 more · KeyError: 'b' · as of this cell"
+        text
+        == "5 ObjectRefs · f · ▶ 1 running · ✓ 1 finished · ✗ 2 failed · 1 more · [1]: KeyError: 'b' · as of this cell"
     )
     over = html_text(reprs.object_refs(refs[:3], {"tasks": rows[:3]}))
-    assert over == "3 ObjectRefs · f · ✓ 1 finished · ✗ 2 failed · KeyError: 'b'"
+    assert over == "3 ObjectRefs · f · ✓ 1 finished · ✗ 2 failed · [1]: KeyError: 'b'"
     shell._jupyter_ray_extension.notebook()  # Loaded by now.
     assert html(shell, refs) == "5 ObjectRefs"
 

@@ -42,7 +42,7 @@ _CHIP_BOUNDS = {1: "1,1,1", 2: "1,2,1"}
 """How so many TPU chips of a host lie."""
 
 
-def created(path: str) -> int:
+def created(path: str | os.PathLike[str]) -> int:
     """Open a file to write to, for this user alone."""
     return os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
 
