@@ -7,18 +7,18 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from tests.ui.lab_page import LabPage
-from tests.ui.panel_view import Gates, Picture, wait, wait_states
+from tests.ui.panel_view import Gates, Picture, wait
 
 STEPS = """
 @ray.remote
 def step(n):
-    return n
+    gate("never")
 
 @ray.remote
 def last():
     return 0
 
-done = ray.get([step.remote(n) for n in range(59)])
+steps = [step.remote(n) for n in range(59)]
 """
 IN_SIGHT = """element => {
     const place = element.getBoundingClientRect();
@@ -27,55 +27,72 @@ IN_SIGHT = """element => {
 }"""
 
 
-def _sixty_one(ui: LabPage) -> None:
+# A while after the cell, so that a test can look elsewhere than at the notebook meanwhile.
+LAST = """
+import threading
+
+def call():
+    gate("more")
+    two.extend([last.remote(), last.remote()])
+
+two = []
+threading.Thread(target=call).start()
+"""
+
+
+def _fifty_nine(ui: LabPage, gates: Gates) -> None:
+    """Leave so many tasks in the graph, each drawn by itself, and two more to come."""
+    ui.open_notebook("calm.ipynb", gates.setup(), STEPS, LAST)
+    ui.show_panel()
+    ui.run_cell(0)
+    ui.run_cell(1)
     ui.run_cell(2)
-    wait(ui, _is_grouped)
+    _wait_count(ui, "2 running of 59")
+    wait(ui, lambda picture: not picture.groups)
+
+
+def _wait_count(ui: LabPage, text: str) -> None:
+    expect(ui.page.get_by_test_id("jr-section-tasks")).to_contain_text(text)
 
 
 def _is_grouped(picture: Picture) -> None:
     assert [group["name"] for group in picture.groups] == ["step"]
-    assert picture.states("last") == {"finished": 2}
 
 
 def test_the_sixty_first_task_leaves_the_chosen_one_in_sight(ui: LabPage, tmp_path: Path) -> None:
-    ui.open_notebook("calm.ipynb", Gates(tmp_path).setup(), STEPS, "ray.get([last.remote(), last.remote()])")
-    ui.show_panel()
-    ui.run_cell(0)
-    ui.run_cell(1)
-    wait_states(ui, "step", {"finished": 59})
-    task = ui.panel.locator("[data-testid='jr-task']").nth(30)
+    gates = Gates(tmp_path)
+    _fifty_nine(ui, gates)
+    task = ui.panel.locator("[data-testid='jr-task']").nth(12)
     chosen = task.get_attribute("data-task-id")
     task.click()
     task.focus()
     same = ui.panel.locator(f".jr-Graph [data-task-id='{chosen}']")
     ui.screenshot("calm-before", of=ui.panel)
-    _sixty_one(ui)
+    gates.open("more")
+    wait(ui, _is_grouped)
     # Its group has opened: it is a part of that, chosen as before, and can be seen.
     expect(same).to_have_count(1)
     ui.wait_until(lambda: same.evaluate(IN_SIGHT), 10, "the chosen task to be in sight")
     assert "jr-mod-selected" in (same.get_attribute("class") or "")
     expect(ui.page.get_by_test_id("jr-details")).to_be_visible()
     # The keyboard is where the task has gone to.
-    focused = "() => document.activeElement?.getAttribute('data-group-id') ?? null"
-    assert ui.page.evaluate(focused) is not None
+    expect(ui.panel.locator("[data-testid='jr-group']")).to_be_focused()
     ui.screenshot("calm-after", of=ui.panel)
     # Who closes it is obeyed, also when more comes.
     ui.panel.locator("[data-testid='jr-group']").click()
     expect(same).to_have_count(0)
     ui.run_cell(2)
-    wait_states(ui, "last", {"finished": 4})
+    _wait_count(ui, "2 running of 63")
     expect(same).to_have_count(0)
 
 
 def test_what_is_above_stays_in_its_place_when_groups_are_made(ui: LabPage, tmp_path: Path) -> None:
-    ui.open_notebook("calm.ipynb", Gates(tmp_path).setup(), STEPS, "ray.get([last.remote(), last.remote()])")
-    ui.show_panel()
-    ui.run_cell(0)
-    ui.run_cell(1)
-    wait_states(ui, "step", {"finished": 59})
+    gates = Gates(tmp_path)
+    _fifty_nine(ui, gates)
     # Whoever has scrolled to the middle looks at `step` tasks; what they have become is in sight then.
-    ui.panel.locator("[data-testid='jr-task']").nth(20).scroll_into_view_if_needed()
-    _sixty_one(ui)
+    ui.panel.locator("[data-testid='jr-task']").nth(12).scroll_into_view_if_needed()
+    gates.open("more")
+    wait(ui, _is_grouped)
     group = ui.panel.locator("[data-testid='jr-group']")
     ui.wait_until(lambda: group.evaluate(IN_SIGHT), 10, "the group to be in sight")
 
