@@ -29,7 +29,7 @@ from jupyter_ray.local.scheduler import (
     submission,
     unseen,
 )
-from jupyter_ray.local.scheduler.dependencies import seal, unpin
+from jupyter_ray.local.scheduler.dependencies import need_no_more, seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
 from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
 from jupyter_ray.local.scheduler.states import CRASHED, ENDED, TaskState, WorkerState
@@ -223,10 +223,7 @@ def _end(
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
     if parent is not None and parent.children:
         parent.children.discard(task.id)
-    if spec.dependencies:
-        unpin(step, spec.dependencies)
-    if spec.contained:
-        unpin(step, spec.contained)
+    need_no_more(step, spec)
     state.ended[final] += 1
     if spec.kind == "actor" and task.actor is not None:
         _constructed(step, task, task.actor, payload, error, exiting=bool(leaving))
