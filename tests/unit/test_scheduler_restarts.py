@@ -161,3 +161,18 @@ def test_an_actor_that_is_killed_before_it_is_made_needs_its_arguments_no_more(s
         session.finish(made[1])
     session.say(DRIVER, m.Drop([(each, 1) for each in creation.dependencies]))
     assert not objects
+
+
+@pytest.mark.parametrize("dropped", ["before", "after"])
+def test_a_detached_actor_that_is_dead_is_forgotten_with_its_last_handle(session: Session, dropped: str) -> None:
+    actors = session.scheduler.state.actors
+    actor = session.actor("name", detached=True)
+    if dropped == "before":
+        session.say(DRIVER, m.Drop([(actor, 1)]))
+        assert actor in actors
+    session.say(DRIVER, m.Kill(actor, True))
+    if dropped == "after":
+        session.say(DRIVER, m.Drop([(actor, 1)]))
+    assert actor not in actors
+    [row] = table(session.scheduler.state, {"table": "actors", "limit": 10, "filters": []})["rows"]
+    assert row["state"] == "DEAD"

@@ -116,7 +116,7 @@ def unpin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) ->
 
 def unheld(step: Step, actor: ActorRecord) -> None:
     """Put `actor` on the agenda if nobody can call it any more."""
-    if actor.holders <= 0 and not actor.spec.detached:
+    if actor.holders <= 0:
         step.pump[actor] = None
 
 
