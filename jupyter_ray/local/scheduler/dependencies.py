@@ -202,7 +202,7 @@ def forget_if_unused(step: Step, record: FunctionRecord) -> None:
 
 def unheld(step: Step, actor: ActorRecord) -> None:
     """Put `actor` on the agenda if nobody can call it any more."""
-    if actor.holders <= 0 and not actor.spec.detached:
+    if actor.holders <= 0:
         step.pump[actor] = None
 
 

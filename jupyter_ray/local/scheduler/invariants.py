@@ -115,6 +115,7 @@ def _actors(state: State) -> None:
         if actor.state is ActorState.DEAD:
             assert actor.allocation is None, f"{actor!r} is dead and holds something"
             assert not actor.calls, f"{actor!r} is dead and has calls"
+            assert actor.holders, f"{actor!r} is dead, and nobody can ask for it"
         for task in actor.handed.values():
             assert actor.calls.get(task.id) is task, f"{actor!r} has handed over a call that is over"
         waiting = [task for task in actor.handed.values() if task.state is TaskState.ASSIGNED]
