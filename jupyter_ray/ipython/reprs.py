@@ -85,8 +85,8 @@ def object_refs(refs: Sequence[Any], state: Mapping[str, Any]) -> str:
     names = {row["name"] for row in found if row is not None}
     label = f"{len(refs):,} ObjectRefs" + (f" · {names.pop()}" if len(names) == 1 else "")
     states = Counter(row["state"] for row in found if row is not None)
-    failed = (place for place, row in enumerate(found) if row is not None and row["state"] == "failed" and row["error"])
-    details = [f"[{place}]: {found[place]['error']}" for place in itertools.islice(failed, 1)]
+    failed = ((place, row) for place, row in enumerate(found) if row and row["state"] == "failed" and row["error"])
+    details = [f"[{place}]: {row['error']}" for place, row in itertools.islice(failed, 1)]
     if states and (unknown := len(refs) - states.total()):  # The monitor has so many rows and no more.
         details.insert(0, f"{unknown:,} more")
     if not states.keys() <= _ENDED:
