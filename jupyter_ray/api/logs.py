@@ -60,6 +60,9 @@ def pause(paused: bool) -> None:
     _paused = paused
 
 
+_MARKS = re.compile(r" *[~^][ ~^]*")
+
+
 def be_plain(plain: bool) -> None:
     """Leave the origin of each line out, or write it: a `LoggingConfig` has every record say where it is from."""
     global _plain
@@ -87,13 +90,18 @@ def print_lines(lines: Sequence[LogLines]) -> None:
         shown: list[Shown] = []
         for event in lines:
             origin = "" if plain else _coloured(event)
+            folded = False
             for line in _returns.lines((event.stream, origin, event.pid, event.task), event.text, now):
                 if always and re.search(always, line):
                     shown.append(Shown(event.stream, origin + line))
                 elif folds and never and re.search(never, line):
                     continue
+                elif folds and not (folded and _MARKS.fullmatch(line)):
+                    taken = _repeats.take(event.stream, line, origin, event.pid, now)
+                    folded = not taken
+                    shown += taken
                 elif folds:
-                    shown += _repeats.take(event.stream, line, origin, event.pid, now)
+                    continue  # The carets below a line of a traceback that is not shown.
                 else:
                     shown.append(Shown(event.stream, origin + line))
         _print(shown)

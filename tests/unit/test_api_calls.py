@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 import jupyter_ray as ray
@@ -56,6 +57,15 @@ def test_get_wants_references(engine: FakeEngine) -> None:
         ray.get([echo.remote(1), 1])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="nonnegative"):
         ray.get(echo.remote(1), timeout=-2)
+
+
+def test_get_is_told_what_to_write_for_a_series_of_references(engine: FakeEngine) -> None:
+    ref = ray.put(1)
+    for several in (np.array([ref, ref], dtype=object), {ref}, (each for each in [ref])):
+        with pytest.raises(ValueError, match=r"Write ray\.get\(list\(\.\.\.\)\) for what it holds\.$"):
+            ray.get(several)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match=r"It is a value already\.$"):
+        ray.get(np.zeros(2))  # type: ignore[call-overload]
 
 
 def test_get_raises_the_tasks_error_and_the_timeout(engine: FakeEngine) -> None:

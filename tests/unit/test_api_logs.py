@@ -161,3 +161,13 @@ def test_each_process_can_have_its_colour(capsys: pytest.CaptureFixture[str], mo
     assert first == "\x1b[35m(f pid=6)\x1b[0m a"
     assert second == "\x1b[36m(f pid=7)\x1b[0m a"
     assert third == "\x1b[35m(f pid=12)\x1b[0m a"
+
+
+def test_carets_go_with_the_line_of_a_traceback_that_they_are_below(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = '  File "a.py", line 4, in f\n    return x[0]\n           ~^^^\n'
+    trace = f"Traceback (most recent call last):\n{frame}KeyError: 0\n"
+    for pid in (1, 2, 3):
+        logs.print_lines([log(trace, pid)])
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if "^" in line] == ["(f pid=1)            ~^^^"]
+    assert len(printed) == 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import functools
 import pickle
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import pytest
 from jupyter_ray import exceptions
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, note_definition
-from jupyter_ray.local.serialization import arguments, errors, values
+from jupyter_ray.local.serialization import arguments, errors, inspection, values
 from jupyter_ray.local.serialization.arguments import Parcel
 
 
@@ -244,8 +245,43 @@ def test_an_unpicklable_closure_variable_is_named() -> None:
     def uses() -> Any:
         return lock
 
-    with pytest.raises(TypeError, match=r"variable 'lock' that uses closes over"):
+    with pytest.raises(TypeError, match=r"the variable of its closure 'lock' is of type _thread.lock"):
         arguments.pack_call((uses,), {}, lambda: None, "f")
+
+
+class _Bar(Point):
+    """What looks like a progress bar of tqdm's."""
+
+
+_Bar.__module__ = "tqdm.std"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ((each for each in "ab"), r"of type generator \(.*\)\. Pass list\(\.\.\.\) of it\.$"),
+        (sys.__stderr__, r"Pass the path, and open the file inside the task\.$"),
+        ({"db": sqlite3.connect(":memory:")}, r"x\['db'\] is of type sqlite3.* Open the connection inside the task\.$"),
+        (
+            [_Bar(threading.Lock())],
+            r": x\[0\] is of type tqdm\.std\._Bar .* Move the bar in the notebook, as results come",
+        ),
+        (Point(threading.Lock()), r": x\.x is of type _thread.lock .* Leave it out, create it inside the task, or"),
+    ],
+)
+def test_the_remedy_is_that_of_what_cannot_be_pickled(value: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        arguments.pack_call((value,), {}, lambda: lambda x: x, "f")
+
+
+def test_the_path_to_what_a_function_uses_is_in_the_words_of_the_program() -> None:
+    scope: dict[str, Any] = {"__name__": "__main__", "bar": Point([threading.Lock()])}
+    exec("def f(): return bar", scope)
+    error = raised(lambda: values.dumps(scope["f"]))
+    told = inspection.unpicklable(scope["f"], error, "the function f", "f")
+    assert str(told).startswith(
+        "Could not serialize the function f: the global variable 'bar.x[0]' is of type _thread.lock"
+    )
 
 
 # --- errors ---

@@ -39,17 +39,40 @@ def unpicklable(value: Any, error: BaseException, what: str, start: str) -> Type
             "its kind without end. Keep its parts in a flat list, where they refer to each other by number."
         )
     path, culprit, reason = _descend(value, error, start)
+    path = path.removeprefix(f"{start}, ")
     where = f": {path} is {_describe(culprit)}" if path != start else f", {_describe(culprit)}"
-    return TypeError(
-        f"Could not serialize {what}{where} ({_first_line(reason)}). "
-        "Leave it out, create it inside the task, or give its class a __reduce__."
-    )
+    return TypeError(f"Could not serialize {what}{where} ({_first_line(reason)}). {_remedy(culprit) or _REMEDY}")
+
+
+_REMEDY = "Leave it out, create it inside the task, or give its class a __reduce__."
+_CONNECTION = "Open the connection inside the task."
+_REMEDIES = {
+    "tqdm": "Move the bar in the notebook, as results come (ray.wait); in tasks use jupyter_ray.experimental.tqdm_ray.",
+    "ipywidgets": "It lives in the notebook: change it there, as results come (ray.wait).",
+    "_io": "Pass the path, and open the file inside the task.",
+    "sqlite3": _CONNECTION,
+    "psycopg": _CONNECTION,
+    "psycopg2": _CONNECTION,
+    "pymongo": _CONNECTION,
+    "pymysql": _CONNECTION,
+    "redis": _CONNECTION,
+    "sqlalchemy": _CONNECTION,
+}
+"""What to do about classes of these packages; what they consist of tells nobody anything."""
+
+
+def _remedy(value: Any) -> str:
+    """Return what to do about a part that people often pass, or ``""``."""
+    if isinstance(value, types.GeneratorType):
+        return "Pass list(...) of it."
+    packages = (kind.__module__.partition(".")[0] for kind in type(value).__mro__)
+    return next((_REMEDIES[package] for package in packages if package in _REMEDIES), "")
 
 
 def _descend(value: Any, error: BaseException, path: str) -> tuple[str, Any, BaseException]:
     seen: set[int] = set()
     for _ in range(_DEPTH):
-        if _refuses(value):
+        if _refuses(value) or _remedy(value):
             break
         seen.add(id(value))
         for step, part in _parts(value):
@@ -65,7 +88,9 @@ def _descend(value: Any, error: BaseException, path: str) -> tuple[str, Any, Bas
 
 
 def _join(path: str, step: str) -> str:
-    return path + step if step[0] in ".[" else f"{path}, {step}"
+    if step[0] not in ".[":
+        return f"{path}, {step}"
+    return f"{path[:-1]}{step}'" if path.endswith("'") else path + step
 
 
 def _error_of(value: Any) -> BaseException | None:
@@ -118,9 +143,9 @@ def _function_parts(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     except (TypeError, ValueError):
         return
     for key, part in free.nonlocals.items():
-        yield f"the variable {key!r} that {name} closes over", part
+        yield f"the variable of its closure '{key}'", part
     for key, part in free.globals.items():
-        yield f"the global variable {key!r} that {name} uses", part
+        yield f"the global variable '{key}'", part
     for number, part in enumerate(function.__defaults__ or ()):
         yield f"default value {number + 1} of {name}", part
 
