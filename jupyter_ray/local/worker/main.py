@@ -118,7 +118,7 @@ class Worker:
                 m.Execute: self._on_execute,
                 m.Interrupt: self._on_interrupt,
                 m.Recall: lambda message: self.backlog.recall(),
-                m.Undefine: lambda message: self.library.forget(message.definitions),
+                m.Undefine: lambda message: self.library.forget(message.definitions, self.backlog.withdraw),
                 m.Exit: self._on_exit,
                 m.Consume: self._on_consume,
                 m.Shut: lambda message: self.door.shut(),
