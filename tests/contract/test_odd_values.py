@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -128,6 +129,48 @@ def test_a_task_prints_what_is_no_text() -> None:
     )
     assert "out half \\ud800" in out
     assert "err half \\ud800" in err
+
+
+@pytest.mark.local_only("the program starts a session of its own")
+def test_lines_say_whose_they_are(tmp_path: Path) -> None:
+    """A ``repr`` of several lines, as PyTorch's modules have, is told by its first; a thread by the task that left it."""
+    program = textwrap.dedent(
+        f"""
+        import pathlib, threading, time
+        import jupyter_ray as ray
+
+        ray.init(num_cpus=1)
+        go, done = pathlib.Path({str(tmp_path)!r}, "go"), pathlib.Path({str(tmp_path)!r}, "done")
+
+        class Net:
+            def __repr__(self):
+                return "Net(\\n  (0): Linear\\n)"
+
+            def forward(self):
+                print("forward")
+
+        @ray.remote
+        def leaves_a_thread():
+            def prints():
+                wait_for(go)
+                print("late", flush=True)
+                done.touch()
+
+            threading.Thread(target=prints, daemon=True).start()
+
+        def wait_for(file):
+            while not file.exists():
+                time.sleep(0.01)
+
+        ray.get(ray.remote(Net).remote().forward.remote())
+        ray.get(leaves_a_thread.remote())
+        go.touch()
+        wait_for(done)
+        """
+    )
+    out, _ = run_string_as_driver_stdout_stderr(program)
+    assert re.search(r"^\(Net\( pid=\d+\) forward$", out, re.MULTILINE), out
+    assert re.search(r"^\(leaves_a_thread pid=\d+\) late$", out, re.MULTILINE), out
 
 
 @pytest.mark.local_only("Ray reads an actor's repr as text in UTF-8")
