@@ -132,3 +132,47 @@ def test_a_task_that_waits_again_and_again_does_not_get_slower(session: Session)
     task = session.scheduler.state.tasks[outer]
     assert 0 < len(task.story) <= STORY
     assert task.story[-1] == "resumed"
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["an argument is missing", "it is being made"])
+def test_an_actor_that_is_killed_before_it_is_made_needs_its_arguments_no_more(session: Session, ready: bool) -> None:
+    objects = session.scheduler.state.objects
+    made = [session.submit(name) for name in ("first", "second")]
+    session.finish(made[0])
+    creation = m.TaskSpec(
+        task=b"creation".ljust(24, b"-"),
+        kind="actor",
+        name="A",
+        body=b"",
+        actor=b"actor".ljust(16, b"-"),
+        num_returns=0,
+        demand={},
+        dependencies=tuple(return_id(each, 1) for each in made),
+    )
+    session.say(
+        DRIVER,
+        m.CreateActor(0, m.ActorSpec(creation.actor or b"", creation, "A", handle=b"", placement=creation.demand)),
+    )
+    if ready:
+        session.finish(made[1])
+    session.say(DRIVER, m.Kill(creation.actor or b"", True))
+    assert creation.task not in session.scheduler.state.tasks
+    if not ready:
+        session.finish(made[1])
+    session.say(DRIVER, m.Drop([(each, 1) for each in creation.dependencies]))
+    assert not objects
+
+
+@pytest.mark.parametrize("dropped", ["before", "after"])
+def test_a_detached_actor_that_is_dead_is_forgotten_with_its_last_handle(session: Session, dropped: str) -> None:
+    actors = session.scheduler.state.actors
+    actor = session.actor("name", detached=True)
+    if dropped == "before":
+        session.say(DRIVER, m.Drop([(actor, 1)]))
+        assert actor in actors
+    session.say(DRIVER, m.Kill(actor, True))
+    if dropped == "after":
+        session.say(DRIVER, m.Drop([(actor, 1)]))
+    assert actor not in actors
+    [row] = table(session.scheduler.state, {"table": "actors", "limit": 10, "filters": []})["rows"]
+    assert row["state"] == "DEAD"

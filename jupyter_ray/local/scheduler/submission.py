@@ -1,12 +1,12 @@
-"""Taking in a new task: its record, its return values, and what it waits for."""
+"""Taking in a new task: its record, its return values, and what it waits for; and letting one go that is over."""
 
 from __future__ import annotations
 
 from jupyter_ray.events import TaskQueued, TaskSubmitted
 from jupyter_ray.ids import return_text
 from jupyter_ray.local.protocol.messages import Payload, TaskSpec
-from jupyter_ray.local.scheduler import actors, errors, memory, placement, unseen
-from jupyter_ray.local.scheduler.dependencies import pin, promise
+from jupyter_ray.local.scheduler import actors, errors, history, memory, placement, unseen
+from jupyter_ray.local.scheduler.dependencies import need, need_no_more, promise
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.local.scheduler.step import Step
@@ -74,10 +74,8 @@ def enter(step: Step, task: TaskRecord) -> None:
     """Let a task wait for its arguments, and put it on the agenda if it has nothing to wait for."""
     state, spec, actor = step.state, task.spec, task.actor
     failed = None
-    if spec.contained:
-        pin(step, spec.contained)
+    need(step, spec)
     if spec.dependencies:
-        pin(step, spec.dependencies)
         failed = await_arguments(step, task)
     if spec.kind == "method":
         failed = _join_actor(step, task) or failed
@@ -93,6 +91,19 @@ def enter(step: Step, task: TaskRecord) -> None:
             step.agenda.append((task, "arguments_ready", None))
     else:  # It waits for nothing, and nothing comes before it.
         ready(step, task)
+
+
+def leave(step: Step, task: TaskRecord, final: TaskState, error: str, kind: str) -> None:
+    """Let a task go that is over: what it pinned when it came is not needed by it any more."""
+    state, spec = step.state, task.spec
+    task.state = final
+    del state.tasks[task.id]
+    history.remember(step, task, error, kind)
+    parent = state.tasks.get(spec.parent) if spec.parent is not None else None
+    if parent is not None and parent.children:
+        parent.children.discard(task.id)
+    need_no_more(step, spec)
+    state.ended[final] += 1
 
 
 def ready(step: Step, task: TaskRecord) -> None:

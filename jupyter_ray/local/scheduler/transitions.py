@@ -217,17 +217,7 @@ def _end(
         _leave_worker(step, task, leaving=leaving)
     if spec.segment and spec.kind != "actor" and spec.task not in state.lineage:
         memory.discard(step, spec.segment)
-    task.state = final
-    del state.tasks[task.id]
-    history.remember(step, task, text or error, kind)
-    parent = state.tasks.get(spec.parent) if spec.parent is not None else None
-    if parent is not None and parent.children:
-        parent.children.discard(task.id)
-    if spec.dependencies:
-        unpin(step, spec.dependencies)
-    if spec.contained:
-        unpin(step, spec.contained)
-    state.ended[final] += 1
+    submission.leave(step, task, final, text or error, kind)
     if spec.kind == "actor" and task.actor is not None:
         _constructed(step, task, task.actor, payload, error, exiting=bool(leaving))
 
@@ -338,10 +328,8 @@ def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
     if task.cancel_asked:
         _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
     elif task.spec.kind == "actor":
-        step.state.tasks.pop(task.id, None)
         _leave_worker(step, task)
-        task.state = FAILED
-        history.remember(step, task, reason, "ACTOR_DIED")
+        submission.leave(step, task, FAILED, reason, "ACTOR_DIED")
         step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.hex, error=reason))
     else:
         kind = "ACTOR_DIED" if task.client.connected else "WORKER_DIED"

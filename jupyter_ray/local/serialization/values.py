@@ -58,7 +58,7 @@ class Serialized:
     buffers
         Out-of-band buffers, contiguous, as flat bytes.
     contained
-        Ids of the objects and actors that were handed on.
+        Counted ids of what was handed on; of a definition's code, those of objects and actors alone.
     definitions
         Remote functions and classes that were handed on.
     is_error
@@ -204,7 +204,8 @@ def _dump_once(pickler: Callable[..., Any], value: Any, made: type[Serialized]) 
     buffers: list[pickle.PickleBuffer] = []
     file = io.BytesIO()
     collected = refs.collecting(functools.partial(pickler(file, PROTOCOL, buffer_callback=buffers.append).dump, value))
-    return made(file.getvalue(), [buffer.raw() for buffer in buffers], collected.ids, collected.definitions)
+    contained = [*collected.ids, *(each.id.encode() for each in collected.definitions)]
+    return made(file.getvalue(), [buffer.raw() for buffer in buffers], contained, collected.definitions)
 
 
 def _reduce_array(value: Any) -> Any:
