@@ -88,6 +88,28 @@ def test_none_says_nothing_of_a_method() -> None:
     assert ray.get(counter.again.options(retry_exceptions=None).remote(), timeout=PATIENCE) == 3
 
 
+def test_options_are_those_that_were_written() -> None:
+    """A program fills the same dict anew for each actor: what was made before keeps what it had then, as in Ray."""
+    environment = {"env_vars": {"RANK": "0"}}
+
+    @ray.remote(num_cpus=0, runtime_env=environment)
+    def rank() -> str | None:
+        return os.environ.get("RANK")
+
+    @ray.remote(num_cpus=0)
+    class Worker:
+        def rank(self) -> str | None:
+            return os.environ.get("RANK")
+
+    ranked = []
+    for number in range(1, 3):
+        environment["env_vars"]["RANK"] = str(number)
+        ranked.append(Worker.options(runtime_env=environment))
+    workers = [each.remote() for each in ranked]
+    calls = [rank.remote(), rank.options(num_cpus=0.5).remote(), *(worker.rank.remote() for worker in workers)]
+    assert ray.get(calls, timeout=PATIENCE) == ["0", "0", "1", "2"]
+
+
 @pytest.mark.local_only("Ray hands the name to C, which ends it there")
 def test_a_name_with_a_zero_byte_ends_no_process() -> None:
     """The process's title cannot have one: the workers ended, one after the other."""
@@ -133,7 +155,7 @@ def test_a_task_prints_what_is_no_text() -> None:
 
 @pytest.mark.local_only("the program starts a session of its own")
 def test_lines_say_whose_they_are(tmp_path: Path) -> None:
-    """A ``repr`` of several lines, as PyTorch's modules have, is told by its first; a thread by the task that left it."""
+    """A ``repr`` of several lines, as PyTorch's modules have, is told by its first, a thread by the task it is of."""
     program = textwrap.dedent(
         f"""
         import pathlib, threading, time
