@@ -38,6 +38,7 @@ L0 = (
     "interrupts",
     "bell",
     "task_errors",
+    "portable_errors",
 )
 L1 = ("engine",)
 SHARED = (

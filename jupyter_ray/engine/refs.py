@@ -209,7 +209,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         return asyncio_future_of(self)
 
     def __await__(self) -> Generator[Any, None, T]:
-        return self.as_future().__await__()
+        return (yield from self.as_future().__await__())  # With a frame that tells an interrupt what was awaited.
 
     def _on_completed(self, callback: Callable[[Any], None]) -> None:
         """Call `callback` with the value, or with the error, when it is there (private in Ray too)."""

@@ -71,7 +71,7 @@ def main(setup: WorkerSetup) -> None:
     try:
         env = process.dress(setup)
         process.be_nice()
-        faulthandler.enable(os.open(crash_report(setup.session, setup.worker), os.O_WRONLY | os.O_CREAT, 0o600))
+        faulthandler.enable(process.created(crash_report(setup.session, setup.worker)), all_threads=False)
         worker = Worker(setup, env)
         worker.start()
         worker.serve()
