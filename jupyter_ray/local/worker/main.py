@@ -328,7 +328,7 @@ class Worker:
             with contextlib.suppress(Exception):
                 label = repr(self.runner.instance)[:100]
                 self.output.flush()  # What the constructor printed was printed by no instance yet.
-                self.output.label = label
+                self.output.label = label.strip().partition("\n")[0]  # As Ray. A PyTorch module has many lines.
                 self.client.send(m.Named(label), soon=False)
 
     def _finish(self, execute: m.Execute, done: m.Done) -> None:
