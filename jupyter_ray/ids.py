@@ -3,8 +3,8 @@
 An actor id is 12 bytes of its own and the job. A task id is 8 bytes of its own and the id of its actor, or, for a plain
 task, of an actor that is none, and so the job too. An object id is the id of its task followed by the index of the
 return value, so that the task of an object needs no look-up. On the wire identifiers are plain ``bytes``: an object id
-has 28, an actor id 16, and the length tells them apart where both are counted. The first bytes differ from the next
-identifier's: to people, the first eight digits are shown.
+has 28, an actor id 16, the text that names a definition 32, and the length tells them apart where all are counted. The
+first bytes differ from the next identifier's: to people, the first eight digits are shown.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ import re
 import types
 from typing import Any
 
+from jupyter_ray.portable_errors import portable
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -125,11 +127,11 @@ class RayTaskError(RayError):
         return _rebuild_task_error, (
             told.function_name,
             told.traceback_str,
-            told.cause,
+            None if told.cause is None else portable(told.cause),
             told.pid,
             told.ip,
             told._actor,
-            told._chain,
+            tuple(map(portable, told._chain)),
             told.proctitle,
         )
 

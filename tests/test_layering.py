@@ -38,10 +38,11 @@ L0 = (
     "interrupts",
     "bell",
     "task_errors",
+    "portable_errors",
 )
 L1 = ("engine",)
 SHARED = (
-    "local.definitions", "local.engine.calls", "local.protocol.messages", "local.serialization",
+    "local.definitions", "local.library", "local.engine.calls", "local.protocol.messages", "local.serialization",
     "local.worker.calling", "local.worker.output",
 )  # fmt: skip
 RAYS_NAMES = (
@@ -84,7 +85,7 @@ LAYERS = (
 LOCAL_ORDER = (
     ("local.protocol",),
     ("local.serialization", "local.scheduler"),
-    ("local.store", "local.definitions", "local.turns", "local.vigil", "local.cgroups"),
+    ("local.store", "local.definitions", "local.library", "local.turns", "local.vigil", "local.cgroups"),
     ("local.transport",),
     ("local.client", "local.launcher", "local.joining"),
     ("local.engine",),
@@ -111,6 +112,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.history",
         "local.scheduler.unseen",
         "local.scheduler.lineage",
+        "local.scheduler.definitions",
         "local.scheduler.tables",
         "local.scheduler.queries",
         "local.scheduler.why",

@@ -16,7 +16,7 @@ from jupyter_ray.api.methods import Table, dump_table, load_table, read_table
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import learn_definition, note_definition
+from jupyter_ray.engine.refs import hold_definition, learn_definition, note_definition
 from jupyter_ray.options import ASYNC_CONCURRENCY, ActorOptions
 
 T = TypeVar("T")
@@ -207,14 +207,16 @@ def _rebuild(
     learn_definition(key, noted)
     known = _known.get(key)
     if known is not None:
+        if noted:
+            hold_definition(known._definition)
         if known._written == written:
             return known
         return ActorClass(known._definition, parameters, dumped, written)
     # Pickled by hand, it may be older than what the session has under this id: here it is a definition of its own.
     own = key if value is None else uuid.uuid4().hex
-    made: ActorClass[Any] = ActorClass(
-        Definition(value=value, name=name, module=module, is_class=True, id=own), parameters, dumped, written
-    )
+    definition = Definition(value=value, name=name, module=module, is_class=True, id=own)
+    hold_definition(definition)
+    made: ActorClass[Any] = ActorClass(definition, parameters, dumped, written)
     _known[key] = made
     return made
 

@@ -39,6 +39,8 @@ def hint(value: Any, function: str = "get") -> str:
 
 def _holds(values: Any) -> bool:
     """Tell whether references are among the elements; an iterator is not looked into, which would use it up."""
-    if isinstance(values, str | bytes | bytearray | memoryview) or hasattr(values, "__array__"):
+    if isinstance(values, str | bytes | bytearray | memoryview):
         return False
+    if hasattr(values, "__array__") and str(getattr(values, "dtype", "")) != "object":
+        return False  # Of arrays, and of what Pandas makes, only those of objects can hold any.
     return any(isinstance(each, ObjectRef) for each in values)

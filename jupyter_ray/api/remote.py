@@ -19,7 +19,7 @@ from jupyter_ray.api.handles import NO_GRAPHS
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, learn_definition, note_definition
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, hold_definition, learn_definition, note_definition
 from jupyter_ray.spelling import no_option
 
 R = TypeVar("R")
@@ -190,12 +190,15 @@ def _rebuild(
     learn_definition(key, noted)
     known = _known.get(key)
     if known is not None:
+        if noted:
+            hold_definition(known._definition)
         if known._written == written:
             return known
         return RemoteFunction(known._definition, parameters, is_generator, written, decorator)
     # Pickled by hand, it may be older than what the session has under this id: here it is a definition of its own.
     own = key if value is None else uuid.uuid4().hex
     definition = Definition(value=value, name=name, module=module, id=own)
+    hold_definition(definition)
     function: RemoteFunction[Any] = RemoteFunction(definition, parameters, is_generator, written, decorator)
     _known[key] = function
     return function

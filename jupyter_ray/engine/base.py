@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from jupyter_ray.engine.context import ProcessContext
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, DefinitionRef, ObjectRef, ObjectRefGenerator
 from jupyter_ray.events import AnyEvent
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 
@@ -33,6 +33,8 @@ class Definition(msgspec.Struct, eq=False):
         Whether it is an actor's class.
     shipped
         What the engine knows of it that has shipped it: that goes when the definition does.
+    held
+        The engine's reference to it: while that lives, whoever gets the definition's id can have its code.
     """
 
     value: Any
@@ -41,6 +43,7 @@ class Definition(msgspec.Struct, eq=False):
     is_class: bool = False
     id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
     shipped: Any = None
+    held: DefinitionRef | None = None
 
 
 class NamedActor(msgspec.Struct, frozen=True, kw_only=True):

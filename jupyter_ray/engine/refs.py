@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     import asyncio
 
 T = TypeVar("T")
-R = TypeVar("R", bound="ObjectRef[Any] | ActorRef")
+R = TypeVar("R", bound="ObjectRef[Any] | ActorRef | DefinitionRef")
 
 
 class Counter(Protocol):
     """What an engine offers to the references of this process."""
 
     def reference(self, counted: bytes, kind: type[R]) -> R:
-        """Return the Python object for `counted` (an object's or an actor's id): it lives once in a process."""
+        """Return the Python object for `counted` (an object's id, say): it lives once in a process."""
 
     def pinned(self, counted: bytes) -> None:
         """`counted` was pickled by hand: never release it."""
@@ -209,7 +209,7 @@ class ObjectRef(Generic[T], metaclass=abc.ABCMeta):
         return asyncio_future_of(self)
 
     def __await__(self) -> Generator[Any, None, T]:
-        return self.as_future().__await__()
+        return (yield from self.as_future().__await__())  # With a frame that tells an interrupt what was awaited.
 
     def _on_completed(self, callback: Callable[[Any], None]) -> None:
         """Call `callback` with the value, or with the error, when it is there (private in Ray too)."""
@@ -301,6 +301,30 @@ class ActorRef:
     def __reduce__(self) -> tuple[Any, ...]:
         travel.collect(self._binary)  # Pickled by hand, it keeps nothing alive (as in Ray).
         return ActorRef, (self._binary,)
+
+
+class DefinitionRef:
+    """The counted part of a remote function or class: while it lives, the engine keeps the code."""
+
+    __slots__ = ("__del__", "__weakref__", "_binary", "_counter")
+
+    __del__: Callable[[], object]
+
+    _binary: bytes
+    _counter: Counter | None
+
+    def __repr__(self) -> str:
+        return f"DefinitionRef({self._binary.decode()})"
+
+
+def hold_definition(definition: Any) -> None:
+    """Keep the code of a definition that has come by its id, as long as `definition` lives.
+
+    What another definition's code refers to needs no reference of its own: else a function that calls itself would keep
+    itself for ever.
+    """
+    if _default_counter is not None and definition.value is None and not travel.is_loading_code():
+        definition.held = _default_counter.reference(definition.id.encode(), DefinitionRef)
 
 
 class Stream(Protocol):

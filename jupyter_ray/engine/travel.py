@@ -24,6 +24,7 @@ class Collected:
 
 
 _collected: ContextVar[Collected | None] = ContextVar("collected", default=None)
+_within: ContextVar[bool] = ContextVar("within", default=False)
 
 
 def collecting(pickle: Callable[[], object]) -> Collected:
@@ -49,6 +50,21 @@ def collect(counted: bytes) -> bool:
         return False
     collected.ids.append(counted)
     return True
+
+
+def loading_code(load: Callable[[], object]) -> None:
+    """Call `load`, which unpickles the code of a definition; see `is_loading_code`."""
+    copy_context().run(_load_in, load)
+
+
+def _load_in(load: Callable[[], object]) -> None:
+    _within.set(True)
+    load()
+
+
+def is_loading_code() -> bool:
+    """Tell whether a definition's code is being unpickled: what it refers to stays as long as it does."""
+    return _within.get()
 
 
 def note_definition(definition: Any) -> int:

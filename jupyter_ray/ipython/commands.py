@@ -45,7 +45,8 @@ _RAY = Parser(
     "  start            start the runtime, or bind it to resources\n"
     "  stop             end the runtime and all its tasks and actors\n"
     "  logs [WHAT]      what tasks printed, page by page\n"
-    "  why [WHAT]       why tasks wait\n\n"
+    "  why [WHAT]       why tasks wait\n"
+    "  cancel [WHAT]    end tasks that run or wait\n\n"
     "`%ray COMMAND --help` tells more.",
     usage="%%ray COMMAND [options]",
 )
@@ -71,9 +72,17 @@ _WHY.add_argument(
     metavar="WHAT",
     help="what holds a reference or an actor (`refs[3]`), or several; or a name or id; without it: all tasks that wait",
 )
+_CANCEL = Parser("%ray cancel", "Cancel tasks of this notebook, with those that they have called. Actors live on.")
+_CANCEL.add_argument(
+    "what",
+    nargs="?",
+    metavar="WHAT",
+    help="what holds references (`refs`, `refs[3]`), a name or an id; without it: all",
+)
+_CANCEL.add_argument("--force", action="store_true", help="end the processes of tasks that do not listen")
 
 
-_PARSERS = {"status": _STATUS, "start": _START, "stop": _STOP, "logs": _LOGS, "why": _WHY}
+_PARSERS = {"status": _STATUS, "start": _START, "stop": _STOP, "logs": _LOGS, "why": _WHY, "cancel": _CANCEL}
 
 
 _START_SECONDS = 1.0
@@ -100,6 +109,7 @@ class Commands:
             "stop": self._stop,
             "logs": self._logs,
             "why": self._why,
+            "cancel": self._cancel,
         }
 
     def __repr__(self) -> str:
@@ -235,6 +245,15 @@ class Commands:
         self._notebook.settle()
         snapshot = self._notebook.hub.snapshot()
         print("\n".join(explanations.why(snapshot, registry.current(), options.what, self.shell.user_ns)))
+
+    def _cancel(self, tokens: Sequence[str]) -> None:
+        options = _CANCEL.read(tokens)
+        from jupyter_ray.ipython import cancelling
+
+        try:
+            print(cancelling.cancel(registry.current(), options.what, self.shell.user_ns, force=options.force))
+        except RayError as error:
+            raise UsageError(f"%ray cancel: {error}") from None
 
 
 def _is_used(frame: FrameType | None) -> bool:

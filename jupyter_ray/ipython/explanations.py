@@ -53,7 +53,7 @@ def why(state: State, engine: Engine | None, what: str | None, names: Mapping[st
         The notebook's variables.
     """
     if engine is not None and engine.alive:
-        value = _value(what or "", names)
+        value = value_of(what or "", names)
         try:
             if isinstance(value, _HELD):
                 return [calls.why(value)]
@@ -65,7 +65,7 @@ def why(state: State, engine: Engine | None, what: str | None, names: Mapping[st
     return _by_model(state, what)
 
 
-def _value(what: str, names: Mapping[str, Any]) -> Any:
+def value_of(what: str, names: Mapping[str, Any]) -> Any:
     """Return what an expression of names, attributes and subscripts means to the notebook; None if it means nothing."""
     try:
         tree = ast.parse(what, mode="eval")

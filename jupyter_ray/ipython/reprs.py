@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -78,14 +79,14 @@ def _is_ref(value: Any) -> bool:
 
 
 def object_refs(refs: Sequence[Any], state: Mapping[str, Any]) -> str:
-    """Return ``50 ObjectRefs · f · 2 running · 47 finished · 1 failed · as of this cell``: what has become of them."""
+    """Return ``50 ObjectRefs · f · 2 running · 47 finished · 1 failed · [9]: KeyError: 'b'``."""
     rows = {row["id"]: row for row in state["tasks"]}
     found = [rows.get(ref.binary()[:TASK_ID_SIZE].hex()) for ref in refs]
     names = {row["name"] for row in found if row is not None}
     label = f"{len(refs):,} ObjectRefs" + (f" · {names.pop()}" if len(names) == 1 else "")
     states = Counter(row["state"] for row in found if row is not None)
-    errors = [row["error"] for row in found if row is not None and row["state"] == "failed" and row["error"]]
-    details = errors[:1]
+    failed = ((place, row) for place, row in enumerate(found) if row and row["state"] == "failed" and row["error"])
+    details = [f"[{place}]: {row['error']}" for place, row in itertools.islice(failed, 1)]
     if states and (unknown := len(refs) - states.total()):  # The monitor has so many rows and no more.
         details.insert(0, f"{unknown:,} more")
     if not states.keys() <= _ENDED:

@@ -8,6 +8,7 @@ than the interrupt. Any other exception that comes out of this package is a bug 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import linecache
@@ -21,15 +22,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayError, RayTaskError
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
-_USERS = (KeyboardInterrupt, TypeError, ValueError)
+_USERS = (KeyboardInterrupt, asyncio.CancelledError, TypeError, ValueError)
 _FILE = re.compile(r'File "([^"]+)"')
-_REFERENCE = re.compile(r"'(?:\w+\.)*ObjectRef'|(?:non-iterable|not) (?:\w+\.)*ObjectRef\b")
+_REFERENCE = re.compile(r"'(?:\w+\.)*ObjectRef'|(?:non-iterable|not|convert|to) (?:\w+\.)*ObjectRef\b")
 """How Python names what an operator, a loop or a conversion was given (on a cluster it is Ray's class)."""
 _HOOK = "_render_traceback_"
-_WAITS = ("get", "wait")
+_READ_ONLY = re.compile("read-only$|WRITEABLE flag")
+"""How NumPy, and Cython, end what they say of an array that cannot be written to."""
+_WAITS = ("get", "wait", "__await__")
 
 
 def install(shell: Any) -> Callable[[], None]:
@@ -45,7 +49,9 @@ def install(shell: Any) -> Callable[[], None]:
     def structured_traceback(kind: Any = None, error: Any = None, entry: Any = None, *args: Any, **named: Any) -> Any:
         if entry is not None and _is_users(error, entry) and _comes_from_here(entry):
             with _causes_cut(error):
-                return [*full(kind, error, _cut(entry), tb_offset=0), *_hint(error), *_going_on(error, entry)]
+                lines = full(kind, error, _cut(entry), tb_offset=0)
+            _keep_for_debugger(error, entry)
+            return [*lines, *_hint(error), *_going_on(error, entry)]
         return [*full(kind, error, entry, *args, **named), *_hint(error)]
 
     formatter.structured_traceback = structured_traceback
@@ -72,10 +78,14 @@ def install(shell: Any) -> Callable[[], None]:
 
 def render(shell: Any, error: BaseException) -> list[str]:
     """Return the lines of a traceback: the user's frames here, and below them the remote ones."""
-    if not isinstance(error, RayTaskError):
-        return _local(shell, error, str(error))
-    head, _, _ = RayTaskError.__str__(error).partition("\n")
-    return [*_local(shell, error, head), remote(shell, error), *_hint(error.cause)]
+    entry = error.__traceback__
+    if isinstance(error, RayTaskError):
+        head, _, _ = RayTaskError.__str__(error).partition("\n")
+        lines = [*_local(shell, error, head), remote(shell, error), *_hint(error.cause)]
+    else:
+        lines = _local(shell, error, with_cell_names(shell, str(error)))
+    _keep_for_debugger(error, entry)
+    return lines
 
 
 def remote(shell: Any, error: RayTaskError) -> str:
@@ -98,23 +108,26 @@ def with_cell_names(shell: Any, text: str) -> str:
 
 
 def _hint(error: Any) -> list[str]:
-    """Return what to say of an error that Python raised because a reference was taken for its value."""
-    if not isinstance(error, TypeError) or not _REFERENCE.search(str(error)):
-        return []
-    return [
-        "An ObjectRef stands for a value that is made elsewhere: ray.get(ref) returns the value. A call replaces those "
-        "among its arguments, f.remote(ref) or f.remote(*refs), but not those in a list."
-    ]
+    """Return what to say of an error that a reference taken for its value has caused, or an array that is shared."""
+    if isinstance(error, TypeError) and _REFERENCE.search(str(error)):
+        return [
+            "An ObjectRef stands for a value that is made elsewhere: ray.get(ref) returns the value. A call replaces "
+            "those among its arguments, f.remote(ref) or f.remote(*refs), but not those in a list."
+        ]
+    is_pythons = isinstance(error, ValueError) and not isinstance(error, RayError)
+    if is_pythons and registry.current() is not None and _READ_ONLY.search(str(error)):
+        return ["Arrays that ray.get returns are read-only: tasks share their memory. Write to array.copy()."]
+    return []
 
 
 def _going_on(error: BaseException, entry: types.TracebackType | None) -> list[str]:
     """Return what an interrupt of `get` or `wait` leaves as it is: the stop button is thought to stop all."""
-    if not isinstance(error, KeyboardInterrupt):
+    if not isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
         return []
     while entry is not None:
         code = entry.tb_frame.f_code
         if code.co_filename.startswith(_PACKAGE) and code.co_name in _WAITS:
-            return ["The waiting has ended; the tasks go on. ray.cancel(ref) ends one, and those that it has called."]
+            return ["The waiting has ended; the tasks go on. %ray cancel ends all of them, ray.cancel(ref) one."]
         entry = entry.tb_next
     return []
 
@@ -167,6 +180,17 @@ def _causes_cut(error: BaseException) -> Iterator[None]:
     finally:  # For the debugger, and for whoever asks.
         cause.__traceback__ = entry
         error.__cause__ = cause
+
+
+def _keep_for_debugger(error: BaseException, entry: types.TracebackType | None) -> None:
+    """Leave an error that has been shown with the frames that were shown: ``%debug`` begins in the user's last one."""
+    shown = _cut(entry)
+    if entry is None or shown is None:
+        return
+    if error.__traceback__ is entry:
+        BaseException.with_traceback(error, shown)
+    if getattr(sys, "last_traceback", None) is entry:
+        sys.last_traceback = shown
 
 
 def _is_users(error: Any, entry: types.TracebackType) -> bool:

@@ -6,7 +6,8 @@ and classes that travel by value. And once in each notebook cell, where somethin
 in place (a list, an instance), the definition is pickled again and compared.
 
 Definitions refer to each other by id, so mutual recursion ends: a `RemoteFunction` inside a pickle is noted, and
-shipped next.
+shipped next. What is shipped is held (`Definition.held`): the runtime forgets it when nobody can ask for it any more.
+What a process was sent is in its `library`.
 
 Owner: `Exporter` may be called by any thread; `_lock` guards shipping, the check of an unchanged definition takes no
 lock.
@@ -24,16 +25,16 @@ import threading
 import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from cloudpickle import cloudpickle
 
-from jupyter_ray.config import CLOSURE_LIMIT, CLOSURE_WARNING, LIBRARY_LIMIT
+from jupyter_ray.config import CLOSURE_LIMIT, CLOSURE_WARNING
 from jupyter_ray.engine import context
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import forbid_out_of_band
+from jupyter_ray.engine.refs import Counter, DefinitionRef, forbid_out_of_band
 from jupyter_ray.ids import OBJECT_ID_SIZE
-from jupyter_ray.local.protocol.messages import Export, Function
+from jupyter_ray.local.protocol.messages import Export
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.inspection import unpicklable
 
@@ -41,7 +42,6 @@ _MISSING = object()
 _IMMUTABLE = (int, float, complex, str, bytes, bool, type(None), types.ModuleType, types.BuiltinFunctionType, range)
 _SOURCE_LIMIT = 256 * 1024
 _MIB = 1024**2
-_LARGE = 64 * 1024
 
 
 class Watch:
@@ -207,6 +207,13 @@ class _Shipped:
         self.table: dict[str, int] = {}
 
 
+class Promising(Counter, Protocol):
+    """What an `Exporter` needs of the references of its process."""
+
+    def promised(self, counted: bytes, kind: type[DefinitionRef]) -> DefinitionRef:
+        """Return the reference to what the next message will make the runtime count for us."""
+
+
 class Exporter:
     """Ships the definitions of this process.
 
@@ -214,10 +221,13 @@ class Exporter:
     ----------
     send
         Sends an `Export`; the definitions that a call needs are sent before `ensure` returns.
+    references
+        Those of this process, to which its definitions belong; None: nobody counts them.
     """
 
-    def __init__(self, send: Callable[[Export], None]) -> None:
+    def __init__(self, send: Callable[[Export], None], references: Promising | None = None) -> None:
         self._send = send
+        self._references = references
         self._lock = threading.RLock()
         self._session = object()
         """By this it knows what it has shipped itself: a definition may outlive a session."""
@@ -236,7 +246,12 @@ class Exporter:
         if definition.value is None:
             return
         shipped = definition.shipped  # Not by `_of`: at each call it would be felt.
-        if shipped is not None and shipped.session is self._session and shipped.cell == context.current_cell():
+        if (
+            shipped is not None
+            and shipped.session is self._session
+            and shipped.cell == context.current_cell()
+            and not shipped.watch.is_stale()
+        ):
             for each in shipped.reach:
                 if each.watch.is_stale():
                     break
@@ -275,8 +290,9 @@ class Exporter:
             self._refresh(nested, cell, done)
         reach: dict[int, _Shipped] = {}
         self._reach(shipped, reach)
+        del reach[id(shipped)]  # Else what its code has read would stay until garbage is collected.
         shipped.reach = list(reach.values())
-        shipped.table = {each.key: each.version for each in shipped.reach}
+        shipped.table = {each.key: each.version for each in (shipped, *shipped.reach)}
         shipped.cell = cell
 
     def _reach(self, shipped: _Shipped, reach: dict[int, _Shipped]) -> None:
@@ -301,16 +317,27 @@ class Exporter:
         if serialized.size > CLOSURE_WARNING:
             whom = f"The {'actor' if definition.is_class else 'remote function'} {definition.name}"
             _judge_size(whom, serialized.size, watch, warned=old is not None)
+        nested = [each for each in serialized.definitions if each is not definition]
         blob = pickle.dumps((serialized.contained, watch.sources, serialized.data), values.PROTOCOL)
         digest = hashlib.blake2b(blob, digest_size=16).digest()
         version = 1 if old is None else old.version
         if old is None or digest != old.digest:
             version = 1 if old is None else old.version + 1
-            self._send(Export(definition.id, version, definition.name, blob, serialized.contained))
-            self._exports += 1
-        shipped = _Shipped(self._session, definition.id, version, digest, watch, serialized.definitions)
+            self._export(definition, version, blob, serialized.contained, nested)
+        shipped = _Shipped(self._session, definition.id, version, digest, watch, nested)
         definition.shipped = shipped
         return shipped
+
+    def _export(
+        self, definition: Definition, version: int, blob: bytes, contained: list[bytes], nested: list[Definition]
+    ) -> None:
+        held, granted = definition.held, False
+        if self._references is not None and (held is None or held._counter is not self._references):
+            held, granted = self._references.promised(definition.id.encode(), DefinitionRef), True
+        refers = list(dict.fromkeys(each.id for each in nested))
+        self._send(Export(definition.id, version, definition.name, blob, contained, refers, granted))
+        definition.held = held
+        self._exports += 1
 
     def __repr__(self) -> str:
         return f"<Exporter: {self._exports} exports>"
@@ -335,89 +362,3 @@ def _program_level() -> int:
     while frame.f_globals.get("__name__", "").partition(".")[0] == package and frame.f_back is not None:
         frame, level = frame.f_back, level + 1
     return level
-
-
-class Library:
-    """The definitions that this process was sent, unpickled at first use.
-
-    Of large ones those that were used last are kept: a cell that is run again and again makes a new one each time. What
-    has been let go of is not in here any more, and can be had from the runtime.
-
-    Parameters
-    ----------
-    granted
-        Takes the counted ids in a definition before they are unpickled, and returns what holds them meanwhile.
-    limit
-        Bytes that all large ones together may have.
-    """
-
-    def __init__(self, granted: Callable[[list[bytes]], object], limit: int = LIBRARY_LIMIT) -> None:
-        self._granted = granted
-        self._limit = limit
-        self._large: dict[str, int] = {}
-        """Their sizes; what was used last comes last."""
-        self._lock = threading.RLock()
-        self._blobs: dict[str, bytes] = {}
-        self._values: dict[str, Any] = {}
-        self._versions: dict[str, int] = {}
-
-    def install(self, functions: Iterable[Function]) -> None:
-        """Take definitions; a newer version replaces an older one, which may come later, with a task that waited."""
-        with self._lock:
-            for function in functions:
-                if function.version < self._versions.get(function.definition, 0):
-                    continue
-                self._blobs[function.definition] = function.blob
-                self._versions[function.definition] = function.version
-                self._values.pop(function.definition, None)
-                self._large.pop(function.definition, None)
-                if len(function.blob) >= _LARGE:
-                    self._large[function.definition] = len(function.blob)
-                    self._trim()
-
-    def _trim(self) -> None:
-        while len(self._large) > 1 and sum(self._large.values()) > self._limit:
-            oldest = next(iter(self._large))
-            del self._large[oldest], self._blobs[oldest]
-            self._values.pop(oldest, None)
-
-    def __contains__(self, definition: str) -> bool:
-        return definition in self._blobs
-
-    def version(self, definition: str) -> int:
-        """Return the version of a definition that is here; 0 if none is."""
-        return self._versions.get(definition, 0)
-
-    def resolve(self, definition: str) -> Any:
-        """Return the function or class.
-
-        Raises
-        ------
-        Exception
-            Whatever unpickling raises: a module that cannot be imported here, say.
-        """
-        value = self._values.get(definition, _MISSING)
-        if value is not _MISSING:
-            if definition in self._large:
-                self._used(definition)
-            return value
-        with self._lock:
-            if definition in self._values:  # Another thread has just unpickled it.
-                return self._values[definition]
-            contained, sources, code = pickle.loads(self._blobs[definition])
-            held = self._granted(contained)  # Until the code holds them.
-            for filename, lines in sources.items():
-                linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
-            value = self._values[definition] = pickle.loads(code)
-            self._blobs[definition] = b""
-            del held
-        return value
-
-    def _used(self, definition: str) -> None:
-        with self._lock:
-            size = self._large.pop(definition, None)
-            if size is not None:  # Else another thread has let go of it just now.
-                self._large[definition] = size
-
-    def __repr__(self) -> str:
-        return f"<Library: {len(self._values)} definitions in use>"

@@ -16,7 +16,8 @@ from ray.experimental import internal_kv
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.travel import Hooks
 from jupyter_ray.exceptions import RaySystemError
-from jupyter_ray.local.definitions import Exporter, Library
+from jupyter_ray.local.definitions import Exporter
+from jupyter_ray.local.library import Library
 from jupyter_ray.local.protocol.messages import Export, Function
 from jupyter_ray.ray_cluster.refs import weak_actor
 

@@ -149,3 +149,30 @@ def test_that_can_be_switched_off(start: Callable[..., Any], monkeypatch: pytest
         engine = ray.get_runtime_context()._engine
         engine.flush_events()
         assert not _told(log)
+
+
+def test_what_a_get_of_several_had_asked_for_is_not_told_when_it_raises_the_error_of_another(
+    start: Callable[..., Any],
+) -> None:
+    """Else the first look at a thousand calls that all fail would be followed by 999 tracebacks, some time later."""
+    start()
+    with Log() as log:
+        refs = [late.remote(number) for number in range(6)]
+        with pytest.raises(ValueError, match="number 0"):
+            ray.get(refs)
+        ready, _ = ray.wait(refs, num_returns=6)
+        assert len(ready) == 6
+        with pytest.raises(ValueError, match="number 5"):
+            ray.get(refs[5])
+        del refs, ready
+        alone = late.remote(7)
+        ray.wait([alone])
+        del alone
+        eventually(lambda: _told(log))
+        assert ["number 7" in each for each in _told(log)] == [True]
+
+
+@ray.remote(max_retries=0)
+def late(number: int) -> None:
+    time.sleep(0.1 * number)
+    raise ValueError(f"number {number}")

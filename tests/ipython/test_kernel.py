@@ -265,6 +265,15 @@ def test_a_traceback_shows_both_ends(kernel: Kernel) -> None:
     assert "jupyter_ray/" not in cell.error
 
 
+def test_the_debugger_begins_in_the_frame_that_asked_for_the_result(kernel: Kernel) -> None:
+    kernel.run("@ray.remote\ndef breaks():\n    1 / 0\ndef mine():\n    return ray.get(breaks.remote())")
+    kernel.fail("mine()")
+    frames = kernel.run(
+        "import sys, traceback\n[each.name for each in traceback.extract_tb(sys.last_traceback)]"
+    ).result
+    assert frames == "['<module>', 'mine']"
+
+
 def test_what_cannot_be_pickled_is_told_without_the_frames_of_pickling(kernel: Kernel) -> None:
     cell = kernel.fail("import threading\nlock = threading.Lock()\nray.put([lock])")
     assert "----> 3 ray.put([lock])" in cell.error
@@ -366,7 +375,7 @@ def test_an_interrupt_ends_the_wait_and_nothing_else(kernel: Kernel, code: str, 
     assert cell.reply["ename"] == name
     assert took < 2, "not when the task was done"
     assert "client.py" not in cell.error
-    assert ("The waiting has ended; the tasks go on." in cell.error) == code.startswith(("ray.", "%%"))
+    assert "The waiting has ended; the tasks go on. %ray cancel ends all of them" in cell.error
     assert kernel.run("ray.get(say.remote('alive'))").result == "'alive'"
     gate.touch()
     assert kernel.run("ray.get(running)").result == "'went on'"
@@ -565,3 +574,31 @@ def test_a_cell_runs_what_its_modules_are_now(own_kernel: Kernel, tmp_path: Path
     assert own_kernel.run("answers()").result == "{'third'}", "the notebook itself has not loaded it again"
     new = "ray.get(ray.remote(module.Keeper).remote().answer.remote())"
     assert own_kernel.run(new).result == "'third'"
+
+
+def test_cancel_ends_what_an_interrupted_cell_has_left_behind(kernel: Kernel) -> None:
+    cell, _ = interrupt(
+        kernel, "ray.get([sleep.remote(600) for _ in range(4)] + [sleep.options(name='s').remote(600)])"
+    )
+    assert "%ray cancel ends all of them" in cell.error
+    assert kernel.run("%ray cancel s").stdout == "Cancelled: s.\n"
+    assert kernel.run("%ray cancel").stdout == "Cancelled: 4 × sleep.\n"
+    kernel.run("mine = {n: sleep.remote(600) for n in range(2)}\nothers = [sleep.remote(600), nest.remote('x', 600)]")
+    assert kernel.run("%ray cancel mine").stdout == "Cancelled: 2 × sleep.\n"
+    assert "TaskCancelledError" in kernel.fail("ray.get(mine[0])").error
+    assert kernel.run("%ray cancel others[1] --force").stdout == "Cancelled: nest.\n"
+    assert "TaskCancelledError" in kernel.fail("ray.get(others[1])").error
+    assert kernel.run("%ray cancel others").stdout == "Cancelled: sleep.\n"
+    assert kernel.run("%ray cancel nobody").stdout == "No task runs or waits that 'nobody' means.\n"
+    kernel.run(
+        "import asyncio\nasync def idle():\n    while 'sleep' in str(ray.util.state.list_tasks("
+        "filters=[('state', '=', 'RUNNING')])):\n        await asyncio.sleep(0.01)\nimport jupyter_ray.util.state"
+    )
+    kernel.run("await idle()")
+    assert kernel.run("%ray cancel").stdout == "Nothing runs or waits.\n"
+    assert kernel.run("ray.get(say.remote('alive'))").result == "'alive'"
+
+
+def test_the_shell_of_the_notebook_may_be_the_first_thing_that_a_worker_hears_of_ipython(own_kernel: Kernel) -> None:
+    own_kernel.run(PRELUDE + "\nshell = get_ipython()\n@ray.remote\ndef which():\n    return repr(shell)")
+    assert own_kernel.run("ray.get(which.remote())").result == "'<TaskShell>'"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import linecache
 import re
 import subprocess
 import sys
 import threading
 import time
+import traceback
 import types
 from collections.abc import Callable, Iterator
 from html import unescape
@@ -25,7 +27,7 @@ from jupyter_ray.api import session
 from jupyter_ray.engine import context, registry
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import LogLines, RuntimeReady
-from jupyter_ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from jupyter_ray.exceptions import ActorDiedError, GetTimeoutError, RayError, RayTaskError
 from jupyter_ray.ipython import extension, reprs, submit, tracebacks
 from jupyter_ray.ipython.arguments import Parser
 from tests.fakes import FakeEngine
@@ -244,7 +246,7 @@ def test_an_unpicklable_variable_that_the_cell_makes_itself_is_left_out(run: Run
         ("%%remote\n!ls\n%time 1", "magics `%time 1` run in the notebook only"),
         ("%remote", "%remote needs an expression"),
         ('%remote --name "x', "--name: expected one argument"),
-        ("%ray xyz", "%ray: there is no `xyz`. There are: status, start, stop, logs, why."),
+        ("%ray xyz", "%ray: there is no `xyz`. There are: status, start, stop, logs, why, cancel."),
         ("%ray lgos", "%ray: there is no `lgos`. Did you mean 'logs'? There are: "),
         ("%ray start --num-cpus x", "%ray start: argument --num-cpus"),
         ("%ray logs --page 0", "is no count"),
@@ -476,7 +478,8 @@ def test_users_own_errors_are_untouched(run: Run) -> None:
 def test_a_reference_that_is_taken_for_its_value_is_explained(run: Run, shell: Any) -> None:
     run("import jupyter_ray as ray\nref = ray.put(1)")
     hint = "ray.get(ref) returns the value"
-    for wrong in ("ref + 1", "sum([ref])", "ref[0]", "len(ref)", "float(ref)", "a, b = ref", "[*ref]", "ref > 1"):
+    wrongs = ["ref + 1", "sum([ref])", "ref[0]", "len(ref)", "float(ref)", "a, b = ref", "[*ref]", "ref > 1"]
+    for wrong in [*wrongs, "f'{ref:.2f}'"]:
         text = run(wrong).text
         assert "TypeError" in text
         assert hint in text.splitlines()[-1], wrong
@@ -489,11 +492,32 @@ def test_a_reference_that_is_taken_for_its_value_is_explained(run: Run, shell: A
     assert hint in tracebacks.render(shell, remote)[-1]
 
 
+def test_an_array_that_tasks_share_is_explained(run: Run) -> None:
+    run("import jupyter_ray as ray, numpy as np\nx = np.zeros(3)\nx.flags.writeable = False")
+    hint = "Arrays that ray.get returns are read-only: tasks share their memory. Write to array.copy()."
+    assert hint not in run("x[0] = 1").text, "no session has been begun"
+    run("ray.init()")
+    for wrong in ("x[0] = 1", "x += 1", "x.sort()"):
+        assert hint in run(wrong).text.splitlines()[-1], wrong
+
+
+def test_the_debugger_begins_where_the_user_was(run: Run) -> None:
+    run("import jupyter_ray as ray\ndef mine():\n    ray.get(5)")
+    for wrong in ("mine()", "ray.get(5)", "ray.get(ray.put(1), timeout='x')"):
+        ran = run(wrong)
+        entries = list(traceback.walk_tb(sys.last_traceback))
+        assert "ray.get(" in "".join(linecache.getlines(entries[-1][0].f_code.co_filename)), wrong
+        assert ran.error is not None
+        assert ran.error.__traceback__ is sys.last_traceback
+
+
 def test_remote_tracebacks_name_cells(shell: Any) -> None:
     name = shell.compile.cache("1/0", 7)
     error = RayTaskError("f", f'Traceback (most recent call last):\n  File "{name}", line 1, in f\n    1/0\nE: x')
     assert 'File "Cell In[7]", line 1, in f' in tracebacks.remote(shell, error)
     assert GetTimeoutError("late").__class__ is GetTimeoutError
+    died = ActorDiedError(f'it raised\n  File "{name}", line 1, in __init__')
+    assert 'File "Cell In[7]", line 1, in __init__' in "".join(tracebacks.render(shell, died))
 
 
 def html(shell: Any, value: Any) -> str:
@@ -548,14 +572,15 @@ def test_a_list_of_references_says_what_has_become_of_them(shell: Any) -> None:
         return {"id": ref.binary()[:24].hex(), "name": "f", "state": state, "error": error}
 
     refs: list[ObjectRef[Any]] = [ObjectRef(bytes([number]) * 28) for number in range(5)]
-    failed = [row(ref, "failed", "KeyError: 'b'") for ref in refs[:2]]
-    rows = [*failed, row(refs[2], "finished"), row(refs[3], "running")]
+    failed = [row(ref, "failed", "KeyError: 'b'") for ref in refs[1:3]]
+    rows = [row(refs[0], "finished"), *failed, row(refs[3], "running")]
     text = html_text(reprs.object_refs(refs, {"tasks": rows}))
     assert (
-        text == "5 ObjectRefs · f · ▶ 1 running · ✓ 1 finished · ✗ 2 failed · 1 more · KeyError: 'b' · as of this cell"
+        text
+        == "5 ObjectRefs · f · ▶ 1 running · ✓ 1 finished · ✗ 2 failed · 1 more · [1]: KeyError: 'b' · as of this cell"
     )
     over = html_text(reprs.object_refs(refs[:3], {"tasks": rows[:3]}))
-    assert over == "3 ObjectRefs · f · ✓ 1 finished · ✗ 2 failed · KeyError: 'b'"
+    assert over == "3 ObjectRefs · f · ✓ 1 finished · ✗ 2 failed · [1]: KeyError: 'b'"
     shell._jupyter_ray_extension.notebook()  # Loaded by now.
     assert html(shell, refs) == "5 ObjectRefs"
 
@@ -582,7 +607,7 @@ def test_what_has_been_printed_is_shown_before_the_value(shell: Any, monkeypatch
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("%ray ", ["logs", "start", "status", "stop", "why"]),
+        ("%ray ", ["cancel", "logs", "start", "status", "stop", "why"]),
         ("%ray st", ["start", "status", "stop"]),
         ("%ray logs --p", ["--page"]),
         ("%ray start --", ["--address", "--help", "--num-cpus", "--num-gpus"]),

@@ -49,7 +49,7 @@ class Session:
         self.function, self.cls = Definition(value=f, name="f"), Definition(value=Session, name="C", is_class=True)
         self.runtime.reactions = {
             m.Hello: lambda message: None,
-            m.Export: lambda message: None,
+            m.Export: self.exported,
             m.Abandon: lambda message: None,
             m.Consumed: lambda message: None,
             m.Kill: lambda message: None,
@@ -65,6 +65,10 @@ class Session:
 
     def grant(self, counted: bytes) -> None:
         self.granted[counted] = self.granted.get(counted, 0) + 1
+
+    def exported(self, message: m.Export) -> None:
+        if message.granted:
+            self.grant(message.definition.encode())
 
     def put(self, message: m.Put) -> None:
         self.grant(message.object)
@@ -114,9 +118,11 @@ class Session:
         return self.engine.create_actor(self.cls, [], {}, written, is_async=False, handle=b"")[0]
 
     def holds_nothing(self) -> bool:
+        """But for the definitions, which live."""
         client = self.client
-        kept = len(client.references) or len(client._requests) or client._streams or any(self.folder.iterdir())
-        return not (self.granted or kept)
+        held = {each.id.encode(): 1 for each in (self.function, self.cls) if each.held is not None}
+        kept = client.references._table.keys() - held or len(client._requests) or client._streams
+        return self.granted == held and not (kept or any(self.folder.iterdir()))
 
 
 @pytest.fixture
@@ -142,6 +148,11 @@ def _future(session: Session) -> Any:
     return session.submit()[0].future().result(30)
 
 
+def _ship(session: Session) -> Any:
+    session.function = Definition(value=f, name="f")  # The one before is let go of.
+    return session.submit()
+
+
 def _call(session: Session) -> Any:
     return session.engine.call(session.create_actor(), "m", [[session.engine.put(1)]], {}, MethodOptions())
 
@@ -151,6 +162,7 @@ CALLS: dict[str, Callable[[Session], Any]] = {
     "put a file": lambda session: session.engine.put(b"x" * 200_000),
     "put a large file": _put_after_put,
     "submit": lambda session: session.submit([session.engine.put(1)]),
+    "ship": _ship,
     "submit a file": lambda session: session.submit(b"x" * 200_000),
     "get": lambda session: session.engine.get(session.submit(), None),
     "future": _future,
@@ -201,7 +213,7 @@ def test_an_interrupt_does_not_stop_a_finalizer(session: Session, kind: str) -> 
         held.append(session.create_actor())
     elif kind == "stream":
         held.append(session.submit(num_returns="streaming"))
-        eventually(lambda: len(session.granted) == 4)
+        eventually(lambda: len(session.granted) == 5)  # With the definition.
     else:
         held.extend(session.submit())
         session.engine.get(held, None)

@@ -18,7 +18,8 @@ import pytest
 from jupyter_ray.engine import context, refs
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.local import definitions
-from jupyter_ray.local.definitions import Exporter, Library
+from jupyter_ray.local.definitions import Exporter
+from jupyter_ray.local.library import Library
 from jupyter_ray.local.protocol.messages import Export, Function
 
 

@@ -84,12 +84,19 @@ class Session:
         self.say(client, m.Submit(m.TaskSpec(task=task, name=name, body=b"", **spec)))
         return task
 
-    def actor(self, name: str = "", demand: Demand | None = None, **options: Any) -> bytes:
+    def actor(self, name: str = "", demand: Demand | None = None, definition: str = "", **options: Any) -> bytes:
         self.serial += 1
         actor = b"actor---" + self.serial.to_bytes(8, "big")
         task = b"creation--------" + self.serial.to_bytes(8, "big")
         creation = m.TaskSpec(
-            task=task, kind="actor", name="A", body=b"", actor=actor, num_returns=0, demand=demand or {}
+            task=task,
+            kind="actor",
+            name="A",
+            body=b"",
+            actor=actor,
+            num_returns=0,
+            demand=demand or {},
+            definition=definition,
         )
         spec = m.ActorSpec(
             actor=actor, creation=creation, class_name="A", handle=b"", placement=CPU, name=name, **options

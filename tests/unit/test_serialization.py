@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import functools
 import pickle
+import subprocess
 import sys
 import threading
 import types
@@ -298,6 +299,15 @@ def test_frames_of_the_runtime_are_left_out() -> None:
 class TwoArguments(Exception):
     def __init__(self, one: Any, two: Any) -> None:
         super().__init__(one)
+        self.two = two
+
+
+class MadeByName(Exception):
+    def __new__(cls, *, code: int) -> MadeByName:
+        return super().__new__(cls)
+
+    def __init__(self, *, code: int) -> None:
+        super().__init__(f"code {code}")
 
 
 class Unpicklable(Exception):
@@ -305,13 +315,45 @@ class Unpicklable(Exception):
         super().__init__("it is", threading.Lock())
 
 
+def test_an_error_whose_init_takes_more_than_it_passes_on_comes_back_also_as_a_cause() -> None:
+    def fails() -> None:
+        raise ValueError("outer") from TwoArguments(1, 2)
+
+    error = sent(fails)
+    assert isinstance(error, ValueError)
+    assert isinstance(error.__cause__, TwoArguments)
+    assert (error.__cause__.args, error.__cause__.two) == ((1,), 2)
+    again: Any = pickle.loads(pickle.dumps(sent(lambda: raise_(TwoArguments(3, 4)))))
+    assert isinstance(again, TwoArguments)
+    assert isinstance(again, exceptions.RayTaskError)
+    assert again.cause is not None
+    assert (again.cause.args, again.two) == ((3,), 4)
+
+
+def raise_(error: BaseException) -> None:
+    raise error
+
+
 def test_an_error_that_cannot_be_rebuilt() -> None:
     def fails() -> None:
-        raise TwoArguments(1, 2)
+        raise MadeByName(code=1)
 
     error = sent(fails)
     assert isinstance(error, exceptions.UnserializableException)
-    assert "TwoArguments: 1" in str(error)
+    assert "MadeByName: code 1" in str(error)
+
+
+def test_modules_that_only_inner_code_names_are_imported() -> None:
+    scope = {"__name__": "__main__"}
+    exec(
+        "import xml.etree.ElementTree\ndef read(): return [xml.etree.ElementTree.XML(t).tag for t in ('<a/>', '<b/>')]",
+        scope,
+    )
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer)())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=values.code_dumps(scope["read"]).data, capture_output=True, check=True
+    )
+    assert done.stdout == b"['a', 'b']\n"
 
 
 def test_an_error_that_cannot_be_pickled() -> None:

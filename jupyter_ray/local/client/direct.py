@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from jupyter_ray.engine.refs import ActorRef, ObjectRef
+from jupyter_ray.engine.refs import ActorRef, DefinitionRef, ObjectRef
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import ACTOR_ID_SIZE, return_id, task_of
 from jupyter_ray.interrupts import shielded, started
@@ -162,9 +162,9 @@ class Direct:
                     self._is_handed = False
 
     def dropped(self, drops: list[tuple[bytes, int]]) -> None:
-        """References are about to go: send the deferred call first, if its value or its actor is among them."""
+        """References are about to go: send the deferred call first, if it needs one of them, or its value is one."""
         for spec, _, _, _ in tuple(self._deferred):
-            mine = (spec.actor, return_id(spec.task, 1), *spec.dependencies)
+            mine = (spec.actor, spec.definition.encode(), return_id(spec.task, 1), *spec.dependencies)
             if any(counted in mine for counted, _ in drops):
                 self.release()
         for counted, _ in drops:
@@ -239,6 +239,8 @@ class Direct:
         held: list[object] = [living(dependency, ObjectRef) for dependency in spec.dependencies]
         if spec.actor is not None:
             held.append(living(spec.actor, ActorRef))
+        else:
+            held.append(living(spec.definition.encode(), DefinitionRef))
         return None if None in held else held
 
     def _exchange(self, call: m.Call, route: Route, sleep: Callable[[Callable[[], object]], object]) -> None:

@@ -26,13 +26,16 @@ from weakref import ref as weakref_to
 from msgspec.structs import force_setattr
 
 from jupyter_ray.engine.futures import Settle, Withdraw
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, uncounted
-from jupyter_ray.ids import OBJECT_ID_SIZE
+from jupyter_ray.engine.refs import ActorRef, DefinitionRef, ObjectRef, uncounted
+from jupyter_ray.ids import ACTOR_ID_SIZE, OBJECT_ID_SIZE
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.threads import Departures
 from jupyter_ray.local.protocol.messages import Execute, Payload
 
-R = TypeVar("R", bound=ObjectRef[Any] | ActorRef)
+Reference = ObjectRef[Any] | ActorRef | DefinitionRef
+R = TypeVar("R", bound=Reference)
+
+_KINDS: dict[int, type[Any]] = {OBJECT_ID_SIZE: ObjectRef, ACTOR_ID_SIZE: ActorRef}
 
 _CACHE_LIMIT = 64 * 1024**2
 """Bytes of values inside messages that are kept for another `get`; those in segments cost nothing."""
@@ -53,11 +56,11 @@ class Held(list[bytes]):
 
     __slots__ = ("references",)
 
-    references: list[ObjectRef[Any] | ActorRef]
+    references: list[Reference]
 
 
 class References:
-    """The counts of one process; the `Counter` of its `ObjectRef` and `ActorRef` objects.
+    """The counts of one process; the `Counter` of its references.
 
     Parameters
     ----------
@@ -89,17 +92,17 @@ class References:
         self._leave = leave
         self._lock = threading.RLock()
         self._table: dict[bytes, list[Any]] = {}
-        self._pinned: dict[bytes, ObjectRef[Any] | ActorRef] = {}
+        self._pinned: dict[bytes, Reference] = {}
         self.payloads: dict[bytes, Payload] = {}
         """Values seen, of objects that are held."""
         self.ready: set[bytes] = set()
         """Objects that are held and known to be ready."""
         self._cached = 0
 
-    # --- the port of `ObjectRef` and `ActorRef` ---
+    # --- the port of references ---
 
     def reference(self, counted: bytes, kind: type[R], grants: int = 0) -> R:
-        """Return the reference to an object or an actor; a message has granted us so many."""
+        """Return the reference to an object, an actor or a definition; a message has granted us so many."""
         entry = self._table.get(counted)
         living: R | None
         if entry is not None and not grants:
@@ -133,13 +136,10 @@ class References:
 
     # --- for the client ---
 
-    def many(self, counted_ids: Iterable[bytes], grants: int = 0) -> list[ObjectRef[Any] | ActorRef]:
-        """Return the references to objects and actors; a message has granted us so many of each."""
-        refer = self.reference
-        return [
-            refer(each, ObjectRef, grants) if len(each) == OBJECT_ID_SIZE else refer(each, ActorRef, grants)
-            for each in counted_ids
-        ]
+    def many(self, counted_ids: Iterable[bytes], grants: int = 0) -> list[Reference]:
+        """Return the references to what is counted; a message has granted us so many of each."""
+        refer, kinds = self.reference, _KINDS
+        return [refer(each, kinds.get(len(each), DefinitionRef), grants) for each in counted_ids]
 
     def is_granted(self, counted: bytes) -> bool:
         """Whether the runtime counts a reference for us; not so for one that was made by hand."""

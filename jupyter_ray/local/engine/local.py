@@ -16,11 +16,12 @@ from jupyter_ray.environments import merge
 from jupyter_ray.ids import IdSource, return_id, task_of
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.client import Client
-from jupyter_ray.local.definitions import Exporter, Library
+from jupyter_ray.local.definitions import Exporter
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session, new_group
 from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.joining import address_of
+from jupyter_ray.local.library import Library
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import encode_body
 from jupyter_ray.local.protocol.names import environment_of
@@ -71,7 +72,7 @@ class LocalEngine(Questions):
         self._end = end
         self._end_lock = threading.Lock()
         self._ids = IdSource(process.job)
-        self._exporter = Exporter(lambda export: client.send(export))
+        self._exporter = Exporter(lambda export: client.send(export), client.references)
         self.library = Library(functools.partial(client.references.many, grants=1))
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process)

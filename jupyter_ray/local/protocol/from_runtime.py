@@ -169,6 +169,12 @@ class Forget(Message, frozen=True, tag=51):
     segments: list[str]
 
 
+class Undefine(Message, frozen=True, tag=65):
+    """Nobody can ask for these definitions any more: what is kept of them can go."""
+
+    definitions: list[str]
+
+
 class Collect(Message, frozen=True, tag=54):
     """Shared memory gets short: collect garbage, since cycles of Python objects may hold references."""
 
@@ -185,6 +191,7 @@ ServerMessage = Union[  # noqa: UP007
     Consume,
     Spare,
     Forget,
+    Undefine,
     Collect,
     Route,
     Unroute,

@@ -2,11 +2,11 @@
 
 A task's description has two parts. `TaskSpec` is what the runtime reads in order to decide; `TaskSpec.body` is an
 encoded `Body` between the caller and the worker, which the runtime passes on unread. Identifiers are plain ``bytes``;
-amounts are parts of 1/10,000 (see `jupyter_ray.resources`). In lists of counted ids, 28 bytes are an object and 16 an
-actor.
+amounts are parts of 1/10,000 (see `jupyter_ray.resources`). In lists of counted ids, 28 bytes are an object, 16 an
+actor, and 32 the text that names a definition.
 
 Counting. The runtime knows, for each process, how many times it granted a reference to it: when the process made it
-(`Submit`, `Put`, `CreateActor`), and each time a message to it carries a value or arguments that contain the
+(`Submit`, `Put`, `CreateActor`, `Export`), and each time a message to it carries a value or arguments that contain the
 reference. A process that has no Python object left for a reference says `Drop` with the number of grants it has seen;
 a grant that is on its way meanwhile keeps the object alive.
 
@@ -53,6 +53,7 @@ from jupyter_ray.local.protocol.from_runtime import (
     Shut,
     Spare,
     StreamState,
+    Undefine,
     Unroute,
 )
 from jupyter_ray.local.protocol.to_runtime import (
@@ -167,6 +168,7 @@ __all__ = [
     "Submit",
     "Subscribe",
     "TaskSpec",
+    "Undefine",
     "Unlease",
     "Unroute",
     "Unwritten",

@@ -64,13 +64,19 @@ class Join(Message, frozen=True, tag=59):
 
 
 class Export(Message, frozen=True, tag=3):
-    """Ship a function or class: `blob` is its pickle. A later export of the same definition replaces it."""
+    """Ship a function or class: `blob` is its pickle. A later export of the same definition replaces it.
+
+    `contained` are objects and actors in its code, `refers` the definitions that it refers to, itself left out.
+    `granted`: the sender holds the definition from now on; it has held it before else.
+    """
 
     definition: str
     version: int
     name: str
     blob: bytes
     contained: list[bytes] = []
+    refers: list[str] = []
+    granted: bool = True
 
 
 class Submit(Message, frozen=True, tag=4):

@@ -12,7 +12,7 @@ from collections import deque
 from jupyter_ray.events import ActorAlive, ActorCreated, ActorDied, ActorRestarted
 from jupyter_ray.local.protocol.messages import ActorSpec, Payload
 from jupyter_ray.local.scheduler import endings, errors, history, memory
-from jupyter_ray.local.scheduler.dependencies import grant, pin, unpin
+from jupyter_ray.local.scheduler.dependencies import grant, need, need_no_more
 from jupyter_ray.local.scheduler.pauses import LONGEST
 from jupyter_ray.local.scheduler.placement import AHEAD_LIMIT, AHEAD_SECONDS, begin, execute, stop_worker
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
@@ -56,8 +56,7 @@ def register(step: Step, client: ClientRecord, spec: ActorSpec) -> ActorRecord:
     parent = state.tasks.get(creation.parent) if creation.parent is not None else None
     grant(step, client, spec.actor, parent)
     # Kept until the actor is dead, so that it can be restarted.
-    pin(step, creation.dependencies)
-    pin(step, creation.contained)
+    need(step, creation)
     return actor
 
 
@@ -235,8 +234,7 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     pending = state.tasks.get(creation.task)
     if pending is not None:
         step.agenda.append((pending, "actor_died", actor.death))
-    unpin(step, creation.dependencies)
-    unpin(step, creation.contained)
+    need_no_more(step, creation)
     if creation.segment:
         memory.discard(step, creation.segment)
     room_made(step, actor)

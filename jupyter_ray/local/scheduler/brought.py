@@ -21,17 +21,23 @@ class JobRecord(msgspec.Struct, eq=False):
 
 
 class FunctionRecord(msgspec.Struct, eq=False):
-    """A shipped definition."""
+    """A shipped definition, or one that somebody has named before it came: of that the version is 0."""
 
     id: str
-    version: int
-    name: str
-    blob: bytes
-    contained: list[bytes]
-    job: bytes = b""
+    version: int = 0
+    name: str = ""
+    blob: bytes = b""
+    contained: list[bytes] = []
+    """The objects and actors in its code."""
+    refers: list[str] = []
+    """Other definitions that its code refers to."""
+    holders: int = 0
+    pins: int = 0
+    """By calls, by values that contain it, and by definitions that refer to it."""
     seconds: float | None = None
     """Smoothed duration of a task."""
 
     def learn(self, seconds: float) -> None:
-        """Note how long a task took."""
-        self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds
+        """Note how long a task took; nothing is told of a definition that has not come."""
+        if self.version:
+            self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds

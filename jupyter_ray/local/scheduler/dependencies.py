@@ -1,8 +1,8 @@
-"""Who holds which object and which actor's handle, and who waits for them.
+"""Who holds which object, which actor's handle and which definition, and who waits for them.
 
-A counted id lives while a process holds it (grants) or something that may still need it pins it: a task its
-arguments, an object what it contains. Objects are freed at once when the last reference goes; an actor without
-references ends after its queued calls.
+A counted id lives while a process holds it (grants) or something that may still need it pins it: a task its arguments
+and its definition, an object what it contains. Objects and definitions are freed at once when the last reference goes;
+an actor without references ends after its queued calls.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jupyter_ray.events import HandleDropped, HandlePassed, HolderKind, ObjectFreed, ObjectSealed
-from jupyter_ray.ids import ACTOR_ID_SIZE, task_of_text
-from jupyter_ray.local.protocol.messages import Payload
-from jupyter_ray.local.scheduler import errors, lineage, memory, unseen
+from jupyter_ray.ids import ACTOR_ID_SIZE, OBJECT_ID_SIZE, task_of_text
+from jupyter_ray.local.protocol.messages import Export, Payload, TaskSpec, Undefine
+from jupyter_ray.local.scheduler import definitions, errors, lineage, memory, unseen
+from jupyter_ray.local.scheduler.brought import FunctionRecord
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
@@ -44,6 +45,9 @@ def grant(step: Step, client: ClientRecord, counted: bytes, task: TaskRecord | N
             actor.holders += 1
             _show(step, actor, client, task)
         return
+    if len(counted) != OBJECT_ID_SIZE:
+        definitions.named(step.state, counted.decode()).holders += 1
+        return
     record = step.state.objects.get(counted)
     if record is None:
         record = step.state.objects[counted] = ObjectRecord(counted)
@@ -68,6 +72,11 @@ def drop(step: Step, client: ClientRecord, counted: bytes, grants: int) -> None:
                 _unshow(step, actor, client.id)
             unheld(step, actor)
         return
+    if len(counted) != OBJECT_ID_SIZE:
+        function = definitions.named(step.state, counted.decode())
+        function.holders -= grants
+        forget_if_unused(step, function)
+        return
     record = step.state.objects.get(counted)
     if record is not None:
         record.holders -= grants
@@ -91,6 +100,9 @@ def pin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) -> N
                     actor.shown[label] = (None, "object")
                     _passed(step, actor, label, "object", f"object {label[:8]}")
             continue
+        if len(counted) != OBJECT_ID_SIZE:
+            definitions.named(step.state, counted.decode()).pins += 1
+            continue
         record = step.state.objects.get(counted)
         if record is None:
             record = step.state.objects[counted] = ObjectRecord(counted)
@@ -108,10 +120,84 @@ def unpin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) ->
                     _dropped(step, actor, label)
                 unheld(step, actor)
             continue
+        if len(counted) != OBJECT_ID_SIZE:
+            _unpin_definition(step, counted.decode())
+            continue
         record = step.state.objects.get(counted)
         if record is not None:
             record.pins -= 1
             free_if_unused(step, record)
+
+
+def need(step: Step, spec: TaskSpec) -> None:
+    """A call needs its definition, its arguments and what they contain."""
+    if spec.definition and spec.kind != "method":
+        definitions.named(step.state, spec.definition).pins += 1
+    if spec.contained:
+        pin(step, spec.contained)
+    if spec.dependencies:
+        pin(step, spec.dependencies)
+
+
+def need_no_more(step: Step, spec: TaskSpec) -> None:
+    """Undo `need`."""
+    if spec.dependencies:
+        unpin(step, spec.dependencies)
+    if spec.contained:
+        unpin(step, spec.contained)
+    if spec.definition and spec.kind != "method":
+        _unpin_definition(step, spec.definition)
+
+
+def shipped(step: Step, client: ClientRecord, message: Export) -> None:
+    """`client` ships a definition, or a newer version of one."""
+    record = definitions.named(step.state, message.definition)
+    if message.granted:
+        grant(step, client, message.definition.encode())
+    old, referred = record.contained, record.refers
+    pin(step, message.contained)
+    for other in message.refers:
+        definitions.named(step.state, other).pins += 1
+    record.version, record.name, record.blob = message.version, message.name, message.blob
+    record.contained, record.refers = message.contained, message.refers
+    record.seconds = None
+    unpin(step, old)
+    for other in referred:
+        _unpin_definition(step, other)
+
+
+def _unpin_definition(step: Step, definition: str) -> None:
+    record = definitions.named(step.state, definition)
+    record.pins -= 1
+    if not record.holders:
+        forget_if_unused(step, record)
+
+
+def forget_if_unused(step: Step, record: FunctionRecord) -> None:
+    """Forget a definition that nobody can ask for any more, and tell those that were sent it."""
+    state, candidates, gone = step.state, [record], []
+    while candidates:
+        candidate = candidates.pop()
+        if state.functions.get(candidate.id) is not candidate:
+            continue
+        unused = definitions.unused_with(state, candidate)
+        for each in unused:
+            del state.functions[each.id]
+        for other in [state.functions.get(key) for each in unused for key in each.refers]:
+            if other is not None:
+                other.pins -= 1
+                candidates.append(other)
+        gone += unused
+    if not gone:
+        return
+    for worker in state.workers.values():
+        known = [each.id for each in gone if worker.functions.pop(each.id, None) is not None]
+        if known and worker.id in state.clients:
+            step.send(state.clients[worker.id], Undefine(known))
+    for lease in state.leases.values():
+        lease.told.difference_update(each.id for each in gone)
+    for each in gone:
+        unpin(step, each.contained)
 
 
 def unheld(step: Step, actor: ActorRecord) -> None:

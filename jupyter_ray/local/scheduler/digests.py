@@ -17,7 +17,8 @@ class TaskDigest(msgspec.Struct, array_like=True, eq=False, gc=False):
     id: bytes
     kind: str
     name: str
-    definition: str
+    function: str
+    """Its name, or that of the method; empty: not known, or the task's own name tells it."""
     actor: bytes | None
     parent: bytes | None
     demand: Demand

@@ -19,7 +19,7 @@ from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import Ran, Report, Route, Shut, Submit, TaskSpec, Unroute
 from jupyter_ray.local.scheduler import actors, errors, history, placement, submission
 from jupyter_ray.local.scheduler.brought import FunctionRecord
-from jupyter_ray.local.scheduler.dependencies import pin, promise, seal
+from jupyter_ray.local.scheduler.dependencies import need, promise, seal
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Lease, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
@@ -206,7 +206,7 @@ def adopt(step: Step, client: ClientRecord, message: Submit) -> None:
         return
     assert caller is not None
     task = submission.record(step, caller, spec, actor)
-    pin(step, spec.dependencies)
+    need(step, spec)
     task.state = TaskState.RUNNING
     task.since = task.begun = step.now
     if spec.kind == "method":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
+from jupyter_ray.ids import task_of
+from jupyter_ray.local.scheduler import definitions
 from jupyter_ray.local.scheduler.ledger import Ledger
 from jupyter_ray.local.scheduler.records import State
 from jupyter_ray.local.scheduler.states import ENDED, ActorState, TaskState, WorkerState
@@ -131,13 +132,13 @@ def _references(state: State) -> None:
     for record in state.objects.values():
         if record.payload is not None:
             pins.update(record.payload.contained)
-    for task in state.tasks.values():
-        pins.update(task.spec.dependencies)
-        pins.update(task.spec.contained)
-    for actor in state.actors.values():
-        if actor.state is not ActorState.DEAD:
-            pins.update(actor.spec.creation.dependencies)
-            pins.update(actor.spec.creation.contained)
+    specs = [task.spec for task in state.tasks.values()]
+    specs += [actor.spec.creation for actor in state.actors.values() if actor.state is not ActorState.DEAD]
+    for spec in specs:
+        pins.update(spec.dependencies)
+        pins.update(spec.contained)
+        if spec.kind != "method" and spec.definition:
+            pins[spec.definition.encode()] += 1
     for client in state.clients.values():
         for request in client.requests.values():
             pins.update(record.id for record in request.pinned)
@@ -145,6 +146,7 @@ def _references(state: State) -> None:
         pins.update(kept.pins)
     for function in state.functions.values():
         pins.update(function.contained)
+        pins.update(other.encode() for other in function.refers)
     for record in state.objects.values():
         assert record.holders == holders[record.id], f"{record!r}: held {holders[record.id]} times"
         assert record.pins == pins[record.id], f"{record!r}: pinned {pins[record.id]} times"
@@ -152,8 +154,13 @@ def _references(state: State) -> None:
     for actor in state.actors.values():
         count = holders[actor.id] + pins[actor.id]
         assert actor.holders == count, f"{actor!r}: {actor.holders} counted, {count} there"
+    for function in state.functions.values():
+        counted = function.id.encode()
+        assert function.holders == holders[counted], f"{function!r}: held {holders[counted]} times"
+        assert function.pins == pins[counted], f"{function!r}: pinned {pins[counted]} times"
+        assert not definitions.unused_with(state, function), f"{function!r} is garbage"
+    known = {*state.actors, *state.objects, *(each.encode() for each in state.functions)}
     for counted in holders:
-        known = state.actors if len(counted) == ACTOR_ID_SIZE else state.objects
         assert counted in known, f"{counted.hex()} is held and not known"
 
 

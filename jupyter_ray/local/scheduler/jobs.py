@@ -94,10 +94,6 @@ def sweep(step: Step, job: bytes) -> None:
             task.cancel_asked = True
             step.agenda.append((task, "cancelled", False))
         # A call that an actor of somebody else has begun goes on, as when another caller dies.
-    if not lives_on(state, job):
-        for function in [each for each in state.functions.values() if each.job == job]:
-            del state.functions[function.id]
-            dependencies.unpin(step, function.contained)
 
 
 def _staying(state: State, job: bytes) -> dict[bytes, ActorRecord | None]:

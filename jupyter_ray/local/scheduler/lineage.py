@@ -2,15 +2,15 @@
 
 Rules. The lineage of a task is kept while a result of it lives in a file, or while the lineage of a task that took one
 of its results does. It holds no large value: an argument that can be computed again may be freed meanwhile, and one
-that cannot is not kept alive for this. It pins small arguments, and owns the file of the inline ones. Past a limit the
-oldest go.
+that cannot is not kept alive for this. It pins small arguments and definitions, and owns the file of the inline ones.
+Past a limit the oldest go.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
+from jupyter_ray.ids import OBJECT_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import STREAMING, TaskSpec
 from jupyter_ray.local.scheduler import memory
 from jupyter_ray.local.scheduler.records import LineageRecord, State, TaskRecord
@@ -66,8 +66,14 @@ def _keep(state: State, task: TaskRecord, live: set[bytes]) -> None:
     kept = LineageRecord(
         spec, task.client, task.depth, task.attempt, OVERHEAD + len(spec.body) + spec.segment_size, live
     )
+    if spec.kind == "task" and (function := state.functions.get(spec.definition)) is not None:
+        function.pins += 1
+        kept.pins.append(spec.definition.encode())
     for object_id in dict.fromkeys([*spec.dependencies, *spec.contained]):
-        if len(object_id) == ACTOR_ID_SIZE:
+        if len(object_id) != OBJECT_ID_SIZE:
+            if (function := state.functions.get(object_id.decode("latin-1"))) is not None:
+                function.pins += 1
+                kept.pins.append(object_id)
             continue
         parent = state.lineage.get(task_of(object_id))
         record = state.objects.get(object_id)

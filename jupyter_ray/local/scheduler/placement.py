@@ -299,7 +299,7 @@ def execute(step: Step, task: TaskRecord) -> None:
 
 def _attach(step: Step, worker: WorkerRecord, definition: str, functions: list[Function]) -> None:
     record = step.state.functions.get(definition)
-    if record is None or worker.functions.get(definition) == record.version:
+    if record is None or worker.functions.get(definition, 0) == record.version:
         return
     worker.functions[definition] = record.version
     functions.append(Function(definition, record.version, record.blob))

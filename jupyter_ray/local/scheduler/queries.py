@@ -70,11 +70,11 @@ def task(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:
 def definition(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:
     """Return a shipped definition; whoever asks holds what it contains: see `said`."""
     record = state.functions.get(arguments["definition"])
-    return None if record is None else {"version": record.version, "blob": record.blob}
+    return {"version": record.version, "blob": record.blob} if record is not None and record.version else None
 
 
 def statistics(state: State, _: dict[str, Any]) -> dict[str, Any]:
-    """Return counts: tasks by state, actors, objects, workers, bytes of values and where they are."""
+    """Return counts: tasks by state, actors, objects, definitions, workers, bytes of values and where they are."""
     counts = {each.value: count for each, count in state.ended.items()}
     for record in state.tasks.values():
         counts[record.state.value] = counts.get(record.state.value, 0) + 1
@@ -91,6 +91,7 @@ def statistics(state: State, _: dict[str, Any]) -> dict[str, Any]:
         },
         "shared_bytes": sum(each.size for each in payloads if each.segment),
         "inline_bytes": sum(each.size for each in payloads if not each.segment),
+        "definitions": sum(1 for each in state.functions.values() if each.version),
         "workers": len(state.workers),
         "worker_pids": sorted(each.pid for each in state.workers.values() if each.pid),
     }

@@ -230,8 +230,8 @@ class ObjectRecord(msgspec.Struct, eq=False):
     """A task is to make it."""
     fate: Literal["", "error", "stream", "once", "method", "evicted"] = ""
     """Why it could not be computed again, if it lives in a file and its task's lineage is not kept."""
-    site: str = ""
-    """Where `put` was called for it, if that is known: a line and a function."""
+    site: str = ""  # Where `put` was called for it, if that is known.
+    asked: bool = False  # By a `get` of several that had the error of another one.
 
     def await_by(self, request: RequestRecord) -> None:
         """Note a request that the value is to be told to."""

@@ -7,7 +7,7 @@ and one whose arguments are lost too waits for them. Arguments that were freed m
 from __future__ import annotations
 
 from jupyter_ray.events import TaskRetried
-from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
+from jupyter_ray.ids import OBJECT_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import dependencies, errors, lineage, submission
 from jupyter_ray.local.scheduler.records import LineageRecord, ObjectRecord, State, TaskRecord
@@ -66,7 +66,7 @@ def _plan(state: State, kept: LineageRecord, plan: dict[LineageRecord, list[byte
             return obstacle
         spec = each.spec
         for object_id in dict.fromkeys([*spec.dependencies, *spec.contained]):
-            if len(object_id) == ACTOR_ID_SIZE or object_id in state.objects:
+            if len(object_id) != OBJECT_ID_SIZE or object_id in state.objects:
                 continue
             parent = state.lineage.get(task_of(object_id))
             if parent is not None:

@@ -198,6 +198,7 @@ def reply(step: Step, request: RequestRecord) -> None:
         if payload is None:
             if record is not None and record.pending:
                 if request.error is None:
+                    record.asked = with_values and request.complete
                     continue
                 payload, request.error = request.error, None
             else:

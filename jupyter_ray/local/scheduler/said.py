@@ -25,7 +25,6 @@ from jupyter_ray.local.scheduler import (
     submission,
     transitions,
 )
-from jupyter_ray.local.scheduler.brought import FunctionRecord
 from jupyter_ray.local.scheduler.ledger import Ledger
 from jupyter_ray.local.scheduler.records import ClientRecord, GroupRecord
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
@@ -67,14 +66,8 @@ def _bind(step: Step, client: ClientRecord, message: m.Bind) -> None:
 
 
 def _export(step: Step, client: ClientRecord, message: m.Export) -> None:
-    old = step.state.functions.get(message.definition)
-    dependencies.pin(step, message.contained)
-    step.state.functions[message.definition] = FunctionRecord(
-        message.definition, message.version, message.name, message.blob, message.contained, client.job
-    )
-    if old is not None:
-        dependencies.unpin(step, old.contained)
-        direct.redefined(step, client, message.definition)
+    dependencies.shipped(step, client, message)
+    direct.redefined(step, client, message.definition)
     for asker, query in step.state.awaited.pop(message.definition, ()):
         if asker.connected:
             _query(step, asker, query)
@@ -263,8 +256,8 @@ def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
     else:
         if message.what == "definition":
             wanted = message.arguments["definition"]
-            shipped = step.state.functions.get(wanted)
-            if (0 if shipped is None else shipped.version) < message.arguments.get("version", 0):
+            record = step.state.functions.get(wanted)
+            if (0 if record is None else record.version) < message.arguments.get("version", 0):
                 step.state.awaited.setdefault(wanted, []).append((client, message))
                 return
             _handed(step, client, wanted)
@@ -280,7 +273,7 @@ def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
 def _handed(step: Step, client: ClientRecord, definition: str) -> None:
     """A client is about to get a definition: it holds what is in it, and a worker need not be sent it again."""
     record = step.state.functions.get(definition)
-    if record is None:
+    if record is None or not record.version:
         return
     for counted in record.contained:
         dependencies.grant(step, client, counted)

@@ -6,7 +6,7 @@ from jupyter_ray.events import TaskQueued, TaskSubmitted
 from jupyter_ray.ids import return_text
 from jupyter_ray.local.protocol.messages import Payload, TaskSpec
 from jupyter_ray.local.scheduler import actors, errors, history, memory, placement, unseen
-from jupyter_ray.local.scheduler.dependencies import pin, promise, unpin
+from jupyter_ray.local.scheduler.dependencies import need, need_no_more, promise
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, State, TaskRecord
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.local.scheduler.step import Step
@@ -74,10 +74,8 @@ def enter(step: Step, task: TaskRecord) -> None:
     """Let a task wait for its arguments, and put it on the agenda if it has nothing to wait for."""
     state, spec, actor = step.state, task.spec, task.actor
     failed = None
-    if spec.contained:
-        pin(step, spec.contained)
+    need(step, spec)
     if spec.dependencies:
-        pin(step, spec.dependencies)
         failed = await_arguments(step, task)
     if spec.kind == "method":
         failed = _join_actor(step, task) or failed
@@ -104,10 +102,7 @@ def leave(step: Step, task: TaskRecord, final: TaskState, error: str, kind: str)
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
     if parent is not None and parent.children:
         parent.children.discard(task.id)
-    if spec.dependencies:
-        unpin(step, spec.dependencies)
-    if spec.contained:
-        unpin(step, spec.contained)
+    need_no_more(step, spec)
     state.ended[final] += 1
 
 

@@ -7,6 +7,7 @@ as in Ray. Of tasks that have ended, a bounded number is known: see `history`.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -107,12 +108,14 @@ def _tasks(state: State, one: bytes | None) -> Iterable[TaskDigest]:
     """Return each task's last attempt, and before the next task those that failed, from the last to the first."""
     last: Iterable[TaskDigest]
     if one is None or state.task_limit >= 0:
-        last = itertools.chain(map(digest, state.tasks.values()), state.history.newest_first())
+        last = itertools.chain(
+            map(functools.partial(digest, state), state.tasks.values()), state.history.newest_first()
+        )
         if state.task_limit >= 0:
             last = _that_stay([each for each in last if each.listed], state.task_limit)
             last = (each for each in last if one in (None, each.id))
     else:
-        found = digest(state.tasks[one]) if one in state.tasks else state.history.get(one)
+        found = digest(state, state.tasks[one]) if one in state.tasks else state.history.get(one)
         last = () if found is None else (found,)
     return itertools.chain.from_iterable(
         (task, *reversed(state.attempts.get(task.id, ()))) for task in last if task.listed
@@ -131,10 +134,10 @@ def _that_stay(tasks: list[TaskDigest], limit: int) -> list[TaskDigest]:
 
 def _function(state: State, task: TaskDigest) -> str:
     """Return the function's name, or class and method, also of a call that was given another name."""
-    if task.kind == "task" and (shipped := state.functions.get(task.definition)) is not None:
-        return shipped.name
-    if task.kind == "method" and task.definition and (actor := _actor(state, task.actor)) is not None:
-        return f"{actor.class_name.rpartition('.')[2]}.{task.definition}"
+    if task.kind == "task" and task.function:
+        return task.function
+    if task.kind == "method" and task.function and (actor := _actor(state, task.actor)) is not None:
+        return f"{actor.class_name.rpartition('.')[2]}.{task.function}"
     return task.name
 
 
@@ -302,7 +305,7 @@ def _objects(state: State, one: bytes | None) -> Iterable[ObjectRecord]:
 def _maker(state: State, record: ObjectRecord) -> TaskDigest | None:
     """Return the task that makes an object; None for `put`, and for what ended long ago."""
     task: TaskRecord | None = state.tasks.get(task_of(record.id))
-    return state.history.get(task_of(record.id)) if task is None else digest(task)
+    return state.history.get(task_of(record.id)) if task is None else digest(state, task)
 
 
 def _maker_state(state: State, record: ObjectRecord) -> str:

@@ -1,6 +1,7 @@
 """Errors that nobody has looked at: told on the driver's stderr when the last reference to them goes, as in Ray.
 
-An error counts as seen when a `get` returns it or a task gets it for an argument. What a constructor raised is told
+An error counts as seen when a `get` returns it, or had asked for it when it returned that of another task, and when a
+task gets it for an argument: of a thousand calls that fail alike, one is told. What a constructor raised is told
 at once if no call is there to bring it home.
 """
 
@@ -28,6 +29,9 @@ def failed(step: Step, task: TaskRecord, payload: Payload | None, kind: str) -> 
     """
     spec, state, actor = task.spec, step.state, task.actor
     if payload is None or spec.num_returns == 0 or not state.tells_unseen or payload.is_cancel:
+        return
+    first = state.objects.get(return_id(task.id, 1))
+    if first is not None and first.asked:
         return
     lost = actor if kind else None
     if not (kind in _TOLD if lost is None else lost.untold and task.state in _BEGUN):

@@ -7,6 +7,7 @@ for; the next link explains that, up to the one that can be explained by itself.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -234,10 +235,14 @@ def _holders(state: State, asker: ClientRecord, needs: Demand, now: float, bundl
         held = [
             _held_by(tasks, driver, describe({name: amount}), now) for (_, driver, _, amount), tasks in alike.items()
         ]
-        held += [
-            f"the actor {each.label}{whose(each.creator)} holds {describe({name: amount})}"
+        actors = Counter(
+            (f"the actor {each.label}{whose(each.creator)}", describe({name: amount}))
             for each in state.actors.values()
             if (amount := _amount(each.allocation, name, ledgers))
+        )
+        held += [
+            f"{actor} holds {amount}" if number == 1 else f"{number} × {actor} hold {amount} each"
+            for (actor, amount), number in actors.items()
         ]
         held += [
             f"process {state.workers[worker].pid}, which is ending, has {describe({name: amount})}"

@@ -17,6 +17,7 @@ from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableExcepti
 from jupyter_ray.local.protocol.messages import FAILED_ARGUMENT, RAISED
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.values import Serialized, SerializedError
+from jupyter_ray.portable_errors import portable
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
@@ -109,14 +110,15 @@ class _stripped:
         self.error = error
 
     def __reduce__(self) -> Any:
-        cause = self.error.__cause__
-        if cause is None or cause is self.error:
-            return _same, (self.error,)
+        error, cause = self.error, self.error.__cause__
+        itself = portable(error)
+        if cause is None or cause is error:
+            return _same, (itself,)
         try:
-            values.loads(values.code_dumps(cause).data)  # What does not come back must not take the error with it.
+            values.loads(values.code_dumps(_stripped(cause)).data)  # It must not take the error with it.
         except Exception:
-            return _same, (self.error,)
-        return _chained, (self.error, _stripped(cause))
+            return _same, (itself,)
+        return _chained, (itself, _stripped(cause))
 
 
 def _same(error: BaseException) -> BaseException:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import array
 import functools
+import importlib
 import io
 import pickle
 import struct
 import sys
 import types
 from collections import ChainMap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import cloudpickle
@@ -58,7 +59,7 @@ class Serialized:
     buffers
         Out-of-band buffers, contiguous, as flat bytes.
     contained
-        Ids of the objects and actors that were handed on.
+        Counted ids of what was handed on; of a definition's code, those of objects and actors alone.
     definitions
         Remote functions and classes that were handed on.
     is_error
@@ -204,7 +205,8 @@ def _dump_once(pickler: Callable[..., Any], value: Any, made: type[Serialized]) 
     buffers: list[pickle.PickleBuffer] = []
     file = io.BytesIO()
     collected = refs.collecting(functools.partial(pickler(file, PROTOCOL, buffer_callback=buffers.append).dump, value))
-    return made(file.getvalue(), [buffer.raw() for buffer in buffers], collected.ids, collected.definitions)
+    contained = [*collected.ids, *(each.id.encode() for each in collected.definitions)]
+    return made(file.getvalue(), [buffer.raw() for buffer in buffers], contained, collected.definitions)
 
 
 def _reduce_array(value: Any) -> Any:
@@ -349,9 +351,8 @@ def _reduce_shell(shell: Any) -> Any:
 
 
 def _shell_here() -> Any:
-    from jupyter_ray.engine.task_shell import here
-
-    return here()
+    importlib.import_module("IPython")  # First, because that imports the next one when it has got so far.
+    return importlib.import_module("jupyter_ray.engine.task_shell").here()
 
 
 _OF_LIBRARIES = (
@@ -373,6 +374,32 @@ def _keep_slots(reduced: Any, kind: Any) -> None:
     make, arguments, *_ = reduced
     if make.__name__ == "_make_skeleton_class":
         arguments[3]["__slots__"] = kind.__slots__
+
+
+def _nested_names(code: types.CodeType) -> Iterator[str]:
+    """Yield the names that the functions, lambdas and comprehensions inside a function use."""
+    for each in code.co_consts:
+        if isinstance(each, types.CodeType):
+            yield from each.co_names
+            yield from _nested_names(each)
+
+
+def _add_submodules(reduced: Any, function: types.FunctionType) -> None:
+    """Have the modules imported that only code inside a function's code names, as `urllib.request` in a lambda.
+
+    cloudpickle 3.1.3 looks at the function's own names.
+    """
+    names = set(_nested_names(function.__code__))
+    if not names or len(reduced) < 3 or not isinstance(reduced[2], tuple):
+        return
+    slots = reduced[2][1]
+    names.update(function.__code__.co_names)
+    known = slots["_cloudpickle_submodules"]
+    packages = [each for each in slots["__globals__"].values() if isinstance(each, types.ModuleType)]
+    for prefix in {f"{each.__name__}." for each in packages if getattr(each, "__path__", None) is not None}:
+        for name, module in list(sys.modules.items()):
+            if name.startswith(prefix) and names.issuperset(name[len(prefix) :].split(".")) and module not in known:
+                known.append(module)
 
 
 class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
@@ -412,6 +439,8 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         if reduced is not None:
             return reduced
         reduced = super().reducer_override(obj)
-        if isinstance(obj, type) and vars(obj).get("__slots__") and reduced is not NotImplemented:
+        if type(obj) is types.FunctionType and type(reduced) is tuple:
+            _add_submodules(reduced, obj)
+        elif isinstance(obj, type) and vars(obj).get("__slots__") and reduced is not NotImplemented:
             _keep_slots(reduced, obj)
         return reduced

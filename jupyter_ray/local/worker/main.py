@@ -2,7 +2,7 @@
 
  thread that reads ── Execute ──► Backlog ──► main thread: runs tasks in order, or an actor's calls
         │                                      (a threaded actor: pools; an async one: the event loop)
-        └─ Interrupt, Recall, Exit, Consume: acted on there
+        └─ Interrupt, Recall, Exit, Consume, Undefine: acted on there
 
 The main thread reads while it has nothing to run or waits for a value, the reader thread while it runs. The main thread
 owns user code. When it is about to wait for a value, what has not begun is given back to the runtime,
@@ -44,6 +44,7 @@ from jupyter_ray.local.client.routes import door_of
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.launcher import is_stopped
+from jupyter_ray.local.library import UnknownDefinitionError
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.serialization.errors import one_line
@@ -56,10 +57,8 @@ from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
 from jupyter_ray.local.worker.producing import Budget
 from jupyter_ray.local.worker.running import Function, Runner
-from jupyter_ray.local.worker.setup import WorkerSetup
+from jupyter_ray.local.worker.setup import WorkerSetup as WorkerSetup
 from jupyter_ray.resources import GPU, VISIBLE, amounts
-
-__all__ = ["WorkerSetup", "main"]
 
 
 def main(setup: WorkerSetup) -> None:
@@ -72,7 +71,7 @@ def main(setup: WorkerSetup) -> None:
     try:
         env = process.dress(setup)
         process.be_nice()
-        faulthandler.enable(os.open(crash_report(setup.session, setup.worker), os.O_WRONLY | os.O_CREAT, 0o600))
+        faulthandler.enable(process.created(crash_report(setup.session, setup.worker)), all_threads=False)
         worker = Worker(setup, env)
         worker.start()
         worker.serve()
@@ -118,7 +117,8 @@ class Worker:
             {
                 m.Execute: self._on_execute,
                 m.Interrupt: self._on_interrupt,
-                m.Recall: self._on_recall,
+                m.Recall: lambda message: self.backlog.recall(),
+                m.Undefine: lambda message: self.library.forget(message.definitions),
                 m.Exit: self._on_exit,
                 m.Consume: self._on_consume,
                 m.Shut: lambda message: self.door.shut(),
@@ -151,6 +151,7 @@ class Worker:
         )
         self.engine = LocalEngine(self.client, self.process, total=setup.total, guest=setup.guest)
         self.library = self.engine.library
+        self.library.leaving = self.client.add_chore("definitions", 0.005, self.library.release)
         self.runner = Runner(self.client, self.engine, self.output, self.interrupts, self._answer)
         self.runner.quit = self.leave
         self.devices = process.Devices()
@@ -251,6 +252,8 @@ class Worker:
             if definition not in self.library:  # It has been let go of: the runtime does not send it again by itself.
                 self.engine.definition(definition)
             return self.library.resolve(definition)
+        except UnknownDefinitionError:
+            raise
         except Exception as error:
             raise RuntimeError(
                 f"{what} failed to import on the worker: {one_line(error)}. A module that it uses may be missing, or "
@@ -393,9 +396,6 @@ class Worker:
         for payload in execute.values:
             references.hold_contained(payload, 1)
         self.backlog.put(execute)
-
-    def _on_recall(self, message: m.Recall) -> None:
-        self.backlog.recall()
 
     def _on_interrupt(self, message: m.Interrupt) -> None:
         self.interrupts.note(message.task)

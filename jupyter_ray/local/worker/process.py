@@ -42,6 +42,11 @@ _CHIP_BOUNDS = {1: "1,1,1", 2: "1,2,1"}
 """How so many TPU chips of a host lie."""
 
 
+def created(path: str | os.PathLike[str]) -> int:
+    """Open a file to write to, for this user alone."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+
+
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, where the kernel offers that."""
     if sys.platform == "linux":

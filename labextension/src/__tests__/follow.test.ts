@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { anchored, step, type Drawn } from '../renderer/follow';
 import { SceneBuilder } from '../renderer/scene';
-import { stateOf, task } from './make';
+import { group, stateOf, task } from './make';
 
 describe('step', () => {
   it('goes to the end in a few steps, never beyond', () => {
@@ -49,5 +49,30 @@ describe('anchored', () => {
   it('stays where it is when nothing that was in sight is left', () => {
     const before = drawn(1, 1);
     expect(anchored(before, drawn(6, 1), 9999)).toBe(9999);
+  });
+
+  it('takes the group of a task that is a part of it now for the task, and the first of a group for the group', () => {
+    const build = (count: number, grouping: 'auto' | 'tasks'): Drawn => {
+      const tasks = Array.from({ length: count }, (_, i) => task(`t${i}`, { group: 'many' }));
+      const state = stateOf({
+        tasks: [task('early', { group: 'one' }), ...tasks],
+        groups: [
+          group('one', { counts: { finished: 1 } }),
+          group('many', { counts: { finished: count } })
+        ]
+      });
+      const options = { grouping, opened: new Set<string>(), clearedAt: 0, width: 300 };
+      return { scene: new SceneBuilder().build(state, options), scale: 1 };
+    };
+    const singles = build(59, 'auto');
+    const joined = build(60, 'auto');
+    expect([singles.scene.grouped, joined.scene.grouped]).toEqual([false, true]);
+    // Of several in sight the chosen one stays in its place; out of sight it counts no more than others.
+    const place = y(joined, 'many') - y(singles, 't40');
+    expect(anchored(singles, joined, 200, 400, 't40')).toBeCloseTo(200 + place);
+    expect(anchored(singles, joined, 200, 20, 't58')).toBeLessThan(200);
+    expect(anchored(joined, build(60, 'tasks'), y(joined, 'many') - 3)).toBeCloseTo(
+      y(build(60, 'tasks'), 't0') - 3
+    );
   });
 });

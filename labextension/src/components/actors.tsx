@@ -145,16 +145,18 @@ function GroupRow(props: {
   );
 }
 
-/** A line that breaks between the facts only. */
+/** A line that breaks between the facts only; the dots between them are drawn where both neighbours are in one line. */
 function Facts({ facts }: { facts: readonly string[] }): React.ReactElement {
   return (
-    <div className="jr-Actor-facts">
-      {facts.map((fact, index) => (
-        <React.Fragment key={index}>
-          {index > 0 && ' '}
-          <span>{index < facts.length - 1 ? `${fact} ·` : fact}</span>
-        </React.Fragment>
-      ))}
+    <div className="jr-Actor-facts jr-Facts">
+      <div className="jr-Facts-row">
+        {facts.map((fact, index) => (
+          <React.Fragment key={index}>
+            {index > 0 && ' '}
+            <span className="jr-Fact">{fact}</span>
+          </React.Fragment>
+        ))}
+      </div>
     </div>
   );
 }

@@ -72,6 +72,26 @@ export function GraphView(props: GraphViewProps): React.ReactElement {
     };
   }, [trans]);
 
+  // Where the selected task becomes a part of a group's node, that is opened: what was chosen is still to be seen.
+  const before = React.useRef(scene);
+  React.useEffect(() => {
+    const task = selected === null ? undefined : state.tasks.get(selected);
+    const group = task && scene.nodes.find(node => node.key === `group ${task.group}`);
+    const single = `task ${selected ?? ''}`;
+    if (
+      group?.kind === 'group' &&
+      !group.open &&
+      before.current.nodes.some(node => node.key === single)
+    ) {
+      const wasInSight = renderer.current?.isInSight(single) ?? false;
+      latest.current.onGroup(group.group.id);
+      if (wasInSight) {
+        renderer.current?.reveal(`lanes ${group.group.id}`);
+      }
+    }
+    before.current = scene;
+  }, [scene]);
+
   React.useEffect(() => {
     const selectedGroup = (selected === null ? null : state.tasks.get(selected)?.group) ?? null;
     renderer.current?.show(scene, { selected, selectedGroup, zoom, now });

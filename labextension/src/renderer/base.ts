@@ -42,4 +42,6 @@ export interface GraphRenderer extends IDisposable {
   show(scene: Scene, view: View): void;
   /** Scrolls to the node with this key with the next picture that has it, unless it is in sight. */
   reveal(key: string): void;
+  /** Whether the node with this key can be seen in the picture that is shown now. */
+  isInSight(key: string): boolean;
 }

@@ -72,6 +72,16 @@ export class SvgRenderer implements GraphRenderer {
     this._schedule();
   }
 
+  isInSight(key: string): boolean {
+    const { _drawn: drawn, _top: top } = this;
+    const found = drawn?.scene.nodes.find(node => node.key === key);
+    if (found === undefined || drawn === null) {
+      return false;
+    }
+    const y = found.box.y * drawn.scale;
+    return y + found.box.height * drawn.scale > top && y < top + this.node.clientHeight;
+  }
+
   dispose(): void {
     this._isDisposed = true;
     cancelAnimationFrame(this._frame);
@@ -101,7 +111,7 @@ export class SvgRenderer implements GraphRenderer {
     const scale = view.zoom === 'fit' ? fit : view.zoom;
     const isFirst = this._drawn === null;
     this._resize(scene, scale);
-    this._hold(scene, scale);
+    this._hold(scene, scale, view.selected);
     this._scrollToRevealed(scene, scale);
     this._follow(isFirst);
     const seen: Box = {
@@ -130,10 +140,10 @@ export class SvgRenderer implements GraphRenderer {
   }
 
   /** What the user looks at stays where it is on the screen, whatever changes above it. */
-  private _hold(scene: Scene, scale: number): void {
-    const drawn = this._drawn;
+  private _hold(scene: Scene, scale: number, selected: string | null): void {
+    const { _drawn: drawn, node } = this;
     if (!this._following && drawn !== null && (drawn.scene !== scene || drawn.scale !== scale)) {
-      this._scrollTo(anchored(drawn, { scene, scale }, this.node.scrollTop));
+      this._scrollTo(anchored(drawn, { scene, scale }, this._top, node.clientHeight, selected));
     }
     this._drawn = { scene, scale };
   }
@@ -201,8 +211,14 @@ export class SvgRenderer implements GraphRenderer {
         }
       }
     }
+    const focused = this._nodes.querySelector<SVGElement>(':scope > :focus');
+    const group = focused?.getAttribute('data-of-group');
     sweep(this._nodeMarks, kept);
     this._keepFocusable();
+    // A task that has become a part of a group's node takes the keyboard along.
+    if (focused?.isConnected === false && group !== null) {
+      this._nodeMarks.get(`group ${group}`)?.element.focus();
+    }
   }
 
   private _drawNode(node: SceneNode, view: View, kept: Set<string>): void {
@@ -238,6 +254,7 @@ export class SvgRenderer implements GraphRenderer {
     if (mark.look !== look) {
       mark.look = look;
       drawTask(mark.element, node, view.now, this._labels);
+      set(mark.element, { 'data-of-group': task.group });
     }
     choose(mark.element, chosen);
   }

@@ -1,0 +1,73 @@
+"""What ``%ray cancel`` does: end the tasks that an interrupted cell has left behind, named or not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jupyter_ray.engine.base import Engine
+from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.ids import TASK_ID_SIZE, return_id
+from jupyter_ray.ipython.explanations import value_of
+
+_ROWS = 10_000
+_SHOWN = 3
+_OPEN = [("state", "!=", "FINISHED"), ("state", "!=", "FAILED")]
+
+
+def cancel(engine: Engine | None, what: str | None, names: Mapping[str, Any], *, force: bool) -> str:
+    """Cancel tasks of this notebook that have not ended, with those that they have called; return what to say.
+
+    Parameters
+    ----------
+    engine
+        What runs now, if anything does.
+    what
+        What holds a reference or several (``refs``, ``refs[3]``); the name of tasks, or the beginning of an id. None:
+        all tasks and calls of actors.
+    names
+        The notebook's variables.
+    force
+        End the processes of tasks that do not listen.
+    """
+    if engine is None or not engine.alive:
+        return "No runtime is in use."
+    job = engine.process.job.hex()
+    rows = [row for row in engine.table("tasks", limit=_ROWS, filters=_OPEN)[0] if row["job_id"] == job]
+    chosen = [row for row in rows if row["type"] != "ACTOR_CREATION_TASK" and _is_meant(row, what, names)]
+    for row in chosen:
+        plain = row["type"] == "NORMAL_TASK"  # A method's process is the actor's.
+        engine.cancel(return_id(bytes.fromhex(row["task_id"]), 1), force=force and plain, recursive=True)
+    if not chosen:
+        return "Nothing runs or waits." if what is None else f"No task runs or waits that {what!r} means."
+    return f"Cancelled: {_counted(row['name'] for row in chosen)}."
+
+
+def _is_meant(row: Mapping[str, Any], what: str | None, names: Mapping[str, Any]) -> bool:
+    if what is None:
+        return True
+    tasks = _tasks_of(value_of(what, names))
+    if tasks:
+        return row["task_id"] in tasks
+    method = str(row["name"]).rpartition(".")[2]
+    return what in (row["name"], method) or (len(what) >= 4 and str(row["task_id"]).startswith(what))
+
+
+def _tasks_of(value: Any) -> set[str]:
+    if isinstance(value, ObjectRef):
+        return {value.binary()[:TASK_ID_SIZE].hex()}
+    if isinstance(value, ObjectRefGenerator):
+        return {value.task_id().hex()}
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return set().union(*map(_tasks_of, value))
+    return set()
+
+
+def _counted(names: Iterable[str]) -> str:
+    counts = Counter(names).most_common()
+    shown = [f"{number:,} × {name}" if number > 1 else name for name, number in counts[:_SHOWN]]
+    rest = sum(number for _, number in counts[_SHOWN:])
+    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
