@@ -15,8 +15,10 @@ from cloudpickle import (
     unregister_pickle_by_value,
 )
 from cloudpickle import __version__ as __version__
+from cloudpickle.cloudpickle import DEFAULT_PROTOCOL
 
 __all__ = [
+    "DEFAULT_PROTOCOL",
     "CloudPickler",
     "Pickler",
     "dump",

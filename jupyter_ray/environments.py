@@ -44,6 +44,13 @@ def merge(outer: Mapping[str, Any] | None, inner: Mapping[str, Any] | None) -> d
     return merged
 
 
+def copied(value: Any) -> Any:
+    """Return options with dicts and lists of their own: a program may change its own afterwards, as for each actor."""
+    if isinstance(value, dict):
+        return {name: copied(item) for name, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
+
+
 def check_runtime_env(name: str, value: Any) -> str | None:
     """Return what is wrong with a runtime environment, or None.
 

@@ -192,7 +192,7 @@ def _num_returns(name: str, value: Any) -> str | None:
 
 
 def _retry_exceptions(name: str, value: Any) -> str | None:
-    if isinstance(value, bool) or all(isinstance(kind, type) and issubclass(kind, Exception) for kind in value):
+    if isinstance(value, bool | None) or all(isinstance(kind, type) and issubclass(kind, Exception) for kind in value):
         return None
     return f"{name} must be either a boolean or a list of exceptions, got {value!r}."
 
@@ -310,7 +310,7 @@ METHOD: dict[str, Keyword] = {
     "num_returns": TASK["num_returns"],
     "concurrency_group": Keyword(_TEXT),
     "max_task_retries": ACTOR["max_task_retries"],
-    "retry_exceptions": TASK["retry_exceptions"],
+    "retry_exceptions": Keyword((bool, list, tuple, _NONE), _retry_exceptions),
     "_generator_backpressure_num_objects": TASK["_generator_backpressure_num_objects"],
     "_num_objects_per_yield": TASK["_num_objects_per_yield"],
     "enable_task_events": Keyword((bool, _NONE)),
@@ -322,7 +322,7 @@ METHOD: dict[str, Keyword] = {
 _FIXED = {"max_calls": TASK, "concurrency_groups": ACTOR}
 _NONE_MEANS_DEFAULT = frozenset({
     "max_restarts", "max_task_retries", "max_pending_calls", "_generator_backpressure_num_objects",
-    "enable_task_events", "_num_objects_per_yield", "_actor_generator_backpressure_num_objects",
+    "enable_task_events", "_num_objects_per_yield", "_actor_generator_backpressure_num_objects", "retry_exceptions",
 })  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.refs import hold_definition, learn_definition, note_definition
+from jupyter_ray.environments import copied
 from jupyter_ray.options import ASYNC_CONCURRENCY, ActorOptions
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class ActorClass(Generic[T]):
         self._definition = definition
         self._parameters = parameters
         self._dumped = dumped
-        self._written = dict(written)
+        self._written = copied(dict(written))
         self._options = tables.actor_options(self._written)
         value = definition.value
         self.__doc__ = value.__doc__ if value is not None else None

@@ -167,7 +167,8 @@ class ActorMethod:
                 where = f"{self._handle._ray_table.class_name}.{method.name}.options()"
                 raise TypeError(f"{where} got an unexpected keyword argument {name!r}.{meant_option(name, _OVERRIDES)}")
         tables.check(_OVERRIDES, "actor methods", changes)
-        options = tables.method_options({**method.written, **changes}, is_generator=method.is_generator)
+        stated = {name: value for name, value in changes.items() if value is not None}  # None says nothing, as in Ray.
+        options = tables.method_options({**method.written, **stated}, is_generator=method.is_generator)
         table = self._handle._ray_table
         if options.concurrency_group and options.concurrency_group not in table.groups:
             raise ValueError(

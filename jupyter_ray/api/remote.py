@@ -20,6 +20,7 @@ from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, hold_definition, learn_definition, note_definition
+from jupyter_ray.environments import copied
 from jupyter_ray.spelling import no_option
 
 R = TypeVar("R")
@@ -49,7 +50,7 @@ class RemoteFunction(Generic[R]):
         self._definition = definition
         self._parameters = parameters
         self._is_generator = is_generator
-        self._written = dict(written)
+        self._written = copied(dict(written))
         self._decorator = decorator
         self._called = ""
         self._options = tables.task_options(self._written, is_generator=is_generator)

@@ -79,9 +79,11 @@ class Library:
                         self._remove(next(iter(self._large)))
         self.release()
 
-    def forget(self, definitions: Iterable[str]) -> None:
-        """Let definitions go that nobody can ask for any more."""
+    def forget(self, definitions: list[str], withdraw: Callable[[list[str]], Iterable[Function]]) -> None:
+        """Let definitions go that nobody can ask for any more; `withdraw` returns those still to be installed."""
         with self._lock:
+            for function in withdraw(definitions):
+                self._take(function.blob)
             for each in definitions:
                 self._remove(each)
                 self._versions.pop(each, None)

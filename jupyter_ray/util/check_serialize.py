@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TextIO
 
 import cloudpickle
 
+_OF_ANY_CLASS = frozenset({"__module__", "__dict__", "__weakref__", "__doc__", "__qualname__"})
+
 
 class FailureTuple(NamedTuple):
     """Something that does not pickle.
@@ -98,15 +100,18 @@ def _search(
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    function = inspect.unwrap(value) if callable(value) and not inspect.isclass(value) else value
-    if inspect.isfunction(function):
-        found = inspect.getclosurevars(function)
+    if isinstance(value, staticmethod | classmethod | property):
+        value = value.fget if isinstance(value, property) else value.__func__
+    if inspect.isfunction(value):
+        found = inspect.getclosurevars(value)  # Of a decorated one, those of the wrapper; what it wraps is among them.
         yield from found.nonlocals.items()
         yield from found.globals.items()
     elif isinstance(value, dict):
         yield from ((str(key), part) for key, part in value.items())
     elif isinstance(value, list | tuple | set | frozenset):
         yield from ((f"item {n}", part) for n, part in enumerate(value))
+    elif inspect.isclass(value):  # Its special methods, too: a constructor is where most variables are used.
+        yield from ((key, part) for key, part in vars(value).items() if key not in _OF_ANY_CLASS)
     else:
         yield from ((key, part) for key, part in getattr(value, "__dict__", {}).items() if not key.startswith("__"))
 

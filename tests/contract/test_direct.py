@@ -74,7 +74,7 @@ class Counter:
         ray.actor.exit_actor()
 
 
-def ask_by_turns(count: int) -> tuple[list[Any], int]:
+def ask_by_turns(count: int, function: Any = identity) -> tuple[list[Any], int]:
     """Call and wait by turns; returns the answers, and how many calls took the short way."""
     direct: Any = engine().client.direct
     exchange, directly = direct._exchange, []
@@ -85,7 +85,7 @@ def ask_by_turns(count: int) -> tuple[list[Any], int]:
 
     direct._exchange = spy
     try:
-        answers = [ray.get(identity.remote(number)) for number in range(count)]
+        answers = [ray.get(function.remote(number)) for number in range(count)]
     finally:
         direct._exchange = exchange
     return answers, len(directly)
@@ -368,6 +368,24 @@ class TestShared:
 
         caller_actor = Caller.remote()
         for asked in (caller.remote(100), caller_actor.ask.remote(100)):
+            answers, directly = ray.get(asked)
+            assert answers == list(range(100))
+            assert directly > 50
+
+    def test_so_do_those_of_functions_that_others_have_defined(self) -> None:
+        @ray.remote
+        def answer(value: int) -> int:
+            return value
+
+        @ray.remote
+        def knows_it(count: int) -> tuple[list[Any], int]:
+            return ask_by_turns(count, answer)
+
+        @ray.remote
+        def is_given_it(count: int, function: Any) -> tuple[list[Any], int]:
+            return ask_by_turns(count, function)
+
+        for asked in (knows_it.remote(100), is_given_it.remote(100, answer)):
             answers, directly = ray.get(asked)
             assert answers == list(range(100))
             assert directly > 50

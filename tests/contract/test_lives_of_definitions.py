@@ -13,6 +13,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.engine import registry
+from jupyter_ray.engine.base import Definition
 from tests.contract.helpers import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -30,29 +31,30 @@ def number(value: int) -> Any:
     return ray.remote(lambda: value)
 
 
+def living() -> int:
+    """Return how many of this process there are that were shipped in this session."""
+    gc.collect()
+    references = registry.required().client.references  # type: ignore[attr-defined]
+    held = [each.held for each in gc.get_objects() if isinstance(each, Definition)]
+    return sum(1 for each in held if each is not None and each._counter is references)
+
+
 @pytest.fixture
 def all_go() -> Iterator[None]:
-    """What a test defines is not known any more afterwards."""
-    gc.collect()
-    settled = known()
-    for _ in range(3):  # What the test before has let go of is just on its way.
-        ray.get(number(0).remote())
-    eventually(lambda: known() <= settled)
-    before = known()
+    """In the end the runtime has the definitions that live here, and no other."""
     yield
-    gc.collect()
-    eventually(lambda: known() == before)
+    eventually(lambda: known() == living())
 
 
 @counts
 @pytest.mark.usefixtures("all_go")
 def test_what_nobody_can_call_is_forgotten() -> None:
-    before = known()
     kept = [number(value) for value in range(3)]
     for value in range(100):
         assert ray.get(number(value).remote()) == value
     assert ray.get([each.remote() for each in kept]) == [0, 1, 2]
-    eventually(lambda: known() == before + 3)
+    eventually(lambda: known() == living())
+    assert 3 <= known() < 100
 
 
 @counts

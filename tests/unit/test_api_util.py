@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import threading
 from collections.abc import Iterator
@@ -133,6 +134,41 @@ def test_serializability(engine: FakeEngine) -> None:
     assert [(failure.name, failure.obj) for failure in failures] == [("lock", lock)]
     assert "lock" in report.getvalue()
     assert util.inspect_serializability(len, print_file=report) == (True, set())
+
+
+def test_serializability_of_classes(engine: FakeEngine) -> None:
+    """Special methods, static ones and properties have closures as others do, and decorated functions two."""
+    lock, other, third = (threading.Lock() for _ in range(3))
+
+    class Holder:
+        def __init__(self) -> None:
+            self.lock = lock
+
+        @staticmethod
+        def other() -> Any:
+            return other
+
+        @property
+        def third(self) -> Any:
+            return third
+
+    def locked(function: Any) -> Any:
+        @functools.wraps(function)
+        def call() -> Any:
+            with lock:
+                return function()
+
+        return call
+
+    _, failures = util.inspect_serializability(Holder, name="Holder", print_file=io.StringIO())
+    assert {failure.path[:2] for failure in failures} == {
+        ("Holder", "__init__"),
+        ("Holder", "other"),
+        ("Holder", "third"),
+    }
+    assert {failure.obj for failure in failures} == {lock, other, third}
+    _, failures = util.inspect_serializability(locked(int), print_file=io.StringIO())
+    assert {failure.obj for failure in failures} == {lock}
 
 
 def test_serializers(engine: FakeEngine) -> None:

@@ -19,7 +19,7 @@ from jupyter_ray.engine import context, refs
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.local import definitions
 from jupyter_ray.local.definitions import Exporter
-from jupyter_ray.local.library import Library
+from jupyter_ray.local.library import Library, UnknownDefinitionError
 from jupyter_ray.local.protocol.messages import Export, Function
 
 
@@ -302,3 +302,37 @@ def test_another_session_is_shipped_what_the_last_one_was(notebook: Notebook) ->
     assert notebook.exporter.version(f) == 0
     assert notebook.ensure(f) == ["f"]
     assert notebook.exporter.version(f) == 1
+
+
+def test_what_is_forgotten_lets_go_of_what_was_granted_with_it() -> None:
+    """Unpickled or not, installed or not, replaced or not."""
+    granted: list[bytes] = []
+    library = Library(lambda contained: granted.extend(contained))
+
+    def function(name: str, version: int, mark: bytes) -> Function:
+        return Function(name, version, pickle.dumps(([mark], {}, pickle.dumps(mark))))
+
+    library.install([function("run", 1, b"1"), function("not run", 1, b"2"), function("replaced", 1, b"3")])
+    assert library.resolve("run") == b"1"
+    library.install([function("replaced", 3, b"4"), function("replaced", 2, b"5")])
+    assert granted == [b"1", b"3", b"5"]
+    library.forget(["run", "not run", "on its way"], lambda gone: [function(gone[2], 1, b"6")])
+    assert sorted(granted) == [b"1", b"2", b"3", b"5", b"6"]
+    assert "run" not in library
+    assert library.version("run") == 0
+    with pytest.raises(UnknownDefinitionError, match="run"):
+        library.resolve("run")
+    assert library.resolve("replaced") == b"4"
+
+
+def test_what_a_definition_has_read_ends_where_it_disturbs_nobody() -> None:
+    library = Library(lambda contained: None)
+    asked: list[str] = []
+    library.leaving = lambda: asked.append("leaving")
+    library.install([Function("f", 1, pickle.dumps(([], {}, pickle.dumps({1}))))])
+    there = weakref.ref(library.resolve("f"))
+    library.forget(["f"], lambda gone: [])
+    assert asked == ["leaving"]
+    assert there() is not None
+    library.release()
+    assert there() is None

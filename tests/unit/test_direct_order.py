@@ -245,7 +245,7 @@ def test_a_call_that_could_not_be_brought_and_one_that_is_being_sent_are_both_se
     taken = asker.direct._take(RESULT)
     assert taken is not None
     other = spec(b"u" * 24, actor=None)
-    asker.direct._deferred.append((other, 0, Route(LEASED, "key"), 0))
+    asker.direct._deferred.append((other, 0, Route(LEASED, "key"), 0, None))
     sending = in_thread(asker.direct.release)
     assert asker.reached.wait(30)
     assert asker.direct._bring(*taken[:2]) is None

@@ -385,13 +385,27 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.happen(MemoryShort())
         assert not self.spares
 
-    @rule(restarts=st.integers(0, 1), concurrency=st.integers(1, 2), cpus=st.sampled_from([0, 10_000]))
-    def create_actor(self, restarts: int, concurrency: int, cpus: int) -> None:
+    @rule(data=st.data(), restarts=st.integers(0, 1), concurrency=st.integers(1, 2), cpus=st.sampled_from([0, 10_000]))
+    def create_actor(self, data: st.DataObject, restarts: int, concurrency: int, cpus: int) -> None:
+        held = [each for each in self.driver_grants if len(each) == 28]
+        dependencies = data.draw(st.lists(st.sampled_from(held), max_size=2)) if held else []
+        self.make_actor(restarts, concurrency, cpus, tuple(dependencies))
+
+    def make_actor(self, restarts: int, concurrency: int, cpus: int, dependencies: tuple[bytes, ...] = ()) -> None:
         self.serial += 1
         actor = b"actor---" + self.serial.to_bytes(8, "big")
         demand = {"CPU": cpus} if cpus else {}
         task = b"creation--------" + self.serial.to_bytes(8, "big")
-        creation = m.TaskSpec(task=task, kind="actor", name="A", body=b"", demand=demand, actor=actor, num_returns=0)
+        creation = m.TaskSpec(
+            task=task,
+            kind="actor",
+            name="A",
+            body=b"",
+            demand=demand,
+            actor=actor,
+            num_returns=0,
+            dependencies=dependencies,
+        )
         self.driver_grants[actor] = 1
         self.actors.append(actor)
         spec = m.ActorSpec(
@@ -420,7 +434,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         """A program that waits for each call is shown the way to the worker."""
         spec: dict[str, Any] = {"definition": "quick", "demand": demand}
         if actor:
-            self.create_actor(data.draw(st.integers(0, 1)), 1, 0)
+            self.make_actor(data.draw(st.integers(0, 1)), 1, 0)
             spec = {"kind": "method", "actor": self.actors[-1]}
             self.workers_join(len(self.starting))
             for worker in [w for w in self.workers.values() if w.tasks and w.tasks[0].actor == self.actors[-1]]:

@@ -165,3 +165,13 @@ def test_the_newest_version_of_a_definition_comes_last(worker: Worker) -> None:
     found = worker.backlog.get()
     assert found is not None
     assert [each.version for each in found.functions] == [1, 2]
+
+
+def test_a_definition_that_is_needed_no_more_does_not_come_with_a_later_task(worker: Worker) -> None:
+    for each in (execute("1"), execute("2", "task", "f"), execute("3", "task", "g"), execute("4")):
+        worker.backlog.put(each)
+    assert worker.take() == "1"
+    assert worker.backlog.remove(b"2") is not None
+    assert worker.backlog.remove(b"3") is not None
+    assert [each.definition for each in worker.backlog.withdraw(["f"])] == ["f"]
+    assert taken(worker) == ["g"]

@@ -81,8 +81,8 @@ class Direct:
         self._folder = folder
         self._hello = m.Hello("worker", b"", os.getpid())
         self.routes = Routes(lambda worker: client.send(m.Unlease(worker), soon=False))
-        self._deferred: deque[tuple[m.TaskSpec, int, Route, int]] = deque()
-        """Mostly one: with the version of its definition, and the thread that made it."""
+        self._deferred: deque[tuple[m.TaskSpec, int, Route, int, DefinitionRef | None]] = deque()
+        """Mostly one: with the version of its definition, the thread that made it, and what holds the definition."""
         self._handing = threading.RLock()
         """Held by whoever sends the deferred call, until it is sent: who finds none may rely on that."""
         self._is_handed = False
@@ -121,7 +121,9 @@ class Direct:
         ):
             self._submit(spec)
         else:
-            self._deferred.append((spec, version, route, threading.get_ident()))
+            # What other code refers to is not counted here, and there as long as that: see `hold_definition`.
+            held = self._client.references.living(spec.definition.encode(), DefinitionRef) if route.leased else None
+            self._deferred.append((spec, version, route, threading.get_ident(), held))
             self._client.want("deferred")
 
     def _values(self, spec: m.TaskSpec) -> list[m.Payload] | None:
@@ -162,9 +164,9 @@ class Direct:
                     self._is_handed = False
 
     def dropped(self, drops: list[tuple[bytes, int]]) -> None:
-        """References are about to go: send the deferred call first, if it needs one of them, or its value is one."""
-        for spec, _, _, _ in tuple(self._deferred):
-            mine = (spec.actor, spec.definition.encode(), return_id(spec.task, 1), *spec.dependencies)
+        """References are about to go: send the deferred call first, if its value or its actor is among them."""
+        for spec, *_ in tuple(self._deferred):
+            mine = (spec.actor, return_id(spec.task, 1), *spec.dependencies)
             if any(counted in mine for counted, _ in drops):
                 self.release()
         for counted, _ in drops:
@@ -215,13 +217,13 @@ class Direct:
         with self._handing:
             if not self._deferred:
                 return None
-            spec, version, route, thread = self._deferred[0]
+            spec, version, route, thread, definition = self._deferred[0]
             if thread != threading.get_ident() or task_of(object_id) != spec.task:
                 return None
             if not route.busy.acquire(blocking=False):
                 return None
             values = self._values(spec)
-            held = self._held(spec)
+            held = self._held(spec, definition)
             # Forgotten, or given back, meanwhile.
             if values is None or held is None or self.routes.usable.get(route.key) is not route:
                 route.busy.release()
@@ -233,15 +235,13 @@ class Direct:
             self._deferred.popleft()
             return m.Call(spec, version, tuple(values)), route, held
 
-    def _held(self, spec: m.TaskSpec) -> list[object] | None:
+    def _held(self, spec: m.TaskSpec, definition: DefinitionRef | None) -> list[object] | None:
         """Return references to what a call needs; None if the runtime may have heard that we let one of them go."""
         living = self._client.references.living
         held: list[object] = [living(dependency, ObjectRef) for dependency in spec.dependencies]
         if spec.actor is not None:
             held.append(living(spec.actor, ActorRef))
-        else:
-            held.append(living(spec.definition.encode(), DefinitionRef))
-        return None if None in held else held
+        return None if None in held else [*held, definition]
 
     def _exchange(self, call: m.Call, route: Route, sleep: Callable[[Callable[[], object]], object]) -> None:
         spec, version = call.spec, call.version
@@ -292,7 +292,7 @@ class Direct:
         finally:
             if connection is None:
                 # Last: another thread may be just sending the first.
-                self._deferred.append((spec, call.version, route, threading.get_ident()))
+                self._deferred.append((spec, call.version, route, threading.get_ident(), None))  # Its caller holds it.
                 self._under_way.pop(spec.task, None)
             route.bringing.release()
         return connection

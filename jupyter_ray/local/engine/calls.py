@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -150,7 +151,7 @@ class Plans:
         plan.anywhere = strategy is None
         if hasattr(strategy, "placement_group"):
             group, index = strategy.placement_group, strategy.placement_group_bundle_index
-            plan.bundle = -1 if index is None else index
+            plan.bundle = _bundle(index)
             if group == "default":  # The caller's, if children are captured: what no strategy at all means.
                 plan.anywhere, plan.inherits = True, strategy.placement_group_capture_child_tasks
                 return
@@ -195,6 +196,15 @@ def _unschedulable(is_actor: bool) -> type[ActorUnschedulableError] | type[TaskU
 def no_group(bundle: int) -> ValueError:
     """Return the error of a call that names a bundle and has no placement group."""
     return ValueError(f"If placement group is not set, the value of bundle index must be -1, got {bundle}.")
+
+
+def _bundle(index: Any) -> int:
+    """Read a bundle's number: a truth value and ``1.0`` are numbers, as in Ray."""
+    if index is None:
+        return -1
+    if not isinstance(index, numbers.Real) or not float(index).is_integer():
+        raise TypeError(f"placement_group_bundle_index must be a whole number, got {index!r}.")
+    return int(float(index))
 
 
 def _check_bundle(group: Any, plan: Plan, name: str) -> None:

@@ -256,7 +256,7 @@ def _fingerprint(path: Path, excludes: tuple[str, ...]) -> str:
             continue
         status = file.stat()
         total += status.st_size
-        digest.update(f"{file}\0{status.st_mtime_ns}\0{status.st_size}\0".encode())
+        digest.update(os.fsencode(f"{file}\0{status.st_mtime_ns}\0{status.st_size}\0"))  # A name need be no text.
     if total > _UPLOAD_LIMIT:
         raise RuntimeEnvSetupError(
             f"{path} holds {total / 1024**2:.0f} MiB, more than the {_UPLOAD_LIMIT // 1024**2} MiB that a runtime "

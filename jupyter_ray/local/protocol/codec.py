@@ -5,6 +5,8 @@ A message that does not decode is the peer's fault: `ProtocolError`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from jupyter_ray.local.protocol import framing
@@ -29,15 +31,36 @@ class ProtocolError(Exception):
     """The peer sent what is no message of this protocol."""
 
 
+def _sayable(value: Any) -> Any:
+    """Return `value` with what UTF-8 cannot say spelled out: half a character, as of a file's name that is no text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, msgspec.Struct):
+        fields = {name: _sayable(getattr(value, name)) for name in value.__struct_fields__}
+        return msgspec.structs.replace(value, **fields)
+    if isinstance(value, dict):
+        return {_sayable(key): _sayable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value)(map(_sayable, value))
+    return value
+
+
 def encode(message: Message) -> bytes:
     """Return `message` as one frame, its length included."""
-    return framing.frame(_encoder.encode(message))
+    try:
+        return framing.frame(_encoder.encode(message))
+    except UnicodeEncodeError:
+        return framing.frame(_encoder.encode(_sayable(message)))
 
 
 def append(message: Message, buffer: bytearray) -> None:
     """Add `message` as one frame to the end of `buffer`."""
     start = len(buffer)
-    _encoder.encode_into(message, buffer, start + framing.HEADER)  # It makes room for what is left out.
+    try:
+        _encoder.encode_into(message, buffer, start + framing.HEADER)  # It makes room for what is left out.
+    except UnicodeEncodeError:
+        del buffer[start:]
+        _encoder.encode_into(_sayable(message), buffer, start + framing.HEADER)
     framing.write_length(buffer, start, len(buffer) - start - framing.HEADER)
 
 
@@ -83,7 +106,10 @@ _same: tuple[bytes | None, Body] = None, Body()
 
 def encode_body(body: Body) -> bytes:
     """Return a task's body for `TaskSpec.body`."""
-    return _encoder.encode(body)
+    try:
+        return _encoder.encode(body)
+    except UnicodeEncodeError:
+        return _encoder.encode(_sayable(body))
 
 
 def decode_body(body: bytes) -> Body:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from jupyter_ray.local.protocol.messages import Execute, Function
 
@@ -122,6 +122,13 @@ class Backlog:
                     self._undelivered += each.functions
                     return each
         return None
+
+    def withdraw(self, definitions: Container[str]) -> list[Function]:
+        """Return those of `definitions` that came with tasks which were taken out, and that no other is to bring."""
+        with self._lock:
+            gone = [each for each in self._undelivered if each.definition in definitions]
+            self._undelivered = [each for each in self._undelivered if each.definition not in definitions]
+        return gone
 
     # --- the main thread ---
 

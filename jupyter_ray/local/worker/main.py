@@ -118,7 +118,7 @@ class Worker:
                 m.Execute: self._on_execute,
                 m.Interrupt: self._on_interrupt,
                 m.Recall: lambda message: self.backlog.recall(),
-                m.Undefine: lambda message: self.library.forget(message.definitions),
+                m.Undefine: lambda message: self.library.forget(message.definitions, self.backlog.withdraw),
                 m.Exit: self._on_exit,
                 m.Consume: self._on_consume,
                 m.Shut: lambda message: self.door.shut(),
@@ -328,7 +328,7 @@ class Worker:
             with contextlib.suppress(Exception):
                 label = repr(self.runner.instance)[:100]
                 self.output.flush()  # What the constructor printed was printed by no instance yet.
-                self.output.label = label
+                self.output.label = label.strip().partition("\n")[0]  # As Ray. A PyTorch module has many lines.
                 self.client.send(m.Named(label), soon=False)
 
     def _finish(self, execute: m.Execute, done: m.Done) -> None:

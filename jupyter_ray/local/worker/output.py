@@ -65,6 +65,8 @@ class Output:
         self._flush_c: Callable[[Any], Any] = lambda _: None
         self.label = ""
         """What stands before an actor's lines: its class, or the instance's ``repr``."""
+        self.last = ""
+        """The task that has ended last: what prints now, under no task, is a thread that it left behind."""
         self.main_task: Callable[[], TaskContext | None] = lambda: None
         """The task that runs now, for what C code prints."""
         self.push: Callable[[], None] = lambda: None
@@ -124,7 +126,7 @@ class Output:
         for start in range(0, len(text), 4 * _FULL):
             part = text[start : start + 4 * _FULL]
             if context is None:
-                self._send(Log(buffer.stream, part, self.label))
+                self._send(Log(buffer.stream, part, self.label or self.last))
             else:
                 name = context.name if context.actor is None else self.label or context.name
                 whose = (name, context.task, context.actor, context.cell, context.attempt)

@@ -146,7 +146,7 @@ def title(text: str) -> None:
     global _title
     if text != _title:
         _title = text
-        setproctitle(text)
+        setproctitle(text.replace("\0", " "))  # Which C takes for the end, and refuses.
         if threading.current_thread() is not threading.main_thread():
             name_thread()
 

@@ -409,6 +409,7 @@ class Runner:
     def finish(self, execute: Execute, done: Done, *, soon: bool) -> None:
         """Send the report, after what was printed, and let go of what the call held."""
         self._output.end_task(execute.task)
+        self._output.last = execute.name
         self.contexts.pop(execute.task, None)
         if execute.num_returns == STREAMING:
             self.producers.end(execute.task)
