@@ -562,6 +562,7 @@ def test_a_cell_runs_what_its_modules_are_now(own_kernel: Kernel, tmp_path: Path
         """
     )
     assert own_kernel.run("answers()").result == "{'first'}"
+    assert own_kernel.run("ray.get(keeper.answer.remote())").result == "'first'", "it has begun before the edit"
     own_kernel.run(f"running = imports.remote({str(tmp_path)!r})")
     eventually((tmp_path / "begun").exists)
     edit("second")
