@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib.util
 import linecache
 import os
 import re
@@ -81,7 +82,7 @@ def render(shell: Any, error: BaseException) -> list[str]:
     entry = error.__traceback__
     if isinstance(error, RayTaskError):
         head, _, _ = RayTaskError.__str__(error).partition("\n")
-        lines = [*_local(shell, error, head), remote(shell, error), *_hint(error.cause)]
+        lines = [*_local(shell, error, head), remote(shell, error), *_hint(error.cause), *_found_here(error.cause)]
     else:
         lines = _local(shell, error, with_cell_names(shell, str(error)))
     _keep_for_debugger(error, entry)
@@ -117,6 +118,21 @@ def _hint(error: Any) -> list[str]:
     is_pythons = isinstance(error, ValueError) and not isinstance(error, RayError)
     if is_pythons and registry.current() is not None and _READ_ONLY.search(str(error)):
         return ["Arrays that ray.get returns are read-only: tasks share their memory. Write to array.copy()."]
+    return []
+
+
+def _found_here(error: BaseException | None) -> list[str]:
+    """Return what to say of a module that a task does not find, and the notebook does."""
+    while error is not None and not isinstance(error, ModuleNotFoundError):
+        error = error.__cause__
+    name = "" if error is None else (error.name or "").partition(".")[0]
+    with contextlib.suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(name) if name else None
+        if spec is not None and spec.origin is not None:
+            return [
+                f"The notebook finds {name} ({spec.origin}): sys.path has changed since the runtime was started. "
+                "Change it before the first call, or end the runtime with %ray stop."
+            ]
     return []
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import re
 import subprocess
@@ -55,6 +56,36 @@ def test_a_bundle_that_is_no_number_is_a_type_error(index: Any) -> None:
             one.options(scheduling_strategy=strategy).remote()
     finally:
         remove_placement_group(group)
+
+
+class Many(enum.IntEnum):
+    """Numbers with names, as programs have them in their settings."""
+
+    TWO = 2
+
+
+class Count(int):
+    """A number of a class of its own."""
+
+
+def test_names_and_numbers_of_derived_classes() -> None:
+    """NumPy's text is text of a class of its own: names out of an array could not be sent."""
+
+    @ray.remote(num_cpus=0)
+    class Actor:
+        def name(self) -> str:
+            return ray.get_runtime_context().get_actor_name() or ""
+
+    names = np.array(["first of the odd", "second of the odd"])
+    space = np.str_("odd namespace")
+    options = {"max_concurrency": Many.TWO, "max_restarts": Count(1), "max_task_retries": Count(1)}
+    actors = [Actor.options(name=name, namespace=space, **options).remote() for name in names]
+    found = [ray.get_actor(name, namespace=space) for name in names]
+    assert found == actors
+    called = [actor.name.options(name=names[0], max_task_retries=Many.TWO) for actor in found]
+    assert ray.get([call.remote() for call in called], timeout=PATIENCE) == names.tolist()
+    task = one.options(name=names[1], max_retries=Count(2), num_cpus=np.float64(0.5))
+    assert ray.get(task.remote(), timeout=PATIENCE) == 1
 
 
 def test_none_says_nothing_of_a_method() -> None:

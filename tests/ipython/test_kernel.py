@@ -562,6 +562,7 @@ def test_a_cell_runs_what_its_modules_are_now(own_kernel: Kernel, tmp_path: Path
         """
     )
     assert own_kernel.run("answers()").result == "{'first'}"
+    assert own_kernel.run("ray.get(keeper.answer.remote())").result == "'first'", "it has begun before the edit"
     own_kernel.run(f"running = imports.remote({str(tmp_path)!r})")
     eventually((tmp_path / "begun").exists)
     edit("second")
@@ -602,3 +603,16 @@ def test_cancel_ends_what_an_interrupted_cell_has_left_behind(kernel: Kernel) ->
 def test_the_shell_of_the_notebook_may_be_the_first_thing_that_a_worker_hears_of_ipython(own_kernel: Kernel) -> None:
     own_kernel.run(PRELUDE + "\nshell = get_ipython()\n@ray.remote\ndef which():\n    return repr(shell)")
     assert own_kernel.run("ray.get(which.remote())").result == "'<TaskShell>'"
+
+
+def test_a_module_that_only_the_notebook_finds_is_told(own_kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "found_late.py").write_text("VALUE = 5")
+    own_kernel.run(
+        PRELUDE
+        + "\nray.init(num_cpus=1)\n@ray.remote\ndef value():\n    import found_late\n    return found_late.VALUE"
+    )
+    assert "The notebook finds" not in own_kernel.fail("ray.get(value.remote())").error
+    own_kernel.run(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})")
+    (last,) = own_kernel.fail("ray.get(value.remote())").error.splitlines()[-1:]
+    assert last.startswith(f"The notebook finds found_late ({tmp_path / 'found_late.py'}): sys.path has changed")
+    assert own_kernel.run("%ray stop\nray.get(value.remote())").result == "5"

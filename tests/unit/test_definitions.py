@@ -190,7 +190,7 @@ def test_what_travels_by_name(notebook: Notebook, value: Callable[..., Any]) -> 
 
 def test_an_unpicklable_variable_is_named(notebook: Notebook) -> None:
     notebook.run("import threading\nlock = threading.Lock()\ndef f(): return lock")
-    with pytest.raises(TypeError, match="global variable 'lock' that f uses"):
+    with pytest.raises(TypeError, match="the global variable 'lock'"):
         notebook.ensure(notebook.define("f"))
 
 

@@ -19,7 +19,21 @@ from jupyter_ray.local.protocol.messages import (
     ServerMessage,
 )
 
-_encoder = msgspec.msgpack.Encoder()
+
+def _plain(value: Any) -> Any:
+    """Return what a value of a derived class is: NumPy's text is text, an `IntEnum`'s member a number."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, bytes):
+        return bytes(value)
+    raise TypeError(f"A message cannot hold a value of type {type(value)}: {value!r}")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _client = msgspec.msgpack.Decoder(ClientMessage)
 _server = msgspec.msgpack.Decoder(ServerMessage)
 _direct_message = msgspec.msgpack.Decoder(DirectMessage)
