@@ -22,6 +22,7 @@ from jupyter_ray.config import FULL_SECONDS
 from jupyter_ray.engine import registry
 from jupyter_ray.events import RuntimeReady
 from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
+from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.names import is_spare
 from tests.contract.helpers import PATIENCE, Log, eventually
 
@@ -193,6 +194,20 @@ def test_many_arrays_are_held_at_once(start: Callable[..., Any]) -> None:
         assert [int(array[0]) for array in arrays] == [number % 251 for number in range(300)]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_was_read_a_moment_ago_is_not_kept_past_the_session(start: Callable[..., Any]) -> None:
+    """A reference, or a remote function, may live on, and holds the session's store."""
+    start(num_cpus=1)
+    engine = registry.current()
+    assert isinstance(engine, LocalEngine)
+    store = engine.client.store
+    reference = ray.put(np.ones(MIB))
+    assert ray.get(reference)[-1] == 1
+    assert ": 1 mapped," in repr(store), "who reads it again at once finds its pages"
+    ray.shutdown()
+    assert ": 0 mapped," in repr(store)
+    assert reference is not None
 
 
 def test_a_value_larger_than_the_whole_store_goes_to_disk_at_once(start: Callable[..., Any]) -> None:

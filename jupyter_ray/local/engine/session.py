@@ -104,6 +104,7 @@ class _Session:
             self._runtime.give_up()
         self.client.say_goodbye()
         self.client.close()
+        self.client.store.close()
         patience.cancel()
         self._runtime.end()
 

@@ -93,6 +93,7 @@ class SegmentStore:
         self._lingering: dict[str, _Read] = {}
         """What was read since the last look."""
         self._older: dict[str, _Read] = {}
+        self._closed = False
 
     def write(self, parts: Sequence[bytes | memoryview], *, unnamed: bool = False) -> tuple[str, list[int], int]:
         """Write a new segment.
@@ -254,7 +255,7 @@ class SegmentStore:
             Its value, if that is an array: see `read_before`.
         """
         mapping = self._mappings.get(name)
-        if mapping is not None:
+        if mapping is not None and not self._closed:
             self._lingering[name] = mapping, array
 
     def read_before(self, name: str) -> Any:
@@ -271,6 +272,11 @@ class SegmentStore:
         """Do not keep what was not used since the last time; return whether anything is still kept."""
         self._older, self._lingering = self._lingering, {}
         return bool(self._older)
+
+    def close(self) -> None:
+        """Keep nothing that nobody reads any more: a reference, or a remote function, may outlive the session."""
+        self._closed = True
+        self._lingering, self._older = {}, {}
 
     def _map_by_all_means(self, name: str, size: int) -> mmap.mmap:
         try:
