@@ -6,6 +6,7 @@ import concurrent.futures
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -263,3 +264,53 @@ def test_what_a_function_held_ends_with_it() -> None:
     assert registry.required().statistics()["actors"] == living + 1
     del function
     eventually(lambda: registry.required().statistics()["actors"] == living)
+
+
+@pytest.mark.local_only("on a cluster a process runs the newest version that has come to it")
+@pytest.mark.usefixtures("all_go")
+def test_a_call_runs_what_its_function_was_when_it_was_made() -> None:
+    """However late it begins; so does an actor that is made of a class."""
+
+    @ray.remote(num_cpus=3)
+    def function(_: Any = None) -> int:
+        return number_now  # type: ignore[name-defined]  # noqa: F821
+
+    @ray.remote(num_cpus=0)
+    class Actor:
+        def __init__(self, _: Any) -> None:
+            self.number = number_now  # type: ignore[name-defined]  # noqa: F821
+
+        def get(self) -> int:
+            return int(self.number)
+
+    names = function._function.__globals__
+    gate = ray.remote(Gate).options(num_cpus=0).remote()
+    opened = passed.remote(gate)
+    calls, actors = [], []
+    for names["number_now"] in range(8):
+        calls += [function.remote(), function.remote(opened)]
+        actors.append(Actor.remote(opened))  # type: ignore[attr-defined]
+    names["number_now"] = 8
+    last = function.remote()
+    ray.get(gate.open.remote())
+    assert ray.get(calls) == [each // 2 for each in range(16)]
+    assert ray.get([each.get.remote() for each in actors]) == list(range(8))
+    assert ray.get(last) == 8
+    del names["number_now"]
+
+
+@pytest.mark.local_only("on a cluster a process runs the newest version that has come to it")
+def test_so_does_one_whose_process_has_died(tmp_path: Path) -> None:
+    @ray.remote(max_retries=1)
+    def function(died: Path) -> int:
+        if not died.exists():
+            died.touch()
+            os._exit(1)
+        return number_now  # type: ignore[name-defined]  # noqa: F821
+
+    names = function._function.__globals__
+    calls = []
+    for names["number_now"] in range(3):
+        calls.append(function.remote(tmp_path / str(names["number_now"])))
+    assert ray.get(calls) == [0, 1, 2]
+    del names["number_now"]

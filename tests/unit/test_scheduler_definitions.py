@@ -44,6 +44,25 @@ def test_a_call_keeps_it_until_it_has_ended(session: Session) -> None:
     assert F not in session.scheduler.state.functions
 
 
+def test_a_call_runs_what_its_function_was_when_it_was_made(session: Session) -> None:
+    first = [session.submit("first", definition=F) for _ in range(4)]
+    session.say(CALLER, m.Export(F, 2, "f", b"newer code", granted=False))
+    second = session.submit("second", definition=F)
+    session.say(CALLER, m.Export(F, 3, "f", b"newest code", granted=False))
+    third = session.submit("third", definition=F)
+    forget(session, F)
+    for task in [*first, second, third]:
+        session.finish(task)
+    codes: dict[bytes, dict[str, bytes]] = {}
+    ran = {}
+    for worker, sent in session.sent:
+        if isinstance(sent, m.Execute):
+            codes.setdefault(worker, {}).update((each.definition, each.blob) for each in sent.functions)
+            ran[sent.task] = codes[worker][sent.definition]
+    assert [ran[task] for task in [*first, second, third]] == [b"code"] * 4 + [b"newer code", b"newest code"]
+    assert not session.scheduler.state.functions
+
+
 def test_a_worker_that_was_sent_it_is_told(session: Session) -> None:
     task = session.submit("f", definition=F)
     worker = session.worker_of(task)
@@ -144,18 +163,20 @@ class DefinitionMachine(SchedulerMachine):
     def __init__(self) -> None:
         super().__init__()
         self.versions: dict[str, int] = {}
-        self.known: dict[bytes, set[str]] = {}
+        self.known: dict[bytes, dict[str, bytes]] = {}
         """What each worker was sent."""
+        self.called: dict[bytes, bytes] = {}
+        """What each call is to run: what its function was when it was made."""
 
     def receive(self, client: bytes, message: m.ServerMessage) -> None:
-        known = self.known.setdefault(client, set())
+        known = self.known.setdefault(client, {})
         if isinstance(message, m.Execute):
-            known.update(each.definition for each in message.functions)
-            if message.definition in self.versions:
-                assert message.definition in known, "a worker has the code of what it is to run"
+            known.update((each.definition, each.blob) for each in message.functions)
+            if message.task in self.called:
+                assert known.get(message.definition) == self.called[message.task]
         elif isinstance(message, m.Undefine):
-            assert known >= set(message.definitions), "only who has it is told"
-            known.difference_update(message.definitions)
+            for each in message.definitions:
+                del known[each]  # Only who has it is told.
             for task in self.workers[client].tasks if client in self.workers else ():
                 assert task.definition not in message.definitions, "it is needed"
         super().receive(client, message)
@@ -182,7 +203,10 @@ class DefinitionMachine(SchedulerMachine):
         key = f"{self.serial:032}"
         self.versions[key] = 1
         self.grants_of(client)[key.encode()] = 1
-        self.say(client, m.Export(key, 1, "f", b"code", [], refers))
+        self.say(client, m.Export(key, 1, "f", self.code(key), [], refers))
+
+    def code(self, key: str) -> bytes:
+        return f"{key} {self.versions[key]}".encode()
 
     @rule(data=st.data())
     def ship_again(self, data: st.DataObject) -> None:
@@ -191,7 +215,7 @@ class DefinitionMachine(SchedulerMachine):
         for key in self.draw_held(data, client)[:1]:
             self.versions[key] += 1
             refers = [each for each in self.draw_held(data, client) if each != key]
-            self.say(client, m.Export(key, self.versions[key], "f", b"code", [], refers, granted=False))
+            self.say(client, m.Export(key, self.versions[key], "f", self.code(key), [], refers, granted=False))
 
     @rule(data=st.data(), retries=st.integers(0, 1))
     def call(self, data: st.DataObject, retries: int) -> None:
@@ -200,7 +224,18 @@ class DefinitionMachine(SchedulerMachine):
             contained = tuple(each.encode() for each in self.draw_held(data, client))
             demand = {"CPU": 10_000}
             spec = {"definition": key, "contained": contained, "max_retries": retries, "demand": demand}
+            self.called[self.coming(client)] = self.code(key)
             self.new_task(client, spec)
+
+    @rule(data=st.data(), restarts=st.integers(0, 2))
+    def create_actor_of(self, data: st.DataObject, restarts: int) -> None:
+        for key in self.draw_held(data, DRIVER)[:1]:
+            self.called[b"creation--------" + (self.serial + 1).to_bytes(8, "big")] = self.code(key)
+            self.make_actor(restarts, 1, 0, (), key)
+
+    def coming(self, client: bytes) -> bytes:
+        """Return the id of the next task that a client makes."""
+        return client[:16].ljust(16, b"-") + (self.serial + 1).to_bytes(8, "big")
 
     @rule(data=st.data())
     def store(self, data: st.DataObject) -> None:
@@ -229,9 +264,9 @@ class DefinitionMachine(SchedulerMachine):
     def teardown(self) -> None:
         """In the end nothing is left but what something keeps that is left."""
         super().teardown()
-        for worker in list(self.workers.values()):
-            for key in self.held(worker.id):
-                self.say(worker.id, m.Drop([(key.encode(), worker.grants.pop(key.encode()))]))
+        for client in (DRIVER, *self.workers):
+            for key in self.held(client):
+                self.say(client, m.Drop([(key.encode(), self.grants_of(client).pop(key.encode()))]))
         validate(self.scheduler.state)
         state = self.scheduler.state
         if not (

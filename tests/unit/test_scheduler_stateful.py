@@ -391,7 +391,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         dependencies = data.draw(st.lists(st.sampled_from(held), max_size=2)) if held else []
         self.make_actor(restarts, concurrency, cpus, tuple(dependencies))
 
-    def make_actor(self, restarts: int, concurrency: int, cpus: int, dependencies: tuple[bytes, ...] = ()) -> None:
+    def make_actor(
+        self, restarts: int, concurrency: int, cpus: int, dependencies: tuple[bytes, ...] = (), definition: str = ""
+    ) -> None:
         self.serial += 1
         actor = b"actor---" + self.serial.to_bytes(8, "big")
         demand = {"CPU": cpus} if cpus else {}
@@ -405,6 +407,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             actor=actor,
             num_returns=0,
             dependencies=dependencies,
+            definition=definition,
         )
         self.driver_grants[actor] = 1
         self.actors.append(actor)

@@ -56,7 +56,7 @@ def register(step: Step, client: ClientRecord, spec: ActorSpec) -> ActorRecord:
     parent = state.tasks.get(creation.parent) if creation.parent is not None else None
     grant(step, client, spec.actor, parent)
     # Kept until the actor is dead, so that it can be restarted.
-    need(step, creation)
+    actor.function = need(step, creation)
     return actor
 
 
@@ -234,7 +234,7 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     pending = state.tasks.get(creation.task)
     if pending is not None:
         step.agenda.append((pending, "actor_died", actor.death))
-    need_no_more(step, creation)
+    need_no_more(step, creation, actor.function)
     if creation.segment:
         memory.discard(step, creation.segment)
     room_made(step, actor)

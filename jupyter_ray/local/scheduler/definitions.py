@@ -1,10 +1,12 @@
 """Which shipped definitions nobody can ask for any more.
 
-A definition stays while a process has it, and while a call, a value or another definition needs it: these pin it. Two
-functions that call each other pin each other, so what counts is whether anything else needs one of them.
+A definition stays while a process has it, and while a call, a value or another definition needs it. Two functions that
+refer to each other pin each other, so what counts is whether anything else needs one of them.
 """
 
 from __future__ import annotations
+
+import itertools
 
 from jupyter_ray.local.scheduler.brought import FunctionRecord
 from jupyter_ray.local.scheduler.records import State
@@ -18,9 +20,33 @@ def named(state: State, definition: str) -> FunctionRecord:
     return record
 
 
+def find(state: State, key: str) -> FunctionRecord | None:
+    """Return what a process asks for: a definition as it is now, or what a call runs that it was sent."""
+    return state.functions.get(key) or state.functions.get(key.partition("@")[0])
+
+
+def for_newer(state: State, record: FunctionRecord, version: int) -> FunctionRecord:
+    """Return the record for a newer version of a definition; what calls need of the old one is kept beside it."""
+    if not record.calls:
+        return record
+    taken = {*state.functions, *(each.key for each in state.functions.values())}
+    numbers = itertools.count(version)
+    key, other = itertools.islice((name for n in numbers if (name := f"{record.id}@{n}") not in taken), 2)
+    newer = FunctionRecord(record.id, holders=record.holders, pins=record.pins, key=key)
+    record.id, record.holders, record.pins = other, 0, 0
+    state.functions[record.id], state.functions[newer.id] = record, newer
+    return newer
+
+
+def known_as(state: State, record: FunctionRecord) -> list[str]:
+    """Return under which keys a process may have a definition that is forgotten."""
+    older = any(each.key == record.id for each in state.functions.values()) if record.key != record.id else False
+    return [record.key] if older else [record.key, record.id]
+
+
 def unused_with(state: State, record: FunctionRecord) -> list[FunctionRecord]:
     """Return `record`, and those that only it and they themselves need, if nobody else needs it; else nothing."""
-    if record.holders:
+    if record.holders or record.calls:
         return []
     if not record.pins:
         return [record]
@@ -29,7 +55,7 @@ def unused_with(state: State, record: FunctionRecord) -> list[FunctionRecord]:
     for each in within.values():
         for other in each.refers:
             inner[other] += 1
-    needed = [each for each in within.values() if each.holders or each.pins > inner[each.id]]
+    needed = [each for each in within.values() if each.holders or each.calls or each.pins > inner[each.id]]
     alive = _reachable(state, needed)
     return [] if record.id in alive else [each for each in within.values() if each.id not in alive]
 

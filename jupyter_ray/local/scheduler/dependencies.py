@@ -129,24 +129,28 @@ def unpin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) ->
             free_if_unused(step, record)
 
 
-def need(step: Step, spec: TaskSpec) -> None:
-    """A call needs its definition, its arguments and what they contain."""
+def need(step: Step, spec: TaskSpec, function: FunctionRecord | None = None) -> FunctionRecord | None:
+    """A call needs its arguments, what they contain, and its definition as that is now, or was before; return it."""
     if spec.definition and spec.kind != "method":
-        definitions.named(step.state, spec.definition).pins += 1
+        function = function or definitions.named(step.state, spec.definition)
+        function.calls += 1
     if spec.contained:
         pin(step, spec.contained)
     if spec.dependencies:
         pin(step, spec.dependencies)
+    return function
 
 
-def need_no_more(step: Step, spec: TaskSpec) -> None:
+def need_no_more(step: Step, spec: TaskSpec, function: FunctionRecord | None) -> None:
     """Undo `need`."""
     if spec.dependencies:
         unpin(step, spec.dependencies)
     if spec.contained:
         unpin(step, spec.contained)
-    if spec.definition and spec.kind != "method":
-        _unpin_definition(step, spec.definition)
+    if function is not None:
+        function.calls -= 1
+        if not (function.calls or function.holders):
+            forget_if_unused(step, function)
 
 
 def shipped(step: Step, client: ClientRecord, message: Export) -> None:
@@ -154,6 +158,8 @@ def shipped(step: Step, client: ClientRecord, message: Export) -> None:
     record = definitions.named(step.state, message.definition)
     if message.granted:
         grant(step, client, message.definition.encode())
+    if record.version:
+        record = definitions.for_newer(step.state, record, message.version)
     old, referred = record.contained, record.refers
     pin(step, message.contained)
     for other in message.refers:
@@ -190,8 +196,9 @@ def forget_if_unused(step: Step, record: FunctionRecord) -> None:
         gone += unused
     if not gone:
         return
+    keys = dict.fromkeys(key for each in gone for key in definitions.known_as(state, each))
     for worker in state.workers.values():
-        known = [each.id for each in gone if worker.functions.pop(each.id, None) is not None]
+        known = [key for key in keys if worker.functions.pop(key, None) is not None]
         if known and worker.id in state.clients:
             step.send(state.clients[worker.id], Undefine(known))
     for lease in state.leases.values():

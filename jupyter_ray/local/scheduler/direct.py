@@ -206,7 +206,7 @@ def adopt(step: Step, client: ClientRecord, message: Submit) -> None:
         return
     assert caller is not None
     task = submission.record(step, caller, spec, actor)
-    need(step, spec)
+    task.function = need(step, spec)
     task.state = TaskState.RUNNING
     task.since = task.begun = step.now
     if spec.kind == "method":

@@ -165,7 +165,7 @@ def _make_again(step: Step, creation: TaskRecord, actor: ActorRecord, *, short: 
     """Queue a constructor for another process; memory may be `short`."""
     if creation.id not in step.state.tasks:
         step.state.tasks[creation.id] = creation
-        dependencies.need(step, creation.spec)
+        creation.function = dependencies.need(step, creation.spec, actor.function)
     creation.worker = None
     creation.allocation = None
     creation.lent = None

@@ -55,7 +55,7 @@ def digest(state: State, task: TaskRecord, ended: float = 0.0, error: str = "", 
     """Return what is told of a task."""
     spec, worker, function = task.spec, task.worker, task.spec.definition
     if function and spec.kind != "method":
-        known = state.functions.get(function)
+        known = task.function or state.functions.get(function)
         function = "" if known is None else known.name
     return TaskDigest(
         spec.task,

@@ -132,13 +132,16 @@ def _references(state: State) -> None:
     for record in state.objects.values():
         if record.payload is not None:
             pins.update(record.payload.contained)
-    specs = [task.spec for task in state.tasks.values()]
-    specs += [actor.spec.creation for actor in state.actors.values() if actor.state is not ActorState.DEAD]
-    for spec in specs:
+    needs = [(task.spec, task.function) for task in state.tasks.values()]
+    living = [actor for actor in state.actors.values() if actor.state is not ActorState.DEAD]
+    needs += [(actor.spec.creation, actor.function) for actor in living]
+    calls: Counter[str] = Counter()
+    for spec, needed in needs:
         pins.update(spec.dependencies)
         pins.update(spec.contained)
         if spec.kind != "method" and spec.definition:
-            pins[spec.definition.encode()] += 1
+            assert needed is not None
+            calls[needed.id] += 1
     for client in state.clients.values():
         for request in client.requests.values():
             pins.update(record.id for record in request.pinned)
@@ -158,7 +161,9 @@ def _references(state: State) -> None:
         counted = function.id.encode()
         assert function.holders == holders[counted], f"{function!r}: held {holders[counted]} times"
         assert function.pins == pins[counted], f"{function!r}: pinned {pins[counted]} times"
+        assert function.calls == calls.pop(function.id, 0), f"{function!r} miscounts its calls"
         assert not definitions.unused_with(state, function), f"{function!r} is garbage"
+    assert not calls, f"calls run what is not known: {calls}"
     known = {*state.actors, *state.objects, *(each.encode() for each in state.functions)}
     for counted in holders:
         assert counted in known, f"{counted.hex()} is held and not known"

@@ -15,6 +15,7 @@ from jupyter_ray.events import TaskStarted
 from jupyter_ray.ids import worker_id
 from jupyter_ray.local.protocol.messages import ABSENT, Consume, Execute, Function, Payload, Recall
 from jupyter_ray.local.scheduler import crowd, groups, memory
+from jupyter_ray.local.scheduler.brought import FunctionRecord
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
 from jupyter_ray.local.scheduler.dependencies import grant
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
@@ -244,9 +245,8 @@ def execute(step: Step, task: TaskRecord) -> None:
     state, spec, worker = step.state, task.spec, task.worker
     assert worker is not None
     client = state.clients[worker.id]
-    functions: list[Function] = []
-    if spec.definition and spec.kind != "method":
-        _attach(step, worker, spec.definition, functions)
+    function = task.function
+    functions = _missing(step, worker, function) if function is not None else []
     values: list[Payload] = []
     elsewhere = False
     for dependency in spec.dependencies:
@@ -272,7 +272,7 @@ def execute(step: Step, task: TaskRecord) -> None:
             spec.kind,
             spec.name,
             spec.body,
-            spec.definition,
+            spec.definition if function is None else function.key,
             tuple(values) if values else (),
             spec.num_returns,
             functions,
@@ -297,20 +297,20 @@ def execute(step: Step, task: TaskRecord) -> None:
         step.send(client, Consume(spec.task, task.read))
 
 
-def _attach(step: Step, worker: WorkerRecord, definition: str, functions: list[Function]) -> None:
-    record = step.state.functions.get(definition)
-    if record is None or worker.functions.get(definition, 0) == record.version:
-        return
-    worker.functions[definition] = record.version
-    functions.append(Function(definition, record.version, record.blob))
+def _missing(step: Step, worker: WorkerRecord, function: FunctionRecord) -> list[Function]:
+    """Return the definition to be sent with a task, if the worker has not got it."""
+    if worker.functions.get(function.key, 0) == function.version:
+        return []
+    worker.functions[function.key] = function.version
     client = step.state.clients[worker.id]
-    for counted in record.contained:
+    for counted in function.contained:
         grant(step, client, counted)
+    return [Function(function.key, function.version, function.blob)]
 
 
 def _window(step: Step, task: TaskRecord) -> int:
     """Return how many tasks like `task` a worker may have at once."""
-    function = step.state.functions.get(task.spec.definition)
+    function = task.function
     if function is None or function.seconds is None or task.spec.max_calls:
         return 1
     for kind in step.state.ledger.ids:
@@ -326,7 +326,7 @@ def wants_more(worker: WorkerRecord) -> bool:
 
 def _ends_soon(step: Step, task: TaskRecord) -> bool:
     """Tell whether a task that runs is a short one, and has not run for much longer than it should."""
-    function = step.state.functions.get(task.spec.definition)
+    function = task.function
     if function is None or function.seconds is None:
         return False
     return step.now - task.begun <= max(STUCK_SECONDS, 4 * function.seconds)

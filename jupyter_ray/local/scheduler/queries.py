@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from jupyter_ray.local.scheduler import definitions
 from jupyter_ray.local.scheduler.outlook import is_excluded
 from jupyter_ray.local.scheduler.records import GroupRecord, State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState
@@ -69,7 +70,7 @@ def task(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:
 
 def definition(state: State, arguments: dict[str, Any]) -> dict[str, Any] | None:
     """Return a shipped definition; whoever asks holds what it contains: see `said`."""
-    record = state.functions.get(arguments["definition"])
+    record = definitions.find(state, arguments["definition"])
     return {"version": record.version, "blob": record.blob} if record is not None and record.version else None
 
 

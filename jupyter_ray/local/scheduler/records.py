@@ -53,6 +53,7 @@ class TaskRecord(msgspec.Struct, eq=False):
     blocking: int = 0
     """Requests of this task that are not answered."""
     actor: ActorRecord | None = None
+    function: FunctionRecord | None = None  # What it runs, or the class of the actor that it makes.
     enqueued: bool = False
     """It is in its actor's queue. Taking it out from the middle would cost a search, so a queue may hold more."""
     items: int = 0
@@ -81,8 +82,7 @@ class ClientRecord(msgspec.Struct, eq=False):
     id: bytes
     is_driver: bool
     job: bytes = b""
-    pid: int = 0
-    """Of a driver."""
+    pid: int = 0  # Of a driver.
     holds: dict[bytes, int] = msgspec.field(default_factory=dict)
     """Grants, by counted id."""
     requests: dict[int, RequestRecord] = msgspec.field(default_factory=dict)
@@ -111,8 +111,7 @@ class WorkerRecord(msgspec.Struct, eq=False):
     """The class of tasks that it runs now."""
     functions: dict[str, int] = msgspec.field(default_factory=dict)
     """Versions of the definitions that it was sent."""
-    started: float = 0.0
-    """When it was asked for."""
+    started: float = 0.0  # When it was asked for.
     joined: float = 0.0
     given: float = 0.0
     """When it was given its actor, or the first of its tasks in a row."""
@@ -155,6 +154,7 @@ class ActorRecord(msgspec.Struct, eq=False):
 
     spec: ActorSpec
     creator: ClientRecord
+    function: FunctionRecord | None = None  # Its class.
     state: ActorState = ActorState.PENDING
     worker: WorkerRecord | None = None
     allocation: Allocation | None = None

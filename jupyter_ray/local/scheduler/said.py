@@ -12,6 +12,7 @@ from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import (
     actors,
+    definitions,
     dependencies,
     direct,
     errors,
@@ -272,7 +273,7 @@ def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
 
 def _handed(step: Step, client: ClientRecord, definition: str) -> None:
     """A client is about to get a definition: it holds what is in it, and a worker need not be sent it again."""
-    record = step.state.functions.get(definition)
+    record = definitions.find(step.state, definition)
     if record is None or not record.version:
         return
     for counted in record.contained:

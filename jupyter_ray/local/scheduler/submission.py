@@ -74,7 +74,7 @@ def enter(step: Step, task: TaskRecord) -> None:
     """Let a task wait for its arguments, and put it on the agenda if it has nothing to wait for."""
     state, spec, actor = step.state, task.spec, task.actor
     failed = None
-    need(step, spec)
+    task.function = need(step, spec, task.function)
     if spec.dependencies:
         failed = await_arguments(step, task)
     if spec.kind == "method":
@@ -102,7 +102,7 @@ def leave(step: Step, task: TaskRecord, final: TaskState, error: str, kind: str)
     parent = state.tasks.get(spec.parent) if spec.parent is not None else None
     if parent is not None and parent.children:
         parent.children.discard(task.id)
-    need_no_more(step, spec)
+    need_no_more(step, spec, task.function)
     state.ended[final] += 1
 
 

@@ -116,8 +116,8 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
 
 
 def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
-    if task.spec.kind == "task" and (function := step.state.functions.get(task.spec.definition)) is not None:
-        function.learn(seconds)
+    if task.spec.kind == "task" and task.function is not None:
+        task.function.learn(seconds)
 
 
 def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind: str = "", text: str = "") -> None:
