@@ -54,6 +54,16 @@ class Parameters:
         """The names of the parameters, in order."""
         return [name for name, _, _ in self.rows or ()]
 
+    def shown(self, called: Any = None) -> inspect.Signature | None:
+        """Return what people are shown of `called`, or of what is known where it is not at hand; None: nothing is."""
+        try:
+            found = None if called is None else inspect.signature(called)
+        except (TypeError, ValueError):
+            found = None
+        if found is not None:
+            return found.replace(return_annotation=inspect.Signature.empty)
+        return None if self.rows is None else _signature(self.rows)
+
     def check(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise the TypeError that a direct call would raise; `name` is the function's.
 

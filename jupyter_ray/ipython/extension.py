@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_ray.engine import context
 from jupyter_ray.interrupts import Flag
-from jupyter_ray.ipython import completions, interrupts
+from jupyter_ray.ipython import completions, interrupts, signatures
 from jupyter_ray.ipython.magics import RayMagics
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Extension(threading.Thread):
         shell.register_magics(RayMagics(shell, self.commands))
         shell.input_transformers_cleanup.append(_help_without_a_cell)
         self._undo_completions = completions.install(shell, self.commands)
+        self._undo_signatures = signatures.install(shell)
         shell.events.register("pre_run_cell", self._wait_once)
         shell.events.register("pre_run_cell", self._begin_cell)
         shell.events.register("post_run_cell", self._end_cell)
@@ -90,6 +91,7 @@ class Extension(threading.Thread):
         self.shell.events.unregister("post_run_cell", self._end_cell)
         self._undo_display()
         self._undo_completions()
+        self._undo_signatures()
         self._undo_interrupts()
         context.set_cell_source(self._cell_source)
         with contextlib.suppress(ValueError):

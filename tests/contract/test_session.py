@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import shutil
@@ -13,6 +14,7 @@ import signal
 import tempfile
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +47,25 @@ def test_a_warm_runtime_is_bound_by_init(start: Callable[..., Any], leak_watch: 
     with pytest.raises(ValueError, match="num_cpus"):
         start(num_cpus=-1)
     eventually(lambda: not leak_watch.processes())
+
+
+@pytest.mark.local_only("of a session on a cluster Ray keeps what it needs")
+def test_what_is_kept_of_a_session_does_not_keep_it(start: Callable[..., Any]) -> None:
+    function = ray.remote(lambda: 1)
+    kept: list[Any] = []
+    handles, engines = [], []
+    for _ in range(2):
+        start(num_cpus=1)
+        kept += [ray.put(1), function.remote()]
+        ray.get(kept[-2:])
+        handles.append(ray.remote(list).remote())
+        engines.append(weakref.ref(registry.required()))
+        ray.shutdown()
+    gc.collect()
+    assert [engine() for engine in engines] == [None, None]
+    for each in kept:
+        with pytest.raises(exceptions.RaySystemError, match="ended"):
+            ray.get(each)
 
 
 @pytest.mark.local_only("without an address the first use starts the local engine")

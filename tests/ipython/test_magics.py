@@ -646,3 +646,59 @@ print(*sorted(name for name in set(sys.modules) - before if name.startswith("jup
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
     assert "msgspec" not in out[0].split()
     assert not {"jupyter_ray.api", "jupyter_ray.monitor", "jupyter_ray.local"} & set(out[1].split())
+
+
+TRAINS = """
+import jupyter_ray as ray
+
+@ray.remote
+def train(data, *, rate=0.1, epochs: int = 10, name_of_the_model: str = "none", output="") -> float:
+    "Train a model."
+
+@ray.remote
+class Model:
+    "A model."
+    def __init__(self, size: int, name="x"):
+        pass
+
+    def fit(self, data, weight=1):
+        pass
+
+model = Model.remote(1)
+"""
+
+
+def shown(shell: Any, name: str) -> str:
+    return ANSI.sub("", shell.object_inspect_mime(name)["text/plain"])
+
+
+def test_shift_tab_shows_the_parameters_of_what_is_called(shell: Any, run: Run) -> None:
+    run(TRAINS)
+    told = shown(shell, "train.remote")
+    assert "train.remote(\n    data,\n    *,\n    rate=0.1,\n    epochs: int = 10,\n" in told
+    assert "float" not in told.partition("Docstring")[0].rpartition(")")[2], "it returns a reference"
+    assert "Train a model." in told
+    assert "train.remote(\n    data," in shown(shell, "train")
+    assert "Signature: Model.remote(size: int, name='x')" in shown(shell, "Model.remote")
+    assert "A model." in shown(shell, "Model.remote")
+    assert "Signature: model.fit.remote(data, weight=...)" in shown(shell, "model.fit.remote")
+    assert "Signature: len(obj, /)" in shown(shell, "len")
+
+
+def test_tab_offers_the_keywords_of_what_is_called(shell: Any, run: Run) -> None:
+    run(TRAINS)
+
+    def offered(line: str) -> set[str]:
+        with provisionalcompleter():
+            return {each.text for each in shell.Completer.completions(line, len(line)) if each.text.endswith("=")}
+
+    assert offered("train.remote(1, ") >= {"rate=", "epochs=", "data="}
+    assert offered("train.remote(1, rate=2, ra") == set()
+    assert offered("train.remote(1, ep") == {"epochs="}
+
+
+def test_signatures_are_as_before_without_the_extension(shell: Any, run: Run) -> None:
+    run(TRAINS)
+    extension.unload_ipython_extension(shell)
+    assert "train.remote(*args" in shown(shell, "train.remote")
+    assert "info" not in vars(shell.inspector)

@@ -272,16 +272,41 @@ def test_what_waits_for_an_actors_end_is_told_once_in_a_while() -> None:
     session = Session(CPU=1)
     told = Starved()
     first = session.actor("first", demand=CPU)
-    session.submit("waiter")
+    session.submit("waiter", cell="its cell")
     state = session.scheduler.state
     assert told.to_tell(state, session.now + 1) == []
-    [(task, text)] = told.to_tell(state, session.now + 10)
-    assert task.spec.name == "waiter"
+    [(task, text, cell)] = told.to_tell(state, session.now + 10)
+    assert (task.spec.name, cell) == ("waiter", "its cell")
     assert "the actor first holds CPU: 1" in text
     assert told.to_tell(state, session.now + 20) == []
     session.say(DRIVER, m.Kill(first, no_restart=True))
     assert session.running() == ["waiter"]
     assert told.to_tell(state, session.now + 30) == []
+
+
+def test_the_cell_that_waits_is_told_too() -> None:
+    """It may be another one than that which has made the call."""
+    session = Session(CPU=1)
+    told, state = Starved(), session.scheduler.state
+    session.actor("first", demand=CPU)
+    waiter = session.submit("waiter", cell="its cell")
+    assert [cell for _, _, cell in told.to_tell(state, session.now + 10)] == ["its cell"]
+    session.now += 20
+    session.get(waiter, 50, task=b"")
+    assert told.to_tell(state, session.now + 1) == []
+    [(_, text, cell)] = told.to_tell(state, session.now + 6)
+    assert "the actor first holds CPU: 1" in text
+    assert cell is None, "whatever cell runs"
+    assert told.to_tell(state, session.now + 20) == []
+
+
+def test_a_cell_that_waits_from_the_beginning_is_told_once() -> None:
+    session = Session(CPU=1)
+    told, state = Starved(), session.scheduler.state
+    session.actor("first", demand=CPU)
+    session.get(session.submit("waiter", cell="its cell"), 50, task=b"")
+    assert [cell for _, _, cell in told.to_tell(state, session.now + 10)] == [None]
+    assert told.to_tell(state, session.now + 20) == []
 
 
 def test_what_waits_for_a_tasks_end_is_left_alone() -> None:

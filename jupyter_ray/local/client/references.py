@@ -44,6 +44,10 @@ _REFERENCE, _GRANTS = 0, 1
 """An entry of the table: returns the reference, or None when it has died; and how many grants the runtime gave."""
 
 
+def _nothing(told: object) -> None:
+    """The session is over."""
+
+
 class WhenReady(Protocol):
     """See `Counter.when_ready`."""
 
@@ -256,9 +260,12 @@ class References:
             self._drop(drops)
 
     def close(self) -> None:
-        """Let the values go: they hold references, which hold this."""
+        """Let go of the values, which hold references, and of the session: what is left of those may live for long."""
         with self._lock:
             self.payloads.clear()
+        self._drop, self._leave = _nothing, _nothing
+        self.when_ready = lambda object_id, callback, awaited=False: None
+        self.call_site, self.hurry = lambda object_id: "", lambda: None
 
     def __len__(self) -> int:
         return len(self._table)

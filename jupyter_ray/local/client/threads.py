@@ -156,11 +156,12 @@ class Departures:
                 _log.exception("What is gone could not be told.")
 
     def stop(self) -> None:
-        """End the thread; wait for it unless this is it."""
+        """End the thread; wait for it unless this is it. What is reported later is of no session."""
         self._stopped = True
         self._queue.put(None)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(1.0)
+        self._work = lambda: None
 
     def __repr__(self) -> str:
         return f"<Departures: {self._queue.qsize()} reported>"

@@ -13,9 +13,9 @@ import math
 from collections.abc import Container, Hashable
 
 from jupyter_ray.ids import task_of
-from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, awaiter, of_drivers
+from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, CIRCLE_LIMIT, awaiter, of_drivers
 from jupyter_ray.local.scheduler.outlook import obstacle, total
-from jupyter_ray.local.scheduler.records import ActorRecord, State, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, RequestRecord, State, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.states import TaskState, WorkerState
 from jupyter_ray.local.scheduler.why import waits_for
 from jupyter_ray.resources import Demand
@@ -103,11 +103,25 @@ def _awaits(state: State, worker: WorkerRecord | None) -> bool:
     return False
 
 
+def _wait_of_its_driver(state: State, task: TaskRecord) -> float:
+    """Return since when the driver that has made a task waits for something that has not begun; 0: it does not."""
+    requests = task.client.requests.values() if task.client.is_driver else ()
+    return max(
+        (request.since for request in requests if not request.done and _has_not_begun(state, request)), default=0.0
+    )
+
+
+def _has_not_begun(state: State, request: RequestRecord) -> bool:
+    makers = (state.tasks.get(task_of(each)) for each in request.ids[:CIRCLE_LIMIT])
+    return any(maker is not None and maker.state in (TaskState.WAITING, TaskState.READY) for maker in makers)
+
+
 class Starved:
     """Which classes of tasks people have heard of."""
 
     def __init__(self) -> None:
-        self._told: set[Hashable] = set()
+        self._told: dict[Hashable, float] = {}
+        """And when."""
         self._due = 0.0
         self._pause = 0.0
 
@@ -123,14 +137,25 @@ class Starved:
         self._due = now + self._pause
         return True
 
-    def to_tell(self, state: State, now: float) -> list[tuple[TaskRecord, str]]:
-        """Return those that people have not heard of, once, and what to tell them."""
+    def to_tell(self, state: State, now: float) -> list[tuple[TaskRecord, str, str | None]]:
+        """Return those that people have not heard of, what to tell them, and in which cell; None: in that which runs.
+
+        They hear of it once, and again when they wait for such a call nonetheless: it may be another cell that does.
+        """
         found = starved(state, now)
-        news = [task for key, task in found.items() if key not in self._told]
-        self._told = set(found)
+        waits = {key: _wait_of_its_driver(state, task) for key, task in found.items()}
+        news = [
+            (key, task)
+            for key, task in found.items()
+            if key not in self._told or self._told[key] < waits[key] <= now - TOLD_SECONDS
+        ]
+        self._told = {key: self._told.get(key, now) for key in found} | {key: now for key, _ in news}
         awaited = any(_awaits(state, worker) for worker in state.workers.values())
         remedy = f"{_AWAITED} {_REMEDY}" if awaited else _REMEDY
-        return [(task, f"{waits_for(state, task, now)} {remedy}\n") for task in news]
+        return [
+            (task, f"{waits_for(state, task, now)} {remedy}\n", None if waits[key] else task.spec.cell)
+            for key, task in news
+        ]
 
     def __repr__(self) -> str:
         return f"<Starved: {len(self._told)} classes told>"

@@ -347,8 +347,8 @@ class Server:
         now = time.time()
         if self._starved.suspects(self.scheduler.state, now):
             self._happen_alone(AwaitedLong())
-        for task, text in self._starved.to_tell(self.scheduler.state, now):
-            self._happen_alone(Said(task.client.id, [m.Log("stderr", text, "jupyter_ray", cell=task.spec.cell)]))
+        for task, text, cell in self._starved.to_tell(self.scheduler.state, now):
+            self._happen_alone(Said(task.client.id, [m.Log("stderr", text, "jupyter_ray", cell=cell)]))
         if self._guard.is_short and self.scheduler.state.memory.spares:
             self._happen_alone(MemoryShort())
 
