@@ -78,7 +78,7 @@ class Definitions(Hooks):
                 known[key] = version
 
     def resolve(self, key: str, version: int | None = None) -> Any:
-        """Return a function or class that was shipped; the latest version that is known here.
+        """Return a function or class that was shipped: in the version that a call names, or the latest known here.
 
         Raises
         ------
@@ -86,22 +86,32 @@ class Definitions(Hooks):
             The cluster does not have it.
         """
         installed = self._installed.get(key, 0)  # First without the lock: it is so for all calls but the first.
-        if installed and installed >= (version or 0) and installed >= self._versions.get(key, 0):
+        if installed and installed == (version or max(installed, self._versions.get(key, 0))):
             return self._library.resolve(key)
         with self._lock:
-            wanted = max(version or 0, self._versions.get(key, 0)) or self._latest(key)
-            if self._installed.get(key, 0) < wanted:
-                name = str(wanted).encode()
-                blob = internal_kv._internal_kv_get(self._key(key) + name, namespace=NAMESPACE)
-                if blob is None:  # A detached actor is called from another session than its maker's.
-                    blob = internal_kv._internal_kv_get(self._abroad(key) + name, namespace=NAMESPACE)
-                if blob is None:
-                    raise RaySystemError(
-                        f"The definition {key} is not in the cluster any more: the session that made it has ended."
-                    )
-                self._library.install([Function(key, wanted, blob)])
-                self._installed[key] = self._versions[key] = wanted
+            wanted = version or self._versions.get(key, 0) or self._latest(key)
+            installed = self._installed.get(key, 0)
+            if wanted < installed:  # The call was made before the definition was changed.
+                older = f"{key}@{wanted}"
+                if older not in self._library:
+                    self._library.install([Function(older, 1, self._blob(key, wanted))])
+                return self._library.resolve(older)
+            if wanted > installed:
+                self._library.install([Function(key, wanted, self._blob(key, wanted))])
+                self._installed[key] = wanted
+                self._versions[key] = max(wanted, self._versions.get(key, 0))
         return self._library.resolve(key)
+
+    def _blob(self, key: str, version: int) -> bytes:
+        name = str(version).encode()
+        blob = internal_kv._internal_kv_get(self._key(key) + name, namespace=NAMESPACE)
+        if blob is None:  # A detached actor is called from another session than its maker's.
+            blob = internal_kv._internal_kv_get(self._abroad(key) + name, namespace=NAMESPACE)
+        if blob is None:
+            raise RaySystemError(
+                f"The definition {key} is not in the cluster any more: the session that made it has ended."
+            )
+        return bytes(blob)
 
     def _abroad(self, key: str) -> bytes:
         """Return where another session keeps a definition."""

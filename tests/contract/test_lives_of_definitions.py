@@ -266,12 +266,10 @@ def test_what_a_function_held_ends_with_it() -> None:
     eventually(lambda: registry.required().statistics()["actors"] == living)
 
 
-@pytest.mark.local_only("on a cluster a process runs the newest version that has come to it")
-@pytest.mark.usefixtures("all_go")
 def test_a_call_runs_what_its_function_was_when_it_was_made() -> None:
     """However late it begins; so does an actor that is made of a class."""
 
-    @ray.remote(num_cpus=3)
+    @ray.remote(num_cpus=2)
     def function(_: Any = None) -> int:
         return number_now  # type: ignore[name-defined]  # noqa: F821
 
@@ -299,7 +297,6 @@ def test_a_call_runs_what_its_function_was_when_it_was_made() -> None:
     del names["number_now"]
 
 
-@pytest.mark.local_only("on a cluster a process runs the newest version that has come to it")
 def test_so_does_one_whose_process_has_died(tmp_path: Path) -> None:
     @ray.remote(max_retries=1)
     def function(died: Path) -> int:
