@@ -6,8 +6,6 @@ refer to each other pin each other, so what counts is whether anything else need
 
 from __future__ import annotations
 
-import itertools
-
 from jupyter_ray.local.scheduler.brought import FunctionRecord
 from jupyter_ray.local.scheduler.records import State
 
@@ -25,23 +23,28 @@ def find(state: State, key: str) -> FunctionRecord | None:
     return state.functions.get(key) or state.functions.get(key.partition("@")[0])
 
 
-def for_newer(state: State, record: FunctionRecord, version: int) -> FunctionRecord:
+def for_newer(state: State, record: FunctionRecord) -> FunctionRecord:
     """Return the record for a newer version of a definition; what calls need of the old one is kept beside it."""
     if not record.calls:
         return record
-    taken = {*state.functions, *(each.key for each in state.functions.values())}
-    numbers = itertools.count(version)
-    key, other = itertools.islice((name for n in numbers if (name := f"{record.id}@{n}") not in taken), 2)
-    newer = FunctionRecord(record.id, holders=record.holders, pins=record.pins, key=key)
-    record.id, record.holders, record.pins = other, 0, 0
-    state.functions[record.id], state.functions[newer.id] = record, newer
+    definition = record.id
+    newer = FunctionRecord(definition, holders=record.holders, pins=record.pins, key=_new_key(state, definition))
+    record.id = record.key if record.key != definition else _new_key(state, definition)
+    record.holders = record.pins = 0
+    state.functions[record.id], state.functions[definition] = record, newer
     return newer
 
 
+def _new_key(state: State, definition: str) -> str:
+    state.serial += 1
+    return f"{definition}@{state.serial}"
+
+
 def known_as(state: State, record: FunctionRecord) -> list[str]:
-    """Return under which keys a process may have a definition that is forgotten."""
-    older = any(each.key == record.id for each in state.functions.values()) if record.key != record.id else False
-    return [record.key] if older else [record.key, record.id]
+    """Return under which keys a process may have a definition that is forgotten: who asked for it has it by its id."""
+    if record.key == record.id or any(each.key == record.id for each in state.functions.values()):
+        return [record.key]
+    return [record.key, record.id]
 
 
 def unused_with(state: State, record: FunctionRecord) -> list[FunctionRecord]:

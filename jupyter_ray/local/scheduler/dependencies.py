@@ -159,7 +159,7 @@ def shipped(step: Step, client: ClientRecord, message: Export) -> None:
     if message.granted:
         grant(step, client, message.definition.encode())
     if record.version:
-        record = definitions.for_newer(step.state, record, message.version)
+        record = definitions.for_newer(step.state, record)
     old, referred = record.contained, record.refers
     pin(step, message.contained)
     for other in message.refers:

@@ -46,8 +46,8 @@ def enqueue(step: Step, task: TaskRecord, *, front: bool = False) -> None:
     key = (task.depth, env, task.actor is not None, spec.group, spec.bundle, *needs.items())
     queue = state.ready.get(key)
     if queue is None:
-        state.next_class += 1
-        rank = (-task.depth, state.next_class)
+        state.serial += 1
+        rank = (-task.depth, state.serial)
         queue = state.ready[key] = ReadyClass(key, rank, env, needs, spec.group, spec.bundle)
         bisect.insort(state.order, queue, key=lambda each: each.rank)
     if front:

@@ -413,7 +413,7 @@ class State(msgspec.Struct, eq=False):
     """Tasks that wait for resources, by class."""
     order: list[ReadyClass] = msgspec.field(default_factory=list)
     """The same classes, in the order in which they are served."""
-    next_class: int = 0
+    serial: int = 0  # Tells classes of tasks, and versions of definitions, apart.
     unread: dict[bytes, tuple[ActorRecord, bytes]] = msgspec.field(default_factory=dict)
     """Streams that have ended, of actors with a `generator_cap`: the actor that counts their items, and who reads."""
     later: list[tuple[float, TaskRecord]] = msgspec.field(default_factory=list)
