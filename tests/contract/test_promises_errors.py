@@ -526,16 +526,6 @@ def test_a_handle_of_an_ended_session(start: Callable[..., Any]) -> None:
         ray.get_actor("old")
 
 
-def test_a_function_that_came_in_an_ended_session(start: Callable[..., Any]) -> None:
-    start(num_cpus=1)
-    came = ray.get(ray.remote(lambda: ray.remote(lambda: 5)).remote())
-    assert ray.get(came.remote()) == 5
-    ray.shutdown()
-    start(num_cpus=1)
-    with pytest.raises(exceptions.RaySystemError, match="session"):
-        ray.get(came.remote(), timeout=PATIENCE)
-
-
 @shared
 @pytest.mark.parametrize("reserved", [True, False])
 def test_an_actor_that_waits_for_its_place_in_a_group_that_is_removed(reserved: bool) -> None:

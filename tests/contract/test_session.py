@@ -49,6 +49,16 @@ def test_a_warm_runtime_is_bound_by_init(start: Callable[..., Any], leak_watch: 
     eventually(lambda: not leak_watch.processes())
 
 
+def test_a_function_that_came_in_an_ended_session(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    came = ray.get(ray.remote(lambda: ray.remote(lambda: 5)).remote())
+    assert ray.get(came.remote()) == 5
+    ray.shutdown()
+    start(num_cpus=1)
+    with pytest.raises(exceptions.RaySystemError, match="session"):
+        ray.get(came.remote(), timeout=60)
+
+
 @pytest.mark.local_only("of a session on a cluster Ray keeps what it needs")
 def test_what_is_kept_of_a_session_does_not_keep_it(start: Callable[..., Any]) -> None:
     function = ray.remote(lambda: 1)
