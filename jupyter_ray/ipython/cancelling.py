@@ -35,7 +35,8 @@ def cancel(engine: Engine | None, what: str | None, names: Mapping[str, Any], *,
         return "No runtime is in use."
     job = engine.process.job.hex()
     rows = [row for row in engine.table("tasks", limit=_ROWS, filters=_OPEN)[0] if row["job_id"] == job]
-    chosen = [row for row in rows if row["type"] != "ACTOR_CREATION_TASK" and _is_meant(row, what, names)]
+    tasks = set() if what is None else _tasks_of(value_of(what, names))
+    chosen = [row for row in rows if row["type"] != "ACTOR_CREATION_TASK" and _is_meant(row, what, tasks)]
     for row in chosen:
         plain = row["type"] == "NORMAL_TASK"  # A method's process is the actor's.
         engine.cancel(return_id(bytes.fromhex(row["task_id"]), 1), force=force and plain, recursive=True)
@@ -44,10 +45,9 @@ def cancel(engine: Engine | None, what: str | None, names: Mapping[str, Any], *,
     return f"Cancelled: {_counted(row['name'] for row in chosen)}."
 
 
-def _is_meant(row: Mapping[str, Any], what: str | None, names: Mapping[str, Any]) -> bool:
+def _is_meant(row: Mapping[str, Any], what: str | None, tasks: set[str]) -> bool:
     if what is None:
         return True
-    tasks = _tasks_of(value_of(what, names))
     if tasks:
         return row["task_id"] in tasks
     method = str(row["name"]).rpartition(".")[2]

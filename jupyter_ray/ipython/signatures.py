@@ -19,7 +19,7 @@ _WIDTH = 75
 def install(shell: Any) -> Callable[[], None]:
     """Have the shell's inspector and completer look through ``remote``; return the undo."""
     inspector, completer = shell.inspector, shell.Completer
-    info, default_arguments = inspector.info, completer._default_arguments
+    info = inspector.info
 
     def info_of_what_is_called(obj: Any, oname: str = "", *args: Any, **kwargs: Any) -> Any:
         told = info(obj, oname, *args, **kwargs)
@@ -41,7 +41,7 @@ def install(shell: Any) -> Callable[[], None]:
         try:
             offered = completer.python_func_kw_matches(context.token)
         finally:
-            completer._default_arguments = default_arguments
+            del completer._default_arguments
         return {"completions": [SimpleCompletion(each, type="param") for each in offered]}
 
     matchers = completer.custom_matchers

@@ -157,6 +157,17 @@ def test_the_table_still_names_the_function_of_a_call_that_has_ended(session: Se
     assert (row["name"], row["func_or_class_name"]) == ("called", "f")
 
 
+def test_ids_that_are_none_end_nothing(session: Session) -> None:
+    strange = [b"", b"\xff\xfe", b"x" * 31]
+    session.say(CALLER, m.Drop([(each, 1) for each in strange]))
+    task = session.submit("strange", contained=tuple(strange))
+    session.say(CALLER, m.Export(G, 1, "g", b"code", strange, ["\xff", ""]))
+    session.finish(task)
+    forget(session, F, G)
+    session.say(session.worker_of(task), m.Drop([(each, 1) for each in strange]))
+    assert not session.scheduler.state.functions
+
+
 class DefinitionMachine(SchedulerMachine):
     """As the machine that this is one of, with definitions that are shipped, handed on, changed and let go of."""
 

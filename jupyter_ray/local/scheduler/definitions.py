@@ -1,7 +1,8 @@
-"""Which shipped definitions nobody can ask for any more.
+"""Which shipped definitions nobody can ask for any more, and which older versions calls still run.
 
 A definition stays while a process has it, and while a call, a value or another definition needs it. Two functions that
-refer to each other pin each other, so what counts is whether anything else needs one of them.
+refer to each other pin each other, so what counts is whether anything else needs one of them. A version that a call
+runs stays beside the newer ones: in the table under an id of its own, and at the workers under a key of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ def named(state: State, definition: str) -> FunctionRecord:
     if record is None:
         record = state.functions[definition] = FunctionRecord(definition)
     return record
+
+
+def counted_as(state: State, counted: bytes) -> FunctionRecord:
+    """As `named`, by the bytes that stand for a definition among counted ids: any, since a client may say anything."""
+    return named(state, counted.decode("latin-1"))
 
 
 def find(state: State, key: str) -> FunctionRecord | None:

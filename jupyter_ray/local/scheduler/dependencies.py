@@ -46,7 +46,7 @@ def grant(step: Step, client: ClientRecord, counted: bytes, task: TaskRecord | N
             _show(step, actor, client, task)
         return
     if len(counted) != OBJECT_ID_SIZE:
-        definitions.named(step.state, counted.decode()).holders += 1
+        definitions.counted_as(step.state, counted).holders += 1
         return
     record = step.state.objects.get(counted)
     if record is None:
@@ -73,7 +73,7 @@ def drop(step: Step, client: ClientRecord, counted: bytes, grants: int) -> None:
             unheld(step, actor)
         return
     if len(counted) != OBJECT_ID_SIZE:
-        function = definitions.named(step.state, counted.decode())
+        function = definitions.counted_as(step.state, counted)
         function.holders -= grants
         forget_if_unused(step, function)
         return
@@ -101,7 +101,7 @@ def pin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) -> N
                     _passed(step, actor, label, "object", f"object {label[:8]}")
             continue
         if len(counted) != OBJECT_ID_SIZE:
-            definitions.named(step.state, counted.decode()).pins += 1
+            definitions.counted_as(step.state, counted).pins += 1
             continue
         record = step.state.objects.get(counted)
         if record is None:
@@ -121,7 +121,7 @@ def unpin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) ->
                 unheld(step, actor)
             continue
         if len(counted) != OBJECT_ID_SIZE:
-            _unpin_definition(step, counted.decode())
+            _unpin_definition(step, definitions.counted_as(step.state, counted))
             continue
         record = step.state.objects.get(counted)
         if record is not None:
@@ -169,11 +169,10 @@ def shipped(step: Step, client: ClientRecord, message: Export) -> None:
     record.seconds = None
     unpin(step, old)
     for other in referred:
-        _unpin_definition(step, other)
+        _unpin_definition(step, definitions.named(step.state, other))
 
 
-def _unpin_definition(step: Step, definition: str) -> None:
-    record = definitions.named(step.state, definition)
+def _unpin_definition(step: Step, record: FunctionRecord) -> None:
     record.pins -= 1
     if not record.holders:
         forget_if_unused(step, record)

@@ -165,6 +165,7 @@ def ran(step: Step, client: ClientRecord, message: Ran) -> None:
     began = step.now - done.seconds
     task = TaskRecord(spec.task, spec, client, spec.task.hex(), since=step.now, made=began, begun=began, actor=actor)
     task.worker = state.workers.get(message.worker)
+    task.function = state.functions.get(spec.definition) if actor is None else None
     task.state = TaskState.FINISHED
     object_id = return_id(spec.task)
     step.events.append(submission.submitted(step, task, [object_id]))
@@ -184,8 +185,8 @@ def ran(step: Step, client: ClientRecord, message: Ran) -> None:
     state.ended[TaskState.FINISHED] += 1
     if actor is not None:
         actors.learn(actor, done.seconds)
-    elif (function := state.functions.get(spec.definition)) is not None:
-        function.learn(done.seconds)
+    elif task.function is not None:
+        task.function.learn(done.seconds)
 
 
 def adopt(step: Step, client: ClientRecord, message: Submit) -> None:

@@ -34,7 +34,7 @@ def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     kind
         Ray's word for what ended it; empty: its code ran to an end, or an argument was an error.
     """
-    told = digest(step.state, task, step.now, error, _error_type(task, kind))
+    told = digest(task, step.now, error, _error_type(task, kind))
     if kind == INTERRUPTED:
         told = msgspec.structs.replace(told, state=FINISHED, error="")
     step.state.history.add(told, KEPT)
@@ -43,7 +43,7 @@ def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
 def remember_attempt(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     """Note an attempt that failed, of a task that is tried again; as `remember`."""
     kept = step.state.attempts
-    failed = digest(step.state, task, step.now, error, kind or "TASK_EXECUTION_EXCEPTION")
+    failed = digest(task, step.now, error, kind or "TASK_EXECUTION_EXCEPTION")
     if task.id not in kept:
         kept[task.id] = deque(maxlen=ATTEMPTS_KEPT)
     kept[task.id].append(msgspec.structs.replace(failed, state=TaskState.FAILED))
@@ -51,17 +51,14 @@ def remember_attempt(step: Step, task: TaskRecord, error: str, kind: str) -> Non
         kept.popitem(last=False)
 
 
-def digest(state: State, task: TaskRecord, ended: float = 0.0, error: str = "", error_type: str = "") -> TaskDigest:
+def digest(task: TaskRecord, ended: float = 0.0, error: str = "", error_type: str = "") -> TaskDigest:
     """Return what is told of a task."""
-    spec, worker, function = task.spec, task.worker, task.spec.definition
-    if function and spec.kind != "method":
-        known = task.function or state.functions.get(function)
-        function = "" if known is None else known.name
+    spec, worker = task.spec, task.worker
     return TaskDigest(
         spec.task,
         spec.kind,
         spec.name,
-        function,
+        spec.definition if spec.kind == "method" else "" if task.function is None else task.function.name,
         spec.actor,
         spec.parent,
         spec.demand,

@@ -149,7 +149,7 @@ def _references(state: State) -> None:
         pins.update(kept.pins)
     for function in state.functions.values():
         pins.update(function.contained)
-        pins.update(other.encode() for other in function.refers)
+        pins.update(other.encode("latin-1") for other in function.refers)
     for record in state.objects.values():
         assert record.holders == holders[record.id], f"{record!r}: held {holders[record.id]} times"
         assert record.pins == pins[record.id], f"{record!r}: pinned {pins[record.id]} times"
@@ -158,13 +158,13 @@ def _references(state: State) -> None:
         count = holders[actor.id] + pins[actor.id]
         assert actor.holders == count, f"{actor!r}: {actor.holders} counted, {count} there"
     for function in state.functions.values():
-        counted = function.id.encode()
+        counted = function.id.encode("latin-1")
         assert function.holders == holders[counted], f"{function!r}: held {holders[counted]} times"
         assert function.pins == pins[counted], f"{function!r}: pinned {pins[counted]} times"
         assert function.calls == calls.pop(function.id, 0), f"{function!r} miscounts its calls"
         assert not definitions.unused_with(state, function), f"{function!r} is garbage"
     assert not calls, f"calls run what is not known: {calls}"
-    known = {*state.actors, *state.objects, *(each.encode() for each in state.functions)}
+    known = {*state.actors, *state.objects, *(each.encode("latin-1") for each in state.functions)}
     for counted in holders:
         assert counted in known, f"{counted.hex()} is held and not known"
 

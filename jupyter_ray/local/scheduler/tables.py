@@ -7,7 +7,6 @@ as in Ray. Of tasks that have ended, a bounded number is known: see `history`.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -108,14 +107,12 @@ def _tasks(state: State, one: bytes | None) -> Iterable[TaskDigest]:
     """Return each task's last attempt, and before the next task those that failed, from the last to the first."""
     last: Iterable[TaskDigest]
     if one is None or state.task_limit >= 0:
-        last = itertools.chain(
-            map(functools.partial(digest, state), state.tasks.values()), state.history.newest_first()
-        )
+        last = itertools.chain(map(digest, state.tasks.values()), state.history.newest_first())
         if state.task_limit >= 0:
             last = _that_stay([each for each in last if each.listed], state.task_limit)
             last = (each for each in last if one in (None, each.id))
     else:
-        found = digest(state, state.tasks[one]) if one in state.tasks else state.history.get(one)
+        found = digest(state.tasks[one]) if one in state.tasks else state.history.get(one)
         last = () if found is None else (found,)
     return itertools.chain.from_iterable(
         (task, *reversed(state.attempts.get(task.id, ()))) for task in last if task.listed
@@ -305,7 +302,7 @@ def _objects(state: State, one: bytes | None) -> Iterable[ObjectRecord]:
 def _maker(state: State, record: ObjectRecord) -> TaskDigest | None:
     """Return the task that makes an object; None for `put`, and for what ended long ago."""
     task: TaskRecord | None = state.tasks.get(task_of(record.id))
-    return state.history.get(task_of(record.id)) if task is None else digest(state, task)
+    return state.history.get(task_of(record.id)) if task is None else digest(task)
 
 
 def _maker_state(state: State, record: ObjectRecord) -> str:
