@@ -52,6 +52,32 @@ def test_a_program_whose_folder_is_gone(tmp_path: Path) -> None:
     assert ran.returncode == 7, ran.stderr
 
 
+OVER_AT_ONCE = """
+import time
+import jupyter_ray as ray
+from jupyter_ray.local.client.events import EventStream
+
+asks = EventStream._ask
+
+def asks_late(stream):
+    time.sleep(0.5)  # As on a busy machine: the program is over by then.
+    asks(stream)
+
+EventStream._ask = asks_late
+ray.init(num_cpus=1)
+ray.get(ray.remote(print).remote("printed"))
+"""
+
+
+def test_what_tasks_have_printed_is_shown_though_the_program_is_over_at_once() -> None:
+    """The runtime had not been asked for it yet when it was told that the session ends: nothing was shown."""
+    environment = {**os.environ, "PYTHONPATH": PATH}
+    ran = subprocess.run(
+        [sys.executable, "-c", OVER_AT_ONCE], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert ran.stdout.endswith("printed\n"), ran.stderr
+
+
 OUTLIVES = """
 import ctypes
 import sys

@@ -21,6 +21,7 @@ from jupyter_ray.local.protocol.messages import Events
 Listener = Callable[[list[AnyEvent]], None]
 _PATIENCE_SECONDS = 5.0
 """A listener that takes longer for what has come is stuck, and others shall not be."""
+_ASKING_SECONDS = 1.0
 
 
 class EventStream:
@@ -48,12 +49,15 @@ class EventStream:
         self._seq = -1
         self._log_job = 0
         """The last job that prints lines."""
+        self._asking = 0
+        """The last job that asks the runtime for its log."""
         self._late = 0
         """A job that somebody waited for in vain: nobody waits again before it is done."""
 
     def add(self, listener: Listener, logs_only: bool = False, condensed: bool = False) -> Callable[[], None]:
         """Send all events to `listener`, or at least those that tasks print, or a condensed stream; return the undo."""
         self._thread.run(lambda: self._add(listener, logs_only, condensed))
+        self._asking = self._thread.queued
         return lambda: self._thread.run(lambda: self._remove(listener))
 
     def _add(self, listener: Listener, logs_only: bool, condensed: bool) -> None:
@@ -109,6 +113,10 @@ class EventStream:
             job, self._log_job = self._log_job, 0
             if self._thread.done >= self._late and not self._thread.settle(job, _PATIENCE_SECONDS):
                 self._late = job
+
+    def asked(self) -> None:
+        """Wait until the runtime has been asked for its log: it tells the last lines to those who have."""
+        self._thread.settle(self._asking, _ASKING_SECONDS)
 
     def drain(self) -> None:
         """Wait until the listeners have had what came."""

@@ -102,6 +102,7 @@ class _Session:
         patience.daemon = True
         if not started(patience) and self._runtime.stopped:
             self._runtime.give_up()
+        self.client.events.asked()  # A program may be over before that: what its tasks have printed would be lost.
         self.client.say_goodbye()
         self.client.close()
         self.client.store.close()
