@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from jupyter_ray.api.runtime_context import get_runtime_context
     from jupyter_ray.api.session import is_initialized, shutdown, warm_up
     from jupyter_ray.api.timeline import timeline
-    from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+    from jupyter_ray.engine.refs import ObjectRef
+    from jupyter_ray.engine.streams import DynamicObjectRefGenerator, ObjectRefGenerator
     from jupyter_ray.ids import (
         ActorClassID,
         ActorID,
@@ -65,7 +66,8 @@ _HOMES = {
     "api.runtime_context": ("get_runtime_context",),
     "api.session": ("is_initialized", "shutdown", "warm_up"),
     "api.timeline": ("timeline",),
-    "engine.refs": ("DynamicObjectRefGenerator", "ObjectRef", "ObjectRefGenerator"),
+    "engine.refs": ("ObjectRef",),
+    "engine.streams": ("DynamicObjectRefGenerator", "ObjectRefGenerator"),
     "ids": (
         "ActorClassID", "ActorID", "ClusterID", "FunctionID", "JobID", "NodeID", "PlacementGroupID", "TaskID",
         "UniqueID", "WorkerID",

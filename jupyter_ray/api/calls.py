@@ -14,7 +14,8 @@ from jupyter_ray.api.mistakes import hint
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import current_task
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, ids_of
+from jupyter_ray.engine.refs import ObjectRef, ids_of
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.ids import NIL_OBJECT, return_id
 from jupyter_ray.interrupts import shielded
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MethodType
 from typing import Any
 
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
 
 
 def hint(value: Any, function: str = "get") -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from jupyter_ray.api import calls
 from jupyter_ray.api.handles import ActorHandle
 from jupyter_ray.engine.base import Engine
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ids import return_id
 from jupyter_ray.ipython.markup import count

@@ -45,7 +45,7 @@ class Session:
         self.runtime = FakeRuntime()
         self.client = Client(self.runtime.connection, SegmentStore(folder, b"c" * 16))
         self.engine = LocalEngine(self.client, PROCESS)
-        self.engine._total = {"CPU": 20_000}
+        self.engine.total = {"CPU": 20_000}
         self.function, self.cls = Definition(value=f, name="f"), Definition(value=Session, name="C", is_class=True)
         self.runtime.reactions = {
             m.Hello: lambda message: None,

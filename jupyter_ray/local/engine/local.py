@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ids_of, set_counter, unset_counter
+from jupyter_ray.engine.streams import ObjectRefGenerator
+from jupyter_ray.engine.travel import StaleReferenceError
 from jupyter_ray.environments import merge
 from jupyter_ray.ids import IdSource, return_id, task_of
 from jupyter_ray.interrupts import shielded
@@ -76,11 +77,11 @@ class LocalEngine(Questions):
         self.library = Library(functools.partial(client.references.many, grants=1))
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process)
-        self._total = total
+        self.total = total
         self._tells_sites = os.environ.get(_SITES, "0").lower() in ("1", "true")
         client.references.call_site = self.call_site
         client.references.hurry = client.flush
-        refs_module.set_counter(client.references)
+        set_counter(client.references)
 
     # --- calls ---
 
@@ -318,7 +319,7 @@ class LocalEngine(Questions):
         """Store a snapshot of `value`; see `Engine.put`."""
         try:
             serialized = values.dumps(value)
-        except refs_module.StaleReferenceError:
+        except StaleReferenceError:
             raise
         except Exception as error:
             raise unpicklable(value, error, "the put value", "value") from error
@@ -346,7 +347,7 @@ class LocalEngine(Questions):
             return ready
         try:
             ids = self._ids_of(refs)
-        except refs_module.StaleReferenceError:
+        except StaleReferenceError:
             known = [ref for ref in refs if ref._counter in (self.client.references, None)]
             if len(known) < num_returns:
                 raise
@@ -360,8 +361,8 @@ class LocalEngine(Questions):
             return ids
         for ref in refs:
             if ref._counter is not counter and ref._counter is not None:
-                raise refs_module.StaleReferenceError(ref)
-        return refs_module.ids_of(refs)
+                raise StaleReferenceError(ref)
+        return ids_of(refs)
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel a task; see `Engine.cancel`."""
@@ -383,9 +384,9 @@ class LocalEngine(Questions):
     # --- the session ---
 
     def _totals(self) -> Mapping[str, int]:
-        if self._total is None:
-            self._total = self.client.query("resources")["parts"]
-        return self._total
+        if self.total is None:
+            self.total = self.client.query("resources")["parts"]
+        return self.total
 
     def subscribe(
         self, listener: EventListener, *, logs_only: bool = False, condensed: bool = False
@@ -433,8 +434,7 @@ class LocalEngine(Questions):
             with self._end_lock:
                 end, self._end = self._end, None
             if end is not None:
-                if refs_module._default_counter is self.client.references:
-                    refs_module.set_counter(None)
+                unset_counter(self.client.references)
                 end()
 
     def _encode_env(self, asked: Mapping[str, Any] | None) -> str:

@@ -167,7 +167,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 **surroundings,
             )
         )
-        engine._total = bound["parts"]
+        engine.total = bound["parts"]
         announce(runtime.session, runtime.process.pid)
         _forget_in_forks(engine)
         registry.set_current(engine)  # From here on an interrupt leaves a session that others find, and end.
@@ -280,8 +280,7 @@ def _forget_in_forks(engine: LocalEngine) -> None:
         found = known()
         if found is not None and found.process.is_driver:
             found.client.abandon_in_fork()
-            refs._default_counter = None
-            if registry._engine is found:
-                registry._engine = None
+            refs.set_counter(None)
+            registry.forget_in_fork(found)
 
     os.register_at_fork(after_in_child=in_child)
