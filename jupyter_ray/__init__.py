@@ -232,6 +232,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jupyter_ray._private.{name}")
     home = "engine.refs" if name == "ObjectID" else _HOME_OF.get(name)
     if home is None:
+        if _sys._getframe(1).f_code.co_name == "_handle_fromlist":
+            raise AttributeError(name)  # `from jupyter_ray import` asks for a name before it looks for a module.
         from jupyter_ray.not_offered import absent
 
         raise absent(__name__, name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sys
 import threading
 import time
@@ -218,6 +217,8 @@ def join(runtime: Joined, options: InitOptions) -> LocalEngine:
     except BaseException as error:
         ended = isinstance(error, RaySystemError) and not client.alive
         session.end()
+        import shutil
+
         shutil.rmtree(guest_folder(runtime.session, guest), ignore_errors=True)
         if ended:
             raise ConnectionError("The runtime ended while this driver joined it.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 
 import msgspec
 
@@ -71,6 +70,8 @@ class Guests:
             del self._joined[job]
             folder = guest_folder(self._session, job)
             if folder.exists():
+                import shutil
+
                 loop.run_in_executor(None, lambda: shutil.rmtree(folder, ignore_errors=True))
 
     def __repr__(self) -> str:

@@ -230,7 +230,7 @@ class Worker:
         self.devices.give(execute.held, execute.devices)
         done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
         del opened
-        if self._is_used_up and not done.exiting:
+        if (self._is_used_up or self.interrupts.tore_import) and not done.exiting:
             done = msgspec.structs.replace(done, exiting=True)
         self._finish(execute, done)
 
