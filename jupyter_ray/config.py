@@ -88,6 +88,14 @@ def session_folder(session: str, root: str | None = None) -> Path:
     return _session_folders[session]
 
 
+def working_directory() -> str:
+    """Return where this process is; the root, where that folder was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
+
+
 def temporary_folder() -> str:
     """Return what `tempfile.gettempdir` returns; mostly without its import, which takes a fortieth of a start."""
     usual = os.environ.get("TMPDIR") or "/tmp"

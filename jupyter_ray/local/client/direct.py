@@ -24,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -40,6 +41,7 @@ from jupyter_ray.local.client.routes import PATIENCE_SECONDS, Route, Routes, rou
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.mentions import mentioned
+from jupyter_ray.local.search_path import located
 
 _READ = 64 * 1024
 
@@ -108,6 +110,8 @@ class Direct:
         """Calls that are brought to a worker, or are there, and that the runtime has not been told of, by task."""
         self.cells: set[str | None] = {None}
         """Those of this notebook that have made a call."""
+        self.search_path = sys.path.copy()
+        """As the workers know it."""
 
     def introduce(self, hello: m.Hello) -> None:
         """Set who we are."""
@@ -400,11 +404,21 @@ class Direct:
         if self.routes.tidy():
             self._client.want("routes")
 
-    def begin(self, cell: str | None) -> None:
-        """A notebook cell makes its first call: no lease lasts, since modules may have been changed meanwhile."""
-        self.cells.add(cell)
-        self.routes.give_back(lambda route: route.leased)
-        self._client.send(m.CellBegan())
+    def go_on(self, cell: str | None) -> None:
+        """The program makes its next call: from a cell that has made none yet, or with another `sys.path`.
+
+        No lease lasts when a cell begins, since modules may have been changed meanwhile. A change of the path goes by
+        way of the runtime to all workers, and so does the next call of each, behind it.
+        """
+        if cell not in self.cells:
+            self.cells.add(cell)
+            self.routes.give_back(lambda route: route.leased)
+            self._client.send(m.CellBegan())
+        if sys.path != self.search_path:
+            before, self.search_path = self.search_path, sys.path.copy()
+            if self._hello.kind != "worker":
+                self.routes.give_back(lambda route: True)
+                self._client.send(m.SearchPath(located(before), located(self.search_path)))
 
     def close(self) -> None:
         """Close all sockets."""

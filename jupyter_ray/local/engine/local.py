@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -262,8 +263,8 @@ class LocalEngine(Questions):
     ) -> m.TaskSpec:
         task = current_task()
         cell = current_cell() if task is None else task.cell
-        if task is None and cell not in self.client.direct.cells:
-            self.client.direct.begin(cell)
+        if task is None and (cell not in self.client.direct.cells or sys.path != self.client.direct.search_path):
+            self.client.direct.go_on(cell)
         return m.TaskSpec(  # By position, in the order of its fields: so many names would cost as much as all the rest.
             self._ids.task(actor),
             kind,

@@ -22,6 +22,7 @@ from jupyter_ray.config import (
     guest_folder,
     session_folder,
     spill_folder,
+    working_directory,
 )
 from jupyter_ray.engine import log_format, refs, registry
 from jupyter_ray.engine.base import InitOptions
@@ -33,8 +34,9 @@ from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.joining import Joined, announce
-from jupyter_ray.local.launcher import Runtime, working_directory
+from jupyter_ray.local.launcher import Runtime
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.search_path import located
 from jupyter_ray.local.store.segments import SegmentStore
 
 _log = logging.getLogger("jupyter_ray")
@@ -228,15 +230,12 @@ def join(runtime: Joined, options: InitOptions) -> LocalEngine:
 
 def _surroundings(options: InitOptions, process: ProcessContext, runtime: int) -> dict[str, Any]:
     """Return what the runtime is told of this process, for its workers and its tables."""
-    cwd = working_directory()
     return {
         "job": process.job,
         "namespace": process.namespace,
-        "sys_path": [
-            os.path.normpath(os.path.join(cwd, entry))
-            for entry in (*sys.path[:1], *options.code_folders, *sys.path[1:])  # First the script's own, as in Ray.
-        ],
-        "cwd": cwd,
+        # First the script's own folder, as in Ray.
+        "sys_path": located([*sys.path[:1], *options.code_folders, *sys.path[1:]]),
+        "cwd": working_directory(),
         "environ": _environ(options) | _told(process.job, runtime),
         "entrypoint": " ".join(sys.orig_argv).encode(errors="replace").decode(),  # It may hold what is no text.
         "metadata": process.metadata,

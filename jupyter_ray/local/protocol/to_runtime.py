@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Union
 
-from jupyter_ray.local.protocol.calls import ActorSpec, Message, Payload, TaskSpec
+from jupyter_ray.local.protocol.calls import ActorSpec, Message, Payload, SearchPath, TaskSpec
 
 
 class Hello(Message, frozen=True, tag=1):
@@ -431,4 +431,5 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Claimed,
     Unwritten,
     Seen,
+    SearchPath,
 ]

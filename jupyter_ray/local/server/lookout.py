@@ -60,9 +60,9 @@ class Lookout:
         self._ended_as_stopped: dict[bytes, str] = {}
         """Workers that were ended since calls waited behind a stopped process, and what is said of that."""
 
-    def limit_memory(self, workers: int, share: float) -> None:
-        """Say what is too much: bytes of all workers together, and a share of the machine's; 0: no such limit."""
-        self._guard.limit, self._guard.share = workers, share
+    def bound(self, environ: Mapping[str, str], memory_share: float) -> None:
+        """The driver has said how much memory is too much."""
+        self._guard.bound(environ, memory_share)
 
     def begin(self) -> None:
         """Look from now on, if something runs."""

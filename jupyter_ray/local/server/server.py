@@ -36,8 +36,8 @@ from jupyter_ray.local.scheduler.stimuli import (
     WorkerLost,
 )
 from jupyter_ray.local.server.connection import Connection
+from jupyter_ray.local.server.drivers import Drivers
 from jupyter_ray.local.server.files import Files
-from jupyter_ray.local.server.guests import Guests
 from jupyter_ray.local.server.log import EventLog
 from jupyter_ray.local.server.lookout import Lookout
 from jupyter_ray.local.server.modules import Modules
@@ -66,7 +66,6 @@ class Server:
         self.driver: bytes | None = None
         self._first: Connection | None = None
         self._dirty: dict[Connection, None] = {}
-        self._bind: m.Bind | None = None
         self._ended: asyncio.Future[None] = loop.create_future()
         self._ticking = False
         self._log = EventLog(self._tell)
@@ -79,6 +78,7 @@ class Server:
         self._exits: dict[bytes, str] = {}
         """Workers whose process has ended, and how, while their socket is still being read."""
         self._modules = Modules(self.scheduler.state, self.happen)
+        self._drivers = Drivers(session, self.scheduler.state, self.connections, self._collect)
         self._files = Files(loop, session, self.scheduler.state, self.happen_alone, self.say)
         self._own: dict[type, Callable[[Connection, Any], m.ClientMessage | None]] = {
             m.Subscribe: self._on_subscribe,
@@ -91,9 +91,9 @@ class Server:
             m.Log: self._on_log,
             m.Loaded: self._modules.loaded,
             m.CellBegan: self._modules.cell_began,
+            m.SearchPath: self._drivers.follow,
         }
         """Messages that are the server's business too; what a function returns the scheduler gets."""
-        self._guests = Guests(session, self.scheduler.state)
         processes.attach(loop, self._process_ended)
 
     async def serve(self, listener: socket.socket) -> None:
@@ -133,7 +133,7 @@ class Server:
             expected = self.driver is None
         elif hello.kind == "guest":
             strange = hello.client in self.connections or hello.client in self.scheduler.state.workers
-            expected = self._bind is not None and not strange
+            expected = self._drivers.bound is not None and not strange
         else:
             expected = hello.client in self.scheduler.state.workers and hello.client not in self.connections
         if not expected:
@@ -143,6 +143,7 @@ class Server:
         if hello.kind == "worker":
             connection.job, _ = names.split_environment(self.scheduler.state.workers[hello.client].env)
             self.processes.joined(hello.client, hello.pid)
+            self._drivers.started(hello.client)
             self.happen(WorkerJoined(hello.client, hello.pid))
             return
         if hello.kind == "driver":
@@ -185,18 +186,17 @@ class Server:
     def _on_bind(self, connection: Connection, message: m.Bind) -> m.Bind:
         if connection.client != self.driver:
             raise ProtocolError("A worker wanted to bind the session.")
-        self._bind = message
+        self._drivers.bound = message
         self._files.bound(message.environ)
-        limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")
-        self._lookout.limit_memory(int(limit) if limit.isdigit() else 0, message.memory_share)
+        self._lookout.bound(message.environ, message.memory_share)
         return message
 
     def _on_join(self, connection: Connection, message: m.Join) -> m.Join:
         state = self.scheduler.state
         known = connection.job or connection.client == self.driver or connection.client in state.workers
-        if known or self._bind is None or len(message.job) != JOB_ID_SIZE or message.job in state.jobs:
+        if known or self._drivers.bound is None or len(message.job) != JOB_ID_SIZE or message.job in state.jobs:
             raise ProtocolError("A process wanted to join as a driver that it is not.")
-        return self._guests.join(connection, message, self._bind)
+        return self._drivers.join(connection, message)
 
     def _on_lost(self, connection: Connection, message: m.Lost) -> m.Lost:
         self._files.look(message.segments)
@@ -223,7 +223,7 @@ class Server:
             self.happen(DriverLeft(client))
             self._files.remove_unsealed(client)
             if connection.job:
-                self._guests.tidy(self.loop, connection.job)
+                self._drivers.tidy(self.loop, connection.job)
         else:
             self.processes.kill(client)  # It may live on without its socket; its end tells more than the socket's.
 
@@ -252,8 +252,9 @@ class Server:
         door_of(config.session_folder(self.session), worker).unlink(missing_ok=True)
         self._files.remove_unsealed(worker)
         self._modules.gone(worker)
+        self._drivers.started(worker)
         if guest:
-            self._guests.tidy(self.loop, guest)
+            self._drivers.tidy(self.loop, guest)
         self.flush()
 
     def happen(self, stimulus: Stimulus) -> None:
@@ -301,9 +302,8 @@ class Server:
     def _grace(self, worker: bytes) -> float:
         """Return how long a worker may take to leave: with an actor, what `init` says; 0 means as long as it likes."""
         record = self.scheduler.state.workers.get(worker)
-        if record is None or record.actor is None or self._bind is None:
-            return GRACE_SECONDS
-        return self._bind.farewell_seconds
+        bound = self._drivers.bound
+        return GRACE_SECONDS if record is None or record.actor is None or bound is None else bound.farewell_seconds
 
     def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
         if self.connections.get(worker) is connection:
@@ -329,9 +329,8 @@ class Server:
             self.happen_alone(Tick())
 
     def _setup(self, command: c.StartWorker) -> WorkerSetup:
-        assert self._bind is not None
         socket = str(config.session_folder(self.session) / config.RUNTIME_SOCKET)
-        return self._guests.setup(command.env, self._bind, socket, command.worker)
+        return self._drivers.setup(command.env, socket, command.worker)
 
     # --- what is sent ----------------------------------------------------------------------------------------
 
