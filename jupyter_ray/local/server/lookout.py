@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from jupyter_ray.local.protocol.messages import Log
