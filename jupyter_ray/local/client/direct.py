@@ -111,7 +111,9 @@ class Direct:
         self.cells: set[str | None] = {None}
         """Those of this notebook that have made a call."""
         self.search_path = sys.path.copy()
-        """As the workers know it."""
+        """At the last call."""
+        self._located = located(self.search_path)
+        """It, as the workers know it."""
 
     def introduce(self, hello: m.Hello) -> None:
         """Set who we are."""
@@ -414,11 +416,11 @@ class Direct:
             self.cells.add(cell)
             self.routes.give_back(lambda route: route.leased)
             self._client.send(m.CellBegan())
-        if sys.path != self.search_path:
-            before, self.search_path = self.search_path, sys.path.copy()
-            if self._hello.kind != "worker":
-                self.routes.give_back(lambda route: True)
-                self._client.send(m.SearchPath(located(before), located(self.search_path)))
+        self.search_path = sys.path.copy()
+        before, self._located = self._located, located(self.search_path)
+        if before != self._located and self._hello.kind != "worker":
+            self.routes.give_back(lambda route: True)
+            self._client.send(m.SearchPath(before, self._located))
 
     def close(self) -> None:
         """Close all sockets."""
