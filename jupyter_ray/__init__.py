@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         util,
     )
     from jupyter_ray.api.actors import ActorClass
-    from jupyter_ray.api.calls import cancel, get, get_actor, kill, put, wait, why
+    from jupyter_ray.api.calls import cancel, get, get_actor, kill, put, why
     from jupyter_ray.api.cluster import available_resources, cluster_resources, get_gpu_ids, nodes
     from jupyter_ray.api.constants import LOCAL_MODE, SCRIPT_MODE, WORKER_MODE, Language, LoggingConfig
     from jupyter_ray.api.handles import ActorHandle
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from jupyter_ray.api.runtime_context import get_runtime_context
     from jupyter_ray.api.session import is_initialized, shutdown, warm_up
     from jupyter_ray.api.timeline import timeline
+    from jupyter_ray.api.waiting import wait
     from jupyter_ray.engine.refs import ObjectRef
     from jupyter_ray.engine.streams import DynamicObjectRefGenerator, ObjectRefGenerator
     from jupyter_ray.ids import (
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api.actors": ("ActorClass",),
-    "api.calls": ("cancel", "get", "get_actor", "kill", "put", "wait", "why"),
+    "api.calls": ("cancel", "get", "get_actor", "kill", "put", "why"),
     "api.cluster": ("available_resources", "cluster_resources", "get_gpu_ids", "nodes"),
     "api.constants": ("LOCAL_MODE", "SCRIPT_MODE", "WORKER_MODE", "Language", "LoggingConfig", "logger"),
     "api.handles": ("ActorHandle",),
@@ -66,6 +67,7 @@ _HOMES = {
     "api.runtime_context": ("get_runtime_context",),
     "api.session": ("is_initialized", "shutdown", "warm_up"),
     "api.timeline": ("timeline",),
+    "api.waiting": ("wait",),
     "engine.refs": ("ObjectRef",),
     "engine.streams": ("DynamicObjectRefGenerator", "ObjectRefGenerator"),
     "ids": (
@@ -246,6 +248,7 @@ def _keep_names() -> None:
     """Have names at hand: when the interpreter has begun to end, a program's ``__del__`` cannot import any more."""
     if "jupyter_ray.api.session" in _sys.modules:  # There was a session; these are small beside that.
         import jupyter_ray.api.calls
+        import jupyter_ray.api.waiting
         import jupyter_ray.exceptions  # noqa: F401 - an attribute of this package from now on
     for home, names in _HOMES.items():
         module = _sys.modules.get(f"jupyter_ray.{home}")

@@ -121,7 +121,7 @@ class Session:
         """But for the definitions, which live."""
         client = self.client
         held = {each.id.encode(): 1 for each in (self.function, self.cls) if each.held is not None}
-        kept = client.references._table.keys() - held or len(client._requests) or client._streams
+        kept = client.references._table.keys() - held or len(client._requests) or len(client.streams)
         return self.granted == held and not (kept or any(self.folder.iterdir()))
 
 

@@ -299,7 +299,7 @@ class LocalEngine(Questions):
         client.before_call()
         task, number = spec.task, plan.num_returns
         if number == m.STREAMING:
-            generator = ObjectRefGenerator(client.open_stream(task, ahead))
+            generator = ObjectRefGenerator(client.streams.open(task, ahead))
             client.direct.submit(spec, None, 0)
             named(args)
             return generator
