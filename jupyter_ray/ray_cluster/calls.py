@@ -400,7 +400,7 @@ _registered = False
 
 
 def register_reducers() -> None:
-    """Teach Ray's pickler what this package's own can: memoryviews, arrays with gaps (read-only on arrival), and streams.
+    """Teach Ray's pickler what this package's own can: memoryviews, streams, arrays with gaps (read-only there).
 
     What is pickled next may be the first array of this process: so this is called before each value that Ray pickles.
     """
