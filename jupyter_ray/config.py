@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
+import sys
 from pathlib import Path
 
 LOCAL_ADDRESS = "unix:"
@@ -84,9 +83,27 @@ def session_folder(session: str, root: str | None = None) -> Path:
     The first call for a session settles it, since a program may change its environment meanwhile.
     """
     if session not in _session_folders:
-        root = root or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+        root = root or os.environ.get("RAY_TMPDIR") or temporary_folder()
         _session_folders[session] = Path(root) / f"{session_prefix()}{session}"
     return _session_folders[session]
+
+
+def working_directory() -> str:
+    """Return where this process is; the root, where that folder was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
+
+
+def temporary_folder() -> str:
+    """Return what `tempfile.gettempdir` returns; mostly without its import, which takes a fortieth of a start."""
+    usual = os.environ.get("TMPDIR") or "/tmp"
+    if "tempfile" not in sys.modules and os.path.isabs(usual) and os.path.isdir(usual) and os.access(usual, os.W_OK):
+        return usual
+    import tempfile
+
+    return tempfile.gettempdir()
 
 
 def session_prefix() -> str:
@@ -131,11 +148,13 @@ def shared_memory_folder(session: str) -> Path:
     """Return the folder of a session's shared-memory files: in memory where the system offers that."""
     root = Path("/dev/shm")
     usable = root.is_dir() and os.access(root, os.W_OK)  # A container's may be read-only.
-    return (root if usable else Path(tempfile.gettempdir())) / f"jupyter_ray-{os.getuid()}-{session}-shm"
+    return (root if usable else Path(temporary_folder())) / f"jupyter_ray-{os.getuid()}-{session}-shm"
 
 
 def remove_folders(session: str) -> None:
     """Remove what a session has left, in memory and on disk; idempotent."""
+    import shutil
+
     for folder in spill_folders(session):
         with contextlib.suppress(OSError):
             shutil.rmtree(os.readlink(folder), ignore_errors=True)

@@ -21,7 +21,8 @@ import pytest
 
 from jupyter_ray import exceptions
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, note_definition
+from jupyter_ray.engine.refs import ActorRef, ObjectRef
+from jupyter_ray.engine.travel import note_definition
 from jupyter_ray.local.serialization import arguments, errors, inspection, values
 from jupyter_ray.local.serialization.arguments import Parcel
 

@@ -7,7 +7,7 @@ import io
 import pickle
 from typing import Any
 
-from jupyter_ray.engine import refs
+from jupyter_ray.engine.travel import collecting
 from jupyter_ray.local.serialization import values
 
 
@@ -41,7 +41,7 @@ def with_own_arrays(value: Any) -> Any:
     """Return a copy of `value` whose arrays can be written to; `value` itself if there are none in it."""
     file = io.BytesIO()
     pickler = _Taking(file)
-    refs.collecting(functools.partial(pickler.dump, value))
+    collecting(functools.partial(pickler.dump, value))
     if not pickler.copies:
         return value
     file.seek(0)

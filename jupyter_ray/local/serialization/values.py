@@ -26,8 +26,8 @@ import cloudpickle
 import cloudpickle.cloudpickle as cloudpickle_module
 
 from jupyter_ray.config import INLINE_LIMIT
-from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.travel import collecting
 from jupyter_ray.local.serialization import compiled, frames, libraries
 from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.task_errors import RayError
@@ -133,7 +133,7 @@ def dumps_own(value: Any) -> Serialized:
 def code_dumps(value: Any) -> Serialized:
     """Return a function or class as bytes, everything in the one stream."""
     file = io.BytesIO()
-    collected = refs.collecting(functools.partial(Pickler(file, PROTOCOL).dump, value))
+    collected = collecting(functools.partial(Pickler(file, PROTOCOL).dump, value))
     return Serialized(file.getvalue(), [], collected.ids, collected.definitions)
 
 
@@ -203,7 +203,7 @@ def _dump(pickler: Callable[..., Any], value: Any, made: type[Serialized] = Seri
 def _dump_once(pickler: Callable[..., Any], value: Any, made: type[Serialized]) -> Serialized:
     buffers: list[pickle.PickleBuffer] = []
     file = io.BytesIO()
-    collected = refs.collecting(functools.partial(pickler(file, PROTOCOL, buffer_callback=buffers.append).dump, value))
+    collected = collecting(functools.partial(pickler(file, PROTOCOL, buffer_callback=buffers.append).dump, value))
     contained = [*collected.ids, *(each.id.encode() for each in collected.definitions)]
     return made(file.getvalue(), [buffer.raw() for buffer in buffers], contained, collected.definitions)
 

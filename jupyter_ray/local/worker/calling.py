@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import DynamicObjectRefGenerator, ObjectRefGenerator
 from jupyter_ray.exceptions import ObjectLostError, RayTaskError, is_cancel
 from jupyter_ray.local.protocol.messages import DYNAMIC, Body, Execute, Payload
 from jupyter_ray.local.serialization import tensors, values

@@ -2,7 +2,7 @@
 
  thread that reads ── Execute ──► Backlog ──► main thread: runs tasks in order, or an actor's calls
         │                                      (a threaded actor: pools; an async one: the event loop)
-        └─ Interrupt, Recall, Exit, Consume, Undefine: acted on there
+        └─ Interrupt, Recall, Exit, Consume, Undefine, SearchPath: acted on there
 
 The main thread reads while it has nothing to run or waits for a value, the reader thread while it runs. The main thread
 owns user code. When it is about to wait for a value, what has not begun is given back to the runtime,
@@ -47,6 +47,7 @@ from jupyter_ray.local.launcher import is_stopped
 from jupyter_ray.local.library import UnknownDefinitionError
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
+from jupyter_ray.local.search_path import follow
 from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.worker import calling, forks, process
@@ -119,8 +120,9 @@ class Worker:
                 m.Interrupt: self._on_interrupt,
                 m.Recall: lambda message: self.backlog.recall(),
                 m.Undefine: lambda message: self.library.forget(message.definitions, self.backlog.withdraw),
-                m.Exit: self._on_exit,
-                m.Consume: self._on_consume,
+                m.SearchPath: lambda message: follow(message.before, message.after),
+                m.Exit: lambda message: self.backlog.put_end(),
+                m.Consume: lambda message: self.runner.producers.heard(message.task, message.index),
                 m.Shut: lambda message: self.door.shut(),
             },
             on_death=lambda reason: process.end_with_runtime(setup.session, setup.socket),
@@ -230,7 +232,7 @@ class Worker:
         self.devices.give(execute.held, execute.devices)
         done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
         del opened
-        if self._is_used_up and not done.exiting:
+        if (self._is_used_up or self.interrupts.tore_import) and not done.exiting:
             done = msgspec.structs.replace(done, exiting=True)
         self._finish(execute, done)
 
@@ -426,12 +428,6 @@ class Worker:
         with contextlib.suppress(RaySystemError):
             self.client.direct.tell()
             self.client.send(m.Interrupted(task), soon=False)
-
-    def _on_exit(self, message: m.Exit) -> None:
-        self.backlog.put_end()
-
-    def _on_consume(self, message: m.Consume) -> None:
-        self.runner.producers.heard(message.task, message.index)
 
     def __repr__(self) -> str:
         return f"<Worker {self._setup.worker.hex()}: {len(self.backlog)} waiting, {self.client!r}>"
