@@ -490,6 +490,16 @@ def test_what_a_web_application_keeps_travels(monkeypatch: pytest.MonkeyPatch) -
     assert round_trip([State({"user": "me"})])[0].user == "me"
 
 
+def test_arrays_of_strings_are_written_as_lists_of_them_are() -> None:
+    texts = np.array([[f"a {i}", f"b {i}"] for i in range(values.MANY_TEXTS)], object)
+    for each in (texts, texts.T, texts[::2], np.array([*texts[:, 0], None], object), texts[:0]):
+        back = round_trip(each)
+        assert back.dtype == object
+        assert np.array_equal(back, each)
+        back[:1] = None  # As in Ray: only what is in shared memory is read-only.
+    assert len(values.dumps(texts).data) < 1_000
+
+
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
 def test_a_file_that_is_only_read_is_shared(mode: Any, tmp_path: Path) -> None:
     path = tmp_path / "data.npy"

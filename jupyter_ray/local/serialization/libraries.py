@@ -8,15 +8,25 @@ import threading
 from typing import Any
 
 from jupyter_ray.local.serialization import frames, tensors
-
-PROTOCOL = 5
+from jupyter_ray.local.serialization.texts import MANY_TEXTS, PROTOCOL, Texts, are_texts
 
 
 def reduce_array(value: Any) -> Any:
     """An array's own reducer, after a copy where its memory has gaps: those would travel in the stream, writable."""
     if not value.dtype.hasobject and not value.flags.forc:
         value = value.copy(order="C")
+    elif value.dtype.char == "O" and value.size >= MANY_TEXTS:
+        items = value.ravel().tolist()
+        if are_texts(items):
+            return _make_texts, (Texts(items), value.shape)
     return value.__reduce_ex__(PROTOCOL)
+
+
+def _make_texts(items: list[str], shape: tuple[int, ...]) -> Any:
+    numpy = importlib.import_module("numpy")
+    made = numpy.empty(len(items), object)
+    made[:] = items
+    return made.reshape(shape)
 
 
 def _reduce_memmap(value: Any) -> Any:
@@ -77,6 +87,7 @@ REDUCERS = (
     ("polars.series.series", "Series", frames.reduce_series),
     ("rich.console", "Console", _reduce_console),
     ("starlette.datastructures", "State", _reduce_state),
+    ("torch", "Tensor", tensors.reduce_tensor),
     ("torch.storage", "TypedStorage", tensors.reduce_storage),
 )
 """Module, name, and the function that says how an instance is pickled."""

@@ -30,16 +30,14 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.travel import collecting
 from jupyter_ray.local.serialization import compiled, frames, libraries
 from jupyter_ray.local.serialization.depth import instead
+from jupyter_ray.local.serialization.texts import MANY_TEXTS as MANY_TEXTS
+from jupyter_ray.local.serialization.texts import Texts as Texts
+from jupyter_ray.local.serialization.texts import are_texts as are_texts
 from jupyter_ray.task_errors import RayError
 
 PROTOCOL = libraries.PROTOCOL
 _FLAT_LIMIT = 64
 """Elements of a container that are looked at to find it plain; longer ones gain nothing from it."""
-
-MANY_TEXTS = 1_000
-"""Elements of a list from which on it is looked whether all are strings."""
-
-_LONGEST_TEXT = 1_024
 
 ATOMS = frozenset({int, float, bool, complex, type(None)})
 TEXTS = frozenset({str, bytes})
@@ -218,36 +216,6 @@ class _LargeBytes:
 
     def __reduce__(self) -> Any:
         return bytes, (pickle.PickleBuffer(self.value),)
-
-
-class Texts:
-    """Lets a long list of strings be written without the table in which the pickler looks for each: many times as fast.
-
-    One that is in the list twice is written twice.
-    """
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: list[str]) -> None:
-        self.value = value
-
-    def __reduce__(self) -> Any:
-        file = io.BytesIO()
-        pickler = pickle.Pickler(file, PROTOCOL)
-        pickler.fast = True
-        pickler.dump(self.value)
-        return pickle.loads, (pickle.PickleBuffer(file.getvalue()),)
-
-
-def are_texts(value: list[Any]) -> bool:
-    """Tell whether a list holds strings alone; going by some of them, short ones that are not there twice."""
-    some = value[:: len(value) // 100]
-    return (
-        set(map(type, some)) == {str}
-        and len(set(map(id, some))) == len(some)
-        and max(map(len, some)) <= _LONGEST_TEXT
-        and set(map(type, value)) == {str}
-    )
 
 
 def _reduce_memoryview(view: memoryview) -> Any:
