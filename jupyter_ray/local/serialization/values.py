@@ -31,11 +31,11 @@ from jupyter_ray.engine.travel import collecting
 from jupyter_ray.local.serialization import compiled, frames, libraries
 from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.local.serialization.texts import MANY_TEXTS as MANY_TEXTS
+from jupyter_ray.local.serialization.texts import PROTOCOL as PROTOCOL
 from jupyter_ray.local.serialization.texts import Texts as Texts
 from jupyter_ray.local.serialization.texts import are_texts as are_texts
 from jupyter_ray.task_errors import RayError
 
-PROTOCOL = libraries.PROTOCOL
 _FLAT_LIMIT = 64
 """Elements of a container that are looked at to find it plain; longer ones gain nothing from it."""
 
