@@ -19,7 +19,7 @@ from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableExcepti
 from jupyter_ray.local.protocol.messages import FAILED_ARGUMENT, RAISED
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.values import Serialized, SerializedError
-from jupyter_ray.portable_errors import portable
+from jupyter_ray.portable_errors import portable, without_what_does_not_pickle
 
 _NOT_THE_USERS = (
     os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), ""),
@@ -103,11 +103,14 @@ def dump_error(
 
 
 def _dump_cause(cause: BaseException, text: str) -> Serialized:
-    """Return the pickled cause, or what says that it does not pickle; one that does not come back is still sent."""
+    """Return the pickled cause, without what does not pickle of it; one that does not come back is still sent."""
     try:
         return values.code_dumps(_stripped(cause))
     except Exception as error:
-        return values.code_dumps(unserializable(cause, error, text))
+        try:
+            return values.code_dumps(_stripped(without_what_does_not_pickle(cause, values.code_dumps)))
+        except Exception:
+            return values.code_dumps(unserializable(cause, error, text))
 
 
 def unserializable(cause: BaseException, error: BaseException, text: str) -> RayError:
