@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from jupyter_ray.api.constants import Language
-from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import DynamicObjectRefGenerator, ObjectRefGenerator
 from jupyter_ray.exceptions import ObjectRefStreamEndOfStreamError
 from jupyter_ray.ids import (
     ActorClassID,

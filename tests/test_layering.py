@@ -85,7 +85,16 @@ LAYERS = (
 LOCAL_ORDER = (
     ("local.protocol",),
     ("local.serialization", "local.scheduler"),
-    ("local.store", "local.definitions", "local.library", "local.turns", "local.vigil", "local.cgroups"),
+    (
+        "local.store",
+        "local.watch",
+        "local.definitions",
+        "local.library",
+        "local.turns",
+        "local.vigil",
+        "local.cgroups",
+        "local.search_path",
+    ),
     ("local.transport",),
     ("local.client", "local.launcher", "local.joining"),
     ("local.engine",),

@@ -18,7 +18,8 @@ from jupyter_ray.api.methods import Method, Table, load_table
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import leave_actor
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, weak_actor
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, weak_actor
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.exceptions import PendingCallsLimitExceeded
 from jupyter_ray.ids import ActorID
 from jupyter_ray.spelling import meant, meant_option

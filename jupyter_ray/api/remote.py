@@ -19,7 +19,9 @@ from jupyter_ray.api.handles import NO_GRAPHS
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, hold_definition, learn_definition, note_definition
+from jupyter_ray.engine.refs import ObjectRef, hold_definition
+from jupyter_ray.engine.streams import ObjectRefGenerator
+from jupyter_ray.engine.travel import learn_definition, note_definition
 from jupyter_ray.environments import copied
 from jupyter_ray.spelling import no_option
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from jupyter_ray.config import LOCAL_ADDRESS
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayError, RayTaskError
 
@@ -129,10 +130,15 @@ def _found_here(error: BaseException | None) -> list[str]:
     with contextlib.suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(name) if name else None
         if spec is not None and spec.origin is not None:
-            return [
-                f"The notebook finds {name} ({spec.origin}): sys.path has changed since the runtime was started. "
-                "Change it before the first call, or end the runtime with %ray stop."
-            ]
+            engine = registry.current()
+            if engine is not None and engine.address.startswith(LOCAL_ADDRESS):
+                why = "it has imported it, and that folder is not on sys.path any more."
+            else:
+                why = (
+                    "on a cluster, workers keep the sys.path of the start. Change it before the first call, or end the "
+                    "session with %ray stop."
+                )
+            return [f"The notebook finds {name} ({spec.origin}): {why}"]
     return []
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from jupyter_ray.api.calls import get, wait
+from jupyter_ray.api.calls import get
+from jupyter_ray.api.waiting import wait
 from jupyter_ray.exceptions import ActorDiedError
 
 Submit = Callable[[Any, Any], Any]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -124,6 +125,37 @@ def test_a_task_that_ignores_interrupts_leaves_later_ones_as_they_are(tmp_path: 
     with pytest.raises(exceptions.TaskCancelledError):
         ray.get(ref, timeout=30)
     eventually(lambda: not path.exists())
+
+
+@pytest.mark.local_only("Ray lets the process go on")
+def test_an_import_that_a_cancel_tore_is_begun_again_in_another_process(tmp_path: Path) -> None:
+    """Many a C library, NumPy for one, refuses to be imported once more in the process where it was torn."""
+    (tmp_path / "only_once.py").write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "if hasattr(sys, 'only_once'):\n"
+        "    raise ImportError('cannot load module more than once per process')\n"
+        "sys.only_once = True\n"
+        "here = Path(__file__).parent\n"
+        "(here / 'began').touch()\n"
+        "while not (here / 'go').exists():\n"
+        "    time.sleep(0.01)\n"
+    )
+
+    @ray.remote(num_cpus=4)
+    def load() -> str:
+        sys.path.insert(0, str(tmp_path))
+        import only_once  # type: ignore[import-not-found]
+
+        return str(only_once.__name__)
+
+    torn = load.remote()
+    eventually((tmp_path / "began").exists)
+    ray.cancel(torn)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(torn, timeout=PATIENCE)
+    (tmp_path / "go").touch()
+    assert ray.get(load.remote(), timeout=PATIENCE) == "only_once"
 
 
 def test_a_task_that_waits_in_get(tmp_path: Path) -> None:

@@ -227,9 +227,9 @@ def test_get_actor_wants_a_name(engine: FakeEngine) -> None:
 def test_blocking_in_an_async_actor_is_warned_about_once(
     engine: FakeEngine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jupyter_ray.api import calls
+    from jupyter_ray.api import mistakes
 
-    monkeypatch.setattr(calls, "_warned", set())
+    monkeypatch.setattr(mistakes, "_warned", set())
 
     @ray.remote
     class Async:

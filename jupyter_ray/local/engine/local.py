@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ids_of, set_counter, unset_counter
+from jupyter_ray.engine.streams import ObjectRefGenerator
+from jupyter_ray.engine.travel import StaleReferenceError
 from jupyter_ray.environments import merge
 from jupyter_ray.ids import IdSource, return_id, task_of
 from jupyter_ray.interrupts import shielded
@@ -76,11 +78,11 @@ class LocalEngine(Questions):
         self.library = Library(functools.partial(client.references.many, grants=1))
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process)
-        self._total = total
+        self.total = total
         self._tells_sites = os.environ.get(_SITES, "0").lower() in ("1", "true")
         client.references.call_site = self.call_site
         client.references.hurry = client.flush
-        refs_module.set_counter(client.references)
+        set_counter(client.references)
 
     # --- calls ---
 
@@ -261,8 +263,8 @@ class LocalEngine(Questions):
     ) -> m.TaskSpec:
         task = current_task()
         cell = current_cell() if task is None else task.cell
-        if task is None and cell not in self.client.direct.cells:
-            self.client.direct.begin(cell)
+        if task is None and (cell not in self.client.direct.cells or sys.path != self.client.direct.search_path):
+            self.client.direct.go_on(cell)
         return m.TaskSpec(  # By position, in the order of its fields: so many names would cost as much as all the rest.
             self._ids.task(actor),
             kind,
@@ -297,7 +299,7 @@ class LocalEngine(Questions):
         client.before_call()
         task, number = spec.task, plan.num_returns
         if number == m.STREAMING:
-            generator = ObjectRefGenerator(client.open_stream(task, ahead))
+            generator = ObjectRefGenerator(client.streams.open(task, ahead))
             client.direct.submit(spec, None, 0)
             named(args)
             return generator
@@ -318,7 +320,7 @@ class LocalEngine(Questions):
         """Store a snapshot of `value`; see `Engine.put`."""
         try:
             serialized = values.dumps(value)
-        except refs_module.StaleReferenceError:
+        except StaleReferenceError:
             raise
         except Exception as error:
             raise unpicklable(value, error, "the put value", "value") from error
@@ -346,7 +348,7 @@ class LocalEngine(Questions):
             return ready
         try:
             ids = self._ids_of(refs)
-        except refs_module.StaleReferenceError:
+        except StaleReferenceError:
             known = [ref for ref in refs if ref._counter in (self.client.references, None)]
             if len(known) < num_returns:
                 raise
@@ -360,8 +362,8 @@ class LocalEngine(Questions):
             return ids
         for ref in refs:
             if ref._counter is not counter and ref._counter is not None:
-                raise refs_module.StaleReferenceError(ref)
-        return refs_module.ids_of(refs)
+                raise StaleReferenceError(ref)
+        return ids_of(refs)
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel a task; see `Engine.cancel`."""
@@ -383,9 +385,9 @@ class LocalEngine(Questions):
     # --- the session ---
 
     def _totals(self) -> Mapping[str, int]:
-        if self._total is None:
-            self._total = self.client.query("resources")["parts"]
-        return self._total
+        if self.total is None:
+            self.total = self.client.query("resources")["parts"]
+        return self.total
 
     def subscribe(
         self, listener: EventListener, *, logs_only: bool = False, condensed: bool = False
@@ -433,8 +435,7 @@ class LocalEngine(Questions):
             with self._end_lock:
                 end, self._end = self._end, None
             if end is not None:
-                if refs_module._default_counter is self.client.references:
-                    refs_module.set_counter(None)
+                unset_counter(self.client.references)
                 end()
 
     def _encode_env(self, asked: Mapping[str, Any] | None) -> str:

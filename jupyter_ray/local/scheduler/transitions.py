@@ -41,6 +41,9 @@ from jupyter_ray.resources import GPU
 START_LIMIT = 10
 """After so many workers in a row that ended before they began, a task that waits for one fails."""
 
+_USED_UP = "it has run as many tasks as it may (max_calls)"
+_TORN = "a cancel came while it imported a module"
+
 STORY = 40
 """So many of its last stimuli are told of a task that gets one which its state does not allow."""
 
@@ -88,7 +91,7 @@ def _argument_failed(step: Step, task: TaskRecord, payload: Payload) -> None:
 def _done(step: Step, task: TaskRecord, message: Done) -> None:
     spec = task.spec
     _learn(step, task, message.seconds)
-    leaving = "it has run as many tasks as it may (max_calls)" if message.exiting else ""
+    leaving = (_TORN if message.cancelled else _USED_UP) if message.exiting else ""
     failure = ""
     error, _, text = (message.error or "it raised an error").partition("\n")
     if message.crashed and task.worker is not None:

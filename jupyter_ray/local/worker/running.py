@@ -18,7 +18,8 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from typing import Any
 
 from jupyter_ray.engine.context import enter_task, leave_task
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError, is_cancel
 from jupyter_ray.ids import TaskID
