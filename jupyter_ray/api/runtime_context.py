@@ -96,10 +96,7 @@ class RuntimeContext:
     def get_task_function_name(self) -> str | None:
         """Return module and qualified name of the function that the task runs; None in the driver."""
         task = self._task("get_task_function_name")
-        if task is None:
-            return None
-        name = getattr(task.called, "__qualname__", task.function)
-        return f"{getattr(task.called, '__module__', None) or '__main__'}.{name}"
+        return None if task is None else task.full_name()
 
     def get_actor_id(self) -> str | None:
         """Return the id of the actor that runs this, as hexadecimal digits; None outside of one."""

@@ -129,5 +129,5 @@ def _context() -> dict[str, Any]:
         if process.actor_name:
             facts["actor_name"] = process.actor_name
     if task is not None:
-        facts.update(task_id=task.task.hex(), task_name=task.name, task_func_name=task.function)
+        facts.update(task_id=task.task.hex(), task_name=task.name, task_func_name=task.full_name())
     return facts

@@ -31,3 +31,8 @@ class TaskContext(msgspec.Struct, kw_only=True, eq=False):
     """The placement group (hex) that it runs in, "" for none."""
     capture: bool = False
     """What it starts runs in that group too."""
+
+    def full_name(self) -> str:
+        """Return the module and the qualified name of the function that it runs."""
+        name = getattr(self.called, "__qualname__", self.function)
+        return f"{getattr(self.called, '__module__', None) or '__main__'}.{name}"

@@ -62,6 +62,8 @@ def test_json(start: Callable[..., Any], root_logger: logging.Logger, capsys: py
         of_actor = json.loads(eventually(lambda: _lines(log, "it failed"))[0])
     assert (of_task["levelname"], of_task["name"], of_task["unit"]) == ("INFO", "of.a.library", "kg")
     assert (of_task["task_id"], of_task["task_name"]) == (called.task_id().hex(), "say")
+    assert of_task["task_func_name"] == f"{__name__}.say"
+    assert of_actor["task_func_name"] == f"{__name__}._Actor.say"
     assert (of_actor["actor_id"], of_actor["actor_name"]) == (actor._actor_id.hex(), "speaker")
     assert "ValueError: wrong" in of_actor["exc_text"]
 
