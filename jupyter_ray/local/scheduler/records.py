@@ -89,9 +89,9 @@ class ClientRecord(msgspec.Struct, eq=False):
     created_actors: set[bytes] = msgspec.field(default_factory=set)
     connected: bool = True
     single: bytes = b""
-    """The call that it made last, if it has asked for nothing since."""
+    """The call that it made last, if it has not waited for anything since."""
     streak: int = 0
-    """How many calls in a row it waited for before it made the next."""
+    """How many calls in a row it waited for before it made the next: such a client is shown the way (`direct`)."""
 
     def __repr__(self) -> str:
         return f"<Client {self.id.hex()[-8:]}: {len(self.holds)} holds, {len(self.requests)} requests>"
@@ -142,7 +142,7 @@ class Lease(msgspec.Struct, eq=False):
     allocation: Allocation
     first: TaskSpec
     recalled: float = 0.0
-    """Since when the client has been asked to give it back; 0: it has not, infinity: the worker itself was asked."""
+    """Since when the client has been asked to give it back; 0: it has not."""
     told: set[str] = msgspec.field(default_factory=set)
 
     def __repr__(self) -> str:
@@ -170,7 +170,7 @@ class ActorRecord(msgspec.Struct, eq=False):
     ahead: dict[bytes, TaskRecord] = msgspec.field(default_factory=dict)
     """Those of them that have not begun, since it runs as many as it can."""
     room: list[RequestRecord] = msgspec.field(default_factory=list)
-    """Callers that wait until they have fewer unfinished calls."""
+    """Callers with very many unfinished calls, which wait until they have fewer before they make more."""
     seconds: float | None = None
     """Smoothed duration of a call."""
     holders: int = 0
@@ -231,7 +231,7 @@ class ObjectRecord(msgspec.Struct, eq=False):
     fate: Literal["", "error", "stream", "once", "method", "evicted"] = ""
     """Why it could not be computed again, if it lives in a file and its task's lineage is not kept."""
     site: str = ""  # Where `put` was called for it, if that is known.
-    asked: bool = False  # By a `get` of several that had the error of another one.
+    asked: bool = False  # By a `get` that was answered with the error of another object before this one was there.
 
     def await_by(self, request: RequestRecord) -> None:
         """Note a request that the value is to be told to."""
@@ -408,7 +408,7 @@ class State(msgspec.Struct, eq=False):
     removed_groups: deque[str] = msgspec.field(default_factory=deque)
     functions: dict[str, FunctionRecord] = msgspec.field(default_factory=dict)
     awaited: dict[str, list[tuple[ClientRecord, Query]]] = msgspec.field(default_factory=dict)
-    """Who asked for definitions in versions that have not come: a direct call was quicker."""
+    """Who asked for versions of definitions that are still to come: the direct calls that run them were quicker."""
     ready: dict[Hashable, ReadyClass] = msgspec.field(default_factory=dict)
     """Tasks that wait for resources, by class."""
     order: list[ReadyClass] = msgspec.field(default_factory=list)
@@ -417,7 +417,7 @@ class State(msgspec.Struct, eq=False):
     unread: dict[bytes, tuple[ActorRecord, bytes]] = msgspec.field(default_factory=dict)
     """Streams that have ended, of actors with a `generator_cap`: the actor that counts their items, and who reads."""
     later: list[tuple[float, TaskRecord]] = msgspec.field(default_factory=list)
-    """Tasks that failed more than once and are to be tried again, with the time from which on."""
+    """Tasks that pause before another attempt, each with the time at which the pause ends: see `pauses`."""
     resuming: deque[RequestRecord] = msgspec.field(default_factory=deque)
     idle: dict[str, list[WorkerRecord]] = msgspec.field(default_factory=dict)
     """Pooled workers that have nothing to do, by environment; the last one worked last."""
