@@ -16,9 +16,9 @@ from jupyter_ray.events import TaskFinished, TaskStarted
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import Ran, Report, Route, Shut, Submit, TaskSpec, Unroute
 from jupyter_ray.local.scheduler import actors, errors, history, placement, submission
-from jupyter_ray.local.scheduler.brought import FunctionRecord
 from jupyter_ray.local.scheduler.dependencies import need, promise, seal
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Lease, State, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, FunctionRecord, Lease, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import WorkerLost
