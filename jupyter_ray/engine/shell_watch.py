@@ -33,11 +33,16 @@ def watch(cell_here: Callable[[], str | None]) -> None:
     for name, call in (("display", _display), ("get_ipython", _get_ipython)):
         if not hasattr(builtins, name):
             setattr(builtins, name, call)
-    for module, then in ((_SHELL, begin), (_BARS, _have_text_bars)):
-        if module in sys.modules:
-            then()
-        else:
-            sys.meta_path.insert(0, _Watch(module, then))
+    when_imported(_SHELL, begin)
+    when_imported(_BARS, _have_text_bars)
+
+
+def when_imported(name: str, then: Callable[[], None]) -> None:
+    """Call `then` as soon as the module `name` has been imported: now, if it has."""
+    if name in sys.modules:
+        then()
+    else:
+        sys.meta_path.insert(0, _Watch(name, then))
 
 
 def _have_text_bars() -> None:
