@@ -156,12 +156,21 @@ class _Absent:
     """The last of Python's finders: refuses, in one sentence, those of Ray's modules that are not offered."""
 
     @staticmethod
-    def find_spec(fullname: str, path: Any = None, target: Any = None) -> None:
-        """Find nothing; raise a ModuleNotFoundError for a module of Ray's."""
-        if fullname.startswith("jupyter_ray.") and not _only_asked():
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> Any:
+        """Find what ``from ray._private import node`` looks for here; raise for another of Ray's modules."""
+        if not fullname.startswith("jupyter_ray."):
+            return None
+        if _sys.modules.get("ray") is _sys.modules.get(__name__):
+            from jupyter_ray.alias import stand_in
+
+            found = stand_in(fullname)
+            if found is not None:
+                return found
+        if not _only_asked():
             from jupyter_ray.not_offered import refuse
 
             refuse(fullname)
+        return None
 
 
 class _AsRay:

@@ -71,6 +71,9 @@ DISK_SHARE = "RAY_local_fs_capacity_threshold"
 """The environment variable that tells workers above which share of a disk no value goes there."""
 
 
+IN_MEMORY = Path("/dev/shm")
+"""Where files are in memory, on Linux."""
+
 RUNTIME_SOCKET = "runtime.sock"
 """In a session's folder: where the runtime listens."""
 
@@ -146,9 +149,8 @@ def further_folder(first: Path, number: int) -> Path:
 
 def shared_memory_folder(session: str) -> Path:
     """Return the folder of a session's shared-memory files: in memory where the system offers that."""
-    root = Path("/dev/shm")
-    usable = root.is_dir() and os.access(root, os.W_OK)  # A container's may be read-only.
-    return (root if usable else Path(temporary_folder())) / f"jupyter_ray-{os.getuid()}-{session}-shm"
+    usable = IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK)  # A container's may be read-only.
+    return (IN_MEMORY if usable else Path(temporary_folder())) / f"jupyter_ray-{os.getuid()}-{session}-shm"
 
 
 def remove_folders(session: str) -> None:

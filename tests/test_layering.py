@@ -123,6 +123,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.unseen",
         "local.scheduler.lineage",
         "local.scheduler.definitions",
+        "local.scheduler.handles",
         "local.scheduler.tables",
         "local.scheduler.queries",
         "local.scheduler.why",

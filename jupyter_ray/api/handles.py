@@ -168,6 +168,8 @@ class ActorMethod:
                 where = f"{self._handle._ray_table.class_name}.{method.name}.options()"
                 raise TypeError(f"{where} got an unexpected keyword argument {name!r}.{meant_option(name, _OVERRIDES)}")
         tables.check(_OVERRIDES, "actor methods", changes)
+        if changes.get("_num_objects_per_yield") not in (None, method.options.per_yield):
+            raise ValueError("_num_objects_per_yield cannot be overridden in '.options()': say it in @ray.method.")
         stated = {name: value for name, value in changes.items() if value is not None}  # None says nothing, as in Ray.
         options = tables.method_options({**method.written, **stated}, is_generator=method.is_generator)
         table = self._handle._ray_table

@@ -242,7 +242,8 @@ def _yields(function: Any) -> bool | None:
 def _make(target: Any, written: Mapping[str, Any]) -> Any:
     if isinstance(target, RemoteFunction | ActorClass):
         raise TypeError(
-            f"{target!r} is remote already: apply @ray.remote once, and use .options(...) for other options."
+            "The @ray.remote decorator must be applied to either a function or a class, once: "
+            f"{target!r} is remote already. Use .options(...) for other options."
         )
     if inspect.isclass(target):
         return make_actor_class(target, written)

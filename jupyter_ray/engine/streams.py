@@ -106,7 +106,7 @@ class ObjectRefGenerator:
     throw = close = asend = athrow = aclose = send
 
     def __getstate__(self) -> Any:
-        raise TypeError("An ObjectRefGenerator cannot be pickled: iterate over it here, and pass the refs.")
+        raise TypeError("Serializing a ObjectRefGenerator is not allowed: iterate over it here, and pass the refs.")
 
     def __repr__(self) -> str:
         return f"ObjectRefGenerator({self._stream.task().hex()})"

@@ -108,7 +108,7 @@ class ActorPool:
         self._next_return_index += 1
         if not in_time:
             self._return_actor(actor)
-            raise TimeoutError("Timed out waiting for result; it is given up.")
+            raise TimeoutError(f"Timed out waiting for result. The task {ref} has been ignored.")
         return self._result(ref, actor)
 
     def get_next_unordered(self, timeout: float | None = None, ignore_if_timedout: bool = False) -> Any:
@@ -124,7 +124,7 @@ class ActorPool:
         self._next_return_index = max(self._next_return_index, number + 1)
         if not ready:
             self._return_actor(actor)
-            raise TimeoutError("Timed out waiting for result; it is given up.")
+            raise TimeoutError(f"Timed out waiting for result. The task {ref} has been ignored.")
         return self._result(ref, actor)
 
     def has_free(self) -> bool:

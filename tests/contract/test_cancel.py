@@ -327,6 +327,24 @@ def test_calls_of_an_actor(tmp_path: Path) -> None:
     assert ray.get(slow.quick.remote(), timeout=30) == 1
 
 
+def test_a_call_of_an_actor_that_hears_of_its_cancel_and_raises_has_its_own_error(tmp_path: Path) -> None:
+    @ray.remote(max_task_retries=3)
+    class Slow:
+        @ray.method(retry_exceptions=True)
+        def run(self) -> None:
+            with (tmp_path / "runs").open("a") as runs:
+                runs.write("x")
+            eventually(ray.get_runtime_context().is_canceled)
+            raise LookupError("heard")
+
+    running = Slow.remote().run.remote()
+    eventually((tmp_path / "runs").exists)
+    ray.cancel(running)
+    with pytest.raises(LookupError, match="heard"):
+        ray.get(running, timeout=30)
+    assert (tmp_path / "runs").read_text() == "x"
+
+
 @pytest.mark.local_only("on Ray a queued call that was cancelled begins when its turn comes, and is told then")
 def test_a_queued_call_of_a_busy_actor(tmp_path: Path) -> None:
     @ray.remote

@@ -25,6 +25,7 @@ from jupyter_ray.engine.refs import ActorRef, ObjectRef
 from jupyter_ray.engine.travel import note_definition
 from jupyter_ray.local.serialization import arguments, errors, inspection, values
 from jupyter_ray.local.serialization.arguments import Parcel
+from jupyter_ray.local.worker import calling
 
 
 def round_trip(value: Any) -> Any:
@@ -333,6 +334,28 @@ def test_frames_of_the_runtime_are_left_out() -> None:
     text = errors.format_remote(raised(lambda: arguments.fill(None, [])))  # type: ignore[arg-type]
     assert "test_serialization" in text
     assert "arguments.py" not in text
+
+
+def returned(value: Any) -> None:
+    """What a worker does with what a function returns."""
+    calling.payload_of(value, "the return value of f", lambda serialized: pytest.fail("it was pickled"))
+
+
+def test_of_what_does_not_pickle_the_pickler_s_words_are_told_once() -> None:
+    text = errors.format_remote(raised(lambda: returned([threading.Lock()])))
+    assert text.count("cannot pickle") == 1
+    assert "direct cause" not in text
+
+
+class Refusing:
+    def __reduce__(self) -> Any:
+        raise TypeError("no copies")
+
+
+def test_what_a_user_s_own_reduce_raised_is_told_with_its_frames() -> None:
+    text = errors.format_remote(raised(lambda: returned(Refusing())))
+    assert 'raise TypeError("no copies")' in text
+    assert "cloudpickle.py" not in text
 
 
 class TwoArguments(Exception):

@@ -50,6 +50,8 @@ RUSH_INTERVALS = 5
 GRACE_SECONDS = 5.0
 """How long a worker without an actor may take to leave when it was asked to."""
 DRAIN_SECONDS = 0.3
+REMAINS_SECONDS = 5.0
+"""So long after its start a runtime looks for what dead sessions have left."""
 TICK_SECONDS = 0.1
 """So long after something has happened, the scheduler is asked whether it wants a tick."""
 
@@ -99,10 +101,16 @@ class Server:
     async def serve(self, listener: socket.socket) -> None:
         """Serve clients until the driver is gone."""
         server = await self.loop.create_unix_server(lambda: Connection(self), sock=listener)
+        self.loop.call_later(REMAINS_SECONDS, self._remove_remains)
         try:
             await self._ended
         finally:
             server.close()
+
+    def _remove_remains(self) -> None:
+        from jupyter_ray.local.server import remains  # Not at the start, which waits for each import.
+
+        remains.remove(config.session_folder(self.session).parent)
 
     def close(self) -> None:
         """End all processes and remove all files of the session."""

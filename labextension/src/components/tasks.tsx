@@ -38,7 +38,17 @@ function summary(trans: TranslationBundle, state: RayState): React.ReactNode {
           {' · '}
         </>
       )}
-      {running > 0 ? trans.__('%1 running of %2', full(running), full(count)) : full(count)}
+      {running > 0 ? (
+        <>
+          {trans.__('%1 running', full(running))}
+          <span className={failed > 0 ? 'jr-mod-spare' : ''}>
+            {' '}
+            {trans.__('of %1', full(count))}
+          </span>
+        </>
+      ) : (
+        full(count)
+      )}
     </>
   );
 }
@@ -124,10 +134,14 @@ export const Tasks = React.memo(function Tasks(props: TasksProps): React.ReactEl
         </div>
       )}
       {state.runtime.dropped > 0 && (
-        <p className="jr-Folded" data-testid="jr-folded">
+        <p
+          className="jr-Folded"
+          data-testid="jr-folded"
+          title={trans.__('They are not shown one by one any more: their groups count them.')}
+        >
           {trans._n(
-            '%2 ended task is counted in its group only.',
-            '%2 ended tasks are counted in their groups only.',
+            '%2 ended task is only counted.',
+            '%2 ended tasks are only counted.',
             state.runtime.dropped,
             full(state.runtime.dropped)
           )}
