@@ -30,7 +30,7 @@ class Pool:
 @pytest.fixture
 def torch(monkeypatch: pytest.MonkeyPatch) -> Pool:
     pool = Pool(1)
-    monkeypatch.setitem(sys.modules, "torch", pool)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "torch", pool)
     return pool
 
 
@@ -85,5 +85,5 @@ def test_libraries_are_looked_for_again_when_more_was_imported(
 def test_libraries_that_fail_harm_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
     monkeypatch.setitem(sys.modules, "numpy", types.ModuleType("numpy"))
-    monkeypatch.setitem(sys.modules, "threadpoolctl", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     ThreadPools().resize(1, 2)
