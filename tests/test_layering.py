@@ -111,11 +111,11 @@ SCHEDULER_ORDER = (
     (
         "local.scheduler.stimuli",
         "local.scheduler.digests",
-        "local.scheduler.brought",
         "local.scheduler.commands",
         "local.scheduler.records",
         "local.scheduler.errors",
     ),
+    ("local.scheduler.session_state",),
     ("local.scheduler.step",),
     ("local.scheduler.memory",),
     (

@@ -13,8 +13,14 @@ from jupyter_ray.events import ObjectFreed, ObjectSealed
 from jupyter_ray.ids import ACTOR_ID_SIZE, OBJECT_ID_SIZE, task_of_text
 from jupyter_ray.local.protocol.messages import Export, Payload, TaskSpec, Undefine
 from jupyter_ray.local.scheduler import definitions, errors, handles, lineage, memory, unseen
-from jupyter_ray.local.scheduler.brought import FunctionRecord
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.records import (
+    ActorRecord,
+    ClientRecord,
+    FunctionRecord,
+    ObjectRecord,
+    RequestRecord,
+    TaskRecord,
+)
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
 
