@@ -39,6 +39,7 @@ L0 = (
     "bell",
     "task_errors",
     "portable_errors",
+    "by_value",
 )
 L1 = ("engine",)
 SHARED = (
