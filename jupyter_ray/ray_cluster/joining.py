@@ -50,6 +50,8 @@ def join(options: InitOptions, address: str) -> None:
             "first; the one session serves both."
         )
     target = _find(address)
+    if address == "auto":
+        _take_token()
     _knock(target, address)
     if not is_client(address):
         _look_for_node(target)
@@ -162,6 +164,17 @@ def _find(address: str) -> str:
     with contextlib.suppress(Exception):
         return str(ray._private.services.canonicalize_bootstrap_address(address))
     return address
+
+
+def _take_token() -> None:
+    """Show the token of this user's own file, if there is one and the environment does not say otherwise (as Ray does).
+
+    `ray start` has the nodes want it then. To an address that somebody names it is not shown unasked.
+    """
+    from ray._private.authentication import authentication_token_setup as setup
+
+    setup.logger.setLevel(logging.ERROR)  # It tells that it does so.
+    setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _knock(target: str, address: str) -> None:
