@@ -34,12 +34,12 @@ from jupyter_ray.options import MethodOptions
 from jupyter_ray.ray_cluster import calls, refs, worker
 from jupyter_ray.ray_cluster.calls import Plan
 from jupyter_ray.ray_cluster.definitions import Definitions
-from jupyter_ray.ray_cluster.engine import RayEngine, driver_of, ready
+from jupyter_ray.ray_cluster.engine import RayEngine, driver_of
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
 from jupyter_ray.ray_cluster.hosts import Host
 from jupyter_ray.ray_cluster.relay import Relay
-from jupyter_ray.ray_cluster.state import Row, State
+from jupyter_ray.ray_cluster.state import Row, State, ready
 from jupyter_ray.ray_cluster.submission import Submitter
 
 _HEAR_SECONDS = 1.0
@@ -191,7 +191,12 @@ class ClientEngine(RayEngine):
     @property
     def alive(self) -> bool:
         """Whether the session can still be used."""
-        return self._alive and bool(client.ray.is_connected())
+        # The channel of calls ends first: what waits there is told, and nothing can be asked any more.
+        return self._alive and bool(client.ray.is_connected() and not client.ray.worker.data_client._in_shutdown)
+
+    def lost(self, error: Exception) -> bool:
+        """Tell whether an error of Ray's means that the session has ended; a task's own is none of these."""
+        return isinstance(error, ConnectionError) or super().lost(error)
 
     def may_ask(self, object_id: bytes) -> bool:
         """Tell whether there is a reference here: asked for another object, Ray Client tries again for ever."""
@@ -282,7 +287,12 @@ class _Channel:
     def poll(self) -> list[dict[str, Any]] | None:
         with self._asking:
             self._engine.let_go()
-            heard: list[dict[str, Any]] = pickle.loads(self._engine.ask_relay("hear", _HEAR_SECONDS))
+            try:
+                heard: list[dict[str, Any]] = pickle.loads(self._engine.ask_relay("hear", _HEAR_SECONDS))
+            except Exception as error:
+                if self._engine.lost(error):
+                    raise self._engine.dead() from error
+                raise
         return heard
 
     def publish(self, lines: list[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import ray
+from ray._private import auto_init_hook
 from ray._private.gcs_utils import create_gcs_channel
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc, ray_client_pb2, ray_client_pb2_grpc
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
@@ -30,6 +31,10 @@ _POLL_SECONDS = 0.1
 _Selector = gcs_service_pb2.GetAllNodeInfoRequest.NodeSelector
 _CLIENT = "ray://"
 _ATTEMPTS = 3
+
+_may_start = auto_init_hook.enable_auto_connect
+"""Whether the first use of Ray starts a cluster: one whose connection is gone must not, so none does while it lasts."""
+
 _OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
 _START = "Start one with `ray start --head`, or leave the address out for a runtime on this machine."
 
@@ -78,6 +83,7 @@ def join(options: InitOptions, address: str) -> None:
             ray.shutdown()
         explained = _explained(error, address, target)
         raise explained from (None if explained is error else error)
+    auto_init_hook.enable_auto_connect = False
 
 
 @contextlib.contextmanager
@@ -136,6 +142,7 @@ def _connect_client(address: str, options: InitOptions, environment: dict[str, A
 
 def leave() -> None:
     """Disconnect this process."""
+    auto_init_hook.enable_auto_connect = _may_start
     ray.shutdown()
 
 

@@ -18,7 +18,9 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.engine import addresses
+from jupyter_ray.util import state
 from tests.cluster.nodes import Cluster
+from tests.contract.helpers import eventually
 
 Start = Callable[..., object]
 
@@ -156,6 +158,8 @@ def test_what_would_differ_is_said_at_init(
 
     with pytest.raises(ModuleNotFoundError, match="shipped with init"):
         ray.get(use.remote())
+    names = eventually(lambda: (found := {each.name for each in state.list_tasks()}) and "use" in found and found)
+    assert "look" not in names, "it is none of the user's"
     ray.shutdown()
     caplog.clear()
     with caplog.at_level(logging.WARNING, "jupyter_ray"):
