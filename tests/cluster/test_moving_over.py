@@ -158,8 +158,8 @@ def test_what_would_differ_is_said_at_init(
 
     with pytest.raises(ModuleNotFoundError, match="shipped with init"):
         ray.get(use.remote())
-    names = eventually(lambda: (found := {each.name for each in state.list_tasks()}) and "use" in found and found)
-    assert "look" not in names, "it is none of the user's"
+    eventually(lambda: "use" in [each.name for each in state.list_tasks()])
+    assert "look" not in [each.name for each in state.list_tasks()], "it is none of the user's"
     ray.shutdown()
     caplog.clear()
     with caplog.at_level(logging.WARNING, "jupyter_ray"):
