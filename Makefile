@@ -42,7 +42,7 @@ define run_pytest
 	$(BIN)/python -m pytest --junitxml=$(REPORTS)/$(1).xml $(2) $(ARGS) || [ $$? -eq 5 ]
 endef
 
-.PHONY: help lab test lint format types test-py test-gpu test-cluster test-ts test-nb test-nb-cluster test-nb-client test-ui quick images bench growth panel install \
+.PHONY: help lab test lint format types test-py test-gpu test-cluster test-ts test-nb test-nb-cluster test-nb-client test-ui quick images bench bench-notebook growth panel install \
 	clean distclean
 ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
@@ -59,6 +59,7 @@ help:
 	@echo 'make test-ui    a real JupyterLab        make images     the pictures in docs/img, made anew'
 	@echo 'make format     format the sources       make bench      the benchmarks'
 	@echo 'make quick      slower than before?      make growth    how cost grows, in pictures'
+	@echo 'make bench-notebook  how soon a cell returns, an interrupt works, and the panel draws what happened'
 	@echo 'make panel      build the panel          make install    into $(VENV), editable'
 	@echo 'make clean      what was built           make distclean  also $(VENV) and node_modules'
 	@echo ''
@@ -128,6 +129,9 @@ lab: $(STAMPS)/installed
 
 bench: $(STAMPS)/installed-bench
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-notebook: $(STAMPS)/installed-test
+	$(BIN)/python -m benchmarks.notebook $(ARGS)
 
 growth: $(STAMPS)/installed-bench
 	$(BIN)/python -m benchmarks --growth

@@ -85,7 +85,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies how long each row is measured")
     parser.add_argument("--budget", type=float, default=1_200, help="seconds that all rounds together may take")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="a minute: this project against a loop in pure Python")
+    parser.add_argument("--quick", action="store_true", help="half a minute: against a loop in pure Python")
     parser.add_argument("--update-baseline", action="store_true", help="with --quick: store the ratios")
     parser.add_argument(
         "--growth",

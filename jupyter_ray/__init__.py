@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         util,
     )
     from jupyter_ray.api.actors import ActorClass
-    from jupyter_ray.api.calls import cancel, get, get_actor, kill, put, wait, why
+    from jupyter_ray.api.calls import cancel, get, get_actor, kill, put, why
     from jupyter_ray.api.cluster import available_resources, cluster_resources, get_gpu_ids, nodes
     from jupyter_ray.api.constants import LOCAL_MODE, SCRIPT_MODE, WORKER_MODE, Language, LoggingConfig
     from jupyter_ray.api.handles import ActorHandle
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from jupyter_ray.api.runtime_context import get_runtime_context
     from jupyter_ray.api.session import is_initialized, shutdown, warm_up
     from jupyter_ray.api.timeline import timeline
-    from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+    from jupyter_ray.api.waiting import wait
+    from jupyter_ray.engine.refs import ObjectRef
+    from jupyter_ray.engine.streams import DynamicObjectRefGenerator, ObjectRefGenerator
     from jupyter_ray.ids import (
         ActorClassID,
         ActorID,
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api.actors": ("ActorClass",),
-    "api.calls": ("cancel", "get", "get_actor", "kill", "put", "wait", "why"),
+    "api.calls": ("cancel", "get", "get_actor", "kill", "put", "why"),
     "api.cluster": ("available_resources", "cluster_resources", "get_gpu_ids", "nodes"),
     "api.constants": ("LOCAL_MODE", "SCRIPT_MODE", "WORKER_MODE", "Language", "LoggingConfig", "logger"),
     "api.handles": ("ActorHandle",),
@@ -65,7 +67,9 @@ _HOMES = {
     "api.runtime_context": ("get_runtime_context",),
     "api.session": ("is_initialized", "shutdown", "warm_up"),
     "api.timeline": ("timeline",),
-    "engine.refs": ("DynamicObjectRefGenerator", "ObjectRef", "ObjectRefGenerator"),
+    "api.waiting": ("wait",),
+    "engine.refs": ("ObjectRef",),
+    "engine.streams": ("DynamicObjectRefGenerator", "ObjectRefGenerator"),
     "ids": (
         "ActorClassID", "ActorID", "ClusterID", "FunctionID", "JobID", "NodeID", "PlacementGroupID", "TaskID",
         "UniqueID", "WorkerID",
@@ -152,12 +156,21 @@ class _Absent:
     """The last of Python's finders: refuses, in one sentence, those of Ray's modules that are not offered."""
 
     @staticmethod
-    def find_spec(fullname: str, path: Any = None, target: Any = None) -> None:
-        """Find nothing; raise a ModuleNotFoundError for a module of Ray's."""
-        if fullname.startswith("jupyter_ray.") and not _only_asked():
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> Any:
+        """Find what ``from ray._private import node`` looks for here; raise for another of Ray's modules."""
+        if not fullname.startswith("jupyter_ray."):
+            return None
+        if _sys.modules.get("ray") is _sys.modules.get(__name__):
+            from jupyter_ray.alias import stand_in
+
+            found = stand_in(fullname)
+            if found is not None:
+                return found
+        if not _only_asked():
             from jupyter_ray.not_offered import refuse
 
             refuse(fullname)
+        return None
 
 
 class _AsRay:
@@ -230,6 +243,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jupyter_ray._private.{name}")
     home = "engine.refs" if name == "ObjectID" else _HOME_OF.get(name)
     if home is None:
+        if _sys._getframe(1).f_code.co_name == "_handle_fromlist":
+            raise AttributeError(name)  # `from jupyter_ray import` asks for a name before it looks for a module.
         from jupyter_ray.not_offered import absent
 
         raise absent(__name__, name)
@@ -242,6 +257,7 @@ def _keep_names() -> None:
     """Have names at hand: when the interpreter has begun to end, a program's ``__del__`` cannot import any more."""
     if "jupyter_ray.api.session" in _sys.modules:  # There was a session; these are small beside that.
         import jupyter_ray.api.calls
+        import jupyter_ray.api.waiting
         import jupyter_ray.exceptions  # noqa: F401 - an attribute of this package from now on
     for home, names in _HOMES.items():
         module = _sys.modules.get(f"jupyter_ray.{home}")

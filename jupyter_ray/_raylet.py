@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from jupyter_ray.api.constants import Language
-from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import DynamicObjectRefGenerator, ObjectRefGenerator
 from jupyter_ray.exceptions import ObjectRefStreamEndOfStreamError
 from jupyter_ray.ids import (
     ActorClassID,
@@ -22,14 +23,20 @@ from jupyter_ray.ids import (
 from jupyter_ray.not_offered import unusable
 
 _OF_SERVERS = (
-    "Config", "CoreWorker", "GcsClient", "GcsClientOptions", "GcsErrorSubscriber", "GcsLogSubscriber",
-    "GlobalStateAccessor", "InnerGcsClient", "RayletClient",
+    "Buffer", "Config", "CoreWorker", "FunctionDescriptor", "GcsClient", "GcsClientOptions", "GcsErrorSubscriber",
+    "GcsLogSubscriber", "GlobalStateAccessor", "InnerGcsClient", "MessagePackSerializer", "Pickle5SerializedObject",
+    "Pickle5Writer", "PythonFunctionDescriptor", "RawSerializedObject", "RayletClient", "SerializedObject",
+    "compute_task_id", "del_key_prefix_from_storage", "get_session_key_from_storage",
+    "node_labels_match_selector", "split_buffer", "unpack_pickle5_buffers",
 )  # fmt: skip
 
 ObjectID = ObjectRef
+RESOURCE_UNIT_SCALING = 10_000
+"""Amounts of resources are counted in parts of so many."""
 StreamingObjectRefGenerator = ObjectRefGenerator
 
 __all__ = [
+    "RESOURCE_UNIT_SCALING",
     "ActorClassID",
     "ActorID",
     "ClusterID",

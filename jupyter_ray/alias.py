@@ -37,6 +37,15 @@ def spec(name: str) -> importlib.machinery.ModuleSpec:
     return importlib.machinery.ModuleSpec(name, _Same(module), is_package=hasattr(module, "__path__"))
 
 
+def stand_in(name: str) -> importlib.machinery.ModuleSpec | None:
+    """Return how ``jupyter_ray._private.node`` is found: Python asks for that in ``from ray._private import node``."""
+    from jupyter_ray import stand_ins
+
+    rays = "ray" + name.removeprefix(_PACKAGE)
+    module = stand_ins.module(rays) if stand_ins.is_inside(rays) else None
+    return None if module is None else importlib.machinery.ModuleSpec(name, _Same(module), is_package=True)
+
+
 def _keep_functions(name: str, module: types.ModuleType) -> None:
     """Have ``ray.util.placement_group`` stay the function when the module of that name is imported.
 

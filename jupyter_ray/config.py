@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
+import sys
 from pathlib import Path
 
 LOCAL_ADDRESS = "unix:"
@@ -72,6 +71,9 @@ DISK_SHARE = "RAY_local_fs_capacity_threshold"
 """The environment variable that tells workers above which share of a disk no value goes there."""
 
 
+IN_MEMORY = Path("/dev/shm")
+"""Where files are in memory, on Linux."""
+
 RUNTIME_SOCKET = "runtime.sock"
 """In a session's folder: where the runtime listens."""
 
@@ -84,9 +86,27 @@ def session_folder(session: str, root: str | None = None) -> Path:
     The first call for a session settles it, since a program may change its environment meanwhile.
     """
     if session not in _session_folders:
-        root = root or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+        root = root or os.environ.get("RAY_TMPDIR") or temporary_folder()
         _session_folders[session] = Path(root) / f"{session_prefix()}{session}"
     return _session_folders[session]
+
+
+def working_directory() -> str:
+    """Return where this process is; the root, where that folder was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
+
+
+def temporary_folder() -> str:
+    """Return what `tempfile.gettempdir` returns; mostly without its import, which takes a fortieth of a start."""
+    usual = os.environ.get("TMPDIR") or "/tmp"
+    if "tempfile" not in sys.modules and os.path.isabs(usual) and os.path.isdir(usual) and os.access(usual, os.W_OK):
+        return usual
+    import tempfile
+
+    return tempfile.gettempdir()
 
 
 def session_prefix() -> str:
@@ -129,13 +149,14 @@ def further_folder(first: Path, number: int) -> Path:
 
 def shared_memory_folder(session: str) -> Path:
     """Return the folder of a session's shared-memory files: in memory where the system offers that."""
-    root = Path("/dev/shm")
-    usable = root.is_dir() and os.access(root, os.W_OK)  # A container's may be read-only.
-    return (root if usable else Path(tempfile.gettempdir())) / f"jupyter_ray-{os.getuid()}-{session}-shm"
+    usable = IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK)  # A container's may be read-only.
+    return (IN_MEMORY if usable else Path(temporary_folder())) / f"jupyter_ray-{os.getuid()}-{session}-shm"
 
 
 def remove_folders(session: str) -> None:
     """Remove what a session has left, in memory and on disk; idempotent."""
+    import shutil
+
     for folder in spill_folders(session):
         with contextlib.suppress(OSError):
             shutil.rmtree(os.readlink(folder), ignore_errors=True)

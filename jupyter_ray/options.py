@@ -438,9 +438,13 @@ def resolve_num_returns(num_returns: NumReturns | None, is_generator: bool | Non
         return "streaming" if is_generator else 1
     if num_returns == "dynamic":
         deprecated("num_returns='dynamic' is deprecated. Use 'streaming', which gives each value when it is there.", 5)
+    return check_yields(num_returns, is_generator)
+
+
+def check_yields(num_returns: NumReturns, is_generator: bool | None) -> NumReturns:
+    """Return what was given; a ValueError where a function that yields nothing is to stream."""
     if isinstance(num_returns, str) and is_generator is False:
         raise ValueError(
-            f"num_returns='{num_returns}' can only be used with generator functions, and this function does not yield. "
-            "Use a number, or None."
+            f"num_returns='{num_returns}' can only be used with generator functions, and this function does not yield."
         )
     return num_returns

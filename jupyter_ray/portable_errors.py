@@ -8,10 +8,14 @@ Python makes an exception again by calling its class with its ``args``. A class 
 
 cannot be called so, and would be lost on its way to whoever says ``except Refused``. Its state is complete without the
 call: its ``args`` and its ``__dict__``.
+
+So it is where a part of these cannot be pickled (the connection that failed, a lock): the rest goes, and something
+stands for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any
 
@@ -46,15 +50,47 @@ def _rebuilt(kind: Any, args: tuple[Any, ...], shown: tuple[Any, ...], state: di
     except Exception:
         error = None
     if error is None or not _same(error.args, shown):
-        error = kind.__new__(kind, *args)
-        assert error is not None
-        ways = (vars(each).get("__init__") for each in kind.__mro__)
-        compiled = next(way for way in ways if isinstance(way, WrapperDescriptorType))
-        compiled(error, *args)  # It sets what a built-in class keeps in C, such as `errno` and `code`.
+        error = _made_of(kind, args)
         error.args = shown
     for name, value in state.items():
         BaseException.__setattr__(error, name, value)  # A frozen dataclass refuses to be told so.
     return error
+
+
+def _made_of(kind: Any, args: tuple[Any, ...]) -> BaseException:
+    """Return an instance that only built-in code has made."""
+    error: BaseException = kind.__new__(kind, *args)
+    ways = (vars(each).get("__init__") for each in kind.__mro__)
+    compiled = next(way for way in ways if isinstance(way, WrapperDescriptorType))
+    compiled(error, *args)  # It sets what a built-in class keeps in C, such as `errno` and `code`.
+    return error
+
+
+class NotSent:
+    """Stands for a part of an exception that could not be pickled."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __repr__(self) -> str:
+        return f"<not sent: {self._what}>"
+
+
+def without_what_does_not_pickle(error: BaseException, dumps: Callable[[Any], object]) -> BaseException:
+    """Return an exception like `error` in which something stands for each part that `dumps` refuses."""
+
+    def sent(part: Any) -> Any:
+        try:
+            dumps(part)
+        except Exception as refused:
+            return NotSent(f"{type(part).__module__}.{type(part).__qualname__} ({refused})")
+        return part
+
+    like = _made_of(type(error), tuple(map(sent, error.args)))
+    for name, value in vars(error).items():
+        BaseException.__setattr__(like, name, sent(value))
+    BaseException.__setattr__(like, "__cause__", error.__cause__)
+    return like
 
 
 def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:

@@ -21,8 +21,10 @@ from jupyter_ray import exceptions
 from jupyter_ray.engine import context, refs
 from jupyter_ray.engine.base import Definition, EventListener, InitOptions, NamedActor
 from jupyter_ray.engine.context import ProcessContext
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
+from jupyter_ray.engine.travel import collecting
 from jupyter_ray.ids import IdSource, return_id, task_of
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 
@@ -328,7 +330,7 @@ class FakeEngine:
 
     def _dump(self, value: Any) -> bytes:
         file = io.BytesIO()
-        for definition in refs.collecting(lambda: cloudpickle.dump(value, file)).definitions:
+        for definition in collecting(lambda: cloudpickle.dump(value, file)).definitions:
             self._function(definition)
         return file.getvalue()
 

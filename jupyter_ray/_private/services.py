@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from jupyter_ray._common.network_utils import get_localhost_ip as get_localhost_ip
+from jupyter_ray.not_offered import unusable
 from jupyter_ray.util import get_node_instance_id as get_node_instance_id
 from jupyter_ray.util import get_node_ip_address as get_node_ip_address
 
 _found = importlib.util.find_spec(__name__.partition(".")[0])
 RAY_PATH = str(Path(_found.origin).parent) if _found is not None and _found.origin else ""
 """The folder of this package."""
+
+_OF_SERVERS = (
+    "ConsolePopen", "ProcessInfo", "canonicalize_bootstrap_address", "canonicalize_bootstrap_address_or_die",
+    "find_bootstrap_address", "find_gcs_addresses", "get_node", "get_node_to_connect_for_driver",
+    "remaining_processes_alive", "start_api_server", "start_gcs_server", "start_log_monitor", "start_monitor",
+    "start_ray_client_server", "start_ray_process", "start_raylet", "wait_for_node",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    return unusable(__name__, name, _OF_SERVERS)

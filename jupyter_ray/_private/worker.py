@@ -11,7 +11,6 @@ from jupyter_ray.api.calls import get as get
 from jupyter_ray.api.calls import get_actor as get_actor
 from jupyter_ray.api.calls import kill as kill
 from jupyter_ray.api.calls import put as put
-from jupyter_ray.api.calls import wait as wait
 from jupyter_ray.api.cluster import get_gpu_ids as get_gpu_ids
 from jupyter_ray.api.cluster import nodes
 from jupyter_ray.api.constants import LOCAL_MODE as LOCAL_MODE
@@ -23,6 +22,7 @@ from jupyter_ray.api.runtime_context import get_runtime_context
 from jupyter_ray.api.session import RayContext as RayContext
 from jupyter_ray.api.session import is_initialized, session_engine
 from jupyter_ray.api.session import shutdown as shutdown
+from jupyter_ray.api.waiting import wait as wait
 from jupyter_ray.engine.context import ProcessContext, current_task, in_event_loop
 from jupyter_ray.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID, WorkerID
 

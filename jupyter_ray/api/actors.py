@@ -16,7 +16,8 @@ from jupyter_ray.api.methods import Table, dump_table, load_table, read_table
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import hold_definition, learn_definition, note_definition
+from jupyter_ray.engine.refs import hold_definition
+from jupyter_ray.engine.travel import learn_definition, note_definition
 from jupyter_ray.environments import copied
 from jupyter_ray.options import ASYNC_CONCURRENCY, ActorOptions
 

@@ -1,32 +1,18 @@
-"""``get``, ``put``, ``wait``, ``cancel``, ``kill``, ``get_actor``: checks of what the user gave, then the engine."""
+"""``get``, ``put``, ``cancel``, ``kill``, ``get_actor``: checks of what the user gave, then the engine."""
 
 from __future__ import annotations
 
-import logging
-import operator
-import sys
-import time
 from collections.abc import Sequence
 from typing import Any, TypeVar, overload
 
 from jupyter_ray.api.handles import ActorHandle, weak_handle
-from jupyter_ray.api.mistakes import hint
+from jupyter_ray.api.mistakes import checked_timeout, hint, warn_if_in_event_loop
 from jupyter_ray.engine import registry
-from jupyter_ray.engine.base import Engine
-from jupyter_ray.engine.context import current_task
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, ids_of
-from jupyter_ray.ids import NIL_OBJECT, return_id
-from jupyter_ray.interrupts import shielded
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
+from jupyter_ray.ids import return_id
 
 T = TypeVar("T")
-Waitable = ObjectRef[Any] | ObjectRefGenerator
-
-_log = logging.getLogger("jupyter_ray")
-
-_FEW = 8
-"""So many references are looked for in a list one by one."""
-_STREAM_POLL = 0.01
-"""Seconds between two looks at a stream in `wait`: its next item has no reference yet that could be waited for."""
 
 
 @overload
@@ -85,10 +71,10 @@ def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bo
             f"a list of ObjectRefs.{hint(object_refs)}"
         )
     if timeout is not None:
-        timeout = None if timeout == -1 else _checked(timeout)  # -1 means for ever, as in Ray.
+        timeout = None if timeout == -1 else checked_timeout(timeout)  # -1 means for ever, as in Ray.
     engine = registry.current() or registry.required()
     if timeout != 0:
-        _warn_if_in_event_loop("get", "`await` the reference, or asyncio.gather for several")
+        warn_if_in_event_loop("get", "`await` the reference, or asyncio.gather for several")
     values = engine.get(refs, timeout)
     return values[0] if single else values
 
@@ -118,144 +104,6 @@ def put(value: T, *, _owner: Any = None, _tensor_transport: Any = None) -> Objec
         )
     engine = registry.current() or registry.required()
     return engine.put(value)
-
-
-def wait(
-    ray_waitables: list[Any], *, num_returns: int = 1, timeout: float | None = None, fetch_local: bool = True
-) -> tuple[list[Any], list[Any]]:
-    """Wait until some of the references are ready.
-
-    Parameters
-    ----------
-    ray_waitables
-        A list of different references or generators. A failed task counts as ready; a generator is, when its next item
-        is there.
-    num_returns
-        How many to wait for.
-    timeout
-        Seconds; None: for ever.
-    fetch_local
-        On one machine: of no effect.
-
-    Returns
-    -------
-    (list, list)
-        Those that are ready, at most `num_returns`, and the rest; each in the order given.
-
-    Raises
-    ------
-    TypeError
-        This is no list of references, or `num_returns` is no int.
-    ValueError
-        There are duplicates or a nil reference, `num_returns` is below 1 or above their number, or `timeout` is
-        negative.
-
-    Notes
-    -----
-    Source: Ray's ``ray.wait``.
-    """
-    wanted = "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator"
-    if isinstance(ray_waitables, ObjectRef | ObjectRefGenerator):
-        raise TypeError(f"{wanted}, got a single {type(ray_waitables).__name__}.{hint(ray_waitables, 'wait')}")
-    if not isinstance(ray_waitables, list):
-        raise TypeError(f"{wanted}, got {type(ray_waitables)}.{hint(ray_waitables, 'wait')}")
-    if timeout is not None:
-        timeout = _checked(timeout)
-    ids = _ids_left_over(ray_waitables)
-    streams = False
-    if ids is None:
-        kinds = set(map(type, ray_waitables))
-        for kind in kinds:
-            if not issubclass(kind, ObjectRef | ObjectRefGenerator):
-                raise TypeError(f"{wanted}, got list containing {kind}")
-        streams = any(issubclass(kind, ObjectRefGenerator) for kind in kinds)
-        ids = [] if streams else ids_of(ray_waitables)
-        different = set(ids or ray_waitables)
-        if len(different) != len(ray_waitables):
-            raise ValueError("Wait requires a list of unique ray_waitables.")
-        if NIL_OBJECT in different or (
-            streams and any(each.is_nil() for each in ray_waitables if isinstance(each, ObjectRef))
-        ):
-            raise ValueError("A reference that is nil refers to nothing: it cannot be waited for.")
-    engine = registry.current() or registry.required()
-    if not ray_waitables:
-        return [], []
-    try:
-        num_returns = operator.index(num_returns)
-    except TypeError:
-        if not isinstance(num_returns, float):
-            raise TypeError(f"num_returns must be an int, got {num_returns!r}.") from None
-        if num_returns <= len(ray_waitables):
-            num_returns = int(num_returns)  # As in Ray: half of them, for one.
-    if num_returns <= 0:
-        raise ValueError(f"Invalid number of objects to return {num_returns}.")
-    if num_returns > len(ray_waitables):
-        raise ValueError("num_returns cannot be greater than the number of ray_waitables provided to ray.wait.")
-    if timeout != 0:
-        _warn_if_in_event_loop("wait", "`await` asyncio.wait(...)")
-    if streams:
-        return _wait_with_streams(engine, ray_waitables, num_returns, timeout, fetch_local)
-    return _split(ray_waitables, ids, engine.wait(ray_waitables, num_returns, timeout, fetch_local))
-
-
-_left_over: list[bytes] = []
-"""The ids of the rest that the last `wait` returned: with that, most programs wait again."""
-_MOST_LEFT_OVER = 20_000
-
-
-def _ids_left_over(refs: list[Any]) -> list[bytes] | None:
-    """Return the ids of `refs` if they are what the last `wait` has left: they need no further look."""
-    if len(refs) != len(_left_over) or not refs:
-        return None
-    try:
-        ids = ids_of(refs)
-    except AttributeError:
-        return None
-    return ids if ids == _left_over else None
-
-
-def _split(refs: list[Any], ids: list[bytes], ready: list[bytes]) -> tuple[list[Any], list[Any]]:
-    """Return those of `refs` that are ready, and the rest, each in order. `ids` are theirs, and are used up."""
-    global _left_over
-    if len(ready) > _FEW:
-        _left_over = []
-        those = set(ready)
-        return [ref for ref in refs if ref.binary() in those], [ref for ref in refs if ref.binary() not in those]
-    positions = sorted(map(ids.index, ready))
-    rest = refs.copy()
-    for position in reversed(positions):
-        del rest[position], ids[position]
-    _left_over = ids if len(ids) <= _MOST_LEFT_OVER else []
-    return [refs[position] for position in positions], rest
-
-
-def _wait_with_streams(
-    engine: Engine, items: list[Waitable], count: int, timeout: float | None, fetch_local: bool
-) -> tuple[list[Waitable], list[Waitable]]:
-    end = None if timeout is None else time.monotonic() + timeout
-    refs = [item for item in items if isinstance(item, ObjectRef)]
-    pause = 0.001
-    while True:
-        done = set(engine.wait(refs, len(refs), 0, fetch_local)) if refs else set()
-        ready: list[Waitable] = []
-        for item in items:
-            is_ready = item.binary() in done if isinstance(item, ObjectRef) else _would_return(item)
-            if is_ready and len(ready) < count:
-                ready.append(item)
-        left = None if end is None else end - time.monotonic()
-        if len(ready) >= count or (left is not None and left <= 0):
-            return ready, [item for item in items if item not in ready]
-        # Blocking in the engine lends this task's CPUs meanwhile, which a sleep would not.
-        awaited = [ref for ref in refs if ref.binary() not in done]
-        streams = [item for item in items if isinstance(item, ObjectRefGenerator)]
-        awaited += [stream.completed() for stream in streams if not _would_return(stream)]
-        pause = min(pause * 2, _STREAM_POLL)
-        engine.wait(awaited, 1, pause if left is None else min(pause, left), fetch_local)
-
-
-def _would_return(stream: ObjectRefGenerator) -> bool:
-    """Tell whether `next` would return at once, or end the iteration."""
-    return stream.next_ready() or stream.is_finished()
 
 
 def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) -> None:
@@ -388,36 +236,3 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
             "or may live in another namespace: pass namespace=..., or the same namespace to init()."
         )
     return weak_handle(found.actor, found.handle)
-
-
-def _checked(timeout: float) -> float:
-    try:
-        possible = timeout >= 0
-    except TypeError as error:
-        raise TypeError(f"The 'timeout' argument must be a number of seconds, or None, got {timeout!r}.") from error
-    if not possible:
-        raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
-    return timeout
-
-
-_warned: set[str] = set()
-
-
-def _warn_if_in_event_loop(what: str, instead: str) -> None:
-    """Warn, once, about blocking the event loop of an async actor (a notebook's own loop idles anyway)."""
-    task = current_task()
-    if task is None or task.actor is None or what in _warned or "asyncio" not in sys.modules:
-        return
-    import asyncio
-
-    if asyncio._get_running_loop() is not None:
-        _warned.add(what)
-        if getattr(sys.modules.get("jupyter_ray._private.worker"), "blocking_get_inside_async_warned", False):
-            return  # Who knows it says so: Daft, for one.
-        with shielded():
-            _log.warning(
-                "Using blocking ray.%s inside an async actor. This blocks its event loop, and so all its calls. "
-                "Please %s.",
-                what,
-                instead,
-            )

@@ -18,7 +18,8 @@ from jupyter_ray.api.methods import Method, Table, load_table
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.context import leave_actor
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, weak_actor
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, weak_actor
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.exceptions import PendingCallsLimitExceeded
 from jupyter_ray.ids import ActorID
 from jupyter_ray.spelling import meant, meant_option
@@ -167,6 +168,8 @@ class ActorMethod:
                 where = f"{self._handle._ray_table.class_name}.{method.name}.options()"
                 raise TypeError(f"{where} got an unexpected keyword argument {name!r}.{meant_option(name, _OVERRIDES)}")
         tables.check(_OVERRIDES, "actor methods", changes)
+        if changes.get("_num_objects_per_yield") not in (None, method.options.per_yield):
+            raise ValueError("_num_objects_per_yield cannot be overridden in '.options()': say it in @ray.method.")
         stated = {name: value for name, value in changes.items() if value is not None}  # None says nothing, as in Ray.
         options = tables.method_options({**method.written, **stated}, is_generator=method.is_generator)
         table = self._handle._ray_table

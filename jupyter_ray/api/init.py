@@ -24,7 +24,7 @@ _UNHEEDED = frozenset({
     "system_reserved_cpu", "system_reserved_memory", "proxy_server_url",
 })  # fmt: skip
 """Parameters that no session knows of."""
-_IGNORED = ("allow_multiple", "enable_object_reconstruction", "log_style")
+_IGNORED = ("enable_object_reconstruction", "log_style")
 
 
 def init(
@@ -123,6 +123,11 @@ def init(
             "`local_mode` is no longer supported. To debug a task, call the plain function, "
             "or set a breakpoint in it with num_cpus=1."
         )
+    if others.pop("allow_multiple", False) and not str(address or "").startswith("ray://"):
+        raise RuntimeError("`allow_multiple` is for connections through Ray Client, `ray://...`. Leave it out.")
+    settings = others.get("_system_config")
+    if settings is not None and not isinstance(settings, dict):
+        raise TypeError(f"The _system_config must be a dict, got {type(settings)}.")
     unknown = [name for name in others if name not in _IGNORED and not name.startswith("_")]
     if unknown:
         from jupyter_ray.spelling import meant

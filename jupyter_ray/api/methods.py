@@ -98,6 +98,7 @@ def method(*args: Any, **options: Any) -> Any:
 
 def _mark(function: F, options: dict[str, Any]) -> F:
     target: Any = getattr(function, "__func__", function)  # A classmethod's or staticmethod's function.
+    tables.check_yields(options.get("num_returns", 1), _yields(target))
     setattr(target, _MARK, options)
     return function
 

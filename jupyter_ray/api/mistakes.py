@@ -1,16 +1,23 @@
-"""What a program may have meant that gave `get` or `wait` something else than references, in one sentence."""
+"""What a program may get wrong in a call of `get` or `wait`, and may have meant instead."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import MethodType
 from typing import Any
 
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.context import current_task
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
+from jupyter_ray.interrupts import shielded
+
+_log = logging.getLogger("jupyter_ray")
 
 
 def hint(value: Any, function: str = "get") -> str:
-    """Return a sentence with a space before it, or ``""``.
+    """Return what to write instead of a value that is no reference: a sentence with a space before it, or ``""``.
 
     Parameters
     ----------
@@ -44,3 +51,37 @@ def _holds(values: Any) -> bool:
     if hasattr(values, "__array__") and str(getattr(values, "dtype", "")) != "object":
         return False  # Of arrays, and of what Pandas makes, only those of objects can hold any.
     return any(isinstance(each, ObjectRef) for each in values)
+
+
+def checked_timeout(timeout: float) -> float:
+    """Return a time limit, or raise a TypeError or a ValueError that says what it may be."""
+    try:
+        possible = timeout >= 0
+    except TypeError as error:
+        raise TypeError(f"The 'timeout' argument must be a number of seconds, or None, got {timeout!r}.") from error
+    if not possible:
+        raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
+    return timeout
+
+
+_warned: set[str] = set()
+
+
+def warn_if_in_event_loop(what: str, instead: str) -> None:
+    """Warn, once, about blocking the event loop of an async actor (a notebook's own loop idles anyway)."""
+    task = current_task()
+    if task is None or task.actor is None or what in _warned or "asyncio" not in sys.modules:
+        return
+    import asyncio
+
+    if asyncio._get_running_loop() is not None:
+        _warned.add(what)
+        if getattr(sys.modules.get("jupyter_ray._private.worker"), "blocking_get_inside_async_warned", False):
+            return  # Who knows it says so: Daft, for one.
+        with shielded():
+            _log.warning(
+                "Using blocking ray.%s inside an async actor. This blocks its event loop, and so all its calls. "
+                "Please %s.",
+                what,
+                instead,
+            )

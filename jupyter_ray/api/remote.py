@@ -19,7 +19,9 @@ from jupyter_ray.api.handles import NO_GRAPHS
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator, hold_definition, learn_definition, note_definition
+from jupyter_ray.engine.refs import ObjectRef, hold_definition
+from jupyter_ray.engine.streams import ObjectRefGenerator
+from jupyter_ray.engine.travel import learn_definition, note_definition
 from jupyter_ray.environments import copied
 from jupyter_ray.spelling import no_option
 
@@ -240,7 +242,8 @@ def _yields(function: Any) -> bool | None:
 def _make(target: Any, written: Mapping[str, Any]) -> Any:
     if isinstance(target, RemoteFunction | ActorClass):
         raise TypeError(
-            f"{target!r} is remote already: apply @ray.remote once, and use .options(...) for other options."
+            "The @ray.remote decorator must be applied to either a function or a class, once: "
+            f"{target!r} is remote already. Use .options(...) for other options."
         )
     if inspect.isclass(target):
         return make_actor_class(target, written)

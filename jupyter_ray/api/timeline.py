@@ -120,6 +120,7 @@ def _attempt(start: TaskStarted, end: AnyEvent, made: TaskSubmitted | None, row:
 def _legend(workers: dict[str, int]) -> list[dict[str, Any]]:
     """Return what the rows are called: viewers take only numbers for rows themselves."""
     node = {
+        "cat": "__metadata",
         "name": "process_name",
         "ph": "M",
         "pid": _NODE,
@@ -127,6 +128,6 @@ def _legend(workers: dict[str, int]) -> list[dict[str, Any]]:
         "args": {"name": f"Node {socket.gethostname()}"},
     }
     return [node] + [
-        {"name": "thread_name", "ph": "M", "pid": _NODE, "tid": row, "args": {"name": f"worker:{worker}"}}
+        {**node, "name": "thread_name", "tid": row, "args": {"name": f"worker:{worker}"}}
         for worker, row in workers.items()
     ]

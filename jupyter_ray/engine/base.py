@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import msgspec
 
 from jupyter_ray.engine.context import ProcessContext
-from jupyter_ray.engine.refs import ActorRef, DefinitionRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, DefinitionRef, ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.events import AnyEvent
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 

@@ -33,6 +33,13 @@ def set_current(engine: Engine | None) -> None:
         watcher(engine)
 
 
+def forget_in_fork(engine: Engine) -> None:
+    """Have no engine in a forked child, if `engine` was that of its parent; the watchers are the parent's."""
+    global _engine
+    if _engine is engine:
+        _engine = None
+
+
 def watch(watcher: Callable[[Engine | None], None]) -> Callable[[], None]:
     """Call `watcher` at each change of the engine; return the undo."""
     _watchers.append(watcher)

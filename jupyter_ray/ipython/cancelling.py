@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jupyter_ray.engine.base import Engine
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.ids import TASK_ID_SIZE, return_id
 from jupyter_ray.ipython.explanations import value_of
 

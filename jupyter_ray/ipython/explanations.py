@@ -9,8 +9,10 @@ from typing import Any
 
 from jupyter_ray.api import calls
 from jupyter_ray.api.handles import ActorHandle
+from jupyter_ray.api.waiting import wait
 from jupyter_ray.engine.base import Engine
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ids import return_id
 from jupyter_ray.ipython.markup import count
@@ -79,7 +81,7 @@ def value_of(what: str, names: Mapping[str, Any]) -> Any:
 def _of_several(values: Sequence[Any]) -> list[str]:
     refs = list(dict.fromkeys(each for each in values if isinstance(each, ObjectRef)))
     others = [each for each in values if not isinstance(each, ObjectRef)]
-    _, waiting = calls.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False) if refs else ([], [])
+    _, waiting = wait(refs, num_returns=len(refs), timeout=0, fetch_local=False) if refs else ([], [])
     lines = [calls.why(each) for each in [*waiting[:_ALIKE], *others[:_LIMIT]]]
     if len(waiting) > _ALIKE:
         lines.append(f"... and {len(waiting) - _ALIKE:,} more that are not ready")

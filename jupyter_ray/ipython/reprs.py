@@ -24,7 +24,7 @@ _SHOWN = ("CPU", "GPU")
 
 _TYPES = (
     ("jupyter_ray.engine.refs", "ObjectRef"),
-    ("jupyter_ray.engine.refs", "ObjectRefGenerator"),
+    ("jupyter_ray.engine.streams", "ObjectRefGenerator"),
     ("jupyter_ray.api.handles", "ActorHandle"),
     ("jupyter_ray.api.session", "RayContext"),
 )

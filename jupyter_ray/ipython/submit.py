@@ -14,7 +14,8 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from jupyter_ray.api.remote import remote
-from jupyter_ray.engine.refs import ObjectRef, collecting
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.travel import collecting
 from jupyter_ray.ipython.free_names import FreeNames, free_names
 from jupyter_ray.ipython.remote_cell import run_cell
 

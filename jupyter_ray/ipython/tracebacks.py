@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from jupyter_ray.config import LOCAL_ADDRESS
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayError, RayTaskError
 
@@ -129,10 +130,15 @@ def _found_here(error: BaseException | None) -> list[str]:
     with contextlib.suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(name) if name else None
         if spec is not None and spec.origin is not None:
-            return [
-                f"The notebook finds {name} ({spec.origin}): sys.path has changed since the runtime was started. "
-                "Change it before the first call, or end the runtime with %ray stop."
-            ]
+            engine = registry.current()
+            if engine is not None and engine.address.startswith(LOCAL_ADDRESS):
+                why = "it has imported it, and that folder is not on sys.path any more."
+            else:
+                why = (
+                    "on a cluster, workers keep the sys.path of the start. Change it before the first call, or end the "
+                    "session with %ray stop."
+                )
+            return [f"The notebook finds {name} ({spec.origin}): {why}"]
     return []
 
 
@@ -216,6 +222,8 @@ def _is_users(error: Any, entry: types.TracebackType) -> bool:
     while entry.tb_next is not None:
         entry = entry.tb_next
     code = entry.tb_frame.f_code
+    if not code.co_filename.startswith(_PACKAGE) and not _is_library(code.co_filename):
+        return True  # What it raises, as a signal's handler during `get` does, is no business of ours.
     if isinstance(error, AttributeError):
         return code.co_name == "__getattr__"
     return (
@@ -263,6 +271,10 @@ def is_shell(name: str) -> bool:
 @functools.cache
 def _library_folder() -> str:
     return sysconfig.get_paths()["stdlib"] + os.sep
+
+
+def _is_library(name: str) -> bool:
+    return _is_standard_library(name) or "site-packages" in name
 
 
 def _is_standard_library(name: str) -> bool:

@@ -15,7 +15,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jupyter_ray.config import RUNTIME_SOCKET, SHUTDOWN_SECONDS, remove_folders, session_folder, shared_memory_folder
+from jupyter_ray.config import (
+    RUNTIME_SOCKET,
+    SHUTDOWN_SECONDS,
+    remove_folders,
+    session_folder,
+    shared_memory_folder,
+    working_directory,
+)
 from jupyter_ray.interrupts import shielded
 
 _ROOT = str(Path(__file__).resolve().parents[2])
@@ -28,14 +35,6 @@ _PATH_LIMIT = 103
 """Bytes of a Unix socket's path: macOS takes so many, Linux four more."""
 _LONGEST_NAME = len("w-0123456789abcdef")
 """Of the sockets in the session's folder."""
-
-
-def working_directory() -> str:
-    """Return where this process is; the root, where that folder was removed."""
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return "/"
 
 
 def _fill_standard_descriptors() -> None:

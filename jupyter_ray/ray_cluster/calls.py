@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import (
 
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.exceptions import RayError
-from jupyter_ray.local.serialization import compiled, values
+from jupyter_ray.local.serialization import compiled, libraries, values
 from jupyter_ray.local.serialization.arguments import Argument, Parcel, entwined
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.ray_cluster import refs
@@ -400,7 +400,7 @@ _registered = False
 
 
 def register_reducers() -> None:
-    """Teach Ray's pickler what this package's own can: memoryviews, and arrays with gaps (read-only on arrival).
+    """Teach Ray's pickler what this package's own can: memoryviews, streams, arrays with gaps (read-only there).
 
     What is pickled next may be the first array of this process: so this is called before each value that Ray pickles.
     """
@@ -409,9 +409,12 @@ def register_reducers() -> None:
         return
     dispatch = ray.cloudpickle.CloudPickler.dispatch
     dispatch[memoryview] = values._reduce_memoryview
+    stream = getattr(sys.modules.get("ipykernel.iostream"), "OutStream", None)
+    if stream is not None:
+        dispatch[stream] = libraries.reduce_stream
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "ndarray"):
-        dispatch[numpy.ndarray] = values._reduce_array
+        dispatch[numpy.ndarray] = libraries.reduce_array
         _registered = True
 
 

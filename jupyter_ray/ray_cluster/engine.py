@@ -16,7 +16,8 @@ import ray
 from jupyter_ray.engine import travel
 from jupyter_ray.engine.base import EventListener, InitOptions, NamedActor
 from jupyter_ray.engine.context import ProcessContext, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, StaleReferenceError, set_counter
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, set_counter
+from jupyter_ray.engine.travel import StaleReferenceError
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.serialization.inspection import unpicklable

@@ -19,6 +19,7 @@ from jupyter_ray import exceptions as ours
 from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableException
 from jupyter_ray.ids import TaskID
 from jupyter_ray.local.serialization.errors import format_remote, one_line, unserializable
+from jupyter_ray.portable_errors import without_what_does_not_pickle
 
 _CHAIN = 20
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -63,8 +64,14 @@ def raised(error: BaseException, function: str, ip: str, actor: str | None, hint
     found = whole.as_instanceof_cause()
     try:
         dumped = ray.cloudpickle.dumps(found)
-    except Exception as broken:  # The exception holds something that cannot travel: its text does.
-        return RayTaskError(function, text, unserializable(cause, broken, text), pid=os.getpid(), ip=ip, actor=actor)
+    except Exception as broken:  # The exception holds something that cannot travel: the rest does, or its text.
+        try:
+            whole.cause = without_what_does_not_pickle(cause, ray.cloudpickle.dumps)
+            found = whole.as_instanceof_cause()
+            dumped = ray.cloudpickle.dumps(found)
+        except Exception:
+            said = unserializable(cause, broken, text)
+            return RayTaskError(function, text, said, pid=os.getpid(), ip=ip, actor=actor)
     try:
         pickle.loads(dumped)
     except Exception as broken:

@@ -18,7 +18,9 @@ from typing import Any
 import ray
 
 from jupyter_ray.engine import refs
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator, StaleReferenceError
+from jupyter_ray.engine.refs import ActorRef, ObjectRef
+from jupyter_ray.engine.streams import DynamicObjectRefGenerator, ObjectRefGenerator
+from jupyter_ray.engine.travel import StaleReferenceError
 from jupyter_ray.exceptions import GetTimeoutError
 from jupyter_ray.ids import JobID, TaskID
 from jupyter_ray.ray_cluster import exceptions, flow
@@ -143,7 +145,7 @@ def by_hand(dumped: bytes) -> Any:
 def converted(value: Any) -> Any:
     """Return a value as this package's users know it: Ray's dynamic generator as ours."""
     if type(value) is ray.DynamicObjectRefGenerator:
-        return refs.DynamicObjectRefGenerator([kind.adopt(ref) for ref in value])
+        return DynamicObjectRefGenerator([kind.adopt(ref) for ref in value])
     return value
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from jupyter_ray import events as ev
 from jupyter_ray.engine.context import current_cell, current_task
-from jupyter_ray.engine.refs import ObjectRefGenerator
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.local.engine.calls import call_site
 from jupyter_ray.ray_cluster import refs
@@ -195,7 +195,7 @@ class Reports:
 
     def waits_of(self, task: bytes) -> list[bytes]:
         """Return the ids of the references that a running task waits for, as far as workers told."""
-        return [] if self._log is None else list(self._log.waits_of(task.hex()))
+        return [] if self._log is None else list(self._log.told.waits_of(task.hex()))
 
     def close(self) -> None:
         """End the state thread."""

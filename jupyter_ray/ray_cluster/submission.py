@@ -11,7 +11,8 @@ import ray
 
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.context import current_cell, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorAlreadyExistsError, RaySystemError
 from jupyter_ray.local.serialization.arguments import explain

@@ -24,7 +24,7 @@ import ray
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ActorExit, enter_task, leave_task
-from jupyter_ray.engine.refs import ObjectRefGenerator
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorDiedError, RaySystemError
 from jupyter_ray.local.serialization.arguments import Parcel, fill

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from jupyter_ray.api.calls import get, kill, wait
+from jupyter_ray.api.calls import get, kill
 from jupyter_ray.api.remote import remote
+from jupyter_ray.api.waiting import wait
 from jupyter_ray.util.annotations import Deprecated
 
 

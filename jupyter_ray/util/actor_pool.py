@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from jupyter_ray.api.calls import get, wait
+from jupyter_ray.api.calls import get
+from jupyter_ray.api.waiting import wait
 from jupyter_ray.exceptions import ActorDiedError
 
 Submit = Callable[[Any, Any], Any]
@@ -107,7 +108,7 @@ class ActorPool:
         self._next_return_index += 1
         if not in_time:
             self._return_actor(actor)
-            raise TimeoutError("Timed out waiting for result; it is given up.")
+            raise TimeoutError(f"Timed out waiting for result. The task {ref} has been ignored.")
         return self._result(ref, actor)
 
     def get_next_unordered(self, timeout: float | None = None, ignore_if_timedout: bool = False) -> Any:
@@ -123,7 +124,7 @@ class ActorPool:
         self._next_return_index = max(self._next_return_index, number + 1)
         if not ready:
             self._return_actor(actor)
-            raise TimeoutError("Timed out waiting for result; it is given up.")
+            raise TimeoutError(f"Timed out waiting for result. The task {ref} has been ignored.")
         return self._result(ref, actor)
 
     def has_free(self) -> bool:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from jupyter_ray.api.calls import get, wait
+from jupyter_ray.api.calls import get
 from jupyter_ray.api.session import session_engine
+from jupyter_ray.api.waiting import wait
 from jupyter_ray.engine.refs import ObjectRef
 
 

@@ -52,8 +52,10 @@ class Metric:
         if not name:
             raise ValueError("Empty name is not allowed. Please provide a metric name.")
         if _NAME.fullmatch(name) is None:
-            allowed = "Use letters, digits, '_' and ':', with no digit first: others would not be exported."
+            allowed = "Use letters, digits and '_', with no digit first: others would not be exported."
             warnings.warn(f"Invalid metric name: {name}. {allowed}", stacklevel=2)
+        elif ":" in name:
+            warnings.warn(f"Metric name {name} contains a : character, which is deprecated.", FutureWarning, 2)
         if not isinstance(tag_keys, tuple | None):
             raise TypeError(f"tag_keys should be a tuple type, got: {type(tag_keys)}")
         for key in tag_keys or ():

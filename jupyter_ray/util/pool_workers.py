@@ -26,9 +26,10 @@ from typing import Any, Protocol
 
 import cloudpickle
 
-from jupyter_ray.api.calls import get, kill, wait
+from jupyter_ray.api.calls import get, kill
 from jupyter_ray.api.remote import remote
 from jupyter_ray.api.session import session_engine
+from jupyter_ray.api.waiting import wait
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
 from jupyter_ray.interrupts import Flag, started

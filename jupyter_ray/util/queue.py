@@ -141,7 +141,7 @@ class Queue:
             raise ValueError("'num_items' must be nonnegative")
         items: list[Any] | None = get(self._call("get_batch", num_items))
         if items is None:
-            raise Empty(f"Cannot get {num_items} items from a queue of {self.size()}.")
+            raise Empty(f"Cannot get {num_items} items from queue of size {self.size()}.")
         return items
 
     def shutdown(self, force: bool = False, grace_period_s: int = 5) -> None:

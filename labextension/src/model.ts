@@ -1,26 +1,18 @@
 /**
- * Owns the traffic with the current kernel: says hello until it is answered, folds what comes, acknowledges what was
- * drawn. It draws nothing itself, and knows no widget.
+ * Owns the traffic with the current kernel: has it greeted, folds what comes, acknowledges what was drawn. It draws
+ * nothing itself, and knows no widget.
  */
 
 import type { IDisposable } from '@lumino/disposable';
 import { Signal, type ISignal } from '@lumino/signaling';
 
 import { RayComm, type Incoming } from './comm';
+import { Greeter } from './greeter';
 import { parseKernelMessage, ProtocolError, type PanelMessage } from './protocol';
 import { reduce, type RayState } from './reducer';
 import type { IKernelPort, IRayMonitor, Link, Lost } from './tokens';
 
-/** Pauses between attempts to be answered, in milliseconds; the last one repeats. */
-const HELLO_PAUSES = [1000, 2000, 4000, 8000, 15000];
-/** Where there never was a snapshot, there may be nobody to send one. */
-const HELLOS_TO_STRANGERS = 6;
-/** The same for looking whether the extension is there: it announces itself when loaded, so this ends. */
-const PROBE_PAUSES = [2000, 5000, 15000, 30000];
-const HELLO_AT_MOST_EVERY = 1000;
 const ACK_AT_MOST_EVERY = 500;
-/** A kernel that has not answered after this time is shown as one without the extension. */
-const PATIENCE = 1500;
 
 export class RayModel implements IRayMonitor, IDisposable {
   constructor(readonly client: string) {}
@@ -73,12 +65,12 @@ export class RayModel implements IRayMonitor, IDisposable {
     kernel.statusChanged.connect(this._onStatus, this);
     kernel.connectionStatusChanged.connect(this._onConnection, this);
     this._reset('asking');
-    this._look();
+    this._greeter.look();
   }
 
   refresh(): void {
     if (this._link === 'absent') {
-      this._look();
+      this._greeter.look();
     }
   }
 
@@ -88,7 +80,7 @@ export class RayModel implements IRayMonitor, IDisposable {
       return;
     }
     if (this._ackTimer !== undefined) {
-      return;
+      return; // which then acknowledges this too
     }
     const wait = Math.max(0, this._lastAck + ACK_AT_MOST_EVERY - Date.now());
     this._ackTimer = setTimeout(() => {
@@ -137,51 +129,9 @@ export class RayModel implements IRayMonitor, IDisposable {
   }
 
   private _stopAsking(): void {
-    clearTimeout(this._askTimer);
+    this._greeter.stop();
     clearTimeout(this._ackTimer);
-    clearTimeout(this._patience);
-    this._askTimer = this._ackTimer = this._patience = undefined;
-    this._asking = false;
-    this._round += 1;
-  }
-
-  /** Looks whether the kernel has the extension; says hello as soon as it has, or if the kernel cannot tell. */
-  private _look(attempt = 0): void {
-    const comm = this._comm;
-    // JupyterLab holds back for seconds what is sent to a busy kernel before the connection stands.
-    if (comm === null || comm.kernel.connectionStatus !== 'connected') {
-      return;
-    }
-    clearTimeout(this._askTimer);
-    this._lastLook = Date.now();
-    const round = (this._round += 1);
-    this._patience ??= setTimeout(() => {
-      this._giveUp();
-    }, PATIENCE);
-    const pause = PROBE_PAUSES[attempt];
-    // A kernel that never answers must not end the search.
-    this._askTimer = setTimeout(() => {
-      if (pause === undefined) {
-        return;
-      }
-      if (attempt > 0 && !answered) {
-        this._hello(); // it cannot tell, so try
-      } else {
-        this._look(attempt + 1);
-      }
-    }, pause ?? 0);
-    let answered = false;
-    void comm.probe().then(there => {
-      if (round !== this._round || comm.isDisposed) {
-        return;
-      }
-      answered = there !== null;
-      if (there === true) {
-        this._hello();
-      } else if (there === false) {
-        this._giveUp();
-      }
-    });
+    this._ackTimer = undefined;
   }
 
   private _giveUp(): void {
@@ -189,30 +139,6 @@ export class RayModel implements IRayMonitor, IDisposable {
       this._link = 'absent';
       this._changed.emit();
     }
-  }
-
-  /** Says hello, and again with growing pauses until a snapshot comes. */
-  private _hello(attempt = 0): void {
-    clearTimeout(this._askTimer);
-    this._round += 1;
-    if (this._state === null && attempt >= HELLOS_TO_STRANGERS) {
-      this._asking = false;
-      return;
-    }
-    this._asking = true;
-    const early = this._lastHello + HELLO_AT_MOST_EVERY - Date.now();
-    if (early > 0) {
-      this._askTimer = setTimeout(() => {
-        this._hello(attempt);
-      }, early);
-      return;
-    }
-    this._lastHello = Date.now();
-    this._send({ type: 'hello', client: this.client });
-    const pause = HELLO_PAUSES[Math.min(attempt, HELLO_PAUSES.length - 1)];
-    this._askTimer = setTimeout(() => {
-      this._hello(attempt + 1);
-    }, pause);
   }
 
   private _onMessage(_: RayComm, { data, sent }: Incoming): void {
@@ -254,13 +180,13 @@ export class RayModel implements IRayMonitor, IDisposable {
   }
 
   private _onGap(): void {
-    if (this._asking) {
+    if (this._greeter.isAsking) {
       return;
     }
     if (this._state !== null) {
-      this._hello();
-    } else if (Date.now() - this._lastLook >= HELLO_AT_MOST_EVERY) {
-      this._look(); // it may be left over from a process that is gone
+      this._greeter.hello();
+    } else if (this._greeter.mayLook) {
+      this._greeter.look(); // it may be left over from a process that is gone
     }
   }
 
@@ -269,12 +195,12 @@ export class RayModel implements IRayMonitor, IDisposable {
    * client asked for is of an epoch that we have greeted: to answer it would make two panels greet each other for ever.
    */
   private _onSnapshot(epoch: string): void {
-    const asked = this._asking;
+    const asked = this._greeter.isAsking;
     this._stopAsking();
     if (asked) {
       this._greeted = epoch;
     } else if (this._greeted !== epoch) {
-      this._hello();
+      this._greeter.hello();
     }
   }
 
@@ -285,7 +211,7 @@ export class RayModel implements IRayMonitor, IDisposable {
         this._past = this._state?.epoch ?? this._past;
         this._lose(kernel.status === 'restarting' ? 'restarted' : 'died');
         this._reset('asking');
-        this._look();
+        this._greeter.look();
         break;
       case 'dead':
       case 'terminating':
@@ -310,9 +236,9 @@ export class RayModel implements IRayMonitor, IDisposable {
       if (this._link === 'offline') {
         this._link = 'live';
         this._changed.emit();
-        this._hello();
+        this._greeter.hello();
       } else if (this._link !== 'live') {
-        this._look();
+        this._greeter.look();
       }
     } else if (this._link === 'live') {
       this._stopAsking();
@@ -337,28 +263,29 @@ export class RayModel implements IRayMonitor, IDisposable {
 
   private _acked: string | null = null;
   private _ackTimer: ReturnType<typeof setTimeout> | undefined;
-  /** The next look or hello. */
-  private _askTimer: ReturnType<typeof setTimeout> | undefined;
-  /** A hello waits for its snapshot. */
-  private _asking = false;
   private _changed = new Signal<this, void>(this);
   /** How far the browser's clock is ahead of the kernel's, in seconds. */
   private _clockLead: number | null = null;
   private _comm: RayComm | null = null;
   /** The epoch whose kernel side knows this client. */
   private _greeted: string | null = null;
+  private readonly _greeter = new Greeter({
+    comm: () => this._comm,
+    isKnown: () => this._state !== null,
+    sayHello: () => {
+      this._send({ type: 'hello', client: this.client });
+    },
+    onAbsent: () => {
+      this._giveUp();
+    }
+  });
   private _isDisposed = false;
   private _lastAck = -Infinity;
-  private _lastHello = -Infinity;
-  private _lastLook = -Infinity;
   private _link: Link = 'none';
   private _lost: Lost | null = null;
   /** The epoch of the process that the kernel was before its restart. */
   private _past: string | null = null;
-  private _patience: ReturnType<typeof setTimeout> | undefined;
   private _problem: string | null = null;
-  /** Numbers the attempts, so that the answer to an abandoned one is not taken for the current one's. */
-  private _round = 0;
   private _state: RayState | null = null;
 }
 

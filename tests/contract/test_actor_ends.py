@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -500,3 +502,52 @@ def test_an_actor_has_so_long_to_say_farewell(start: Callable[..., Any], tmp_pat
     del actor
     eventually((tmp_path / "begun").exists)
     eventually(lambda: not is_running(pid), limit=PATIENCE / 2)  # It would have 30 s else.
+
+
+class Starts:
+    """Leaves work to others that has only begun when it ends."""
+
+    def __init__(self, done: Path) -> None:
+        self._done = done
+        self._leaving = threading.Event()
+
+    def _work(self) -> None:
+        self._leaving.wait()
+        time.sleep(0.3)  # It takes so long.
+        self._done.touch()
+
+    def thread(self) -> int:
+        threading.Thread(target=self._work).start()
+        return os.getpid()
+
+    def executor(self) -> int:
+        concurrent.futures.ThreadPoolExecutor(1).submit(self._work)
+        return os.getpid()
+
+    def daemon(self) -> int:
+        threading.Thread(target=self._work, daemon=True).start()
+        return os.getpid()
+
+    def processes(self) -> int:
+        self._executor = concurrent.futures.ProcessPoolExecutor(1)
+        assert self._executor.submit(abs, -1).result() == 1
+        return os.getpid()
+
+    def __ray_shutdown__(self) -> None:
+        self._leaving.set()
+
+
+@pytest.mark.parametrize("work", ["thread", "executor", "daemon"])
+def test_threads_that_are_no_daemons_may_end_what_they_do(work: str, tmp_path: Path) -> None:
+    actor: Any = ray.remote(Starts).remote(tmp_path / "done")
+    pid = ray.get(getattr(actor, work).remote())
+    del actor
+    eventually(lambda: not is_running(pid))
+    assert (tmp_path / "done").exists() is (work != "daemon")
+
+
+def test_an_actor_that_leaves_an_executor_of_processes_ends_soon(tmp_path: Path) -> None:
+    actor: Any = ray.remote(Starts).remote(tmp_path / "done")
+    pid = ray.get(actor.processes.remote())
+    del actor
+    eventually(lambda: not is_running(pid), limit=PATIENCE / 2)  # It would be killed after 30 s.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -124,6 +125,37 @@ def test_a_task_that_ignores_interrupts_leaves_later_ones_as_they_are(tmp_path: 
     with pytest.raises(exceptions.TaskCancelledError):
         ray.get(ref, timeout=30)
     eventually(lambda: not path.exists())
+
+
+@pytest.mark.local_only("Ray lets the process go on")
+def test_an_import_that_a_cancel_tore_is_begun_again_in_another_process(tmp_path: Path) -> None:
+    """Many a C library, NumPy for one, refuses to be imported once more in the process where it was torn."""
+    (tmp_path / "only_once.py").write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "if hasattr(sys, 'only_once'):\n"
+        "    raise ImportError('cannot load module more than once per process')\n"
+        "sys.only_once = True\n"
+        "here = Path(__file__).parent\n"
+        "(here / 'began').touch()\n"
+        "while not (here / 'go').exists():\n"
+        "    time.sleep(0.01)\n"
+    )
+
+    @ray.remote(num_cpus=4)
+    def load() -> str:
+        sys.path.insert(0, str(tmp_path))
+        import only_once  # type: ignore[import-not-found]
+
+        return str(only_once.__name__)
+
+    torn = load.remote()
+    eventually((tmp_path / "began").exists)
+    ray.cancel(torn)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(torn, timeout=PATIENCE)
+    (tmp_path / "go").touch()
+    assert ray.get(load.remote(), timeout=PATIENCE) == "only_once"
 
 
 def test_a_task_that_waits_in_get(tmp_path: Path) -> None:
@@ -293,6 +325,24 @@ def test_calls_of_an_actor(tmp_path: Path) -> None:
         with pytest.raises(exceptions.TaskCancelledError):
             ray.get(ref, timeout=30)
     assert ray.get(slow.quick.remote(), timeout=30) == 1
+
+
+def test_a_call_of_an_actor_that_hears_of_its_cancel_and_raises_has_its_own_error(tmp_path: Path) -> None:
+    @ray.remote(max_task_retries=3)
+    class Slow:
+        @ray.method(retry_exceptions=True)
+        def run(self) -> None:
+            with (tmp_path / "runs").open("a") as runs:
+                runs.write("x")
+            eventually(ray.get_runtime_context().is_canceled)
+            raise LookupError("heard")
+
+    running = Slow.remote().run.remote()
+    eventually((tmp_path / "runs").exists)
+    ray.cancel(running)
+    with pytest.raises(LookupError, match="heard"):
+        ray.get(running, timeout=30)
+    assert (tmp_path / "runs").read_text() == "x"
 
 
 @pytest.mark.local_only("on Ray a queued call that was cancelled begins when its turn comes, and is told then")

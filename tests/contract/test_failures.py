@@ -354,17 +354,43 @@ def test_a_task_that_raises_keyboard_interrupt_counts_as_cancelled() -> None:
         ray.get(interrupt.remote(), timeout=PATIENCE)
 
 
-@shared
-def test_an_error_that_does_not_pickle_says_so() -> None:
-    class Locked(Exception):
-        def __init__(self) -> None:
-            super().__init__("held")
-            self.lock = threading.Lock()
+class Locked(Exception):
+    """As those of web clients, which keep the connection that failed (aiohttp's)."""
 
+    def __init__(self, lock: object, status: int) -> None:
+        super().__init__(lock, status)
+        self.lock = lock
+        self.status = status
+
+    def __str__(self) -> str:
+        return f"held: {self.status}"
+
+
+class Refuses(Exception):
+    def __reduce__(self) -> Any:
+        raise TypeError("no")
+
+
+@shared
+def test_an_error_arrives_without_what_does_not_pickle_of_it() -> None:
     @ray.remote
     def fail() -> None:
-        raise Locked
+        raise Locked(threading.Lock(), 503)
+
+    with pytest.raises(Locked, match="held: 503") as found:
+        ray.get(fail.remote(), timeout=PATIENCE)
+    assert isinstance(found.value, RayTaskError)
+    assert found.value.status == 503
+    assert type(found.value.cause) is Locked
+    assert repr(found.value.cause.lock) == "<not sent: _thread.lock (cannot pickle '_thread.lock' object)>"
+
+
+@shared
+def test_an_error_that_does_not_pickle_says_so() -> None:
+    @ray.remote
+    def fail() -> None:
+        raise Refuses("held")
 
     with pytest.raises(RayTaskError, match="held") as found:
         ray.get(fail.remote(), timeout=PATIENCE)
-    assert "Locked isn't serializable" in str(found.value.cause)
+    assert "Refuses isn't serializable" in str(found.value.cause)

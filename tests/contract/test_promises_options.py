@@ -306,6 +306,29 @@ def test_concurrency_groups_of_a_wrong_kind_are_refused_where_they_are_written(
         ray.remote(concurrency_groups=groups)(FlakyInALoop)
 
 
+@pytest.mark.parametrize("returns", ["streaming", "dynamic"])
+def test_a_method_that_yields_nothing_is_refused_as_a_stream_where_it_is_written(returns: str) -> None:
+    with pytest.raises(ValueError, match=f"num_returns='{returns}' can only be used with generator functions"):
+
+        class Plain:
+            @ray.method(num_returns=returns)
+            def one(self) -> int:
+                return 1
+
+
+def test_how_many_items_a_step_has_is_said_by_the_method_alone() -> None:
+    @ray.remote
+    class Pairs:
+        @ray.method(_num_objects_per_yield=2)
+        def pairs(self) -> Iterator[tuple[int, int]]:
+            yield 1, 2
+
+    pairs: Any = Pairs.remote()
+    assert [ray.get(ref) for ref in pairs.pairs.options(name="two").remote()] == [1, 2]
+    with pytest.raises(ValueError, match="_num_objects_per_yield cannot be overridden"):
+        pairs.pairs.options(_num_objects_per_yield=1)
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 def test_calls_that_have_ended_are_not_pending(limit: int) -> None:
     @ray.remote(num_cpus=0, max_pending_calls=limit)

@@ -81,3 +81,5 @@ def test_a_name_that_could_not_be_exported_is_warned_of() -> None:
         counter = Counter("a b")
     counter.inc()
     assert counter.values == {(): 1.0}
+    with pytest.warns(FutureWarning, match="a:b contains a : character"):
+        Counter("a:b")

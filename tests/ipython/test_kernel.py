@@ -429,6 +429,20 @@ session.begin = slowly""")
     assert "here" in cell.stdout
 
 
+def test_a_time_limit_of_the_program_shows_its_own_frames(own_kernel: Kernel) -> None:
+    """A signal's handler raises in the midst of `get`."""
+    own_kernel.run(
+        PRELUDE + "\nimport signal\ndef too_long(*_):\n    raise TimeoutError('a second is over')\n"
+        "signal.signal(signal.SIGALRM, too_long)\nrunning = ray.remote(time.sleep).remote(600)"
+    )
+    error = own_kernel.fail("signal.setitimer(signal.ITIMER_REAL, 0.5)\nray.get(running)").error
+    assert error.endswith("TimeoutError: a second is over")
+    assert "----> 2 ray.get(running)" in error
+    assert "in too_long(*_)" in error
+    assert "jupyter_ray" not in error
+    assert own_kernel.run("ray.get(ray.remote(abs).remote(-1))").result == "1"
+
+
 def test_stop_and_start(own_kernel: Kernel) -> None:
     own_kernel.run(PRELUDE)
     assert "No runtime was in use." in own_kernel.run("%ray stop").stdout
@@ -612,7 +626,23 @@ def test_a_module_that_only_the_notebook_finds_is_told(own_kernel: Kernel, tmp_p
         + "\nray.init(num_cpus=1)\n@ray.remote\ndef value():\n    import found_late\n    return found_late.VALUE"
     )
     assert "The notebook finds" not in own_kernel.fail("ray.get(value.remote())").error
-    own_kernel.run(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})")
+    own_kernel.run(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport found_late\nsys.path.pop(0)")
     (last,) = own_kernel.fail("ray.get(value.remote())").error.splitlines()[-1:]
-    assert last.startswith(f"The notebook finds found_late ({tmp_path / 'found_late.py'}): sys.path has changed")
-    assert own_kernel.run("%ray stop\nray.get(value.remote())").result == "5"
+    assert last == (
+        f"The notebook finds found_late ({tmp_path / 'found_late.py'}): it has imported it, and that folder is not on "
+        "sys.path any more."
+    )
+    own_kernel.run(f"sys.path.insert(0, {str(tmp_path)!r})")
+    assert own_kernel.run("ray.get(value.remote())").result == "5"
+
+
+def test_modules_of_the_folder_that_a_cell_changes_to_are_found(own_kernel: Kernel, tmp_path: Path) -> None:
+    """The notebook's `sys.path` says "here", wherever that is."""
+    (tmp_path / "found_there.py").write_text("VALUE = 6")
+    own_kernel.run(
+        PRELUDE
+        + "\nray.init(num_cpus=1)\n@ray.remote\ndef value():\n    import found_there\n    return found_there.VALUE"
+    )
+    own_kernel.fail("ray.get(value.remote())")
+    own_kernel.run(f"%cd -q {tmp_path}\nimport sys\nassert '' in sys.path")
+    assert own_kernel.run("ray.get(value.remote())").result == "6"

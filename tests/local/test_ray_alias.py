@@ -104,6 +104,36 @@ def test_what_libraries_import_at_their_top_and_do_not_use() -> None:
     )
 
 
+def test_rays_inside_can_be_imported_beside_what_is_used() -> None:
+    """Tests of programs do that at their top; what they call of it says what it is."""
+    run(
+        """
+        from ray._private import gcs_utils
+        from ray._private.runtime_env import virtualenv_utils
+        from ray._raylet import RESOURCE_UNIT_SCALING, PythonFunctionDescriptor
+        from ray.core.generated.gcs_pb2 import ActorTableData
+        from ray.util.client import num_connected_contexts, ray as client
+        from ray.util.client.ray_client_helpers import connect_to_client_or_not
+        from ray.util.state.common import StateSchema
+        import ray.core.generated.common_pb2 as messages
+        import ray.dashboard.consts
+
+        assert RESOURCE_UNIT_SCALING == 10_000
+        assert (client.is_connected(), num_connected_contexts()) == (False, 0)
+        with connect_to_client_or_not(False):
+            pass
+        refused = [gcs_utils.GcsChannel, virtualenv_utils.is_in_virtualenv, ActorTableData, messages.Address]
+        for use in (*refused, PythonFunctionDescriptor, StateSchema, connect_to_client_or_not(True).__enter__):
+            try:
+                use()
+            except NotImplementedError as error:
+                assert "not offered" in str(error), error
+            else:
+                raise AssertionError(use)
+        """
+    )
+
+
 def test_rays_inside() -> None:
     """Which process this is, where actors are, what each machine has, and requests for machines."""
     ran = run(

@@ -267,6 +267,23 @@ def test_a_working_directory_is_copied_and_removed(guest: Driver, address: str, 
     eventually(lambda: not list(folder.glob("guest-*")))
 
 
+def test_each_driver_s_tasks_follow_its_own_search_path(guest: Driver, tmp_path: Path) -> None:
+    (tmp_path / "of_the_guest.py").write_text("TEXT = 'mine'\n")
+
+    @ray.remote
+    def load() -> str:
+        import of_the_guest  # type: ignore[import-not-found]
+
+        return str(of_the_guest.TEXT)
+
+    guest.do("@ray.remote\ndef load():\n    import of_the_guest\n    return of_the_guest.TEXT")
+    guest.do("ray.get(ray.remote(os.getpid).remote())")  # It has a worker.
+    guest.do(f"import sys; sys.path.insert(0, {str(tmp_path)!r})")
+    assert guest.ask("ray.get(load.remote())") == "mine"
+    with pytest.raises(ModuleNotFoundError):
+        ray.get(load.remote())
+
+
 def test_named_actors_are_found_by_namespace(guest: Driver, address: str) -> None:
     @ray.remote
     class Counter:

@@ -139,3 +139,20 @@ def test_a_stream_of_tensors() -> None:
 
     make: Callable[..., Any] = batches.remote
     assert [float(ray.get(each)[-1]) for each in make()] == [0, 1, 2]
+
+
+def test_a_part_of_a_tensor_goes_alone() -> None:
+    data = torch.rand(LARGE, 4)
+    for part in (data[10:20], data[:, 0][:7], data[5:9].T, data[3], data[:5].clone().requires_grad_()):
+        assert values.dumps(part).size < 5_000
+        assert values.dumps({"x": [part, part[:1]]}).size < 5_000
+        for back in ways(part):
+            assert torch.equal(back, part)
+            assert back.requires_grad == part.requires_grad
+    most = data[: LARGE - 10]
+    assert values.dumps(most).buffers[0].nbytes == data.untyped_storage().nbytes()  # To copy it would take longer.
+    model = torch.nn.Linear(300, 300)
+    flat = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+    torch.nn.utils.vector_to_parameters(flat, model.parameters())
+    assert values.dumps(model).size < 1.1 * flat.untyped_storage().nbytes()
+    assert all(map(torch.equal, ray.get(ray.put(model)).parameters(), model.parameters()))

@@ -17,17 +17,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
-from jupyter_ray.engine import registry
 from tests.fakes import FakeEngine
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    engine = FakeEngine()
-    registry.set_current(engine)
-    yield engine
-    registry.set_current(None)
-    engine.shutdown()
 
 
 @ray.remote
@@ -227,9 +217,9 @@ def test_get_actor_wants_a_name(engine: FakeEngine) -> None:
 def test_blocking_in_an_async_actor_is_warned_about_once(
     engine: FakeEngine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jupyter_ray.api import calls
+    from jupyter_ray.api import mistakes
 
-    monkeypatch.setattr(calls, "_warned", set())
+    monkeypatch.setattr(mistakes, "_warned", set())
 
     @ray.remote
     class Async:

@@ -87,6 +87,8 @@ def test_an_anonymous_namespace_is_fresh() -> None:
     [
         ({"num_cpu": 1}, RuntimeError, "Unknown keyword argument.*num_cpu"),
         ({"local_mode": True}, RuntimeError, "local_mode"),
+        ({"allow_multiple": True}, RuntimeError, "allow_multiple.*ray://"),
+        ({"_system_config": 1}, TypeError, "_system_config must be a dict"),
         ({"num_cpus": -1}, ValueError, "negative"),
         ({"num_cpus": float("inf")}, ValueError, "num_cpus is at most"),
         ({"num_cpus": float("nan")}, ValueError, "num_cpus is at most"),
@@ -462,6 +464,7 @@ def test_a_timeline_has_a_row_per_attempt(tmp_path: Any, monkeypatch: pytest.Mon
     assert [(row["name"], row["ph"]) for row in rows[:2]] == [("f", "X"), ("task:execute", "X")]
     assert {(row["ts"], row["dur"], row["tid"]) for row in rows[:2]} == {(1e6, 2.5e6, 0)}
     assert [(row["name"], row["ph"]) for row in rows[2:]] == [("process_name", "M"), ("thread_name", "M")]
+    assert all(row["cat"] for row in rows)
     path = tmp_path / "trace.json"
     assert ray.timeline(str(path)) is None
     assert json.loads(path.read_text()) == rows

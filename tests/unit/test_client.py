@@ -19,7 +19,8 @@ from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine import context, refs
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.context import ProcessContext
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.events import AnyEvent, LogLines, TaskFinished
 from jupyter_ray.exceptions import (
@@ -54,7 +55,7 @@ class Session:
         self.deaths: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.client = Client(self.runtime.connection, SegmentStore(folder, b"c" * 16), on_death=self.deaths.put)
         self.engine = LocalEngine(self.client, PROCESS)
-        self.engine._total = {"CPU": 20_000}
+        self.engine.total = {"CPU": 20_000}
         self.client.start(m.Hello("driver", b"c" * 16, 1))
 
     def in_thread(self, function: Any, *args: Any) -> queue.SimpleQueue[Any]:

@@ -45,7 +45,7 @@ class Session:
         self.runtime = FakeRuntime()
         self.client = Client(self.runtime.connection, SegmentStore(folder, b"c" * 16))
         self.engine = LocalEngine(self.client, PROCESS)
-        self.engine._total = {"CPU": 20_000}
+        self.engine.total = {"CPU": 20_000}
         self.function, self.cls = Definition(value=f, name="f"), Definition(value=Session, name="C", is_class=True)
         self.runtime.reactions = {
             m.Hello: lambda message: None,
@@ -121,7 +121,7 @@ class Session:
         """But for the definitions, which live."""
         client = self.client
         held = {each.id.encode(): 1 for each in (self.function, self.cls) if each.held is not None}
-        kept = client.references._table.keys() - held or len(client._requests) or client._streams
+        kept = client.references._table.keys() - held or len(client._requests) or len(client.streams)
         return self.granted == held and not (kept or any(self.folder.iterdir()))
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from jupyter_ray.engine import context, refs
+from jupyter_ray.engine import context
 from jupyter_ray.engine.base import Definition
+from jupyter_ray.engine.travel import note_definition
 from jupyter_ray.local import definitions
 from jupyter_ray.local.definitions import Exporter
 from jupyter_ray.local.library import Library, UnknownDefinitionError
@@ -32,7 +33,7 @@ class Remote:
         self.definition = definition
 
     def __reduce__(self) -> Any:
-        assert refs.note_definition(self.definition)
+        assert note_definition(self.definition)
         return str, (self.definition.id,)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from jupyter_ray.engine.refs import ActorRef
 from jupyter_ray.ids import return_id
-from jupyter_ray.local.client.direct import Direct
+from jupyter_ray.local.client.direct import Deferred, Direct
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.routes import Route
 from jupyter_ray.local.client.threads import Departures
@@ -127,7 +127,7 @@ def test_nothing_overtakes_it_while_another_thread_sends_it(asker: Asker, what: 
     other.join(30)
     assert asker.sent[0] is m.Submit
     assert len(asker.sent) == 2
-    assert not asker.direct._deferred
+    assert not asker.direct.deferred
 
 
 def test_it_is_sent_once_if_what_is_sent_before_it_releases_it_too(asker: Asker) -> None:
@@ -146,10 +146,10 @@ def test_what_comes_of_a_call_is_said_after_the_call_is_told_of(asker: Asker, wo
         asker.direct.call(return_id(call.task, 1))
 
     caller = in_thread(call_by_turns)
-    eventually(lambda: asker.direct._under_way)
+    eventually(lambda: asker.direct.under_way)
     cancel = in_thread(asker.direct.tell)  # It stops at the gate, in the midst of it.
     assert asker.reached.wait(30)
-    assert not asker.direct._under_way
+    assert not asker.direct.under_way
     if end == "answer":
         workers.answer(call.task)
     caller.join(0.1)  # Time enough to overtake, and longer than an answer is waited for.
@@ -166,7 +166,7 @@ def test_what_comes_of_a_call_is_said_after_the_call_is_told_of(asker: Asker, wo
 def test_a_handler_that_comes_while_another_thread_tells_does_not_wait_for_it(asker: Asker) -> None:
     route = asker.direct.routes.usable[ACTOR]
     call = spec()
-    asker.direct._under_way[call.task] = call, route
+    asker.direct.under_way[call.task] = call, route
     with asker.channel:  # It came while its thread was sending.
         other = in_thread(asker.direct.tell)
         asker.gate.set()
@@ -202,7 +202,7 @@ def test_what_names_a_call_under_way_is_said_after_the_call(
         asker.direct.call(RESULT)
 
     caller = in_thread(call_by_turns)
-    eventually(lambda: asker.direct._under_way)
+    eventually(lambda: asker.direct.under_way)
     asker.send(m.Get(2, [b"o" * 28]))
     asker.send(message)
     workers.answer(CALL.task)
@@ -236,8 +236,8 @@ def test_what_names_a_call_that_could_not_be_brought_is_said_after_the_call(aske
     assert asker.direct._bring(call, route) is None  # There is no such socket.
     asking.join(30)
     assert asker.sent == [m.Submit, m.Get]
-    assert not asker.direct._under_way
-    assert not asker.direct._deferred
+    assert not asker.direct.under_way
+    assert not asker.direct.deferred
 
 
 def test_a_call_that_could_not_be_brought_and_one_that_is_being_sent_are_both_sent_once(asker: Asker) -> None:
@@ -245,7 +245,7 @@ def test_a_call_that_could_not_be_brought_and_one_that_is_being_sent_are_both_se
     taken = asker.direct._take(RESULT)
     assert taken is not None
     other = spec(b"u" * 24, actor=None)
-    asker.direct._deferred.append((other, 0, Route(LEASED, "key"), 0, None))
+    asker.direct.deferred.append(Deferred(other, 0, Route(LEASED, "key"), 0, None))
     sending = in_thread(asker.direct.release)
     assert asker.reached.wait(30)
     assert asker.direct._bring(*taken[:2]) is None

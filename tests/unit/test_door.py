@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_ray.local.client.client import Client
+from jupyter_ray.local.client.direct import Deferred
 from jupyter_ray.local.client.routes import Route
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
@@ -79,7 +80,7 @@ def test_who_sends_a_deferred_call_and_who_answers_one_do_not_wait_for_each_othe
         submit(spec)
 
     direct._submit = held_open  # type: ignore[method-assign]
-    direct._deferred.append((m.TaskSpec(b"2" * 24, "task", "g", b""), 0, Route(b"r" * 16, "key"), 0, None))
+    direct.deferred.append(Deferred(m.TaskSpec(b"2" * 24, "task", "g", b""), 0, Route(b"r" * 16, "key"), 0, None))
     sending = in_thread(direct.release)
     assert reached.wait(30)
     answering = in_thread(lambda: house.door.answer(m.Done(b"1" * 24, (LARGE,))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import functools
+import io
 import pickle
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import types
 from collections import ChainMap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,11 @@ import pytest
 
 from jupyter_ray import exceptions
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, note_definition
+from jupyter_ray.engine.refs import ActorRef, ObjectRef
+from jupyter_ray.engine.travel import note_definition
 from jupyter_ray.local.serialization import arguments, errors, inspection, values
 from jupyter_ray.local.serialization.arguments import Parcel
+from jupyter_ray.local.worker import calling
 
 
 def round_trip(value: Any) -> Any:
@@ -332,6 +336,28 @@ def test_frames_of_the_runtime_are_left_out() -> None:
     assert "arguments.py" not in text
 
 
+def returned(value: Any) -> None:
+    """What a worker does with what a function returns."""
+    calling.payload_of(value, "the return value of f", lambda serialized: pytest.fail("it was pickled"))
+
+
+def test_of_what_does_not_pickle_the_pickler_s_words_are_told_once() -> None:
+    text = errors.format_remote(raised(lambda: returned([threading.Lock()])))
+    assert text.count("cannot pickle") == 1
+    assert "direct cause" not in text
+
+
+class Refusing:
+    def __reduce__(self) -> Any:
+        raise TypeError("no copies")
+
+
+def test_what_a_user_s_own_reduce_raised_is_told_with_its_frames() -> None:
+    text = errors.format_remote(raised(lambda: returned(Refusing())))
+    assert 'raise TypeError("no copies")' in text
+    assert "cloudpickle.py" not in text
+
+
 class TwoArguments(Exception):
     def __init__(self, one: Any, two: Any) -> None:
         super().__init__(one)
@@ -397,8 +423,19 @@ def test_an_error_that_cannot_be_pickled() -> None:
         raise Unpicklable
 
     error = sent(fails)
-    assert type(error) is exceptions.RayTaskError
-    assert "Unpicklable" in str(error)
+    assert isinstance(error, exceptions.RayTaskError)
+    assert isinstance(error, Unpicklable)
+    assert repr(error.args[0].args) == "('it is', <not sent: _thread.lock (cannot pickle '_thread.lock' object)>)"
+
+    class Refuses(Unpicklable):
+        def __reduce__(self) -> Any:
+            raise TypeError("not at all")
+
+    def fails_more() -> None:
+        raise Refuses
+
+    assert type(sent(fails_more)) is exceptions.RayTaskError
+    assert "Refuses" in str(sent(fails_more))
 
 
 def test_an_error_that_passes_through_keeps_its_class() -> None:
@@ -474,6 +511,68 @@ def test_what_a_web_application_keeps_travels(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "State", State, raising=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert round_trip([State({"user": "me"})])[0].user == "me"
+
+
+def test_arrays_of_strings_are_written_as_lists_of_them_are() -> None:
+    texts = np.array([[f"a {i}", f"b {i}"] for i in range(values.MANY_TEXTS)], object)
+    for each in (texts, texts.T, texts[::2], np.array([*texts[:, 0], None], object), texts[:0]):
+        back = round_trip(each)
+        assert back.dtype == object
+        assert np.array_equal(back, each)
+        back[:1] = None  # As in Ray: only what is in shared memory is read-only.
+    assert len(values.dumps(texts).data) < 1_000
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_file_that_is_only_read_is_shared(mode: Any, tmp_path: Path) -> None:
+    path = tmp_path / "data.npy"
+    np.save(path, np.arange(100_000.0))
+    mapped = np.load(path, mmap_mode=mode)
+    for part in (mapped, mapped[10:20], mapped[::2]):
+        serialized = values.dumps([part])
+        back = values.loads(serialized.data, [bytes(buffer) for buffer in serialized.buffers])[0]
+        assert type(back) is np.memmap
+        assert np.array_equal(back, part)
+        assert back.flags.writeable == (mode != "r")  # As in Ray; there the former is a copy, too.
+        assert len(serialized.buffers) == (mode == "r")
+
+
+class Stream(io.StringIO):
+    """As ipykernel's, which cannot be pickled."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self._lock = threading.Lock()
+
+
+def test_the_streams_of_a_notebook_are_those_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("ipykernel.iostream")
+    monkeypatch.setattr(module, "OutStream", Stream, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    logger = Point([Stream("stdout"), Stream("stderr"), Stream("other")])
+    assert round_trip(logger).x == [sys.stdout, sys.stderr, sys.stdout]
+
+
+class Console:
+    """As rich's."""
+
+    def __init__(self) -> None:
+        self.width = 80
+        self._lock = threading.RLock()
+        self._here = threading.local()
+
+
+def test_what_rich_prints_with_travels_without_its_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("rich.console")
+    monkeypatch.setattr(module, "Console", Console, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    console = Console()
+    console.width = 100
+    back = round_trip([console])[0]
+    assert back.width == 100
+    with back._lock:
+        back._here.value = 1
 
 
 class Endless:

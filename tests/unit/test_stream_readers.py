@@ -5,7 +5,7 @@ for the end of the stream.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -22,13 +22,20 @@ class Owner:
     """A client that says nothing."""
 
     def __init__(self) -> None:
+        self.departures = Departures(lambda: None, 0)
         self.references = References(
-            lambda drops: None, Departures(lambda: None, 0), lambda object_id, callback, awaited=False: None
+            lambda drops: None, self.departures, lambda object_id, callback, awaited=False: None
         )
 
-    def consumed(self, task: bytes, index: int, *, soon: bool = True) -> None: ...
+    def send(self, message: m.ClientMessage, *, soon: bool = True) -> None: ...
 
-    def wait_for_item(self, item: bytes, end: bytes, timeout: float | None, until: float | None) -> None: ...
+    def ask(
+        self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool, until: float | None = None
+    ) -> object: ...
+
+    def want(self, chore: str) -> None: ...
+
+    def attention(self) -> None: ...
 
     def get(self, ids: Sequence[bytes], timeout: float | None) -> list[object]:
         return []
@@ -52,7 +59,7 @@ class Shared(Stream):
 def stream() -> Shared:
     Shared.stolen = 0
     owner = Owner()
-    stream = Shared(StreamState(TASK), owner, 0)
+    stream = Shared(StreamState(TASK), owner, lambda task, index, soon=True: None, 0)
     stream._state.update(m.StreamState(TASK, 1, False), owner.references)
     return stream
 

@@ -176,3 +176,55 @@ def test_what_is_no_buffer_cannot_be_written() -> None:
         ray.get(ray.remote(writable=["a"])(write).remote(1))
     with pytest.raises(ValueError, match=r"'value', which write\(\) was not given"):
         ray.get(ray.remote(writable=["value"])(write).remote(bytearray(1)))
+
+
+class Frame:
+    """As a DataFrame: arrays in an object."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self.columns = columns
+        self.first = next(iter(columns.values()))
+
+
+def fill(frame: Frame) -> Any:
+    frame.first[:] = 7
+    return frame
+
+
+def mixed(size: int) -> Frame:
+    return Frame(
+        {"a": np.zeros(size), "b": np.zeros((2, size), order="F"), "c": np.array([None, "x"]), "d": [ray.put(1)]}
+    )
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_what_has_arrays_inside_can_be_written_too(size: int, by_reference: bool) -> None:
+    frame = mixed(size)
+    given: Any = ray.put(frame) if by_reference else frame
+    with pytest.raises(ValueError, match=HINT):
+        ray.get(ray.remote(fill).remote(given))
+    back = ray.get(ray.remote(writable=["frame"])(fill).remote(given))
+    assert (back.columns["a"] == 7).all()
+    assert back.columns["b"].flags.f_contiguous
+    assert list(back.columns["c"]) == [None, "x"]
+    assert ray.get(back.columns["d"]) == [1]
+    assert not frame.first.any()
+    if by_reference:
+        assert not ray.get(given).first.any()
+
+
+def test_inout_returns_what_has_arrays_inside() -> None:
+    @ray.remote(inout=["frame"])
+    def fill_in_place(frame: Frame) -> None:
+        frame.first[:] = 7
+
+    assert (ray.get(fill_in_place.remote(mixed(SMALL))).first == 7).all()
+
+    @ray.remote(writable=True)
+    def all_of_them(pair: list[Any], named: dict[str, Any], text: str) -> float:
+        pair[0][0] = named["x"][0] = 2
+        return float(pair[1][0] + named["x"][0])
+
+    array = np.zeros(3)
+    assert ray.get(all_of_them.remote([array, array], {"x": np.ones(2)}, "text")) == 4  # One array, twice, stays one.

@@ -24,9 +24,7 @@ from jupyter_ray import interrupts
 from jupyter_ray.config import ACTOR_BACKLOG
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.futures import Settle, Withdraw
-from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import RaySystemError
-from jupyter_ray.ids import return_id
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client import room
 from jupyter_ray.local.client.direct import Direct
@@ -34,7 +32,7 @@ from jupyter_ray.local.client.events import EventStream
 from jupyter_ray.local.client.reading import Reader
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.requests import LOOK_SECONDS, Blocking, Patience, Requests, Response, Slot, told
-from jupyter_ray.local.client.streams import Stream, StreamState
+from jupyter_ray.local.client.streams import Streams
 from jupyter_ray.local.client.threads import CallbackThread, Departures, Housekeeper
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.store.segments import SegmentStore
@@ -87,9 +85,6 @@ class Client:
         self._on_death = on_death
         self.death_means = "the runtime process died"
         self._requests = Requests()
-        self._streams: dict[bytes, StreamState] = {}
-        self._read: dict[bytes, int] = {}
-        """How far streams were read that have others to read at once: it is told together."""
         self._calls: dict[bytes, int] = {}
         """Calls of each actor since we last waited for it, as long as we have a handle."""
         self._death: str | None = None
@@ -104,7 +99,7 @@ class Client:
             m.Reply: self._on_reply,
             m.Answer: self._on_answer,
             m.Events: self.events.take,
-            m.StreamState: self._on_stream,
+            m.StreamState: lambda message: self.streams.heard(message),
             m.Route: lambda message: self.direct.offered(message),
             m.Unroute: lambda message: self.direct.withdrawn(message),
             **room.connect(self, store),
@@ -114,7 +109,7 @@ class Client:
             {
                 "flush": (0.001, lambda: self._channel.flush()),
                 "reports": (0.005, lambda: self._channel.flush()),
-                "reads": (0.001, self._tell_what_was_read),
+                "reads": (0.001, lambda: self.streams.tell_what_was_read()),
                 "deferred": (0.001, lambda: self.direct.look()),
                 "routes": (0.005, lambda: self.direct.tidy()),
                 "spares": (0.001, store.spares.prepare),
@@ -136,9 +131,11 @@ class Client:
         self.watch, self.unwatch = self._channel.watch, self._channel.unwatch
         self.read_until = partial(self._channel.attend, shielded=False)
         """Reads in this thread until its argument is true, if nobody else reads; for one that no interrupt tears."""
+        self.attention = self._channel.attention
         self.reader: Reader = Reader(self)
+        self.streams: Streams = Streams(self)
         self.direct: Direct = Direct(self, folder or Path())
-        self._deferred, self._under_way = self.direct._deferred, self.direct._under_way
+        self._deferred, self._under_way = self.direct.deferred, self.direct.under_way
 
     def start(self, hello: m.Hello) -> None:
         """Say who we are, and begin to read."""
@@ -328,11 +325,7 @@ class Client:
             self.send(m.Abandon(number))
         return True
 
-    # --- actors, streams, events ---
-
-    def wait_for_item(self, item: bytes, end: bytes, timeout: float | None, until: float | None) -> None:
-        """Wait for the next item of a stream, or for its end; see `Stream.next`."""
-        self.ask(lambda number, task: m.Wait(number, [item, end], 1, timeout, task), blocks=True, until=until)
+    # --- actors ---
 
     def brake(self, actor: bytes) -> None:
         """Count a call of `actor`; now and then wait until it is not too far behind."""
@@ -342,45 +335,14 @@ class Client:
             calls = 0
         self._calls[actor] = calls
 
-    def open_stream(self, task: bytes, ahead: int) -> Stream:
-        """Follow a streaming task that is about to be submitted; see `Stream`."""
-        state = StreamState(task)
-        stream = Stream(state, self, ahead)
-        stream.__del__ = partial(self.departures.report, partial(self._close_stream, state))
-        self._streams[task] = state
-        self._channel.attention()
-        return stream
-
-    def consumed(self, task: bytes, index: int, *, soon: bool = True) -> None:
-        """Tell how far a stream was read; with `soon`, within a millisecond, if it was not read on by then."""
-        if soon:
-            self._read[task] = index
-            self._house.want("reads")
-            return
-        self._read.pop(task, None)
-        with contextlib.suppress(RaySystemError):
-            self.send(m.Consumed(task, index), soon=index < 0)  # Nobody waits to hear that it is read no more.
-
-    def _tell_what_was_read(self) -> None:
-        for task in list(self._read):
-            index = self._read.pop(task, 0)
-            if index:
-                self.send(m.Consumed(task, index), soon=False)
-
     def _leave_old_mappings(self) -> None:
         if self.store.leave_old():
             self.want("mappings")
 
-    def _close_stream(self, state: StreamState) -> None:
-        """Nobody reads a stream any more: its generator is gone."""
-        self._streams.pop(state.task, None)
-        if not state.close() or state.told:
-            self.consumed(state.task, -1, soon=False)
-
     # --- the reader thread ---
 
     def _busy(self) -> bool:
-        return len(self._requests) > 0 or bool(self._streams)
+        return len(self._requests) > 0 or len(self.streams) > 0
 
     def _on_message(self, message: m.ServerMessage) -> None:
         if (handler := self._handlers.get(type(message))) is not None:
@@ -398,20 +360,10 @@ class Client:
         if slot is not None:
             slot.fill(answer)
 
-    def _on_stream(self, message: m.StreamState) -> None:
-        state = self._streams.get(message.task)
-        if state is not None:
-            state.update(message, self.references)
-            if message.ended:
-                self._streams.pop(message.task, None)
-        elif not message.ended:  # Announced while the program dropped the generator: let go of this one item.
-            self.references.reference(return_id(message.task, message.items + 1), ObjectRef, 1)
-
     def _on_close(self, reason: str) -> None:
         if not self._closing:
             self._death = f"{self.death_means} ({reason})"
-        for state in list(self._streams.values()):
-            state.fail()
+        self.streams.fail()
         self._requests.fail_all()
         self.store.spares.close()
         if not self._closing:

@@ -13,9 +13,9 @@ A call that is under way is nothing that the runtime knows. So who sends what na
 tells of it first (`precede`).
 
 Owner: any thread. Under `_handing` a deferred call is taken for the short way, or sent the usual one and only then
-taken out of `_deferred`. `Route.busy` is held by the thread that uses the route; a thread of its own reads the answer
+taken out of `deferred`. `Route.busy` is held by the thread that uses the route; a thread of its own reads the answer
 of a call that lasts. `Route.bringing` is held while a call is on its way to the worker, and no other lock is waited for
-meanwhile: it may be waited for anywhere. A call leaves `_under_way` in one step with the message that tells of it (the
+meanwhile: it may be waited for anywhere. A call leaves `under_way` in one step with the message that tells of it (the
 channel's lock): who does not find it there sends after that message. `_order` guards an actor's `_last` and its route.
 """
 
@@ -24,12 +24,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from jupyter_ray.engine.refs import ActorRef, DefinitionRef, ObjectRef
 from jupyter_ray.exceptions import RaySystemError
@@ -40,6 +41,7 @@ from jupyter_ray.local.client.routes import PATIENCE_SECONDS, Route, Routes, rou
 from jupyter_ray.local.protocol import codec, framing
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.mentions import mentioned
+from jupyter_ray.local.search_path import located
 
 _READ = 64 * 1024
 
@@ -65,6 +67,19 @@ class Asker(Protocol):
         """Ask the housekeeper for a chore."""
 
 
+class Deferred(NamedTuple):
+    """A call that may go to its worker straight away, if the thread that made it waits for it next."""
+
+    spec: m.TaskSpec
+    version: int
+    """That of its definition, 0 if this process has not shipped it."""
+    route: Route
+    thread: int
+    """The thread that made it."""
+    held: DefinitionRef | None
+    """Holds its definition meanwhile."""
+
+
 class Direct:
     """The routes of one process, and the call that is deferred.
 
@@ -81,8 +96,8 @@ class Direct:
         self._folder = folder
         self._hello = m.Hello("worker", b"", os.getpid())
         self.routes = Routes(lambda worker: client.send(m.Unlease(worker), soon=False))
-        self._deferred: deque[tuple[m.TaskSpec, int, Route, int, DefinitionRef | None]] = deque()
-        """Mostly one: with the version of its definition, the thread that made it, and what holds the definition."""
+        self.deferred: deque[Deferred] = deque()
+        """Mostly one at the most; two, where one that could not be brought comes back."""
         self._handing = threading.RLock()
         """Held by whoever sends the deferred call, until it is sent: who finds none may rely on that."""
         self._is_handed = False
@@ -91,10 +106,14 @@ class Direct:
         self._last: dict[bytes, bytes] = {}
         """The last call of each actor that went the usual way, as long as we have a handle."""
         self._order = threading.RLock()
-        self._under_way: dict[bytes, tuple[m.TaskSpec, Route]] = {}
+        self.under_way: dict[bytes, tuple[m.TaskSpec, Route]] = {}
         """Calls that are brought to a worker, or are there, and that the runtime has not been told of, by task."""
         self.cells: set[str | None] = {None}
         """Those of this notebook that have made a call."""
+        self.search_path = sys.path.copy()
+        """At the last call."""
+        self._located = located(self.search_path)
+        """It, as the workers know it."""
 
     def introduce(self, hello: m.Hello) -> None:
         """Set who we are."""
@@ -113,7 +132,7 @@ class Direct:
         if (
             route is None
             or (not version and route.leased)
-            or self._deferred
+            or self.deferred
             or route.busy.locked()
             or spec.contained
             or spec.segment
@@ -123,7 +142,7 @@ class Direct:
         else:
             # What other code refers to is not counted here, and there as long as that: see `hold_definition`.
             held = self._client.references.living(spec.definition.encode(), DefinitionRef) if route.leased else None
-            self._deferred.append((spec, version, route, threading.get_ident(), held))
+            self.deferred.append(Deferred(spec, version, route, threading.get_ident(), held))
             self._client.want("deferred")
 
     def _values(self, spec: m.TaskSpec) -> list[m.Payload] | None:
@@ -140,7 +159,7 @@ class Direct:
     def _submit(self, spec: m.TaskSpec) -> None:
         if spec.kind == "method":
             assert spec.actor is not None
-            if self._deferred:
+            if self.deferred:
                 self.release()  # It was made before this one, which is the last then.
             with self._order:
                 self._last[spec.actor] = spec.task
@@ -155,17 +174,18 @@ class Direct:
     def release(self) -> None:
         """Send the call that is deferred, if one is, the usual way."""
         with shielded(), self._handing:
-            while self._deferred and not self._is_handed:  # What is sent before it releases it too.
+            while self.deferred and not self._is_handed:  # What is sent before it releases it too.
                 self._is_handed = True
                 try:
-                    self._submit(self._deferred[0][0])
+                    self._submit(self.deferred[0].spec)
                 finally:
-                    self._deferred.popleft()
+                    self.deferred.popleft()
                     self._is_handed = False
 
     def dropped(self, drops: list[tuple[bytes, int]]) -> None:
         """References are about to go: send the deferred call first, if its value or its actor is among them."""
-        for spec, *_ in tuple(self._deferred):
+        for call in tuple(self.deferred):
+            spec = call.spec
             mine = (spec.actor, return_id(spec.task, 1), *spec.dependencies)
             if any(counted in mine for counted, _ in drops):
                 self.release()
@@ -187,7 +207,7 @@ class Direct:
 
     def look(self) -> None:
         """Send a call that has been deferred since the last look: a chore."""
-        deferred = next(iter(tuple(self._deferred)), None)
+        deferred = next(iter(tuple(self.deferred)), None)
         if deferred is not None and deferred is self._seen:
             self.release()
             deferred = None
@@ -215,9 +235,9 @@ class Direct:
         And what is to be held till the runtime does so, or the call is over. The call is under way, and being brought.
         """
         with self._handing:
-            if not self._deferred:
+            if not self.deferred:
                 return None
-            spec, version, route, thread, definition = self._deferred[0]
+            spec, version, route, thread, definition = self.deferred[0]
             if thread != threading.get_ident() or task_of(object_id) != spec.task:
                 return None
             if not route.busy.acquire(blocking=False):
@@ -231,8 +251,8 @@ class Direct:
             if version and route.versions.get(spec.definition) != version:
                 self._client.push()  # The worker may have to ask for the definition.
             route.bringing.acquire()
-            self._under_way[spec.task] = spec, route  # First: one of the two has it at any time.
-            self._deferred.popleft()
+            self.under_way[spec.task] = spec, route  # First: one of the two has it at any time.
+            self.deferred.popleft()
             return m.Call(spec, version, tuple(values)), route, held
 
     def _held(self, spec: m.TaskSpec, definition: DefinitionRef | None) -> list[object] | None:
@@ -252,7 +272,7 @@ class Direct:
             if route.leased:
                 self._client.send(m.Unlease(route.worker))
             return
-        claim = partial(self._under_way.pop, spec.task, None)
+        claim = partial(self.under_way.pop, spec.task, None)
         try:
             ready: list[object] = []
             route.vigil.expect()
@@ -291,9 +311,9 @@ class Direct:
             pass
         finally:
             if connection is None:
-                # Last: another thread may be just sending the first.
-                self._deferred.append((spec, call.version, route, threading.get_ident(), None))  # Its caller holds it.
-                self._under_way.pop(spec.task, None)
+                # Last: another thread may be just sending the first. What holds the definition is our caller's.
+                self.deferred.append(Deferred(spec, call.version, route, threading.get_ident(), None))
+                self.under_way.pop(spec.task, None)
             route.bringing.release()
         return connection
 
@@ -308,16 +328,16 @@ class Direct:
 
     def precede(self, message: m.ClientMessage) -> None:
         """Send what `message` must not overtake: the call that is deferred, and those under way that it names."""
-        if self._deferred:
+        if self.deferred:
             self.release()
-        if self._under_way and (named := mentioned(message)):
+        if self.under_way and (named := mentioned(message)):
             with shielded():
                 for spec, route in self._all_under_way():
                     if return_id(spec.task, 1) in named:
                         with route.bringing:
                             pass  # It is there now, or deferred again.
                         self._tell(spec, route)
-            if self._deferred:
+            if self.deferred:
                 self.release()
 
     def tell(self) -> None:
@@ -332,14 +352,14 @@ class Direct:
                     self._tell(spec, route)
 
     def _all_under_way(self) -> list[tuple[m.TaskSpec, Route]]:
-        under_way = self._under_way
+        under_way = self.under_way
         return [found for task in tuple(under_way) if (found := under_way.get(task)) is not None]
 
     def _tell(self, spec: m.TaskSpec, route: Route) -> None:
         """Tell the runtime that the worker has had a call, unless that was told."""
 
         def claim() -> object:
-            found = self._under_way.pop(spec.task, None)
+            found = self.under_way.pop(spec.task, None)
             if found is not None and spec.actor is not None:
                 self._last[spec.actor] = spec.task
             return found
@@ -386,11 +406,21 @@ class Direct:
         if self.routes.tidy():
             self._client.want("routes")
 
-    def begin(self, cell: str | None) -> None:
-        """A notebook cell makes its first call: no lease lasts, since modules may have been changed meanwhile."""
-        self.cells.add(cell)
-        self.routes.give_back(lambda route: route.leased)
-        self._client.send(m.CellBegan())
+    def go_on(self, cell: str | None) -> None:
+        """The program makes its next call: from a cell that has made none yet, or with another `sys.path`.
+
+        No lease lasts when a cell begins, since modules may have been changed meanwhile. A change of the path goes by
+        way of the runtime to all workers, and so does the next call of each, behind it.
+        """
+        if cell not in self.cells:
+            self.cells.add(cell)
+            self.routes.give_back(lambda route: route.leased)
+            self._client.send(m.CellBegan())
+        self.search_path = sys.path.copy()
+        before, self._located = self._located, located(self.search_path)
+        if before != self._located and self._hello.kind != "worker":
+            self.routes.give_back(lambda route: True)
+            self._client.send(m.SearchPath(before, self._located))
 
     def close(self) -> None:
         """Close all sockets."""

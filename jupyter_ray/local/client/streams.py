@@ -14,14 +14,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from jupyter_ray.bell import Bell
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.exceptions import GetTimeoutError, ResourceDeadlockError
+from jupyter_ray.exceptions import GetTimeoutError, RaySystemError, ResourceDeadlockError
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.client.references import References
+from jupyter_ray.local.client.threads import Departures
 from jupyter_ray.local.protocol import messages
 
 if TYPE_CHECKING:
@@ -41,22 +43,107 @@ def settle(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-class StreamOwner(Protocol):
-    """What a stream needs of its client."""
+class Asker(Protocol):
+    """What streams need of their client."""
 
     references: References
+    departures: Departures
 
-    def consumed(self, task: bytes, index: int, *, soon: bool = True) -> None:
-        """Tell the runtime how far the stream was read; -1: nobody reads on."""
+    def send(self, message: messages.ClientMessage, *, soon: bool = True) -> None:
+        """Send a message that has no answer."""
 
-    def wait_for_item(self, item: bytes, end: bytes, timeout: float | None, until: float | None) -> None:
-        """Wait until the item is there, or the stream has ended, or the time is up; the running task is blocked."""
+    def ask(
+        self, make: Callable[[int, bytes | None], messages.ClientMessage], blocks: bool, until: float | None = None
+    ) -> object:
+        """Send a request and wait for its answer."""
 
     def get(self, ids: Sequence[bytes], timeout: float | None) -> list[object]:
         """Wait for values."""
 
+    def want(self, chore: str) -> None:
+        """Ask the housekeeper for a chore."""
+
+    def attention(self) -> None:
+        """Have the reader thread read, where it slept since nobody expected anything."""
+
     def check_alive(self) -> None:
         """Raise if the session has ended."""
+
+
+class Consumed(Protocol):
+    """See `Streams.consumed`."""
+
+    def __call__(self, task: bytes, index: int, *, soon: bool = True) -> None:
+        """Tell how far a stream was read."""
+
+
+class Streams:
+    """The streams that this process reads."""
+
+    def __init__(self, client: Asker) -> None:
+        self._client = client
+        self._open: dict[bytes, StreamState] = {}
+        """Those of which more may be told, by task."""
+        self._read: dict[bytes, int] = {}
+        """How far streams were read, and the runtime has not been told yet: several items are told of at once."""
+
+    def open(self, task: bytes, ahead: int) -> Stream:
+        """Follow a streaming task that is about to be submitted; see `Stream`."""
+        state = StreamState(task)
+        stream = Stream(state, self._client, self.consumed, ahead)
+        stream.__del__ = partial(self._client.departures.report, partial(self._close, state))
+        self._open[task] = state
+        self._client.attention()
+        return stream
+
+    def _close(self, state: StreamState) -> None:
+        """Nobody reads a stream any more: its generator is gone."""
+        self._open.pop(state.task, None)
+        if not state.close() or state.told:
+            self.consumed(state.task, -1, soon=False)
+
+    def consumed(self, task: bytes, index: int, *, soon: bool = True) -> None:
+        """Tell how far a stream was read; with `soon`, within a millisecond, if it was not read on by then.
+
+        `index` is -1 if nobody reads on.
+        """
+        if soon:
+            self._read[task] = index
+            self._client.want("reads")
+            return
+        self._read.pop(task, None)
+        with contextlib.suppress(RaySystemError):
+            # Nobody waits to hear that it is read no more.
+            self._client.send(messages.Consumed(task, index), soon=index < 0)
+
+    def tell_what_was_read(self) -> None:
+        """Send what waits to be told: a chore."""
+        for task in list(self._read):
+            index = self._read.pop(task, 0)
+            if index:
+                self._client.send(messages.Consumed(task, index), soon=False)
+
+    def heard(self, message: messages.StreamState) -> None:
+        """Take the runtime's word of a stream; called in the reader thread."""
+        state = self._open.get(message.task)
+        references = self._client.references
+        if state is not None:
+            state.update(message, references)
+            if message.ended:
+                self._open.pop(message.task, None)
+        elif not message.ended:  # Announced while the program dropped the generator: let go of this one item.
+            references.reference(return_id(message.task, message.items + 1), ObjectRef, 1)
+
+    def fail(self) -> None:
+        """Nothing will come any more: the session has ended."""
+        for state in list(self._open.values()):
+            state.fail()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __repr__(self) -> str:
+        return f"<Streams: {len(self._open)} open>"
 
 
 class StreamState:
@@ -131,24 +218,27 @@ class Stream:
     ----------
     state
         The stream's state.
-    owner
+    client
         The client.
+    consumed
+        Tells the runtime how far the stream was read; see `Streams.consumed`.
     ahead
         After so many items that were not read the producer waits for us; 0: never.
     """
 
-    __slots__ = ("__del__", "__weakref__", "_ahead", "_owner", "_said", "_state", "_whole")
+    __slots__ = ("__del__", "__weakref__", "_ahead", "_client", "_consumed", "_said", "_state", "_whole")
 
     __del__: Callable[[], object]
 
-    def __init__(self, state: StreamState, owner: StreamOwner, ahead: int) -> None:
+    def __init__(self, state: StreamState, client: Asker, consumed: Consumed, ahead: int) -> None:
         self._state = state
-        self._owner = owner
+        self._client = client
+        self._consumed = consumed
         self._ahead = ahead
         self._said = 0
         """The producer was told at once that we have read so far."""
         state.told = ahead > 0
-        self._whole = owner.references.promised(return_id(state.task, 1), ObjectRef)
+        self._whole = client.references.promised(return_id(state.task, 1), ObjectRef)
 
     def next(self, timeout: float | None) -> ObjectRef[object] | None:
         """Wait for the next item and return its reference, or None at the end."""
@@ -169,10 +259,11 @@ class Stream:
             rest = None if deadline is None else deadline - time.monotonic()
             if rest is not None and rest <= 0:
                 break
-            self._owner.wait_for_item(return_id(state.task, state.items + 2), end, rest, deadline)
+            ids = [return_id(state.task, state.items + 2), end]
+            self._client.ask(partial(_wait, ids, rest), blocks=True, until=deadline)
             self._listen(time.monotonic() + _ANNOUNCED)
             if rest is None and not self.ready():
-                self._owner.get([end], None)  # The runtime says that it can never come: this raises why.
+                self._client.get([end], None)  # The runtime says that it can never come: this raises why.
 
     def _listen(self, deadline: float | None) -> bool:
         """Wait for an item, or the end; False: the time was up."""
@@ -195,13 +286,13 @@ class Stream:
             index = state.items - len(state.coming)
             was_last = not state.coming
         if item is None:
-            self._owner.check_alive()
+            self._client.check_alive()
         elif self._ahead:
             # After the last item that is there, its producer may wait for just this.
             waits = was_last and state.items - self._said >= self._ahead
             if waits:
                 self._said = index
-            self._owner.consumed(state.task, index, soon=not waits)
+            self._consumed(state.task, index, soon=not waits)
         return item
 
     async def next_async(self) -> ObjectRef[object] | None:
@@ -259,3 +350,7 @@ class Stream:
     def task(self) -> bytes:
         """Return the id of the task."""
         return self._state.task
+
+
+def _wait(ids: list[bytes], timeout: float | None, number: int, task: bytes | None) -> messages.Wait:
+    return messages.Wait(number, ids, 1, timeout, task)

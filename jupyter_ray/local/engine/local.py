@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from jupyter_ray.engine import refs as refs_module
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ids_of, set_counter, unset_counter
+from jupyter_ray.engine.streams import ObjectRefGenerator
+from jupyter_ray.engine.travel import StaleReferenceError
 from jupyter_ray.environments import merge
 from jupyter_ray.ids import IdSource, return_id, task_of
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.definitions import Exporter
 from jupyter_ray.local.engine import environment
-from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session, new_group
+from jupyter_ray.local.engine.calls import Plan, Plans, actor_spec, call_site, check_feasible, check_session, new_group
 from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.joining import address_of
 from jupyter_ray.local.library import Library
@@ -76,11 +78,11 @@ class LocalEngine(Questions):
         self.library = Library(functools.partial(client.references.many, grants=1))
         self._fetching = threading.Lock()
         self._plans = Plans(self._encode_env, process)
-        self._total = total
+        self.total = total
         self._tells_sites = os.environ.get(_SITES, "0").lower() in ("1", "true")
         client.references.call_site = self.call_site
         client.references.hurry = client.flush
-        refs_module.set_counter(client.references)
+        set_counter(client.references)
 
     # --- calls ---
 
@@ -178,40 +180,19 @@ class LocalEngine(Questions):
         payload, dependencies = self._pack(args, kwargs, definition, name) if args or kwargs else (None, ())
         actor = self._ids.actor()
         body = encode_body(m.Body(function=definition.name, args=payload, group=group or "", capture=capture))
-        concurrency = options.max_concurrency or (1000 if is_async else 1)
-        out_of_order = options.allow_out_of_order_execution
-        spec = m.ActorSpec(
+        creation = self._spec(
+            "actor",
+            name,
+            body,
+            payload,
+            plan,
+            dependencies,
+            definition=definition.id,
             actor=actor,
-            creation=self._spec(
-                "actor",
-                name,
-                body,
-                payload,
-                plan,
-                dependencies,
-                definition=definition.id,
-                actor=actor,
-                group=group,
-                bundle=bundle,
-            ),
-            class_name=definition.name,
-            qualname=getattr(definition.value, "__qualname__", ""),
-            handle=handle,
-            placement=plan.placement,
-            name=options.name or "",
-            namespace=options.namespace or self.process.namespace,
-            get_if_exists=options.get_if_exists,
-            detached=self.process.detached_actors if options.lifetime is None else options.lifetime == "detached",
-            max_restarts=options.max_restarts,
-            max_task_retries=options.max_task_retries,
-            max_concurrency=concurrency,
-            is_async=is_async,
-            concurrency_groups=options.concurrency_groups or {},
-            generator_cap=options.generator_cap,
-            ordered=not (is_async or concurrency > 1 or options.concurrency_groups)
-            if out_of_order is None
-            else not out_of_order,
+            group=group,
+            bundle=bundle,
         )
+        spec = actor_spec(creation, definition, options, plan, self.process, is_async=is_async, handle=handle)
         self.client.before_call()
         ref = self.client.references.promised(actor, ActorRef)  # First: an interrupt of what follows lets go of it.
         if spec.name:
@@ -261,8 +242,8 @@ class LocalEngine(Questions):
     ) -> m.TaskSpec:
         task = current_task()
         cell = current_cell() if task is None else task.cell
-        if task is None and cell not in self.client.direct.cells:
-            self.client.direct.begin(cell)
+        if task is None and (cell not in self.client.direct.cells or sys.path != self.client.direct.search_path):
+            self.client.direct.go_on(cell)
         return m.TaskSpec(  # By position, in the order of its fields: so many names would cost as much as all the rest.
             self._ids.task(actor),
             kind,
@@ -297,7 +278,7 @@ class LocalEngine(Questions):
         client.before_call()
         task, number = spec.task, plan.num_returns
         if number == m.STREAMING:
-            generator = ObjectRefGenerator(client.open_stream(task, ahead))
+            generator = ObjectRefGenerator(client.streams.open(task, ahead))
             client.direct.submit(spec, None, 0)
             named(args)
             return generator
@@ -318,7 +299,7 @@ class LocalEngine(Questions):
         """Store a snapshot of `value`; see `Engine.put`."""
         try:
             serialized = values.dumps(value)
-        except refs_module.StaleReferenceError:
+        except StaleReferenceError:
             raise
         except Exception as error:
             raise unpicklable(value, error, "the put value", "value") from error
@@ -346,7 +327,7 @@ class LocalEngine(Questions):
             return ready
         try:
             ids = self._ids_of(refs)
-        except refs_module.StaleReferenceError:
+        except StaleReferenceError:
             known = [ref for ref in refs if ref._counter in (self.client.references, None)]
             if len(known) < num_returns:
                 raise
@@ -360,8 +341,8 @@ class LocalEngine(Questions):
             return ids
         for ref in refs:
             if ref._counter is not counter and ref._counter is not None:
-                raise refs_module.StaleReferenceError(ref)
-        return refs_module.ids_of(refs)
+                raise StaleReferenceError(ref)
+        return ids_of(refs)
 
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel a task; see `Engine.cancel`."""
@@ -383,9 +364,9 @@ class LocalEngine(Questions):
     # --- the session ---
 
     def _totals(self) -> Mapping[str, int]:
-        if self._total is None:
-            self._total = self.client.query("resources")["parts"]
-        return self._total
+        if self.total is None:
+            self.total = self.client.query("resources")["parts"]
+        return self.total
 
     def subscribe(
         self, listener: EventListener, *, logs_only: bool = False, condensed: bool = False
@@ -433,8 +414,7 @@ class LocalEngine(Questions):
             with self._end_lock:
                 end, self._end = self._end, None
             if end is not None:
-                if refs_module._default_counter is self.client.references:
-                    refs_module.set_counter(None)
+                unset_counter(self.client.references)
                 end()
 
     def _encode_env(self, asked: Mapping[str, Any] | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from jupyter_ray.config import (
     guest_folder,
     session_folder,
     spill_folder,
+    working_directory,
 )
 from jupyter_ray.engine import log_format, refs, registry
 from jupyter_ray.engine.base import InitOptions
@@ -34,8 +34,9 @@ from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.joining import Joined, announce
-from jupyter_ray.local.launcher import Runtime, working_directory
+from jupyter_ray.local.launcher import Runtime
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.search_path import located
 from jupyter_ray.local.store.segments import SegmentStore
 
 _log = logging.getLogger("jupyter_ray")
@@ -167,7 +168,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 **surroundings,
             )
         )
-        engine._total = bound["parts"]
+        engine.total = bound["parts"]
         announce(runtime.session, runtime.process.pid)
         _forget_in_forks(engine)
         registry.set_current(engine)  # From here on an interrupt leaves a session that others find, and end.
@@ -218,6 +219,8 @@ def join(runtime: Joined, options: InitOptions) -> LocalEngine:
     except BaseException as error:
         ended = isinstance(error, RaySystemError) and not client.alive
         session.end()
+        import shutil
+
         shutil.rmtree(guest_folder(runtime.session, guest), ignore_errors=True)
         if ended:
             raise ConnectionError("The runtime ended while this driver joined it.") from error
@@ -227,15 +230,12 @@ def join(runtime: Joined, options: InitOptions) -> LocalEngine:
 
 def _surroundings(options: InitOptions, process: ProcessContext, runtime: int) -> dict[str, Any]:
     """Return what the runtime is told of this process, for its workers and its tables."""
-    cwd = working_directory()
     return {
         "job": process.job,
         "namespace": process.namespace,
-        "sys_path": [
-            os.path.normpath(os.path.join(cwd, entry))
-            for entry in (*sys.path[:1], *options.code_folders, *sys.path[1:])  # First the script's own, as in Ray.
-        ],
-        "cwd": cwd,
+        # First the script's own folder, as in Ray.
+        "sys_path": located([*sys.path[:1], *options.code_folders, *sys.path[1:]]),
+        "cwd": working_directory(),
         "environ": _environ(options) | _told(process.job, runtime),
         "entrypoint": " ".join(sys.orig_argv).encode(errors="replace").decode(),  # It may hold what is no text.
         "metadata": process.metadata,
@@ -280,8 +280,7 @@ def _forget_in_forks(engine: LocalEngine) -> None:
         found = known()
         if found is not None and found.process.is_driver:
             found.client.abandon_in_fork()
-            refs._default_counter = None
-            if registry._engine is found:
-                registry._engine = None
+            refs.set_counter(None)
+            registry.forget_in_fork(found)
 
     os.register_at_fork(after_in_child=in_child)

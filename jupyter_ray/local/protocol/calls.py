@@ -137,3 +137,10 @@ class ActorSpec(Message, frozen=True):
     """Items of all its streams together that may be unread; not positive: any number."""
     qualname: str = ""
     """The class's name, with the functions that it was made in; "" where only `class_name` is known."""
+
+
+class SearchPath(Message, frozen=True, tag=66):
+    """A driver's program has changed its `sys.path`. The runtime passes it on to the driver's workers."""
+
+    before: list[str]
+    after: list[str]

@@ -5,6 +5,7 @@ A message that does not decode is the peer's fault: `ProtocolError`.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
@@ -34,11 +35,21 @@ def _plain(value: Any) -> Any:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
-_client = msgspec.msgpack.Decoder(ClientMessage)
-_server = msgspec.msgpack.Decoder(ServerMessage)
 _direct_message = msgspec.msgpack.Decoder(DirectMessage)
 _direct_reply = msgspec.msgpack.Decoder(DirectReply)
 _body = msgspec.msgpack.Decoder(Body)
+
+
+@functools.cache
+def of_clients() -> msgspec.msgpack.Decoder[ClientMessage]:
+    """Return what decodes a client's messages; made at its first use, since that takes 2 ms and few processes do."""
+    return msgspec.msgpack.Decoder(ClientMessage)
+
+
+@functools.cache
+def of_runtime() -> msgspec.msgpack.Decoder[ServerMessage]:
+    """Return what decodes the runtime's messages, as `of_clients`."""
+    return msgspec.msgpack.Decoder(ServerMessage)
 
 
 class ProtocolError(Exception):
@@ -81,7 +92,7 @@ def append(message: Message, buffer: bytearray) -> None:
 def decode_client(frame: memoryview) -> ClientMessage:
     """Return the message that a client sent."""
     try:
-        message: ClientMessage = _client.decode(frame)
+        message: ClientMessage = of_clients().decode(frame)
         return message
     except msgspec.DecodeError as error:
         raise ProtocolError(f"A client sent no valid message: {error}") from error
@@ -90,7 +101,7 @@ def decode_client(frame: memoryview) -> ClientMessage:
 def decode_server(frame: memoryview) -> ServerMessage:
     """Return the message that the runtime sent."""
     try:
-        message: ServerMessage = _server.decode(frame)
+        message: ServerMessage = of_runtime().decode(frame)
         return message
     except msgspec.DecodeError as error:
         raise ProtocolError(f"The runtime sent no valid message: {error}") from error

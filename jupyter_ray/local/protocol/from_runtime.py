@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Union
 
 from jupyter_ray.events import AnyEvent
-from jupyter_ray.local.protocol.calls import ActorSpec, Message, Payload
+from jupyter_ray.local.protocol.calls import ActorSpec, Message, Payload, SearchPath
 
 
 class Reply(Message, frozen=True, tag=40):
@@ -196,4 +196,5 @@ ServerMessage = Union[  # noqa: UP007
     Route,
     Unroute,
     Shut,
+    SearchPath,
 ]

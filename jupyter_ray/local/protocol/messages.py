@@ -28,6 +28,7 @@ from jupyter_ray.local.protocol.calls import (
     Body,
     Message,
     Payload,
+    SearchPath,
     TaskSpec,
 )
 from jupyter_ray.local.protocol.direct import (
@@ -159,6 +160,7 @@ __all__ = [
     "Report",
     "Returned",
     "Route",
+    "SearchPath",
     "Seen",
     "ServerMessage",
     "Shut",

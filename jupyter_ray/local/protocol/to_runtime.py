@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Union
 
-from jupyter_ray.local.protocol.calls import ActorSpec, Message, Payload, TaskSpec
+from jupyter_ray.local.protocol.calls import ActorSpec, Message, Payload, SearchPath, TaskSpec
 
 
 class Hello(Message, frozen=True, tag=1):
@@ -212,8 +212,8 @@ class Done(Message, frozen=True, tag=16):
     """A task ended. `returns` has one payload per return value (a single error payload if `failed`).
 
     `seconds` is how long user code ran. `retry` tells that the error is one that the task may be retried for.
-    `exiting`: the process leaves by itself after this message (`exit_actor`, `max_calls`, and `sys.exit`, which counts
-    as `crashed`).
+    `exiting`: the process leaves by itself after this message (`exit_actor`, `max_calls`, a cancel in the midst of an
+    import, and `sys.exit`, which counts as `crashed`).
     """
 
     task: bytes
@@ -431,4 +431,5 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Claimed,
     Unwritten,
     Seen,
+    SearchPath,
 ]

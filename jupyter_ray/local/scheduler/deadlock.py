@@ -22,7 +22,8 @@ from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import errors
 from jupyter_ray.local.scheduler.outlook import Outlook, Waits, ahead, held
-from jupyter_ray.local.scheduler.records import RequestRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.stories import story
 from jupyter_ray.resources import CPU
@@ -61,16 +62,7 @@ def break_deadlock(state: State, now: float) -> tuple[list[RequestRecord], Paylo
     known, state.vain = state.vain, {}
     if len(state.tasks) > CHECK_LIMIT:
         return None
-    waits: Waits = {}
-    for client in state.clients.values():
-        for request in client.requests.values():
-            if request.task is not None and request.task.state is TaskState.BLOCKED and not request.done:
-                waits.setdefault(request.task, []).append(request)
-    for request in state.awaiting:
-        if request.since > now - AWAIT_SECONDS:
-            break
-        if (task := awaiter(request)) is not None and not request.done:
-            waits.setdefault(task, []).append(request)
+    waits = _waits(state, now)
     outlook = Outlook(state, waits)
     vain = [
         (task, request)
@@ -87,21 +79,46 @@ def break_deadlock(state: State, now: float) -> tuple[list[RequestRecord], Paylo
     if not vain:
         request = next(each for each in found if each in due)  # The first, so that a schedule can be replayed.
         return [request], errors.deadlock(story(state, outlook, [], request))
-    # What is awaited first: if there is no answer before its task ends, there is none for it, whatever else happens.
-    vain.sort(key=lambda pair: (pair[1].awaiter is None, -pair[0].depth))
-    candidates = [pair for pair in vain if pair[1] in due][:TRIED]
-    for task, closing in candidates:
-        without = Outlook(state, waits, given_up=task)
-        if without.answers(closing):
-            break
-    else:
-        task, closing = candidates[0]
-        without = Outlook(state, waits, given_up=task)
+    task, closing, without = _closing(state, waits, vain, due)
     refused = [closing]
     if closing.awaiter is not None:  # It may await a thousand results, each with a request of its own.
         refused = [request for each, request in vain if each is task and request.awaiter is not None]
     circle = [pair for pair in vain if pair[0] in without.ended]
     return refused, errors.deadlock(story(state, outlook, circle, closing))
+
+
+def _waits(state: State, now: float) -> Waits:
+    """Return what tasks are blocked for, and what they have awaited for long."""
+    waits: Waits = {}
+    for client in state.clients.values():
+        for request in client.requests.values():
+            if request.task is not None and request.task.state is TaskState.BLOCKED and not request.done:
+                waits.setdefault(request.task, []).append(request)
+    for request in state.awaiting:
+        if request.since > now - AWAIT_SECONDS:
+            break
+        if (task := awaiter(request)) is not None and not request.done:
+            waits.setdefault(task, []).append(request)
+    return waits
+
+
+def _closing(
+    state: State, waits: Waits, vain: list[tuple[TaskRecord, RequestRecord]], due: set[RequestRecord]
+) -> tuple[TaskRecord, RequestRecord, Outlook]:
+    """Return the wait to refuse: one that closes a circle, so that it is answered where its own task gives up.
+
+    And the outlook without that task. Where no such wait is found among the first ones that are `due`, it is the first.
+    """
+    # What is awaited first: if there is no answer before its task ends, there is none for it, whatever else happens.
+    # Then the deepest, which is mostly the one that has closed the circle.
+    vain.sort(key=lambda pair: (pair[1].awaiter is None, -pair[0].depth))
+    candidates = [pair for pair in vain if pair[1] in due][:TRIED]
+    for task, closing in candidates:
+        without = Outlook(state, waits, given_up=task)
+        if without.answers(closing):
+            return task, closing, without
+    task, closing = candidates[0]
+    return task, closing, Outlook(state, waits, given_up=task)
 
 
 def of_drivers(state: State, now: float) -> Iterator[RequestRecord]:
@@ -126,29 +143,35 @@ def closes_circle(state: State, blocked: TaskRecord, request: RequestRecord) -> 
     if request.expires:
         return False
     seen: set[TaskRecord] = set()
-    awaited = request.ids
-    queue: list[TaskRecord] = []
-    while True:
-        makers = (state.tasks.get(task_of(each)) for each in awaited[:CIRCLE_LIMIT])
-        queue += [maker for maker in makers if maker is not None and maker.state not in _GO_ON]
-        if not queue or len(seen) > CIRCLE_LIMIT:
-            return False
+    queue = _unfinished_makers(state, request.ids)
+    while queue and len(seen) <= CIRCLE_LIMIT:
         task = queue.pop()
         if task is blocked:
             return True
-        awaited = []
-        if task in seen:
-            continue
-        seen.add(task)
-        queue += itertools.islice(ahead(task), 1)  # What is between waits for the first one too.
-        if task.actor is not None and task.actor.state is not ActorState.ALIVE:
-            creation = state.tasks.get(task.actor.spec.creation.task)
-            queue += [creation] if creation is not None else []
-        if task.state is TaskState.WAITING:
-            awaited = list(task.spec.dependencies)
-        elif task.state is TaskState.BLOCKED and task.worker is not None:
-            others = open_requests(state, task)
-            awaited = [each for other in others if not other.expires for each in other.ids]
+        if task not in seen:
+            seen.add(task)
+            queue += _waited_for_by(state, task)
+    return False
+
+
+def _unfinished_makers(state: State, objects: list[bytes]) -> list[TaskRecord]:
+    """Return the tasks that make the first of `objects`, and that may wait for something themselves."""
+    makers = (state.tasks.get(task_of(each)) for each in objects[:CIRCLE_LIMIT])
+    return [maker for maker in makers if maker is not None and maker.state not in _GO_ON]
+
+
+def _waited_for_by(state: State, task: TaskRecord) -> list[TaskRecord]:
+    """Return tasks that must go on before a task can: those before it, those that make what it waits for."""
+    found = list(itertools.islice(ahead(task), 1))  # What is between waits for the first one too.
+    if task.actor is not None and task.actor.state is not ActorState.ALIVE:
+        creation = state.tasks.get(task.actor.spec.creation.task)
+        found += [creation] if creation is not None else []
+    if task.state is TaskState.WAITING:
+        found += _unfinished_makers(state, list(task.spec.dependencies))
+    elif task.state is TaskState.BLOCKED and task.worker is not None:
+        others = open_requests(state, task)
+        found += _unfinished_makers(state, [each for other in others if not other.expires for each in other.ids])
+    return found
 
 
 def open_requests(state: State, task: TaskRecord) -> list[RequestRecord]:

@@ -388,6 +388,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Seen: _ignored,
     m.Loaded: _ignored,
     m.CellBegan: _ignored,
+    m.SearchPath: _ignored,
     m.Consumed: _consumed,
     m.AwaitSpace: _await_space,
     m.Lost: _lost,

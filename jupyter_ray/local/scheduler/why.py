@@ -15,14 +15,8 @@ from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.scheduler import crowd, deadlock
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.outlook import obstacle, total
-from jupyter_ray.local.scheduler.records import (
-    ActorRecord,
-    ClientRecord,
-    GroupRecord,
-    RequestRecord,
-    State,
-    TaskRecord,
-)
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, GroupRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.resources import Demand, describe
 
@@ -216,54 +210,64 @@ def _makers(state: State, missing: list[bytes]) -> str:
 
 def _holders(state: State, asker: ClientRecord, needs: Demand, now: float, bundles: Sequence[Ledger] = ()) -> str:
     """Tell who holds what `asker` is short of, of the machine or of a group's `bundles`."""
-
-    def whose(other: ClientRecord) -> str:
-        return "" if other.job == asker.job else " of another driver"
-
     ledgers = bundles or [state.ledger]
     if any(ledger.fits(needs) for ledger in ledgers):
         return "There is enough; a worker process is being started for it."
     # Where each is there somewhere, it is not in one piece: on one GPU, or in one bundle.
     short = [name for name, parts in needs.items() if all(ledger.free.get(name, 0) < parts for ledger in ledgers)]
-    parts: list[str] = []
+    told: list[str] = []
     for name in short or needs:
-        alike: dict[tuple[str, str, str, int], list[TaskRecord]] = {}
-        for task in state.tasks.values():
-            if task.actor is None and (amount := _amount(task.allocation, name, ledgers)):
-                key = (task.spec.name, whose(task.client), task.state.value, amount)
-                alike.setdefault(key, []).append(task)
         held = [
-            _held_by(tasks, driver, describe({name: amount}), now) for (_, driver, _, amount), tasks in alike.items()
-        ]
-        actors = Counter(
-            (f"the actor {each.label}{whose(each.creator)}", describe({name: amount}))
-            for each in state.actors.values()
-            if (amount := _amount(each.allocation, name, ledgers))
-        )
-        held += [
-            f"{actor} holds {amount}" if number == 1 else f"{number} × {actor} hold {amount} each"
-            for (actor, amount), number in actors.items()
-        ]
-        held += [
-            f"process {state.workers[worker].pid}, which is ending, has {describe({name: amount})}"
-            for worker, kept in state.ending.items()
-            if (amount := sum(_amount(each, name, ledgers) for each in kept))
-        ]
-        held += [
-            f"process {each.worker.pid}, which is kept for quick calls of process {each.client.pid or 'another'}, "
-            f"has {describe({name: amount})}"
-            for each in state.leases.values()
-            if (amount := _amount(each.allocation, name, ledgers))
-        ]
-        held += [
-            f"{_group_name(each)}{whose(each.creator)} reserves {describe({name: amount})}"
-            for each in state.groups.values()
-            if (amount := sum(_amount(bundle, name, ledgers) for bundle in each.reserved))
+            *_held_by_tasks(state, asker, name, ledgers, now),
+            *_held_by_actors(state, asker, name, ledgers),
+            *_held_by_others(state, asker, name, ledgers),
         ]
         more = f" and {len(held) - NAMES} more" if len(held) > NAMES else ""
-        total = sum(ledger.total.get(name, 0) for ledger in ledgers)
-        parts.append(f"Of {describe({name: total})}, {'; '.join(held[:NAMES]) or 'nobody holds any'}{more}.")
-    return " ".join(parts)
+        whole = describe({name: sum(ledger.total.get(name, 0) for ledger in ledgers)})
+        told.append(f"Of {whole}, {'; '.join(held[:NAMES]) or 'nobody holds any'}{more}.")
+    return " ".join(told)
+
+
+def _held_by_tasks(
+    state: State, asker: ClientRecord, name: str, ledgers: Sequence[Ledger], now: float
+) -> Iterator[str]:
+    """Tell which tasks hold some of a resource; those that are alike in one sentence."""
+    alike: dict[tuple[str, str, str, int], list[TaskRecord]] = {}
+    for task in state.tasks.values():
+        if task.actor is None and (amount := _amount(task.allocation, name, ledgers)):
+            key = (task.spec.name, _whose(task.client, asker), task.state.value, amount)
+            alike.setdefault(key, []).append(task)
+    for (_, driver, _, amount), tasks in alike.items():
+        yield _held_by(tasks, driver, describe({name: amount}), now)
+
+
+def _held_by_actors(state: State, asker: ClientRecord, name: str, ledgers: Sequence[Ledger]) -> Iterator[str]:
+    alike = Counter(
+        (f"the actor {each.label}{_whose(each.creator, asker)}", describe({name: amount}))
+        for each in state.actors.values()
+        if (amount := _amount(each.allocation, name, ledgers))
+    )
+    for (actor, told), number in alike.items():
+        yield f"{actor} holds {told}" if number == 1 else f"{number} × {actor} hold {told} each"
+
+
+def _held_by_others(state: State, asker: ClientRecord, name: str, ledgers: Sequence[Ledger]) -> Iterator[str]:
+    """Tell which processes that end, leases and placement groups hold some of a resource."""
+    for worker, kept in state.ending.items():
+        if amount := sum(_amount(each, name, ledgers) for each in kept):
+            yield f"process {state.workers[worker].pid}, which is ending, has {describe({name: amount})}"
+    for lease in state.leases.values():
+        if amount := _amount(lease.allocation, name, ledgers):
+            client = lease.client.pid or "another"
+            kept_for = f"process {lease.worker.pid}, which is kept for quick calls of process {client}"
+            yield f"{kept_for}, has {describe({name: amount})}"
+    for group in state.groups.values():
+        if amount := sum(_amount(bundle, name, ledgers) for bundle in group.reserved):
+            yield f"{_group_name(group)}{_whose(group.creator, asker)} reserves {describe({name: amount})}"
+
+
+def _whose(client: ClientRecord, asker: ClientRecord) -> str:
+    return "" if client.job == asker.job else " of another driver"
 
 
 def _held_by(tasks: list[TaskRecord], driver: str, amount: str, now: float) -> str:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jupyter_ray.config import INLINE_LIMIT
-from jupyter_ray.engine.refs import ObjectRef, StaleReferenceError, check_current
+from jupyter_ray.engine.refs import ObjectRef, check_current
+from jupyter_ray.engine.travel import StaleReferenceError
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.local.serialization.inspection import unpicklable

@@ -13,14 +13,19 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+import cloudpickle
+
 from jupyter_ray.exceptions import RayError, RayTaskError, UnserializableException
 from jupyter_ray.local.protocol.messages import FAILED_ARGUMENT, RAISED
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.values import Serialized, SerializedError
-from jupyter_ray.portable_errors import portable
+from jupyter_ray.portable_errors import portable, without_what_does_not_pickle
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
-
+_NOT_THE_USERS = (
+    os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), ""),
+    os.path.join(os.path.dirname(cloudpickle.__file__), ""),
+)
+"""Where the files are whose frames tell a user nothing."""
 
 _TOLD = 4_000
 """So many characters of a traceback are remembered in the state of a task: of a longer one both ends."""
@@ -41,11 +46,19 @@ def _keep_user_frames(summary: traceback.TracebackException, error: BaseExceptio
         if each is None or of is None or id(each) in seen:
             continue
         seen.add(id(each))
-        each.stack[:] = [frame for frame in each.stack if not frame.filename.startswith(_PACKAGE)]
+        each.stack[:] = [frame for frame in each.stack if not frame.filename.startswith(_NOT_THE_USERS)]
         if isinstance(of, RayTaskError):
             each.__cause__ = each.__context__ = None  # Its text tells of them.
         queue += [(each.__cause__, of.__cause__), (each.__context__, of.__context__)]
         queue += zip(getattr(each, "exceptions", None) or (), getattr(of, "exceptions", ()), strict=False)
+        cause = of.__cause__
+        if cause is not None and cause.__cause__ is None and str(cause) in str(of) and not _has_user_frames(cause):
+            each.__cause__ = None  # Only what the pickler said, which the error quotes.
+
+
+def _has_user_frames(error: BaseException) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(not frame.f_code.co_filename.startswith(_NOT_THE_USERS) for frame, _ in frames)
 
 
 def one_line(error: BaseException) -> str:
@@ -90,11 +103,14 @@ def dump_error(
 
 
 def _dump_cause(cause: BaseException, text: str) -> Serialized:
-    """Return the pickled cause, or what says that it does not pickle; one that does not come back is still sent."""
+    """Return the pickled cause, without what does not pickle of it; one that does not come back is still sent."""
     try:
         return values.code_dumps(_stripped(cause))
     except Exception as error:
-        return values.code_dumps(unserializable(cause, error, text))
+        try:
+            return values.code_dumps(_stripped(without_what_does_not_pickle(cause, values.code_dumps)))
+        except Exception:
+            return values.code_dumps(unserializable(cause, error, text))
 
 
 def unserializable(cause: BaseException, error: BaseException, text: str) -> RayError:

@@ -46,6 +46,10 @@ def unpicklable(value: Any, error: BaseException, what: str, start: str) -> Type
 
 _REMEDY = "Leave it out, create it inside the task, or give its class a __reduce__."
 _CONNECTION = "Open the connection inside the task."
+_MAPPED = "sqlalchemy.orm.decl"
+"""Where SQLAlchemy has what classes for rows of tables, and those, are derived from."""
+
+_CLASS = "Write the class into a module (a .py file) of your own, and import it."
 _REMEDIES = {
     "tqdm": "Move the bar in the notebook, as results come (ray.wait); in tasks use jupyter_ray.experimental.tqdm_ray.",
     "ipywidgets": "It lives in the notebook: change it there, as results come (ray.wait).",
@@ -65,6 +69,8 @@ def _remedy(value: Any) -> str:
     """Return what to do about a part that people often pass, or ``""``."""
     if isinstance(value, types.GeneratorType):
         return "Pass list(...) of it."
+    if any(kind.__module__.startswith(_MAPPED) for kind in type(value).__mro__):
+        return _CLASS
     packages = (kind.__module__.partition(".")[0] for kind in type(value).__mro__)
     return next((_REMEDIES[package] for package in packages if package in _REMEDIES), "")
 

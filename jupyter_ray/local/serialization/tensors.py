@@ -13,6 +13,9 @@ import sys
 import warnings
 from typing import Any
 
+_SPARED = 1 << 16
+"""Bytes that have to be saved before a tensor is copied."""
+
 
 def reduce_storage(storage: Any) -> Any:
     """Return how the memory of a tensor is pickled: of one on a GPU in its own way."""
@@ -46,6 +49,18 @@ def _make_storage(buffer: Any, dtype: Any) -> Any:
 
 def _shares() -> bool:
     return os.environ.get("RAY_ENABLE_ZERO_COPY_TORCH_TENSORS", "0").lower() in ("1", "true")
+
+
+def reduce_tensor(tensor: Any) -> Any:
+    """Return how a tensor is pickled; one that shows only part of its memory, such as some rows, without the rest.
+
+    A loop over parts would send the whole again and again. (Pickling makes copies of what tensors share anyway.)
+    """
+    if tensor.device.type == "cpu" and tensor.layout is sys.modules["torch"].strided and not tensor.is_quantized:
+        shown = tensor.numel() * tensor.element_size()
+        if tensor.untyped_storage().nbytes() > shown + shown // 4 + _SPARED and not tensor._backward_hooks:
+            tensor = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+    return tensor.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
 
 
 def is_tensor(value: Any) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import array
 import functools
-import importlib
 import io
 import pickle
 import struct
@@ -27,20 +26,18 @@ import cloudpickle
 import cloudpickle.cloudpickle as cloudpickle_module
 
 from jupyter_ray.config import INLINE_LIMIT
-from jupyter_ray.engine import refs
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.local.serialization import compiled, tensors
+from jupyter_ray.engine.travel import collecting
+from jupyter_ray.local.serialization import compiled, frames, libraries
 from jupyter_ray.local.serialization.depth import instead
+from jupyter_ray.local.serialization.texts import MANY_TEXTS as MANY_TEXTS
+from jupyter_ray.local.serialization.texts import PROTOCOL as PROTOCOL
+from jupyter_ray.local.serialization.texts import Texts as Texts
+from jupyter_ray.local.serialization.texts import are_texts as are_texts
 from jupyter_ray.task_errors import RayError
 
-PROTOCOL = 5
 _FLAT_LIMIT = 64
 """Elements of a container that are looked at to find it plain; longer ones gain nothing from it."""
-
-MANY_TEXTS = 1_000
-"""Elements of a list from which on it is looked whether all are strings."""
-
-_LONGEST_TEXT = 1_024
 
 ATOMS = frozenset({int, float, bool, complex, type(None)})
 TEXTS = frozenset({str, bytes})
@@ -134,7 +131,7 @@ def dumps_own(value: Any) -> Serialized:
 def code_dumps(value: Any) -> Serialized:
     """Return a function or class as bytes, everything in the one stream."""
     file = io.BytesIO()
-    collected = refs.collecting(functools.partial(Pickler(file, PROTOCOL).dump, value))
+    collected = collecting(functools.partial(Pickler(file, PROTOCOL).dump, value))
     return Serialized(file.getvalue(), [], collected.ids, collected.definitions)
 
 
@@ -204,16 +201,9 @@ def _dump(pickler: Callable[..., Any], value: Any, made: type[Serialized] = Seri
 def _dump_once(pickler: Callable[..., Any], value: Any, made: type[Serialized]) -> Serialized:
     buffers: list[pickle.PickleBuffer] = []
     file = io.BytesIO()
-    collected = refs.collecting(functools.partial(pickler(file, PROTOCOL, buffer_callback=buffers.append).dump, value))
+    collected = collecting(functools.partial(pickler(file, PROTOCOL, buffer_callback=buffers.append).dump, value))
     contained = [*collected.ids, *(each.id.encode() for each in collected.definitions)]
     return made(file.getvalue(), [buffer.raw() for buffer in buffers], contained, collected.definitions)
-
-
-def _reduce_array(value: Any) -> Any:
-    """An array's own reducer, after a copy where its memory has gaps: those would travel in the stream, writable."""
-    if not value.dtype.hasobject and not value.flags.forc:
-        value = value.copy(order="C")
-    return value.__reduce_ex__(PROTOCOL)
 
 
 class _LargeBytes:
@@ -226,36 +216,6 @@ class _LargeBytes:
 
     def __reduce__(self) -> Any:
         return bytes, (pickle.PickleBuffer(self.value),)
-
-
-class Texts:
-    """Lets a long list of strings be written without the table in which the pickler looks for each: many times as fast.
-
-    One that is in the list twice is written twice.
-    """
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: list[str]) -> None:
-        self.value = value
-
-    def __reduce__(self) -> Any:
-        file = io.BytesIO()
-        pickler = pickle.Pickler(file, PROTOCOL)
-        pickler.fast = True
-        pickler.dump(self.value)
-        return pickle.loads, (pickle.PickleBuffer(file.getvalue()),)
-
-
-def are_texts(value: list[Any]) -> bool:
-    """Tell whether a list holds strings alone; going by some of them, short ones that are not there twice."""
-    some = value[:: len(value) // 100]
-    return (
-        set(map(type, some)) == {str}
-        and len(set(map(id, some))) == len(some)
-        and max(map(len, some)) <= _LONGEST_TEXT
-        and set(map(type, value)) == {str}
-    )
 
 
 def _reduce_memoryview(view: memoryview) -> Any:
@@ -340,32 +300,6 @@ def _lru_cache(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(function)
 
 
-def _reduce_state(state: Any) -> Any:
-    """What a web application (FastAPI, Starlette) keeps; it asks itself for its attributes before it has any."""
-    return type(state), (dict(state._state),)
-
-
-def _reduce_shell(shell: Any) -> Any:
-    """A notebook's function knows its shell where it runs commands (``!ls``): a task has one of its own."""
-    return _shell_here, ()
-
-
-def _shell_here() -> Any:
-    importlib.import_module("IPython")  # First, because that imports the next one when it has got so far.
-    return importlib.import_module("jupyter_ray.engine.task_shell").here()
-
-
-_OF_LIBRARIES = (
-    ("ipykernel.zmqshell", "ZMQInteractiveShell", _reduce_shell),
-    ("IPython.terminal.interactiveshell", "TerminalInteractiveShell", _reduce_shell),
-    ("jupyter_ray.engine.task_shell", "TaskShell", _reduce_shell),
-    ("numpy", "ndarray", _reduce_array),
-    ("torch.storage", "TypedStorage", tensors.reduce_storage),
-    ("starlette.datastructures", "State", _reduce_state),
-)
-"""Classes that are pickled in another way than their own, if a program has imported them."""
-
-
 def _keep_slots(reduced: Any, kind: Any) -> None:
     """Have a class made with its slots: cloudpickle adds them later, when they are names only.
 
@@ -421,12 +355,13 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         protocol: int,
         buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
     ) -> None:
-        for module, name, reduce in _OF_LIBRARIES:
+        for module, name, reduce in libraries.REDUCERS:
             kind = getattr(sys.modules.get(module), name, None)
             if kind is not None:
                 self.dispatch_table.maps[0].setdefault(kind, reduce)
         self._artist = getattr(sys.modules.get("matplotlib.artist"), "Artist", None)
         self._draws = False
+        self._arrow = frames.array_class()
         super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)
 
     def reducer_override(self, obj: Any) -> Any:
@@ -435,6 +370,8 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
             self._draws = self._draws or isinstance(obj, self._artist)
             if self._draws and is_array(type(obj)):
                 return obj.__reduce_ex__(PROTOCOL - 1)  # With a copy of its memory, which can be written to.
+        if self._arrow is not None and isinstance(obj, self._arrow):
+            return frames.reduce_slice(obj) or NotImplemented
         reduced = compiled.reduce(obj)
         if reduced is not None:
             return reduced

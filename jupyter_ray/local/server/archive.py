@@ -7,6 +7,7 @@ has them decoded.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
 from collections.abc import Iterator
@@ -21,7 +22,11 @@ HELD_BACK = 20_000
 """More than so many become bytes even if somebody has not had them."""
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[AnyEvent])
+
+
+@functools.cache
+def _decoder() -> msgspec.msgpack.Decoder[list[AnyEvent]]:
+    return msgspec.msgpack.Decoder(list[AnyEvent])  # It takes a millisecond to make, and few sessions need it.
 
 
 class Archive:
@@ -66,7 +71,7 @@ class Archive:
         index, skip = divmod(number - self.oldest, CHUNK)
         if index < len(self._chunks):
             for chunk in itertools.islice(self._chunks, index, None):
-                yield from _decoder.decode(chunk)[skip:]
+                yield from _decoder().decode(chunk)[skip:]
                 skip = 0
             number = self._first_recent
         yield from itertools.islice(self._recent, number - self._first_recent, None)
@@ -80,7 +85,7 @@ class Archive:
         index = (number - self.oldest) // CHUNK
         if index < 0:
             return self.oldest
-        self._chunks[index] = _encoder.encode([_blank(each) for each in _decoder.decode(self._chunks[index])])
+        self._chunks[index] = _encoder.encode([_blank(each) for each in _decoder().decode(self._chunks[index])])
         return self.oldest + (index + 1) * CHUNK
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ would, the largest. So many small ones are never ended for the sake of a large o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from time import monotonic
 
@@ -45,6 +45,12 @@ class Guard:
         self._kills = (_kills(), _kills())
         """Of the kernel's OOM killer, at the last look but one, and at the last."""
         self._group = cgroups.memory()
+
+    def bound(self, environ: Mapping[str, str], share: float) -> None:
+        """Take what the driver has said: in its environment of all workers together, and of the machine's memory."""
+        limit = environ.get("JUPYTER_RAY_WORKER_MEMORY", "")
+        self.limit = int(limit) if limit.isdigit() else 0
+        self.share = share
 
     def look(self, workers: Callable[[], Iterable[int]]) -> tuple[int, str, bool] | None:
         """Return the process to end, why, and whether it had the most; or None.

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -24,14 +25,10 @@ from jupyter_ray.local.protocol import names
 from jupyter_ray.local.protocol.codec import ProtocolError, append
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.core import Scheduler
-from jupyter_ray.local.scheduler.expendable import expendable
-from jupyter_ray.local.scheduler.starved import Starved
 from jupyter_ray.local.scheduler.stimuli import (
     TOGETHER,
-    AwaitedLong,
     ClientJoined,
     DriverLeft,
-    MemoryShort,
     RequestExpired,
     Said,
     Stimulus,
@@ -39,15 +36,14 @@ from jupyter_ray.local.scheduler.stimuli import (
     WorkerJoined,
     WorkerLost,
 )
-from jupyter_ray.local.scheduler.why import maker_is_stopped
 from jupyter_ray.local.server.connection import Connection
+from jupyter_ray.local.server.drivers import Drivers
 from jupyter_ray.local.server.files import Files
-from jupyter_ray.local.server.guard import LOOK_SECONDS, OOM_KILLED, Guard
-from jupyter_ray.local.server.guests import Guests
 from jupyter_ray.local.server.log import EventLog
+from jupyter_ray.local.server.lookout import Lookout
 from jupyter_ray.local.server.modules import Modules
 from jupyter_ray.local.server.processes import Processes, last_words
-from jupyter_ray.local.server.stopped import Stopped, stopped
+from jupyter_ray.local.server.stopped import stopped
 from jupyter_ray.local.worker.setup import WorkerSetup
 
 RUSH_INTERVALS = 5
@@ -55,6 +51,8 @@ RUSH_INTERVALS = 5
 GRACE_SECONDS = 5.0
 """How long a worker without an actor may take to leave when it was asked to."""
 DRAIN_SECONDS = 0.3
+REMAINS_SECONDS = 5.0
+"""So long after its start a runtime looks for what dead sessions have left."""
 TICK_SECONDS = 0.1
 """So long after something has happened, the scheduler is asked whether it wants a tick."""
 
@@ -71,7 +69,6 @@ class Server:
         self.driver: bytes | None = None
         self._first: Connection | None = None
         self._dirty: dict[Connection, None] = {}
-        self._bind: m.Bind | None = None
         self._ended: asyncio.Future[None] = loop.create_future()
         self._ticking = False
         self._log = EventLog(self._tell)
@@ -80,18 +77,12 @@ class Server:
         self._flush_planned = False
         self._postponed = 0
         """How often events were held back since the last were sent."""
-        self._guard = Guard()
-        self._guarding = False
-        self._exhausted: dict[bytes, tuple[str, bool]] = {}
-        """Workers that the guard ended, why, and whether they had the most memory."""
-        self._stopped = Stopped()
-        self._starved = Starved()
-        self._ended_for: dict[bytes, str] = {}
-        """Other workers that were ended here, and why."""
+        self._lookout = Lookout(loop, self)
         self._exits: dict[bytes, str] = {}
         """Workers whose process has ended, and how, while their socket is still being read."""
         self._modules = Modules(self.scheduler.state, self.happen)
-        self._files = Files(loop, session, self.scheduler.state, self._happen_alone, self._say)
+        self._drivers = Drivers(session, self.scheduler.state, self.connections, self._collect)
+        self._files = Files(loop, session, self.scheduler.state, self.happen_alone, self.say)
         self._own: dict[type, Callable[[Connection, Any], m.ClientMessage | None]] = {
             m.Subscribe: self._on_subscribe,
             m.Seen: self._log.seen,
@@ -103,18 +94,26 @@ class Server:
             m.Log: self._on_log,
             m.Loaded: self._modules.loaded,
             m.CellBegan: self._modules.cell_began,
+            m.SearchPath: self._drivers.follow,
         }
         """Messages that are the server's business too; what a function returns the scheduler gets."""
-        self._guests = Guests(session, self.scheduler.state)
         processes.attach(loop, self._process_ended)
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve clients until the driver is gone."""
         server = await self.loop.create_unix_server(lambda: Connection(self), sock=listener)
+        self.loop.call_later(REMAINS_SECONDS, self._remove_remains)
         try:
             await self._ended
         finally:
             server.close()
+
+    def _remove_remains(self) -> None:
+        from jupyter_ray.local.server import remains  # Not at the start, which waits for each import.
+
+        folder = config.session_folder(self.session).parent
+        # To give back gigabytes takes the kernel a while.
+        threading.Thread(target=remains.remove, args=(folder,), name="jupyter_ray remains", daemon=True).start()
 
     def close(self) -> None:
         """End all processes and remove all files of the session."""
@@ -145,7 +144,7 @@ class Server:
             expected = self.driver is None
         elif hello.kind == "guest":
             strange = hello.client in self.connections or hello.client in self.scheduler.state.workers
-            expected = self._bind is not None and not strange
+            expected = self._drivers.bound is not None and not strange
         else:
             expected = hello.client in self.scheduler.state.workers and hello.client not in self.connections
         if not expected:
@@ -155,6 +154,7 @@ class Server:
         if hello.kind == "worker":
             connection.job, _ = names.split_environment(self.scheduler.state.workers[hello.client].env)
             self.processes.joined(hello.client, hello.pid)
+            self._drivers.started(hello.client)
             self.happen(WorkerJoined(hello.client, hello.pid))
             return
         if hello.kind == "driver":
@@ -197,19 +197,17 @@ class Server:
     def _on_bind(self, connection: Connection, message: m.Bind) -> m.Bind:
         if connection.client != self.driver:
             raise ProtocolError("A worker wanted to bind the session.")
-        self._bind = message
+        self._drivers.bound = message
         self._files.bound(message.environ)
-        limit = message.environ.get("JUPYTER_RAY_WORKER_MEMORY", "")
-        self._guard.limit = int(limit) if limit.isdigit() else 0
-        self._guard.share = message.memory_share
+        self._lookout.bound(message.environ, message.memory_share)
         return message
 
     def _on_join(self, connection: Connection, message: m.Join) -> m.Join:
         state = self.scheduler.state
         known = connection.job or connection.client == self.driver or connection.client in state.workers
-        if known or self._bind is None or len(message.job) != JOB_ID_SIZE or message.job in state.jobs:
+        if known or self._drivers.bound is None or len(message.job) != JOB_ID_SIZE or message.job in state.jobs:
             raise ProtocolError("A process wanted to join as a driver that it is not.")
-        return self._guests.join(connection, message, self._bind)
+        return self._drivers.join(connection, message)
 
     def _on_lost(self, connection: Connection, message: m.Lost) -> m.Lost:
         self._files.look(message.segments)
@@ -236,12 +234,12 @@ class Server:
             self.happen(DriverLeft(client))
             self._files.remove_unsealed(client)
             if connection.job:
-                self._guests.tidy(self.loop, connection.job)
+                self._drivers.tidy(self.loop, connection.job)
         else:
             self.processes.kill(client)  # It may live on without its socket; its end tells more than the socket's.
 
     def _process_ended(self, worker: bytes, reason: str) -> None:
-        self._exits[worker] = self._guard.explain(reason)
+        self._exits[worker] = self._lookout.explain(reason)
         if worker not in self.connections:
             self._lost(worker)
         else:
@@ -255,20 +253,19 @@ class Server:
             self._lost(worker)
 
     def _lost(self, worker: bytes) -> None:
-        exit_reason = self._ended_for.pop(worker, self._exits.pop(worker))
-        exhausted = worker in self._exhausted or exit_reason == OOM_KILLED
-        exit_reason, had_most = self._exhausted.pop(worker, (exit_reason, True))
-        if signal.SIGBUS.name in exit_reason:  # What it had mapped may have been cut short.
+        end = self._lookout.end_of(worker, self._exits.pop(worker))
+        if signal.SIGBUS.name in end.reason:  # What it had mapped may have been cut short.
             self._files.look()
         self._tell_of_crash(worker)
         record = self.scheduler.state.workers.get(worker)
         guest, _ = names.split_environment("" if record is None else record.env)
-        self.happen(WorkerLost(worker, exit_reason, out_of_memory=exhausted, spared=exhausted and not had_most))
+        self.happen(WorkerLost(worker, end.reason, out_of_memory=end.out_of_memory, spared=end.spared))
         door_of(config.session_folder(self.session), worker).unlink(missing_ok=True)
         self._files.remove_unsealed(worker)
         self._modules.gone(worker)
+        self._drivers.started(worker)
         if guest:
-            self._guests.tidy(self.loop, guest)
+            self._drivers.tidy(self.loop, guest)
         self.flush()
 
     def happen(self, stimulus: Stimulus) -> None:
@@ -291,7 +288,7 @@ class Server:
             return
         if isinstance(command, c.SetTimer):
             self.loop.call_later(
-                command.seconds, self._happen_alone, RequestExpired(client=command.client, request=command.request)
+                command.seconds, self.happen_alone, RequestExpired(client=command.client, request=command.request)
             )
         elif isinstance(command, c.StartWorker):
             self.processes.start(self._setup(command))
@@ -305,72 +302,28 @@ class Server:
                 if grace:
                     self.loop.call_later(grace, self._kill_lingering, connection, command.worker)
 
-    def _say(self, text: str, worker: bytes | None = None) -> None:
+    def say(self, text: str, worker: bytes | None = None) -> None:
         """Tell the driver, or that of a worker."""
         state = self.scheduler.state
         job = state.jobs.get(state.clients[worker].job) if worker in state.clients else None
         driver = self.driver if job is None else job.driver
         if driver is not None:
-            self._happen_alone(Said(driver, [m.Log("stderr", text, "jupyter_ray")]))
+            self.happen_alone(Said(driver, [m.Log("stderr", text, "jupyter_ray")]))
 
     def _grace(self, worker: bytes) -> float:
         """Return how long a worker may take to leave: with an actor, what `init` says; 0 means as long as it likes."""
         record = self.scheduler.state.workers.get(worker)
-        if record is None or record.actor is None or self._bind is None:
-            return GRACE_SECONDS
-        return self._bind.farewell_seconds
+        bound = self._drivers.bound
+        return GRACE_SECONDS if record is None or record.actor is None or bound is None else bound.farewell_seconds
 
     def _kill_lingering(self, connection: Connection, worker: bytes) -> None:
         if self.connections.get(worker) is connection:
             self.processes.kill(worker)
 
-    def _happen_alone(self, stimulus: Stimulus) -> None:
+    def happen_alone(self, stimulus: Stimulus) -> None:
         """As `happen`, where no batch is worked off at whose end what was collected is written."""
         self.happen(stimulus)
         self.flush()
-
-    def _look(self) -> None:
-        """End a worker if memory runs out; look again while something runs."""
-        self._guarding = self.scheduler.busy
-        if not self._guarding:
-            return
-        too_much = self._guard.look(lambda: [each.pid for each in expendable(self.scheduler.state)])
-        self.loop.call_later(self._guard.pause, self._look)
-        if too_much is not None and not self._exhausted:  # What the last one had is free once it is gone.
-            pid, reason, has_most = too_much
-            worker = next(each for each in self.scheduler.state.workers.values() if each.pid == pid)
-            self._exhausted[worker.id] = reason, has_most
-            self.processes.kill(worker.id)
-            names = [worker.actor.label] if worker.actor is not None else [t.spec.name for t in worker.tasks.values()]
-            self._say(f"Process {pid} ({', '.join(names[:1]) or 'idle'}) was ended: {reason}.\n", worker.id)
-        self._look_at_stopped()
-        now = time.time()
-        if self._starved.suspects(self.scheduler.state, now):
-            self._happen_alone(AwaitedLong())
-        for task, text, cell in self._starved.to_tell(self.scheduler.state, now):
-            self._happen_alone(Said(task.client.id, [m.Log("stderr", text, "jupyter_ray", cell=cell)]))
-        if self._guard.is_short and self.scheduler.state.memory.spares:
-            self._happen_alone(MemoryShort())
-
-    def _look_at_stopped(self) -> None:
-        """Tell of workers that are stopped, and end those that calls wait behind."""
-        now = self.loop.time()
-        records = self.scheduler.state.workers
-        workers = {each.pid: each.id for each in records.values() if each.tasks and each.pid}
-        maker = self.processes.template if any(each.tasks and not each.pid for each in records.values()) else None
-        self._stopped.look([*workers, maker] if maker is not None else workers, now)
-        for pid in self._stopped.to_tell(now):
-            if pid == maker:
-                self._say(f"{maker_is_stopped(pid)}\n")
-                continue
-            task = next(iter(records[workers[pid]].tasks.values())).spec
-            text = f"Process {pid} is stopped (SIGSTOP): {task.name} does not go on before `kill -CONT {pid}`.\n"
-            self._happen_alone(Said(workers[pid], [m.Log("stderr", text, task.name, task.task, task.actor, task.cell)]))
-        for pid in self._stopped.for_long(now):
-            worker = records.get(workers.get(pid, b""))
-            if worker is not None and worker.actor is None and len(worker.tasks) > 1:
-                self._ended_for[worker.id] = "its process had been stopped (SIGSTOP), and other calls waited behind it"
-                self.processes.kill(worker.id)
 
     def _tell_of_crash(self, worker: bytes) -> None:
         """Show the stacks of a worker that crashed, as what its task wrote last."""
@@ -384,12 +337,11 @@ class Server:
     def _tick(self) -> None:
         self._ticking = False
         if self.scheduler.wants_tick:
-            self._happen_alone(Tick())
+            self.happen_alone(Tick())
 
     def _setup(self, command: c.StartWorker) -> WorkerSetup:
-        assert self._bind is not None
         socket = str(config.session_folder(self.session) / config.RUNTIME_SOCKET)
-        return self._guests.setup(command.env, self._bind, socket, command.worker)
+        return self._drivers.setup(command.env, socket, command.worker)
 
     # --- what is sent ----------------------------------------------------------------------------------------
 
@@ -439,9 +391,7 @@ class Server:
         dirty, self._dirty = self._dirty, {}
         for connection in dirty:
             connection.write()
-        if not self._guarding and self.scheduler.busy:
-            self._guarding = True
-            self.loop.call_later(LOOK_SECONDS, self._look)
+        self._lookout.begin()
         if not self._ticking:
             self._ticking = True
             self.loop.call_later(TICK_SECONDS, self._tick)

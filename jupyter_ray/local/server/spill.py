@@ -10,7 +10,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,7 +40,8 @@ def spill(memory: Path, disk: Path, segment: str, share: float = 1.0) -> bool:
         try:
             check_share(disk, share)
             with open(half, "wb") as copy:
-                shutil.copyfileobj(file, copy, 1 << 20)
+                while piece := file.read(1 << 20):
+                    copy.write(piece)
             if _lock(file.fileno()):
                 os.rename(half, disk / segment)
                 os.unlink(memory / segment)

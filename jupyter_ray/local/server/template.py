@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import socket
 import warnings
@@ -19,9 +20,12 @@ import multiprocess.resource_tracker
 from setproctitle import setproctitle
 
 from jupyter_ray.config import remove_folders, session_folder
+from jupyter_ray.local.protocol import codec
 from jupyter_ray.local.server import descendants
 
 _LISTENING = 512
+_FOR_TASKS = ("hashlib", "random", "shutil", "tempfile", "zipfile")
+"""What tasks are likely to import: a fork of the template has it."""
 
 
 def prepare(session: str, preload: str, *, closing: tuple[int, ...]) -> None:
@@ -57,10 +61,18 @@ def prepare(session: str, preload: str, *, closing: tuple[int, ...]) -> None:
     server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, held, forked
 
 
+def _prepare() -> None:
+    """Make ready what workers need and the runtime does not, while it goes on."""
+    codec.of_runtime()
+    for name in _FOR_TASKS:
+        importlib.import_module(name)
+
+
 def _serve(session: str, listener: int, alive: int) -> None:
     code = 1
     try:
         setproctitle("ray::template")
+        _prepare()
         descendants.adopt()
         warnings.filterwarnings("ignore", "forkserver: waitpid returned unexpected pid")  # Whom it has adopted.
         multiprocess.forkserver.main(listener, alive, None)

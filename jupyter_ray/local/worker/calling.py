@@ -17,13 +17,15 @@ from typing import Any
 
 import msgspec
 
-from jupyter_ray.engine.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import DynamicObjectRefGenerator, ObjectRefGenerator
 from jupyter_ray.exceptions import ObjectLostError, RayTaskError, is_cancel
 from jupyter_ray.local.protocol.messages import DYNAMIC, Body, Execute, Payload
 from jupyter_ray.local.serialization import tensors, values
 from jupyter_ray.local.serialization.arguments import Parcel, fill
 from jupyter_ray.local.serialization.errors import dump_error, without_traceback
 from jupyter_ray.local.serialization.inspection import unpicklable
+from jupyter_ray.local.serialization.own import with_own_arrays
 from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import unpack
 from jupyter_ray.local.store.segments import SegmentStore, Unreadable
@@ -138,6 +140,8 @@ def _writable(value: Any, which: str | int, *, strict: bool = True) -> Any:
         return tensors.writable(value)
     if isinstance(value, bytearray):
         return value  # The value of a reference: a private copy already.
+    if type(value) not in values.ATOMS and type(value) not in values.TEXTS:
+        return with_own_arrays(value)
     if strict:
         raise TypeError(f"writable and inout name {which!r}, which is of type {type(value).__name__}, not a buffer.")
     return value

@@ -20,6 +20,9 @@ from types import FrameType
 _NOTED = 1000
 """So many cancels are kept, most of them of calls that had ended."""
 
+_IMPORT = "<frozen importlib._bootstrap>"
+"""The file, as code objects name it, of Python's own that imports."""
+
 _handler_of: Callable[[int], object] = _signal.getsignal
 """As `signal.getsignal`, which takes 2 µs to look for a constant's name."""
 
@@ -32,6 +35,8 @@ class Interrupts:
         self._noted: OrderedDict[bytes, None] = OrderedDict()
         self._thread = threading.get_ident()
         self._handler = self._handle
+        self.tore_import = False
+        """A cancel came in the midst of an import. Many a C library cannot be imported again in the same process."""
         self.reached: Callable[[bytes], None] = lambda task: None
         """Called right before a task is interrupted, in the main thread."""
 
@@ -44,6 +49,7 @@ class Interrupts:
         if task is not None and task in self._noted:
             self.forget(task)
             self.reached(task)
+            self.tore_import = self.tore_import or _imports(frame)
             raise KeyboardInterrupt
 
     def note(self, task: bytes) -> None:
@@ -82,3 +88,12 @@ class Interrupts:
 
     def __repr__(self) -> str:
         return f"<Interrupts: {'in' if self._running else 'outside of'} user code>"
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Tell whether a module is being imported."""
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT:
+            return True
+        frame = frame.f_back
+    return False

@@ -2,7 +2,7 @@
 
  thread that reads ── Execute ──► Backlog ──► main thread: runs tasks in order, or an actor's calls
         │                                      (a threaded actor: pools; an async one: the event loop)
-        └─ Interrupt, Recall, Exit, Consume, Undefine: acted on there
+        └─ Interrupt, Recall, Exit, Consume, Undefine, SearchPath: acted on there
 
 The main thread reads while it has nothing to run or waits for a value, the reader thread while it runs. The main thread
 owns user code. When it is about to wait for a value, what has not begun is given back to the runtime,
@@ -44,14 +44,14 @@ from jupyter_ray.local.client.routes import door_of
 from jupyter_ray.local.engine import environment
 from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.launcher import is_stopped
-from jupyter_ray.local.library import UnknownDefinitionError
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
-from jupyter_ray.local.serialization.errors import one_line
+from jupyter_ray.local.search_path import follow
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.worker import calling, forks, process
 from jupyter_ray.local.worker.actors import AsyncActor, ThreadedActor, method_of
 from jupyter_ray.local.worker.backlog import Backlog
+from jupyter_ray.local.worker.code import Code
 from jupyter_ray.local.worker.door import Door
 from jupyter_ray.local.worker.interrupts import Interrupts
 from jupyter_ray.local.worker.output import Output
@@ -119,8 +119,9 @@ class Worker:
                 m.Interrupt: self._on_interrupt,
                 m.Recall: lambda message: self.backlog.recall(),
                 m.Undefine: lambda message: self.library.forget(message.definitions, self.backlog.withdraw),
-                m.Exit: self._on_exit,
-                m.Consume: self._on_consume,
+                m.SearchPath: lambda message: follow(message.before, message.after),
+                m.Exit: lambda message: self.backlog.put_end(),
+                m.Consume: lambda message: self.runner.producers.heard(message.task, message.index),
                 m.Shut: lambda message: self.door.shut(),
             },
             on_death=lambda reason: process.end_with_runtime(setup.session, setup.socket),
@@ -155,14 +156,10 @@ class Worker:
         self.runner = Runner(self.client, self.engine, self.output, self.interrupts, self._answer)
         self.runner.quit = self.leave
         self.devices = process.Devices()
-        self._calls: dict[str, int] = {}  # How often each function was called here.
-        self._is_used_up = False
-        """One of them was called as often as it may be (`max_calls`)."""
+        self.code = Code(self.engine, lambda task: self.door.version(task))
         self._main: m.Execute | None = None
         self._host: ThreadedActor | AsyncActor | None = None
         """Runs the calls of a concurrent actor."""
-        self._unfit: RuntimeEnvSetupError | None = None
-        """Why nothing can run here: the environment's own function failed."""
         self._leaving = threading.Lock()
         self._terminated = False
         """SIGTERM has come: the process ends by it when the calls that run have ended."""
@@ -201,7 +198,7 @@ class Worker:
         try:
             environment.run_hook(self.process.runtime_env or {})
         except RuntimeEnvSetupError as error:
-            self._unfit = error
+            self.code.unfit = error
         while (execute := self.backlog.get()) is not None:
             self._main = execute
             process.title(f"ray::{execute.name}")
@@ -228,37 +225,11 @@ class Worker:
             self.door.give_back(execute.task)
             return
         self.devices.give(execute.held, execute.devices)
-        done = self.runner.run(execute, self._find_function, main=True, interruptible=True)
+        done = self.runner.run(execute, self.code.function, main=True, interruptible=True)
         del opened
-        if self._is_used_up and not done.exiting:
+        if (self.code.is_used_up or self.interrupts.tore_import) and not done.exiting:
             done = msgspec.structs.replace(done, exiting=True)
         self._finish(execute, done)
-
-    def _find_function(self, execute: m.Execute, body: m.Body) -> Function:
-        self.library.install(execute.functions)
-        version = self.door.version(execute.task)
-        if self.library.version(execute.definition) < version:
-            self.engine.fetch(execute.definition, version)
-        self._calls[execute.definition] = self._calls.get(execute.definition, 0) + 1
-        if body.max_calls and self._calls[execute.definition] >= body.max_calls:
-            self._is_used_up = True
-        function: Function = self._load(execute.definition, "The remote function")
-        return function
-
-    def _load(self, definition: str, what: str) -> Any:
-        if self._unfit is not None:
-            raise self._unfit
-        try:
-            if definition not in self.library:  # It has been let go of: the runtime does not send it again by itself.
-                self.engine.definition(definition)
-            return self.library.resolve(definition)
-        except UnknownDefinitionError:
-            raise
-        except Exception as error:
-            raise RuntimeError(
-                f"{what} failed to import on the worker: {one_line(error)}. A module that it uses may be missing, or "
-                "was found in a folder that is not on sys.path any more."
-            ) from error
 
     def _find_method(self, execute: m.Execute, body: m.Body) -> Function:
         return method_of(self.runner.instance, body.method)
@@ -266,32 +237,20 @@ class Worker:
     def _become_actor(self, execute: m.Execute) -> None:
         spec = execute.spec
         assert spec is not None
-        self.devices.give(execute.held, execute.devices)
-        self.process.actor = spec.actor
-        self.process.leave = self.leave_soon
-        body = decode_body(execute.body)
-        self.process.group, self.process.capture = body.group, body.capture
-        self.process.actor_name = spec.name or None
-        self.process.creation = spec.creation.task
-        self.process.actor_handle = spec.handle
-        self.process.restarts = execute.restarts
-        self.process.held = amounts(execute.held)
-        self.process.devices = execute.devices
-        self.runner.class_name = self.output.label = spec.class_name
+        self._take_identity(execute, spec)
         if spec.name:
             execute = msgspec.structs.replace(execute, name=f"{spec.name}:{execute.name}")  # As in Ray.
         process.title(f"ray::{execute.name}")
-        if spec.is_async or spec.max_concurrency > 1 or spec.concurrency_groups:
+        is_threaded = not spec.is_async and (spec.max_concurrency > 1 or bool(spec.concurrency_groups))
+        if spec.is_async or is_threaded:
             signal.signal(signal.SIGTERM, self._on_sigterm)
-        if spec.generator_cap > 0:
-            self.runner.producers.budget = Budget(spec.generator_cap)
         host: ThreadedActor | AsyncActor | None = None
         if spec.is_async:
             host = AsyncActor(spec, self.runner, self._finish)
             done = host.construct(execute, self._find_class)
         else:
             done = self.runner.run(execute, self._find_class, main=True, interruptible=False)
-            if not done.failed and (spec.max_concurrency > 1 or spec.concurrency_groups):
+            if is_threaded and not done.failed:
                 host = ThreadedActor(spec, self.runner, self._finish)
         process.title(f"ray::{spec.class_name}")
         if not done.failed:
@@ -303,9 +262,22 @@ class Worker:
         if isinstance(self._host, AsyncActor):
             self.door.move(self._host.loop.add_reader, self._host.loop.remove_reader, self._host.expect)
 
+    def _take_identity(self, execute: m.Execute, spec: m.ActorSpec) -> None:
+        """Be the process of this actor from now on, with what it holds."""
+        self.devices.give(execute.held, execute.devices)
+        body = decode_body(execute.body)
+        own = self.process
+        own.actor, own.actor_name, own.actor_handle = spec.actor, spec.name or None, spec.handle
+        own.creation, own.restarts = spec.creation.task, execute.restarts
+        own.group, own.capture = body.group, body.capture
+        own.held, own.devices = amounts(execute.held), execute.devices
+        own.leave = self.leave_soon
+        self.runner.class_name = self.output.label = spec.class_name
+        if spec.generator_cap > 0:
+            self.runner.producers.budget = Budget(spec.generator_cap)
+
     def _find_class(self, execute: m.Execute, body: m.Body) -> Function:
-        self.library.install(execute.functions)
-        kind = self._load(execute.definition, f"The actor with name {self.runner.class_name}")
+        kind = self.code.actor_class(execute, self.runner.class_name)
 
         def construct(*args: Any, **kwargs: Any) -> Any:
             if inspect.iscoroutinefunction(kind.__init__):
@@ -426,12 +398,6 @@ class Worker:
         with contextlib.suppress(RaySystemError):
             self.client.direct.tell()
             self.client.send(m.Interrupted(task), soon=False)
-
-    def _on_exit(self, message: m.Exit) -> None:
-        self.backlog.put_end()
-
-    def _on_consume(self, message: m.Consume) -> None:
-        self.runner.producers.heard(message.task, message.index)
 
     def __repr__(self) -> str:
         return f"<Worker {self._setup.worker.hex()}: {len(self.backlog)} waiting, {self.client!r}>"

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -26,6 +27,7 @@ from jupyter_ray import alias
 from jupyter_ray.config import remove_folders
 from jupyter_ray.local.engine import accelerators, environment
 from jupyter_ray.local.worker.setup import WorkerSetup
+from jupyter_ray.local.worker.thread_pools import ThreadPools
 from jupyter_ray.resources import CPU, PARTS, VISIBLE
 
 _PR_SET_PDEATHSIG = 1
@@ -40,6 +42,12 @@ _UNSET_BY = {
 """How the variable of a kind is called in the name of the one that switches it off, where that differs."""
 _CHIP_BOUNDS = {1: "1,1,1", 2: "1,2,1"}
 """How so many TPU chips of a host lie."""
+
+EXECUTORS_SECONDS = 25.0
+"""How long a process that leaves waits for executors of user code: less than an actor has for its end."""
+
+THREADS_SECONDS = 5.0
+"""How long it waits for other threads, which may be such as never end (in Ray it waits for ever)."""
 
 
 def created(path: str | os.PathLike[str]) -> int:
@@ -162,6 +170,7 @@ class Devices:
     def __init__(self) -> None:
         self._sets_threads = _THREADS not in os.environ
         self._threads = 0
+        self._pools = ThreadPools()
         self._devices: Mapping[str, list[str]] | None = None
         self._before: dict[str, str | None] = {}
         """What was set for the task before, with what had been there."""
@@ -171,8 +180,10 @@ class Devices:
         if self._sets_threads:
             threads = max(1, math.floor(held.get(CPU, 0) / PARTS))
             if threads != self._threads:
-                self._threads = threads
+                before, self._threads = self._threads, threads
                 os.environ[_THREADS] = str(threads)
+                if before:
+                    self._pools.resize(before, threads)
         if devices != self._devices:
             self._devices = devices
             self._show(devices)
@@ -250,6 +261,27 @@ def before_exit(flush: Callable[[], None]) -> None:
 
 
 def run_exit_handlers() -> None:
-    """Run what user code registered with `atexit`."""
+    """Let threads of user code end, then run what it registered with `atexit`: as Python does at a program's end."""
+    _finish_threads()
     with contextlib.suppress(Exception):
         atexit._run_exitfuncs()
+
+
+def _finish_threads() -> None:
+    """Have executors end, and wait for threads that are no daemons: what they were given to do may be half done.
+
+    Exit handlers wait for the processes of executors (concurrent.futures, loky), which end only when those have.
+    """
+    ending = threading.Thread(target=_end_executors, daemon=True)
+    ending.start()
+    ending.join(EXECUTORS_SECONDS)
+    until = time.monotonic() + THREADS_SECONDS
+    for thread in threading.enumerate():
+        if not thread.daemon and thread not in (threading.main_thread(), threading.current_thread()):
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+def _end_executors() -> None:
+    for end in reversed(getattr(threading, "_threading_atexits", [])):  # Where executors register; private.
+        with contextlib.suppress(Exception):
+            end()

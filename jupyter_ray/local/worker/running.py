@@ -18,9 +18,10 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from typing import Any
 
 from jupyter_ray.engine.context import enter_task, leave_task
-from jupyter_ray.engine.refs import ObjectRef, ObjectRefGenerator
+from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
-from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError
+from jupyter_ray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError, WorkerCrashedError, is_cancel
 from jupyter_ray.ids import TaskID
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine.local import LocalEngine
@@ -353,7 +354,7 @@ class Runner:
             context.exiting = True
         if context.exiting:
             return self._left(execute, seconds)
-        if context.cancelled and (execute.kind == "method" or not isinstance(error, Exception)):
+        if context.cancelled and (is_cancel(error) or not isinstance(error, Exception)):
             return self._cancelled(execute, context, seconds)
         if isinstance(error, KeyboardInterrupt):  # Whoever raised it: the task counts as cancelled (as in Ray).
             return self._cancelled(execute, context, seconds, ": it raised KeyboardInterrupt")
@@ -379,7 +380,7 @@ class Runner:
             died = ActorDiedError(raised, None if execute.actor is None else execute.actor.hex())
             return Done(execute.task, (calling.plain_failure(died),), True, seconds=seconds, error=told)
         payload = calling.failure(error, context.function, self.store, self.describe(), text)
-        retry = calling.may_retry(error, body)
+        retry = calling.may_retry(error, body) and not context.cancelled
         return Done(execute.task, (*values, payload), True, retry=retry, seconds=seconds, error=told)
 
     def _exit(self, code: Any) -> None:

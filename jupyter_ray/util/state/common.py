@@ -1,5 +1,10 @@
 """Ray's ``ray.util.state.common``: the rows of the tables, options and limits, under the names that programs import."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_ray.not_offered import unusable
 from jupyter_ray.util.state.client import (
     GetApiOptions,
     ListApiOptions,
@@ -41,3 +46,14 @@ __all__ = [
 ]
 
 DEFAULT_LOG_LIMIT = 1000
+
+_OF_SERVERS = (
+    "ActorSummaries", "ActorSummaryPerClass", "GetLogOptions", "Humanify", "ListApiResponse", "NestedTaskSummary",
+    "ObjectSummaries", "ObjectSummaryPerKey", "StateSchema", "StateSummary", "SummaryApiResponse", "TaskSummaries",
+    "TaskSummaryPerFuncOrClassName", "dict_to_state", "filter_fields", "protobuf_message_to_dict",
+    "protobuf_to_task_state_dict", "remove_ansi_escape_codes", "resource_to_schema", "state_column",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    return unusable(__name__, name, _OF_SERVERS)

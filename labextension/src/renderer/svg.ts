@@ -6,7 +6,6 @@
 import type { Box, Route } from '../geometry';
 import { SHRINK_AT_MOST } from '../layout';
 import type { GraphEvents, GraphRenderer, Labels, View } from './base';
-import { anchored, step, type Drawn } from './follow';
 import { nearest, type Arrow } from './keys';
 import {
   drawCell,
@@ -20,11 +19,7 @@ import {
   ticks
 } from './marks';
 import type { Cell, Scene, SceneNode } from './scene';
-
-/** How much beyond the visible part is drawn, in pixels, so that scrolling shows no holes. */
-const OVERSCAN = 120;
-/** Who is not farther from the end than this, in pixels, wants to see what comes. */
-const NEAR_END = 12;
+import { Viewport } from './viewport';
 
 interface Mark {
   readonly element: SVGElement;
@@ -33,7 +28,6 @@ interface Mark {
 }
 
 export class SvgRenderer implements GraphRenderer {
-  private _pressed: Element | null = null;
   readonly node: HTMLElement;
 
   constructor(
@@ -54,6 +48,7 @@ export class SvgRenderer implements GraphRenderer {
     this._svg.addEventListener('pointerup', this._onRelease);
     this._svg.addEventListener('click', this._onClick);
     this._svg.addEventListener('keydown', this._onKey);
+    this._viewport = new Viewport(this.node);
     this._resizes.observe(this.node);
   }
 
@@ -68,18 +63,12 @@ export class SvgRenderer implements GraphRenderer {
   }
 
   reveal(key: string): void {
-    this._revealed = key;
+    this._viewport.reveal(key);
     this._schedule();
   }
 
   isInSight(key: string): boolean {
-    const { _drawn: drawn, _top: top } = this;
-    const found = drawn?.scene.nodes.find(node => node.key === key);
-    if (found === undefined || drawn === null) {
-      return false;
-    }
-    const y = found.box.y * drawn.scale;
-    return y + found.box.height * drawn.scale > top && y < top + this.node.clientHeight;
+    return this._viewport.isInSight(key);
   }
 
   dispose(): void {
@@ -109,17 +98,11 @@ export class SvgRenderer implements GraphRenderer {
     }
     const fit = Math.max(SHRINK_AT_MOST, Math.min(1, node.clientWidth / scene.width));
     const scale = view.zoom === 'fit' ? fit : view.zoom;
-    const isFirst = this._drawn === null;
     this._resize(scene, scale);
-    this._hold(scene, scale, view.selected);
-    this._scrollToRevealed(scene, scale);
-    this._follow(isFirst);
-    const seen: Box = {
-      x: (node.scrollLeft - OVERSCAN) / scale,
-      y: (node.scrollTop - OVERSCAN) / scale,
-      width: (node.clientWidth + 2 * OVERSCAN) / scale,
-      height: (node.clientHeight + 2 * OVERSCAN) / scale
-    };
+    if (this._viewport.show(scene, scale, view.selected)) {
+      this._schedule();
+    }
+    const seen = this._viewport.seen(scale);
     this._drawEdges(scene, seen, view.selected);
     this._drawNodes(scene, seen, view);
     this._events.onDrawn(scale);
@@ -139,62 +122,10 @@ export class SvgRenderer implements GraphRenderer {
     });
   }
 
-  /** What the user looks at stays where it is on the screen, whatever changes above it. */
-  private _hold(scene: Scene, scale: number, selected: string | null): void {
-    const { _drawn: drawn, node } = this;
-    if (!this._following && drawn !== null && (drawn.scene !== scene || drawn.scale !== scale)) {
-      this._scrollTo(anchored(drawn, { scene, scale }, this._top, node.clientHeight, selected));
-    }
-    this._drawn = { scene, scale };
-  }
-
-  /** What is new comes last: goes to the end, in a few steps, until the user looks at something else. */
-  private _follow(atOnce: boolean): void {
-    const { node } = this;
-    if (this._following) {
-      const end = node.scrollHeight - node.clientHeight;
-      const from = node.scrollTop;
-      this._scrollTo(atOnce || this._calm.matches ? end : step(from, end, node.clientHeight));
-      if (node.scrollTop !== from) {
-        this._schedule();
-      }
-    }
-  }
-
-  private _isNearEnd(): boolean {
-    const { node } = this;
-    return node.scrollTop + node.clientHeight >= node.scrollHeight - NEAR_END;
-  }
-
-  private _scrollTo(top: number): void {
-    this.node.scrollTop = top;
-    this._top = this.node.scrollTop;
-  }
-
   private readonly _onScroll = (): void => {
-    const { node } = this;
-    // Not what `_scrollTo` has done, nor the reset of a hidden element.
-    if (node.clientHeight > 0 && Math.abs(node.scrollTop - this._top) > 1) {
-      this._top = node.scrollTop;
-      this._following = this._isNearEnd();
-    }
+    this._viewport.scrolled();
     this._schedule();
   };
-
-  private _scrollToRevealed(scene: Scene, scale: number): void {
-    const target = scene.nodes.find(node => node.key === this._revealed);
-    if (target === undefined) {
-      return;
-    }
-    this._revealed = null;
-    const { node } = this;
-    const top = target.box.y * scale;
-    const bottom = top + Math.min(target.box.height * scale, node.clientHeight / 2);
-    if (top < node.scrollTop || bottom > node.scrollTop + node.clientHeight) {
-      this._scrollTo(Math.max(0, bottom - node.clientHeight));
-    }
-    this._following = this._isNearEnd();
-  }
 
   private _drawNodes(scene: Scene, seen: Box, view: View): void {
     const kept = new Set<string>();
@@ -378,23 +309,18 @@ export class SvgRenderer implements GraphRenderer {
   private static _instances = 0;
   private readonly _edgeMarks = new Map<string, Mark>();
   private readonly _edges = make('g', { class: 'jr-Graph-edges', 'aria-hidden': 'true' });
-  private readonly _calm = window.matchMedia('(prefers-reduced-motion: reduce)');
-  private _drawn: Drawn | null = null;
-  /** Whether the end of the graph is kept in sight. */
-  private _following = true;
   private _frame = 0;
   private _isDisposed = false;
   private readonly _nodeMarks = new Map<string, Mark>();
   private readonly _nodes = make('g', { class: 'jr-Graph-nodes' });
-  /** The key of a node to scroll to as soon as it is there. */
-  private _revealed: string | null = null;
+  /** The node that the pointer was pressed on. */
+  private _pressed: Element | null = null;
   private readonly _resizes = new ResizeObserver(this._schedule);
   private _scene: Scene | null = null;
   private _size = '';
   private readonly _svg: SVGElement;
-  /** Where the renderer or the user has last scrolled to. */
-  private _top = 0;
   private _view: View | null = null;
+  private readonly _viewport: Viewport;
   private _width = 0;
 }
 

@@ -1,0 +1,76 @@
+"""What is left of sessions whose processes were all killed at once, as by ``kill -9`` or for want of memory.
+
+Each process of a session sees to it that nothing stays when the others are gone; of the last one nobody is left. So a
+runtime looks after others of its user: it removes the folders of those that nobody answers for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import stat
+import time
+from pathlib import Path
+
+from jupyter_ray.config import (
+    IN_MEMORY,
+    RUNTIME_SOCKET,
+    remove_folders,
+    session_folder,
+    session_prefix,
+    shared_memory_folder,
+)
+
+AGE_SECONDS = 60.0
+"""A folder that is younger may be of a session that is only being made."""
+_SESSION = re.compile("[0-9a-f]{12}")
+
+
+def remove(root: Path, age: float = AGE_SECONDS) -> list[str]:
+    """Remove the folders of sessions that are dead, in `root` and in shared memory.
+
+    A session counts as dead if its shared memory is on this machine (`root` may be shared with others), its folder
+    has not been changed for `age` seconds, and nobody listens to its socket.
+
+    Returns
+    -------
+    list of str
+        The sessions.
+    """
+    removed = []
+    for folder in root.glob(f"{session_prefix()}*"):
+        session = folder.name.removeprefix(session_prefix())
+        if not _SESSION.fullmatch(session):
+            continue
+        with contextlib.suppress(OSError):  # It goes while we look, or is another user's.
+            if _is_ours(folder) and _is_old(folder, age) and not _is_answered(folder / RUNTIME_SOCKET):
+                session_folder(session, str(root))
+                memory = shared_memory_folder(session)
+                if memory.is_relative_to(IN_MEMORY) and _is_ours(memory):
+                    remove_folders(session)
+                    removed.append(session)
+    return removed
+
+
+def _is_ours(folder: Path) -> bool:
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+
+
+def _is_old(folder: Path, age: float) -> bool:
+    return time.time() - folder.lstat().st_mtime > age
+
+
+def _is_answered(address: Path) -> bool:
+    """Tell whether somebody listens to a socket. One who is stopped, or has no time, does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        peer.setblocking(False)
+        try:
+            peer.connect(str(address))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+    return True
