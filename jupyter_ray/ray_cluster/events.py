@@ -25,6 +25,7 @@ import msgspec
 from jupyter_ray import events as ev
 from jupyter_ray.config import EVENT_INTERVAL, EVENT_LOG
 from jupyter_ray.engine.base import EventListener
+from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.interrupts import Flag
 from jupyter_ray.ray_cluster import refs
 from jupyter_ray.ray_cluster.calls import EVERYTHING, LOGS, NOTHING
@@ -64,6 +65,7 @@ class EventLog:
         self._handing: threading.Thread | None = None
         self._marks: dict[str, Flag] = {}
         self._closed = Flag()
+        self._lost = False
         self._due = Flag()
         self.on_watch: Callable[[], None] = lambda: None
         """Called when somebody wants more than lines, and nobody did."""
@@ -200,12 +202,21 @@ class EventLog:
         self._run(drained)
         done.wait(_PATIENCE_SECONDS)
 
+    def lose(self, message: str) -> None:
+        """Tell, once, that the connection to the cluster is gone."""
+        if not self._lost:
+            self._lost = True
+            self.add(ev.RuntimeStopped(expected=False, message=message))
+
     # --- Ray's log channel ---
 
     def _read(self) -> None:
         while not self._closed.is_set():
             try:
                 batches = self._channel.poll()
+            except RaySystemError as error:
+                self.lose(str(error))
+                return
             except Exception as error:
                 if not self._closed.is_set():
                     _log.warning("What tasks print is no longer shown: the cluster's log channel is gone (%s).", error)

@@ -91,6 +91,9 @@ class Poller:
                 self.look()
             except Exception as error:  # The head node does not answer: the engine will say so when it is used.
                 _log.debug("Ray's state could not be read: %r", error)
+                if not (self._closed.is_set() or self._engine.alive):
+                    self._events.lose(str(self._engine.dead()))
+                    return
             self._closed.wait(max(INTERVAL, 10 * (time.monotonic() - began)))
 
     def look(self) -> None:
