@@ -39,6 +39,7 @@ L0 = (
     "bell",
     "task_errors",
     "portable_errors",
+    "by_value",
 )
 L1 = ("engine",)
 SHARED = (
@@ -110,11 +111,11 @@ SCHEDULER_ORDER = (
     (
         "local.scheduler.stimuli",
         "local.scheduler.digests",
-        "local.scheduler.brought",
         "local.scheduler.commands",
         "local.scheduler.records",
         "local.scheduler.errors",
     ),
+    ("local.scheduler.session_state",),
     ("local.scheduler.step",),
     ("local.scheduler.memory",),
     (
@@ -122,6 +123,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.unseen",
         "local.scheduler.lineage",
         "local.scheduler.definitions",
+        "local.scheduler.handles",
         "local.scheduler.tables",
         "local.scheduler.queries",
         "local.scheduler.why",

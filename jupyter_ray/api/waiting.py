@@ -18,7 +18,7 @@ Waitable = ObjectRef[Any] | ObjectRefGenerator
 _FEW = 8
 """So many references are looked for in a list one by one."""
 _STREAM_POLL = 0.01
-"""Seconds between two looks at a stream in `wait`: its next item has no reference yet that could be waited for."""
+"""Seconds between two looks at a stream, at the most."""
 _STREAMS: list[bytes] = []
 """Stands for the ids of a list with generators in it: they have none."""
 _MOST_LEFT_OVER = 20_000
@@ -154,25 +154,26 @@ def _split(refs: list[Any], ids: list[bytes], ready: list[bytes]) -> tuple[list[
 def _wait_with_streams(
     engine: Engine, items: list[Waitable], count: int, timeout: float | None, fetch_local: bool
 ) -> tuple[list[Waitable], list[Waitable]]:
+    """As `wait`, by looking again and again: a stream's next item has no reference yet that could be waited for."""
     end = None if timeout is None else time.monotonic() + timeout
     refs = [item for item in items if isinstance(item, ObjectRef)]
+    streams = [item for item in items if isinstance(item, ObjectRefGenerator)]
     pause = 0.001
     while True:
         done = set(engine.wait(refs, len(refs), 0, fetch_local)) if refs else set()
-        ready: list[Waitable] = []
-        for item in items:
-            is_ready = item.binary() in done if isinstance(item, ObjectRef) else _would_return(item)
-            if is_ready and len(ready) < count:
-                ready.append(item)
+        ready = [item for item in items if _is_ready(item, done)][:count]
         left = None if end is None else end - time.monotonic()
         if len(ready) >= count or (left is not None and left <= 0):
             return ready, [item for item in items if item not in ready]
         # Blocking in the engine lends this task's CPUs meanwhile, which a sleep would not.
         awaited = [ref for ref in refs if ref.binary() not in done]
-        streams = [item for item in items if isinstance(item, ObjectRefGenerator)]
         awaited += [stream.completed() for stream in streams if not _would_return(stream)]
         pause = min(pause * 2, _STREAM_POLL)
         engine.wait(awaited, 1, pause if left is None else min(pause, left), fetch_local)
+
+
+def _is_ready(item: Waitable, done: set[bytes]) -> bool:
+    return item.binary() in done if isinstance(item, ObjectRef) else _would_return(item)
 
 
 def _would_return(stream: ObjectRefGenerator) -> bool:

@@ -1,8 +1,9 @@
-"""IPython in a worker: a notebook's names are there, and a shell is made when somebody imports IPython."""
+"""A notebook's modules in a worker: its names are there, a shell when somebody imports IPython, and bars of text."""
 
 from __future__ import annotations
 
 import builtins
+import importlib
 import importlib.abc
 import importlib.util
 import sys
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 _SHELL = "IPython.core.interactiveshell"
+_BARS = "tqdm.notebook"
 
 
 def watch(cell_here: Callable[[], str | None]) -> None:
@@ -31,10 +33,32 @@ def watch(cell_here: Callable[[], str | None]) -> None:
     for name, call in (("display", _display), ("get_ipython", _get_ipython)):
         if not hasattr(builtins, name):
             setattr(builtins, name, call)
-    if _SHELL in sys.modules:
-        begin()
+    when_imported(_SHELL, begin)
+    when_imported(_BARS, _have_text_bars)
+
+
+def when_imported(name: str, then: Callable[[], None]) -> None:
+    """Call `then` as soon as the module `name` has been imported: now, if it has."""
+    if name in sys.modules:
+        then()
     else:
-        sys.meta_path.insert(0, _Watch(_SHELL, begin))
+        sys.meta_path.insert(0, _Watch(name, then))
+
+
+def _have_text_bars() -> None:
+    """Have a task's bars of `tqdm.notebook` print themselves: widgets live in the notebook, where they stood still."""
+    text = importlib.import_module("tqdm.std")
+    bars: Any = sys.modules[_BARS]
+
+    class Bar(text.tqdm):  # type: ignore[misc, name-defined]
+        def __init__(self, *args: Any, display: bool = True, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+
+    def ranged(*args: Any, **kwargs: Any) -> Any:
+        return Bar(range(*args), **kwargs)
+
+    bars.tqdm = bars.tqdm_notebook = Bar
+    bars.trange = bars.tnrange = ranged
 
 
 def _display(*objs: Any, **kwargs: Any) -> Any:

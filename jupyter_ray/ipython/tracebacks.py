@@ -222,6 +222,8 @@ def _is_users(error: Any, entry: types.TracebackType) -> bool:
     while entry.tb_next is not None:
         entry = entry.tb_next
     code = entry.tb_frame.f_code
+    if not code.co_filename.startswith(_PACKAGE) and not _is_library(code.co_filename):
+        return True  # What it raises, as a signal's handler during `get` does, is no business of ours.
     if isinstance(error, AttributeError):
         return code.co_name == "__getattr__"
     return (
@@ -269,6 +271,10 @@ def is_shell(name: str) -> bool:
 @functools.cache
 def _library_folder() -> str:
     return sysconfig.get_paths()["stdlib"] + os.sep
+
+
+def _is_library(name: str) -> bool:
+    return _is_standard_library(name) or "site-packages" in name
 
 
 def _is_standard_library(name: str) -> bool:

@@ -45,7 +45,8 @@ def check(namespace: dict[str, Any] | None = None) -> list[str]:
     packages, modules = _modules(here.values())
     paths = _paths(here)
     try:
-        look = ray.remote(num_cpus=0, max_retries=0)(_looker())
+        # No task of the user's: neither panel nor tables show it.
+        look = ray.remote(num_cpus=0, max_retries=0, enable_task_events=False)(_looker())
         ref = look.remote(sorted({*packages, *modules}), sorted(paths.values()))
         done, _ = ray.wait([ref], timeout=PATIENCE_SECONDS)
         if not done:

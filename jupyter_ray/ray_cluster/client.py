@@ -34,12 +34,12 @@ from jupyter_ray.options import MethodOptions
 from jupyter_ray.ray_cluster import calls, refs, worker
 from jupyter_ray.ray_cluster.calls import Plan
 from jupyter_ray.ray_cluster.definitions import Definitions
-from jupyter_ray.ray_cluster.engine import RayEngine, driver_of, ready
+from jupyter_ray.ray_cluster.engine import RayEngine, driver_of
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
 from jupyter_ray.ray_cluster.hosts import Host
 from jupyter_ray.ray_cluster.relay import Relay
-from jupyter_ray.ray_cluster.state import Row, State
+from jupyter_ray.ray_cluster.state import Row, State, ready
 from jupyter_ray.ray_cluster.submission import Submitter
 
 _HEAR_SECONDS = 1.0
@@ -79,7 +79,7 @@ class ClientRef(refs.References, ClientObjectRef):  # type: ignore[misc]
 
 def _by_hand(held: Any) -> tuple[Any, ...]:
     """Return how a reference or handle is pickled by whom Ray Client does not know: the code of a function has one."""
-    return pickle.loads, (refs.session.ask_relay("dump", [held]),)
+    return refs.by_hand, (refs.session.ask_relay("dump", [held]),)
 
 
 copyreg.pickle(ClientActorHandle, _by_hand)
@@ -123,6 +123,7 @@ class ClientEngine(RayEngine):
         self.relay = relay
         self.closing: deque[bytes] = deque()
         """Streams that nobody reads any more; finalizers write here, so nothing locks."""
+        self._address = f"ray://{client.ray.worker._conn_str}"
         super().__init__(process, EventLog(_Channel(self), ready(ray.nodes())), owned=True)
 
     @classmethod
@@ -139,6 +140,11 @@ class ClientEngine(RayEngine):
         process = driver_of(options)
         maker = ray.remote(num_cpus=0, max_concurrency=_RELAYS, enable_task_events=False)(Relay)
         return cls(process, maker.remote(process.job, process.node.hex()))
+
+    @property
+    def address(self) -> str:
+        """Where Ray Client's server answers."""
+        return self._address
 
     def _make_definitions(self) -> Definitions:
         return _Definitions(self.process.job.hex())
@@ -157,6 +163,10 @@ class ClientEngine(RayEngine):
         if self.closing:
             self.let_go()
         return ray.get(getattr(self.relay, method).remote(*args))
+
+    def revive(self, dumped: bytes) -> Any:
+        """Return the reference or handle that was pickled by hand; see `refs.by_hand`."""
+        return self.ask_relay("load", dumped)[0]
 
     def let_go(self) -> None:
         """Let the streams go that nobody reads any more."""
@@ -181,7 +191,12 @@ class ClientEngine(RayEngine):
     @property
     def alive(self) -> bool:
         """Whether the session can still be used."""
-        return self._alive and bool(client.ray.is_connected())
+        # The channel of calls ends first: what waits there is told, and nothing can be asked any more.
+        return self._alive and bool(client.ray.is_connected() and not client.ray.worker.data_client._in_shutdown)
+
+    def lost(self, error: Exception) -> bool:
+        """Tell whether an error of Ray's means that the session has ended; a task's own is none of these."""
+        return isinstance(error, ConnectionError) or super().lost(error)
 
     def may_ask(self, object_id: bytes) -> bool:
         """Tell whether there is a reference here: asked for another object, Ray Client tries again for ever."""
@@ -272,7 +287,12 @@ class _Channel:
     def poll(self) -> list[dict[str, Any]] | None:
         with self._asking:
             self._engine.let_go()
-            heard: list[dict[str, Any]] = pickle.loads(self._engine.ask_relay("hear", _HEAR_SECONDS))
+            try:
+                heard: list[dict[str, Any]] = pickle.loads(self._engine.ask_relay("hear", _HEAR_SECONDS))
+            except Exception as error:
+                if self._engine.lost(error):
+                    raise self._engine.dead() from error
+                raise
         return heard
 
     def publish(self, lines: list[str]) -> None:
@@ -308,9 +328,21 @@ class _Submitter(Submitter):
         return _Stream(self._engine, self._engine.ask_relay("open", actor, asked, header, list(values)))
 
 
+class _ByValue:
+    """Exceptions of the program's own among a call's options, which Ray Client would send by their names alone."""
+
+    def __init__(self, kinds: Sequence[type[BaseException]]) -> None:
+        self._pickled = ray.cloudpickle.dumps(list(kinds))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickle.loads, (self._pickled,)
+
+
 def _way(stub: Any, plan: Plan) -> Callable[..., Any]:
     called = OptionWrapper(stub, None)
-    called._options = plan.native  # Ray Client would refuse some that the server takes.
+    called._options = dict(plan.native)  # Ray Client would refuse some that the server takes.
+    if isinstance(kinds := plan.native.get("retry_exceptions"), (list, tuple)):
+        called._options["retry_exceptions"] = _ByValue(kinds)
 
     def way(header: bytes, values: Sequence[Any], *, capture: bool) -> Any:
         return called.remote(header, *values)

@@ -7,14 +7,12 @@ import inspect
 import os
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
 
-from jupyter_ray import events as ev
 from jupyter_ray.engine import travel
 from jupyter_ray.engine.base import EventListener, InitOptions, NamedActor
 from jupyter_ray.engine.context import ProcessContext, current_task
@@ -27,10 +25,11 @@ from jupyter_ray.ray_cluster import calls, circles, groups, joining, kept, refs,
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
+from jupyter_ray.ray_cluster.living import while_alive
 from jupyter_ray.ray_cluster.observer import Observer
 from jupyter_ray.ray_cluster.refs import converted
 from jupyter_ray.ray_cluster.reports import Reports
-from jupyter_ray.ray_cluster.state import State, machines
+from jupyter_ray.ray_cluster.state import State
 from jupyter_ray.ray_cluster.submission import Submitter, native_of
 
 _SUBMITTED_MS = 2_000
@@ -76,8 +75,6 @@ class RayEngine:
         submitter = self._submitter = self._make_submitter()
         # Those of the port that a part does:
         self.submit, self.call, self.create_actor = submitter.submit, submitter.call, submitter.create_actor
-        self.table, self.summary, self.statistics = self.state.table, self.state.summary, self.state.statistics
-        self.nodes = self.state.nodes
         refs.begin(self, self._references)
         travel.set_hooks(self.definitions)
         set_counter(None)  # Ray counts; ids know their session.
@@ -123,7 +120,7 @@ class RayEngine:
         except ray.exceptions.RayError as error:
             raise translated(error, refs) from None
         except Exception as error:
-            if not self.alive:
+            if self.lost(error):
                 raise self.dead() from error
             raise
         return [converted(value) if type(value) is _DYNAMIC else value for value in found]
@@ -157,6 +154,10 @@ class RayEngine:
         _, late = ray.wait(unique, num_returns=len(unique), timeout=0, fetch_local=False)
         return f"{len(late)} of {len(unique)}"
 
+    def lost(self, error: Exception) -> bool:
+        """Tell whether an error of Ray's means that the session has ended."""
+        return not self.alive
+
     def dead(self) -> RaySystemError:
         """Return the error that says how the session ended."""
         return RaySystemError(
@@ -164,6 +165,7 @@ class RayEngine:
             "notebook: %ray start --address ...) to join again."
         )
 
+    @while_alive
     def put(self, value: Any) -> ObjectRef[Any]:
         """Store a snapshot of `value`; see `Engine.put`."""
         try:
@@ -172,7 +174,7 @@ class RayEngine:
         except ray.exceptions.RayError as error:
             raise translated(error) from None
         except Exception as error:
-            if not self.alive:
+            if self.lost(error):
                 raise self.dead() from error
             if isinstance(error, TypeError):
                 raise unpicklable(value, error, "the put value", "value") from error
@@ -195,6 +197,7 @@ class RayEngine:
             raise translated(error) from None
         return [ref.binary() for ref in ready]
 
+    @while_alive
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel a task; see `Engine.cancel`."""
         if force and calls.is_method(object_id):
@@ -217,6 +220,7 @@ class RayEngine:
 
     # --- actors ---
 
+    @while_alive
     def kill(self, actor: ActorRef, *, no_restart: bool) -> None:
         """End an actor at once; see `Engine.kill`."""
         try:
@@ -224,6 +228,7 @@ class RayEngine:
         except ray.exceptions.RayError as error:
             raise translated(error) from None
 
+    @while_alive
     def get_actor(self, name: str, namespace: str | None) -> NamedActor | None:
         """Find a living actor by its name; see `Engine.get_actor`."""
         try:
@@ -238,6 +243,7 @@ class RayEngine:
             )
         return NamedActor(actor=actor, handle=handle)
 
+    @while_alive
     def list_named_actors(self, all_namespaces: bool) -> list[tuple[str, str]]:
         """Return (namespace, name) of the living named actors."""
         found = ray.util.list_named_actors(all_namespaces=True)
@@ -246,10 +252,32 @@ class RayEngine:
 
     # --- the session ---
 
+    @while_alive
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return a row for each node; see `Engine.nodes`."""
+        return self.state.nodes()
+
+    @while_alive
+    def table(self, *args: Any, **options: Any) -> Any:
+        """Return rows of one of Ray's tables; see `Engine.table`."""
+        return self.state.table(*args, **options)
+
+    @while_alive
+    def summary(self, *args: Any, **options: Any) -> Any:
+        """Count what there is; see `Engine.summary`."""
+        return self.state.summary(*args, **options)
+
+    @while_alive
+    def statistics(self) -> Any:
+        """Return figures about the session; see `Engine.statistics`."""
+        return self.state.statistics()
+
+    @while_alive
     def total_resources(self) -> dict[str, float]:
         """Return all resources, in amounts."""
         return dict(ray.cluster_resources())
 
+    @while_alive
     def available_resources(self) -> dict[str, float]:
         """Return what is free, in amounts."""
         return {name: amount for name, amount in ray.available_resources().items() if amount}
@@ -286,6 +314,7 @@ class RayEngine:
         if self.log is not None:
             self.log.flush()
 
+    @while_alive
     def create_placement_group(
         self,
         bundles: list[dict[str, float]],
@@ -299,27 +328,33 @@ class RayEngine:
         """Ask for a placement group; see `Engine.create_placement_group`."""
         return groups.create(bundles, strategy, name, detached=detached, labels=labels, alike=alike)
 
+    @while_alive
     def placement_group_ready(self, group: str, value: Any) -> ObjectRef[Any]:
         """Return a reference that is ready when the group is; see `Engine.placement_group_ready`."""
         ref: ObjectRef[Any] = self._references.adopt(groups.ready(group, value))
         return ref
 
+    @while_alive
     def remove_placement_group(self, group: str) -> None:
         """Give a placement group back; see `Engine.remove_placement_group`."""
         groups.remove(group)
 
+    @while_alive
     def placement_groups(self) -> list[dict[str, Any]]:
         """Return a row for each placement group."""
         return groups.rows()
 
+    @while_alive
     def locations(self, refs: Sequence[ObjectRef[Any]]) -> list[tuple[list[str], int | None, bool]]:
         """Return of each object where it is, its size, and whether it is on disk; see `Engine.locations`."""
         return kept.locations(refs)
 
+    @while_alive
     def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
         """Get, put or delete what is kept under a key; see `Engine.pairs`."""
         return kept.pairs(operation, key, space, value, flag)
 
+    @while_alive
     def collect_garbage(self) -> None:
         """Have all processes of the cluster collect garbage soon."""
         from ray._private.internal_api import global_gc
@@ -330,6 +365,7 @@ class RayEngine:
         """Tell whether Ray answers a `wait` for an object to which there may be no reference here any more."""
         return True
 
+    @while_alive
     def why(self, counted: bytes) -> str:
         """Explain in plain sentences why an object is not ready, or what an actor is doing."""
         return why.Explanation(self).of(counted)
@@ -408,9 +444,3 @@ def driver_of(options: InitOptions) -> ProcessContext:
         session=context.get_session_name(),
         runtime_env=dict(options.runtime_env) if options.runtime_env else None,
     )
-
-
-def ready(nodes: list[dict[str, Any]]) -> ev.RuntimeReady:
-    """Return the first event of a session on these nodes."""
-    resources = dict(ray.cluster_resources())
-    return ev.RuntimeReady(at=time.time(), pid=0, engine="ray", resources=resources, gpus=[], nodes=machines(nodes))

@@ -25,10 +25,12 @@ import msgspec
 from jupyter_ray import events as ev
 from jupyter_ray.config import EVENT_INTERVAL, EVENT_LOG
 from jupyter_ray.engine.base import EventListener
+from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.interrupts import Flag
 from jupyter_ray.ray_cluster import refs
 from jupyter_ray.ray_cluster.calls import EVERYTHING, LOGS, NOTHING
 from jupyter_ray.ray_cluster.observer import CHANNEL
+from jupyter_ray.ray_cluster.told import Told
 
 _log = logging.getLogger("jupyter_ray")
 _decode = msgspec.json.Decoder(ev.AnyEvent).decode
@@ -63,17 +65,13 @@ class EventLog:
         self._handing: threading.Thread | None = None
         self._marks: dict[str, Flag] = {}
         self._closed = Flag()
+        self._lost = False
         self._due = Flag()
         self.on_watch: Callable[[], None] = lambda: None
         """Called when somebody wants more than lines, and nobody did."""
         self.observe = NOTHING
-        self._states: dict[str, str] = {}
-        self._early: dict[str, list[ev.AnyEvent]] = {}
-        """What was reported of tasks before it was told that they were made."""
-        self._waits: dict[str, list[bytes]] = {}
-        self._handles: dict[str, list[str]] = {}
-        self._actors: set[str] = set()
-        self._workers: set[str] = set()
+        self.told = Told()
+        """What the events of this log have told."""
         self._held: dict[str, int] = {}
         self.add(begin)
         self._start_threads()
@@ -84,77 +82,13 @@ class EventLog:
         """Take events that have just happened; they get their numbers here."""
         with self._lock:
             for event in happened:
-                for each in self._fold(event):
+                for each in self.told.take(event):
                     self._seq += 1
                     each = msgspec.structs.replace(each, seq=self._seq, at=each.at or time.time())
                     self._history.append(each)
                     self._fresh.append(each)
         if self._listeners:
             self._due.set()
-
-    def _fold(self, event: ev.AnyEvent) -> list[ev.AnyEvent]:
-        """Note what an event says of its task, and return it with what follows from it; nothing if it is old news."""
-        if isinstance(event, ev.ActorCreated):
-            self._actors.add(event.actor)
-        elif isinstance(event, ev.WorkerStarted):
-            self._workers.add(event.worker)
-        elif isinstance(event, ev.WorkerDied):
-            self._workers.discard(event.worker)
-        if isinstance(event, ev.HandlePassed) and event.holder_kind == "task":
-            self._handles.setdefault(event.holder, []).append(event.actor)
-        task = getattr(event, "task", None)
-        if task is None or isinstance(event, ev.LogLines | ev.ObjectSealed | ev.ActorCreated):
-            return [event]
-        if isinstance(event, ev.TaskSubmitted):
-            if task in self._states:  # Ray's state told of it before its maker's report came.
-                return []
-            self._states[task] = "known"
-            if len(self._states) > 2 * EVENT_LOG:
-                for old in [each for each, state in self._states.items() if state == "ended"][:EVENT_LOG]:
-                    del self._states[old]
-            return [event, *(each for early in self._early.pop(task, ()) for each in self._fold(early))]
-        if isinstance(event, ev.TaskBlocked):
-            self._waits[task] = [bytes.fromhex(each) for each in event.waits_for]
-        elif isinstance(event, ev.TaskUnblocked):
-            self._waits.pop(task, None)
-        if task not in self._states:  # Another process reports who made it, and its report may be the later one.
-            self._early.setdefault(task, []).append(event)
-            if len(self._early) > EVENT_LOG:
-                del self._early[next(iter(self._early))]
-            return []
-        if isinstance(event, ev.TaskStarted):
-            if event.attempt and self._states.get(task) == "ended":
-                self._states[task] = "known"
-                return [ev.TaskRetried(task=task, attempt=event.attempt, reason="it failed"), event]
-        elif isinstance(event, ev.TaskFinished | ev.TaskFailed | ev.TaskCancelled):
-            if self._states.get(task) == "ended":
-                return []
-            self._states[task] = "ended"
-            self._waits.pop(task, None)
-            dropped = self._handles.pop(task, ())
-            return [event, *(ev.HandleDropped(actor=actor, holder=task) for actor in dropped)]
-        return [event]
-
-    def state_of(self, task: str) -> str | None:
-        """Return ``"known"`` or ``"ended"`` for a task of which events told, else None."""
-        return self._states.get(task)
-
-    def knows_actor(self, actor: str) -> bool:
-        """Tell whether events told of an actor."""
-        return actor in self._actors
-
-    def knows_worker(self, worker: str) -> bool:
-        """Tell whether events told of a worker that lives."""
-        return worker in self._workers
-
-    def living_workers(self) -> list[str]:
-        """Return the workers that events told of and that, as far as is known, live."""
-        with self._lock:
-            return list(self._workers)
-
-    def waits_of(self, task: str) -> list[bytes]:
-        """Return the ids of the objects that a task was reported to wait for."""
-        return self._waits.get(task, [])
 
     @property
     def watched(self) -> bool:
@@ -268,12 +202,21 @@ class EventLog:
         self._run(drained)
         done.wait(_PATIENCE_SECONDS)
 
+    def lose(self, message: str) -> None:
+        """Tell, once, that the connection to the cluster is gone."""
+        if not self._lost:
+            self._lost = True
+            self.add(ev.RuntimeStopped(expected=False, message=message))
+
     # --- Ray's log channel ---
 
     def _read(self) -> None:
         while not self._closed.is_set():
             try:
                 batches = self._channel.poll()
+            except RaySystemError as error:
+                self.lose(str(error))
+                return
             except Exception as error:
                 if not self._closed.is_set():
                     _log.warning("What tasks print is no longer shown: the cluster's log channel is gone (%s).", error)
@@ -311,7 +254,7 @@ class EventLog:
             return
         if self.watched:  # Workers report what has ended a moment later.
             end = time.monotonic() + _LAST_REPORTS_SECONDS
-            while "known" in self._states.values() and time.monotonic() < end:
+            while self.told.some_go_on() and time.monotonic() < end:
                 time.sleep(0.01)
         self.flush()
         self._closed.set()

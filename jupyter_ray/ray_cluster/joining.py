@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import ray
+from ray._private import auto_init_hook
 from ray._private.gcs_utils import create_gcs_channel
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc, ray_client_pb2, ray_client_pb2_grpc
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
@@ -30,6 +31,10 @@ _POLL_SECONDS = 0.1
 _Selector = gcs_service_pb2.GetAllNodeInfoRequest.NodeSelector
 _CLIENT = "ray://"
 _ATTEMPTS = 3
+
+_may_start = auto_init_hook.enable_auto_connect
+"""Whether the first use of Ray starts a cluster: one whose connection is gone must not, so none does while it lasts."""
+
 _OVERRIDE = "RAY_OVERRIDE_JOB_RUNTIME_ENV"
 _START = "Start one with `ray start --head`, or leave the address out for a runtime on this machine."
 
@@ -50,6 +55,8 @@ def join(options: InitOptions, address: str) -> None:
             "first; the one session serves both."
         )
     target = _find(address)
+    if address == "auto":
+        _take_token()
     _knock(target, address)
     if not is_client(address):
         _look_for_node(target)
@@ -76,6 +83,7 @@ def join(options: InitOptions, address: str) -> None:
             ray.shutdown()
         explained = _explained(error, address, target)
         raise explained from (None if explained is error else error)
+    auto_init_hook.enable_auto_connect = False
 
 
 @contextlib.contextmanager
@@ -134,6 +142,7 @@ def _connect_client(address: str, options: InitOptions, environment: dict[str, A
 
 def leave() -> None:
     """Disconnect this process."""
+    auto_init_hook.enable_auto_connect = _may_start
     ray.shutdown()
 
 
@@ -162,6 +171,17 @@ def _find(address: str) -> str:
     with contextlib.suppress(Exception):
         return str(ray._private.services.canonicalize_bootstrap_address(address))
     return address
+
+
+def _take_token() -> None:
+    """Show the token of this user's own file, if there is one and the environment does not say otherwise (as Ray does).
+
+    `ray start` has the nodes want it then. To an address that somebody names it is not shown unasked.
+    """
+    from ray._private.authentication import authentication_token_setup as setup
+
+    setup.logger.setLevel(logging.ERROR)  # It tells that it does so.
+    setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _knock(target: str, address: str) -> None:

@@ -91,6 +91,9 @@ class Poller:
                 self.look()
             except Exception as error:  # The head node does not answer: the engine will say so when it is used.
                 _log.debug("Ray's state could not be read: %r", error)
+                if not (self._closed.is_set() or self._engine.alive):
+                    self._events.lose(str(self._engine.dead()))
+                    return
             self._closed.wait(max(INTERVAL, 10 * (time.monotonic() - began)))
 
     def look(self) -> None:
@@ -109,7 +112,7 @@ class Poller:
 
     def _look_at_workers(self) -> list[ev.AnyEvent]:
         happened: list[ev.AnyEvent] = []
-        known = self._events.living_workers()
+        known = self._events.told.living_workers()
         if known:
             ended = {row["worker_id"]: row for row in self._engine.state.workers() if not row["is_alive"]}
             for worker in known:
@@ -121,7 +124,7 @@ class Poller:
         return happened
 
     def _introduce_worker(self, worker: str | None, pid: int, node: str | None, happened: list[ev.AnyEvent]) -> None:
-        if worker and node and not self._events.knows_worker(worker):
+        if worker and node and not self._events.told.knows_worker(worker):
             happened.append(ev.WorkerStarted(worker=worker, pid=pid, node=node))
 
     # --- tasks ---
@@ -139,43 +142,46 @@ class Poller:
 
     def _see_tasks(self, rows: list[dict[str, Any]], happened: list[ev.AnyEvent], first: bool) -> None:
         seen = set()
+        told = self._events.told
         for row in rows:
-            task, state = row["task_id"], row["state"]
+            task = row["task_id"]
             seen.add(task)
-            if row["type"] == "ACTOR_CREATION_TASK":
+            if row["type"] == "ACTOR_CREATION_TASK" or told.has_ended(task):
                 continue
-            known = self._events.state_of(task)
-            if known == "ended":
-                continue
-            if known is None:
-                if state in _ENDED and not first:
+            if not told.knows_task(task):
+                if row["state"] in _ENDED and not first:
                     continue
                 self._introduce(row, happened)
-            if state == "FINISHED":
-                self._ours.pop(task, None)
-                times = row["times"]
-                began, ended = times.get("RUNNING", times["FINISHED"]) / 1e9, times["FINISHED"] / 1e9
-                held = row["required_resources"]
-                self._introduce_worker(row["worker_id"], row["worker_pid"] or 0, row["node_id"], happened)
-                happened.append(ev.TaskStarted(at=began, task=task, worker=row["worker_id"] or "", held=held))
-                happened.append(ev.TaskFinished(at=ended, task=task))
-            elif state in _RUNNING and self._ours.get(task) == "submitted":
-                self._ours[task] = "started"
-                self._introduce_worker(row["worker_id"], row["worker_pid"] or 0, row["node_id"], happened)
-                happened.append(
-                    ev.TaskStarted(
-                        task=task,
-                        worker=row["worker_id"] or "",
-                        held={key: value for key, value in row["required_resources"].items() if value},
-                        attempt=row["attempt_number"],
-                    )
-                )
-            elif state == "FAILED":
-                self._ours.pop(task, None)
-                happened.append(self._failure(row))
+            self._see_task(row, happened)
         for task in [task for task in self._ours if task not in seen]:
             del self._ours[task]
             happened.append(ev.TaskFinished(task=task))
+
+    def _see_task(self, row: dict[str, Any], happened: list[ev.AnyEvent]) -> None:
+        """Tell how far a task has come of which nobody has told that it has ended."""
+        task, state = row["task_id"], row["state"]
+        if state == "FINISHED":
+            self._ours.pop(task, None)
+            times = row["times"]
+            began, ended = times.get("RUNNING", times["FINISHED"]) / 1e9, times["FINISHED"] / 1e9
+            held = row["required_resources"]
+            self._introduce_worker(row["worker_id"], row["worker_pid"] or 0, row["node_id"], happened)
+            happened.append(ev.TaskStarted(at=began, task=task, worker=row["worker_id"] or "", held=held))
+            happened.append(ev.TaskFinished(at=ended, task=task))
+        elif state in _RUNNING and self._ours.get(task) == "submitted":
+            self._ours[task] = "started"
+            self._introduce_worker(row["worker_id"], row["worker_pid"] or 0, row["node_id"], happened)
+            happened.append(
+                ev.TaskStarted(
+                    task=task,
+                    worker=row["worker_id"] or "",
+                    held={key: value for key, value in row["required_resources"].items() if value},
+                    attempt=row["attempt_number"],
+                )
+            )
+        elif state == "FAILED":
+            self._ours.pop(task, None)
+            happened.append(self._failure(row))
 
     def _introduce(self, row: dict[str, Any], happened: list[ev.AnyEvent]) -> None:
         self._ours[row["task_id"]] = "submitted"
@@ -185,7 +191,7 @@ class Poller:
                 task=row["task_id"],
                 name=row["name"],
                 kind="method" if row["type"] == "ACTOR_TASK" else "task",
-                parent=parent if parent and self._events.state_of(parent) else None,
+                parent=parent if parent and self._events.told.knows_task(parent) else None,
                 dependencies=[],
                 returns=[],
                 demand={key: value for key, value in row["required_resources"].items() if value},
@@ -211,7 +217,7 @@ class Poller:
             if before == (state, restarts):
                 continue
             self._actors[actor] = (state, restarts)
-            if before is None and not self._events.knows_actor(actor):
+            if before is None and not self._events.told.knows_actor(actor):
                 if state == "DEAD":
                     continue
                 task = "ff" * 8 + actor

@@ -7,9 +7,10 @@ import ray
 from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.ray_cluster import checks, joining, worker
-from jupyter_ray.ray_cluster.engine import RayEngine, driver_of, ready
+from jupyter_ray.ray_cluster.engine import RayEngine, driver_of
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.observer import Channel, Observer
+from jupyter_ray.ray_cluster.state import ready
 
 
 def start(options: InitOptions, address: str | None) -> RayEngine:

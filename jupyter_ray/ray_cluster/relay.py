@@ -84,6 +84,10 @@ class Relay:
         """Return the one reference or handle as one pickles it by hand: it stays as long as this actor."""
         return bytes(ray.cloudpickle.dumps(holder[0]))
 
+    def load(self, dumped: bytes) -> list[Any]:
+        """Return what `dump` has pickled, in a list."""
+        return [pickle.loads(dumped)]
+
     # --- streams ---
 
     async def open(self, actor: Sequence[Any], plan: Plan, header: bytes, values: Sequence[Any]) -> bytes:

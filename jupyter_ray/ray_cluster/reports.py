@@ -195,7 +195,7 @@ class Reports:
 
     def waits_of(self, task: bytes) -> list[bytes]:
         """Return the ids of the references that a running task waits for, as far as workers told."""
-        return [] if self._log is None else list(self._log.waits_of(task.hex()))
+        return [] if self._log is None else list(self._log.told.waits_of(task.hex()))
 
     def close(self) -> None:
         """End the state thread."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -219,6 +220,12 @@ class State:
             "machines": self.machines(),
             "left_out": more,
         }
+
+
+def ready(nodes: list[dict[str, Any]]) -> ev.RuntimeReady:
+    """Return the first event of a session on these nodes."""
+    resources = dict(ray.cluster_resources())
+    return ev.RuntimeReady(at=time.time(), pid=0, engine="ray", resources=resources, gpus=[], nodes=machines(nodes))
 
 
 def machines(rows: Sequence[Mapping[str, Any]]) -> list[ev.Node]:

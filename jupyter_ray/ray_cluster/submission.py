@@ -253,7 +253,7 @@ class Submitter:
     ) -> BaseException:
         if isinstance(error, ray.exceptions.RayError):
             return translated(error)
-        if not self._engine.alive:
+        if self._engine.lost(error):
             dead: BaseException = self._engine.dead()
             return dead
         if isinstance(error, TypeError):

@@ -280,10 +280,15 @@ class Workers:
 
     def _look_again(self) -> None:
         """See to it that it is soon looked which process is busy for so long that another one may help."""
-        if self._clock is None or not self._clock.is_alive():
-            self._clock = threading.Timer(_PATIENCE, self.look)
-            self._clock.daemon = True
-            started(self._clock)
+        if self._clock is None:
+            clock = threading.Timer(_PATIENCE, self._inbox.put, [self._stop_clock])
+            clock.daemon = True
+            started(clock)
+            self._clock = clock
+
+    def _stop_clock(self) -> None:
+        """Its time is up. Said here, in order: a timer's thread may live on for a moment when it has been heard."""
+        self._clock = None
 
     def _serve(self) -> None:
         if self._ended:

@@ -42,6 +42,8 @@ class Cluster:
         Of the head node.
     client_address : str
         Of its Ray Client server, where that can be started.
+    folder : Path
+        Where the nodes have their files: with it as ``RAY_TMPDIR``, ``"auto"`` is this cluster.
     """
 
     def __init__(self, standing: str = "") -> None:
@@ -49,6 +51,7 @@ class Cluster:
         self.address = standing
         if standing:
             self.client_address = os.environ.get("JUPYTER_RAY_TEST_CLIENT", "")
+            self.folder = Path(os.environ.get("JUPYTER_RAY_TEST_FOLDER", "/tmp"))
             return
         self.folder = Path(tempfile.mkdtemp(prefix="jr-", dir="/tmp"))  # Short: sockets live in there.
         self._token = self.folder / "token"
@@ -226,6 +229,7 @@ if __name__ == "__main__":
         for name, value in cluster.environment().items():
             print(f"export {name}={value}")
         print(f"export JUPYTER_RAY_TEST_CLIENT={cluster.client_address}")
+        print(f"export JUPYTER_RAY_TEST_FOLDER={cluster.folder}")
         print(f"export RAY_ADDRESS={cluster.address}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             while True:

@@ -5,18 +5,23 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import events as ev
 from jupyter_ray.engine import registry
+from jupyter_ray.exceptions import RaySystemError
 from tests.cluster.conftest import Join
+from tests.cluster.nodes import Cluster
 from tests.contract.helpers import Log, eventually
 
 pytestmark = pytest.mark.usefixtures("session")
@@ -136,6 +141,85 @@ def test_what_the_relay_tells_is_one_value() -> None:
     for method, args in (("ask", ("nodes", {})), ("ask", ("tasks", {})), ("hear", (0.0,))):
         assert type(engine.ask_relay(method, *args)) is bytes
     assert len(engine.state.nodes()) == 3
+
+
+def test_references_and_handles_are_pickled_by_hand() -> None:
+    ref, counter = double.remote(21), Counter.remote()
+    dumped = pickle.dumps([ref, counter])
+
+    @ray.remote
+    def there() -> list[int]:
+        found, handle = pickle.loads(dumped)
+        return ray.get([found, handle.inc.remote()])
+
+    assert ray.get(there.remote()) == [42, 1]
+    for found, handle in (pickle.loads(dumped), copy.deepcopy([ref, counter])):
+        assert (type(found), found) == (type(ref), ref)
+        assert ray.get(found) == 42
+        assert handle == counter
+    assert ray.get(handle.inc.remote()) == 2
+
+
+def test_a_session_says_where_it_is(ray_cluster: Cluster) -> None:
+    engine: Any = registry.current()
+    assert engine.address == ray.get_runtime_context().gcs_address == ray_cluster.client_address
+
+
+def _servers() -> list[psutil.Process]:
+    """Return the processes that Ray Client's server has started for sessions."""
+    return [each for each in psutil.process_iter() if "--mode=specific-server" in _command(each)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # It has ended.
+        return []
+
+
+def test_a_connection_that_is_gone_is_told(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing starts a cluster of this machine's own, as the first use of Ray does where there is no connection."""
+    ray.shutdown()
+    monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "1")
+    before = {each.pid for each in _servers()}
+    join()
+    [server] = [each for each in _servers() if each.pid not in before]
+    counter = Counter.remote()
+    ready, waiting = double.remote(1), ray.remote(lambda: time.sleep(600)).remote()
+    assert ray.get([ready, counter.inc.remote()]) == [2, 1]
+    future = waiting.future()
+    over = pytest.raises(RaySystemError, match=r"session has ended.*ray\.init")
+    with Log() as log:
+        eventually(lambda: log.find(ev.RuntimeReady))
+        server.kill()
+        with over:
+            ray.get(waiting, timeout=100)
+        with over:
+            future.result(timeout=100)
+        asked: list[Callable[[], Any]] = [
+            lambda: ray.get(ready),
+            lambda: ray.put(1),
+            lambda: ray.wait([waiting]),
+            lambda: double.remote(1),
+            ray.nodes,
+            ray.cluster_resources,
+            lambda: ray.why(waiting),
+            lambda: ray.cancel(waiting),
+            lambda: ray.get(counter.inc.remote()),
+            lambda: ray.kill(counter),
+            lambda: ray.get_actor("a name"),
+        ]
+        for ask in asked:
+            with over:
+                ask()
+        eventually(lambda: [each for each in log.find(ev.RuntimeStopped) if not each.expected], 60)
+    import ray as native
+
+    assert not native.is_initialized()
+    ray.shutdown()
+    monkeypatch.undo()
+    join()
+    assert ray.get(double.remote(4)) == 8
 
 
 def test_a_head_node_without_this_package(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:

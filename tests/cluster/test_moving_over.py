@@ -18,7 +18,9 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray.engine import addresses
+from jupyter_ray.util import state
 from tests.cluster.nodes import Cluster
+from tests.contract.helpers import eventually
 
 Start = Callable[..., object]
 
@@ -108,6 +110,27 @@ def test_a_wrong_token_is_told(ray_cluster: Cluster) -> None:
         assert "RAY_AUTH_MODE=token" in ended.stderr.splitlines()[-1]
 
 
+def test_a_cluster_of_this_machine_is_shown_the_user_s_token(ray_cluster: Cluster) -> None:
+    """As by Ray: `ray start` has the nodes want the token of the user's file, if there is one, without being told."""
+    unsaid = {name: value for name, value in os.environ.items() if name not in ("RAY_AUTH_MODE", "RAY_ADDRESS")}
+    program = "import jupyter_ray as ray; print(ray.init({!r}).address_info['gcs_address'])"
+
+    def joined(address: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program.format(address)],
+            capture_output=True,
+            text=True,
+            env={**unsaid, "RAY_TMPDIR": str(ray_cluster.folder), **more},
+            check=False,
+        )
+
+    found = joined("auto")
+    assert found.stdout.split() == [ray_cluster.address], found.stderr
+    assert "oken" not in found.stderr
+    for refused in (joined("auto", RAY_AUTH_MODE="disabled"), joined(ray_cluster.address)):
+        assert "wants a token" in refused.stderr, refused.stderr
+
+
 def test_resources_are_not_asked_for(ray_cluster: Cluster) -> None:
     with pytest.raises(ValueError, match="leave num_cpus= out"):
         ray.init(ray_cluster.address, num_cpus=2)
@@ -135,6 +158,8 @@ def test_what_would_differ_is_said_at_init(
 
     with pytest.raises(ModuleNotFoundError, match="shipped with init"):
         ray.get(use.remote())
+    eventually(lambda: "use" in [each.name for each in state.list_tasks()])
+    assert "look" not in [each.name for each in state.list_tasks()], "it is none of the user's"
     ray.shutdown()
     caplog.clear()
     with caplog.at_level(logging.WARNING, "jupyter_ray"):

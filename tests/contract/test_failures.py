@@ -181,7 +181,7 @@ def test_a_module_that_the_worker_lacks_is_named(tmp_path: Path, monkeypatch: py
         def read(self) -> Any:
             return gone_before_use.value
 
-    with pytest.raises(RuntimeError, match=r"(?s)No module named 'gone_before_use'.*failed to import on the worker"):
+    with pytest.raises(RuntimeError, match=r"failed to import on the worker: .*No module named 'gone_before_use'"):
         ray.get(read.remote())
     with pytest.raises(RayActorError, match=r"(?s)The actor with name Reader failed to import on the worker"):
         ray.get(Reader.remote().read.remote())

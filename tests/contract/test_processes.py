@@ -21,6 +21,7 @@ from jupyter_ray.engine import registry
 from jupyter_ray.events import LogLines
 from jupyter_ray.exceptions import RaySystemError
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
+from tests.leaks import HELPERS
 
 
 @pytest.fixture
@@ -33,7 +34,9 @@ def session() -> Iterator[str]:
 
 
 def _family() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+    """Return this process's descendants, without the helper of Python that an earlier test has started."""
+    alive = [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in alive if not any(helper in " ".join(each.cmdline()) for helper in HELPERS)]
 
 
 def test_a_session_is_a_runtime_a_template_and_its_workers(session: str) -> None:

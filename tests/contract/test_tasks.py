@@ -312,6 +312,11 @@ def test_retries_on_chosen_errors(tmp_path: Path) -> None:
         ray.get(flaky.remote("c", ConnectionError, 10))
     assert ray.get(flaky.options(retry_exceptions=True).remote("d", KeyError, 2)) == 2
 
+    class OwnError(Exception):
+        """As a notebook defines one: no process can import it."""
+
+    assert ray.get(flaky.options(retry_exceptions=[OwnError]).remote("e", OwnError, 2)) == 2
+
 
 def test_an_argument_that_does_not_pickle_is_named() -> None:
     @ray.remote

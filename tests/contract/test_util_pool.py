@@ -141,6 +141,38 @@ def test_imap_unordered_does_not_wait_for_the_slow_one(pool: Pool, tmp_path: Pat
         results.next()
 
 
+def test_a_timer_that_has_not_quite_ended_keeps_nobody_waiting(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    class Late(threading.Timer):
+        """On a busy machine its thread loses the processor just there."""
+
+        def run(self) -> None:
+            super().run()
+            over.wait(120)
+
+    def f(call: tuple[Path, int]) -> int:
+        gate, x = call
+        if x == 0:
+            wait_for(str(gate))
+        return x
+
+    monkeypatch.setattr(threading, "Timer", Late)
+    gates = [tmp_path / str(number) for number in range(5)]  # The first calls take longer than the timer.
+    try:
+        for gate in gates:
+            results = pool.imap_unordered(f, [(gate, x) for x in range(6)])
+            assert sorted(results.next(timeout=30) for _ in range(5)) == [1, 2, 3, 4, 5]
+            gate.touch()
+            assert results.next(timeout=30) == 0
+    finally:
+        for gate in gates:
+            gate.touch()
+        over.set()
+
+
 def test_processes_take_turns(pool: Pool, tmp_path: Path) -> None:
     gate = tmp_path / "open"
 

@@ -429,6 +429,20 @@ session.begin = slowly""")
     assert "here" in cell.stdout
 
 
+def test_a_time_limit_of_the_program_shows_its_own_frames(own_kernel: Kernel) -> None:
+    """A signal's handler raises in the midst of `get`."""
+    own_kernel.run(
+        PRELUDE + "\nimport signal\ndef too_long(*_):\n    raise TimeoutError('a second is over')\n"
+        "signal.signal(signal.SIGALRM, too_long)\nrunning = ray.remote(time.sleep).remote(600)"
+    )
+    error = own_kernel.fail("signal.setitimer(signal.ITIMER_REAL, 0.5)\nray.get(running)").error
+    assert error.endswith("TimeoutError: a second is over")
+    assert "----> 2 ray.get(running)" in error
+    assert "in too_long(*_)" in error
+    assert "jupyter_ray" not in error
+    assert own_kernel.run("ray.get(ray.remote(abs).remote(-1))").result == "1"
+
+
 def test_stop_and_start(own_kernel: Kernel) -> None:
     own_kernel.run(PRELUDE)
     assert "No runtime was in use." in own_kernel.run("%ray stop").stdout

@@ -176,3 +176,50 @@ except ray.exceptions.TaskCancelledError:
 while any(each.info["cmdline"] == ["sleep", "1000"] for each in psutil.process_iter(["cmdline"])):
     time.sleep(0.05)""")
     assert kernel.run("ended").result == "True"
+
+
+def test_bars_of_widgets_are_bars_of_text_in_a_task(kernel: Kernel, tmp_path: Path) -> None:
+    package = tmp_path / "tqdm"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "std.py").write_text("""
+class tqdm:
+    def __init__(self, items, desc=""):
+        self.items, self.desc = items, desc
+
+    def __iter__(self):
+        for each in self.items:
+            print(self.desc, each)
+            yield each
+""")
+    (package / "notebook.py").write_text("""
+class tqdm_notebook:
+    def __init__(self, *args, **kwargs):
+        raise RuntimeError("a widget")
+
+tqdm = tqdm_notebook
+
+def trange(*args, **kwargs):
+    return tqdm_notebook(range(*args), **kwargs)
+""")
+    cell = kernel.run(f"""
+import sys
+there = {{name: sys.modules.pop(name) for name in [*sys.modules] if name.split(".")[0] == "tqdm"}}
+sys.path.insert(0, {str(tmp_path)!r})
+from tqdm.notebook import tqdm, trange
+
+@ray.remote(runtime_env={{"py_modules": [{str(package)!r}]}})
+def count():
+    return list(trange(2, desc="a")), list(tqdm([5], desc="b", display=False))
+
+ray.get(count.remote())
+""")
+    assert cell.result == "([0, 1], [5])"
+    assert [line.partition(") ")[2] for line in cell.stdout.splitlines()] == ["a 0", "a 1", "b 5"]
+    kernel.run(f"""
+for name in [*sys.modules]:
+    if name.split(".")[0] == "tqdm":
+        del sys.modules[name]
+sys.modules.update(there)
+sys.path.remove({str(tmp_path)!r})
+""")

@@ -444,9 +444,9 @@ def test_other_errors_are_short_too(run: Run, engine: FakeEngine) -> None:
     assert "remote.py" not in text
 
 
-def test_a_bug_of_ours_shows_where(run: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_ours_shows_where(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("import jupyter_ray as ray")
-    monkeypatch.delattr(engine, "_alive")
+    monkeypatch.delattr(FakeEngine, "put")
     text = run("ray.put(1)").text
     assert "AttributeError" in text
     assert "calls.py" in text

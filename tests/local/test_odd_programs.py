@@ -220,3 +220,33 @@ def test_a_library_that_imports_ray_gets_this_package(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", NAMED], env=environment, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.split() == ["empty", "ActorDiedError", "ray.tune", "True"]
+
+
+POOLS = """
+import concurrent.futures, multiprocessing, os, sys
+import jupyter_ray as ray
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+def double(point):
+    return Point(2 * point.x), os.getpid()
+
+def spread(kind):
+    context = multiprocessing.get_context(kind)
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
+        (point, pid), = executor.map(double, [Point(2)])
+    assert type(point) is Point and pid != os.getpid()
+    with context.Pool(1) as pool:
+        return point.x + pool.map(double, [Point(1)])[0][0].x
+
+if __name__ == "__main__":
+    ray.init(num_cpus=1)
+    print([ray.get(ray.remote(spread).remote(kind)) for kind in ("fork", "spawn", "forkserver")])
+"""
+
+
+def test_a_task_gives_the_programs_own_functions_to_processes_that_it_starts() -> None:
+    ran = subprocess.run([sys.executable, "-c", POOLS], capture_output=True, text=True, timeout=120)
+    assert (ran.stdout, ran.returncode) == ("[6, 6, 6]\n", 0), ran.stderr

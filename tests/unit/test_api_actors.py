@@ -17,17 +17,7 @@ from jupyter_ray import exceptions
 from jupyter_ray.actor import ActorProxy
 from jupyter_ray.api.actors import ActorClass
 from jupyter_ray.api.handles import ActorHandle, ActorMethod
-from jupyter_ray.engine import registry
 from tests.fakes import FakeEngine
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    engine = FakeEngine()
-    registry.set_current(engine)
-    yield engine
-    registry.set_current(None)
-    engine.shutdown()
 
 
 class Base:

@@ -17,17 +17,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import exceptions
-from jupyter_ray.engine import registry
 from tests.fakes import FakeEngine
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    engine = FakeEngine()
-    registry.set_current(engine)
-    yield engine
-    registry.set_current(None)
-    engine.shutdown()
 
 
 @ray.remote

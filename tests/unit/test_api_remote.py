@@ -19,15 +19,6 @@ from jupyter_ray.engine import registry
 from tests.fakes import FakeEngine
 
 
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    engine = FakeEngine()
-    registry.set_current(engine)
-    yield engine
-    registry.set_current(None)
-    engine.shutdown()
-
-
 def test_a_call_is_a_task(engine: FakeEngine) -> None:
     @ray.remote
     def add(a: int, b: int = 1) -> int:

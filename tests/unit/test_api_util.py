@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import io
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,19 +15,9 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import util
 from jupyter_ray.api import logs
-from jupyter_ray.engine import registry
 from jupyter_ray.util import helpers
 from jupyter_ray.util.queue import Empty, Full, Queue
 from tests.fakes import FakeEngine
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    engine = FakeEngine()
-    registry.set_current(engine)
-    yield engine
-    registry.set_current(None)
-    engine.shutdown()
 
 
 @ray.remote

@@ -6,7 +6,7 @@ import io
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_ray.api import logs
@@ -50,6 +50,7 @@ def test_a_large_one_comes_in_lines_that_no_buffer_cuts() -> None:
     assert repr(gathering) == "<Gathering of 0 displays>"
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_those_of_several_processes_come_mixed(data: st.DataObject) -> None:
     rest = {pid: printed(PICTURE, Shown({"text/plain": str(pid)})).splitlines(keepends=True) for pid in (1, 2, 3)}

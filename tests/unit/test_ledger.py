@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
@@ -40,6 +40,7 @@ def test_lending_keeps_the_rest_and_reclaiming_waits_for_room() -> None:
     assert task.held == {"CPU": PARTS, "GPU": PARTS}
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["CPU", "GPU", "TPU", "x"]), st.integers(1, 3 * PARTS), st.booleans()), max_size=40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,54 +49,61 @@ class Session:
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    session = Session(tmp_path)
+def root() -> Iterator[Path]:
+    """A folder for sessions whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="jr-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def session(root: Path) -> Iterator[Session]:
+    session = Session(root)
     yield session
     config.remove_folders(session.name)
 
 
-def test_one_that_nobody_answers_for(session: Session, tmp_path: Path) -> None:
+def test_one_that_nobody_answers_for(session: Session, root: Path) -> None:
     session.listen().close()
-    assert remains.remove(tmp_path) == [session.name]
+    assert remains.remove(root) == [session.name]
     assert not session.is_there
-    assert remains.remove(tmp_path) == []
+    assert remains.remove(root) == []
 
 
-def test_one_that_was_never_begun(session: Session, tmp_path: Path) -> None:
-    assert remains.remove(tmp_path) == [session.name]
+def test_one_that_was_never_begun(session: Session, root: Path) -> None:
+    assert remains.remove(root) == [session.name]
     assert not session.is_there
 
 
-def test_one_that_lives_stays_also_if_it_has_no_time_to_answer(session: Session, tmp_path: Path) -> None:
+def test_one_that_lives_stays_also_if_it_has_no_time_to_answer(session: Session, root: Path) -> None:
     with session.listen(), socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
         for peer in (first, second):  # So many are let wait.
             peer.connect(str(session.folder / config.RUNTIME_SOCKET))
-        assert remains.remove(tmp_path) == []
-        assert remains.remove(tmp_path) == []
+        assert remains.remove(root) == []
+        assert remains.remove(root) == []
         assert session.is_there
 
 
-def test_a_young_one_stays(session: Session, tmp_path: Path) -> None:
+def test_a_young_one_stays(session: Session, root: Path) -> None:
     os.utime(session.folder)
-    assert remains.remove(tmp_path) == []
+    assert remains.remove(root) == []
     assert session.is_there
 
 
-def test_one_of_another_machine_that_shares_the_folder_stays(session: Session, tmp_path: Path) -> None:
+def test_one_of_another_machine_that_shares_the_folder_stays(session: Session, root: Path) -> None:
     (session.memory / "segment").unlink()
     session.memory.rmdir()
-    assert remains.remove(tmp_path) == []
+    assert remains.remove(root) == []
     assert session.folder.exists()
 
 
-def test_what_only_looks_like_one_stays(session: Session, tmp_path: Path) -> None:
+def test_what_only_looks_like_one_stays(session: Session, root: Path) -> None:
     prefix = config.session_prefix()
-    other = tmp_path / f"{prefix}notes"
+    other = root / f"{prefix}notes"
     other.mkdir()
-    link = tmp_path / f"{prefix}{os.urandom(6).hex()}"
+    link = root / f"{prefix}{os.urandom(6).hex()}"
     link.symlink_to(other)
     for path in (other, link):
         os.utime(path, (LONG_AGO, LONG_AGO), follow_symlinks=False)
-    assert remains.remove(tmp_path) == [session.name]
+    assert remains.remove(root) == [session.name]
     assert other.exists()
     assert link.is_symlink()

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_ray.local.search_path import followed, located
@@ -34,6 +34,7 @@ def test_examples(path: str, before: str, after: str, expected: str) -> None:
     assert "".join(followed(path, before, after)) == expected
 
 
+@settings(deadline=None)
 @given(ENTRIES, ENTRIES, ENTRIES)
 def test_what_the_program_finds_is_found_and_nothing_else_is_lost(
     path: list[str], before: list[str], after: list[str]

@@ -260,6 +260,11 @@ class _Bar(Point):
 _Bar.__module__ = "tqdm.std"
 
 
+def of(module: str) -> Any:
+    """Return what looks like a library's object that cannot be pickled."""
+    return type("Thing", (Point,), {"__module__": module})(threading.Lock())
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -270,6 +275,14 @@ _Bar.__module__ = "tqdm.std"
             [_Bar(threading.Lock())],
             r": x\[0\] is of type tqdm\.std\._Bar .* Move the bar in the notebook, as results come",
         ),
+        (
+            of("httpx._client"),
+            r"of type httpx._client.Thing .* Make the client inside the task, or keep it in an actor",
+        ),
+        (of("torch.jit._script"), r"of type torch.jit.* Save it with torch\.jit\.save to a file"),
+        (of("torch.utils"), r"x\.x is of type _thread.lock"),
+        (of("sqlalchemy.orm.decl_api"), r"Write it into a module \(a \.py file\) of your own, and import that\.$"),
+        (of("sqlalchemy.engine.base"), r"Open the connection inside the task\.$"),
         (Point(threading.Lock()), r": x\.x is of type _thread.lock .* Leave it out, create it inside the task, or"),
     ],
 )

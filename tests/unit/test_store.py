@@ -18,7 +18,7 @@ from jupyter_ray import config
 from jupyter_ray.config import RESERVE_FROM
 from jupyter_ray.exceptions import ObjectStoreFullError
 from jupyter_ray.local.protocol import names
-from jupyter_ray.local.scheduler.records import State
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.server.files import Files
 from jupyter_ray.local.store import payloads, segments

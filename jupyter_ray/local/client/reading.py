@@ -73,14 +73,13 @@ class Reader:
     def get(self, ids: Sequence[bytes], timeout: float | None) -> list[Any]:
         """Return the values of objects, in order; see `Client.get`."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        references, store = self._client.references, self._client.store
-        payloads = references.payloads
+        store, payloads = self._client.store, self._client.references.payloads
         values: dict[bytes, Any] = {}
         blamed: frozenset[str] = _NONE
         while True:
             found: dict[bytes, m.Payload] = {}
             missing: list[bytes] = []
-            object_id = b""
+            object_id = b""  # The one that is looked at.
             try:
                 for object_id in ids:
                     payload = payloads.get(object_id)
@@ -88,52 +87,64 @@ class Reader:
                         continue
                     if payload is None:
                         missing.append(object_id)
+                    elif payload.is_error:
+                        raise unpack_error(payload, store)
                     else:
                         found[object_id] = payload
-                        if payload.is_error:
-                            raise unpack_error(payload, store)
                 if missing:
-                    rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
                     asked = list(dict.fromkeys(missing))
-                    reply = self._ask(asked, rest, deadline)
-                    if not reply.refused:
-                        references.remember_all(reply.ready, reply.values)
-                    for object_id, payload in zip(reply.ready, reply.values, strict=True):
-                        found[object_id] = payload
+                    answer = self._ask(asked, timeout, deadline)
+                    for object_id, payload in answer.items():
                         if payload.is_error:
-                            raise unpack_error(payload, store)
-                    late = len(asked) - len(reply.ready)
-                    if not reply.complete:
-                        raise GetTimeoutError(
-                            f"Get timed out: some object(s) not ready ({late} of {len(asked)} within {timeout} s)."
-                        )
-                    if late:  # They were there, and were lost before the last one came.
+                            raise unpack_error(answer[object_id], store)
+                    if len(answer) < len(asked):  # They were there, and were lost before the last one came.
                         continue
+                    found |= answer
                 for object_id, payload in found.items():
-                    segment = payload.segment
-                    before = store.read_before(segment) if segment else None
-                    values[object_id] = value = unpack(payload, store) if before is None else before.view()
-                    if segment and object_id in payloads:
-                        shared = is_array(type(value)) and not value.flags.writeable
-                        store.linger(segment, value.view() if shared else None)
-                        self._client.want("mappings")
-                if len(values) == len(ids):
-                    return [values[object_id] for object_id in ids]
-                # A value of its own for each place: who changes one of them leaves the others as they are.
-                return [values.pop(object_id) if object_id in values else self._again(object_id) for object_id in ids]
+                    values[object_id] = self._mapped(object_id, payload) if payload.segment else unpack(payload, store)
             except Unreadable as error:
                 blamed = self.report(object_id, error, blamed)
+                continue
+            if len(values) == len(ids):
+                return [values[object_id] for object_id in ids]
+            # A value of its own for each place: who changes one of them leaves the others as they are.
+            return [values.pop(object_id) if object_id in values else self._again(object_id) for object_id in ids]
+
+    def _ask(self, ids: list[bytes], timeout: float | None, deadline: float | None) -> dict[bytes, m.Payload]:
+        """Ask the runtime for values: all of them, or those that are there when one is an error, or was lost again.
+
+        Raises
+        ------
+        GetTimeoutError
+            The time was up, and no error is among those that are there.
+        """
+        rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
+        reply = self._client.ask(
+            lambda number, task: m.Get(number, ids, rest, task), blocks=rest is None or rest > 0, until=deadline
+        )
+        assert isinstance(reply, m.Reply)
+        if not reply.refused:
+            self._client.references.remember_all(reply.ready, reply.values)
+        answer = dict(zip(reply.ready, reply.values, strict=True))
+        if not reply.complete and not any(payload.is_error for payload in reply.values):
+            late = len(ids) - len(answer)
+            raise GetTimeoutError(f"Get timed out: some object(s) not ready ({late} of {len(ids)} within {timeout} s).")
+        return answer
+
+    def _mapped(self, object_id: bytes, payload: m.Payload) -> Any:
+        """Return a value that is in a file: as it was read a moment ago, if it still is."""
+        segment, store = payload.segment, self._client.store
+        before = store.read_before(segment)
+        value = unpack(payload, store) if before is None else before.view()
+        if object_id in self._client.references.payloads:
+            shared = is_array(type(value)) and not value.flags.writeable
+            store.linger(segment, value.view() if shared else None)
+            self._client.want("mappings")
+        return value
 
     def _again(self, object_id: bytes) -> Any:
         """Return one more copy of a value that is there."""
         return self.get([object_id], None)[0]
-
-    def _ask(self, ids: list[bytes], timeout: float | None, until: float | None) -> m.Reply:
-        reply = self._client.ask(
-            lambda number, task: m.Get(number, ids, timeout, task), timeout is None or timeout > 0, until
-        )
-        assert isinstance(reply, m.Reply)
-        return reply
 
     def report(self, object_id: bytes, error: Unreadable, blamed: frozenset[str] = _NONE) -> frozenset[str]:
         """Tell the runtime what cannot be read; return `blamed`, the segments that were told, with this one.

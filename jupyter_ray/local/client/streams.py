@@ -85,7 +85,7 @@ class Streams:
         self._open: dict[bytes, StreamState] = {}
         """Those of which more may be told, by task."""
         self._read: dict[bytes, int] = {}
-        """How far streams were read that have others to read at once: it is told together."""
+        """How far streams were read, and the runtime has not been told yet: several items are told of at once."""
 
     def open(self, task: bytes, ahead: int) -> Stream:
         """Follow a streaming task that is about to be submitted; see `Stream`."""

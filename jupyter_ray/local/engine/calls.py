@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.context import ProcessContext
 from jupyter_ray.engine.refs import ActorRef
 from jupyter_ray.exceptions import ActorHandleNotFoundError, ActorUnschedulableError, TaskUnschedulableError
@@ -19,7 +20,7 @@ from jupyter_ray.ids import JobID, PlacementGroupID
 from jupyter_ray.labels import matches
 from jupyter_ray.local.client.routes import route_key
 from jupyter_ray.local.engine.machine import node_labels
-from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING, CreateGroup
+from jupyter_ray.local.protocol.messages import DYNAMIC, STREAMING, ActorSpec, CreateGroup, TaskSpec
 from jupyter_ray.local.serialization import values
 from jupyter_ray.options import ActorOptions, MethodOptions, NumReturns, TaskOptions
 from jupyter_ray.resources import GPU, PARTS, VISIBLE, Demand, demand, describe
@@ -225,6 +226,43 @@ def _check_bundle(group: Any, plan: Plan, name: str) -> None:
     raise ValueError(
         f"Cannot schedule {name} with the placement group because the resource request {asked} cannot fit into any "
         f"bundles for the placement group, {usable}. Ask for less, or make the bundles larger."
+    )
+
+
+def actor_spec(
+    creation: TaskSpec,
+    definition: Definition,
+    options: ActorOptions,
+    plan: Plan,
+    process: ProcessContext,
+    *,
+    is_async: bool,
+    handle: bytes,
+) -> ActorSpec:
+    """Return what the runtime is told of a new actor, whose constructor runs as `creation`."""
+    concurrency = options.max_concurrency or (1000 if is_async else 1)
+    out_of_order = options.allow_out_of_order_execution
+    if out_of_order is None:
+        out_of_order = is_async or concurrency > 1 or bool(options.concurrency_groups)
+    assert creation.actor is not None
+    return ActorSpec(
+        actor=creation.actor,
+        creation=creation,
+        class_name=definition.name,
+        qualname=getattr(definition.value, "__qualname__", ""),
+        handle=handle,
+        placement=plan.placement,
+        name=options.name or "",
+        namespace=options.namespace or process.namespace,
+        get_if_exists=options.get_if_exists,
+        detached=process.detached_actors if options.lifetime is None else options.lifetime == "detached",
+        max_restarts=options.max_restarts,
+        max_task_retries=options.max_task_retries,
+        max_concurrency=concurrency,
+        is_async=is_async,
+        concurrency_groups=options.concurrency_groups or {},
+        generator_cap=options.generator_cap,
+        ordered=not out_of_order,
     )
 
 

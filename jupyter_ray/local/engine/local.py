@@ -20,7 +20,7 @@ from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.definitions import Exporter
 from jupyter_ray.local.engine import environment
-from jupyter_ray.local.engine.calls import Plan, Plans, call_site, check_feasible, check_session, new_group
+from jupyter_ray.local.engine.calls import Plan, Plans, actor_spec, call_site, check_feasible, check_session, new_group
 from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.joining import address_of
 from jupyter_ray.local.library import Library
@@ -180,40 +180,19 @@ class LocalEngine(Questions):
         payload, dependencies = self._pack(args, kwargs, definition, name) if args or kwargs else (None, ())
         actor = self._ids.actor()
         body = encode_body(m.Body(function=definition.name, args=payload, group=group or "", capture=capture))
-        concurrency = options.max_concurrency or (1000 if is_async else 1)
-        out_of_order = options.allow_out_of_order_execution
-        spec = m.ActorSpec(
+        creation = self._spec(
+            "actor",
+            name,
+            body,
+            payload,
+            plan,
+            dependencies,
+            definition=definition.id,
             actor=actor,
-            creation=self._spec(
-                "actor",
-                name,
-                body,
-                payload,
-                plan,
-                dependencies,
-                definition=definition.id,
-                actor=actor,
-                group=group,
-                bundle=bundle,
-            ),
-            class_name=definition.name,
-            qualname=getattr(definition.value, "__qualname__", ""),
-            handle=handle,
-            placement=plan.placement,
-            name=options.name or "",
-            namespace=options.namespace or self.process.namespace,
-            get_if_exists=options.get_if_exists,
-            detached=self.process.detached_actors if options.lifetime is None else options.lifetime == "detached",
-            max_restarts=options.max_restarts,
-            max_task_retries=options.max_task_retries,
-            max_concurrency=concurrency,
-            is_async=is_async,
-            concurrency_groups=options.concurrency_groups or {},
-            generator_cap=options.generator_cap,
-            ordered=not (is_async or concurrency > 1 or options.concurrency_groups)
-            if out_of_order is None
-            else not out_of_order,
+            group=group,
+            bundle=bundle,
         )
+        spec = actor_spec(creation, definition, options, plan, self.process, is_async=is_async, handle=handle)
         self.client.before_call()
         ref = self.client.references.promised(actor, ActorRef)  # First: an interrupt of what follows lets go of it.
         if spec.name:

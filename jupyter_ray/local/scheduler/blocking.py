@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 from jupyter_ray.events import TaskBlocked, TaskUnblocked
 from jupyter_ray.local.scheduler import deadlock, requests
-from jupyter_ray.local.scheduler.records import RequestRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, amounts

@@ -23,8 +23,8 @@ from jupyter_ray.local.scheduler import (
 )
 from jupyter_ray.local.scheduler.commands import Command
 from jupyter_ray.local.scheduler.happened import HAPPENED
-from jupyter_ray.local.scheduler.records import State
 from jupyter_ray.local.scheduler.said import SAID, remove_group
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import Said, Stimulus

@@ -7,7 +7,8 @@ crowd may be waiting for, are another crowd: so recursion goes on as quickly as 
 
 from __future__ import annotations
 
-from jupyter_ray.local.scheduler.records import State, TaskRecord
+from jupyter_ray.local.scheduler.records import TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.resources import CPU, PARTS
 

@@ -22,7 +22,8 @@ from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import errors
 from jupyter_ray.local.scheduler.outlook import Outlook, Waits, ahead, held
-from jupyter_ray.local.scheduler.records import RequestRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.stories import story
 from jupyter_ray.resources import CPU

@@ -7,8 +7,8 @@ runs stays beside the newer ones: in the table under an id of its own, and at th
 
 from __future__ import annotations
 
-from jupyter_ray.local.scheduler.brought import FunctionRecord
-from jupyter_ray.local.scheduler.records import State
+from jupyter_ray.local.scheduler.records import FunctionRecord
+from jupyter_ray.local.scheduler.session_state import State
 
 
 def named(state: State, definition: str) -> FunctionRecord:

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jupyter_ray.events import HandleDropped, HandlePassed, HolderKind, ObjectFreed, ObjectSealed
+from jupyter_ray.events import ObjectFreed, ObjectSealed
 from jupyter_ray.ids import ACTOR_ID_SIZE, OBJECT_ID_SIZE, task_of_text
 from jupyter_ray.local.protocol.messages import Export, Payload, TaskSpec, Undefine
-from jupyter_ray.local.scheduler import definitions, errors, lineage, memory, unseen
-from jupyter_ray.local.scheduler.brought import FunctionRecord
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, ObjectRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler import definitions, errors, handles, lineage, memory, unseen
+from jupyter_ray.local.scheduler.records import (
+    ActorRecord,
+    ClientRecord,
+    FunctionRecord,
+    ObjectRecord,
+    RequestRecord,
+    TaskRecord,
+)
 from jupyter_ray.local.scheduler.states import TaskState
 from jupyter_ray.local.scheduler.step import Step
 
@@ -43,7 +49,7 @@ def grant(step: Step, client: ClientRecord, counted: bytes, task: TaskRecord | N
         actor = step.state.actors.get(counted)
         if actor is not None:
             actor.holders += 1
-            _show(step, actor, client, task)
+            handles.show(step, actor, client, task)
         return
     if len(counted) != OBJECT_ID_SIZE:
         definitions.counted_as(step.state, counted).holders += 1
@@ -69,7 +75,7 @@ def drop(step: Step, client: ClientRecord, counted: bytes, grants: int) -> None:
         if actor is not None:
             actor.holders -= grants
             if grants == held:
-                _unshow(step, actor, client.id)
+                handles.hide(step, actor, client.id)
             unheld(step, actor)
         return
     if len(counted) != OBJECT_ID_SIZE:
@@ -90,15 +96,14 @@ def drop_all(step: Step, client: ClientRecord) -> None:
 
 
 def pin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) -> None:
-    """Something needs all of `counted_ids`; `label` names an object that contains them."""
+    """Something needs all of `counted_ids`; `label` is the id (hex) of an object that contains them, if one does."""
     for counted in counted_ids:
         if len(counted) == ACTOR_ID_SIZE:
             actor = step.state.actors.get(counted)
             if actor is not None:
                 actor.holders += 1
-                if label is not None and label not in actor.shown:
-                    actor.shown[label] = (None, "object")
-                    _passed(step, actor, label, "object", f"object {label[:8]}")
+                if label is not None:
+                    handles.show_object(step, actor, label)
             continue
         if len(counted) != OBJECT_ID_SIZE:
             definitions.counted_as(step.state, counted).pins += 1
@@ -116,8 +121,8 @@ def unpin(step: Step, counted_ids: Iterable[bytes], label: str | None = None) ->
             actor = step.state.actors.get(counted)
             if actor is not None:
                 actor.holders -= 1
-                if label is not None and actor.shown.pop(label, None) is not None:
-                    _dropped(step, actor, label)
+                if label is not None:
+                    handles.hide_object(step, actor, label)
                 unheld(step, actor)
             continue
         if len(counted) != OBJECT_ID_SIZE:
@@ -325,41 +330,3 @@ def request_progress(step: Step, request: RequestRecord, is_error: bool) -> None
     request.remaining -= 1
     if request.remaining <= 0 or (is_error and request.kind == "get"):
         step.satisfy(request)
-
-
-def _show(step: Step, actor: ActorRecord, client: ClientRecord, task: TaskRecord | None) -> None:
-    kind: HolderKind
-    worker = step.state.workers.get(client.id)
-    if client.is_driver or worker is None:
-        guest = step.state.guest(client.job)
-        holder, kind, label = "driver", "driver", "notebook"
-        if guest:
-            holder, label = f"driver-{guest}", f"driver {guest}"
-    elif worker.actor is not None:
-        holder, kind, label = worker.actor.id.hex(), "actor", worker.actor.label
-    elif task is not None:
-        holder, kind, label = task.hex, "task", task.spec.name
-    else:
-        running = next(iter(worker.tasks.values()), None)
-        if running is None:
-            return
-        holder, kind, label = running.hex, "task", running.spec.name
-    if holder not in actor.shown:
-        actor.shown[holder] = (client.id, kind)
-        _passed(step, actor, holder, kind, label)
-
-
-def _unshow(step: Step, actor: ActorRecord, client: bytes) -> None:
-    for holder in [holder for holder, (owner, _) in actor.shown.items() if owner == client]:
-        del actor.shown[holder]
-        _dropped(step, actor, holder)
-
-
-def _passed(step: Step, actor: ActorRecord, holder: str, kind: HolderKind, label: str) -> None:
-    step.events.append(
-        HandlePassed(seq=step.number(), at=step.now, actor=actor.id.hex(), holder=holder, holder_kind=kind, label=label)
-    )
-
-
-def _dropped(step: Step, actor: ActorRecord, holder: str) -> None:
-    step.events.append(HandleDropped(seq=step.number(), at=step.now, actor=actor.id.hex(), holder=holder))

@@ -12,28 +12,27 @@ and when a task gets a record, which takes them over.
 
 from __future__ import annotations
 
-import math
-
 from jupyter_ray.events import TaskFinished, TaskStarted
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol.messages import Ran, Report, Route, Shut, Submit, TaskSpec, Unroute
 from jupyter_ray.local.scheduler import actors, errors, history, placement, submission
-from jupyter_ray.local.scheduler.brought import FunctionRecord
 from jupyter_ray.local.scheduler.dependencies import need, promise, seal
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, Lease, State, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, FunctionRecord, Lease, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import WorkerLost
 from jupyter_ray.resources import CPU, amounts
 
 QUICK_SECONDS = 0.001
-"""What lasts longer gains nothing from a shorter way."""
+"""Only calls that take less than this, on average, are shown the way: the time that it saves is nothing to others."""
 RECALL_SECONDS = 0.5
-"""A client that does not give back what is wanted for so long is stopped, or in C code that keeps the interpreter."""
+"""After this time the worker itself is asked: a client that does not give it back is stopped, or in C code that keeps
+the interpreter."""
 
 
 def offer(step: Step, client: ClientRecord, task: TaskRecord) -> None:
-    """Show a client the way to where `task`, which it waited for, has run."""
+    """Show a client the way to the worker where `task` has run, if that is worth while: it waits for each call."""
     spec = task.spec
     if task.state is not TaskState.FINISHED or spec.num_returns != 1:
         return
@@ -54,6 +53,7 @@ def offer(step: Step, client: ClientRecord, task: TaskRecord) -> None:
 
 
 def _lease(step: Step, client: ClientRecord, spec: TaskSpec) -> None:
+    """Lease a pooled worker to a client, for tasks like `spec`; or tell it of another function for the one it has."""
     state = step.state
     function = state.functions.get(spec.definition)
     if (
@@ -91,7 +91,7 @@ def _show(step: Step, lease: Lease, function: FunctionRecord) -> None:
 
 
 def _is_wanted(step: Step) -> bool:
-    """Whether somebody waits for resources."""
+    """Tell whether somebody waits for resources."""
     state = step.state
     return bool(state.resuming or state.pending_groups) or any(queue.tasks for queue in state.order)
 
@@ -104,35 +104,37 @@ def recall(step: Step) -> None:
 
 
 def redefined(step: Step, client: ClientRecord, definition: str) -> None:
-    """`client` has changed a function: what the others know of it is old, and they ask for no newer one."""
+    """`client` has shipped a newer version of a function: who brings calls of it to a leased worker has the old one.
+
+    Their leases end, so that the next call of each comes here and gets the newest version.
+    """
     for lease in step.state.leases.values():
         if lease.client is not client and definition in lease.told:
             ask_back(step, lease)
 
 
 def ask_back(step: Step, lease: Lease) -> None:
-    """Ask a client for what it has leased."""
+    """Ask a client to give a lease back."""
     if not lease.recalled:
         lease.recalled = step.now
         step.send(lease.client, Unroute(lease.worker.id))
 
 
 def overdue(state: State) -> bool:
-    """Tell whether a client still has what it was asked for, and its worker has not been asked."""
-    return any(0 < lease.recalled < math.inf for lease in state.leases.values())
+    """Tell whether a client still has a lease that it was asked for, and the worker itself has not been asked."""
+    return any(lease.recalled and not lease.worker.shut for lease in state.leases.values())
 
 
 def tick(step: Step) -> None:
-    """Ask workers themselves for what their clients do not give back."""
+    """Ask the workers themselves whose clients do not give them back."""
     for lease in step.state.leases.values():
-        if 0 < lease.recalled <= step.now - RECALL_SECONDS:
-            lease.recalled = math.inf
+        if lease.recalled and not lease.worker.shut and lease.recalled <= step.now - RECALL_SECONDS:
             lease.worker.shut = True
             step.send(step.state.clients[lease.worker.id], Shut())
 
 
 def end_lease(step: Step, client: ClientRecord, worker: bytes) -> None:
-    """`client` needs the worker no more; or the worker itself says that it is not with anybody."""
+    """`client` gives a leased worker back; or it is that worker, which has shut its socket, and says so itself."""
     lease = step.state.leases.get(worker)
     if lease is not None and client.id == worker:
         reason = "its client could not give it back: it is stopped, or in code that keeps the interpreter"
@@ -148,7 +150,7 @@ def end_lease(step: Step, client: ClientRecord, worker: bytes) -> None:
 
 
 def end_leases(step: Step, client: ClientRecord) -> None:
-    """`client` is gone. What it leased ends: it may be at a call that nobody has told of, and nobody waits for."""
+    """`client` is gone: end the workers that it leased, which may be at a call of which nobody has told us."""
     state = step.state
     for lease in list(state.leases.values()):
         if lease.client is client:
@@ -159,7 +161,7 @@ def end_leases(step: Step, client: ClientRecord) -> None:
 
 
 def ran(step: Step, client: ClientRecord, message: Ran) -> None:
-    """A call is over that nobody has told of before: write down its life."""
+    """A direct call is over, and this is the first that we hear of it: write down its life, from submission to end."""
     state, spec, done = step.state, message.spec, message.done
     actor = state.actors.get(spec.actor) if spec.actor is not None else None
     began = step.now - done.seconds
@@ -190,7 +192,10 @@ def ran(step: Step, client: ClientRecord, message: Ran) -> None:
 
 
 def adopt(step: Step, client: ClientRecord, message: Submit) -> None:
-    """A call is told of that a worker has already: from now on it is as any other."""
+    """A direct call is told of while a worker has it: make the record that it would have had, running.
+
+    Its caller tells of it, or its worker (`message.caller`); where both do, the second is too late.
+    """
     state, spec = step.state, message.spec
     actor = state.actors.get(spec.actor) if spec.actor is not None else None
     caller: ClientRecord | None = client
@@ -247,7 +252,7 @@ def _adopt_task(step: Step, task: TaskRecord, worker: bytes) -> None:
 
 
 def report(step: Step, client: ClientRecord, message: Report) -> None:
-    """A caller forwards what came back from a call that has a record."""
+    """A caller passes on the answer to a direct call that has got a record meanwhile."""
     task = step.state.tasks.get(message.done.task)
     if task is not None and task.client is client:
         step.agenda.append((task, "done", message.done))

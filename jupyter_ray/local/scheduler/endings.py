@@ -6,7 +6,8 @@ So nobody else is given them before. What it had besides is free at once.
 from __future__ import annotations
 
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
-from jupyter_ray.local.scheduler.records import State, WorkerRecord
+from jupyter_ray.local.scheduler.records import WorkerRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import WorkerState
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jupyter_ray.local.scheduler.records import State, WorkerRecord
+from jupyter_ray.local.scheduler.records import WorkerRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import WorkerState
 
 

@@ -12,7 +12,8 @@ from jupyter_ray.local.scheduler import endings, errors
 from jupyter_ray.local.scheduler.dependencies import expect, grant, seal
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.outlook import is_excluded
-from jupyter_ray.local.scheduler.records import ClientRecord, GroupRecord, State
+from jupyter_ray.local.scheduler.records import ClientRecord, GroupRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import GroupState
 from jupyter_ray.local.scheduler.step import Step
 

@@ -7,7 +7,8 @@ from collections import deque
 import msgspec
 
 from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
-from jupyter_ray.local.scheduler.records import ActorRecord, State, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import CRASHED, ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 

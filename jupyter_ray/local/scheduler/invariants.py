@@ -7,7 +7,7 @@ from collections import Counter
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler import definitions
 from jupyter_ray.local.scheduler.ledger import Ledger
-from jupyter_ray.local.scheduler.records import State
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ENDED, ActorState, TaskState, WorkerState
 from jupyter_ray.resources import CPU, PARTS
 

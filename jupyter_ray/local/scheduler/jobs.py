@@ -9,8 +9,8 @@ from jupyter_ray.ids import ACTOR_ID_SIZE
 from jupyter_ray.local.protocol import names
 from jupyter_ray.local.protocol.messages import STREAMING, Answer, Bind, Join, TaskSpec
 from jupyter_ray.local.scheduler import actors, dependencies, direct, memory, placement, queries, requests, streams
-from jupyter_ray.local.scheduler.brought import JobRecord
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, State
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, JobRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 

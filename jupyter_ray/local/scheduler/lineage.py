@@ -13,7 +13,8 @@ from typing import Literal
 from jupyter_ray.ids import OBJECT_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import STREAMING, TaskSpec
 from jupyter_ray.local.scheduler import memory
-from jupyter_ray.local.scheduler.records import LineageRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import LineageRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.step import Step
 
 OVERHEAD = 1024

@@ -28,8 +28,9 @@ from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol.messages import Answer, AwaitSpace, Claimed, Collect, Forget, Spare
 from jupyter_ray.local.protocol.names import ON_DISK, writer
 from jupyter_ray.local.scheduler.commands import DiscardSegment, DropSpare, KeepSpare, SpillSegment
-from jupyter_ray.local.scheduler.records import ClientRecord, State
+from jupyter_ray.local.scheduler.records import ClientRecord
 from jupyter_ray.local.scheduler.room import Memory, Room
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import Spilled
 

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from jupyter_ray.ids import task_of
-from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, RequestRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, GroupRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.resources import Demand, describe
 

@@ -15,11 +15,11 @@ from jupyter_ray.events import TaskStarted
 from jupyter_ray.ids import worker_id
 from jupyter_ray.local.protocol.messages import ABSENT, Consume, Execute, Function, Payload, Recall
 from jupyter_ray.local.scheduler import crowd, groups, memory
-from jupyter_ray.local.scheduler.brought import FunctionRecord
 from jupyter_ray.local.scheduler.commands import StartWorker, StopWorker
 from jupyter_ray.local.scheduler.dependencies import grant
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
-from jupyter_ray.local.scheduler.records import ReadyClass, State, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.records import FunctionRecord, ReadyClass, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import CRASHED, ActorState, GroupState, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.resources import CPU, GPU, PARTS, amounts

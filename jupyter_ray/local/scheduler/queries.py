@@ -9,7 +9,8 @@ import msgspec
 
 from jupyter_ray.local.scheduler import definitions
 from jupyter_ray.local.scheduler.outlook import is_excluded
-from jupyter_ray.local.scheduler.records import GroupRecord, State
+from jupyter_ray.local.scheduler.records import GroupRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState
 from jupyter_ray.local.scheduler.tables import summary, table
 from jupyter_ray.local.scheduler.why import why

@@ -1,24 +1,74 @@
 """What the scheduler knows: plain records, changed only by `transitions` and its helpers.
 
 Every record knows its neighbours by reference (a task its worker, an object its waiting requests), so that a step
-follows links and never searches. `State` owns them all by id.
+follows links and never searches. `session_state.State` owns them all by id.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Hashable
 from typing import Literal
 
 import msgspec
 
-from jupyter_ray.local.protocol.messages import ActorSpec, Payload, Query, TaskSpec
-from jupyter_ray.local.scheduler.brought import FunctionRecord, JobRecord
-from jupyter_ray.local.scheduler.digests import ActorDigest, History, TaskDigest, WorkerDigest
+from jupyter_ray.local.protocol.messages import ActorSpec, Payload, TaskSpec
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
-from jupyter_ray.local.scheduler.room import Memory
-from jupyter_ray.local.scheduler.states import ENDED, ActorState, GroupState, TaskState, WorkerState
+from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState, WorkerState
 from jupyter_ray.resources import Demand
+
+
+class JobRecord(msgspec.Struct, eq=False):
+    """A driver's job: the first one's, whose runtime it is, or that of one that joined."""
+
+    id: bytes
+    driver: bytes
+    pid: int
+    namespace: str
+    env: str
+    entrypoint: str
+    metadata: dict[str, str]
+    started: float
+    ended: float = 0.0
+    """0: not yet."""
+
+
+class FunctionRecord(msgspec.Struct, eq=False):
+    """A shipped definition, or one that somebody has named before it came: of that the version is 0.
+
+    Calls that were made before it was changed run what it was: that has a record of its own then, with another id.
+
+    Attributes
+    ----------
+    key
+        What workers know it by that are sent it with a call: another one for each version that is kept.
+    """
+
+    id: str
+    version: int = 0
+    name: str = ""
+    blob: bytes = b""
+    contained: list[bytes] = []
+    """The objects and actors in its code."""
+    refers: list[str] = []
+    """Other definitions that its code refers to."""
+    holders: int = 0
+    pins: int = 0
+    """By values that contain it, by definitions that refer to it, and by results that it may have to make again."""
+    key: str = ""
+    calls: int = 0
+    """That have not ended, and actors that may restart."""
+    seconds: float | None = None
+    """Smoothed duration of a task."""
+
+    def __post_init__(self) -> None:
+        """The first version is known by the definition's own id."""
+        self.key = self.key or self.id
+
+    def learn(self, seconds: float) -> None:
+        """Note how long a task took; nothing is told of a definition that has not come."""
+        if self.version:
+            self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds
 
 
 class TaskRecord(msgspec.Struct, eq=False):
@@ -89,9 +139,9 @@ class ClientRecord(msgspec.Struct, eq=False):
     created_actors: set[bytes] = msgspec.field(default_factory=set)
     connected: bool = True
     single: bytes = b""
-    """The call that it made last, if it has asked for nothing since."""
+    """The call that it made last, if it has not waited for anything since."""
     streak: int = 0
-    """How many calls in a row it waited for before it made the next."""
+    """How many calls in a row it waited for before it made the next: such a client is shown the way (`direct`)."""
 
     def __repr__(self) -> str:
         return f"<Client {self.id.hex()[-8:]}: {len(self.holds)} holds, {len(self.requests)} requests>"
@@ -142,7 +192,7 @@ class Lease(msgspec.Struct, eq=False):
     allocation: Allocation
     first: TaskSpec
     recalled: float = 0.0
-    """Since when the client has been asked to give it back; 0: it has not, infinity: the worker itself was asked."""
+    """Since when the client has been asked to give it back; 0: it has not."""
     told: set[str] = msgspec.field(default_factory=set)
 
     def __repr__(self) -> str:
@@ -170,7 +220,7 @@ class ActorRecord(msgspec.Struct, eq=False):
     ahead: dict[bytes, TaskRecord] = msgspec.field(default_factory=dict)
     """Those of them that have not begun, since it runs as many as it can."""
     room: list[RequestRecord] = msgspec.field(default_factory=list)
-    """Callers that wait until they have fewer unfinished calls."""
+    """Callers with very many unfinished calls, which wait until they have fewer before they make more."""
     seconds: float | None = None
     """Smoothed duration of a call."""
     holders: int = 0
@@ -231,7 +281,7 @@ class ObjectRecord(msgspec.Struct, eq=False):
     fate: Literal["", "error", "stream", "once", "method", "evicted"] = ""
     """Why it could not be computed again, if it lives in a file and its task's lineage is not kept."""
     site: str = ""  # Where `put` was called for it, if that is known.
-    asked: bool = False  # By a `get` of several that had the error of another one.
+    asked: bool = False  # By a `get` that was answered with the error of another object before this one was there.
 
     def await_by(self, request: RequestRecord) -> None:
         """Note a request that the value is to be told to."""
@@ -358,93 +408,3 @@ class UnseenError(msgspec.Struct, frozen=True, eq=False):
     returns: int
     job: bytes
     lost: ActorRecord | None = None
-
-
-class State(msgspec.Struct, eq=False):
-    """Everything the scheduler knows."""
-
-    ledger: Ledger = msgspec.field(default_factory=Ledger)
-    memory: Memory = msgspec.field(default_factory=Memory)
-    memory_retries: int = -1
-    """How often a task that was ended for want of memory is tried again at most; negative: as often as any."""
-    task_limit: int = -1
-    """Of so many tasks the tables tell at most; negative: of all that are known."""
-    pid: int = 0
-    """The runtime's process, for the events."""
-    unstarted: int = 0
-    """Workers that ended before they began, since the last one that did begin."""
-    job: bytes = b""
-    """The first driver's."""
-    jobs: dict[bytes, JobRecord] = msgspec.field(default_factory=dict)
-    started: float = 0.0
-    """When it was bound; 0: it is not."""
-    node: str = ""
-    env: str = ""
-    clients: dict[bytes, ClientRecord] = msgspec.field(default_factory=dict)
-    workers: dict[bytes, WorkerRecord] = msgspec.field(default_factory=dict)
-    tasks: dict[bytes, TaskRecord] = msgspec.field(default_factory=dict)
-    actors: dict[bytes, ActorRecord] = msgspec.field(default_factory=dict)
-    names: dict[tuple[str, str], bytes] = msgspec.field(default_factory=dict)
-    objects: dict[bytes, ObjectRecord] = msgspec.field(default_factory=dict)
-    segments: dict[str, dict[bytes, None]] = msgspec.field(default_factory=dict)
-    """The objects whose value is in a file; an error may be the value of several."""
-    lineage: dict[bytes, LineageRecord] = msgspec.field(default_factory=dict)
-    """By task; the oldest comes first."""
-    lineage_bytes: int = 0
-    lineage_limit: int = 0
-    keepers: dict[TaskRecord, None] = msgspec.field(default_factory=dict)
-    """Tasks that kept what others may need when they began to wait; some of them wait no more."""
-    looked: float = 0.0
-    """When it was last looked whether they wait for ever."""
-    vain: dict[RequestRecord, float] = msgspec.field(default_factory=dict)
-    """What was found to be waited for in vain at the last look, and since when."""
-    awaiting: dict[RequestRecord, None] = msgspec.field(default_factory=dict)
-    """What tasks await without being blocked; the oldest comes first."""
-    recovering: set[bytes] = msgspec.field(default_factory=set)
-    """Tasks that are run again for results that were lost."""
-    groups: dict[str, GroupRecord] = msgspec.field(default_factory=dict)
-    """Placement groups, removed ones included, for the table."""
-    pending_groups: list[GroupRecord] = msgspec.field(default_factory=list)
-    removed_groups: deque[str] = msgspec.field(default_factory=deque)
-    functions: dict[str, FunctionRecord] = msgspec.field(default_factory=dict)
-    awaited: dict[str, list[tuple[ClientRecord, Query]]] = msgspec.field(default_factory=dict)
-    """Who asked for definitions in versions that have not come: a direct call was quicker."""
-    ready: dict[Hashable, ReadyClass] = msgspec.field(default_factory=dict)
-    """Tasks that wait for resources, by class."""
-    order: list[ReadyClass] = msgspec.field(default_factory=list)
-    """The same classes, in the order in which they are served."""
-    serial: int = 0  # Tells classes of tasks, and versions of definitions, apart.
-    unread: dict[bytes, tuple[ActorRecord, bytes]] = msgspec.field(default_factory=dict)
-    """Streams that have ended, of actors with a `generator_cap`: the actor that counts their items, and who reads."""
-    later: list[tuple[float, TaskRecord]] = msgspec.field(default_factory=list)
-    """Tasks that failed more than once and are to be tried again, with the time from which on."""
-    resuming: deque[RequestRecord] = msgspec.field(default_factory=deque)
-    idle: dict[str, list[WorkerRecord]] = msgspec.field(default_factory=dict)
-    """Pooled workers that have nothing to do, by environment; the last one worked last."""
-    ended: dict[TaskState, int] = msgspec.field(default_factory=lambda: dict.fromkeys(ENDED, 0))
-    """How many tasks came to each of the last states."""
-    history: History = msgspec.field(default_factory=History)
-    attempts: OrderedDict[bytes, deque[TaskDigest]] = msgspec.field(default_factory=OrderedDict)
-    """Attempts of tasks that failed and were made again, by task; bounded as `history`, and for each task."""
-    gone_actors: OrderedDict[bytes, ActorDigest] = msgspec.field(default_factory=OrderedDict)
-    gone_workers: OrderedDict[bytes, WorkerDigest] = msgspec.field(default_factory=OrderedDict)
-    """As `history`, of actors and of workers."""
-    pairs: dict[bytes, dict[bytes, bytes]] = msgspec.field(default_factory=dict)
-    """What programs keep by key, by name space."""
-    next_worker: int = 0
-    leases: dict[bytes, Lease] = msgspec.field(default_factory=dict)
-    """By worker."""
-    ending: dict[bytes, list[Allocation]] = msgspec.field(default_factory=dict)
-    """By worker that is to end: devices that its process may still use."""
-    adopted: dict[bytes, bytes] = msgspec.field(default_factory=dict)
-    """Direct calls that a worker told of and their caller did not yet: task to caller."""
-    unseen: dict[bytes, UnseenError] = msgspec.field(default_factory=dict)
-    """What tasks raised and nobody has got yet, by task."""
-    tells_unseen: bool = True
-
-    def guest(self, job: bytes) -> str:
-        """Return the job of a driver that joined (hex); "" of the first one's."""
-        return "" if job == self.job else job.hex()
-
-    def __repr__(self) -> str:
-        return f"<State: {len(self.tasks)} tasks, {len(self.actors)} actors, {len(self.workers)} workers>"

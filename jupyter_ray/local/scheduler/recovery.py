@@ -10,7 +10,8 @@ from jupyter_ray.events import TaskRetried
 from jupyter_ray.ids import OBJECT_ID_SIZE, task_of
 from jupyter_ray.local.protocol.messages import Payload
 from jupyter_ray.local.scheduler import dependencies, errors, lineage, submission
-from jupyter_ray.local.scheduler.records import LineageRecord, ObjectRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import LineageRecord, ObjectRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns

@@ -15,7 +15,8 @@ from collections.abc import Container, Hashable
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler.deadlock import AWAIT_SECONDS, CIRCLE_LIMIT, awaiter, of_drivers
 from jupyter_ray.local.scheduler.outlook import obstacle, total
-from jupyter_ray.local.scheduler.records import ActorRecord, RequestRecord, State, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, RequestRecord, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import TaskState, WorkerState
 from jupyter_ray.local.scheduler.why import waits_for
 from jupyter_ray.resources import Demand

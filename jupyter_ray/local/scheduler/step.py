@@ -16,7 +16,8 @@ import msgspec
 from jupyter_ray.events import AnyEvent
 from jupyter_ray.local.protocol.messages import ServerMessage
 from jupyter_ray.local.scheduler.commands import Command, Send
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, RequestRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 
 
 class Step(msgspec.Struct, eq=False):

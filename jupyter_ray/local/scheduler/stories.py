@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.scheduler.outlook import Outlook, ahead, held, obstacle, total
-from jupyter_ray.local.scheduler.records import RequestRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.resources import CPU, Demand, describe
 

@@ -7,7 +7,8 @@ from jupyter_ray.ids import return_text
 from jupyter_ray.local.protocol.messages import Payload, TaskSpec
 from jupyter_ray.local.scheduler import actors, errors, history, memory, placement, unseen
 from jupyter_ray.local.scheduler.dependencies import need, need_no_more, promise
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, State, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.streams import returns

@@ -16,7 +16,8 @@ from jupyter_ray.ids import JOB_ID_SIZE, JobID, TaskID, task_of
 from jupyter_ray.local.protocol import names
 from jupyter_ray.local.scheduler.digests import ActorDigest, TaskDigest, WorkerDigest
 from jupyter_ray.local.scheduler.history import actor_digest, digest
-from jupyter_ray.local.scheduler.records import ClientRecord, ObjectRecord, State, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.records import ClientRecord, ObjectRecord, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, TaskState, WorkerState
 from jupyter_ray.resources import amounts
 

@@ -31,12 +31,12 @@ from jupyter_ray.local.scheduler import (
 )
 from jupyter_ray.local.scheduler.dependencies import seal, unpin
 from jupyter_ray.local.scheduler.ledger import Allocation
-from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.states import CRASHED, ENDED, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import WorkerLost
 from jupyter_ray.local.scheduler.streams import returns
-from jupyter_ray.resources import GPU
+from jupyter_ray.resources import GPU, Demand
 
 START_LIMIT = 10
 """After so many workers in a row that ended before they began, a task that waits for one fails."""
@@ -264,15 +264,9 @@ def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
     lent, task.lent = task.lent, None
     successor = next(iter(worker.tasks.values()), None)
     if successor is not None and worker.state is BUSY and not leaving:
-        if lent and allocation is not None:
-            allocation.release()
-            allocation = allocation.ledger.acquire(successor.spec.demand) or Allocation(allocation.ledger, {})
-        successor.allocation = allocation
-        placement.begin(step, successor)
-        if lent or placement.wants_more(worker):
-            step.place = True
+        _inherit(step, successor, worker, allocation, lent)
         return
-    ends = leaving or used_gpu or worker.state is not WorkerState.BUSY
+    ends = leaving or used_gpu or worker.state is not BUSY
     if allocation is not None:
         # A process that has not begun has used nothing.
         endings.give_back(step.state, allocation, worker if ends and worker.state is not WorkerState.STARTING else None)
@@ -285,6 +279,20 @@ def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
         placement.stop_worker(step, worker, kill=False, reason=leaving or "it used a GPU")
     else:
         placement.worker_free(step, worker)
+
+
+def _inherit(
+    step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Allocation | None, lent: Demand | None
+) -> None:
+    """Have a task that was handed over in advance begin, with what the one before it held and did not lend."""
+    if lent and allocation is not None:
+        allocation.release()
+        # The worker begins it whatever there is; what was lent may be somebody else's by now.
+        allocation = allocation.ledger.acquire(task.spec.demand) or Allocation(allocation.ledger, {})
+    task.allocation = allocation
+    placement.begin(step, task)
+    if lent or placement.wants_more(worker):
+        step.place = True
 
 
 def _returned(step: Step, task: TaskRecord, _: None) -> None:

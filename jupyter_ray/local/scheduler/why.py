@@ -15,14 +15,8 @@ from jupyter_ray.ids import ACTOR_ID_SIZE, task_of
 from jupyter_ray.local.scheduler import crowd, deadlock
 from jupyter_ray.local.scheduler.ledger import Allocation, Ledger
 from jupyter_ray.local.scheduler.outlook import obstacle, total
-from jupyter_ray.local.scheduler.records import (
-    ActorRecord,
-    ClientRecord,
-    GroupRecord,
-    RequestRecord,
-    State,
-    TaskRecord,
-)
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, GroupRecord, RequestRecord, TaskRecord
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState, TaskState
 from jupyter_ray.resources import Demand, describe
 

@@ -69,7 +69,9 @@ def _as_table(frame: Any) -> Any:
     kinds = {each.base_type().__name__ for each in frame.dtypes}
     if not kinds or not kinds <= _AS_IN_ARROW | _TEXT or frame.estimated_size() < _SPARED:
         return None
-    levels = sys.modules["polars"].CompatLevel
+    levels = getattr(sys.modules.get("polars"), "CompatLevel", None)
+    if levels is None:  # Older than 1.0.
+        return None
     level = levels.newest() if kinds.isdisjoint(_TEXT) else levels.oldest()
     if frame.n_chunks() > _MANY_CHUNKS:
         frame = frame.rechunk()

@@ -46,27 +46,47 @@ def unpicklable(value: Any, error: BaseException, what: str, start: str) -> Type
 
 _REMEDY = "Leave it out, create it inside the task, or give its class a __reduce__."
 _CONNECTION = "Open the connection inside the task."
+_MODULE = "Write it into a module (a .py file) of your own, and import that."
+_FILE = "Pass the path, and open the file inside the task."
+_DATA = "Pass the arrays, and make it inside the task."
+_CLIENT = "Make the client inside the task, or keep it in an actor."
 _REMEDIES = {
     "tqdm": "Move the bar in the notebook, as results come (ray.wait); in tasks use jupyter_ray.experimental.tqdm_ray.",
     "ipywidgets": "It lives in the notebook: change it there, as results come (ray.wait).",
-    "_io": "Pass the path, and open the file inside the task.",
+    "_io": _FILE,
+    "h5py": _FILE,
     "sqlite3": _CONNECTION,
+    "_duckdb": _CONNECTION,
+    "duckdb": _CONNECTION,
     "psycopg": _CONNECTION,
     "psycopg2": _CONNECTION,
     "pymongo": _CONNECTION,
     "pymysql": _CONNECTION,
     "redis": _CONNECTION,
+    "sqlalchemy.orm.decl_api": _MODULE,
     "sqlalchemy": _CONNECTION,
+    "aiohttp": _CLIENT,
+    "httpx": _CLIENT,
+    "lightgbm": _DATA,
+    "xgboost": _DATA,
+    "numba": _MODULE,
+    "torch.jit": "Save it with torch.jit.save to a file, and load it inside the task.",
+    "_contextvars": "Pass its value.",
 }
-"""What to do about classes of these packages; what they consist of tells nobody anything."""
+"""What to do about classes of these packages and modules; what they consist of tells nobody anything."""
 
 
 def _remedy(value: Any) -> str:
     """Return what to do about a part that people often pass, or ``""``."""
     if isinstance(value, types.GeneratorType):
         return "Pass list(...) of it."
-    packages = (kind.__module__.partition(".")[0] for kind in type(value).__mro__)
-    return next((_REMEDIES[package] for package in packages if package in _REMEDIES), "")
+    for kind in type(value).__mro__:
+        module = kind.__module__
+        while module:
+            if module in _REMEDIES:
+                return _REMEDIES[module]
+            module = module.rpartition(".")[0]
+    return ""
 
 
 def _descend(value: Any, error: BaseException, path: str) -> tuple[str, Any, BaseException]:

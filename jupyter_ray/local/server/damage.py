@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from jupyter_ray.local.protocol.messages import Payload
-from jupyter_ray.local.scheduler.records import State
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.store.payloads import is_stream
 
 

@@ -13,7 +13,7 @@ from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol import names
 from jupyter_ray.local.protocol.codec import ProtocolError
 from jupyter_ray.local.scheduler import jobs
-from jupyter_ray.local.scheduler.records import State
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.search_path import followed
 from jupyter_ray.local.server.connection import Connection
 from jupyter_ray.local.worker.setup import WorkerSetup

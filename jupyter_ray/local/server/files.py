@@ -15,7 +15,7 @@ from jupyter_ray import config
 from jupyter_ray.local.protocol.names import turn
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.memory import named
-from jupyter_ray.local.scheduler.records import State
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.stimuli import SegmentsLost, Spilled, Stimulus
 from jupyter_ray.local.server.damage import found_lost, found_missing
 from jupyter_ray.local.server.spill import HALF, Notice, drop_spare, is_full, keep_spare, spill

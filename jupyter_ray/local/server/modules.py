@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.names import split_environment
-from jupyter_ray.local.scheduler.records import State
+from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.stimuli import Outdated
 from jupyter_ray.local.server.connection import Connection
 

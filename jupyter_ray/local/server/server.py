@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -110,7 +111,9 @@ class Server:
     def _remove_remains(self) -> None:
         from jupyter_ray.local.server import remains  # Not at the start, which waits for each import.
 
-        remains.remove(config.session_folder(self.session).parent)
+        folder = config.session_folder(self.session).parent
+        # To give back gigabytes takes the kernel a while.
+        threading.Thread(target=remains.remove, args=(folder,), name="jupyter_ray remains", daemon=True).start()
 
     def close(self) -> None:
         """End all processes and remove all files of the session."""

@@ -12,8 +12,10 @@ import sys
 import traceback
 from typing import NoReturn
 
+from jupyter_ray.by_value import send_definitions
 from jupyter_ray.engine import refs, registry
 from jupyter_ray.engine.base import Engine
+from jupyter_ray.engine.shell_watch import when_imported
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.worker.output import Output
@@ -37,6 +39,7 @@ def prepare(client: Client, output: Output) -> None:
                 signal.signal(number, usual)
 
     os.register_at_fork(after_in_child=in_child)
+    when_imported("multiprocessing.reduction", send_definitions)
 
 
 def end_if_forked(error: BaseException | None = None) -> None:

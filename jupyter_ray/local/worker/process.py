@@ -27,6 +27,7 @@ from jupyter_ray import alias
 from jupyter_ray.config import remove_folders
 from jupyter_ray.local.engine import accelerators, environment
 from jupyter_ray.local.worker.setup import WorkerSetup
+from jupyter_ray.local.worker.thread_pools import ThreadPools
 from jupyter_ray.resources import CPU, PARTS, VISIBLE
 
 _PR_SET_PDEATHSIG = 1
@@ -169,6 +170,7 @@ class Devices:
     def __init__(self) -> None:
         self._sets_threads = _THREADS not in os.environ
         self._threads = 0
+        self._pools = ThreadPools()
         self._devices: Mapping[str, list[str]] | None = None
         self._before: dict[str, str | None] = {}
         """What was set for the task before, with what had been there."""
@@ -178,8 +180,10 @@ class Devices:
         if self._sets_threads:
             threads = max(1, math.floor(held.get(CPU, 0) / PARTS))
             if threads != self._threads:
-                self._threads = threads
+                before, self._threads = self._threads, threads
                 os.environ[_THREADS] = str(threads)
+                if before:
+                    self._pools.resize(before, threads)
         if devices != self._devices:
             self._devices = devices
             self._show(devices)
