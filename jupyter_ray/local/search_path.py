@@ -36,4 +36,5 @@ def followed(path: Sequence[str], before: Sequence[str], after: Sequence[str]) -
 
 def follow(before: Sequence[str], after: Sequence[str]) -> None:
     """Change the path of this process as that of the driver's program was changed."""
-    sys.path[:] = followed(sys.path, before, after)
+    # Another list: an import in another thread, which goes through the old one, would skip an entry where one went.
+    sys.path = followed(sys.path, before, after)
