@@ -74,8 +74,10 @@ def probe(n):
     gate(f"probe-{n}")
     return started, time.time()
 
-refs = [probe.options(name=f"probe-{n}").remote(n) for n in range(%d)]
+refs = [probe.options(name=f"probe-{n}").remote(n) for n in range(%d, %d)]
 """
+AT_ONCE = 10
+"""So many probes are made at once: the panel draws what is in view."""
 COUNT_FRAMES = """() => {
     window.frames_seen = [];
     const note = now => { window.frames_seen.push(now); requestAnimationFrame(note); };
@@ -215,23 +217,25 @@ def event_to_pixel(row: Row, lab: LabPage, probes: int) -> None:
     """From a task's beginning, and its end, to their being drawn, while the kernel is in a loop of pure Python."""
     with tempfile.TemporaryDirectory(prefix="jr-gates-") as folder:
         gates = Gates(Path(folder))
+        firsts = range(0, probes, AT_ONCE)
+        cells = [PROBE % (first, first + AT_ONCE) + BUSY_LOOP for first in firsts]
         times = "import json; print(json.dumps(ray.get(refs)))"
-        lab.open_notebook("latency.ipynb", gates.setup(), PROBE % probes + BUSY_LOOP, times)
+        lab.open_notebook("latency.ipynb", gates.setup(), *(each for cell in cells for each in (cell, times)))
         lab.show_panel()
         lab.run_cell(0)
         lab.page.evaluate(WATCH)
-        lab.start_cell(1)
-        for n in range(probes):
-            wait_states(lab, f"probe-{n}", {"running": 1})
-            gates.open(f"probe-{n}")
-            wait_states(lab, f"probe-{n}", {"finished": 1})
-        end_sleep(lab, 1)
-        seen = lab.page.evaluate("() => window.seen")
-        for n, (started, ended) in enumerate(json.loads(lab.run_cell(2))):
-            row.values += [
-                (seen[f"probe-{n} running"] - started) * 1000,
-                (seen[f"probe-{n} finished"] - ended) * 1000,
-            ]
+        for number, first in enumerate(firsts):
+            lab.start_cell(1 + 2 * number)
+            for n in range(first, first + AT_ONCE):
+                wait_states(lab, f"probe-{n}", {"running": 1})
+                gates.open(f"probe-{n}")
+                wait_states(lab, f"probe-{n}", {"finished": 1})
+            end_sleep(lab, 1 + 2 * number)
+            seen = lab.page.evaluate("() => window.seen")
+            told = json.loads(lab.run_cell(2 + 2 * number))
+            for n, (started, ended) in enumerate(told, first):
+                row.values.append((seen[f"probe-{n} running"] - started) * 1000)
+                row.values.append((seen[f"probe-{n} finished"] - ended) * 1000)
     lab.server.shut_down_kernels()
 
 
