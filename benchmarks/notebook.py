@@ -116,9 +116,10 @@ class Row:
             return f"| {self.name} | – | – | {self.goal:g} {self.unit} | not measured |"
         told, middle = self.worst(self.values), statistics.median(self.values)
         met = told >= self.goal if self.more_is_better else told <= self.goal
+        unit = f" {self.unit}" if self.unit else ""
         return (
-            f"| {self.name} | {middle:.3g} {self.unit} | {told:.3g} {self.unit} ({self.how} of {len(self.values)}) | "
-            f"{self.goal:g} {self.unit} | {'✓' if met else '✗'} |"
+            f"| {self.name} | {middle:.3g}{unit} | {told:.3g}{unit} ({self.how} of {len(self.values)}) | "
+            f"{self.goal:g}{unit} | {'✓' if met else '✗'} |"
         )
 
 
