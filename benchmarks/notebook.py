@@ -27,7 +27,7 @@ from benchmarks.cli import HERE, facts, tell
 from tests.ipython.kernels import Kernel
 from tests.leaks import Watch
 from tests.ui.lab_page import LabPage
-from tests.ui.panel_view import BUSY_LOOP, Gates, end_sleep, wait_states
+from tests.ui.panel_view import BUSY_LOOP, PROBE, WATCH, Gates, end_sleep, wait_states
 
 INTERRUPTED = {
     "get": "ray.get(held)",
@@ -56,26 +56,6 @@ many = [hold.remote() for _ in range(100)]
 ray.get(ray.put(1))
 """
 
-# What the panel draws first, by the browser's clock; that is the machine's, as is the tasks'.
-WATCH = """() => {
-    window.seen = {};
-    const note = () => {
-        for (const node of document.querySelectorAll('.jr-Panel [data-testid="jr-task"]')) {
-            window.seen[`${node.dataset.taskName} ${node.dataset.state}`] ??= Date.now() / 1000;
-        }
-    };
-    const options = {subtree: true, childList: true, attributes: true, attributeFilter: ['data-state']};
-    new MutationObserver(note).observe(document.querySelector('.jr-Panel'), options);
-}"""
-PROBE = """
-@ray.remote
-def probe(n):
-    started = time.time()
-    gate(f"probe-{n}")
-    return started, time.time()
-
-refs = [probe.options(name=f"probe-{n}").remote(n) for n in range(%d, %d)]
-"""
 AT_ONCE = 10
 """So many probes are made at once: the panel draws what is in view."""
 COUNT_FRAMES = """() => {

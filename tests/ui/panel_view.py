@@ -216,6 +216,30 @@ except KeyboardInterrupt:
 """
 
 
+# When the panel first draws each state of each task, by the browser's clock. That is the machine's, as is the tasks'.
+WATCH = """() => {
+    window.seen = {};
+    const note = () => {
+        for (const node of document.querySelectorAll('.jr-Panel [data-testid="jr-task"]')) {
+            window.seen[`${node.dataset.taskName} ${node.dataset.state}`] ??= Date.now() / 1000;
+        }
+    };
+    const options = {subtree: true, childList: true, attributes: true, attributeFilter: ['data-state']};
+    new MutationObserver(note).observe(document.querySelector('.jr-Panel'), options);
+}"""
+
+# Tasks that tell when they began and ended, each as long as its gate is closed; from and to which number.
+PROBE = """
+@ray.remote
+def probe(n):
+    started = time.time()
+    gate(f"probe-{n}")
+    return started, time.time()
+
+refs = [probe.options(name=f"probe-{n}").remote(n) for n in range(%d, %d)]
+"""
+
+
 def end_sleep(ui: LabPage, index: int) -> None:
     """Interrupt a cell that ends with `SLEEP` or `BUSY_LOOP`, which must be running still."""
     ui.wait_until(lambda: "asleep" in ui.cell_text(index), 30, "the cell to wait")

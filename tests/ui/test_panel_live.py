@@ -9,33 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.ui.lab_page import LabPage
-from tests.ui.panel_view import BUSY_LOOP, SLEEP, Gates, end_sleep, wait_states
+from tests.ui.panel_view import BUSY_LOOP, PROBE, SLEEP, WATCH, Gates, end_sleep, wait_states
 
 SECONDS = 10.0
 """No change may take longer to reach the panel, on however busy a machine."""
 
-# When the panel first draws each state of each task, by the browser's clock. That is the machine's, as is the tasks'.
-WATCH = """() => {
-    window.seen = {};
-    const note = () => {
-        for (const node of document.querySelectorAll('.jr-Panel [data-testid="jr-task"]')) {
-            window.seen[`${node.dataset.taskName} ${node.dataset.state}`] ??= Date.now() / 1000;
-        }
-    };
-    const options = {subtree: true, childList: true, attributes: true, attributeFilter: ['data-state']};
-    new MutationObserver(note).observe(document.querySelector('.jr-Panel'), options);
-}"""
-
 PROBES = 12
-PROBE = """
-@ray.remote
-def probe(n):
-    started = time.time()
-    gate(f"probe-{n}")
-    return started, time.time()
-
-refs = [probe.options(name=f"probe-{n}").remote(n) for n in range(%d)]
-"""
 
 
 @pytest.mark.parametrize(("kind", "wait"), [("sleep", SLEEP), ("busy loop", BUSY_LOOP)])
@@ -43,7 +22,7 @@ def test_the_panel_is_live_while_a_cell_runs(ui: LabPage, tmp_path: Path, kind: 
     gates = Gates(tmp_path)
     source = "@ray.remote\ndef step(n):\n    gate(f'step-{n}')\n\nrefs = [step.remote(n) for n in range(3)]"
     times = "import json; print(json.dumps(ray.get(refs)))"
-    ui.open_notebook("live.ipynb", gates.setup(), source + wait, PROBE % PROBES + wait, times)
+    ui.open_notebook("live.ipynb", gates.setup(), source + wait, PROBE % (0, PROBES) + wait, times)
     ui.show_panel()
     ui.run_cell(0)
 

@@ -70,6 +70,7 @@ def test_one_that_nobody_answers_for(session: Session, root: Path) -> None:
 
 
 def test_one_that_was_never_begun(session: Session, root: Path) -> None:
+    (session.memory / "segment").unlink()
     assert remains.remove(root) == [session.name]
     assert not session.is_there
 
@@ -79,6 +80,14 @@ def test_one_that_lives_stays_also_if_it_has_no_time_to_answer(session: Session,
         for peer in (first, second):  # So many are let wait.
             peer.connect(str(session.folder / config.RUNTIME_SOCKET))
         assert remains.remove(root) == []
+        assert remains.remove(root) == []
+        assert session.is_there
+
+
+def test_one_whose_socket_somebody_has_removed_stays(session: Session, root: Path) -> None:
+    with session.listen():
+        (session.folder / config.RUNTIME_SOCKET).unlink()
+        session.age()
         assert remains.remove(root) == []
         assert session.is_there
 
@@ -102,6 +111,7 @@ def test_what_only_looks_like_one_stays(session: Session, root: Path) -> None:
     other.mkdir()
     link = root / f"{prefix}{os.urandom(6).hex()}"
     link.symlink_to(other)
+    session.listen().close()
     for path in (other, link):
         os.utime(path, (LONG_AGO, LONG_AGO), follow_symlinks=False)
     assert remains.remove(root) == [session.name]

@@ -32,7 +32,8 @@ def remove(root: Path, age: float = AGE_SECONDS) -> list[str]:
     """Remove the folders of sessions that are dead, in `root` and in shared memory.
 
     A session counts as dead if its shared memory is on this machine (`root` may be shared with others), its folder
-    has not been changed for `age` seconds, and nobody listens to its socket.
+    has not been changed for `age` seconds, and nobody listens to its socket. Without a socket it was never begun; if
+    it has values all the same, somebody has tidied up `root`, and it may be alive.
 
     Returns
     -------
@@ -45,12 +46,15 @@ def remove(root: Path, age: float = AGE_SECONDS) -> list[str]:
         if not _SESSION.fullmatch(session):
             continue
         with contextlib.suppress(OSError):  # It goes while we look, or is another user's.
-            if _is_ours(folder) and _is_old(folder, age) and not _is_answered(folder / RUNTIME_SOCKET):
-                session_folder(session, str(root))
-                memory = shared_memory_folder(session)
-                if memory.is_relative_to(IN_MEMORY) and _is_ours(memory):
-                    remove_folders(session)
-                    removed.append(session)
+            if not _is_ours(folder) or not _is_old(folder, age):
+                continue
+            session_folder(session, str(root))
+            memory, address = shared_memory_folder(session), folder / RUNTIME_SOCKET
+            if not memory.is_relative_to(IN_MEMORY) or not _is_ours(memory):
+                continue
+            if _is_refused(address) if address.exists() else not any(memory.iterdir()):
+                remove_folders(session)
+                removed.append(session)
     return removed
 
 
@@ -63,14 +67,14 @@ def _is_old(folder: Path, age: float) -> bool:
     return time.time() - folder.lstat().st_mtime > age
 
 
-def _is_answered(address: Path) -> bool:
-    """Tell whether somebody listens to a socket. One who is stopped, or has no time, does."""
+def _is_refused(address: Path) -> bool:
+    """Tell whether nobody listens to a socket. One who is stopped, or has no time, does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
         peer.setblocking(False)
         try:
             peer.connect(str(address))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:
+        except ConnectionRefusedError:
             return True
-    return True
+        except OSError:
+            return False
+    return False
