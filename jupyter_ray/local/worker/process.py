@@ -283,5 +283,9 @@ def _finish_threads() -> None:
 
 def _end_executors() -> None:
     for end in reversed(getattr(threading, "_threading_atexits", [])):  # Where executors register; private.
-        with contextlib.suppress(Exception):
+        try:
             end()
+        except Exception:  # The next one is to end, too.
+            import traceback
+
+            traceback.print_exc()

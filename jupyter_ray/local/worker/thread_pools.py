@@ -17,12 +17,12 @@ class ThreadPools:
 
     def resize(self, before: int, threads: int) -> None:
         """Have those use `threads` that use `before`; others were told otherwise by the program."""
-        with contextlib.suppress(Exception):  # A module that is half imported, a library that is none.
-            torch: Any = sys.modules["torch"]
+        torch: Any = sys.modules.get("torch")
+        with contextlib.suppress(AttributeError):  # It is not loaded, or half imported.
             if torch.get_num_threads() == before:
                 torch.set_num_threads(threads)
         if "numpy" in sys.modules:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # No threadpoolctl; and what a library refuses must not fail the task.
                 for library in self._libraries():
                     if library.num_threads == before:
                         library.set_num_threads(threads)
