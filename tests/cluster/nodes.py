@@ -121,6 +121,7 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_DEDUP_LOGS": "0",
             "RAY_memory_monitor_refresh_ms": "0",  # What else this machine runs must not end the tests' workers.
+            "RAY_worker_niceness": "0",  # Ray's own is 15: what else this machine runs would leave them nothing.
             "RAY_raylet_start_wait_time_s": PATIENCE_SECONDS,  # On a busy machine a node needs more than Ray's 30 s.
             "RAY_agent_register_timeout_ms": f"{PATIENCE_SECONDS}000",
             "PYTHONPATH": os.pathsep.join((str(self._shims), str(ROOT))),
