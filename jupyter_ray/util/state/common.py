@@ -46,12 +46,16 @@ __all__ = [
 ]
 
 DEFAULT_LOG_LIMIT = 1000
+RAY_MAX_LIMIT_FROM_API_SERVER = RAY_MAX_LIMIT_FROM_DATA_SOURCE = 10_000
+"""Ray's limits of one answer; here there is none."""
+DRIVER_TASK_ID_PREFIX = "f" * 40
 
 _OF_SERVERS = (
-    "ActorSummaries", "ActorSummaryPerClass", "GetLogOptions", "Humanify", "ListApiResponse", "NestedTaskSummary",
-    "ObjectSummaries", "ObjectSummaryPerKey", "StateSchema", "StateSummary", "SummaryApiResponse", "TaskSummaries",
-    "TaskSummaryPerFuncOrClassName", "dict_to_state", "filter_fields", "protobuf_message_to_dict",
-    "protobuf_to_task_state_dict", "remove_ansi_escape_codes", "resource_to_schema", "state_column",
+    "ActorSummaries", "ActorSummaryPerClass", "GetLogOptions", "Humanify", "JobDetails", "Link", "ListApiResponse",
+    "NestedTaskSummary", "ObjectSummaries", "ObjectSummaryPerKey", "StateSchema", "StateSummary", "SummaryApiResponse",
+    "TaskStatus", "TaskSummaries", "TaskSummaryPerFuncOrClassName", "TaskType", "dict_to_state", "filter_fields",
+    "protobuf_message_to_dict", "protobuf_to_task_state_dict", "remove_ansi_escape_codes", "resource_to_schema",
+    "state_column",
 )  # fmt: skip
 
 
