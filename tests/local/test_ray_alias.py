@@ -143,7 +143,7 @@ def test_rays_inside_can_be_imported_beside_what_is_used() -> None:
         from ray.core.generated.gcs_pb2 import ActorTableData
         from ray.util.client import num_connected_contexts, ray as client
         from ray.util.client.ray_client_helpers import connect_to_client_or_not
-        from ray.util.state.common import StateSchema
+        from ray.util.state.common import GetLogOptions
         import ray.core.generated.common_pb2 as messages
         import ray.dashboard.consts
 
@@ -153,7 +153,7 @@ def test_rays_inside_can_be_imported_beside_what_is_used() -> None:
             pass
         refused = [gcs_utils.GcsChannel, virtualenv_utils.is_in_virtualenv, ActorTableData, messages.Address]
         refused += [connect, check_oversized_function, GlobalStateAccessor, find_node_ids, internal_kv_get_gcs_client]
-        for use in (*refused, PythonFunctionDescriptor, StateSchema, connect_to_client_or_not(True).__enter__):
+        for use in (*refused, PythonFunctionDescriptor, GetLogOptions, connect_to_client_or_not(True).__enter__):
             try:
                 use()
             except NotImplementedError as error:
