@@ -233,7 +233,8 @@ class Router:
             now = self._clock()
             for event in lines:
                 cell = self._cells.find(event.cell)
-                self._entry(cell).output.add(event, now, own=event.task in self._own)
+                own = event.task in self._own and self._cells.is_home(cell)
+                self._entry(cell).output.add(event, now, own=own)
 
     def _entry(self, cell: Cell | None) -> _Entry:
         token = cell.token if cell is not None else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,6 +212,36 @@ def test_who_runs_a_notebook_without_a_page_saves_what_became_of_a_remote_cell()
     NotebookClient(notebook, timeout=60).execute()
     assert notebook.cells[1].outputs[0]["data"]["text/plain"] == "42"
     assert "division by zero" in notebook.cells[3].outputs[0]["data"]["text/plain"]
+
+
+def test_who_runs_a_notebook_without_a_page_saves_what_tasks_of_earlier_cells_print(tmp_path: Path) -> None:
+    """It goes with the cell that runs, or with the next one; it was lost, and a result below printed lines with it."""
+    opened, ran = tmp_path / "opened", tmp_path / "ran"
+    late = f"""
+        @ray.remote
+        def late(path):
+            while not os.path.exists(path):
+                time.sleep(0.01)
+            print("printed late")
+            display("displayed late")
+            open({str(ran)!r}, "w")
+    """
+    wait = f"while not os.path.exists({str(ran)!r}): time.sleep(0.01)"
+    cells = [
+        f"{PRELUDE}\n{textwrap.dedent(late)}ref = late.remote({str(opened)!r})",
+        f"%%remote -o result\nprint('printed'); ray.wait([late.remote({str(opened)!r})])\nprint('again')\n6 * 7",
+        f"open({str(opened)!r}, 'w').close()\n{wait}\nray.wait([ref, result], num_returns=2)[1]",
+        "None",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, timeout=60).execute()
+    outputs = [output for cell in notebook.cells[2:] for output in cell.outputs]
+    printed = "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+    assert len(re.findall(r"^\(late pid=\d+\) printed late$", printed, re.MULTILINE)) == 2
+    assert re.search(r"^\(cell\[2\] pid=\d+\) again$", printed, re.MULTILINE), "it is not in its own cell"
+    displays = [output["data"]["text/plain"] for output in outputs if output["output_type"] == "display_data"]
+    assert displays == ["'displayed late'"] * 2
+    assert notebook.cells[1].outputs[0]["data"]["text/plain"] == "42", "in the line's place"
 
 
 def test_the_live_line_is_paced(kernel: Kernel) -> None:
