@@ -26,12 +26,23 @@ from jupyter_ray.api.waiting import wait as wait
 from jupyter_ray.engine.context import ProcessContext, current_task, in_event_loop
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID, WorkerID
+from jupyter_ray.not_offered import unusable
 
 BaseContext = RayContext
 blocking_get_inside_async_warned = False
 """Who sets it is not warned of `get` in a coroutine of an actor."""
 
+RESTORE_WORKER_MODE, SPILL_WORKER_MODE = 3, 2
+RAY_JOB_CONFIG_JSON_ENV_VAR = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 logger = logging.getLogger("jupyter_ray")
+
+_OF_SERVERS = (
+    "connect", "custom_excepthook", "disconnect", "filter_autoscaler_events", "get_resource_ids",
+    "global_worker_stdstream_dispatcher", "listen_error_messages", "print_to_stdstream", "print_worker_logs",
+    "process_tqdm", "stderr_deduplicator", "stdout_deduplicator", "time_string", "with_connect_or_shutdown_lock",
+    "_changeproctitle", "_make_remote", "_maybe_modify_runtime_env", "_post_init_hooks", "_remove_protocol_from_url",
+    "_should_ignore_worker_log_prefix", "_unhandled_error_handler", "_wait_generators_bulk",
+)  # fmt: skip
 
 
 class _Node:
@@ -230,11 +241,17 @@ class _ThisProcess:
         return "Worker(no session)" if not is_initialized() else repr(get_runtime_context().worker)
 
 
-global_worker = _ThisProcess()
+Worker = _ThisProcess
+global_worker = Worker()
 
 
 def _process() -> ProcessContext:
     return session_engine().process
+
+
+def _mode(worker: Worker = global_worker) -> int | None:
+    """Return what kind of process this is; None without a session."""
+    return worker.mode
 
 
 def get_dashboard_url() -> str:
@@ -245,6 +262,4 @@ def get_dashboard_url() -> str:
 def __getattr__(name: str) -> Any:
     if name == "_global_node":
         return _Node() if is_initialized() else None
-    from jupyter_ray.not_offered import absent
-
-    raise absent(__name__, name)
+    return unusable(__name__, name, _OF_SERVERS)

@@ -225,7 +225,7 @@ def test_hooks_change_nothing_but_the_start_of_a_session(monkeypatch: pytest.Mon
     with profiling.profile("load", extra_data={"a": "b"}) as span:
         assert span is None
     with pytest.raises(AttributeError, match="is not offered"):
-        client_mode_hook.enable_client_mode  # noqa: B018
+        client_mode_hook.nothing_of_this_name  # noqa: B018
 
 
 def test_synchronous_functions_as_asynchronous_ones() -> None:
