@@ -32,11 +32,15 @@ class Cell:
         What a message about the cell names as its parent; empty in a terminal.
     cell_id
         The cell's id in its document, where the frontend tells it (JupyterLab does).
+    alone
+        Nobody sits there who could be asked for input: the notebook is run without a page (by nbclient, and with it
+        `jupyter execute`, nbconvert, papermill, Quarto and others), and who runs it hears of the cell that runs only.
     """
 
     token: str
     parent: Parent
     cell_id: str | None = None
+    alone: bool = False
 
 
 class Cells:
@@ -57,8 +61,7 @@ class Cells:
         self._execution_count = execution_count
         self._limit = limit
         self._cells: OrderedDict[str, Cell] = OrderedDict()
-        self.running: Parent | None = None
-        """What has the cell that runs as its parent; None between two cells."""
+        self._running: Cell | None = None
 
     @classmethod
     def of(cls, shell: Any) -> Cells:
@@ -82,9 +85,7 @@ class Cells:
         except (KeyError, TypeError):  # Before the first request.
             return None
         if token not in self._cells:
-            cell_id = (parent.get("metadata") or {}).get("cellId")
-            # Only the header: the content is the cell's source, and nobody asks for it.
-            self._add(Cell(token, {"header": parent["header"]}, cell_id))
+            self._add(_cell(token, parent))
         return token
 
     def find(self, token: str | None) -> Cell | None:
@@ -97,16 +98,48 @@ class Cells:
         except (StopIteration, RuntimeError):  # RuntimeError: another thread added one just now.
             return None
 
-    def begin(self) -> None:
-        """A cell begins to run."""
-        parent = self._get_parent() if self._get_parent is not None else None
-        self.running = {"header": parent["header"]} if parent and "header" in parent else None
+    def begin(self, parent: Parent | None = None) -> None:
+        """A cell begins to run, or runs: that of the request `parent`; None: of the one in the calling thread."""
+        if self._get_parent is None:
+            self._running = Cell(f"In[{self._execution_count()}]", {})
+            return
+        parent = self._get_parent() if parent is None else parent
+        self._running = _cell(parent["header"]["msg_id"], parent) if parent and "header" in parent else None
 
     def end(self) -> None:
         """The cell that ran has ended."""
-        self.running = None
+        self._running = None
+
+    @property
+    def running(self) -> Parent | None:
+        """What has the cell that runs as its parent; None between two cells."""
+        running = self._running
+        return None if running is None else running.parent
+
+    def is_home(self, cell: Cell | None) -> bool:
+        """Tell whether what is shown of a cell appears below it, so that nobody has to be told whose it is."""
+        running = self._running
+        if cell is None or (running is not None and running.token == cell.token):
+            return True
+        return self._get_parent is not None and not cell.alone
+
+    def place(self, cell: Cell | None) -> Parent | None:
+        """Return what a message about a cell names as its parent; None: nobody listens before the next cell begins."""
+        running = self._running
+        if cell is None:
+            return {}
+        if self.is_home(cell) or (running is not None and not running.alone):
+            return cell.parent
+        return None if running is None else running.parent
 
     def _add(self, cell: Cell) -> None:
         self._cells[cell.token] = cell
         while len(self._cells) > self._limit:
             self._cells.popitem(last=False)
+
+
+def _cell(token: str, parent: Parent) -> Cell:
+    cell_id = (parent.get("metadata") or {}).get("cellId")
+    alone = (parent.get("content") or {}).get("allow_stdin") is False
+    # Only the header: the content is the cell's source, and nobody asks for it.
+    return Cell(token, {"header": parent["header"]}, cell_id, alone)

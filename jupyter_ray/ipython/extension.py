@@ -41,7 +41,9 @@ class Extension(threading.Thread):
         self._notebook: Notebook | None = None
         self._error: BaseException | None = None
         self._loaded = Flag()  # An interrupted `join` takes the thread for ended.
-        self._undo_interrupts = interrupts.install(getattr(shell, "kernel", None))  # Only the main thread may.
+        kernel = getattr(shell, "kernel", None)
+        self._undo_interrupts = interrupts.install(kernel)  # Only the main thread may.
+        self._request: dict[str, Any] | None = getattr(kernel, "get_parent", lambda: None)()  # Its thread cannot tell.
         shell.register_magics(RayMagics(shell, self.commands))
         shell.input_transformers_cleanup.append(_help_without_a_cell)
         self._undo_completions = completions.install(shell, self.commands)
@@ -59,7 +61,7 @@ class Extension(threading.Thread):
             from jupyter_ray.ipython.commands import Commands
             from jupyter_ray.ipython.notebook import Notebook
 
-            notebook = Notebook(self.shell)
+            notebook = Notebook(self.shell, self._request)
             notebook.open()
             self._notebook = notebook
             self._commands = Commands(self.shell, notebook)

@@ -26,7 +26,7 @@ from jupyter_ray.ids import return_id
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.ipython import reprs, tracebacks
 from jupyter_ray.ipython.bars import CellCanvas
-from jupyter_ray.ipython.cells import Cell, Cells
+from jupyter_ray.ipython.cells import Cell, Cells, Parent
 from jupyter_ray.ipython.comm import open_comm
 from jupyter_ray.ipython.iopub import IOPub
 from jupyter_ray.ipython.live import Board, Line
@@ -41,17 +41,25 @@ logger = logging.getLogger(__name__)
 class Notebook:
     """Everything that the extension adds to one shell.
 
+    Parameters
+    ----------
+    shell
+        The IPython shell.
+    request
+        Runs the cell that loads the extension; None where there is no kernel, or no such cell.
+
     Attributes
     ----------
     hub, cells, router, board
         The monitor, and where output and live lines go.
     """
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: Any, request: Parent | None = None) -> None:
         self.shell = shell
         kernel = getattr(shell, "kernel", None)
         self.hub = Hub(cancel=self._cancel)
         self.cells = Cells.of(shell)
+        self.cells.begin(request)
         self._iopub = None if kernel is None else IOPub(kernel, self.cells)
         self.router = Router(self.cells, TerminalSink() if self._iopub is None else KernelSink(self._iopub))
         self.page = TerminalPage(shell) if self._iopub is None else KernelPage(shell, self._iopub, self._has_printed)
@@ -70,7 +78,7 @@ class Notebook:
         comm = open_comm(self.hub, shell)
         if comm is not None:
             self._undo.append(comm.close)
-        self._undo.append(session.set_log_printer(self._print))
+        self._undo.append(session.set_log_printer(self._print, earlier=self.router.keep))
         if self._iopub is not None:
             self._undo.append(progress.set_canvas(CellCanvas(self._iopub, self.cells)))
         self._undo.append(registry.watch(self._engine_changed))
@@ -153,9 +161,9 @@ class Notebook:
         return self.hub.snapshot()
 
     def _has_printed(self, cell: Cell) -> bool:
-        """Show what a cell's tasks have printed so far, and return whether there is anything."""
+        """Show what a cell's tasks have printed so far, and return whether its result can be shown below that."""
         self.settle()
-        return self.router.has_printed(cell)
+        return self.router.has_printed(cell) and self.cells.is_home(cell)
 
     # For the magics
 

@@ -145,6 +145,11 @@ class Router:
             with self._lock:
                 self._digest()
 
+    def keep(self, lines: Sequence[LogLines]) -> None:
+        """Take in what was shown before there was this router: for `%ray logs`."""
+        with self._lock:
+            self.spool.append(lines)
+
     def own(self, task: str) -> None:
         """Say that a task is all that its cell does: its lines need no origin."""
         self._own[task] = None
@@ -233,7 +238,8 @@ class Router:
             now = self._clock()
             for event in lines:
                 cell = self._cells.find(event.cell)
-                self._entry(cell).output.add(event, now, own=event.task in self._own)
+                own = event.task in self._own and self._cells.is_home(cell)
+                self._entry(cell).output.add(event, now, own=own)
 
     def _entry(self, cell: Cell | None) -> _Entry:
         token = cell.token if cell is not None else ""

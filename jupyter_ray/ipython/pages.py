@@ -36,10 +36,8 @@ class TerminalPage:
         """Print nothing: a terminal cannot take back what it printed before."""
 
     def end(self, line: Line, state: Bundle, result: Bundle | None) -> None:
-        """Print the result, or the last state."""
-        text = _in_its_place(line, state, result).text
-        if text:
-            self._print(text)
+        """Print the last state, and the result: the first one may be far above."""
+        self._print(state.text if result is None else f"{state.text}\n{result.text}")
 
     def render(self, line: Line, value: Any, error: BaseException | None) -> Bundle | None:
         """Return how a result looks; None where the state says it all."""
@@ -69,7 +67,7 @@ class KernelPage(TerminalPage):
     iopub
         Sends the messages.
     has_printed
-        Shows what is known to be printed in a cell, and returns whether there was anything.
+        Shows what is known to be printed in a cell, and returns whether something can be shown below it.
     """
 
     def __init__(self, shell: Any, iopub: IOPub, has_printed: Callable[[Cell], bool]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,36 @@ def test_who_runs_a_notebook_without_a_page_saves_what_became_of_a_remote_cell()
     assert "division by zero" in notebook.cells[3].outputs[0]["data"]["text/plain"]
 
 
+def test_who_runs_a_notebook_without_a_page_saves_what_tasks_of_earlier_cells_print(tmp_path: Path) -> None:
+    """It goes with the cell that runs, or with the next one; it was lost, and a result below printed lines with it."""
+    opened, ran = tmp_path / "opened", tmp_path / "ran"
+    late = f"""
+        @ray.remote
+        def late(path):
+            while not os.path.exists(path):
+                time.sleep(0.01)
+            print("printed late")
+            display("displayed late")
+            open({str(ran)!r}, "w")
+    """
+    wait = f"while not os.path.exists({str(ran)!r}): time.sleep(0.01)"
+    cells = [
+        f"{PRELUDE}\n{textwrap.dedent(late)}ref = late.remote({str(opened)!r})",
+        f"%%remote -o result\nprint('printed'); ray.wait([late.remote({str(opened)!r})])\nprint('again')\n6 * 7",
+        f"open({str(opened)!r}, 'w').close()\n{wait}\nray.wait([ref, result], num_returns=2)[1]",
+        "None",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, timeout=60).execute()
+    outputs = [output for cell in notebook.cells[2:] for output in cell.outputs]
+    printed = "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+    assert len(re.findall(r"^\(late pid=\d+\) printed late$", printed, re.MULTILINE)) == 2
+    assert re.search(r"^\(cell\[2\] pid=\d+\) again$", printed, re.MULTILINE), "it is not in its own cell"
+    displays = [output["data"]["text/plain"] for output in outputs if output["output_type"] == "display_data"]
+    assert displays == ["'displayed late'"] * 2
+    assert notebook.cells[1].outputs[0]["data"]["text/plain"] == "42", "in the line's place"
+
+
 def test_the_live_line_is_paced(kernel: Kernel) -> None:
     cell = kernel.run("%%remote\ntime.sleep(1.5)")
     kernel.until(lambda: "finished" in cell.displays[0]["text/plain"])
@@ -397,6 +428,24 @@ def test_loading_is_quick_and_repeatable(own_kernel: Kernel) -> None:
     own_kernel.run("%unload_ext jupyter_ray")
     assert own_kernel.run("ray.get(ray.remote(abs).remote(-2))").result == "2", "the session goes on"
     assert "not found" in own_kernel.fail("%ray status").stderr
+
+
+def test_what_was_shown_is_not_shown_again_when_the_extension_goes_or_comes(own_kernel: Kernel) -> None:
+    """Each change of who shows it brought all that tasks had printed since the session's beginning once more."""
+    own_kernel.run("import jupyter_ray as ray\nray.init(num_cpus=1)\n@ray.remote\ndef say(text):\n    print(text)")
+    say = "ray.get(say.remote({!r}))"
+    cells = [own_kernel.run(say.format("one"))]
+    own_kernel.until(lambda: "one" in cells[0].stdout)
+    for change in ("%load_ext jupyter_ray", "%reload_ext jupyter_ray", "%unload_ext jupyter_ray"):
+        cells.append(own_kernel.run(change))
+        text = f"after {change[1:]}"
+        cells.append(own_kernel.run(say.format(text)))
+        own_kernel.until(lambda: text in cells[-1].stdout)  # noqa: B023 - called here and now.
+    shown = [line.partition(") ")[2] for cell in cells for line in cell.stdout.splitlines()]
+    assert shown == ["one", *(f"after {each} jupyter_ray" for each in ("load_ext", "reload_ext", "unload_ext"))]
+    own_kernel.run("%load_ext jupyter_ray")
+    says(own_kernel, "%ray logs", "after unload_ext")
+    assert "one" in own_kernel.run("%ray logs").stdout, "it has all"
 
 
 def test_a_session_that_begins_while_the_extension_loads_is_shown_from_its_beginning(own_kernel: Kernel) -> None:

@@ -102,6 +102,23 @@ def test_own_tasks_need_no_origin(notebook: Notebook, sink: FakeSink, router: Ro
     assert sink.text(token) == "mine\n"
 
 
+def test_own_tasks_need_an_origin_where_their_cell_is_not_what_is_above(sink: FakeSink) -> None:
+    """A terminal: whatever is asked there by now stands above."""
+    number = [7]
+    cells = Cells(None, lambda: number[0])
+    router = Router(cells, sink, limits=Limits(interval=0.001, notice_pause=0.01))
+    router.own("aaaa1111")
+    cells.begin()
+    token = cells.current()
+    router.feed([lines("here\n", token)])
+    assert router.flush(5)
+    cells.end()
+    router.feed([lines("later\n", token)])
+    assert router.flush(5)
+    assert sink.text(token) == "here\n(f pid=7) later\n"
+    router.close()
+
+
 def test_a_flood_does_not_wait_for_a_page_that_hangs(notebook: Notebook, sink: FakeSink, router: Router) -> None:
     token = notebook.enter("one")
     sink.block = threading.Event()
@@ -238,6 +255,49 @@ def test_what_is_replaced_between_two_cells_is_said_again_in_the_next_one() -> N
     notebook.cells.end()
     iopub.begin_cell()
     assert len(kernel.sent) == 3, "once, and nothing that came while a cell ran"
+
+
+def test_what_nobody_would_hear_goes_with_the_cell_that_runs_or_waits_for_one() -> None:
+    """A notebook that is run without a page: `allow_stdin` is false."""
+    kernel, notebook = Kernel(), Notebook()
+    iopub = IOPub(kernel, notebook.cells)
+
+    def enter(token: str, *, alone: bool) -> Cell:
+        notebook.running = {**request(token), "content": {"allow_stdin": not alone}}
+        notebook.cells.begin()
+        iopub.begin_cell()
+        notebook.cells.current()
+        found = notebook.cells.find(token)
+        assert found is not None
+        return found
+
+    def told() -> list[tuple[str, str]]:
+        found = [(args[2]["text"], named["parent"]["header"]["msg_id"]) for args, named in kernel.sent]
+        kernel.sent.clear()
+        return found
+
+    def show(text: str, cell: Cell) -> None:
+        iopub.send("stream", {"name": "stdout", "text": text}, cell, "stream.stdout")
+
+    one = enter("one", alone=True)
+    show("a", one)
+    assert told() == [("a", "one")]
+    notebook.cells.end()
+    show("b", one)
+    show("c" * 9_999_985, one)
+    show("d", one)
+    assert told() == []
+    two = enter("two", alone=True)
+    assert [(text[:1], parent) for text, parent in told()] == [("c", "two"), ("d", "two")], "the newest 10 MB"
+    show("e", one)
+    notebook.cells.end()
+    assert told() == [("e", "two")]
+    page = enter("page", alone=False)
+    show("f", two)
+    assert told() == [("f", "two")], "not in the cell of somebody else"
+    notebook.cells.end()
+    show("g", page)
+    assert told() == [("g", "page")]
 
 
 def test_a_terminal_prints(capsys: pytest.CaptureFixture[str]) -> None:
