@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from setproctitle import getproctitle as getproctitle
+from setproctitle import setproctitle as setproctitle
+
+from jupyter_ray._common.network_utils import build_address as build_address
+from jupyter_ray._common.network_utils import get_all_interfaces_ip as get_all_interfaces_ip
+from jupyter_ray._common.network_utils import get_localhost_ip as get_localhost_ip
+from jupyter_ray._common.network_utils import is_ipv6 as is_ipv6
+from jupyter_ray._common.network_utils import is_localhost as is_localhost
+from jupyter_ray._common.network_utils import node_ip_address_from_perspective as node_ip_address_from_perspective
+from jupyter_ray._common.network_utils import parse_address as parse_address
 from jupyter_ray.api.constants import Language
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.streams import DynamicObjectRefGenerator, ObjectRefGenerator
@@ -11,6 +21,7 @@ from jupyter_ray.exceptions import ObjectRefStreamEndOfStreamError
 from jupyter_ray.ids import (
     ActorClassID,
     ActorID,
+    BaseID,
     ClusterID,
     FunctionID,
     JobID,
@@ -27,18 +38,34 @@ _OF_SERVERS = (
     "GcsLogSubscriber", "GlobalStateAccessor", "InnerGcsClient", "MessagePackSerializer", "Pickle5SerializedObject",
     "Pickle5Writer", "PythonFunctionDescriptor", "RawSerializedObject", "RayletClient", "SerializedObject",
     "compute_task_id", "del_key_prefix_from_storage", "get_session_key_from_storage",
-    "node_labels_match_selector", "split_buffer", "unpack_pickle5_buffers",
+    "node_labels_match_selector", "split_buffer", "unpack_pickle5_buffers", "AuthenticationMode",
+    "AuthenticationTokenLoader", "Count", "CppFunctionDescriptor", "EmptyFunctionDescriptor", "EmptyProfileEvent",
+    "EventRecorder", "Gauge", "Histogram", "JavaFunctionDescriptor", "MessagePackSerializedObject", "Metric",
+    "NumReturnsWarning", "ProfileEvent", "RayEvent", "SerializedRayObject", "StreamRedirector",
+    "StreamingGeneratorExecutionContext", "StreamingGeneratorStats", "SubBuffer", "Sum", "check_id", "check_nil",
+    "execute_streaming_generator_async", "get_authentication_mode", "get_port_filename", "is_k8s_token_auth_enabled",
+    "maybe_initialize_job_config", "persist_port", "raise_sys_exit_with_custom_error_message",
+    "serialize_retry_exception_allowlist", "validate_authentication_token", "wait_for_persisted_port",
 )  # fmt: skip
 
 ObjectID = ObjectRef
 RESOURCE_UNIT_SCALING = 10_000
 """Amounts of resources are counted in parts of so many."""
 StreamingObjectRefGenerator = ObjectRefGenerator
+STREAMING_GENERATOR_RETURN = -2
+
+NODE_TYPE_NAME_ENV, NODE_MARKET_TYPE_ENV = "RAY_NODE_TYPE_NAME", "RAY_NODE_MARKET_TYPE"
+NODE_REGION_ENV, NODE_ZONE_ENV = "RAY_NODE_REGION", "RAY_NODE_ZONE"
+RAY_NODE_ID_KEY, RAY_NODE_ACCELERATOR_TYPE_KEY = "ray.io/node-id", "ray.io/accelerator-type"
+RAY_NODE_GROUP_KEY, RAY_NODE_MARKET_TYPE_KEY = "ray.io/node-group", "ray.io/market-type"
+RAY_NODE_REGION_KEY, RAY_NODE_ZONE_KEY = "ray.io/availability-region", "ray.io/availability-zone"
+IMPLICIT_RESOURCE_PREFIX = "node:__internal_implicit_resource_"
 
 __all__ = [
     "RESOURCE_UNIT_SCALING",
     "ActorClassID",
     "ActorID",
+    "BaseID",
     "ClusterID",
     "DynamicObjectRefGenerator",
     "FunctionID",

@@ -18,6 +18,19 @@ VARIABLE = "JUPYTER_RAY_AS_RAY"
 """The environment variable that tells workers that this package stands for Ray in the driver, and so in them."""
 
 
+_HOMES = {
+    "ray.cloudpickle.cloudpickle": "ray.cloudpickle",
+    "ray.cloudpickle.cloudpickle_fast": "ray.cloudpickle",
+    "ray.cloudpickle.compat": "ray.cloudpickle",
+    "ray.experimental.dynamic_resources": "ray.experimental",
+    "ray.experimental.multiprocessing": "ray.util.multiprocessing",
+    "ray.experimental.queue": "ray.util.queue",
+    "ray.runtime_env.runtime_env": "ray.runtime_env",
+    "ray.util.accelerators.accelerators": "ray.util.accelerators",
+}
+"""Modules that are others here: of packages in Ray that are modules, and old names that Ray still has."""
+
+
 def stands_for_ray() -> bool:
     """Tell whether ``import ray`` gives this package, in this process."""
     return sys.modules.get("ray") is sys.modules[_PACKAGE]
@@ -32,7 +45,10 @@ def spec(name: str) -> importlib.machinery.ModuleSpec:
     """Return how ``ray.util`` or the like is found: as this package's module of that name, which is imported here."""
     from jupyter_ray import stand_ins
 
-    module = stand_ins.module(name) or importlib.import_module(_PACKAGE + name.removeprefix("ray"))
+    home = _HOMES.get(name, name)
+    module = stand_ins.module(name) or importlib.import_module(_PACKAGE + home.removeprefix("ray"))
+    if name in _HOMES.values():
+        module.__dict__.setdefault("__path__", [])
     _keep_functions(name, module)
     return importlib.machinery.ModuleSpec(name, cast(Any, _Same(module)), is_package=hasattr(module, "__path__"))
 

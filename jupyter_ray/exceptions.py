@@ -11,6 +11,7 @@ from typing import Any
 from jupyter_ray.ids import TaskID
 from jupyter_ray.task_errors import RayError as RayError
 from jupyter_ray.task_errors import RayTaskError as RayTaskError
+from jupyter_ray.task_errors import UnserializableException as UnserializableException
 
 
 class TaskCancelledError(RayError):
@@ -19,12 +20,11 @@ class TaskCancelledError(RayError):
     def __init__(self, task_id: TaskID | None = None, error_message: str | None = None) -> None:
         super().__init__(task_id, error_message)
         self.task_id = task_id
-        self._message = error_message
+        self.error_message = error_message
 
-    def __str__(self) -> str:
-        if self._message:
-            return self._message
-        return f"Task {self.task_id} was cancelled." if self.task_id else "This task or its actor was cancelled."
+    def _told(self) -> str:
+        which = f"Task: {self.task_id} was cancelled." if self.task_id else ""
+        return " ".join(filter(None, (which, self.error_message))) or "This task or its actor was cancelled."
 
 
 def is_cancel(error: BaseException) -> bool:
@@ -44,7 +44,7 @@ class RaySystemError(RayError):
         self.client_exc = client_exc
         self.traceback_str = traceback_str
 
-    def __str__(self) -> str:
+    def _told(self) -> str:
         where = f"\ntraceback: {self.traceback_str}" if self.traceback_str else ""
         return f"System error: {self.client_exc}{where}"
 
@@ -52,11 +52,14 @@ class RaySystemError(RayError):
 class LocalRayletDiedError(RayError):
     """The runtime process died."""
 
+    def _told(self) -> str:
+        return super()._told() or "The task's local raylet died."
+
 
 class _Told(RayError):
     """An error that is its `message`."""
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
@@ -77,8 +80,8 @@ class WorkerCrashedError(RayError):
             "Look at what the task printed last; max_retries=N lets it be tried again."
         )
 
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else "The worker died unexpectedly while executing this task."
+    def _told(self) -> str:
+        return super()._told() or "The worker died unexpectedly while executing this task."
 
 
 class OutOfMemoryError(_Told):
@@ -115,7 +118,7 @@ class RayActorError(RayError):
         self.actor_init_failed = actor_init_failed
         self.preempted = preempted
 
-    def __str__(self) -> str:
+    def _told(self) -> str:
         return self.error_msg
 
 
@@ -154,10 +157,15 @@ class ActorDiedError(RayActorError):
 
 
 class ActorUnavailableError(RayActorError):
-    """The actor cannot answer now; it is being restarted."""
+    """The actor cannot answer now: `error_message` says why; mostly it is being restarted."""
 
     def __init__(self, error_message: str, actor_id: bytes | str | None = None) -> None:
-        super().__init__(actor_id.hex() if isinstance(actor_id, bytes) else actor_id, error_message)
+        known = actor_id.hex() if isinstance(actor_id, bytes) else actor_id
+        super().__init__(
+            known,
+            f"The actor {known} is unavailable: {error_message}. Whether it has executed the task is not known: "
+            "the task may or may not have been executed on the actor.",
+        )
         self.args = (error_message, actor_id)
 
 
@@ -169,7 +177,7 @@ class ObjectLostError(RayError):
     object_ref_hex
         Which, in hexadecimal digits.
     owner_address, call_site
-        Who made it; not known here.
+        Who made it, and where; not known here.
     message
         What happened, and what to do.
     """
@@ -180,11 +188,17 @@ class ObjectLostError(RayError):
         super().__init__(object_ref_hex, owner_address, call_site, message)
         self.object_ref_hex = object_ref_hex
         self.owner_address = owner_address
-        self.call_site = call_site
+        self.call_site = call_site.replace("|", "\n  ")  # As Ray divides the lines of a stack.
         self.message = message
 
-    def __str__(self) -> str:
-        return self.message or f"The value of the object {self.object_ref_hex} was lost."
+    @property
+    def _why(self) -> str:
+        """What has happened, where nobody has said more."""
+        return f"The value of the object {self.object_ref_hex} was lost: no copy of it is left."
+
+    def _told(self) -> str:
+        made = f" The ObjectRef was created at: {self.call_site}" if self.call_site else ""
+        return self.message or f"Failed to retrieve object {self.object_ref_hex}.{made}\n\n{self._why}"
 
 
 class UnknownObjectError(ObjectLostError, ValueError):
@@ -197,21 +211,43 @@ class UnknownObjectError(ObjectLostError, ValueError):
 class ObjectFetchTimedOutError(ObjectLostError):
     """A value could not be fetched in time."""
 
+    _why = "It could not be fetched in time: the fetch timed out, for no locations of it were found."
+
 
 class OwnerDiedError(ObjectLostError):
     """The process that made the value is gone."""
 
+    _why = "The object's owner has exited: the process that called `.remote()` or `put()` for it."
+
 
 class ObjectReconstructionFailedError(ObjectLostError):
-    """A lost value could not be computed again: `reason_message` says why."""
+    """A lost value could not be computed again: `reason_message` says why.
 
-    reason: Any = None
-    """Ray's number of the reason; not known here."""
+    Parameters
+    ----------
+    reason
+        Ray's number of it; not known here.
+    reason_message
+        It in words.
+    """
+
+    def __init__(
+        self,
+        object_ref_hex: str = "",
+        reason: int | None = None,
+        reason_message: str | None = None,
+        owner_address: Any = None,
+        call_site: str = "",
+        message: str = "",
+    ) -> None:
+        super().__init__(object_ref_hex, owner_address, call_site, message)
+        self.args = (object_ref_hex, reason, reason_message, owner_address, call_site, message)
+        self.reason = reason
+        self.reason_message = reason_message or message or "It is not known why."
 
     @property
-    def reason_message(self) -> str:
-        """What happened, and what to do."""
-        return str(self)
+    def _why(self) -> str:
+        return f"[{self.reason or 'UNKNOWN'}] The object cannot be reconstructed: {self.reason_message}"
 
 
 class ObjectReconstructionFailedMaxAttemptsExceededError(ObjectReconstructionFailedError):
@@ -225,17 +261,27 @@ class ObjectReconstructionFailedLineageEvictedError(ObjectReconstructionFailedEr
 class ObjectFreedError(ObjectLostError):
     """The value was freed by hand."""
 
+    _why = "It was manually freed, by `free`: call that only once nobody needs the value."
+
 
 class ReferenceCountingAssertionError(ObjectLostError, AssertionError):
     """A reference outlived its object."""
+
+    _why = "It has already been deleted by the counting of references, though there was one."
 
 
 class ObjectStoreFullError(RayError):
     """Shared memory is full."""
 
+    def _told(self) -> str:
+        return super()._told() or "The local object store is full of objects that are in use."
+
 
 class OutOfDiskError(ObjectStoreFullError):
     """Shared memory is full, and so is the disk to which values are moved from there."""
+
+    def _told(self) -> str:
+        return RayError._told(self) or "The local object store is full, and so is the local disk."
 
 
 class PendingCallsLimitExceeded(RayError):
@@ -247,28 +293,28 @@ class _Message(RayError):
 
     def __init__(self, error_message: str | None = None) -> None:
         super().__init__(*([] if error_message is None else [error_message]))
+        self.error_message = error_message
 
 
 class RuntimeEnvSetupError(_Message):
     """A runtime environment could not be set up."""
 
-    def __str__(self) -> str:
-        text = super().__str__()
-        return f"Failed to set up runtime environment.\n{text}" if text else "Failed to set up runtime environment."
+    def _told(self) -> str:
+        return "\n".join(filter(None, ("Failed to set up runtime environment.", self.error_message)))
 
 
 class TaskUnschedulableError(_Message):
     """This machine can never meet the task's demand."""
 
-    def __str__(self) -> str:
-        return f"The task is not schedulable: {super().__str__()}"
+    def _told(self) -> str:
+        return f"The task is not schedulable: {self.error_message}"
 
 
 class ActorUnschedulableError(_Message):
     """This machine can never meet the actor's demand."""
 
-    def __str__(self) -> str:
-        return f"The actor is not schedulable: {super().__str__()}"
+    def _told(self) -> str:
+        return f"The actor is not schedulable: {self.error_message}"
 
 
 class ResourceDeadlockError(RayError):
@@ -278,21 +324,31 @@ class ResourceDeadlockError(RayError):
 class TaskPlacementGroupRemoved(RayError):
     """The placement group of the task was removed."""
 
+    def _told(self) -> str:
+        return super()._told() or "The placement group corresponding to this task was removed."
+
 
 class ActorPlacementGroupRemoved(ActorUnschedulableError):
     """The placement group of the actor was removed before it was made there. Ray raises the base of this then."""
 
+    def _told(self) -> str:
+        return super()._told() if self.args else "The placement group corresponding to this Actor was removed."
 
-class ActorAlreadyExistsError(ValueError, RayError):
+
+class _Named(ValueError, RayError):
+    """A name or a handle is at fault."""
+
+    def __init__(self, error_message: str) -> None:
+        super().__init__(error_message)
+        self.error_message = error_message
+
+
+class ActorAlreadyExistsError(_Named):
     """The name is taken by a living actor."""
 
 
-class ActorHandleNotFoundError(ValueError, RayError):
+class ActorHandleNotFoundError(_Named):
     """The handle belongs to no actor of this session."""
-
-
-class UnserializableException(RayError):
-    """The task raised an error that cannot be pickled; the message holds its text."""
 
 
 class UserCodeException(RayError):
@@ -329,7 +385,7 @@ class CrossLanguageError(RayError):
 class RpcError(_Told):
     """A connection inside a cluster failed."""
 
-    def __init__(self, message: str = "", rpc_code: int | None = None) -> None:
+    def __init__(self, message: str, rpc_code: int | None = None) -> None:
         super().__init__(message)
         self.rpc_code = rpc_code
 

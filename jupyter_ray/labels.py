@@ -8,8 +8,8 @@ from typing import Any
 
 _WORD = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 _VALUE = re.compile(_WORD)
-_PREFIX = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*")
-_CONDITION = re.compile(rf"!?(?:{_WORD}|in\({_WORD}(?:, ?{_WORD})*\))")
+_PREFIX = re.compile(rf"(?:{_WORD})?(?:\.(?:{_WORD})?)*")  # As in Ray, parts may be empty: "/name" is a name.
+_CONDITION = re.compile(rf"!?(?:{_WORD}|(?:in)?\({_WORD}(?:, ?{_WORD})*\))")  # Without `in`, no value is like that.
 _ALPHABET = "at most 63 letters, digits, '-', '_' and '.', with a letter or a digit at both ends"
 
 
@@ -71,6 +71,8 @@ def wrong_fallback(name: str, strategies: Any) -> str | None:
             return f"Empty dictionary found in `{name}`."
         if unknown := [option for option in each if option != "label_selector"]:
             return f"{name}: Unsupported option found: {unknown[0]!r}. Only 'label_selector' may stand there."
+        if not isinstance(each["label_selector"], dict | None):
+            return f"{name}: the value of 'label_selector' must be a dictionary, got {each['label_selector']!r}."
         if wrong := wrong_selector(name, each["label_selector"]):
             return wrong
     return None

@@ -21,11 +21,13 @@ _PARENTS = ("ray.data", "ray.train", "ray.train._internal")
 _TREES = (
     *("ray.core", "ray.dashboard", "ray.util.client", "ray.autoscaler._private", "ray.autoscaler.v2"),
     *(f"ray._private.{name}" for name in (
-        "accelerators", "arrow_serialization", "authentication", "conftest_utils", "custom_types", "event",
-        "external_storage", "function_manager", "gcs_pubsub", "gcs_utils", "log_monitor", "memory_monitor",
-        "metrics_agent", "node", "object_ref_generator", "parameter", "process_watcher", "prometheus_exporter",
-        "ray_logging", "ray_perf", "resource_and_label_spec", "resource_isolation_config", "runtime_env",
-        "serialization", "state_api_test_utils", "telemetry", "thirdparty",
+        "accelerators", "arrow_serialization", "async_utils", "authentication", "authentication_test_utils",
+        "collections_utils", "compat", "conftest_utils", "custom_types", "dict", "event", "external_storage",
+        "function_manager", "gc_collect_manager", "gcs_pubsub", "gcs_utils", "grpc_utils", "log", "log_monitor",
+        "logging_utils", "memory_monitor", "metrics_agent", "node", "object_ref_generator", "parameter", "path_utils",
+        "process_watcher", "prometheus_exporter", "protobuf_compat", "ray_logging", "ray_perf",
+        "resource_and_label_spec", "resource_isolation_config", "runtime_env", "serialization",
+        "state_api_test_utils", "telemetry", "tensor_serialization_utils", "thirdparty", "workers",
     )),
     *(f"ray._common.{name}" for name in (
         "deprecation", "filters", "formatters", "logging_constants", "observability", "pydantic_compat",

@@ -6,22 +6,79 @@ import builtins
 import contextlib
 import logging
 import os
+import pickle
 import re
+import traceback
 import types
-from typing import Any
+from typing import Any, TypeVar
+
+import cloudpickle
 
 from jupyter_ray.portable_errors import portable
 
 _LOGGER = logging.getLogger(__name__)
 
+Self = TypeVar("Self", bound="RayError")
+
 
 class RayError(Exception):
-    """The base of all errors of this package."""
+    """The base of all errors of this package.
 
-    @property
-    def error_message(self) -> str:
-        """The message, under the name that Ray gives it."""
-        return str(self)
+    Most can be made by hand with the arguments that Ray's have, and say then what their class and these tell; what the
+    runtime makes knows more, and brings the whole text: see `saying`.
+    """
+
+    _text = ""
+
+    def saying(self: Self, text: str) -> Self:
+        """Return this error with `text` as all that it says."""
+        self._text = text
+        return self
+
+    def _told(self) -> str:
+        """Return what an error says that was made by hand."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return self._text or self._told()
+
+    def to_bytes(self) -> bytes:
+        """Return the error as bytes; what it says goes beside it, in case that its class cannot be made again."""
+        text = "".join(traceback.format_exception(self))
+        return pickle.dumps((cloudpickle.dumps(portable(self)), text))
+
+    @staticmethod
+    def from_bytes(b: bytes) -> BaseException:
+        """Return what `to_bytes` was called on, or an `UnserializableException` that tells of it."""
+        pickled, text = pickle.loads(b)
+        return _loaded(pickled, text)
+
+    @staticmethod
+    def from_ray_exception(ray_exception: Any) -> BaseException:
+        """Return what Ray's message holds: it is a pickle, with the traceback as text."""
+        return _loaded(ray_exception.serialized_exception, ray_exception.formatted_exception_string)
+
+
+def _loaded(pickled: bytes, text: str) -> BaseException:
+    try:
+        error: BaseException = pickle.loads(pickled)
+    except Exception:
+        return UnserializableException(text)
+    return error
+
+
+class UnserializableException(RayError):
+    """An error could not be made again from its pickle: the original traceback, as text, is what is left of it."""
+
+    def __init__(self, original_stack_trace: str) -> None:
+        super().__init__(original_stack_trace)
+        self._original_stack_trace = original_stack_trace
+
+    def _told(self) -> str:
+        return (
+            "Failed to deserialize exception: its class could not make it again from its pickle. "
+            f"Original exception:\n{self._original_stack_trace}"
+        )
 
 
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\):$", re.MULTILINE)
@@ -251,5 +308,5 @@ def _rebuild_dual(state: tuple[Any, ...]) -> RayTaskError:
     return _rebuild_task_error(*state).as_instanceof_cause()
 
 
-for _kind in (RayError, RayTaskError):  # Where users, and pickled errors, look for them.
+for _kind in (RayError, RayTaskError, UnserializableException):  # Where users, and pickled errors, look for them.
     _kind.__module__ = "jupyter_ray.exceptions"

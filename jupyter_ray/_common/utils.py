@@ -12,16 +12,28 @@ import string
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from jupyter_ray.not_offered import unusable
+
 RANDOM_STRING_ALPHABET = string.ascii_lowercase + string.digits
 RESOURCE_CONSTRAINT_PREFIX = "accelerator_type:"
+PLACEMENT_GROUP_BUNDLE_RESOURCE_NAME = "bundle"
 
 _background: set[asyncio.Task[Any]] = set()
 
 
-class Timer:
+class TimerBase(ABC):
+    """What tells the time."""
+
+    @abstractmethod
+    def time(self) -> float:
+        """Return Unix seconds."""
+
+
+class Timer(TimerBase):
     """A clock; tests give their own instead."""
 
     def time(self) -> float:
@@ -136,6 +148,27 @@ def get_function_args(callable: Callable[..., Any]) -> list[str]:
     return [each.name for each in inspect.signature(callable).parameters.values() if each.kind in positional]
 
 
+def resources_from_ray_options(options_dict: dict[str, Any]) -> dict[str, Any]:
+    """Return the resources that options of a task or an actor name, in one dict.
+
+    Raises
+    ------
+    ValueError
+        ``resources`` has one that has an option of its own.
+    """
+    named = ("num_cpus", "CPU"), ("num_gpus", "GPU"), ("memory", "memory"), ("object_store_memory",) * 2
+    found = dict(options_dict.get("resources") or {})
+    taken = {resource for _, resource in named} & set(found)
+    if taken:
+        raise ValueError(f"Use the options for these, and not resources: {', '.join(sorted(taken))}.")
+    for option, resource in named:
+        if options_dict.get(option) is not None:
+            found[resource] = options_dict[option]
+    if options_dict.get("accelerator_type") is not None:
+        found[f"{RESOURCE_CONSTRAINT_PREFIX}{options_dict['accelerator_type']}"] = 0.001
+    return found
+
+
 def get_default_system_temp_dir() -> str:
     """Return the folder in which sessions make theirs, if nobody says otherwise."""
     return os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
@@ -158,3 +191,13 @@ def get_system_memory(
         with contextlib.suppress(OSError, ValueError), open(name) as file:
             found.append(int(file.read()))
     return min(found)
+
+
+_OF_SERVERS = (
+    "get_cgroup_aware_swap_memory", "get_default_ray_temp_dir", "get_ray_address_file", "reset_ray_address",
+    "resolve_user_ray_temp_dir", "try_make_directory_shared",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    return unusable(__name__, name, _OF_SERVERS)

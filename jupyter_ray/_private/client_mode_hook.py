@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 from jupyter_ray._private.auto_init_hook import wrap_auto_init
-from jupyter_ray.not_offered import absent
+from jupyter_ray.not_offered import unusable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,5 +32,8 @@ def disable_client_hook() -> Iterator[None]:
     yield
 
 
+_OF_CLIENTS = ("client_mode_convert_actor", "client_mode_convert_function", "client_mode_wrap", "enable_client_mode")
+
+
 def __getattr__(name: str) -> Any:
-    raise absent(__name__, name)
+    return unusable(__name__, name, _OF_CLIENTS)

@@ -20,6 +20,8 @@ def parse_node_labels_json(labels_json: str) -> dict[str, str]:
 def parse_node_labels_string(labels_str: str) -> dict[str, str]:
     """Return the labels of ``"name=value,name=value"``; raise a ValueError for what is malformed."""
     found: dict[str, str] = {}
+    if len(labels_str) > 1 and labels_str[0] == labels_str[-1] == '"':
+        labels_str = labels_str[1:-1]
     for each in labels_str.split(",") if labels_str else ():
         pair = [part.strip() for part in each.split("=")]
         if len(pair) != 2:

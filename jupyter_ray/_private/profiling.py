@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from jupyter_ray.not_offered import absent
+from jupyter_ray.not_offered import unusable
 
 PROFILING_ENABLED = False
 NULL_LOG_SPAN = contextlib.nullcontext()
@@ -21,4 +21,4 @@ def profile(event_type: str, extra_data: dict[str, str] | None = None) -> contex
 
 
 def __getattr__(name: str) -> Any:
-    raise absent(__name__, name)
+    return unusable(__name__, name, ("ChromeTracingCompleteEvent", "ChromeTracingMetadataEvent", "chrome_tracing_dump"))

@@ -10,7 +10,9 @@ from jupyter_ray.api.cluster import cluster_resources as cluster_resources
 from jupyter_ray.api.cluster import nodes as nodes
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.api.timeline import timeline as timeline
+from jupyter_ray.not_offered import unusable
 from jupyter_ray.util import state as _tables
+from jupyter_ray.util.placement_group import placement_group_table as _groups
 
 _MANY = 1_000_000
 
@@ -69,6 +71,50 @@ def workers() -> dict[str, dict[str, str]]:
         each.worker_id: {"node_ip_address": nodes()[0]["NodeManagerAddress"]}
         for each in _tables.list_workers(filters=[("is_alive", "=", True)], limit=_MANY)
     }
+
+
+class GlobalState:
+    """The functions of this module as methods, by the names that Ray has for them."""
+
+    actor_table = staticmethod(actors)
+    available_resources = staticmethod(available_resources)
+    available_resources_per_node = staticmethod(available_resources_per_node)
+    cluster_resources = staticmethod(cluster_resources)
+    chrome_tracing_dump = staticmethod(timeline)
+    job_table = staticmethod(jobs)
+    node_table = staticmethod(nodes)
+    total_resources_per_node = staticmethod(total_resources_per_node)
+    workers = staticmethod(workers)
+
+    def placement_group_table(self, placement_group_id: Any = None) -> dict[str, Any]:
+        """Return one group's row, or the rows of all by their identifiers; an empty one if it is not known."""
+        rows = _groups()
+        return rows if placement_group_id is None else rows.get(placement_group_id.hex(), {})
+
+    def get_placement_group_by_name(self, placement_group_name: str, ray_namespace: str) -> dict[str, Any] | None:
+        """Return the row of a group of this session that has not been removed."""
+        rows = _groups().values()
+        living = (each for each in rows if each["state"] != "REMOVED")
+        return next((each for each in living if each["name"] == placement_group_name), None)
+
+    def get_draining_nodes(self) -> dict[str, int]:
+        """Return the machines that are about to go, and when: none."""
+        return {}
+
+    def disconnect(self) -> None:
+        """Do nothing: what is told here comes from the session itself."""
+
+
+state = GlobalState()
+
+_OF_SERVERS = (
+    "TaskEventsHeadClient", "get_worker_debugger_port", "next_job_id", "object_transfer_timeline",
+    "update_worker_debugger_port", "update_worker_num_paused_threads",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    return unusable(__name__, name, _OF_SERVERS)
 
 
 def _row(actor: Any) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from jupyter_ray.util.queue import Queue as Queue
 from jupyter_ray.util.state import get_actor, list_actors
 
 EXE_SUFFIX = ""
+KILLED_DRIVER_DRAIN_TIMEOUT_SECONDS = 10
 get_current_unused_port = find_free_port
 _STORE = "object_store_memory"
 

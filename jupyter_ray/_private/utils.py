@@ -12,15 +12,15 @@ import re
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jupyter_ray._common.utils import binary_to_hex as binary_to_hex
 from jupyter_ray._common.utils import decode as decode
 from jupyter_ray._common.utils import get_system_memory
 from jupyter_ray._common.utils import hex_to_binary as hex_to_binary
 from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.ids import TaskID
-from jupyter_ray.not_offered import absent
+from jupyter_ray.ids import JobID, TaskID, WorkerID
+from jupyter_ray.not_offered import unusable
 
 _log = logging.getLogger(__name__)
 _IN_A_GROUP = re.compile(r"(.+)_group_(?:\d+_)?[0-9a-zA-Z]+")
@@ -159,5 +159,53 @@ def validate_actor_state_name(actor_state_name: str | None) -> None:
         raise ValueError(f'"{actor_state_name}" is not a valid actor state name, it must be one of: {named}')
 
 
+def compute_driver_id_from_job(job_id: JobID) -> WorkerID:
+    """Return the identifier that Ray gives the driver of a job: the job's, and ones."""
+    return WorkerID(job_id.binary().ljust(WorkerID.size(), b"\xff"))
+
+
+def compute_job_id_from_driver(driver_id: WorkerID) -> JobID:
+    """Return the job that a driver with such an identifier has."""
+    return JobID(driver_id.binary()[: JobID.size()])
+
+
+def is_in_test() -> bool:
+    """Tell whether pytest runs this."""
+    return any(name.startswith("PYTEST_CURRENT_TEST") for name in os.environ)
+
+
+def open_log(path: str, unbuffered: bool = False, **kwargs: Any) -> IO[Any]:
+    """Open a file for what a process says: a line at a time, to be read while it is written, or byte by byte."""
+    if unbuffered:
+        return open(path, "ab", buffering=0)
+    how: dict[str, Any] = {"mode": "a", "encoding": "utf-8", "errors": "replace", "buffering": 1, **kwargs}
+    opened: IO[Any] = open(path, **how)  # noqa: SIM115
+    return opened
+
+
+def try_to_symlink(symlink_path: str, target_path: str) -> None:
+    """Have a link lead to a folder, in the place of one that is there; where it cannot, nothing is said."""
+    link = Path(symlink_path).expanduser()
+    with contextlib.suppress(OSError):
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(Path(target_path).expanduser())
+
+
+_OF_SERVERS = (
+    "DeferSigint", "Unbuffered", "check_oversized_function", "check_version_info", "compute_version_info",
+    "detect_fate_sharing_support", "detect_fate_sharing_support_linux", "detect_fate_sharing_support_win32",
+    "format_error_message", "get_all_node_info_until_retrieved", "get_cgroup_mem_stats", "get_cgroup_used_memory",
+    "get_conda_bin_executable", "get_conda_env_dir", "get_dashboard_dependency_error", "get_master_wheel_url",
+    "get_ray_client_dependency_error", "get_ray_doc_version", "get_release_wheel_url", "get_runtime_env_info",
+    "get_visible_accelerator_ids", "get_wheel_filename", "internal_kv_get_with_retry", "internal_kv_list_with_retry",
+    "internal_kv_put_with_retry", "parse_metadata_json", "parse_resources_json", "parse_runtime_env_for_task_or_actor",
+    "publish_error_to_driver", "push_error_to_driver", "read_ray_address", "remove_ray_internal_flags_from_env",
+    "reset_visible_accelerator_env_vars", "resolve_object_store_memory", "set_kill_on_parent_death_linux",
+    "set_omp_num_threads_if_unset", "set_sigterm_handler", "set_visible_accelerator_ids", "validate_socket_filepath",
+    "write_ray_address", "_get_docker_cpus",
+)  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
-    raise absent(__name__, name)
+    return unusable(__name__, name, _OF_SERVERS)

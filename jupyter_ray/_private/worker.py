@@ -24,13 +24,25 @@ from jupyter_ray.api.session import is_initialized, session_engine
 from jupyter_ray.api.session import shutdown as shutdown
 from jupyter_ray.api.waiting import wait as wait
 from jupyter_ray.engine.context import ProcessContext, current_task, in_event_loop
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID, WorkerID
+from jupyter_ray.not_offered import unusable
 
 BaseContext = RayContext
 blocking_get_inside_async_warned = False
 """Who sets it is not warned of `get` in a coroutine of an actor."""
 
+RESTORE_WORKER_MODE, SPILL_WORKER_MODE = 3, 2
+RAY_JOB_CONFIG_JSON_ENV_VAR = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 logger = logging.getLogger("jupyter_ray")
+
+_OF_SERVERS = (
+    "connect", "custom_excepthook", "disconnect", "filter_autoscaler_events", "get_resource_ids",
+    "global_worker_stdstream_dispatcher", "listen_error_messages", "print_to_stdstream", "print_worker_logs",
+    "process_tqdm", "stderr_deduplicator", "stdout_deduplicator", "time_string", "with_connect_or_shutdown_lock",
+    "_changeproctitle", "_make_remote", "_maybe_modify_runtime_env", "_post_init_hooks", "_remove_protocol_from_url",
+    "_should_ignore_worker_log_prefix", "_unhandled_error_handler", "_wait_generators_bulk",
+)  # fmt: skip
 
 
 class _Node:
@@ -82,7 +94,7 @@ class _Node:
 
 
 class _CoreWorker:
-    """What programs ask Ray's native part of: identifiers, which `RuntimeContext` has too."""
+    """What programs ask Ray's native part of: identifiers, which `RuntimeContext` has too, and references."""
 
     def get_worker_id(self) -> WorkerID:
         """Return the identifier of this process."""
@@ -133,8 +145,28 @@ class _CoreWorker:
         """Tell whether this runs in the event loop of an actor."""
         return _process().actor is not None and in_event_loop()
 
+    def get_all_reference_counts(self) -> dict[bytes, dict[str, int]]:
+        """Return of each object (its hexadecimal digits) how often this process and its calls refer to it.
+
+        ``local`` is 1 where this process has the reference, and 0 where it does not (Ray: how many copies of it);
+        ``submitted`` tells how often calls of it name the object that have not ended.
+        """
+        counts = session_engine().reference_counts()
+        return {
+            each.hex().encode(): {"local": local, "submitted": submitted} for each, (local, submitted) in counts.items()
+        }
+
+    def get_memory_store_size(self) -> int:
+        """Return to how many objects this process refers. Source: Ray counts small values that it keeps."""
+        return sum(local for local, _ in session_engine().reference_counts().values())
+
+    def object_exists(self, ref: ObjectRef[Any], memory_store_only: bool = False) -> bool:
+        """Tell whether a value is there. `memory_store_only` has no effect: there is one store."""
+        ((_, size, _),) = session_engine().locations([ref])
+        return size is not None
+
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"'CoreWorker' object has no attribute {name!r}: it is the inside of Ray.", name=name)
+        raise AttributeError(f"'CoreWorker object has no attribute {name!r}: it is the inside of Ray.", name=name)
 
 
 class _ThisProcess:
@@ -209,11 +241,17 @@ class _ThisProcess:
         return "Worker(no session)" if not is_initialized() else repr(get_runtime_context().worker)
 
 
-global_worker = _ThisProcess()
+Worker = _ThisProcess
+global_worker = Worker()
 
 
 def _process() -> ProcessContext:
     return session_engine().process
+
+
+def _mode(worker: Worker = global_worker) -> int | None:
+    """Return what kind of process this is; None without a session."""
+    return worker.mode
 
 
 def get_dashboard_url() -> str:
@@ -224,6 +262,4 @@ def get_dashboard_url() -> str:
 def __getattr__(name: str) -> Any:
     if name == "_global_node":
         return _Node() if is_initialized() else None
-    from jupyter_ray.not_offered import absent
-
-    raise absent(__name__, name)
+    return unusable(__name__, name, _OF_SERVERS)

@@ -147,8 +147,8 @@ def _labels(labels: Any) -> dict[str, str]:
             raise TypeError(f"labels must map text to text, got {name!r}: {value!r}.")
         if wrong := wrong_key(name) or wrong_value(value):
             raise ValueError(wrong)
-        if name.startswith("ray.io/") and name != "ray.io/accelerator-type":
-            raise ValueError(f"Labels that begin with 'ray.io/' are reserved, got {name!r}.")
+        if name == "ray.io/node-id":
+            raise ValueError("The labels' 'ray.io/node-id' is the machine's identifier: it cannot be chosen.")
     return dict(labels)
 
 

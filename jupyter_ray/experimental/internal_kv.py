@@ -8,6 +8,7 @@ from __future__ import annotations
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RaySystemError
+from jupyter_ray.not_offered import unusable
 
 Text = str | bytes
 
@@ -43,6 +44,13 @@ def _internal_kv_list(prefix: Text, *, namespace: Text | None = None) -> list[by
     """Return the keys that begin with a prefix."""
     found = session_engine().pairs("list", _key(prefix), space=_bytes(namespace or b""))
     return [bytes(each) for each in found]
+
+
+_OF_SERVERS = ("_initialize_internal_kv", "_internal_kv_reset", "_pin_runtime_env_uri", "internal_kv_get_gcs_client")
+
+
+def __getattr__(name: str) -> object:
+    return unusable(__name__, name, _OF_SERVERS)
 
 
 def _key(text: Text) -> bytes:

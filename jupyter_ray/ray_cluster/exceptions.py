@@ -11,7 +11,7 @@ import os
 import pickle
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import ray
 
@@ -119,21 +119,23 @@ def translated(error: BaseException, refs: Sequence[Any] = ()) -> BaseException:
             return ours.TaskPlacementGroupRemoved(
                 f"The placement group {ended[task]} of the task {task} was removed before it was made."
             )
-        name = f"The task {task} was cancelled." if task else None
-        task_id = TaskID.from_hex(task) if task else None
-        return ours.TaskCancelledError(task_id, " ".join(filter(None, (name, error.error_message))) or None)
+        return ours.TaskCancelledError(TaskID.from_hex(task) if task else None, error.error_message)
     if isinstance(error, native.RayActorError):
         return _of_actor(error)
-    known = getattr(ours, type(error).__name__, None)
+    known: Any = getattr(ours, type(error).__name__, None)
     if not (isinstance(known, type) and issubclass(known, RayError)):
         known = next(found for kind in type(error).__mro__ if (found := getattr(ours, kind.__name__, None)))
     if issubclass(known, ours.ObjectLostError):
-        return known(error.object_ref_hex, error.owner_address, error.call_site, str(error))
+        lost = known(error.object_ref_hex, owner_address=error.owner_address, call_site=error.call_site)
+        if issubclass(known, ours.ObjectReconstructionFailedError):
+            lost.reason, lost.reason_message = error.reason, error.reason_message
+        return cast(RayError, lost.saying(str(error)))
     if known is UnserializableException:
         return UnserializableException(getattr(error, "_original_stack_trace", str(error)))
     if issubclass(known, ours.RaySystemError):  # Its text says so itself.
-        return known(error.client_exc, error.traceback_str)
-    return known(str(error))
+        return cast(RayError, known(error.client_exc, error.traceback_str))
+    text = str(error)
+    return cast(RayError, known(getattr(error, "error_message", None) or text).saying(text))
 
 
 def _of_actor(error: Any) -> RayError:
@@ -144,7 +146,7 @@ def _of_actor(error: Any) -> RayError:
     text = _actor_text(error)
     if isinstance(error, ray.exceptions.ActorUnavailableError):
         if "exit_actor()" not in text:
-            return ours.ActorUnavailableError(text, error.actor_id)
+            return ours.ActorUnavailableError(text, error.actor_id).saying(text)
         text = f"The actor {error.actor_id} is dead: it left by exit_actor(). {text}"  # It will never be available.
     elif not isinstance(error, ray.exceptions.ActorDiedError):
         return ours.RayActorError(error.actor_id, text, error.actor_init_failed, error.preempted)

@@ -13,6 +13,8 @@ from jupyter_ray.api.session import session_engine
 from jupyter_ray.api.waiting import wait
 from jupyter_ray.engine.refs import ObjectRef
 
+DEFAULT_BACKPRESSURE_SIZE, DEFAULT_CHUNK_SIZE = 100, 10
+
 
 def list_named_actors(all_namespaces: bool = False) -> list[Any]:
     """Return the living named actors.

@@ -12,7 +12,7 @@ from jupyter_ray.engine import registry
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
-from jupyter_ray.ids import PlacementGroupID
+from jupyter_ray.ids import NodeID, PlacementGroupID
 from jupyter_ray.labels import unwritable, wrong_selector
 
 _NODE = "ray.io/node-id"
@@ -190,7 +190,19 @@ def _validated(
     found = _strategy(strategy, topology_strategy)
     if target and found != "STRICT_PACK":
         raise ValueError(f"_soft_target_node_id currently only works with STRICT_PACK, and the strategy is {found}.")
+    if target is not None:
+        _hex("_soft_target_node_id", target)
     return found
+
+
+def _hex(name: str, text: Any) -> None:
+    """Refuse what is no machine's identifier in hex digits."""
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is text in hex, got {type(text)}: see ray.nodes().")
+    try:
+        NodeID.from_hex(text)
+    except ValueError as error:
+        raise ValueError(f"Invalid hex ID of {name}, got {text}: see ray.nodes().") from error
 
 
 def _validate_bundles(bundles: Any) -> None:

@@ -281,6 +281,8 @@ def test_what_a_group_would_be_can_be_checked_alone() -> None:
         validate_placement_group([{"CPU": 1}], lifetime="long")
     with pytest.raises(ValueError, match="only works with STRICT_PACK"):
         validate_placement_group([{"CPU": 1}], _soft_target_node_id="00" * 28)
+    with pytest.raises(ValueError, match="Invalid hex ID of _soft_target_node_id"):
+        validate_placement_group([{"CPU": 1}], "STRICT_PACK", _soft_target_node_id="no id")
     group = PlacementGroup(PlacementGroupID.from_random(), [{"CPU": 1}])
     check_placement_group_index(group, 0)
     for index in (-2, 1):

@@ -440,13 +440,13 @@ def test_temp_dir_is_where_the_session_is(start: Callable[..., Any], monkeypatch
 @pytest.mark.local_only("a cluster's nodes have the names and labels that they were started with")
 def test_a_machine_has_a_name_and_labels(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_NODE_ZONE", "a")
-    start(labels={"region": "north"}, resources={"accelerator_type:A100": 1}, _node_name="mine")
+    given = {"region": "north", "ray.io/market-type": "spot", "ray.io/availability-zone": "b"}
+    start(labels=given, resources={"accelerator_type:A100": 1}, _node_name="mine")
     [node] = ray.nodes()
     assert node["NodeName"] == "mine"
     assert node["Labels"] == {
-        "region": "north",
+        **given,  # They are preferred to what the environment says.
         "ray.io/accelerator-type": "A100",
-        "ray.io/availability-zone": "a",
         "ray.io/node-id": node["NodeID"],
     }
 

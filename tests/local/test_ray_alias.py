@@ -104,17 +104,46 @@ def test_what_libraries_import_at_their_top_and_do_not_use() -> None:
     )
 
 
+def test_modules_that_are_packages_in_ray_or_have_an_old_name() -> None:
+    run(
+        """
+        import ray.cloudpickle.cloudpickle, ray.cloudpickle.compat, ray.util.accelerators.accelerators
+        from ray.experimental.dynamic_resources import set_resource
+        from ray.experimental.multiprocessing import Pool
+        from ray.experimental.queue import Empty, Queue
+        from ray.runtime_env.runtime_env import RuntimeEnv
+
+        assert ray.cloudpickle.cloudpickle.dumps is ray.cloudpickle.dumps
+        assert ray.util.accelerators.accelerators.NVIDIA_TESLA_V100 == "V100"
+        assert (Pool, Empty, RuntimeEnv) == (
+            ray.util.multiprocessing.Pool, ray.util.queue.Empty, ray.runtime_env.RuntimeEnv
+        )
+        try:
+            set_resource("a", 1)
+        except DeprecationWarning:
+            pass
+        else:
+            raise AssertionError
+        """
+    )
+
+
 def test_rays_inside_can_be_imported_beside_what_is_used() -> None:
     """Tests of programs do that at their top; what they call of it says what it is."""
     run(
         """
         from ray._private import gcs_utils
         from ray._private.runtime_env import virtualenv_utils
-        from ray._raylet import RESOURCE_UNIT_SCALING, PythonFunctionDescriptor
+        from ray._private.gc_collect_manager import PythonGCThread
+        from ray._private.services import find_node_ids
+        from ray._private.utils import check_oversized_function
+        from ray._private.worker import connect
+        from ray._raylet import RESOURCE_UNIT_SCALING, GlobalStateAccessor, PythonFunctionDescriptor
+        from ray.experimental.internal_kv import internal_kv_get_gcs_client
         from ray.core.generated.gcs_pb2 import ActorTableData
         from ray.util.client import num_connected_contexts, ray as client
         from ray.util.client.ray_client_helpers import connect_to_client_or_not
-        from ray.util.state.common import StateSchema
+        from ray.util.state.common import GetLogOptions
         import ray.core.generated.common_pb2 as messages
         import ray.dashboard.consts
 
@@ -123,7 +152,8 @@ def test_rays_inside_can_be_imported_beside_what_is_used() -> None:
         with connect_to_client_or_not(False):
             pass
         refused = [gcs_utils.GcsChannel, virtualenv_utils.is_in_virtualenv, ActorTableData, messages.Address]
-        for use in (*refused, PythonFunctionDescriptor, StateSchema, connect_to_client_or_not(True).__enter__):
+        refused += [connect, check_oversized_function, GlobalStateAccessor, find_node_ids, internal_kv_get_gcs_client]
+        for use in (*refused, PythonFunctionDescriptor, GetLogOptions, connect_to_client_or_not(True).__enter__):
             try:
                 use()
             except NotImplementedError as error:
@@ -169,6 +199,13 @@ def test_rays_inside() -> None:
         assert row["Address"]["IPAddress"] == get_node_ip_address()
         assert actors() == {counter._actor_id.hex(): row}
         assert actors("0" * 32) == {}
+        state = ray._private.state.state
+        assert state.actor_table(counter._actor_id.hex()) == row
+        assert (state.node_table(), state.job_table()[0]["IsDead"]) == (ray.nodes(), False)
+        group = ray.util.placement_group([{"CPU": 1}], name="mine")
+        assert state.placement_group_table(group.id)["name"] == "mine"
+        assert state.get_placement_group_by_name("mine", "")["placement_group_id"] == group.id.hex()
+        ray.util.remove_placement_group(group)
         free = ray._private.state.available_resources_per_node()
         assert list(free) == [ray.nodes()[0]["NodeID"]]
         with warnings.catch_warnings(record=True) as warned:

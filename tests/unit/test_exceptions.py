@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import pickle
+import re
 import sys
 from typing import Any
 
@@ -206,7 +208,86 @@ def test_every_error_is_a_ray_error_that_pickles_and_has_a_message(name: str) ->
     back = pickle.loads(pickle.dumps(error))
     assert type(back) is kind
     assert str(back) == str(error)
-    assert "why" in error.error_message
+    assert "why" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (exceptions.TaskCancelledError(None, "too late"), "^too late$"),
+        (exceptions.TaskCancelledError(TaskID.nil(), "too late"), "^Task: TaskID.* was cancelled. too late$"),
+        (
+            exceptions.ActorUnavailableError("it restarts", b"\xab" * 16),
+            "^The actor (ab){16} is unavailable: it res.* may",
+        ),
+        (
+            exceptions.ObjectLostError("ab", None, "f.py:1|g.py:2"),
+            "(?s)^Failed to retrieve object ab.*f.py:1\n  g.py:2",
+        ),
+        (exceptions.OwnerDiedError("ab", None, ""), "(?s)^Failed to retrieve object ab.*owner has exited"),
+        (exceptions.ObjectFreedError("ab", None, ""), "(?s)^Failed to retrieve object ab.*manually freed"),
+        (exceptions.ObjectFetchTimedOutError("ab", None, ""), "(?s)^Failed to retrieve object ab.*timed out"),
+        (exceptions.ReferenceCountingAssertionError("ab", None, ""), "(?s)^Failed to retrieve object ab.*deleted by"),
+        (
+            exceptions.ObjectReconstructionFailedError("ab", None, "why not", b"", "f.py:1"),
+            "(?s)^Failed to retrieve object ab.*f.py:1.*UNKNOWN.*cannot be reconstructed: why not",
+        ),
+        (exceptions.TaskPlacementGroupRemoved(), "^The placement group corresponding to this task was removed"),
+        (exceptions.ActorPlacementGroupRemoved(), "^The placement group corresponding to this Actor was removed"),
+        (exceptions.LocalRayletDiedError(), "local raylet died"),
+        (exceptions.ObjectStoreFullError(), "object store is full"),
+        (exceptions.OutOfDiskError(), "object store is full, and .* disk"),
+        (exceptions.RuntimeEnvSetupError(), "^Failed to set up runtime environment.$"),
+        (exceptions.RuntimeEnvSetupError("why"), "^Failed to set up runtime environment.\nwhy$"),
+        (
+            exceptions.UnserializableException("Traceback"),
+            "(?s)^Failed to deserialize exception.*exception:\nTraceback$",
+        ),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, RayError) else None,
+)
+def test_what_is_made_by_hand_says_what_rays_would_also_after_pickling(error: RayError, words: str) -> None:
+    for each in (error, pickle.loads(pickle.dumps(error)), copy.deepcopy(error), RayError.from_bytes(error.to_bytes())):
+        assert type(each) is type(error)
+        assert re.search(words, str(each))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TaskCancelledError",
+        "RuntimeEnvSetupError",
+        "TaskUnschedulableError",
+        "ActorUnschedulableError",
+        "ActorAlreadyExistsError",
+        "ActorHandleNotFoundError",
+    ],
+)
+def test_an_error_that_was_given_a_message_has_it(name: str) -> None:
+    error = getattr(exceptions, name)(error_message="why")
+    assert (error.error_message, "why" in str(error)) == ("why", True)
+
+
+def test_a_class_of_the_users_may_have_attributes_of_these_names() -> None:
+    class Mine(RayError):
+        def __init__(self, error_message: str) -> None:
+            self.error_message = error_message
+
+    assert Mine("why").error_message == str(Mine("why")) == "why"
+
+
+def test_an_error_whose_class_cannot_make_it_again_is_told_of() -> None:
+    back = RayError.from_bytes(NotMadeAgain(1).to_bytes())
+    assert isinstance(back, exceptions.UnserializableException)
+    assert "NotMadeAgain: it is 1" in str(back)
+
+
+class NotMadeAgain(RayError):
+    def __init__(self, number: int) -> None:
+        super().__init__(f"it is {number}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NotMadeAgain, ()
 
 
 def test_an_actors_error_says_whether_the_constructor_failed() -> None:

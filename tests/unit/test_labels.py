@@ -7,17 +7,28 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray._private.label_utils import parse_node_labels_string
 from jupyter_ray.labels import matches, wrong_fallback, wrong_key, wrong_selector, wrong_value
 
 
-@pytest.mark.parametrize("key", ["zone", "ray.io/accelerator-type", "a", "a" * 63, "A_b.c-9"])
+@pytest.mark.parametrize(
+    "key", ["zone", "ray.io/accelerator-type", "a", "a" * 63, "A_b.c-9", "/a", "a_b/c", ".a/b", "a..b/c"]
+)
 def test_names(key: str) -> None:
     assert wrong_key(key) is None
 
 
 @pytest.mark.parametrize(
     ("key", "part"),
-    [("", "name"), ("-zone", "name"), ("zone-", "name"), ("a" * 64, "name"), (3, "name"), ("no!domain/zone", "prefix")],
+    [
+        ("", "name"),
+        ("-zone", "name"),
+        ("zone-", "name"),
+        ("a" * 64, "name"),
+        (3, "name"),
+        ("no!domain/zone", "prefix"),
+        ("a" * 64 + "/a", "prefix"),
+    ],
 )
 def test_wrong_names(key: Any, part: str) -> None:
     assert f"Invalid label key {part}" in str(wrong_key(key))
@@ -30,7 +41,9 @@ def test_values() -> None:
         assert "Invalid label key value" in str(wrong_value(value))
 
 
-@pytest.mark.parametrize("condition", ["spot", "!GPU", "in(A123, B456,C789)", "!in(spot, on-demand)", "", None])
+@pytest.mark.parametrize(
+    "condition", ["spot", "!GPU", "in(A123, B456,C789)", "!in(spot, on-demand)", "(a)", "!(a,b)", "", None]
+)
 def test_conditions(condition: str | None) -> None:
     assert wrong_selector("label_selector", {"zone": condition}) is None
 
@@ -58,6 +71,13 @@ def test_alternatives() -> None:
     assert "Empty dictionary" in str(wrong_fallback("fallback_strategy", [{}]))
     assert "Unsupported option found: 'memory'" in str(wrong_fallback("fallback_strategy", [{"memory": "5m"}]))
     assert "dictionary" in str(wrong_fallback("fallback_strategy", ["a"]))
+    assert "must be a dictionary" in str(wrong_fallback("fallback_strategy", [{"label_selector": "a"}]))
+    assert wrong_fallback("fallback_strategy", [{"label_selector": None}]) is None
+
+
+def test_labels_written_as_on_a_command_line() -> None:
+    assert parse_node_labels_string('"zone=a, b=c"') == {"zone": "a", "b": "c"}
+    assert parse_node_labels_string("") == {}
 
 
 @pytest.mark.parametrize(

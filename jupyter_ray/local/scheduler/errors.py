@@ -101,7 +101,8 @@ def _argument_text(loaded: object) -> str:
 
 def cancelled(task: bytes, name: str) -> Payload:
     """Return the result of a task that was cancelled."""
-    return stored(TaskCancelledError(TaskID(task), f"The task {name} ({task.hex()}) was cancelled."))
+    text = f"The task {name} ({task.hex()}) was cancelled."
+    return stored(TaskCancelledError(TaskID(task), text).saying(text))
 
 
 def crashed(name: str, reason: str, attempts: int) -> Payload:
@@ -207,12 +208,11 @@ def _bad_argument(actor: ActorRecord, payload: Payload) -> Payload:
 
 def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:
     """Return the result of a call that was lost when the actor had to be restarted."""
+    reason = f"it was lost while it worked on this call (RpcError), {reason}"
     return stored(
-        ActorUnavailableError(
-            f"The actor {label} ({actor.hex()}) is unavailable: it was lost while it worked on this call (RpcError), "
-            f"{reason}. The task may or may not have been executed on the actor. It is being restarted; call again, "
-            "or set max_task_retries.",
-            actor.hex(),
+        ActorUnavailableError(reason, actor).saying(
+            f"The actor {label} ({actor.hex()}) is unavailable: {reason}. The task may or may not have been executed "
+            "on the actor. It is being restarted; call again, or set max_task_retries."
         )
     )
 
@@ -220,10 +220,9 @@ def actor_unavailable(actor: bytes, label: str, reason: str) -> Payload:
 def actor_restarting(actor: bytes, label: str) -> Payload:
     """Return the result of a call that was made while the actor was being restarted."""
     return stored(
-        ActorUnavailableError(
+        ActorUnavailableError("The actor is restarting", actor).saying(
             f"The actor {label} ({actor.hex()}) is unavailable. The actor is restarting: call again in a moment, "
-            "or set max_task_retries, and the call waits.",
-            actor.hex(),
+            "or set max_task_retries, and the call waits."
         )
     )
 

@@ -375,7 +375,8 @@ class Worker:
         if waiting is None and isinstance(self._host, ThreadedActor):
             waiting = self._host.remove(message.task)
         if waiting is not None:
-            error = TaskCancelledError(TaskID(message.task), f"The task {waiting.name} was cancelled before it began.")
+            text = f"The task {waiting.name} was cancelled before it began."
+            error = TaskCancelledError(TaskID(message.task), text).saying(text)
             self._answer(m.Done(message.task, (calling.plain_failure(error),), True, cancelled=True), False)
             self.runner.let_go(waiting)
             return

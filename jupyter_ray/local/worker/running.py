@@ -403,7 +403,8 @@ class Runner:
 
     def _cancelled(self, execute: Execute, context: TaskContext, seconds: float, how: str = "") -> Done:
         task = TaskID(execute.task)
-        error = TaskCancelledError(task, f"The task {context.name} ({task.hex()}) was cancelled{how}.")
+        text = f"The task {context.name} ({task.hex()}) was cancelled{how}."
+        error = TaskCancelledError(task, text).saying(text)
         payload = calling.failure(error, context.function, self.store)
         return Done(execute.task, (payload,), True, cancelled=True, seconds=seconds, error="cancelled")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.util.state import events, tables
+from jupyter_ray.util.state.picking import check_predicate
 from jupyter_ray.util.state.rows import Row
 from jupyter_ray.util.state.signatures import DEFAULT_LIMIT, DEFAULT_RPC_TIMEOUT, Filters
 
@@ -41,9 +42,15 @@ class ListApiOptions:
     limit: int = DEFAULT_LIMIT
     timeout: int = DEFAULT_RPC_TIMEOUT
     detail: bool = False
-    filters: Filters | None = ()
+    filters: Filters | None = dataclasses.field(default_factory=list)
     exclude_driver: bool = True
     server_timeout_multiplier: float = 0.8
+
+    def __post_init__(self) -> None:
+        self.timeout = max(1, int(self.timeout * self.server_timeout_multiplier))  # As Ray tells its servers.
+        self.filters = self.filters or []
+        for _, predicate, _ in self.filters:
+            check_predicate(predicate)
 
 
 @dataclasses.dataclass
@@ -53,13 +60,16 @@ class GetApiOptions:
     timeout: int = DEFAULT_RPC_TIMEOUT
     server_timeout_multiplier: float = 0.8
 
+    def __post_init__(self) -> None:
+        self.timeout = max(1, int(self.timeout * self.server_timeout_multiplier))
+
 
 @dataclasses.dataclass
 class SummaryApiOptions:
     """How to count (of no effect here)."""
 
     timeout: int = DEFAULT_RPC_TIMEOUT
-    filters: Filters | None = ()
+    filters: Filters | None = dataclasses.field(default_factory=list)
     summary_by: str | None = None
 
 

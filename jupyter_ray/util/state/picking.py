@@ -50,10 +50,15 @@ def check(kind: type[Row], filters: Filters | None) -> list[tuple[str, str, Any]
         if column not in kind.columns():
             known = ", ".join(kind.list_columns())
             raise BadRequest(f"The given filter column {column} is not supported. Supported filter columns: {known}.")
-        if predicate not in ("=", "!="):
-            raise ValueError(f"Unsupported filter predicate {predicate} is given. Available predicates: =, !=.")
+        check_predicate(predicate)
         checked.append((column, predicate, _value(kind, column, in_hex(value))))
     return checked
+
+
+def check_predicate(predicate: Any) -> None:
+    """Raise a ValueError for what is no predicate of a filter."""
+    if predicate not in ("=", "!="):
+        raise ValueError(f"Unsupported filter predicate {predicate} is given. Available predicates: =, !=.")
 
 
 def whole(limit: Any) -> int:

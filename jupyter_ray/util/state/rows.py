@@ -30,7 +30,8 @@ class Row:
     @classmethod
     def list_columns(cls, detail: bool = True) -> list[str]:
         """Return the names of the columns; without `detail` of those only that are always filled in."""
-        return [field.name for field in dataclasses.fields(cls) if detail or field.default is not None]
+        fields = dataclasses.fields(cls)
+        return [each.name for each in fields if detail or not each.metadata.get("detail", each.default is None)]
 
     @classmethod
     def base_columns(cls) -> set[str]:
@@ -44,8 +45,18 @@ class Row:
 
     @classmethod
     def filterable_columns(cls) -> set[str]:
-        """Return the names that filters may use: here those of all columns."""
-        return cls.columns()
+        """Return the names that filters may use: those of all columns, unless columns say so themselves."""
+        told = {each.name: each.metadata.get("filterable", True) for each in dataclasses.fields(cls)}
+        return {name for name, may in told.items() if may}
+
+    @classmethod
+    def humanify(cls, state: dict[str, Any]) -> dict[str, Any]:
+        """Write the columns of a row for people, in place, where they say how (``format_fn``); return it."""
+        for each in dataclasses.fields(cls):
+            write = each.metadata.get("format_fn")
+            if write is not None and state.get(each.name) is not None:
+                state[each.name] = write(state[each.name])
+        return state
 
     @classmethod
     def kind(cls, column: str) -> str:
