@@ -142,7 +142,7 @@ def _print(shown: Iterable[Shown]) -> None:
         if stream is None:
             continue
         with contextlib.suppress(ValueError, OSError, AttributeError):  # Closed, its reader is gone, or it lacks one.
-            stream.write("\n".join([*parts, ""]))
+            stream.write(progress.as_lines(stream, "\n".join([*parts, ""])))
             stream.flush()
 
 
