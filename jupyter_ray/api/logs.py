@@ -142,8 +142,8 @@ def _print(shown: Iterable[Shown]) -> None:
         stream = sys.stderr if name == "stderr" else sys.stdout
         if stream is None:
             continue
-        with contextlib.suppress(ValueError, OSError):  # The stream may be closed already, or its reader gone.
-            stream.write("\n".join([*parts, ""]))
+        with contextlib.suppress(ValueError, OSError, AttributeError):  # Closed, its reader is gone, or it lacks one.
+            stream.write(progress.as_lines(stream, "\n".join([*parts, ""])))
             stream.flush()
 
 
