@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -125,6 +127,34 @@ def test_a_task_that_ignores_interrupts_leaves_later_ones_as_they_are(tmp_path: 
     with pytest.raises(exceptions.TaskCancelledError):
         ray.get(ref, timeout=30)
     eventually(lambda: not path.exists())
+
+
+def watched(catches: bool) -> str:
+    """Take too long, as the call's own watchdog finds."""
+    watchdog = threading.Timer(0.01, _thread.interrupt_main)
+    try:
+        watchdog.start()
+        while True:
+            time.sleep(0.01)
+    except KeyboardInterrupt:
+        if not catches:
+            raise
+        return "too long"
+
+
+@ray.remote
+class Watched:
+    def call(self, catches: bool) -> str:
+        return watched(catches)
+
+
+@pytest.mark.parametrize("of_an_actor", [False, True], ids=["task", "method"])
+def test_a_call_that_interrupts_itself(of_an_actor: bool) -> None:
+    call: Any = Watched.remote().call if of_an_actor else ray.remote(watched)
+    assert ray.get(call.remote(True), timeout=PATIENCE) == "too long"
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(call.remote(False), timeout=PATIENCE)
+    assert ray.get(call.remote(True), timeout=PATIENCE) == "too long"
 
 
 @pytest.mark.local_only("Ray lets the process go on")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import pickle
 import signal
@@ -312,13 +313,21 @@ def test_a_running_task_is_interrupted(worker: Worker, tmp_path: Path) -> None:
     assert worker.value(lambda: 1) == 1
 
 
-def test_other_interrupts_are_ignored(worker: Worker) -> None:
-    def slow() -> int:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.05)
-        return 1
+def test_a_task_may_interrupt_itself(worker: Worker) -> None:
+    def watched(catches: bool) -> str:
+        watchdog = threading.Timer(0.01, _thread.interrupt_main)
+        try:
+            watchdog.start()
+            while True:
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            if not catches:
+                raise
+            return "it took too long"
 
-    assert worker.value(slow) == 1
+    assert worker.value(watched, True) == "it took too long"
+    assert worker.done(worker.execute(watched, False)).cancelled
+    assert worker.value(lambda: 1) == 1
 
 
 def test_waiting_gives_back_what_has_not_begun(worker: Worker) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 from jupyter_ray.local.client.routes import door_of
 from jupyter_ray.local.protocol import codec
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.worker.interrupts import Interrupts
 from tests.unit.test_worker import WORKER, Async, Counter, Worker, start, worker
 
 __all__ = ["start", "worker"]
@@ -106,3 +109,25 @@ def test_of_a_task_that_runs_once_more(worker: Worker) -> None:
     again = worker.execute(quick, task=task)
     assert again != task
     assert not worker.runtime.expect(m.Done).cancelled
+
+
+def test_one_that_comes_late_does_not_interrupt_the_next_task() -> None:
+    """That gets its own interrupts only."""
+    before = signal.getsignal(signal.SIGINT)
+    interrupts = Interrupts()
+    interrupts.install()
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        interrupts.enter(b"first")
+        interrupts.note(b"first")
+        interrupts.interrupt(b"first")
+        interrupts.leave()
+        interrupts.enter(b"second")
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        interrupts.leave()
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)

@@ -1,8 +1,9 @@
 """Soft cancel: a `KeyboardInterrupt` in the main thread, but only inside the code of the task that it is meant for.
 
 The reader thread names the task and sends SIGINT to the main thread, which ends a blocking system call too. The
-handler runs in the main thread between two of its instructions, so `enter` and `leave` need no lock. Any other SIGINT
-is ignored: it was meant for the notebook.
+handler runs in the main thread between two of its instructions, so `enter` and `leave` need no lock. One that comes
+too late, in the next task, is ignored. A SIGINT that is none of these is the task's own, as of a watchdog that calls
+`_thread.interrupt_main`, and does what it does in any program.
 
 A cancel may also come before its call, which is in a caller's socket, or between two steps of the call's beginning. So
 it is noted before anybody looks for the call, and a call that begins looks whether it is noted.
@@ -20,6 +21,9 @@ from types import FrameType
 _NOTED = 1000
 """So many cancels are kept, most of them of calls that had ended."""
 
+UNCANCELLED = b""
+"""Stands for a call that no cancel interrupts: an actor's."""
+
 _IMPORT = "<frozen importlib._bootstrap>"
 """The file, as code objects name it, of Python's own that imports."""
 
@@ -35,6 +39,9 @@ class Interrupts:
         self._noted: OrderedDict[bytes, None] = OrderedDict()
         self._thread = threading.get_ident()
         self._handler = self._handle
+        self._sent = 0
+        self._come = 0
+        """So many of those that were sent have come, or are one with others that have."""
         self.tore_import = False
         """A cancel came in the midst of an import. Many a C library cannot be imported again in the same process."""
         self.reached: Callable[[bytes], None] = lambda task: None
@@ -46,11 +53,14 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         task = self._running
+        ours, self._come = self._come != self._sent, self._sent
         if task is not None and task in self._noted:
             self.forget(task)
             self.reached(task)
-            self.tore_import = self.tore_import or _imports(frame)
-            raise KeyboardInterrupt
+        elif task is None or ours:
+            return
+        self.tore_import = self.tore_import or _imports(frame)
+        raise KeyboardInterrupt
 
     def note(self, task: bytes) -> None:
         """Note a cancel, before the call is looked for. In the thread that reads."""
@@ -84,6 +94,7 @@ class Interrupts:
     def interrupt(self, task: bytes) -> None:
         """Interrupt `task`, whose cancel is noted, if its code runs in the main thread; called from another thread."""
         if self._running == task:
+            self._sent += 1
             signal.pthread_kill(self._thread, signal.SIGINT)
 
     def __repr__(self) -> str:

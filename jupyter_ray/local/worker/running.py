@@ -32,7 +32,7 @@ from jupyter_ray.local.serialization.values import Serialized
 from jupyter_ray.local.store.payloads import mapped, named, pack_atom, unpack
 from jupyter_ray.local.store.segments import Unreadable
 from jupyter_ray.local.worker import calling, forks
-from jupyter_ray.local.worker.interrupts import Interrupts
+from jupyter_ray.local.worker.interrupts import UNCANCELLED, Interrupts
 from jupyter_ray.local.worker.modules import Modules
 from jupyter_ray.local.worker.output import Output
 from jupyter_ray.local.worker.producing import Producer, Producers, await_read
@@ -214,8 +214,8 @@ class Runner:
                 there = self.fetch(execute) if execute.dependencies and execute.kind != "task" else {}
                 args, kwargs, inout = calling.prepare(execute, body, function, self.client.store, there)
                 del there
-                if interruptible:
-                    self._interrupts.enter(execute.task)
+                if main:
+                    self._interrupts.enter(execute.task if interruptible else UNCANCELLED)
                 value = function(*args, **kwargs)
                 forks.end_if_forked()
                 del args, kwargs
@@ -225,13 +225,13 @@ class Runner:
                 elif inout:
                     value = calling.with_inout(value, inout)
                 runs_on = execute.num_returns not in (0, 1)  # Its generator does.
-                if interruptible and not runs_on:
+                if main and not runs_on:
                     self._interrupts.leave()
                 returns = self.returns(execute, context, value)
-                if interruptible and runs_on:
+                if main and runs_on:
                     self._interrupts.leave()
             except BaseException as error:
-                if interruptible:
+                if main:
                     self._interrupts.leave()
                 return self.failed(execute, body, context, error, time.perf_counter() - started)
             return self.succeeded(execute, context, returns, time.perf_counter() - started)
