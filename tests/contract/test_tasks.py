@@ -100,6 +100,18 @@ def test_num_returns() -> None:
             ray.get(ref)
 
 
+def test_what_comes_before_a_return_value_that_does_not_pickle_is_there() -> None:
+    @ray.remote(num_returns=3)
+    def three() -> tuple[int, Any, int]:
+        return 1, threading.Lock(), 3
+
+    first, *others = three.remote()
+    assert ray.get(first) == 1
+    for ref in others:
+        with pytest.raises(TypeError, match="lock"):
+            ray.get(ref)
+
+
 def test_streaming_generators() -> None:
     @ray.remote
     def count(n: int) -> Iterator[int]:

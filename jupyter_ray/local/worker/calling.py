@@ -155,7 +155,7 @@ def with_inout(value: Any, buffers: list[Any]) -> Any:
 
 
 class Partial(Exception):
-    """A generator raised: `values` were yielded before, `error` stands for the rest (as in Ray)."""
+    """Of several return values `values` were made, and `error` stands for the rest (as in Ray)."""
 
     def __init__(self, values: list[Payload], error: BaseException) -> None:
         super().__init__(values, error)
@@ -190,11 +190,11 @@ def results(
     Raises
     ------
     Partial
-        A generator raised, or yielded too few values, after some. One that has more is closed.
+        After some, a generator raised or had no more, or a value cannot be pickled. If it has more it is closed.
     ValueError
         There are more or fewer values than `num_returns` says.
     TypeError
-        A value cannot be pickled; the message names it.
+        The first value cannot be pickled; the message names it.
     """
     if number == 0:
         return []
@@ -210,7 +210,7 @@ def results(
             refs.append(put_error(error))  # One more reference, which raises. Source: Ray.
         return [payload_of(DynamicObjectRefGenerator(refs), f"the items of {name}", store)]
     if isinstance(value, Generator) and not isinstance(value, ObjectRefGenerator):  # Another task's is none to close.
-        return _generated(value, number, name, store, tell_late)
+        return _made(_generated(value, number, name, tell_late), name, store)
     if isinstance(value, Iterator):
         items = list(itertools.islice(value, number + 1))
     elif hasattr(value, "__len__") and isinstance(value, Iterable):
@@ -220,7 +220,20 @@ def results(
     if len(items) != number:
         count = f"more than {number}" if len(items) > number and isinstance(value, Iterator) else str(len(items))
         raise ValueError(f"Task returned {count} objects, but num_returns={number}: {name}.")
-    return [payload_of(item, f"return value {index} of {name}", store) for index, item in enumerate(items, 1)]
+    return _made(items, name, store)
+
+
+def _made(items: Iterable[Any], name: str, store: Store) -> list[Payload]:
+    made: list[Payload] = []
+    try:
+        for index, item in enumerate(items, 1):
+            made.append(payload_of(item, f"return value {index} of {name}", store))
+            del item
+    except Exception as error:
+        if not made:
+            raise
+        raise Partial(made, error) from error
+    return made
 
 
 def stepped(items: AsyncIterator[Any]) -> Generator[Any, None, None]:
@@ -252,25 +265,16 @@ async def _step(items: AsyncIterator[Any]) -> Any:
 
 
 def _generated(
-    generator: Generator[Any, Any, Any], number: int, name: str, store: Store, tell_late: Callable[[Exception], None]
-) -> list[Payload]:
-    made: list[Payload] = []
-    try:
-        for index in range(1, number + 1):
-            item = next(generator, _END)
-            if item is _END:
-                raise ValueError(
-                    f"Task returned {len(made)} objects, but num_returns={number}: {name} yielded no more."
-                )
-            if index == number:  # Before the last value is stored: what still runs may raise.
-                _finish(generator, number, name, tell_late)
-            made.append(payload_of(item, f"return value {index} of {name}", store))
-            del item
-    except Exception as error:
-        if not made:
-            raise
-        raise Partial(made, error) from error
-    return made
+    generator: Generator[Any, Any, Any], number: int, name: str, tell_late: Callable[[Exception], None]
+) -> Iterator[Any]:
+    for index in range(1, number + 1):
+        item = next(generator, _END)
+        if item is _END:
+            raise ValueError(f"Task returned {index - 1} objects, but num_returns={number}: {name} yielded no more.")
+        if index == number:  # Before the last value is stored: what still runs may raise.
+            _finish(generator, number, name, tell_late)
+        yield item
+        del item
 
 
 def _finish(
