@@ -379,9 +379,13 @@ def test_what_refers_to_nothing() -> None:
         lambda: ray.get([ray.put(1), nil], timeout=PATIENCE),
         lambda: ray.wait([nil], timeout=PATIENCE),
         lambda: ray.wait([ray.put(1), nil], num_returns=2, timeout=0),
+        lambda: take.remote(nil),
+        lambda: take.remote([nil]),
+        lambda: take.remote(value=nil),
+        lambda: ray.put([nil]),
     ]
     for use in uses:
-        with pytest.raises(ValueError, match=r"(?i)\bnil"):
+        with pytest.raises(ValueError, match=r"(?i)\bnil"):  # Where it is written, and not where it is used.
             use()
 
 
