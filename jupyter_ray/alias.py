@@ -7,10 +7,10 @@ raises. Here it is the module that is there, so that ``except ray.exceptions.Ray
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import sys
 import types
+from typing import Any, cast
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -50,7 +50,7 @@ def spec(name: str) -> importlib.machinery.ModuleSpec:
     if name in _HOMES.values():
         module.__dict__.setdefault("__path__", [])
     _keep_functions(name, module)
-    return importlib.machinery.ModuleSpec(name, _Same(module), is_package=hasattr(module, "__path__"))
+    return importlib.machinery.ModuleSpec(name, cast(Any, _Same(module)), is_package=hasattr(module, "__path__"))
 
 
 def stand_in(name: str) -> importlib.machinery.ModuleSpec | None:
@@ -59,7 +59,7 @@ def stand_in(name: str) -> importlib.machinery.ModuleSpec | None:
 
     rays = "ray" + name.removeprefix(_PACKAGE)
     module = stand_ins.module(rays) if stand_ins.is_inside(rays) else None
-    return None if module is None else importlib.machinery.ModuleSpec(name, _Same(module), is_package=True)
+    return None if module is None else importlib.machinery.ModuleSpec(name, cast(Any, _Same(module)), is_package=True)
 
 
 def _keep_functions(name: str, module: types.ModuleType) -> None:
@@ -74,7 +74,7 @@ def _keep_functions(name: str, module: types.ModuleType) -> None:
             sys.modules.setdefault(f"{name}.{last}", loaded)
 
 
-class _Same(importlib.abc.Loader):
+class _Same:
     """Loads nothing: the module is there, and keeps what it says of itself."""
 
     def __init__(self, module: types.ModuleType) -> None:

@@ -6,8 +6,6 @@ event can be printed, stored and sent to a browser as it is. Amounts of resource
 ledger that they come from counts in fixed point.
 """
 
-from __future__ import annotations
-
 from typing import Literal, Union
 
 import msgspec

@@ -297,6 +297,9 @@ class FakeEngine:
     def locations(self, refs: Sequence[ObjectRef[Any]]) -> list[tuple[list[str], int | None, bool]]:
         return [([], None, False) for _ in refs]
 
+    def reference_counts(self) -> dict[bytes, tuple[int, int]]:
+        return {}
+
     def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
         return None
 

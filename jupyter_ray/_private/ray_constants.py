@@ -66,10 +66,51 @@ WORKER_POOL_LARGE_ERROR = "worker_pool_large"
 """Kinds of errors that Ray tells drivers of; here there is but one (`init_error_pubsub`)."""
 
 
+# Of Ray's processes and servers: tests compare with what is not here.
+RAY_OVERRIDE_DASHBOARD_URL, RAY_JOB_HEADERS = "RAY_OVERRIDE_DASHBOARD_URL", "RAY_JOB_HEADERS"
+RESOURCES_ENVIRONMENT_VARIABLE, LABELS_ENVIRONMENT_VARIABLE = "RAY_OVERRIDE_RESOURCES", "RAY_OVERRIDE_LABELS"
+GRPC_CPP_MAX_MESSAGE_SIZE = 512 * 1024**2
+KV_NAMESPACE_FUNCTION_TABLE = b"fun"
+LOGGER_FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
+PROCESS_TYPE_DASHBOARD, PROCESS_TYPE_LOG_MONITOR = "dashboard", "log_monitor"
+PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET = "gcs_server", "raylet"
+WORKER_PROCESS_TYPE_SPILL_WORKER, WORKER_PROCESS_TYPE_SPILL_WORKER_IDLE = (
+    "ray::SPILL_SpillWorker",
+    "ray::IDLE_SpillWorker",
+)
+WORKER_PROCESS_TYPE_SPILL_WORKER_DELETE = "ray::DELETE_SpillWorker"
+WORKER_PROCESS_TYPE_RESTORE_WORKER = "ray::RESTORE_RestoreWorker"
+WORKER_PROCESS_TYPE_RESTORE_WORKER_IDLE = "ray::IDLE_RestoreWorker"
+
+
+def env_bool(key: str, default: bool) -> bool:
+    """Return what an environment variable says: ``1`` or ``true`` is True."""
+    value = os.environ.get(key)
+    return default if value is None else value.lower() in ("1", "true")
+
+
+def env_integer(key: str, default: int) -> int:
+    """Return the number in an environment variable; what is none is as if it was not set."""
+    try:
+        return int(os.environ[key])
+    except (KeyError, ValueError):
+        return default
+
+
+def env_float(key: str, default: float) -> float:
+    """Return the number in an environment variable; what is none is as if it was not set."""
+    try:
+        return float(os.environ[key])
+    except (KeyError, ValueError):
+        return default
+
+
 def env_set_by_user(key: str) -> bool:
     """Tell whether an environment variable is set."""
     return key in os.environ
 
 
 def __getattr__(name: str) -> Any:
+    if name == "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS":
+        return env_bool(name, default=False)
     raise absent(__name__, name)

@@ -24,6 +24,7 @@ from jupyter_ray.api.session import is_initialized, session_engine
 from jupyter_ray.api.session import shutdown as shutdown
 from jupyter_ray.api.waiting import wait as wait
 from jupyter_ray.engine.context import ProcessContext, current_task, in_event_loop
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID, WorkerID
 from jupyter_ray.not_offered import unusable
 
@@ -93,7 +94,7 @@ class _Node:
 
 
 class _CoreWorker:
-    """What programs ask Ray's native part of: identifiers, which `RuntimeContext` has too."""
+    """What programs ask Ray's native part of: identifiers, which `RuntimeContext` has too, and references."""
 
     def get_worker_id(self) -> WorkerID:
         """Return the identifier of this process."""
@@ -144,8 +145,28 @@ class _CoreWorker:
         """Tell whether this runs in the event loop of an actor."""
         return _process().actor is not None and in_event_loop()
 
+    def get_all_reference_counts(self) -> dict[bytes, dict[str, int]]:
+        """Return of each object (its hexadecimal digits) how often this process and its calls refer to it.
+
+        ``local`` is 1 where this process has the reference, and 0 where it does not (Ray: how many copies of it);
+        ``submitted`` tells how often calls of it name the object that have not ended.
+        """
+        counts = session_engine().reference_counts()
+        return {
+            each.hex().encode(): {"local": local, "submitted": submitted} for each, (local, submitted) in counts.items()
+        }
+
+    def get_memory_store_size(self) -> int:
+        """Return to how many objects this process refers. Source: Ray counts small values that it keeps."""
+        return sum(local for local, _ in session_engine().reference_counts().values())
+
+    def object_exists(self, ref: ObjectRef[Any], memory_store_only: bool = False) -> bool:
+        """Tell whether a value is there. `memory_store_only` has no effect: there is one store."""
+        ((_, size, _),) = session_engine().locations([ref])
+        return size is not None
+
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"'CoreWorker' object has no attribute {name!r}: it is the inside of Ray.", name=name)
+        raise AttributeError(f"'CoreWorker object has no attribute {name!r}: it is the inside of Ray.", name=name)
 
 
 class _ThisProcess:

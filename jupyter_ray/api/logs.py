@@ -167,11 +167,41 @@ def _due() -> None:
         _wait(now)
 
 
-def listener(printer: LogPrinter) -> Callable[[list[AnyEvent]], None]:
-    """Return an event listener that hands on the lines."""
+class Told:
+    """Up to which line of a session a printer was told, by the line's number: its successor gets the log anew."""
+
+    def __init__(self) -> None:
+        self._seq = 0
+
+    def split(self, events: list[AnyEvent]) -> tuple[list[AnyEvent], list[AnyEvent]]:
+        """Return the events that were told, and those that are told now."""
+        before = [event for event in events if 0 < event.seq <= self._seq]
+        fresh = [event for event in events if not 0 < event.seq <= self._seq]
+        self._seq = max(self._seq, *(event.seq for event in fresh), 0)
+        return before, fresh
+
+    def __repr__(self) -> str:
+        return f"<Told up to {self._seq}>"
+
+
+def listener(
+    printer: LogPrinter, told: Told | None = None, earlier: LogPrinter | None = None
+) -> Callable[[list[AnyEvent]], None]:
+    """Return an event listener that hands on the lines.
+
+    Parameters
+    ----------
+    printer
+        Shows them.
+    told
+        What others have shown of this session.
+    earlier
+        Gets that.
+    """
+    told = told or Told()
     gathering: list[Gathering] = []
 
-    def on_events(events: list[AnyEvent]) -> None:
+    def lines_of(events: list[AnyEvent]) -> tuple[Sequence[LogLines], list[progress.State]]:
         lines, states = progress.without_states([event for event in events if isinstance(event, LogLines)])
         if any(DISPLAYED in event.text for event in lines):
             if not gathering:
@@ -181,6 +211,15 @@ def listener(printer: LogPrinter) -> Callable[[list[AnyEvent]], None]:
             lines = gathering[0].take(lines)
         if os.environ.get("RAY_IGNORE_UNHANDLED_ERRORS") == "1":  # Modin sets it after `init`.
             lines = [each for each in lines if not each.text.startswith(UNHANDLED)]
+        return lines, states
+
+    def on_events(events: list[AnyEvent]) -> None:
+        before, fresh = told.split(events)
+        if before:
+            known, _ = lines_of(before)
+            if earlier is not None and known:
+                earlier(known)
+        lines, states = lines_of(fresh)
         if lines:
             progress.instance().hide_bars()
             printer(lines)

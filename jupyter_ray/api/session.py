@@ -34,6 +34,8 @@ from jupyter_ray.interrupts import shielded
 _log = logging.getLogger("jupyter_ray")
 lock = threading.RLock()
 _printer: logs.LogPrinter | None = logs.print_lines
+_earlier: logs.LogPrinter | None = None
+_told = logs.Told()
 _stop_printing: Callable[[], None] | None = None
 _warm = False
 _owner = 0
@@ -327,7 +329,9 @@ def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = F
 
 
 def _forget_session() -> None:
+    global _told
     _end_printing()
+    _told = logs.Told()
     registry.set_current(None)
 
 
@@ -348,28 +352,29 @@ def warm_up() -> None:
             registry.warm("local")
 
 
-def set_log_printer(printer: logs.LogPrinter | None) -> Callable[[], None]:
+def set_log_printer(printer: logs.LogPrinter | None, earlier: logs.LogPrinter | None = None) -> Callable[[], None]:
     """Say who shows what tasks print; None: nobody here, since something else reads the events.
 
     Parameters
     ----------
-    printer
-        Called with a list of `LogLines` in a thread of the engine. It takes effect at once, also for a running session.
+    printer, earlier
+        Called with a list of `LogLines` in a thread of the engine. It takes effect at once, also for a running session:
+        `earlier` gets what a printer before has shown of that.
 
     Returns
     -------
     callable
         Puts the printer back that was there before.
     """
-    global _printer
-    before = _printer
+    global _printer, _earlier
+    before, earlier_before = _printer, _earlier
     with lock:
-        _printer = printer
+        _printer, _earlier = printer, earlier
         engine = registry.current()
         if engine is not None and engine.process.is_driver and (_stop_printing is not None or before is None):
             _end_printing()
             _start_printing(engine)
-    return lambda: (set_log_printer(before), None)[1]
+    return lambda: (set_log_printer(before, earlier_before), None)[1]
 
 
 def session_engine() -> Engine:
@@ -389,7 +394,7 @@ def session_engine() -> Engine:
 def _start_printing(engine: Engine) -> None:
     global _stop_printing
     if _printer is not None:
-        _stop_printing = engine.subscribe(logs.listener(_printer), logs_only=True)
+        _stop_printing = engine.subscribe(logs.listener(_printer, _told, _earlier), logs_only=True)
 
 
 def _end_printing() -> None:

@@ -275,6 +275,12 @@ class Engine(Protocol):
         Of one that is not there yet: no node, and None.
         """
 
+    def reference_counts(self) -> dict[bytes, tuple[int, int]]:
+        """Return of each object (its id) how many references this process has, and how many of its calls name it.
+
+        Those are calls that have not ended.
+        """
+
     def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
         """Get, put or delete what is kept under a key of a name space, for all processes of the session.
 

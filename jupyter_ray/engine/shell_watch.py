@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import builtins
 import importlib
-import importlib.abc
 import importlib.util
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 _SHELL = "IPython.core.interactiveshell"
 _BARS = "tqdm.notebook"
@@ -78,7 +77,7 @@ def _get_ipython() -> Any:
     return get_ipython()
 
 
-class _Watch(importlib.abc.MetaPathFinder):
+class _Watch:
     """One of Python's finders, until the module is imported."""
 
     def __init__(self, name: str, call: Callable[[], None]) -> None:
@@ -92,11 +91,11 @@ class _Watch(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._call)
+            spec.loader = cast(Any, _Loader(spec.loader, self._call))
         return spec
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     """Loads as another one does, and tells."""
 
     def __init__(self, loader: Any, call: Callable[[], None]) -> None:

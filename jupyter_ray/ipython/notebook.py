@@ -78,7 +78,7 @@ class Notebook:
         comm = open_comm(self.hub, shell)
         if comm is not None:
             self._undo.append(comm.close)
-        self._undo.append(session.set_log_printer(self._print))
+        self._undo.append(session.set_log_printer(self._print, earlier=self.router.keep))
         if self._iopub is not None:
             self._undo.append(progress.set_canvas(CellCanvas(self._iopub, self.cells)))
         self._undo.append(registry.watch(self._engine_changed))

@@ -145,6 +145,11 @@ class Router:
             with self._lock:
                 self._digest()
 
+    def keep(self, lines: Sequence[LogLines]) -> None:
+        """Take in what was shown before there was this router: for `%ray logs`."""
+        with self._lock:
+            self.spool.append(lines)
+
     def own(self, task: str) -> None:
         """Say that a task is all that its cell does: its lines need no origin."""
         self._own[task] = None

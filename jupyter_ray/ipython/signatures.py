@@ -1,7 +1,7 @@
-"""What Shift+Tab shows of ``f.remote(``, and which keywords Tab offers there: the function's own parameters.
+"""What Shift+Tab, ``?`` and ``??`` show of a remote function or class, and which keywords Tab offers: the user's own.
 
-``remote`` takes whatever its function takes, so its own signature tells nothing. ``%load_ext`` imports this module and
-must be quick, so it imports nothing of this package.
+``remote`` takes whatever its function takes, so its own signature tells nothing, and its source even less.
+``%load_ext`` imports this module and must be quick, so it imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ def install(shell: Any) -> Callable[[], None]:
     def info_of_what_is_called(obj: Any, oname: str = "", *args: Any, **kwargs: Any) -> Any:
         told = info(obj, oname, *args, **kwargs)
         called = _called(obj)
-        if called is not None:
-            signature, documentation = called
-            told["definition"] = _rendered(oname if inspect.ismethod(obj) else f"{oname}.remote", signature)
-            told["docstring"] = documentation or told["docstring"]
+        if called is None:
+            return told
+        signature, value = called
+        told["definition"] = _rendered(oname if inspect.ismethod(obj) else f"{oname}.remote", signature)
+        own = dict.fromkeys(("file", "source")) if value is None else info(value, oname, *args, **kwargs)
+        told.update(file=own["file"], source=own["source"], call_def=None, call_docstring=None, class_docstring=None)
+        if value is not None and (own["source"] or inspect.getdoc(value)):
+            told["docstring"] = own["docstring"]
         return told
 
     def keywords_of_what_is_called(obj: Any) -> list[str]:
@@ -57,8 +61,11 @@ def install(shell: Any) -> Callable[[], None]:
     return undo
 
 
-def _called(obj: Any) -> tuple[inspect.Signature, str | None] | None:
-    """Return signature and docstring of what is called by `obj`, or by its ``remote``; None for anything else."""
+def _called(obj: Any) -> tuple[inspect.Signature, Any] | None:
+    """Return signature and code of what is called by `obj`, or by its ``remote``; None for anything else.
+
+    The code is None for a method of an actor, which is known elsewhere.
+    """
     is_remote = inspect.ismethod(obj) and obj.__name__ == "remote"
     owner = obj.__self__ if is_remote else obj
     if not type(owner).__module__.startswith("jupyter_ray.api."):
@@ -74,7 +81,7 @@ def _called(obj: Any) -> tuple[inspect.Signature, str | None] | None:
         value, signature = None, owner._method.parameters.shown()
     else:
         return None
-    return None if signature is None else (signature, inspect.getdoc(value))
+    return None if signature is None else (signature, value)
 
 
 def _rendered(name: str, signature: inspect.Signature) -> str:

@@ -38,7 +38,7 @@ _SUBMITTED_MS = 2_000
 _DYNAMIC = ray.DynamicObjectRefGenerator
 
 
-class RayEngine:
+class RayEngine(kept.Kept):
     """One session on a cluster, seen from one process.
 
     Parameters
@@ -343,23 +343,6 @@ class RayEngine:
     def placement_groups(self) -> list[dict[str, Any]]:
         """Return a row for each placement group."""
         return groups.rows()
-
-    @while_alive
-    def locations(self, refs: Sequence[ObjectRef[Any]]) -> list[tuple[list[str], int | None, bool]]:
-        """Return of each object where it is, its size, and whether it is on disk; see `Engine.locations`."""
-        return kept.locations(refs)
-
-    @while_alive
-    def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
-        """Get, put or delete what is kept under a key; see `Engine.pairs`."""
-        return kept.pairs(operation, key, space, value, flag)
-
-    @while_alive
-    def collect_garbage(self) -> None:
-        """Have all processes of the cluster collect garbage soon."""
-        from ray._private.internal_api import global_gc
-
-        global_gc()
 
     def may_ask(self, object_id: bytes) -> bool:
         """Tell whether Ray answers a `wait` for an object to which there may be no reference here any more."""

@@ -76,6 +76,19 @@ def _annotate(target: T, kind: AnnotationType, group: str) -> T:
     return target
 
 
+def _is_annotated(target: Any) -> bool:
+    """Tell whether it has a mark of its own, and not that of what it is derived from."""
+    return bool(getattr(target, "_annotated", None) == target.__name__)
+
+
+def _get_annotation_type(target: Any) -> str | None:
+    """Return what its mark says, or None if it has none."""
+    if not _is_annotated(target):
+        return None
+    kind: AnnotationType = target._annotated_type
+    return kind.value
+
+
 def _tell(target: Any, note: str) -> None:
     """Append a note to a docstring, indented as it is."""
     doc = (target.__doc__ or "").rstrip()

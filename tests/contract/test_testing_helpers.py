@@ -160,6 +160,45 @@ def test_how_full_the_object_store_is() -> None:
     wait_for_condition(lambda: test_utils.object_memory_usage() == before, timeout=PATIENCE)
 
 
+def test_who_refers_to_an_object() -> None:
+    core_worker = ray._private.worker.global_worker.core_worker
+
+    def counts(name: bytes) -> tuple[bool, int] | None:
+        found = core_worker.get_all_reference_counts().get(name)
+        return None if found is None else (found["local"] > 0, found["submitted"])
+
+    @ray.remote
+    def wait_for(array: Any, nested: list[Any], also: Any) -> None:
+        ray.get(nested)
+
+    signal = SignalActor.remote()
+    ref = ray.put(np.zeros(200_000))
+    name, binary = ref.hex().encode(), ref.binary()
+    assert counts(name) == (True, 0)
+    assert core_worker.object_exists(ref)
+    assert core_worker.get_memory_store_size() >= 1
+    running = wait_for.remote(ref, [signal.wait.remote()], ref)
+    assert counts(name) == (True, 2)
+    assert not core_worker.object_exists(running)
+    del ref
+    wait_for_condition(lambda: counts(name) == (False, 2), timeout=PATIENCE)
+    ray.get(signal.send.remote())
+    ray.get(running)
+    wait_for_condition(lambda: counts(name) is None, timeout=PATIENCE)
+    wait_for_condition(lambda: not core_worker.object_exists(ray.ObjectRef(binary)), timeout=PATIENCE)
+
+
+@pytest.mark.local_only("Ray counts small values that it keeps, also of its own")
+def test_what_is_let_go_is_counted_no_more() -> None:
+    core_worker = ray._private.worker.global_worker.core_worker
+    wait_for_condition(lambda: core_worker.get_memory_store_size() == 0, timeout=PATIENCE)
+    refs = [ray.put(each) for each in range(3)]
+    assert core_worker.get_memory_store_size() == 3
+    del refs
+    wait_for_condition(lambda: core_worker.get_memory_store_size() == 0, timeout=PATIENCE)
+    assert core_worker.get_all_reference_counts() == {}
+
+
 class Cycle:
     """Holds a reference, and is garbage at once that only the collector frees."""
 

@@ -430,6 +430,24 @@ def test_loading_is_quick_and_repeatable(own_kernel: Kernel) -> None:
     assert "not found" in own_kernel.fail("%ray status").stderr
 
 
+def test_what_was_shown_is_not_shown_again_when_the_extension_goes_or_comes(own_kernel: Kernel) -> None:
+    """Each change of who shows it brought all that tasks had printed since the session's beginning once more."""
+    own_kernel.run("import jupyter_ray as ray\nray.init(num_cpus=1)\n@ray.remote\ndef say(text):\n    print(text)")
+    say = "ray.get(say.remote({!r}))"
+    cells = [own_kernel.run(say.format("one"))]
+    own_kernel.until(lambda: "one" in cells[0].stdout)
+    for change in ("%load_ext jupyter_ray", "%reload_ext jupyter_ray", "%unload_ext jupyter_ray"):
+        cells.append(own_kernel.run(change))
+        text = f"after {change[1:]}"
+        cells.append(own_kernel.run(say.format(text)))
+        own_kernel.until(lambda: text in cells[-1].stdout)  # noqa: B023 - called here and now.
+    shown = [line.partition(") ")[2] for cell in cells for line in cell.stdout.splitlines()]
+    assert shown == ["one", *(f"after {each} jupyter_ray" for each in ("load_ext", "reload_ext", "unload_ext"))]
+    own_kernel.run("%load_ext jupyter_ray")
+    says(own_kernel, "%ray logs", "after unload_ext")
+    assert "one" in own_kernel.run("%ray logs").stdout, "it has all"
+
+
 def test_a_session_that_begins_while_the_extension_loads_is_shown_from_its_beginning(own_kernel: Kernel) -> None:
     own_kernel.run("""
 import threading

@@ -668,8 +668,8 @@ model = Model.remote(1)
 """
 
 
-def shown(shell: Any, name: str) -> str:
-    return ANSI.sub("", shell.object_inspect_mime(name)["text/plain"])
+def shown(shell: Any, name: str, level: int = 0) -> str:
+    return ANSI.sub("", shell.object_inspect_mime(name, level)["text/plain"])
 
 
 def test_shift_tab_shows_the_parameters_of_what_is_called(shell: Any, run: Run) -> None:
@@ -683,6 +683,25 @@ def test_shift_tab_shows_the_parameters_of_what_is_called(shell: Any, run: Run) 
     assert "A model." in shown(shell, "Model.remote")
     assert "Signature: model.fit.remote(data, weight=...)" in shown(shell, "model.fit.remote")
     assert "Signature: len(obj, /)" in shown(shell, "len")
+
+
+def test_question_marks_show_the_code_of_what_is_called(shell: Any, run: Run) -> None:
+    """They showed the source of `RemoteFunction`, and the file that it is in."""
+    run(TRAINS)
+    for name in ("train", "train.remote", "Model"):
+        plain, whole = (shown(shell, name, level) for level in (0, 1))
+        assert "jupyter_ray/api" not in plain + whole, name
+        assert "Raise a TypeError" not in plain + whole
+        if name != "Model":  # Python looks for a class's code in its module, which the tests' shell has none of.
+            assert "def train(" in whole
+            assert "Docstring" not in whole, "the code has it"
+    run("@ray.remote\ndef quiet():\n    return 5")
+    assert "Start a task" in shown(shell, "quiet.remote")
+    assert "return 5" in shown(shell, "quiet", 1)
+    for level in (0, 1):
+        told = shown(shell, "model.fit.remote", level)
+        assert "File:" not in told
+        assert "Source:" not in told, "it is another process's"
 
 
 def test_tab_offers_the_keywords_of_what_is_called(shell: Any, run: Run) -> None:

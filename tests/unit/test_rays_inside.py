@@ -22,10 +22,12 @@ from jupyter_ray._private import (
     inspect_util,
     label_utils,
     profiling,
+    ray_constants,
     ray_microbenchmark_helpers,
     utils,
 )
 from jupyter_ray._version import RAY_VERSION, commit, version
+from jupyter_ray.util import annotations as marks
 from jupyter_ray.util.serialization import StandaloneSerializationContext
 
 
@@ -258,6 +260,32 @@ def test_how_often_a_second(
     assert re.fullmatch(r"calls per second [\d.]+ \+- [\d.]+\n", capsys.readouterr().out)
     monkeypatch.setattr(ray_microbenchmark_helpers, "filter_pattern", "other")
     assert measured() == [None]
+
+
+def test_constants_and_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ENABLE_ZERO_COPY_TORCH_TENSORS", raising=False)
+    assert ray_constants.WORKER_PROCESS_TYPE_SPILL_WORKER_IDLE == "ray::IDLE_SpillWorker"
+    assert ray_constants.RAY_ENABLE_ZERO_COPY_TORCH_TENSORS is False
+    for text, flag, number, real in [("True", True, 7, 0.5), ("1", True, 1, 1.0), ("-2", False, -2, -2.0)]:
+        monkeypatch.setenv("HERE", text)
+        assert ray_constants.env_bool("HERE", not flag) is flag
+        assert ray_constants.env_integer("HERE", 7) == number
+        assert ray_constants.env_float("HERE", 0.5) == real
+    assert ray_constants.env_bool("NOT_HERE", True)
+    assert (ray_constants.env_integer("NOT_HERE", 3), ray_constants.env_float("NOT_HERE", 0.1)) == (3, 0.1)
+
+
+def test_who_has_a_mark_of_its_own() -> None:
+    @marks.PublicAPI
+    class Base: ...
+
+    class Unmarked(Base): ...
+
+    @marks.DeveloperAPI
+    def function() -> None: ...
+
+    assert [marks._is_annotated(each) for each in (Base, Unmarked, function, len)] == [True, False, True, False]
+    assert [marks._get_annotation_type(each) for each in (Base, Unmarked)] == ["PublicAPI", None]
 
 
 @pytest.mark.parametrize("package", ["_private", "_common"])

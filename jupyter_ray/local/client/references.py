@@ -145,6 +145,11 @@ class References:
         refer, kinds = self.reference, _KINDS
         return [refer(each, kinds.get(len(each), DefinitionRef), grants) for each in counted_ids]
 
+    def objects(self) -> list[bytes]:
+        """Return the ids of the objects that this process refers to."""
+        with self._lock:
+            return [each for each, entry in self._table.items() if len(each) == OBJECT_ID_SIZE and entry[_REFERENCE]()]
+
     def is_granted(self, counted: bytes) -> bool:
         """Whether the runtime counts a reference for us; not so for one that was made by hand."""
         entry = self._table.get(counted)

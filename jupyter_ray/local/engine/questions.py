@@ -126,6 +126,14 @@ class Questions:
         """Have all processes collect garbage; see `Engine.collect_garbage`."""
         self.client.query("garbage")
 
+    def reference_counts(self) -> dict[bytes, tuple[int, int]]:
+        """Return of each object how often this process refers to it; see `Engine.reference_counts`."""
+        references = self.client.references
+        references.flush()
+        calls = self.client.query("used_by_calls")
+        held = dict.fromkeys(references.objects(), 1)
+        return {each: (held.get(each, 0), calls.get(each, 0)) for each in {**held, **calls}}
+
     def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
         """Get, put or delete what is kept under a key; see `Engine.pairs`."""
         return self.client.query("pairs", operation=operation, key=key, space=space, value=value, flag=flag)

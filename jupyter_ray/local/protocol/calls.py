@@ -1,7 +1,5 @@
 """What a call is: its description, its arguments and its values, as messages carry them."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import msgspec

@@ -1,7 +1,5 @@
 """What a caller and a worker say to each other without the runtime."""
 
-from __future__ import annotations
-
 from jupyter_ray.local.protocol.calls import Message, Payload, TaskSpec
 from jupyter_ray.local.protocol.to_runtime import Done, Hello
 

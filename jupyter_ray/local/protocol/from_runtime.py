@@ -1,7 +1,5 @@
 """What the runtime says to a client."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, Union
 
 from jupyter_ray.events import AnyEvent

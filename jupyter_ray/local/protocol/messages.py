@@ -13,6 +13,9 @@ a grant that is on its way meanwhile keeps the object alive.
 Streams. The stream itself is the object `return_id(task, 1)`: ready (with None, or the error of a lost worker) when
 the task has ended. Item number i, from 1, is `return_id(task, i + 1)`. Each new item that a `StreamState` announces
 to the stream's holder is one grant of that item to it.
+
+Annotations. The modules that define messages and events have no ``from __future__ import annotations``: msgspec would
+compile each annotation in every process, which takes longer than all else that a decoder's making does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """What a client, driver or worker, says to the runtime."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, Union
 
 from jupyter_ray.local.protocol.calls import ActorSpec, Message, Payload, SearchPath, TaskSpec

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from jupyter_ray.ids import OBJECT_ID_SIZE
 from jupyter_ray.local.scheduler import definitions
 from jupyter_ray.local.scheduler.outlook import is_excluded
 from jupyter_ray.local.scheduler.records import GroupRecord
@@ -184,6 +185,17 @@ def garbage(state: State, _: dict[str, Any]) -> None:
     """Answer that all processes have been told to collect garbage: see `said`."""
 
 
+def used_by_calls(state: State, arguments: dict[str, Any]) -> dict[bytes, int]:
+    """Return of each object how often the asker's calls that have not ended name it, also inside of arguments."""
+    counts: dict[bytes, int] = {}
+    for record in state.tasks.values():
+        if record.client is arguments["asker"]:
+            for counted in (*record.spec.dependencies, *record.spec.contained):
+                if len(counted) == OBJECT_ID_SIZE:
+                    counts[counted] = counts.get(counted, 0) + 1
+    return counts
+
+
 QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "resources": resources,
     "jobs": jobs,
@@ -197,6 +209,7 @@ QUERIES: dict[str, Callable[[State, dict[str, Any]], Any]] = {
     "why": why,
     "events": events,
     "garbage": garbage,
+    "used_by_calls": used_by_calls,
     "placement_groups": placement_groups,
     "locations": locations,
     "pairs": pairs,

@@ -264,8 +264,9 @@ def _query(step: Step, client: ClientRecord, message: m.Query) -> None:
             _handed(step, client, wanted)
         elif message.what == "garbage":
             memory.collect_now(step)
+        arguments = {**message.arguments, "now": step.now, "asker": client}
         try:
-            told = m.Answer(message.request, answer(step.state, {**message.arguments, "now": step.now}))
+            told = m.Answer(message.request, answer(step.state, arguments))
         except Exception as error:  # It changed nothing: no reason to end the session of whoever asked.
             told = m.Answer(message.request, f"The query {message.what!r} failed: {error!r}.", type(error).__name__)
         step.send(client, told)

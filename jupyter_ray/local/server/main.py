@@ -29,13 +29,17 @@ def main() -> None:
     from jupyter_ray.config import session_folder
 
     with _without("dill"):
-        from jupyter_ray.local.server.processes import Processes
-    from jupyter_ray.local.server.server import Server
+        from jupyter_ray.local.server import template
 
     session_folder(arguments["session"], arguments["root"])
     listener = socket.socket(fileno=arguments["listen_fd"])
+    template.prepare(arguments["session"], closing=(listener.fileno(),))
+
+    from jupyter_ray.local.server.processes import Processes
+    from jupyter_ray.local.server.server import Server
+
     loop_type = _loop_type()
-    processes = Processes(arguments["session"], listener.fileno())
+    processes = Processes(arguments["session"])
     processes.warm()
     loop = loop_type()
     asyncio.set_event_loop(loop)

@@ -13,7 +13,6 @@ import contextlib
 import os
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -27,28 +26,13 @@ from jupyter_ray.config import crash_report, remove_folders, session_folder
 from jupyter_ray.local.protocol.messages import EXITED
 from jupyter_ray.local.server import descendants, template
 from jupyter_ray.local.server.guard import SIGKILLED
-from jupyter_ray.local.worker.main import main
+from jupyter_ray.local.worker.entry import run_worker
 from jupyter_ray.local.worker.setup import WorkerSetup
-
-_MULTIPROCESS = {name: module for name, module in sys.modules.items() if name.split(".")[0] == multiprocess.__name__}
-"""Its modules. A worker looks through nothing and takes nothing apart: that would cost it memory of its own."""
 
 Lost = Callable[[bytes, str], None]
 
 _LAST_WORDS = 20_000
 """Characters of a crash report that are shown."""
-
-
-def run_worker(setup: bytes) -> None:
-    """Run in the forked child."""
-    _forget_multiprocess()
-    main(msgspec.msgpack.decode(setup, type=WorkerSetup))
-
-
-def _forget_multiprocess() -> None:
-    """Let user code that imports multiprocess have a new one: ours does without dill, and forbids children."""
-    for name in _MULTIPROCESS:
-        sys.modules.pop(name, None)
 
 
 class Processes:
@@ -58,11 +42,9 @@ class Processes:
     ----------
     session
         Names the folders.
-    closing
-        Descriptors of this process that the template must not hold.
     """
 
-    def __init__(self, session: str, *closing: int) -> None:
+    def __init__(self, session: str) -> None:
         self._session = session
         self._orders: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
         self._children: dict[bytes, Any] = {}
@@ -74,7 +56,6 @@ class Processes:
         # Of a template that multiprocess starts; the first one is forked here.
         multiprocess.process.current_process()._config["tempdir"] = str(session_folder(session))
         descendants.adopt()
-        template.prepare(session, main.__module__, closing=closing)
         self._context = multiprocess.get_context("forkserver")
         self._thread = threading.Thread(target=self._spawn, name="jupyter_ray-spawner", daemon=True)
 

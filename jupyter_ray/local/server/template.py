@@ -1,8 +1,9 @@
 """The worker template: a copy of the runtime from before it had threads, connections or state.
 
 multiprocess would start its forkserver as one more interpreter, which imports everything again. A fork of the runtime,
-made when all modules are there, is ready in a few milliseconds, and both share the memory of what they imported. From
-then on it is multiprocess's own forkserver; should it ever die, multiprocess starts the next one in its usual way.
+made when what both need is imported, shares the memory of that, and imports what only workers need while the runtime
+imports what only it needs. From then on it is multiprocess's own forkserver; should it ever die, multiprocess starts
+the next one in its usual way.
 """
 
 from __future__ import annotations
@@ -24,24 +25,35 @@ from jupyter_ray.local.protocol import codec
 from jupyter_ray.local.server import descendants
 
 _LISTENING = 512
+
+SHARED = (
+    "concurrent.futures.thread", "jupyter_ray.engine.context", "jupyter_ray.local.cgroups",
+    "jupyter_ray.local.client.routes", "jupyter_ray.local.search_path", "jupyter_ray.local.serialization.errors",
+    "jupyter_ray.local.serialization.values", "jupyter_ray.local.store.payloads", "jupyter_ray.local.store.segments",
+    "jupyter_ray.local.transport", "jupyter_ray.local.turns", "jupyter_ray.local.vigil",
+    "jupyter_ray.local.worker.entry",
+)  # fmt: skip
+"""What both the runtime and workers import, with all that it imports itself."""
+
+WORKERS = "jupyter_ray.local.worker.main"
 _FOR_TASKS = ("hashlib", "random", "shutil", "tempfile", "zipfile")
 """What tasks are likely to import: a fork of the template has it."""
 
 
-def prepare(session: str, preload: str, *, closing: tuple[int, ...]) -> None:
+def prepare(session: str, *, closing: tuple[int, ...]) -> None:
     """Fork the template from this process, which must have one thread and no event loop yet.
 
     Parameters
     ----------
     session
         In its folder is the template's socket, and leaves with it.
-    preload
-        The module that workers run; imported already.
     closing
         Descriptors that the template must not hold.
     """
+    for name in SHARED:
+        importlib.import_module(name)
     server = multiprocess.forkserver._forkserver
-    server.set_forkserver_preload([preload])  # For the one after this.
+    server.set_forkserver_preload([WORKERS])  # For the one after this.
     # multiprocess would start one more process to watch semaphores that we do not use.
     multiprocess.resource_tracker._resource_tracker._fd = os.open(os.devnull, os.O_WRONLY)
     if hasattr(server, "_forkserver_authkey"):
@@ -63,9 +75,10 @@ def prepare(session: str, preload: str, *, closing: tuple[int, ...]) -> None:
 
 def _prepare() -> None:
     """Make ready what workers need and the runtime does not, while it goes on."""
-    codec.of_runtime()
-    for name in _FOR_TASKS:
+    for name in (WORKERS, *_FOR_TASKS):
         importlib.import_module(name)
+    codec.of_runtime()
+    gc.freeze()
 
 
 def _serve(session: str, listener: int, alive: int) -> None:
@@ -80,6 +93,10 @@ def _serve(session: str, listener: int, alive: int) -> None:
         descendants.end()
         remove_folders(session)
         code = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()  # Into the runtime's log.
     finally:
         os._exit(code)
 

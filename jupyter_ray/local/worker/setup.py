@@ -1,7 +1,5 @@
 """What a worker process is told when it is forked. The runtime makes it, `worker.main` takes it."""
 
-from __future__ import annotations
-
 import msgspec
 
 
