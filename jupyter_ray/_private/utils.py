@@ -204,17 +204,17 @@ def push_error_to_driver(worker: Any, error_type: str, message: str, job_id: Any
 
 
 _OF_SERVERS = (
-    "DeferSigint", "Unbuffered", "check_oversized_function", "check_version_info", "compute_version_info",
-    "detect_fate_sharing_support", "detect_fate_sharing_support_linux", "detect_fate_sharing_support_win32",
-    "format_error_message", "get_all_node_info_until_retrieved", "get_cgroup_mem_stats", "get_cgroup_used_memory",
-    "get_conda_bin_executable", "get_conda_env_dir", "get_dashboard_dependency_error", "get_master_wheel_url",
-    "get_ray_client_dependency_error", "get_ray_doc_version", "get_release_wheel_url", "get_runtime_env_info",
-    "get_visible_accelerator_ids", "get_wheel_filename", "internal_kv_get_with_retry", "internal_kv_list_with_retry",
-    "internal_kv_put_with_retry", "parse_metadata_json", "parse_resources_json", "parse_runtime_env_for_task_or_actor",
-    "read_ray_address", "remove_ray_internal_flags_from_env",
-    "reset_visible_accelerator_env_vars", "resolve_object_store_memory", "set_kill_on_parent_death_linux",
-    "set_omp_num_threads_if_unset", "set_sigterm_handler", "set_visible_accelerator_ids", "validate_socket_filepath",
-    "write_ray_address", "_get_docker_cpus",
+    "DeferSigint", "Unbuffered", "_get_docker_cpus", "check_oversized_function", "check_version_info",
+    "compute_version_info", "detect_fate_sharing_support", "detect_fate_sharing_support_linux",
+    "detect_fate_sharing_support_win32", "format_error_message", "get_all_node_info_until_retrieved",
+    "get_cgroup_mem_stats", "get_cgroup_used_memory", "get_conda_bin_executable", "get_conda_env_dir",
+    "get_dashboard_dependency_error", "get_master_wheel_url", "get_ray_client_dependency_error", "get_ray_doc_version",
+    "get_release_wheel_url", "get_runtime_env_info", "get_visible_accelerator_ids", "get_wheel_filename",
+    "internal_kv_get_with_retry", "internal_kv_list_with_retry", "internal_kv_put_with_retry", "parse_metadata_json",
+    "parse_resources_json", "parse_runtime_env_for_task_or_actor", "read_ray_address",
+    "remove_ray_internal_flags_from_env", "reset_visible_accelerator_env_vars", "resolve_object_store_memory",
+    "set_kill_child_on_death_win32", "set_kill_on_parent_death_linux", "set_omp_num_threads_if_unset",
+    "set_sigterm_handler", "set_visible_accelerator_ids", "validate_socket_filepath", "write_ray_address",
 )  # fmt: skip
 
 
