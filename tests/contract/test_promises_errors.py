@@ -379,13 +379,24 @@ def test_what_refers_to_nothing() -> None:
         lambda: ray.get([ray.put(1), nil], timeout=PATIENCE),
         lambda: ray.wait([nil], timeout=PATIENCE),
         lambda: ray.wait([ray.put(1), nil], num_returns=2, timeout=0),
+    ]
+    for use in uses:
+        with pytest.raises(ValueError, match=r"(?i)\bnil"):
+            use()
+
+
+@shared
+@pytest.mark.local_only("on a cluster what refers to nothing is refused where it is used")
+def test_what_refers_to_nothing_is_refused_where_it_is_passed() -> None:
+    nil = ray.ObjectRef.nil()
+    uses: list[Callable[[], Any]] = [
         lambda: take.remote(nil),
         lambda: take.remote([nil]),
         lambda: take.remote(value=nil),
         lambda: ray.put([nil]),
     ]
     for use in uses:
-        with pytest.raises(ValueError, match=r"(?i)\bnil"):  # Where it is written, and not where it is used.
+        with pytest.raises(ValueError, match=r"(?i)\bnil"):
             use()
 
 
