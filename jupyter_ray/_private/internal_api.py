@@ -64,12 +64,17 @@ def _table(rows: list[Any], sort_by: str, units: str, limit: int | None) -> str:
 def _totals(rows: list[Any]) -> str:
     whole = cluster_resources()["object_store_memory"]
     used = whole - available_resources().get("object_store_memory", 0.0)
-    shared = sum(row.in_shared_memory for row in rows)
-    share = 100 * used / whole if whole else 0.0
+    store = session_engine().statistics().get("store", {})
+    count = store.get("objects", sum(row.in_shared_memory for row in rows))
+    share = round(100 * used / whole, 2) if whole else 0.0
     lines = [
         "--- Aggregate object store stats across all nodes ---",
-        f"Plasma memory usage {int(used / _MIB)} MiB, {shared} objects, {share:.1f}% full",
+        f"Plasma memory usage {int(used / _MIB)} MiB, {count} objects, {share}% full, {share}% needed",
     ]
+    if on_disk := store.get("on_disk"):  # What was written there at once, since there was no room.
+        lines.append(f"Plasma filesystem mmap usage: {int(on_disk / _MIB)} MiB")
+    if moved := store.get("objects_moved"):
+        lines.append(f"Spilled {int(store['moved_to_disk'] / _MIB)} MiB, {moved} objects")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -358,11 +359,30 @@ def get_error_message(
     return taken(lambda left: subscriber.poll(left)[1], num, timeout, lambda row: error_type in (None, row["type"]))
 
 
+def check_spilled_mb(
+    address: Any, spilled: int | list[int] | None = None, restored: int | None = None, fallback: int | None = None
+) -> None:
+    """Wait until so many MiB have been moved to disk (one of several numbers), and so many are there from the start.
+
+    None: nothing. `restored` has no effect: a value on disk is read from there.
+    """
+    wanted = [spilled] if isinstance(spilled, int) else spilled
+
+    def is_so() -> bool:
+        told = memory_summary(stats_only=True)
+        moved = re.search(r"^Spilled (\d+) MiB", told, re.MULTILINE)
+        there = re.search(r"^Plasma filesystem mmap usage: (\d+) MiB", told, re.MULTILINE)
+        right = int(moved[1]) in wanted if moved and wanted else bool(moved) == bool(wanted)
+        return right and (there is None if not fallback else there is not None and int(there[1]) == fallback)
+
+    wait_for_condition(is_so, timeout=10, retry_interval_ms=200)
+
+
 _OF_A_CLUSTER = (
     "BatchQueue", "EC2InstanceTerminator", "EC2InstanceTerminatorWithGracePeriod", "MetricSamplePattern",
     "NodeKillerBase", "PrometheusTimeseries", "REDIS_EXECUTABLE", "RPC_FAILURE_MAP", "RPC_FAILURE_TYPES",
     "RayletKiller", "ResourceKillerActor", "WorkerKillerActor", "auth_token_grpc_metadata", "check_call_ray",
-    "check_call_subprocess", "check_local_files_gced", "check_spilled_mb", "external_ray_cluster_activity_hook1",
+    "check_call_subprocess", "check_local_files_gced", "external_ray_cluster_activity_hook1",
     "external_ray_cluster_activity_hook2", "external_ray_cluster_activity_hook3",
     "external_ray_cluster_activity_hook4", "external_ray_cluster_activity_hook5", "fetch_prometheus",
     "fetch_prometheus_metric_timeseries", "fetch_prometheus_metrics", "fetch_prometheus_timeseries",

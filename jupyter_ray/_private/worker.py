@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from jupyter_ray.api.calls import cancel as cancel
@@ -32,17 +33,19 @@ BaseContext = RayContext
 blocking_get_inside_async_warned = False
 """Who sets it is not warned of `get` in a coroutine of an actor."""
 
+_unhandled_error_handler: Callable[[BaseException], object] | None = None
+"""Who sets it gets the errors that nobody looks at, and they are not printed."""
+
 RESTORE_WORKER_MODE, SPILL_WORKER_MODE = 3, 2
 RAY_JOB_CONFIG_JSON_ENV_VAR = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 logger = logging.getLogger("jupyter_ray")
 
 _OF_SERVERS = (
     "_changeproctitle", "_make_remote", "_maybe_modify_runtime_env", "_post_init_hooks", "_remove_protocol_from_url",
-    "_should_ignore_worker_log_prefix", "_unhandled_error_handler", "_wait_generators_bulk", "connect",
-    "custom_excepthook", "disconnect", "filter_autoscaler_events", "get_resource_ids",
-    "global_worker_stdstream_dispatcher", "hide_tqdm", "listen_error_messages", "print_to_stdstream",
-    "print_worker_logs", "process_tqdm", "restore_tqdm", "stderr_deduplicator", "stdout_deduplicator", "time_string",
-    "with_connect_or_shutdown_lock",
+    "_should_ignore_worker_log_prefix", "_wait_generators_bulk", "connect", "custom_excepthook", "disconnect",
+    "filter_autoscaler_events", "get_resource_ids", "global_worker_stdstream_dispatcher", "hide_tqdm",
+    "listen_error_messages", "print_to_stdstream", "print_worker_logs", "process_tqdm", "restore_tqdm",
+    "stderr_deduplicator", "stdout_deduplicator", "time_string", "with_connect_or_shutdown_lock",
 )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ def init_options(
         memory_retries=_setting(system_config, "task_oom_retries", -1, int),
         task_limit=_task_limit(system_config),
         farewell_seconds=max(0.0, _setting(system_config, "actor_graceful_shutdown_timeout_ms", 30_000.0, float) / 1e3),
+        garbage_seconds=max(0.0, _setting(system_config, "local_gc_interval_s", 0.0, float)),
         detached_actors=actor_lifetime == "detached",
         metadata=dict(metadata or {}),
         code_folders=[os.path.abspath(folder) for folder in code_search_path],

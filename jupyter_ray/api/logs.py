@@ -21,6 +21,7 @@ from jupyter_ray.api.repeats import WINDOW, Repeats, Shown
 from jupyter_ray.api.returns import Returns
 from jupyter_ray.events import DISPLAYED, UNHANDLED, AnyEvent, LogLines
 from jupyter_ray.interrupts import shielded, started
+from jupyter_ray.task_errors import RayTaskError
 
 if TYPE_CHECKING:
     from jupyter_ray.api.displays import Gathering
@@ -141,8 +142,8 @@ def _print(shown: Iterable[Shown]) -> None:
         stream = sys.stderr if name == "stderr" else sys.stdout
         if stream is None:
             continue
-        with contextlib.suppress(ValueError, OSError):  # The stream may be closed already, or its reader gone.
-            stream.write("\n".join([*parts, ""]))
+        with contextlib.suppress(ValueError, OSError, AttributeError):  # Closed, its reader is gone, or it lacks one.
+            stream.write(progress.as_lines(stream, "\n".join([*parts, ""])))
             stream.flush()
 
 
@@ -165,6 +166,19 @@ def _due() -> None:
         _timer = None
         _print(_repeats.due(now))
         _wait(now)
+
+
+def _without_handled(lines: Sequence[LogLines]) -> Sequence[LogLines]:
+    """Hand errors that nobody looked at to who has taken Ray's place for them, and return the other lines."""
+    inside = sys.modules.get("jupyter_ray._private.worker")
+    handler = None if inside is None else vars(inside).get("_unhandled_error_handler")
+    if handler is None:
+        return lines
+    for each in lines:
+        if each.text.startswith(UNHANDLED):
+            text = each.text.removeprefix(UNHANDLED)
+            handler(RayTaskError(each.name, text, RuntimeError(text), pid=each.pid))
+    return [each for each in lines if not each.text.startswith(UNHANDLED)]
 
 
 class Told:
@@ -211,7 +225,7 @@ def listener(
             lines = gathering[0].take(lines)
         if os.environ.get("RAY_IGNORE_UNHANDLED_ERRORS") == "1":  # Modin sets it after `init`.
             lines = [each for each in lines if not each.text.startswith(UNHANDLED)]
-        return lines, states
+        return _without_handled(lines), states
 
     def on_events(events: list[AnyEvent]) -> None:
         before, fresh = told.split(events)

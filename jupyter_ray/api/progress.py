@@ -12,6 +12,7 @@ import builtins
 import json
 import os
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -307,6 +308,18 @@ def is_terminal(stream: Any) -> bool:
         return False
 
 
+def as_lines(stream: Any, text: str) -> str:
+    """Return how a text is written to a standard stream so that each line begins at the left.
+
+    A terminal that a program has for itself, as Python's prompt since 3.13, takes a line feed for the way down alone.
+    """
+    try:
+        is_raw = is_terminal(stream) and not termios.tcgetattr(stream.fileno())[1] & termios.OPOST
+    except (OSError, ValueError, AttributeError, termios.error):  # It only looks like one.
+        is_raw = False
+    return text.replace("\n", "\r\n") if is_raw else text
+
+
 def _columns() -> int:
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns
@@ -316,7 +329,7 @@ def _columns() -> int:
 
 def _write(text: str) -> None:
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(as_lines(sys.stderr, text))
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):  # Closed, or there is none.
         return

@@ -81,6 +81,8 @@ class InitOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How often a task that was ended for want of memory is tried again at most; negative: as often as any."""
     farewell_seconds: float = 30.0
     """So long may the process of an actor take to leave, its ``__ray_shutdown__`` included (Ray's figure); 0: ever."""
+    garbage_seconds: float = 0.0
+    """All processes collect garbage every so many seconds; 0: where memory is short."""
     task_limit: int = -1
     """Of so many tasks the state API tells at most; negative: of all that are known."""
     detached_actors: bool = False

@@ -57,7 +57,7 @@ class StderrHandler(_StreamHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record, if there is a stream."""
         self.stream = sys.stderr
-        if self.stream is not None and not self.stream.closed:
+        if self.stream is not None and not getattr(self.stream, "closed", False):  # Other kernels' streams lack it.
             super().emit(record)
 
 

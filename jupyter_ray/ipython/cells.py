@@ -19,6 +19,8 @@ LIMIT = 1_000
 
 Parent = dict[str, Any]
 
+_NEEDS = ("session", "iopub_socket", "get_parent")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cell:
@@ -66,8 +68,7 @@ class Cells:
     @classmethod
     def of(cls, shell: Any) -> Cells:
         """Return the cells of an IPython shell, with a kernel or without."""
-        kernel = getattr(shell, "kernel", None)
-        return cls(getattr(kernel, "get_parent", None), lambda: int(shell.displayhook.prompt_count))
+        return cls(getattr(kernel_of(shell), "get_parent", None), lambda: int(shell.displayhook.prompt_count))
 
     def __repr__(self) -> str:
         return f"<Cells {len(self._cells)} known>"
@@ -136,6 +137,12 @@ class Cells:
         self._cells[cell.token] = cell
         while len(self._cells) > self._limit:
             self._cells.popitem(last=False)
+
+
+def kernel_of(shell: Any) -> Any:
+    """Return the ipykernel of a shell; None in a terminal, and in other kernels (xeus-python), whose pages get text."""
+    kernel = getattr(shell, "kernel", None)
+    return kernel if all(getattr(kernel, need, None) is not None for need in _NEEDS) else None
 
 
 def _cell(token: str, parent: Parent) -> Cell:

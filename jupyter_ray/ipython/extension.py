@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from jupyter_ray.ipython.notebook import Notebook
 
 _ATTRIBUTE = "_jupyter_ray_extension"
-_PATIENCE_SECONDS = 1.0
-"""For so long the end of a cell waits for a page that takes no output."""
 
 
 class Extension(threading.Thread):
@@ -118,13 +116,11 @@ class Extension(threading.Thread):
     def _show_output(self) -> None:
         """See that what the cell waited for has been printed before its value is shown, and before it ends."""
         if self._notebook is not None:
-            self._notebook.router.settle(_PATIENCE_SECONDS)
+            self._notebook.show_output()
 
     def _end_cell(self, _: Any) -> None:
-        self._show_output()
         if self._notebook is not None:
-            self._notebook.board.settle(_PATIENCE_SECONDS)
-            self._notebook.cells.end()
+            self._notebook.end_cell()
 
     def _stop_waiting(self) -> None:
         with contextlib.suppress(ValueError):

@@ -26,16 +26,18 @@ from jupyter_ray.ids import return_id
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.ipython import reprs, tracebacks
 from jupyter_ray.ipython.bars import CellCanvas
-from jupyter_ray.ipython.cells import Cell, Cells, Parent
-from jupyter_ray.ipython.comm import open_comm
+from jupyter_ray.ipython.cells import Cell, Cells, Parent, kernel_of
 from jupyter_ray.ipython.iopub import IOPub
 from jupyter_ray.ipython.live import Board, Line
 from jupyter_ray.ipython.markup import Bundle
-from jupyter_ray.ipython.output import KernelSink, Router, TerminalSink
+from jupyter_ray.ipython.output import KernelSink, MainThreadSink, Router, TerminalSink
 from jupyter_ray.ipython.pages import KernelPage, TerminalPage
 from jupyter_ray.monitor.hub import Hub
 
 logger = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 1.0
+"""For so long the end of a cell waits for a page that takes no output."""
 
 
 class Notebook:
@@ -56,13 +58,19 @@ class Notebook:
 
     def __init__(self, shell: Any, request: Parent | None = None) -> None:
         self.shell = shell
-        kernel = getattr(shell, "kernel", None)
+        kernel = kernel_of(shell)
         self.hub = Hub(cancel=self._cancel)
         self.cells = Cells.of(shell)
         self.cells.begin(request)
         self._iopub = None if kernel is None else IOPub(kernel, self.cells)
-        self.router = Router(self.cells, TerminalSink() if self._iopub is None else KernelSink(self._iopub))
-        self.page = TerminalPage(shell) if self._iopub is None else KernelPage(shell, self._iopub, self._has_printed)
+        self._printed = TerminalSink() if getattr(shell, "kernel", None) is None else MainThreadSink()
+        self.page: TerminalPage
+        if self._iopub is None:
+            self.router = Router(self.cells, self._printed)
+            self.page = TerminalPage(shell, self._printed.write)
+        else:
+            self.router = Router(self.cells, KernelSink(self._iopub))
+            self.page = KernelPage(shell, self._iopub, self._has_printed)
         self.board = Board(self.page)
         self._undo: list[Callable[[], None]] = []
         self._unsubscribe: Callable[[], None] | None = None
@@ -75,9 +83,12 @@ class Notebook:
     def open(self) -> None:
         """Put everything in its place."""
         shell = self.shell
-        comm = open_comm(self.hub, shell)
-        if comm is not None:
-            self._undo.append(comm.close)
+        if self._iopub is not None:
+            from jupyter_ray.ipython.comm import open_comm  # Other kernels have no such comms.
+
+            comm = open_comm(self.hub, shell)
+            if comm is not None:
+                self._undo.append(comm.close)
         self._undo.append(session.set_log_printer(self._print, earlier=self.router.keep))
         if self._iopub is not None:
             self._undo.append(progress.set_canvas(CellCanvas(self._iopub, self.cells)))
@@ -172,6 +183,19 @@ class Notebook:
         self.cells.begin()
         if self._iopub is not None:
             self._iopub.begin_cell()
+        self._printed.tell()
+
+    def show_output(self) -> None:
+        """Show what the cell waited for: its value is shown next, or it ends."""
+        self.router.settle(_PATIENCE_SECONDS)
+        self._printed.tell()
+
+    def end_cell(self) -> None:
+        """The cell that runs ends."""
+        self.show_output()
+        self.board.settle(_PATIENCE_SECONDS)
+        self._printed.tell()
+        self.cells.end()
 
     def settle(self) -> None:
         """Wait until what has just happened is known: the engine tells its events in batches."""

@@ -74,11 +74,34 @@ class TerminalSink:
 
     def show(self, cell: Cell | None, message: Message, notices: int) -> None:
         """Print the message."""
-        stream = sys.stdout if message.stream == "stdout" else sys.stderr
         text = f"{message.text}\n" if message.stream == NOTICE else message.text
+        self.write("stderr" if message.stream in ("stderr", NOTICE) else "stdout", text)
+
+    def write(self, stream: str, text: str) -> None:
+        """Print a text."""
+        out = sys.stdout if stream == "stdout" else sys.stderr
         with contextlib.suppress(ValueError, OSError, AttributeError):  # Closed, or gone, or there never was one.
-            stream.write(text)
-            stream.flush()
+            out.write(text)
+            out.flush()
+
+    def tell(self) -> None:
+        """Print what waits for the main thread: nothing does."""
+
+
+class MainThreadSink(TerminalSink):
+    """Prints in the main thread alone: in other kernels what threads print belongs to no cell, and pages drop it."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, str]] = deque()
+
+    def write(self, stream: str, text: str) -> None:
+        """Keep a text until `tell`."""
+        self._waiting.append((stream, text))
+
+    def tell(self) -> None:
+        """Print what waits, in the cell that runs."""
+        while self._waiting:
+            super().write(*self._waiting.popleft())
 
 
 class Router:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
 from collections.abc import Callable
@@ -22,10 +21,19 @@ _INLINE = ("inline", "module://matplotlib_inline.backend_inline")
 
 
 class TerminalPage:
-    """Prints: the first state, and the end."""
+    """Prints: the first state, and the end.
 
-    def __init__(self, shell: Any) -> None:
+    Parameters
+    ----------
+    shell
+        IPython's.
+    write
+        Prints a text to ``"stdout"``, from any thread.
+    """
+
+    def __init__(self, shell: Any, write: Callable[[str, str], None]) -> None:
         self.shell = shell
+        self._write = write
 
     def show(self, bundle: Bundle, display_id: str | None = None) -> None:
         """Show something in the cell that runs."""
@@ -37,7 +45,7 @@ class TerminalPage:
 
     def end(self, line: Line, state: Bundle, result: Bundle | None) -> None:
         """Print the last state, and the result: the first one may be far above."""
-        self._print(state.text if result is None else f"{state.text}\n{result.text}")
+        self._write("stdout", state.text + ("\n" if result is None else f"\n{result.text}\n"))
 
     def render(self, line: Line, value: Any, error: BaseException | None) -> Bundle | None:
         """Return how a result looks; None where the state says it all."""
@@ -50,11 +58,6 @@ class TerminalPage:
             return None
         data, metadata = self.shell.display_formatter.format(shown_value(value))
         return Bundle(data, metadata) if data else None
-
-    def _print(self, text: str) -> None:
-        with contextlib.suppress(ValueError, OSError, AttributeError):  # Closed, or there is none.
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
 
 
 class KernelPage(TerminalPage):
@@ -71,7 +74,7 @@ class KernelPage(TerminalPage):
     """
 
     def __init__(self, shell: Any, iopub: IOPub, has_printed: Callable[[Cell], bool]) -> None:
-        super().__init__(shell)
+        super().__init__(shell, lambda *_: None)
         self._iopub = iopub
         self._has_printed = has_printed
 

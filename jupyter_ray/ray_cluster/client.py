@@ -63,8 +63,8 @@ class ClientRef(refs.References, ClientObjectRef):  # type: ignore[misc]
     @staticmethod
     def complete(handle: Any) -> None:
         """Tell a handle the methods of a host: it would ask the cluster for them."""
-        if type(handle) is ClientActorHandle and not (handle._method_signatures or {}).get("__ray_ready__"):
-            handle.__init__(handle.actor_ref, SimpleNamespace(actor_cls=_Methods))
+        if type(handle) is ClientActorHandle and not (handle._method_signatures or {}).get("mark"):
+            handle.__init__(handle.actor_ref, SimpleNamespace(actor_cls=Host))
 
     def _when_ready(self, callback: refs.Settle, awaited: bool = False) -> None:
         def settle(value: Any, error: BaseException | None) -> None:
@@ -93,11 +93,6 @@ class _Unpickler(client_pickler.ServerUnpickler):  # type: ignore[misc]
 
 
 client_pickler.ServerUnpickler = _Unpickler
-
-
-class _Methods(Host):
-    def __ray_ready__(self) -> bool:
-        return True
 
 
 ClientRef.__name__ = "ObjectRef"

@@ -22,6 +22,7 @@ class Host:
     """
 
     instance: Any = None  # Also where Ray never calls the constructor: its argument failed.
+    _marked = 0
 
     def __init__(self, header: bytes, *values: Any) -> None:
         self._coming: Any = None
@@ -61,6 +62,11 @@ class Host:
         for item in stream(header, values, self):
             yield item
             del item
+
+    def mark(self, calls: int) -> int:
+        """Stand for the `calls` of a caller before this one; return how many that is with those of all (`flow`)."""
+        self._marked += calls
+        return self._marked
 
     def __repr__(self) -> str:
         return repr(self.instance)

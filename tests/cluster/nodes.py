@@ -25,6 +25,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 ATTEMPTS = 3
 OBJECT_STORE = 100 * 1024**2
+PATIENCE_SECONDS = "120"
 
 WORKERS = (
     ("--num-cpus=2", "--num-gpus=1", '--resources={"disk": 2, "first": 10, "licence": 1}'),
@@ -120,6 +121,9 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_DEDUP_LOGS": "0",
             "RAY_memory_monitor_refresh_ms": "0",  # What else this machine runs must not end the tests' workers.
+            "RAY_worker_niceness": "0",  # Ray's own is 15: what else this machine runs would leave them nothing.
+            "RAY_raylet_start_wait_time_s": PATIENCE_SECONDS,  # On a busy machine a node needs more than Ray's 30 s.
+            "RAY_agent_register_timeout_ms": f"{PATIENCE_SECONDS}000",
             "PYTHONPATH": os.pathsep.join((str(self._shims), str(ROOT))),
             "PYTHONWARNINGS": "default",
         }

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray._private.internal_api import memory_summary
+from jupyter_ray._private.test_utils import check_spilled_mb
 from jupyter_ray.experimental import get_local_object_locations, get_object_locations, internal_kv
 from tests.contract.helpers import eventually
 
@@ -68,6 +70,23 @@ def test_an_object_on_disk_is_here_too(start: Callable[..., Any]) -> None:
     assert not found[refs[-1]]["did_spill"]
     with pytest.raises(TypeError, match="list of ObjectRefs"):
         get_object_locations([1])  # type: ignore[list-item]
+
+
+@pytest.mark.local_only("the store is the nodes', and Ray moves objects to disk in its own order")
+def test_how_much_went_to_disk(start: Callable[..., Any]) -> None:
+    start(object_store_memory=80 * MIB)
+    check_spilled_mb(None)
+    refs = [ray.put(np.ones(30 * MIB, dtype=np.uint8)) for _ in range(5)]
+    check_spilled_mb(None, spilled=90)
+    told = memory_summary(stats_only=True)
+    assert "Plasma memory usage 60 MiB, 2 objects, 75.0% full, 75.0% needed" in told
+    assert "Spilled 90 MiB, 3 objects" in told
+    del refs
+    large = ray.put(np.ones(100 * MIB, dtype=np.uint8))
+    check_spilled_mb(None, spilled=[60, 90], fallback=100)
+    assert ray.get(large).nbytes == 100 * MIB
+    with pytest.raises(RuntimeError, match="condition"):
+        check_spilled_mb(None, fallback=100)
 
 
 def test_values_by_key(start: Callable[..., Any]) -> None:

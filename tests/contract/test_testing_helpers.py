@@ -227,6 +227,40 @@ def test_garbage_is_collected_in_all_processes() -> None:
         gc.enable()
 
 
+@pytest.mark.local_only("a cluster is started with its settings")
+def test_garbage_is_collected_at_intervals() -> None:
+    program = """
+import gc, weakref
+import jupyter_ray as ray
+from jupyter_ray._common.test_utils import wait_for_condition
+
+class Cycle:
+    def __init__(self):
+        self.me = self
+
+@ray.remote
+class Keeper:
+    def __init__(self):
+        gc.disable()
+        self.kept = weakref.ref(Cycle())
+
+    def has_it(self):
+        return self.kept() is not None
+
+ray.init(num_cpus=1, _system_config={"local_gc_interval_s": SECONDS})
+gc.disable()
+keepers = [Keeper.remote() for _ in range(2)]
+kept = weakref.ref(Cycle())
+held = lambda: [kept() is not None, *ray.get([keeper.has_it.remote() for keeper in keepers])]
+if SECONDS < 1:
+    wait_for_condition(lambda: not any(held()), timeout=30)
+else:
+    print(held())
+"""
+    test_utils.run_string_as_driver(program.replace("SECONDS", "0.2"))
+    assert "[True, True, True]" in test_utils.run_string_as_driver(program.replace("SECONDS", "1000"))
+
+
 @pytest.mark.local_only("the driver of a cluster hears of what is printed in batches of its own")
 def test_a_test_hears_what_tasks_print() -> None:
     actor = Worker.remote()

@@ -207,3 +207,22 @@ def test_that_a_task_is_tried_again_is_told(start: Callable[..., Any], tmp_path:
 
 def _tried_again(log: Log) -> list[str]:
     return [line.text for line in log.find(LogLines, stream="stderr") if "will be retried" in line.text]
+
+
+def test_a_test_may_take_the_place_of_what_prints_them(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As tests of programs do that count them."""
+    caught: list[BaseException] = []
+    monkeypatch.setattr(ray._private.worker, "_unhandled_error_handler", caught.append)
+    start(log_to_driver=True)
+    actor = ray.remote(_Actor).remote()
+    fail.remote("never seen")
+    actor.fail.remote("of a method")
+    eventually(lambda: len(caught) == 2)
+    assert all(isinstance(each, exceptions.RayTaskError) for each in caught)
+    assert {word for each in caught for word in ("never seen", "of a method") if word in str(each)} == {
+        "never seen",
+        "of a method",
+    }
+    assert "Unhandled error" not in capfd.readouterr().err

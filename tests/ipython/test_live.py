@@ -24,6 +24,7 @@ from jupyter_ray.events import (
 from jupyter_ray.exceptions import RayTaskError, TaskCancelledError
 from jupyter_ray.ipython.live import Board, Line
 from jupyter_ray.ipython.markup import Bundle, seconds, size, state_html, state_text
+from jupyter_ray.ipython.output import TerminalSink
 from jupyter_ray.ipython.pages import TerminalPage
 
 
@@ -267,7 +268,7 @@ def until(condition: Any, timeout: float = 5.0) -> None:
 
 def test_a_terminal_tells_whose_result_it_is(counter: Counter, capsys: pytest.CaptureFixture[str]) -> None:
     """The line's first state may be far above by then: a bare `42` was shown below whatever was typed meanwhile."""
-    page, line = TerminalPage(None), make_line(counter)
+    page, line = TerminalPage(None, TerminalSink().write), make_line(counter)
     page.end(line, Bundle({"text/plain": "✓ cell[3] · finished"}), Bundle({"text/plain": "42"}))
     page.end(line, Bundle({"text/plain": "✓ cell[4] · finished"}), None)
     assert capsys.readouterr().out == "✓ cell[3] · finished\n42\n✓ cell[4] · finished\n"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import time
+import tty
 from collections.abc import Iterator
 
 import pytest
@@ -171,3 +174,17 @@ def test_carets_go_with_the_line_of_a_traceback_that_they_are_below(capsys: pyte
     printed = capsys.readouterr().out.splitlines()
     assert [line for line in printed if "^" in line] == ["(f pid=1)            ~^^^"]
     assert len(printed) == 5
+
+
+def test_lines_begin_at_the_left_also_where_a_prompt_has_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's prompt since 3.13: each line began below the end of the one before."""
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    try:
+        with open(theirs, "w", closefd=False) as terminal:
+            monkeypatch.setattr("sys.stdout", terminal)
+            logs.print_lines([log("one\ntwo\n", 7)])
+        assert re.sub(rb"\x1b\[\d*m", b"", os.read(ours, 1000)) == b"(f pid=7) one\r\n(f pid=7) two\r\n"
+    finally:
+        os.close(ours)
+        os.close(theirs)

@@ -163,6 +163,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
                 memory_share=options.memory_share,
                 memory_retries=options.memory_retries,
                 farewell_seconds=options.farewell_seconds,
+                garbage_seconds=options.garbage_seconds,
                 task_limit=options.task_limit,
                 node=process.node,
                 **surroundings,

@@ -34,6 +34,8 @@ class Bind(Message, frozen=True, tag=2):
     """How often a task that was ended for want of memory is tried again at most; negative: as often as any."""
     farewell_seconds: float = 0.0
     """So long may the process of an actor take to leave; 0: ever."""
+    garbage_seconds: float = 0.0
+    """All processes collect garbage every so many seconds; 0: where memory is short."""
     task_limit: int = -1
     """Of so many tasks the tables tell at most; negative: of all that are known."""
     job: bytes = b""

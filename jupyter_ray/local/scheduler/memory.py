@@ -154,6 +154,8 @@ def spilled(step: Step, stimulus: Spilled) -> None:
     memory.unwanted.discard(segment)
     if stimulus.outcome == "moved":
         memory.failure = ""
+        memory.moved += 1
+        memory.moved_bytes += size
         owner = next(iter(state.segments.get(segment, ())), None)
         if owner is not None:
             step.events.append(ObjectSpilled(seq=step.number(), at=step.now, object=owner.hex(), size=size))

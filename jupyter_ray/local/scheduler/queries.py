@@ -82,15 +82,19 @@ def statistics(state: State, _: dict[str, Any]) -> dict[str, Any]:
     for record in state.tasks.values():
         counts[record.state.value] = counts.get(record.state.value, 0) + 1
     payloads = [each.payload for each in state.objects.values() if each.payload is not None]
+    memory = state.memory
     return {
         "tasks": counts,
         "actors": sum(1 for each in state.actors.values() if each.state is not ActorState.DEAD),
         "queued_calls": sum(each.queued for each in state.actors.values()),
         "objects": len(state.objects),
         "store": {
-            "used": state.memory.used,
-            "limit": state.memory.limit,
-            "on_disk": sum(each.size for each in payloads if each.segment in state.memory.on_disk),
+            "used": memory.used,
+            "limit": memory.limit,
+            "objects": sum(1 for each in payloads if each.segment in memory.here or each.segment in memory.moving),
+            "on_disk": sum(each.size for each in payloads if each.segment in memory.on_disk),
+            "moved_to_disk": memory.moved_bytes,
+            "objects_moved": memory.moved,
         },
         "shared_bytes": sum(each.size for each in payloads if each.segment),
         "inline_bytes": sum(each.size for each in payloads if not each.segment),

@@ -37,6 +37,9 @@ class Memory(msgspec.Struct, eq=False):
     """Of those, the ones that were freed meanwhile."""
     on_disk: set[str] = msgspec.field(default_factory=set)
     """Segments that are, or will be, written to disk at once."""
+    moved_bytes: int = 0
+    moved: int = 0
+    """How much was moved to disk since the session began, and how many files."""
     promised: dict[str, Room] = msgspec.field(default_factory=dict)
     """Segments that are being written."""
     promised_bytes: int = 0

@@ -200,7 +200,16 @@ class Server:
         self._drivers.bound = message
         self._files.bound(message.environ)
         self._lookout.bound(message.environ, message.memory_share)
+        if message.garbage_seconds:
+            self.loop.call_later(message.garbage_seconds, self._gather_garbage, message.garbage_seconds)
         return message
+
+    def _gather_garbage(self, seconds: float) -> None:
+        """Have all processes collect garbage, now and every so many seconds."""
+        for connection in self.connections.values():
+            self._collect(connection, m.Collect())
+        self.flush()
+        self.loop.call_later(seconds, self._gather_garbage, seconds)
 
     def _on_join(self, connection: Connection, message: m.Join) -> m.Join:
         state = self.scheduler.state
