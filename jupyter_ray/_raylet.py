@@ -34,18 +34,20 @@ from jupyter_ray.ids import (
 from jupyter_ray.not_offered import unusable
 
 _OF_SERVERS = (
-    "Buffer", "Config", "CoreWorker", "FunctionDescriptor", "GcsClient", "GcsClientOptions", "GcsErrorSubscriber",
-    "GcsLogSubscriber", "GlobalStateAccessor", "InnerGcsClient", "MessagePackSerializer", "Pickle5SerializedObject",
-    "Pickle5Writer", "PythonFunctionDescriptor", "RawSerializedObject", "RayletClient", "SerializedObject",
-    "compute_task_id", "del_key_prefix_from_storage", "get_session_key_from_storage",
-    "node_labels_match_selector", "split_buffer", "unpack_pickle5_buffers", "AuthenticationMode",
-    "AuthenticationTokenLoader", "Count", "CppFunctionDescriptor", "EmptyFunctionDescriptor", "EmptyProfileEvent",
-    "EventRecorder", "Gauge", "Histogram", "JavaFunctionDescriptor", "MessagePackSerializedObject", "Metric",
-    "NumReturnsWarning", "ProfileEvent", "RayEvent", "SerializedRayObject", "StreamRedirector",
-    "StreamingGeneratorExecutionContext", "StreamingGeneratorStats", "SubBuffer", "Sum", "check_id", "check_nil",
-    "execute_streaming_generator_async", "get_authentication_mode", "get_port_filename", "is_k8s_token_auth_enabled",
-    "maybe_initialize_job_config", "persist_port", "raise_sys_exit_with_custom_error_message",
-    "serialize_retry_exception_allowlist", "validate_authentication_token", "wait_for_persisted_port",
+    "AuthenticationMode", "AuthenticationTokenLoader", "Buffer", "Config", "CoreWorker", "Count",
+    "CppFunctionDescriptor", "EmptyFunctionDescriptor", "EmptyProfileEvent", "EventRecorder", "FunctionDescriptor",
+    "Gauge", "GcsClient", "GcsClientOptions", "GcsErrorSubscriber", "GcsLogSubscriber", "GlobalStateAccessor",
+    "Histogram", "InnerGcsClient", "JavaFunctionDescriptor", "MessagePackSerializedObject", "MessagePackSerializer",
+    "Metric", "NumReturnsWarning", "Pickle5SerializedObject", "Pickle5Writer", "ProfileEvent",
+    "PythonFunctionDescriptor", "RawSerializedObject", "RayEvent", "RayletClient", "SerializedObject",
+    "SerializedRayObject", "StreamRedirector", "StreamingGeneratorExecutionContext", "StreamingGeneratorStats",
+    "SubBuffer", "Sum", "check_id", "check_nil", "compute_task_id", "del_key_prefix_from_storage",
+    "execute_streaming_generator_async", "get_authentication_mode", "get_port_filename",
+    "get_session_key_from_storage", "is_k8s_token_auth_enabled", "maybe_initialize_job_config",
+    "merge_instantaneous_total_cython", "node_labels_match_selector", "persist_port",
+    "raise_sys_exit_with_custom_error_message", "serialize_retry_exception_allowlist", "split_buffer",
+    "time_weighted_average_cython", "unpack_pickle5_buffers", "validate_authentication_token",
+    "wait_for_persisted_port",
 )  # fmt: skip
 
 ObjectID = ObjectRef

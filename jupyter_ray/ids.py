@@ -187,6 +187,7 @@ class JobID(BaseID):
     @classmethod
     def from_int(cls, value: int) -> JobID:
         """Return the identifier with this number."""
+        assert value < 256**cls.SIZE, f"Maximum JobID integer is {256**cls.SIZE - 1}, got {value}."
         return cls(value.to_bytes(cls.SIZE, "little"))
 
     def int(self) -> int:

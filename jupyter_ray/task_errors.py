@@ -76,7 +76,7 @@ class UnserializableException(RayError):
 
     def _told(self) -> str:
         return (
-            "Failed to deserialize exception: its class could not make it again from its pickle. "
+            "Failed to deserialize exception. Its class could not make it again from its pickle. "
             f"Original exception:\n{self._original_stack_trace}"
         )
 

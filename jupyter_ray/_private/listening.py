@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import queue
+import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from jupyter_ray.api.session import session_engine
 from jupyter_ray.engine.base import Engine
@@ -75,10 +76,18 @@ class LogSubscriber(Subscriber):
 
 
 class ErrorSubscriber(Subscriber):
-    """Processes that died; `poll` returns a key and a row."""
+    """Processes that died, and what was published; `poll` returns a key and a row."""
+
+    listening: ClassVar[set[ErrorSubscriber]] = set()
 
     def __init__(self) -> None:
         super().__init__(logs_only=False)
+        self.listening.add(self)
+
+    def close(self) -> None:
+        """Listen no more; idempotent."""
+        self.listening.discard(self)
+        super().close()
 
     def poll(self, timeout: float | None = None) -> Any:
         """Return a key and the next row, or two None after `timeout` seconds."""
@@ -89,6 +98,14 @@ class ErrorSubscriber(Subscriber):
         """Return the row of a process that died."""
         if isinstance(event, WorkerDied) and not event.expected:
             yield {"job_id": engine.process.job, "type": WORKER_DIED, "error_message": event.reason}
+
+
+def publish(error_type: str, message: str, job_id: Any = None) -> None:
+    """Tell stderr of an error, and who listens in this process."""
+    row = {"job_id": job_id or session_engine().process.job, "type": error_type, "error_message": message}
+    for each in tuple(ErrorSubscriber.listening):
+        each._rows.put(row)
+    print(message, file=sys.stderr)
 
 
 def taken(poll: Callable[[float], Any], num: float, timeout: float, wanted: Callable[[Any], bool]) -> list[Any]:

@@ -16,13 +16,14 @@ RAY_PATH = str(Path(_found.origin).parent) if _found is not None and _found.orig
 """The folder of this package."""
 
 _OF_SERVERS = (
-    "ConsolePopen", "ProcessInfo", "canonicalize_bootstrap_address", "canonicalize_bootstrap_address_or_die",
-    "create_redis_client", "determine_plasma_store_config", "extract_ip_port", "find_bootstrap_address",
-    "find_gcs_addresses", "find_node_ids", "get_address", "get_node", "get_node_to_connect_for_driver",
-    "get_node_with_retry", "get_ray_address_from_environment", "get_webui_url_from_internal_kv",
-    "remaining_processes_alive", "resolve_ip_for_localhost", "start_api_server", "start_gcs_server",
-    "start_log_monitor", "start_monitor", "start_ray_client_server", "start_ray_process", "start_raylet",
-    "start_reaper", "wait_for_node",
+    "ConsolePopen", "ProcessInfo", "build_cpp_worker_command", "build_java_worker_command",
+    "canonicalize_bootstrap_address", "canonicalize_bootstrap_address_or_die", "create_redis_client",
+    "determine_plasma_store_config", "extract_ip_port", "find_bootstrap_address", "find_gcs_addresses",
+    "find_node_ids", "get_address", "get_node", "get_node_to_connect_for_driver", "get_node_with_retry",
+    "get_ray_address_from_environment", "get_ray_jars_dir", "get_webui_url_from_internal_kv",
+    "propagate_jemalloc_env_var", "remaining_processes_alive", "resolve_ip_for_localhost", "serialize_config",
+    "start_api_server", "start_gcs_server", "start_log_monitor", "start_monitor", "start_ray_client_server",
+    "start_ray_process", "start_raylet", "start_reaper", "wait_for_node",
 )  # fmt: skip
 
 

@@ -379,21 +379,23 @@ def check_spilled_mb(
 
 
 _OF_A_CLUSTER = (
-    "BatchQueue", "EC2InstanceTerminator", "EC2InstanceTerminatorWithGracePeriod", "NodeKillerBase", "RayletKiller",
-    "ResourceKillerActor", "WorkerKillerActor", "REDIS_EXECUTABLE", "RPC_FAILURE_MAP", "RPC_FAILURE_TYPES",
-    "MetricSamplePattern", "PrometheusTimeseries", "check_call_ray", "check_call_subprocess",
-    "check_local_files_gced",
-    "fetch_prometheus", "fetch_prometheus_metric_timeseries", "fetch_prometheus_metrics",
-    "fetch_prometheus_timeseries", "fetch_raw_prometheus", "format_web_url", "generate_runtime_env_dict",
-    "get_and_run_resource_killer", "get_dashboard_agent_address", "get_gcs_memory_used", "get_load_metrics_report",
-    "get_metric_check_condition", "get_node_stats", "get_redis_cli", "get_resource_usage",
-    "get_system_metric_for_component", "get_test_config_path", "kill_process_by_name", "kill_processes",
-    "kill_raylet", "load_test_config", "make_global_state_accessor", "mock_accelerator_detection",
-    "mock_no_accelerators", "monitor_memory_usage", "raw_metric_timeseries", "redis_replicas",
-    "redis_sentinel_replicas", "request_with_auth_token", "reset_autoscaler_v2_enabled_cache",
-    "safe_write_to_results_json", "set_setup_func", "setup_tls", "start_redis_instance",
-    "start_redis_sentinel_instance", "teardown_tls", "wait_for_aggregator_agent",
+    "BatchQueue", "EC2InstanceTerminator", "EC2InstanceTerminatorWithGracePeriod", "MetricSamplePattern",
+    "NodeKillerBase", "PrometheusTimeseries", "REDIS_EXECUTABLE", "RPC_FAILURE_MAP", "RPC_FAILURE_TYPES",
+    "RayletKiller", "ResourceKillerActor", "WorkerKillerActor", "auth_token_grpc_metadata", "check_call_ray",
+    "check_call_subprocess", "check_local_files_gced", "external_ray_cluster_activity_hook1",
+    "external_ray_cluster_activity_hook2", "external_ray_cluster_activity_hook3",
+    "external_ray_cluster_activity_hook4", "external_ray_cluster_activity_hook5", "fetch_prometheus",
+    "fetch_prometheus_metric_timeseries", "fetch_prometheus_metrics", "fetch_prometheus_timeseries",
+    "fetch_raw_prometheus", "format_web_url", "generate_runtime_env_dict", "get_and_run_resource_killer",
+    "get_dashboard_agent_address", "get_gcs_memory_used", "get_load_metrics_report", "get_metric_check_condition",
+    "get_node_stats", "get_redis_cli", "get_resource_usage", "get_system_metric_for_component", "get_test_config_path",
+    "job_hook", "kill_process_by_name", "kill_processes", "kill_raylet", "load_test_config",
+    "make_global_state_accessor", "mock_accelerator_detection", "mock_no_accelerators", "monitor_memory_usage",
+    "raw_metric_timeseries", "redis_replicas", "redis_sentinel_replicas", "request_with_auth_token",
+    "reset_autoscaler_v2_enabled_cache", "safe_write_to_results_json", "set_setup_func", "setup_tls",
+    "start_redis_instance", "start_redis_sentinel_instance", "teardown_tls", "wait_for_aggregator_agent",
     "wait_for_aggregator_agent_if_enabled", "wait_for_dashboard_agent_available", "wait_until_server_available",
+    "wandb_setup_api_key_hook",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from jupyter_ray._common.utils import binary_to_hex as binary_to_hex
 from jupyter_ray._common.utils import decode as decode
 from jupyter_ray._common.utils import get_system_memory
 from jupyter_ray._common.utils import hex_to_binary as hex_to_binary
+from jupyter_ray._private.listening import publish
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.ids import JobID, TaskID, WorkerID
 from jupyter_ray.not_offered import unusable
@@ -192,18 +193,28 @@ def try_to_symlink(symlink_path: str, target_path: str) -> None:
         link.symlink_to(Path(target_path).expanduser())
 
 
+def publish_error_to_driver(error_type: str, message: str, gcs_client: Any = None, job_id: Any = None) -> None:
+    """Tell stderr, and what `init_error_pubsub` returned, of an error of that type. No server is asked."""
+    publish(error_type, message, job_id)
+
+
+def push_error_to_driver(worker: Any, error_type: str, message: str, job_id: Any = None) -> None:
+    """Tell of an error as `publish_error_to_driver` does."""
+    publish(error_type, message, job_id)
+
+
 _OF_SERVERS = (
-    "DeferSigint", "Unbuffered", "check_oversized_function", "check_version_info", "compute_version_info",
-    "detect_fate_sharing_support", "detect_fate_sharing_support_linux", "detect_fate_sharing_support_win32",
-    "format_error_message", "get_all_node_info_until_retrieved", "get_cgroup_mem_stats", "get_cgroup_used_memory",
-    "get_conda_bin_executable", "get_conda_env_dir", "get_dashboard_dependency_error", "get_master_wheel_url",
-    "get_ray_client_dependency_error", "get_ray_doc_version", "get_release_wheel_url", "get_runtime_env_info",
-    "get_visible_accelerator_ids", "get_wheel_filename", "internal_kv_get_with_retry", "internal_kv_list_with_retry",
-    "internal_kv_put_with_retry", "parse_metadata_json", "parse_resources_json", "parse_runtime_env_for_task_or_actor",
-    "publish_error_to_driver", "push_error_to_driver", "read_ray_address", "remove_ray_internal_flags_from_env",
-    "reset_visible_accelerator_env_vars", "resolve_object_store_memory", "set_kill_on_parent_death_linux",
-    "set_omp_num_threads_if_unset", "set_sigterm_handler", "set_visible_accelerator_ids", "validate_socket_filepath",
-    "write_ray_address", "_get_docker_cpus",
+    "DeferSigint", "Unbuffered", "_get_docker_cpus", "check_oversized_function", "check_version_info",
+    "compute_version_info", "detect_fate_sharing_support", "detect_fate_sharing_support_linux",
+    "detect_fate_sharing_support_win32", "format_error_message", "get_all_node_info_until_retrieved",
+    "get_cgroup_mem_stats", "get_cgroup_used_memory", "get_conda_bin_executable", "get_conda_env_dir",
+    "get_dashboard_dependency_error", "get_master_wheel_url", "get_ray_client_dependency_error", "get_ray_doc_version",
+    "get_release_wheel_url", "get_runtime_env_info", "get_visible_accelerator_ids", "get_wheel_filename",
+    "internal_kv_get_with_retry", "internal_kv_list_with_retry", "internal_kv_put_with_retry", "parse_metadata_json",
+    "parse_resources_json", "parse_runtime_env_for_task_or_actor", "read_ray_address",
+    "remove_ray_internal_flags_from_env", "reset_visible_accelerator_env_vars", "resolve_object_store_memory",
+    "set_kill_child_on_death_win32", "set_kill_on_parent_death_linux", "set_omp_num_threads_if_unset",
+    "set_sigterm_handler", "set_visible_accelerator_ids", "validate_socket_filepath", "write_ray_address",
 )  # fmt: skip
 
 

@@ -41,11 +41,11 @@ RAY_JOB_CONFIG_JSON_ENV_VAR = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 logger = logging.getLogger("jupyter_ray")
 
 _OF_SERVERS = (
-    "connect", "custom_excepthook", "disconnect", "filter_autoscaler_events", "get_resource_ids",
-    "global_worker_stdstream_dispatcher", "listen_error_messages", "print_to_stdstream", "print_worker_logs",
-    "process_tqdm", "stderr_deduplicator", "stdout_deduplicator", "time_string", "with_connect_or_shutdown_lock",
     "_changeproctitle", "_make_remote", "_maybe_modify_runtime_env", "_post_init_hooks", "_remove_protocol_from_url",
-    "_should_ignore_worker_log_prefix", "_wait_generators_bulk",
+    "_should_ignore_worker_log_prefix", "_wait_generators_bulk", "connect", "custom_excepthook", "disconnect",
+    "filter_autoscaler_events", "get_resource_ids", "global_worker_stdstream_dispatcher", "hide_tqdm",
+    "listen_error_messages", "print_to_stdstream", "print_worker_logs", "process_tqdm", "restore_tqdm",
+    "stderr_deduplicator", "stdout_deduplicator", "time_string", "with_connect_or_shutdown_lock",
 )  # fmt: skip
 
 

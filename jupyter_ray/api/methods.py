@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__ray_method_options__"
 _EXTRA = {
     "__ray_ready__": Parameters(()),
-    "__ray_call__": Parameters(None),
+    "__ray_call__": Parameters((("fn", 1, True), ("args", 2, False), ("kwargs", 4, False))),
     "__ray_terminate__": Parameters(()),
 }
 """Methods that every actor has; workers know them. Source: Ray."""

@@ -78,8 +78,8 @@ def weak_actor(binary: bytes) -> ActorRef:
 
 
 def check_current(ref: ObjectRef[Any]) -> None:
-    """Raise a `StaleReferenceError` if `ref` belongs to another session than this process."""
-    if ref._counter is not _default_counter and ref._counter is not None:
+    """Raise a `StaleReferenceError` if `ref` belongs to another session than this process, or is nil."""
+    if ref._binary == NIL_OBJECT or (ref._counter is not _default_counter and ref._counter is not None):
         raise StaleReferenceError(ref)
 
 

@@ -27,6 +27,7 @@ from jupyter_ray.interrupts import shielded
 from jupyter_ray.ipython import reprs, tracebacks
 from jupyter_ray.ipython.bars import CellCanvas
 from jupyter_ray.ipython.cells import Cell, Cells, Parent, kernel_of
+from jupyter_ray.ipython.folding import Limits
 from jupyter_ray.ipython.iopub import IOPub
 from jupyter_ray.ipython.live import Board, Line
 from jupyter_ray.ipython.markup import Bundle
@@ -38,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 1.0
 """For so long the end of a cell waits for a page that takes no output."""
+
+_IN_A_TERMINAL = Limits(messages=10**9, bytes=10**12, interval=0.0)
+"""None, as in a script: there is no page to be kept fast, and what is held back would never be told at the end."""
 
 
 class Notebook:
@@ -66,7 +70,7 @@ class Notebook:
         self._printed = TerminalSink() if getattr(shell, "kernel", None) is None else MainThreadSink()
         self.page: TerminalPage
         if self._iopub is None:
-            self.router = Router(self.cells, self._printed)
+            self.router = Router(self.cells, self._printed, limits=_IN_A_TERMINAL, at_once=True)
             self.page = TerminalPage(shell, self._printed.write)
         else:
             self.router = Router(self.cells, KernelSink(self._iopub))

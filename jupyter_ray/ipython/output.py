@@ -115,6 +115,11 @@ class Router:
         Where it appears.
     spool
         Where all of it is kept.
+    limits
+        What a cell may show.
+    at_once
+        `feed` shows what it takes, where nothing has to be paced: what a program prints after a `get` comes after what
+        the task has printed.
     """
 
     def __init__(
@@ -124,8 +129,10 @@ class Router:
         spool: Spool | None = None,
         *,
         limits: Limits | None = None,
+        at_once: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._at_once = at_once
         self.spool = spool or Spool()
         self._cells = cells
         self._sink = sink
@@ -151,7 +158,7 @@ class Router:
         return f"<Router of {len(self._outputs)} cells, {self.spool!r}>"
 
     def feed(self, lines: Sequence[LogLines]) -> None:
-        """Take in what tasks printed; any thread. Returns at once."""
+        """Take in what tasks printed; any thread. Returns at once, unless all is shown at once."""
         if self._closed or not lines:
             return
         size = sum(len(event.text) for event in lines)
@@ -164,7 +171,9 @@ class Router:
                 self._thread = threading.Thread(target=self._run, name="jupyter_ray-output", daemon=True)
                 self._thread.start()
             self._wake.tell()
-        if crowded:
+        if self._at_once:
+            self.settle(_PATIENCE)
+        elif crowded:
             with self._lock:
                 self._digest()
 

@@ -135,7 +135,7 @@ def translated(error: BaseException, refs: Sequence[Any] = ()) -> BaseException:
     if issubclass(known, ours.RaySystemError):  # Its text says so itself.
         return cast(RayError, known(error.client_exc, error.traceback_str))
     text = str(error)
-    return cast(RayError, known(getattr(error, "error_message", None) or text).saying(text))
+    return cast(RayError, known(getattr(error, "error_message", text)).saying(text))
 
 
 def _of_actor(error: Any) -> RayError:

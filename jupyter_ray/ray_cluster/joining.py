@@ -31,6 +31,7 @@ _POLL_SECONDS = 0.1
 _Selector = gcs_service_pb2.GetAllNodeInfoRequest.NodeSelector
 _CLIENT = "ray://"
 _ATTEMPTS = 3
+_GIVEN_UP = "already been disconnected"
 
 _may_start = auto_init_hook.enable_auto_connect
 """Whether the first use of Ray starts a cluster: one whose connection is gone must not, so none does while it lasts."""
@@ -135,8 +136,9 @@ def _connect_client(address: str, options: InitOptions, environment: dict[str, A
         try:
             builder.connect()
             return
-        except ConnectionAbortedError:
-            if attempt == _ATTEMPTS - 1:
+        except ConnectionError as error:  # On a busy machine also: it gives up the connection while that starts.
+            given_up = isinstance(error, ConnectionAbortedError) or _GIVEN_UP in str(error)
+            if not given_up or attempt == _ATTEMPTS - 1:
                 raise
 
 

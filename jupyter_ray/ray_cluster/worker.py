@@ -391,7 +391,7 @@ def _devices(held: Mapping[str, float]) -> dict[str, list[str]]:
 def method_of(instance: Any, name: str) -> Callable[..., Any]:
     """Return what a handle's method name calls, the extra methods of every actor included."""
     if name == "__ray_call__":
-        return lambda function, /, *args, **kwargs: function(instance, *args, **kwargs)
+        return lambda fn, *args, **kwargs: fn(instance, *args, **kwargs)
     if name == "__ray_ready__":
         return lambda: True
     if name == "__ray_terminate__":

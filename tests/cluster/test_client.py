@@ -19,6 +19,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray import events as ev
 from jupyter_ray.engine import registry
+from jupyter_ray.engine.base import InitOptions
 from jupyter_ray.exceptions import RaySystemError
 from tests.cluster.conftest import Join
 from tests.cluster.nodes import Cluster
@@ -232,6 +233,47 @@ def test_a_head_node_without_this_package(join: Join, monkeypatch: pytest.Monkey
             join()
         assert not ray.is_initialized()
     join()
+
+
+class Builder:
+    """Stands for Ray's: its first connections fail."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self._failures = list(failures)
+        self.connected = False
+
+    def _init_args(self, **options: Any) -> None:
+        pass
+
+    def connect(self) -> None:
+        if self._failures:
+            raise self._failures.pop(0)
+        self.connected = True
+
+
+_DISCONNECTED = "Request can't be sent because the Ray client has already been disconnected due to an error."
+
+
+@pytest.mark.parametrize("failure", [ConnectionAbortedError("Initialization failure"), ConnectionError(_DISCONNECTED)])
+def test_a_server_that_gives_up_a_connection_as_it_begins_is_asked_again(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jupyter_ray.ray_cluster import joining
+
+    builder = Builder(failure, failure)
+    monkeypatch.setattr(joining.ray, "client", lambda *args, **options: builder)
+    joining._connect_client("ray://127.0.0.1:1", InitOptions(), {})
+    assert builder.connected
+
+
+def test_a_server_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jupyter_ray.ray_cluster import joining
+
+    builder = Builder(ConnectionError("ray client connection timeout"))
+    monkeypatch.setattr(joining.ray, "client", lambda *args, **options: builder)
+    with pytest.raises(ConnectionError, match="timeout"):
+        joining._connect_client("ray://127.0.0.1:1", InitOptions(), {})
+    assert not builder.connected
 
 
 def test_sessions_follow_each_other(join: Join) -> None:

@@ -12,6 +12,13 @@ from jupyter_ray.not_offered import why_absent
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")  # Before Ray is imported: it reads then how it authenticates.
 
+INSIDE = (
+    "_common.test_utils", "_common.utils", "_private.client_mode_hook", "_private.internal_api", "_private.services",
+    "_private.state", "_private.test_utils", "_private.utils", "_private.worker", "_raylet", "util.state.common",
+)  # fmt: skip
+"""What tests of programs import beside what they use of it."""
+_TYPES_OR_TESTS = ("HasOptions", "RemoteDecorator", "RemoteFunction", "state", "test_")
+
 MODULES = ("", "util", "util.state", "util.queue", "experimental", "actor", "runtime_env", "types")
 
 
@@ -42,3 +49,14 @@ def test_the_modules_of_a_package(package: str) -> None:
             if "is not offered" not in str(error):
                 missing.append(name)
     assert missing == []
+
+
+@pytest.mark.parametrize("module", INSIDE)
+def test_what_a_module_inside_defines_can_be_imported(module: str) -> None:
+    theirs, ours = (importlib.import_module(f"{package}.{module}") for package in ("ray", "jupyter_ray"))
+    defined = [name for name, value in vars(theirs).items() if getattr(value, "__module__", "") == theirs.__name__]
+    public = [
+        name for name in defined if not name.startswith(("_", *_TYPES_OR_TESTS)) and callable(getattr(theirs, name))
+    ]
+    assert public
+    assert [name for name in public if not hasattr(ours, name)] == []

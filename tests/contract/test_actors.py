@@ -215,6 +215,9 @@ def test_the_methods_of_every_actor() -> None:
     counter = Counter.remote(3)
     assert ray.get(counter.__ray_ready__.remote())
     assert ray.get(counter.__ray_call__.remote(lambda self, n: self.value + n, 4)) == 7
+    assert ray.get(counter.__ray_call__.remote(fn=lambda self, n: self.value + n, n=4)) == 7
+    with pytest.raises(TypeError, match="missing a required argument: 'fn'"):
+        counter.__ray_call__.remote()
     last = counter.inc.remote()
     pid = ray.get(counter.get_pid.remote())
     counter.__ray_terminate__.remote()

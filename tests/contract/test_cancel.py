@@ -293,6 +293,7 @@ def test_what_has_ended_stays_as_it_is() -> None:
         ray.cancel(1)
 
 
+@pytest.mark.not_through_client("Ray Client does not tell that there is nothing to cancel")
 def test_what_is_not_there_cannot_be_cancelled() -> None:
     for ref in (ray.ObjectRef.from_random(), ray.ObjectRef.nil()):
         with pytest.raises(TypeError, match="No owner found for"):

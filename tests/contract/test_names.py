@@ -103,6 +103,8 @@ def test_identifiers(kind: Any) -> None:
 
 def test_ids_of_jobs_and_objects(cluster: Any) -> None:
     assert ray.JobID.from_int(7).int() == 7
+    with pytest.raises(AssertionError, match="Maximum JobID"):
+        ray.JobID.from_int(2**32)
     ref = ray.put(1)
     assert ray.ObjectRef.from_binary(ref.binary()) == ref
     assert ref.job_id().hex() == ray.get_runtime_context().get_job_id()

@@ -160,8 +160,8 @@ def test_a_strategy_of_the_default_group_takes_over_the_callers() -> None:
     assert ray.get([inside.remote(capture) for capture in (None, False)], timeout=30) == [None, None]
     assert ray.get(inside.remote(True), timeout=30) == group
     strategy = PlacementGroupSchedulingStrategy("default", placement_group_bundle_index=0)
-    with pytest.raises(ValueError, match="index must be -1"):
-        child.options(scheduling_strategy=strategy).remote()
+    with pytest.raises(ValueError, match="index must be -1"):  # Through Ray Client it is told at get().
+        ray.get(child.options(scheduling_strategy=strategy).remote(), timeout=30)
     remove_placement_group(group)
 
 

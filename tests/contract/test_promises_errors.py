@@ -385,6 +385,21 @@ def test_what_refers_to_nothing() -> None:
             use()
 
 
+@shared
+@pytest.mark.local_only("on a cluster what refers to nothing is refused where it is used")
+def test_what_refers_to_nothing_is_refused_where_it_is_passed() -> None:
+    nil = ray.ObjectRef.nil()
+    uses: list[Callable[[], Any]] = [
+        lambda: take.remote(nil),
+        lambda: take.remote([nil]),
+        lambda: take.remote(value=nil),
+        lambda: ray.put([nil]),
+    ]
+    for use in uses:
+        with pytest.raises(ValueError, match=r"(?i)\bnil"):
+            use()
+
+
 @pytest.mark.local_only("Ray waits for ever")
 def test_what_nobody_has_made(start: Callable[..., Any]) -> None:
     start(num_cpus=1)

@@ -23,6 +23,7 @@ from jupyter_ray._common.test_utils import (
     wait_for_condition,
 )
 from jupyter_ray._private import internal_api, test_utils
+from jupyter_ray._private import utils as rays_utils
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -299,6 +300,9 @@ def test_a_test_hears_of_processes_that_die() -> None:
         assert row["error_message"]
         ray.kill(Worker.remote())
         assert test_utils.get_error_message(errors, num=1, error_type="worker_died", timeout=0.2) == []
+        rays_utils.publish_error_to_driver("of mine", "what has happened")
+        (row,) = test_utils.get_error_message(errors, num=1, error_type="of mine", timeout=PATIENCE)
+        assert row["error_message"] == "what has happened"
     finally:
         errors.close()
 

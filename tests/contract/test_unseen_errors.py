@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,6 +177,36 @@ def test_what_a_get_of_several_had_asked_for_is_not_told_when_it_raises_the_erro
 def late(number: int) -> None:
     time.sleep(0.1 * number)
     raise ValueError(f"number {number}")
+
+
+def test_that_a_task_is_tried_again_is_told(start: Callable[..., Any], tmp_path: Path) -> None:
+    def once(name: str) -> bool:
+        tried = tmp_path / name
+        if tried.exists():
+            return False
+        tried.touch()
+        return True
+
+    @ray.remote(max_retries=2)
+    def crash() -> None:
+        if once("crash"):
+            os._exit(3)
+
+    @ray.remote(max_retries=-1, retry_exceptions=True)
+    def refuse() -> None:
+        if once("refuse"):
+            raise ValueError("not yet")
+
+    start()
+    with Log() as log:
+        ray.get([crash.remote(), refuse.remote()])
+        told = eventually(lambda: found if len(found := _tried_again(log)) == 2 else [])
+    assert any("Task crash failed. There are 2 retries remaining" in text and "exit code 3" in text for text in told)
+    assert any("Task refuse failed. There are infinite retries" in text and "not yet" in text for text in told)
+
+
+def _tried_again(log: Log) -> list[str]:
+    return [line.text for line in log.find(LogLines, stream="stderr") if "will be retried" in line.text]
 
 
 def test_a_test_may_take_the_place_of_what_prints_them(

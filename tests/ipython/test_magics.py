@@ -363,6 +363,18 @@ def test_logs(run: Run, shell: Any, engine: FakeEngine) -> None:
     assert "has printed nothing" in run("%ray logs g").text
 
 
+def test_a_terminal_shows_all_that_tasks_print(
+    run: Run, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Past 2 MB it was held back as in a page, and what is held back is told half a second later: never at the end."""
+    run("%ray start")
+    capsys.readouterr()
+    text = "".join(f"line {n} {'x' * 60}\n" for n in range(50_000))
+    for listener in list(engine.listeners):
+        listener([LogLines(stream="stdout", text=text, name="f", pid=7, cell="In[1]")])
+    assert capsys.readouterr().out.count("(f pid=7) line ") == 50_000
+
+
 # Loading
 
 

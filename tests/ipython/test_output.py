@@ -119,6 +119,16 @@ def test_own_tasks_need_an_origin_where_their_cell_is_not_what_is_above(sink: Fa
     router.close()
 
 
+def test_a_router_that_shows_at_once_leaves_nothing_to_its_thread(notebook: Notebook, sink: FakeSink) -> None:
+    """In a terminal what the program printed after `get` came before what the task had printed."""
+    router = Router(notebook.cells, sink, limits=Limits(interval=60.0), at_once=True)
+    token = notebook.enter("one")
+    for text in ("one\n", "two\n"):
+        router.feed([lines(text, token)])
+        assert sink.text(token).endswith(text)
+    router.close()
+
+
 def test_a_flood_does_not_wait_for_a_page_that_hangs(notebook: Notebook, sink: FakeSink, router: Router) -> None:
     token = notebook.enter("one")
     sink.block = threading.Event()

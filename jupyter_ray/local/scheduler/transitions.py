@@ -126,6 +126,7 @@ def _learn(step: Step, task: TaskRecord, seconds: float) -> None:
 def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind: str = "", text: str = "") -> None:
     history.remember_attempt(step, task, text or reason, kind)
     blocking.detach(step.state, task)
+    unseen.retried(step, task, reason)
     task.attempt += 1
     _again(step, task, reason)
     if task.spec.kind == "method" and task.actor is not None:

@@ -1,5 +1,7 @@
 """Errors that nobody has looked at: told on the driver's stderr when the last reference to them goes, as in Ray.
 
+So are, at once, those of attempts that are followed by another one.
+
 An error counts as seen when a `get` returns it, or had asked for it when it returned that of another task, and when a
 task gets it for an argument: of a thousand calls that fail alike, one is told. What a constructor raised is told
 at once if no call is there to bring it home.
@@ -70,18 +72,32 @@ def not_made(step: Step, task: TaskRecord, actor: ActorRecord, payload: Payload)
         _tell(step, task.id, UnseenError(payload, actor.spec.class_name, pid, task.spec.cell, 0, task.client.job))
 
 
+def retried(step: Step, task: TaskRecord, reason: str) -> None:
+    """Tell that an attempt of a task has failed, and that there will be another: nobody gets this error."""
+    most = task.spec.max_retries
+    left = "infinite" if most < 0 else max(most - task.attempt + task.spared, 0)
+    text = f"Task {task.spec.name} failed. There are {left} retries remaining, so the task will be retried: {reason}"
+    label = task.spec.name if task.actor is None else task.actor.spec.class_name
+    pid = 0 if task.worker is None else task.worker.pid
+    _say(step, task.id, text, name=label, pid=pid, cell=task.spec.cell, job=task.client.job)
+
+
 def _tell(step: Step, task: bytes, noted: UnseenError) -> None:
     text = errors.text_of(noted.payload) or f"{noted.label} failed; its error is too long to be told here"
+    _say(step, task, f"{UNHANDLED}{text}", name=noted.label, pid=noted.pid, cell=noted.cell, job=noted.job)
+
+
+def _say(step: Step, task: bytes, text: str, *, name: str, pid: int, cell: str | None, job: bytes) -> None:
     step.events.append(
         LogLines(
             seq=step.number(),
             at=step.now,
             stream="stderr",
-            text=f"{UNHANDLED}{text}\n",
-            name=noted.label,
-            pid=noted.pid,
+            text=f"{text}\n",
+            name=name,
+            pid=pid,
             task=task.hex(),
-            cell=noted.cell,
-            job=step.state.guest(noted.job),
+            cell=cell,
+            job=step.state.guest(job),
         )
     )

@@ -37,7 +37,7 @@ Finish = Callable[[Execute, Done], None]
 def method_of(instance: Any, name: str) -> Function:
     """Return what a handle's method name calls, the extra methods of every actor included."""
     if name == "__ray_call__":
-        return lambda function, /, *args, **kwargs: function(instance, *args, **kwargs)
+        return lambda fn, *args, **kwargs: fn(instance, *args, **kwargs)
     if name == "__ray_ready__":
         return lambda: True
     if name == "__ray_terminate__":
