@@ -29,9 +29,11 @@ def gate(tmp_path: Path) -> Iterator[Path]:
 
 @ray.remote
 def slow(gate: str) -> int:
-    while not os.path.exists(gate):
+    """Take 10 ms at least: the next call of a function that is quick would be handed to a busy process in advance."""
+    while True:
         time.sleep(0.01)
-    return 1
+        if os.path.exists(gate):
+            return 1
 
 
 @ray.remote
