@@ -166,6 +166,9 @@ class _CoreWorker:
 
     def object_exists(self, ref: ObjectRef[Any], memory_store_only: bool = False) -> bool:
         """Tell whether a value is there. `memory_store_only` has no effect: there is one store."""
+        ready, _ = wait([ref], timeout=0, fetch_local=False)
+        if not ready:  # Of what nobody has made Ray must not be asked where it is: that ends the process.
+            return False
         ((_, size, _),) = session_engine().locations([ref])
         return size is not None
 
