@@ -213,8 +213,8 @@ def test_a_task_that_is_interrupted_may_call_others_to_clean_up(tmp_path: Path) 
 
     @ray.remote
     def outer() -> None:
-        path.touch()
         try:
+            path.touch()  # The interrupt may come at once.
             while True:
                 time.sleep(0.01)
         except KeyboardInterrupt:
