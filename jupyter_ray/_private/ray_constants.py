@@ -6,6 +6,9 @@ import os
 from typing import Any
 
 from jupyter_ray import config
+from jupyter_ray._common.utils import env_bool as env_bool
+from jupyter_ray._common.utils import env_float as env_float
+from jupyter_ray._common.utils import env_integer as env_integer
 from jupyter_ray.not_offered import absent
 
 CPU = "CPU"
@@ -81,28 +84,6 @@ WORKER_PROCESS_TYPE_SPILL_WORKER, WORKER_PROCESS_TYPE_SPILL_WORKER_IDLE = (
 WORKER_PROCESS_TYPE_SPILL_WORKER_DELETE = "ray::DELETE_SpillWorker"
 WORKER_PROCESS_TYPE_RESTORE_WORKER = "ray::RESTORE_RestoreWorker"
 WORKER_PROCESS_TYPE_RESTORE_WORKER_IDLE = "ray::IDLE_RestoreWorker"
-
-
-def env_bool(key: str, default: bool) -> bool:
-    """Return what an environment variable says: ``1`` or ``true`` is True."""
-    value = os.environ.get(key)
-    return default if value is None else value.lower() in ("1", "true")
-
-
-def env_integer(key: str, default: int) -> int:
-    """Return the number in an environment variable; what is none is as if it was not set."""
-    try:
-        return int(os.environ[key])
-    except (KeyError, ValueError):
-        return default
-
-
-def env_float(key: str, default: float) -> float:
-    """Return the number in an environment variable; what is none is as if it was not set."""
-    try:
-        return float(os.environ[key])
-    except (KeyError, ValueError):
-        return default
 
 
 def env_set_by_user(key: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import pickle
 import signal
@@ -310,23 +309,6 @@ def test_a_running_task_is_interrupted(worker: Worker, tmp_path: Path) -> None:
         done = worker.done(task)
         assert done.cancelled
         assert isinstance(errors.load_error(done.returns[0].data), exceptions.TaskCancelledError)
-    assert worker.value(lambda: 1) == 1
-
-
-def test_a_task_may_interrupt_itself(worker: Worker) -> None:
-    def watched(catches: bool) -> str:
-        watchdog = threading.Timer(0.01, _thread.interrupt_main)
-        try:
-            watchdog.start()
-            while True:
-                time.sleep(0.01)
-        except KeyboardInterrupt:
-            if not catches:
-                raise
-            return "it took too long"
-
-    assert worker.value(watched, True) == "it took too long"
-    assert worker.done(worker.execute(watched, False)).cancelled
     assert worker.value(lambda: 1) == 1
 
 
