@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -221,33 +223,41 @@ def test_why_a_group_with_labels_waits() -> None:
 
 
 @pytest.mark.local_only("Ray waits for a machine that holds the group")
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"bundles": [{"CPU": 100}], "name": "large"}, "The placement group large asks for CPU: 100, and this machine"),
-        ({"bundles": [{"CPU": 1}] * 2, "strategy": "STRICT_SPREAD"}, "a machine for each of its 2 bundles"),
-        ({"bundles": [{"CPU": 1}], "bundle_label_selector": [{"zone": "east"}]}, "the labels {'zone': 'east'}"),
-    ],
-)
-def test_nobody_waits_for_ever_for_a_group_that_no_machine_can_hold(options: dict[str, Any], words: str) -> None:
-    group = placement_group(**options)
+def test_nobody_waits_for_ever_for_a_group_that_no_machine_can_hold() -> None:
+    large = placement_group([{"CPU": 100}], name="large")
+    spread = placement_group([{"CPU": 1}] * 2, strategy="STRICT_SPREAD")
+    elsewhere = placement_group([{"CPU": 1}], bundle_label_selector=[{"zone": "east"}])
+    told = {
+        large: "The placement group large asks for CPU: 100, and this machine",
+        spread: "a machine for each of its 2 bundles",
+        elsewhere: "the labels {'zone': 'east'}",
+    }
 
-    @ray.remote
-    def wait_for_it() -> Any:
+    @ray.remote(num_cpus=0)
+    def wait_for_it(group: Any) -> Any:
         return ray.get(group.ready())
 
-    inside = ray.remote(lambda: 1).options(scheduling_strategy=PlacementGroupSchedulingStrategy(group))
-    for wait in (
-        lambda: ray.get(group.ready()),
-        lambda: ray.get(inside.remote()),
-        lambda: ray.get(wait_for_it.remote()),
-    ):
-        with pytest.raises(ResourceDeadlockError, match="would never return") as raised:
-            wait()
-        assert words in str(raised.value)
-    assert not group.wait(0)
-    assert placement_group_table(group)["state"] == "PENDING"
-    remove_placement_group(group)
+    @ray.remote
+    def inside() -> int:
+        return 1
+
+    ways: list[Callable[[Any], Any]] = [
+        lambda group: group.ready(),
+        lambda group: inside.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group)).remote(),
+        lambda group: wait_for_it.remote(group),
+    ]
+    # All at once: each of them is told after a few seconds.
+    waits = [(group, way) for group in told for way in ways]
+    with concurrent.futures.ThreadPoolExecutor(len(waits)) as threads:
+        futures = [threads.submit(lambda each: ray.get(each[1](each[0])), wait) for wait in waits]
+        for (group, _), future in zip(waits, futures, strict=True):
+            with pytest.raises(ResourceDeadlockError, match="would never return") as raised:
+                future.result(timeout=60)
+            assert told[group] in str(raised.value)
+    for group in told:
+        assert not group.wait(0)
+        assert placement_group_table(group)["state"] == "PENDING"
+        remove_placement_group(group)
 
 
 def test_what_a_group_would_be_can_be_checked_alone() -> None:

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.usefixtures("cluster")
 @ray.remote(num_cpus=0, max_retries=0)
 def linger(folder: Path, name: str = "began") -> None:
     """Note that it runs, and how it was ended."""
-    (folder / name).touch()
     try:
+        (folder / name).touch()
         while True:
             time.sleep(0.01)
     except KeyboardInterrupt:
@@ -78,8 +78,8 @@ def test_a_driver_that_ignores_interrupts_can_cancel() -> None:
 def test_a_task_may_make_something_else_of_the_interrupt(tmp_path: Path) -> None:
     @ray.remote
     def ends(how: str) -> int:
-        (tmp_path / how).touch()
         try:
+            (tmp_path / how).touch()
             while True:
                 time.sleep(0.01)
         except KeyboardInterrupt:

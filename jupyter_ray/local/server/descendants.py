@@ -39,14 +39,16 @@ def end() -> None:
     """End all that descends from this process, also what it starts meanwhile, and collect it."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     ended: set[int] = set()
-    while (new := _descendants(os.getpid()) - ended) and time.monotonic() < deadline:
-        for pid in new:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        ended |= new
     with contextlib.suppress(ChildProcessError):  # There are none any more.
         while time.monotonic() < deadline:
-            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+            new = _descendants(os.getpid()) - ended
+            for pid in new:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            ended |= new
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+            if not new:
                 time.sleep(0.001)
 
 

@@ -51,6 +51,7 @@ class Processes:
         self._condemned: set[bytes] = set()
         self._pids: dict[bytes, int] = {}
         """Of workers that have said so themselves, before the thread that starts them has."""
+        self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost: Lost | None = None
         # Of a template that multiprocess starts; the first one is forked here.
@@ -99,6 +100,7 @@ class Processes:
 
     def close(self) -> None:
         """End all workers, what they have started, and the template, and remove the session's folders."""
+        self._closed = True
         self._orders.put(None)
         for worker in list(self._children):
             self.kill(worker)
@@ -108,6 +110,8 @@ class Processes:
     def _spawn(self) -> None:
         multiprocess.forkserver.ensure_running()
         while (order := self._orders.get()) is not None:
+            if self._closed:
+                return  # The template is gone, and multiprocess would start another one.
             worker, setup = order
             loop = self._loop
             assert loop is not None
