@@ -27,11 +27,12 @@ unexport PYTHONHOME
 # Every session starts two interpreters that import the package: they should find it compiled, as pip leaves it.
 unexport PYTHONDONTWRITEBYTECODE
 
-# CI has two cores, and most tests wait for processes of theirs. One file's tests stay together, since they may share a
-# session; the files go in order, the short ones of tests/unit last, so that both workers end together. A third worker takes
-# 12% more CPU time and saves 7% of the time. JOBS=0: no workers.
-JOBS ?= 2
-WORKERS := -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# CI has two cores, and most tests wait for processes of theirs, a third of the time for nothing that takes a processor: a
+# third worker saves a quarter of the time. Pages and kernels keep two cores busy. One file's tests stay together, since
+# they may share a session; the files go in order, the short ones of tests/unit last, so that all workers end together.
+# JOBS=0: no workers.
+JOBS ?=
+workers = -n $(or $(JOBS),$(1)) --dist loadfile --no-loadscope-reorder
 
 # Steps that have nothing to do with each other go side by side; each shows its output at its end, where make can do that.
 TOGETHER := SIDE_BY_SIDE=1 -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
@@ -164,7 +165,7 @@ test-ts: build/panel.stamp
 	$(BIN)/jlpm run test --passWithNoTests --reporter=default --reporter=junit --outputFile.junit=$(REPORTS)/ts.xml
 
 test-py: $(STAMPS)/installed-test
-	$(call run_pytest,py,$(WORKERS) tests --ignore=tests/ui --ignore=tests/cluster)
+	$(call run_pytest,py,$(call workers,3) tests --ignore=tests/ui --ignore=tests/cluster)
 
 # What needs a GPU of NVIDIA's; `make test-py` has it too, on a machine with one.
 test-gpu: $(STAMPS)/installed-test
@@ -184,7 +185,7 @@ test-cluster: $(STAMPS)/installed-test
 test-nb: export IPYTHONDIR := $(abspath build/ipython)
 test-nb: $(STAMPS)/installed-test $(STAMPS)/installed-cython
 ifneq ($(NOTEBOOKS),)
-	$(call run_pytest,notebooks,$(WORKERS) --nbval --nbval-current-env --nbval-cell-timeout=120 --timeout=180 \
+	$(call run_pytest,notebooks,$(call workers,2) --nbval --nbval-current-env --nbval-cell-timeout=120 --timeout=180 \
 		$(if $(wildcard notebooks/sanitize.cfg),--nbval-sanitize-with=notebooks/sanitize.cfg) -p no:cacheprovider $(NOTEBOOKS))
 endif
 
@@ -202,7 +203,7 @@ test-nb-cluster test-nb-client: $(STAMPS)/installed-test $(STAMPS)/installed-cyt
 
 test-ui: $(STAMPS)/installed-test
 	$(BIN)/python tests/ui/chromium.py --install
-	$(call run_pytest,ui,$(WORKERS) tests/ui)
+	$(call run_pytest,ui,$(call workers,2) tests/ui)
 
 # Calls against a loop in pure Python, compared with benchmarks/baseline.json. It warns: figures never fail a build.
 quick: $(STAMPS)/installed-test

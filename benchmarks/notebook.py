@@ -185,7 +185,7 @@ def lab_page() -> Iterator[LabPage]:
         server.start()
         try:
             browser = playwright.chromium.launch(executable_path=chromium.find(), headless=True, args=FLAGS)
-            lab = LabPage(browser.new_context(viewport=VIEWPORT).new_page(), server)  # type: ignore[arg-type]
+            lab = LabPage(browser.new_context(viewport=VIEWPORT).new_page(), server)
             lab.open()
             yield lab
             server.shut_down_kernels()

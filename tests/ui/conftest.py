@@ -1,4 +1,4 @@
-"""Fixtures for tests in a real JupyterLab: one server and one Chromium per session, a fresh page per test.
+"""Fixtures for tests in a real JupyterLab: one server and one Chromium per session, fresh pages per test.
 
 ``ui`` is a :class:`~tests.ui.lab_page.LabPage` with JupyterLab loaded and nothing open. ``open_lab()`` gives further
 pages, as a second browser tab would be. After each test all kernels are shut down. A test also fails if the browser's
@@ -15,14 +15,14 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, ViewportSize, sync_playwright
 
 from tests.leaks import Watch
 from tests.ui import chromium
 from tests.ui.lab_page import LabPage
 from tests.ui.server import JupyterServer
 
-VIEWPORT = {"width": 1400, "height": 900}
+VIEWPORT: ViewportSize = {"width": 1400, "height": 900}
 
 # No sandbox, because CI runs as root; the rest keeps Chromium off the network.
 FLAGS = [
@@ -51,23 +51,31 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServ
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all UI tests."""
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """One Chromium for all UI tests. It has a profile, where what it compiled of JupyterLab's code serves all pages."""
     path = chromium.find()
     assert path, chromium.HELP
+    profile = tmp_path_factory.mktemp("profile")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+        browser = playwright.chromium.launch_persistent_context(
+            profile, executable_path=path, headless=True, args=FLAGS, viewport=VIEWPORT
+        )
+        browser.set_default_timeout(30_000)
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def browser_context(browser: Browser) -> Iterator[BrowserContext]:
-    """Provide cookies and storage of this test alone."""
-    context = browser.new_context(viewport=VIEWPORT)  # type: ignore[arg-type]
-    context.set_default_timeout(30_000)
-    yield context
-    context.close()
+def browser_context(browser: BrowserContext, lab_server: JupyterServer) -> Iterator[BrowserContext]:
+    """Provide the browser without another test's pages, cookies and storage."""
+    yield browser
+    empty, *pages = browser.pages
+    for page in pages:
+        page.close()
+    browser.clear_cookies()
+    session = browser.new_cdp_session(empty)
+    session.send("Storage.clearDataForOrigin", {"origin": lab_server.url, "storageTypes": "indexeddb,local_storage"})
+    session.detach()
 
 
 @pytest.fixture

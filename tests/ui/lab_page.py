@@ -320,7 +320,7 @@ class LabPage:
                 problem = str(error)
             if time.monotonic() > deadline:
                 raise AssertionError(f"waited {timeout:g} s for {what or 'a condition'}; {problem}")
-            self.page.wait_for_timeout(50)
+            self.page.wait_for_timeout(100)
 
     def expect_console(self, pattern: str) -> None:
         """Say that this test makes the browser complain so, on purpose (a regular expression)."""
