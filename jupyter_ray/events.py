@@ -241,6 +241,17 @@ class WorkerDied(Event, frozen=True, kw_only=True, tag="worker_died"):
     expected: bool
 
 
+class Span(Event, frozen=True, kw_only=True, tag="span"):
+    """A span of time that a program has named. `worker` is "" for a driver; `extra` is what the program says of it."""
+
+    name: str
+    since: float
+    until: float
+    worker: str
+    extra: dict[str, str]
+    task: str | None = None
+
+
 UNHANDLED = "Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1'): "
 """How the lines begin that tell of an error which nobody has looked at."""
 
@@ -296,4 +307,5 @@ AnyEvent = Union[  # noqa: UP007 - one name a line reads better
     WorkerStarted,
     WorkerDied,
     LogLines,
+    Span,
 ]

@@ -303,6 +303,9 @@ class FakeEngine:
     def pairs(self, operation: str, key: bytes, *, space: bytes, value: bytes = b"", flag: bool = False) -> Any:
         return None
 
+    def note_span(self, name: str, since: float, until: float, extra: dict[str, str]) -> None:
+        self.calls.append(("span", name, extra))
+
     def collect_garbage(self) -> None:
         self.calls.append(("garbage",))
 

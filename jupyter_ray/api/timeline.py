@@ -11,6 +11,7 @@ from jupyter_ray.api.session import session_engine
 from jupyter_ray.bell import Bell
 from jupyter_ray.events import (
     AnyEvent,
+    Span,
     TaskCancelled,
     TaskFailed,
     TaskFinished,
@@ -18,6 +19,7 @@ from jupyter_ray.events import (
     TaskStarted,
     TaskSubmitted,
 )
+from jupyter_ray.ids import JobID
 
 QUIET = 0.2
 """Seconds without a new event after which the log was read to its end."""
@@ -37,7 +39,8 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     list of dict or None
         Complete events (``"ph": "X"``) with ``ts`` and ``dur`` in microseconds, two for each attempt of a task:
         one with its name, of the category ``task::NAME``, and ``task:execute``. There is one row (``tid``) per worker;
-        events of ``"ph": "M"`` say what rows are called.
+        events of ``"ph": "M"`` say what rows are called. What the program itself has named
+        (``ray._private.profiling.profile``) is there with that name as its category.
 
     Raises
     ------
@@ -86,12 +89,40 @@ def _trace(events: list[AnyEvent]) -> list[dict[str, Any]]:
             submitted[event.task] = event
         elif isinstance(event, TaskStarted):
             running[event.task] = event
+        elif isinstance(event, Span):
+            made = None if event.task is None else submitted.get(event.task)
+            rows.append(_named(event, made, workers.setdefault(event.worker, len(workers))))
         elif isinstance(event, TaskFinished | TaskFailed | TaskCancelled | TaskRetried):
             start = running.pop(event.task, None)
             if start is not None:
                 made = submitted.get(event.task)
                 rows += _attempt(start, event, made, workers.setdefault(start.worker, len(workers)))
     return rows + _legend(workers) if rows else []
+
+
+def _named(span: Span, made: TaskSubmitted | None, row: int) -> dict[str, Any]:
+    """Return the box of a span that the program has named."""
+    return {
+        "cat": span.name,
+        "name": span.extra.get("name", span.name),
+        "cname": span.extra.get("cname", "generic_work"),
+        "ph": "X",
+        "pid": _NODE,
+        "tid": row,
+        "ts": span.since * 1e6,
+        "dur": (span.until - span.since) * 1e6,
+        "args": {**span.extra, **_whose(span.task, made)},
+    }
+
+
+def _whose(task: str | None, made: TaskSubmitted | None) -> dict[str, Any]:
+    """Return what a box says of the task that it belongs to, with Ray's names."""
+    return {
+        "task_id": task,
+        "job_id": None if task is None else task[-2 * JobID.SIZE :],
+        "func_or_class_name": made.name if made is not None else None,
+        "actor_id": made.actor if made is not None else None,
+    }
 
 
 def _attempt(start: TaskStarted, end: AnyEvent, made: TaskSubmitted | None, row: int) -> list[dict[str, Any]]:
@@ -105,9 +136,8 @@ def _attempt(start: TaskStarted, end: AnyEvent, made: TaskSubmitted | None, row:
         "dur": (end.at - start.at) * 1e6,
         "args": {
             "name": name,
-            "task_id": start.task,
+            **_whose(start.task, made),
             "attempt_number": start.attempt,
-            "actor_id": made.actor if made is not None else None,
             "outcome": type(end).__name__.removeprefix("Task").lower(),
         },
     }
@@ -128,6 +158,6 @@ def _legend(workers: dict[str, int]) -> list[dict[str, Any]]:
         "args": {"name": f"Node {socket.gethostname()}"},
     }
     return [node] + [
-        {**node, "name": "thread_name", "tid": row, "args": {"name": f"worker:{worker}"}}
+        {**node, "name": "thread_name", "tid": row, "args": {"name": f"worker:{worker}" if worker else "driver"}}
         for worker, row in workers.items()
     ]

@@ -293,6 +293,9 @@ class Engine(Protocol):
             there; it is replaced with `flag`), ``"delete"`` (how many there were; with `flag` of all such keys).
         """
 
+    def note_span(self, name: str, since: float, until: float, extra: dict[str, str]) -> None:
+        """Have `timeline` show a span of time that the program has named, in Unix seconds; nothing if all is over."""
+
     def collect_garbage(self) -> None:
         """Have all processes of the session collect garbage soon."""
 

@@ -40,6 +40,9 @@ class Kept:
             return internal_kv._internal_kv_put(key, value, overwrite=flag, namespace=space)
         return internal_kv._internal_kv_del(key, del_by_prefix=flag, namespace=space)
 
+    def note_span(self, name: str, since: float, until: float, extra: dict[str, str]) -> None:
+        """Nothing: a cluster keeps its own spans, which only Ray's processes can add to."""
+
     @while_alive
     def collect_garbage(self) -> None:
         """Have all processes of the cluster collect garbage soon."""

@@ -18,7 +18,7 @@ import jupyter_ray as ray
 from jupyter_ray.api import session
 from jupyter_ray.engine import context, registry
 from jupyter_ray.engine.task_context import TaskContext
-from jupyter_ray.events import LogLines, TaskFinished, TaskStarted, TaskSubmitted
+from jupyter_ray.events import LogLines, Span, TaskFinished, TaskStarted, TaskSubmitted
 from jupyter_ray.exceptions import RaySystemError
 from tests import fakes
 from tests.fakes import FakeEngine
@@ -468,6 +468,41 @@ def test_a_timeline_has_a_row_per_attempt(tmp_path: Any, monkeypatch: pytest.Mon
     path = tmp_path / "trace.json"
     assert ray.timeline(str(path)) is None
     assert json.loads(path.read_text()) == rows
+
+
+def test_a_timeline_has_the_spans_that_the_program_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray.init()
+    task = "ab" * 20 + "01000000"
+    events = [
+        TaskSubmitted(task=task, name="f", kind="task", parent=None, dependencies=[], returns=[], demand={}),
+        TaskStarted(task=task, worker="w", held={}, at=1.0),
+        Span(
+            name="load",
+            since=1.5,
+            until=2.0,
+            worker="w",
+            extra={"name": "loading", "cname": "bad", "k": "v"},
+            task=task,
+        ),
+        TaskFinished(task=task, at=3.5),
+        Span(name="all", since=0.0, until=4.0, worker="", extra={}),
+    ]
+
+    def subscribe(listener: Any) -> Callable[[], None]:
+        listener(events)
+        return lambda: None
+
+    monkeypatch.setattr(current(), "subscribe", subscribe)
+    rows = {row["cat"]: row for row in ray.timeline() or []}
+    load, whole = rows["load"], rows["all"]
+    assert (load["name"], load["cname"], load["ts"], load["dur"]) == ("loading", "bad", 1.5e6, 0.5e6)
+    assert load["tid"] == rows["task::f"]["tid"] != whole["tid"]
+    whose = {"task_id": task, "job_id": "01000000", "func_or_class_name": "f", "actor_id": None}
+    assert {**load["args"], **whose, "k": "v"} == load["args"]
+    assert {**rows["task::f"]["args"], **whose, "attempt_number": 0} == rows["task::f"]["args"]
+    assert (whole["name"], whole["args"]["task_id"]) == ("all", None)
+    called = [row["args"]["name"] for row in ray.timeline() or [] if row["name"] == "thread_name"]
+    assert called == ["worker:w", "driver"]
 
 
 def test_every_name_of_the_face_is_there() -> None:

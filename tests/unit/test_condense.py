@@ -75,6 +75,20 @@ def counts(events: list[ev.AnyEvent]) -> dict[str, dict[str, int]]:
     }
 
 
+def test_spans_that_a_program_names_are_told_beside_the_number_of_its_calls() -> None:
+    events: list[ev.AnyEvent] = []
+    for number in range(MANY):
+        made, started, *rest = call(number)
+        span = ev.Span(name="load", since=1.0, until=2.0, worker="w", extra={}, task=name_of(number))
+        events += [made, started, span, *rest]
+    told = condense(numbered(events))
+    assert [type(event) for event in told].count(ev.Span) == MANY
+    [ran] = [event for event in told if not isinstance(event, ev.Span)]
+    assert isinstance(ran, ev.TasksRan)
+    assert ran.count == MANY
+    assert counts(told) == {"f": {"finished": MANY}}
+
+
 def test_a_burst_becomes_one_event() -> None:
     events = burst()
     [told] = condense(events)

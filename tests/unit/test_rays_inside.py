@@ -27,8 +27,10 @@ from jupyter_ray._private import (
     utils,
 )
 from jupyter_ray._version import RAY_VERSION, commit, version
+from jupyter_ray.engine import registry
 from jupyter_ray.util import annotations as marks
 from jupyter_ray.util.serialization import StandaloneSerializationContext
+from tests.fakes import FakeEngine
 
 
 def call(a: int, b: int = 2, *args: int, c: int = 3, **others: int) -> None: ...
@@ -224,10 +226,32 @@ def test_hooks_change_nothing_but_the_start_of_a_session(monkeypatch: pytest.Mon
     assert not ray.is_initialized()
     with client_mode_hook.disable_client_hook():
         assert not client_mode_hook.client_mode_should_convert()
-    with profiling.profile("load", extra_data={"a": "b"}) as span:
-        assert span is None
     with pytest.raises(AttributeError, match="is not offered"):
         client_mode_hook.nothing_of_this_name  # noqa: B018
+
+
+def test_spans_are_told_where_the_user_asks_for_them(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiling, "PROFILING_ENABLED", False)
+    with profiling.profile("load", extra_data={"a": "b"}) as span:
+        assert span is None
+    assert engine.calls == []
+    monkeypatch.setattr(profiling, "PROFILING_ENABLED", True)
+    with profiling.profile("load", extra_data={"a": "b"}) as span:
+        assert span is None
+    assert engine.calls == [("span", "load", {"a": "b"})]
+    with pytest.raises(KeyError), profiling.profile("failing"):
+        raise KeyError("k")
+    _, name, extra = engine.calls[-1]
+    assert (name, extra["type"], extra["value"], "KeyError: 'k'" in extra["traceback"]) == (
+        "failing",
+        "<class 'KeyError'>",
+        "'k'",
+        True,
+    )
+    registry.set_current(None)
+    with profiling.profile("no session"):
+        pass
+    assert engine.calls[-1][1] == "failing"
 
 
 def test_synchronous_functions_as_asynchronous_ones() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 from jupyter_ray.engine.base import NamedActor
 from jupyter_ray.engine.context import ProcessContext, current_task
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.engine import environment, machine
@@ -121,6 +123,13 @@ class Questions:
         node = [self.process.node.hex()]
         found = self.client.query("locations", ids=[ref.binary() for ref in refs])
         return [([] if size is None else node, size, bool(on_disk)) for size, on_disk in found]
+
+    def note_span(self, name: str, since: float, until: float, extra: dict[str, str]) -> None:
+        """Have `timeline` show a span of time; see `Engine.note_span`."""
+        task = current_task()
+        span = m.Span(name, since, until, extra, None if task is None else task.task)
+        with contextlib.suppress(RaySystemError):
+            self.client.send(span, soon=False)
 
     def collect_garbage(self) -> None:
         """Have all processes collect garbage; see `Engine.collect_garbage`."""

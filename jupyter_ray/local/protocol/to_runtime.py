@@ -254,6 +254,16 @@ class Log(Message, frozen=True, tag=19):
     attempt: int | None = None
 
 
+class Span(Message, frozen=True, tag=67):
+    """A span of time that the program has named, in Unix seconds."""
+
+    name: str
+    since: float
+    until: float
+    extra: dict[str, str]
+    task: bytes | None = None
+
+
 class Shutdown(Message, frozen=True, tag=20):
     """End the session."""
 
@@ -413,6 +423,7 @@ ClientMessage = Union[  # noqa: UP007 - one name a line reads better
     Item,
     Returned,
     Log,
+    Span,
     Shutdown,
     Consumed,
     CreateGroup,

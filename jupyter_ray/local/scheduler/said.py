@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jupyter_ray.config import LINEAGE_LIMIT
-from jupyter_ray.events import LogLines, RuntimeReady
+from jupyter_ray.events import LogLines, RuntimeReady, Span
 from jupyter_ray.ids import task_of
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import (
@@ -350,6 +350,22 @@ def _log(step: Step, client: ClientRecord, message: m.Log) -> None:
     )
 
 
+def _span(step: Step, client: ClientRecord, message: m.Span) -> None:
+    worker = step.state.workers.get(client.id)
+    step.events.append(
+        Span(
+            seq=step.number(),
+            at=step.now,
+            name=message.name,
+            since=message.since,
+            until=message.until,
+            worker="" if worker is None else worker.id.hex(),
+            extra=message.extra,
+            task=None if message.task is None else message.task.hex(),
+        )
+    )
+
+
 def _named(step: Step, client: ClientRecord, message: m.Named) -> None:
     worker = step.state.workers.get(client.id)
     if worker is not None and worker.actor is not None:
@@ -385,6 +401,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Item: _item,
     m.Returned: _gave_back,
     m.Log: _log,
+    m.Span: _span,
     m.Shutdown: _ignored,
     m.Seen: _ignored,
     m.Loaded: _ignored,

@@ -19,6 +19,7 @@ from jupyter_ray.events import (
     ObjectFreed,
     ObjectSealed,
     ObjectsFreed,
+    Span,
     TaskFinished,
     TasksRan,
     TaskStarted,
@@ -115,6 +116,8 @@ class Condenser:
                     calls[event.task] = [event]  # type: ignore[union-attr, index]
                 else:
                     self._submitted(event)  # type: ignore[arg-type]
+            elif kind is Span:
+                told.append(event)  # Nobody draws a call otherwise since it has named what it did.
             else:
                 self._mentioned(_names(event), event)
                 told.append(event)
