@@ -143,7 +143,7 @@ SCHEDULER_ORDER = (
         "local.scheduler.requests",
         "local.scheduler.streams",
     ),
-    ("local.scheduler.actors",),
+    ("local.scheduler.actors", "local.scheduler.inheritance"),
     (
         "local.scheduler.blocking",
         "local.scheduler.recovery",

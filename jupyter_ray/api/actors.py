@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NoReturn, TypeVar
@@ -14,10 +13,9 @@ from jupyter_ray import options as tables
 from jupyter_ray.api.handles import NO_GRAPHS, ActorHandle, weak_handle
 from jupyter_ray.api.methods import Table, dump_table, load_table, read_table
 from jupyter_ray.api.parameters import Parameters, read
+from jupyter_ray.api.travelling import Travelled, packed, unpacked
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import hold_definition
-from jupyter_ray.engine.travel import learn_definition, note_definition
 from jupyter_ray.environments import copied
 from jupyter_ray.options import ASYNC_CONCURRENCY, ActorOptions
 
@@ -163,10 +161,7 @@ class ActorClass(Generic[T]):
         return f"ActorClass({self._definition.name})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        definition = self._definition
-        value = None if (noted := note_definition(definition)) else definition.value
-        key = (definition.id, definition.name, definition.module)
-        return _rebuild, (*key, value, self._parameters, self._dumped, self._written, noted)
+        return _rebuild, (packed(self._definition), self._parameters, self._dumped, self._written)
 
 
 def make_actor_class(value: type, written: Mapping[str, Any]) -> ActorClass[Any]:
@@ -196,31 +191,11 @@ _NO_SUBCLASS = (
 )
 
 
-def _rebuild(
-    key: str,
-    name: str,
-    module: str,
-    value: Any,
-    parameters: Parameters,
-    dumped: bytes,
-    written: dict[str, Any],
-    noted: int = 0,
-) -> ActorClass[Any]:
-    learn_definition(key, noted)
-    known = _known.get(key)
-    if known is not None:
-        if noted:
-            hold_definition(known._definition)
-        if known._written == written:
-            return known
-        return ActorClass(known._definition, parameters, dumped, written)
-    # Pickled by hand, it may be older than what the session has under this id: here it is a definition of its own.
-    own = key if value is None else uuid.uuid4().hex
-    definition = Definition(value=value, name=name, module=module, is_class=True, id=own)
-    hold_definition(definition)
-    made: ActorClass[Any] = ActorClass(definition, parameters, dumped, written)
-    _known[key] = made
-    return made
+def _rebuild(travelled: Travelled, parameters: Parameters, dumped: bytes, written: dict[str, Any]) -> ActorClass[Any]:
+    def make(definition: Definition) -> ActorClass[Any]:
+        return ActorClass(definition, parameters, dumped, written)
+
+    return unpacked(travelled, written, _known, make, is_class=True)
 
 
 _OF_CALLS = {

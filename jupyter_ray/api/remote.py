@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import uuid
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
@@ -17,11 +16,11 @@ from jupyter_ray import options as tables
 from jupyter_ray.api.actors import ActorClass, make_actor_class
 from jupyter_ray.api.handles import NO_GRAPHS
 from jupyter_ray.api.parameters import Parameters, read
+from jupyter_ray.api.travelling import Travelled, packed, unpacked
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.base import Definition
-from jupyter_ray.engine.refs import ObjectRef, hold_definition
+from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.streams import ObjectRefGenerator
-from jupyter_ray.engine.travel import learn_definition, note_definition
 from jupyter_ray.environments import copied
 from jupyter_ray.spelling import no_option
 
@@ -154,20 +153,8 @@ class RemoteFunction(Generic[R]):
         return f"<RemoteFunction {self._function_name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        definition = self._definition
-        # Inside an engine's pickling the function travels by its id; by hand (a user's cloudpickle) with its code.
-        value = None if (noted := note_definition(definition)) else definition.value
-        return _rebuild, (
-            definition.id,
-            definition.name,
-            definition.module,
-            value,
-            self._parameters,
-            self._is_generator,
-            self._written,
-            self._decorator,
-            noted,
-        )
+        travelled = packed(self._definition)
+        return _rebuild, (travelled, self._parameters, self._is_generator, self._written, self._decorator)
 
 
 def shape(returned: Returned, *, single: bool = False) -> Any:
@@ -180,31 +167,16 @@ def shape(returned: Returned, *, single: bool = False) -> Any:
 
 
 def _rebuild(
-    key: str,
-    name: str,
-    module: str,
-    value: Any,
+    travelled: Travelled,
     parameters: Parameters,
     is_generator: bool | None,
     written: dict[str, Any],
     decorator: Callable[..., Any] | None,
-    noted: int = 0,
 ) -> RemoteFunction[Any]:
-    learn_definition(key, noted)
-    known = _known.get(key)
-    if known is not None:
-        if noted:
-            hold_definition(known._definition)
-        if known._written == written:
-            return known
-        return RemoteFunction(known._definition, parameters, is_generator, written, decorator)
-    # Pickled by hand, it may be older than what the session has under this id: here it is a definition of its own.
-    own = key if value is None else uuid.uuid4().hex
-    definition = Definition(value=value, name=name, module=module, id=own)
-    hold_definition(definition)
-    function: RemoteFunction[Any] = RemoteFunction(definition, parameters, is_generator, written, decorator)
-    _known[key] = function
-    return function
+    def make(definition: Definition) -> RemoteFunction[Any]:
+        return RemoteFunction(definition, parameters, is_generator, written, decorator)
+
+    return unpacked(travelled, written, _known, make)
 
 
 def _describe(wrapper: Any, function: Any) -> None:

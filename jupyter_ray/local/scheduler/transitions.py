@@ -18,9 +18,9 @@ from jupyter_ray.local.protocol.messages import STREAMING, Done, Interrupt, Payl
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
-    endings,
     errors,
     history,
+    inheritance,
     lineage,
     memory,
     pauses,
@@ -30,13 +30,11 @@ from jupyter_ray.local.scheduler import (
     unseen,
 )
 from jupyter_ray.local.scheduler.dependencies import seal, unpin
-from jupyter_ray.local.scheduler.ledger import Allocation
-from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord, WorkerRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, TaskRecord
 from jupyter_ray.local.scheduler.states import CRASHED, ENDED, TaskState, WorkerState
 from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import WorkerLost
 from jupyter_ray.local.scheduler.streams import returns
-from jupyter_ray.resources import GPU, Demand
 
 START_LIMIT = 10
 """After so many workers in a row that ended before they began, a task that waits for one fails."""
@@ -50,7 +48,6 @@ STORY = 40
 WAITING, READY, ASSIGNED = TaskState.WAITING, TaskState.READY, TaskState.ASSIGNED
 RUNNING, BLOCKED, RESUMING = TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING
 FINISHED, FAILED, CANCELLED = ENDED
-BUSY = WorkerState.BUSY
 
 
 class InvalidTransition(Exception):
@@ -132,7 +129,7 @@ def _retry(step: Step, task: TaskRecord, reason: str, *, leaving: str = "", kind
     if task.spec.kind == "method" and task.actor is not None:
         actors.call_off(step, task.actor, task)
     else:
-        _leave_worker(step, task, leaving=leaving)
+        inheritance.leave_worker(step, task, leaving=leaving)
     task.worker = None
     task.state = READY
     if task.spec.kind == "method":
@@ -161,7 +158,7 @@ def _unread(step: Step, task: TaskRecord, reason: str) -> None:
         _retry(step, task, reason)
     else:
         _again(step, task, "an argument was lost")
-        _leave_worker(step, task)
+        inheritance.leave_worker(step, task)
         task.worker = None
         task.state = WAITING
         failed = submission.await_arguments(step, task)
@@ -218,7 +215,7 @@ def _end(
         if task.actor is not None:
             actors.call_ended(step, task.actor, task, seconds)
     elif spec.kind == "task":
-        _leave_worker(step, task, leaving=leaving)
+        inheritance.leave_worker(step, task, leaving=leaving)
     if spec.segment and spec.kind != "actor" and spec.task not in state.lineage:
         memory.discard(step, spec.segment)
     submission.leave(step, task, final, text or error, kind)
@@ -242,58 +239,6 @@ def _constructed(
     actors.died(step, actor, actor.leaving or reason, payload if error else None)
     if worker is not None and worker.state is not WorkerState.DEAD and not exiting:
         placement.stop_worker(step, worker, kill=True, reason=reason, exit_type="USER_ERROR" if error else "")
-
-
-def _leave_worker(step: Step, task: TaskRecord, *, leaving: str = "") -> None:
-    """Take a task off its pooled worker; the next one that the worker has inherits the resources.
-
-    `leaving`: why the process ends, if it does.
-    """
-    worker = task.worker
-    allocation, task.allocation = task.allocation, None
-    if worker is None:
-        if allocation is not None:
-            allocation.release()
-            step.place = True
-        return
-    first = next(iter(worker.tasks), None) == task.id
-    worker.tasks.pop(task.id, None)
-    if not first:
-        return
-    worker.runs += 1
-    used_gpu = allocation is not None and GPU in allocation.held
-    lent, task.lent = task.lent, None
-    successor = next(iter(worker.tasks.values()), None)
-    if successor is not None and worker.state is BUSY and not leaving:
-        _inherit(step, successor, worker, allocation, lent)
-        return
-    ends = leaving or used_gpu or worker.state is not BUSY
-    if allocation is not None:
-        # A process that has not begun has used nothing.
-        endings.give_back(step.state, allocation, worker if ends and worker.state is not WorkerState.STARTING else None)
-    step.place = True
-    if worker.state is not BUSY:
-        return
-    if ends:
-        for other in reversed(list(worker.tasks.values())):
-            step.agenda.append((other, "returned", None))
-        placement.stop_worker(step, worker, kill=False, reason=leaving or "it used a GPU")
-    else:
-        placement.worker_free(step, worker)
-
-
-def _inherit(
-    step: Step, task: TaskRecord, worker: WorkerRecord, allocation: Allocation | None, lent: Demand | None
-) -> None:
-    """Have a task that was handed over in advance begin, with what the one before it held and did not lend."""
-    if lent and allocation is not None:
-        allocation.release()
-        # The worker begins it whatever there is; what was lent may be somebody else's by now.
-        allocation = allocation.ledger.acquire(task.spec.demand) or Allocation(allocation.ledger, {})
-    task.allocation = allocation
-    placement.begin(step, task)
-    if lent or placement.wants_more(worker):
-        step.place = True
 
 
 def _returned(step: Step, task: TaskRecord, _: None) -> None:
@@ -340,7 +285,7 @@ def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
     if task.cancel_asked:
         _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
     elif task.spec.kind == "actor":
-        _leave_worker(step, task)
+        inheritance.leave_worker(step, task)
         submission.leave(step, task, FAILED, reason, "ACTOR_DIED")
         step.events.append(TaskFailed(seq=step.number(), at=step.now, task=task.hex, error=reason))
     else:
