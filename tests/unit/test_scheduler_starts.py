@@ -70,3 +70,32 @@ def test_a_process_that_never_begins_makes_way_for_others() -> None:
         if session.starting:
             session.begin()
     assert len([name for name in session.running() if name == "A"]) == 19, "all but the one whose process it was"
+
+
+def test_an_actor_starts_once_the_processes_of_tasks_have_begun() -> None:
+    """Those that start for tasks count too, and tasks that hold no CPU lend none when they wait for the actor."""
+    session = Slow(CPU=2)
+    while session.starting:
+        session.begin()
+    tasks = [session.submit("idle", demand={}) for _ in range(6)]
+    assert len(session.starting) == 4, "two ran on the processes that were there"
+    session.make()
+    for _ in range(4):
+        session.begin()
+    assert len([name for name in session.running() if name == "idle"]) == len(tasks)
+    while session.starting:
+        session.begin()
+    assert "A" in session.running()
+
+
+def test_blocked_tasks_that_hold_no_cpu_make_room_for_what_they_wait_for() -> None:
+    """There is a bound on processes: with that many, what they have called starts when they wait for it."""
+    session = Session(CPU=1)
+    callers = [session.submit("caller", demand={}, definition=f"f{number}") for number in range(64)]
+    workers = [session.worker_of(caller) for caller in callers]
+    both = list(zip(callers, workers, strict=True))
+    called = [session.submit("called", worker, demand={}, parent=caller) for caller, worker in both]
+    assert "called" not in session.running()
+    for number, (caller, worker) in enumerate(both):
+        session.get(called[number], number, worker, task=caller)
+    assert session.running() == ["called"] * len(called)

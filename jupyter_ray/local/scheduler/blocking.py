@@ -43,7 +43,7 @@ def _lend(step: Step, task: TaskRecord, awaited: list[bytes]) -> None:
     if allocation is not None and not task.lent and (cpus := allocation.held.get(CPU)):
         task.lent = {CPU: cpus}
         allocation.lend(task.lent)
-        step.place = True
+    step.place = True  # Whether it lends or not: its process does not count against the bound any more.
     kept = task.actor.allocation if task.actor is not None else allocation
     if kept is not None and kept.held:
         step.state.keepers[task] = None

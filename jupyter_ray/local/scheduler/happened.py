@@ -86,7 +86,7 @@ def _worker_joined(step: Step, stimulus: WorkerJoined) -> None:
     for task in list(worker.tasks.values()):
         placement.begin(step, task)
         placement.execute(step, task)
-        step.place = step.place or task.actor is not None  # Others may have waited for this process to start.
+    step.place = True  # An actor may have waited until fewer processes start, whatever those are for.
 
 
 def _worker_lost(step: Step, stimulus: WorkerLost) -> None:
