@@ -205,9 +205,15 @@ class Call:
         return args, kwargs
 
     def function(self) -> Any:
-        """Return what to call."""
+        """Return what to call; the context knows it from then on."""
         if self.host is not None and self.terms.method:
-            return method_of(self.host.instance, self.terms.method)
+            found = method_of(self.host.instance, self.terms.method)
+        else:
+            found = self._defined()
+        self.context.called = found
+        return found
+
+    def _defined(self) -> Any:
         try:
             return self.engine.resolve(self.header.definition, self._versions.get(self.header.definition))
         except RaySystemError:
