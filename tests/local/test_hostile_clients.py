@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import struct
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,6 +149,34 @@ def test_nonsense_at_the_door_of_a_worker(address: str) -> None:
             peer.sendall(said)
             assert is_closed(peer)
     assert ray.get([counter.inc.remote() for _ in range(5)], timeout=60) == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("said", [b"", b"\x04", bytes(64)], ids=["nothing", "a number", "nonsense"])
+def test_nonsense_at_the_template_ends_no_worker(address: str, said: bytes) -> None:
+    """What starts workers has a socket too, and they end with it."""
+
+    class Actor:
+        def pid(self) -> int:
+            return os.getpid()
+
+    actor: Any = ray.remote(Actor).remote()
+    pid = ray.get(actor.pid.remote())
+    door = Path(address).with_name("template.sock")
+    if sys.version_info >= (3, 14):  # multiprocess starts it, and its peers prove who they are.
+        assert not door.exists()
+        return
+    with contextlib.ExitStack() as mutes:
+        if sys.platform == "linux":  # It tells who is there: one that says nothing holds up nobody.
+            mutes.enter_context(connect(str(door)))
+        with connect(str(door)) as peer, contextlib.suppress(ConnectionError):
+            peer.sendall(said)
+            if said:
+                assert is_closed(peer)
+        others: list[Any] = [ray.remote(Actor).remote() for _ in range(4)]  # More than the processes that are there.
+        assert len({pid, *ray.get([other.pid.remote() for other in others], timeout=60)}) == 5
+    others += [ray.remote(Actor).remote() for _ in range(4)]
+    assert len({pid, *ray.get([other.pid.remote() for other in others], timeout=60)}) == 9
+    assert ray.get(actor.pid.remote(), timeout=60) == pid
 
 
 def test_a_peer_that_belongs_to_somebody_else_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,20 +9,25 @@ the next one in its usual way.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import os
 import socket
+import types
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import multiprocess.forkserver
+import multiprocess.reduction
 import multiprocess.resource_tracker
 from setproctitle import setproctitle
 
 from jupyter_ray.config import remove_folders, session_folder
 from jupyter_ray.local.protocol import codec
 from jupyter_ray.local.server import descendants
+from jupyter_ray.local.transport import peer_pid
 
 _LISTENING = 512
 
@@ -88,6 +93,9 @@ def _serve(session: str, listener: int, alive: int) -> None:
         _prepare()
         descendants.adopt()
         warnings.filterwarnings("ignore", "forkserver: waitpid returned unexpected pid")  # Whom it has adopted.
+        # By its name there alone: tasks may use what has the name elsewhere.
+        asked = types.SimpleNamespace(**vars(multiprocess.reduction) | {"recvfds": _received_by(os.getppid())})
+        multiprocess.forkserver.reduction = asked
         multiprocess.forkserver.main(listener, alive, None)
     except SystemExit:  # The runtime is gone.
         descendants.end()
@@ -99,6 +107,24 @@ def _serve(session: str, listener: int, alive: int) -> None:
         traceback.print_exc()  # Into the runtime's log.
     finally:
         os._exit(code)
+
+
+def _received_by(runtime: int) -> Callable[[socket.socket, int], list[int]]:
+    """Return multiprocess's `recvfds` for its forkserver, which a wrong message would end, and all workers with it.
+
+    Whoever is not the runtime, as far as the system tells, is sent away without a word: it might say nothing for ever.
+    """
+
+    def receive(peer: socket.socket, count: int) -> list[int]:
+        if peer_pid(peer) not in (None, runtime):
+            raise OSError(errno.ECONNABORTED, "not the runtime")  # The one that the forkserver goes on after.
+        try:
+            descriptors: list[int] = multiprocess.reduction.recvfds(peer, count)
+        except Exception as error:
+            raise OSError(errno.ECONNABORTED, "no order to start a worker") from error
+        return descriptors
+
+    return receive
 
 
 def start(child: Any) -> None:
