@@ -10,7 +10,6 @@ import functools
 import linecache
 import os
 import types
-from collections.abc import Iterator
 from typing import Any
 
 from cloudpickle import cloudpickle
@@ -119,7 +118,7 @@ class Watch:
         self.functions.append((function, code, function.__defaults__, function.__kwdefaults__))
         self._note_source(code.co_filename)
         namespace = function.__globals__
-        for name in dict.fromkeys(_names(code)):
+        for name in cloudpickle._extract_code_globals(code):  # No attributes: whose names they have lived on.
             value = namespace.get(name, _MISSING)
             self.names.append((namespace, name, value))
             if value is not _MISSING:
@@ -166,14 +165,6 @@ def _content(cell: types.CellType) -> Any:
         return cell.cell_contents
     except ValueError:
         return _MISSING
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    """Yield all names that code looks up, also in functions inside. Attributes are among them: that does no harm."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
 
 
 def _by_value(value: Any) -> bool:

@@ -295,6 +295,25 @@ def test_what_a_redefined_function_read_is_let_go_of(notebook: Notebook) -> None
     assert notebook.ensure(f) == ["f"]
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(frame): return frame.data",
+        "class f:\n    def hold(self, data): self.data = data",
+        "def f(frames): return [frame.data for frame in frames], lambda frame: frame.data",
+    ],
+)
+def test_a_global_that_has_only_the_name_of_an_attribute_is_let_go_of(notebook: Notebook, source: str) -> None:
+    notebook.run(f"class Data: pass\ndata = Data()\n{source}")
+    definition = notebook.define("f")
+    assert notebook.ensure(definition) == ["f"]
+    gone = weakref.ref(vars(notebook.module)["data"])
+    notebook.run("data = None")
+    gc.collect()
+    assert gone() is None
+    assert notebook.ensure(definition) == []
+
+
 def test_another_session_is_shipped_what_the_last_one_was(notebook: Notebook) -> None:
     notebook.run("def f(): return 1")
     f = notebook.define("f")
