@@ -15,6 +15,7 @@ from typing import Any
 from cloudpickle import cloudpickle
 
 from jupyter_ray.local.serialization import values
+from jupyter_ray.local.serialization.class_bodies import names_in_classes
 
 _MISSING = object()
 """The value of a name that there is not."""
@@ -118,7 +119,8 @@ class Watch:
         self.functions.append((function, code, function.__defaults__, function.__kwdefaults__))
         self._note_source(code.co_filename)
         namespace = function.__globals__
-        for name in cloudpickle._extract_code_globals(code):  # No attributes: whose names they have lived on.
+        # No attributes: whose names they have lived on.
+        for name in {**cloudpickle._extract_code_globals(code), **dict.fromkeys(names_in_classes(code))}:
             value = namespace.get(name, _MISSING)
             self.names.append((namespace, name, value))
             if value is not _MISSING:

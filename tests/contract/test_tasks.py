@@ -402,6 +402,24 @@ def test_functions_and_classes_are_arguments() -> None:
     assert ray.get(ray.get(ray.put(double)).remote(3)) == 6
 
 
+def test_a_class_that_a_task_makes_names_what_the_program_has() -> None:
+    """Beyond Ray: class bodies look names up in another way than functions do, also those of annotations."""
+
+    @ray.remote
+    def area(radius: float) -> tuple[float, list[str]]:
+        class Circle:
+            pi = math.pi
+            PATIENCE = PATIENCE
+            eventually = 1
+            more = eventually
+
+        missing = [name for name in ("eventually", "Iterator") if name not in globals()]
+        return Circle.pi * radius + Circle.PATIENCE, missing
+
+    expected = math.pi * 2 + PATIENCE, ["eventually", "Iterator"]
+    assert ray.get(area.remote(2.0)) == expected, "and no more than it names"
+
+
 def test_closures_see_what_they_saw_when_called() -> None:
     scale = 10
 

@@ -90,6 +90,7 @@ def test_shipped_at_the_first_call_only(notebook: Notebook) -> None:
         ("def g(): return 1\ndef f(): return g()", "def g(): return 2"),
         ("def g(): return x\nx = 1\ndef f(): return g()", "x = 2"),
         ("def f(): return (lambda: x)()\nx = 1", "x = 2"),
+        ("def f():\n  class A:\n    y = x\n  return A.y\nx = 1", "x = 2"),
         ("def f(n=1): return n", "f.__defaults__ = (2,)"),
         (
             "def make(x):\n  def set(y):\n    nonlocal x; x = y\n  return (lambda: x), set\nf, set_x = make(1)",

@@ -29,6 +29,7 @@ from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.travel import collecting
 from jupyter_ray.local.serialization import compiled, frames, libraries
+from jupyter_ray.local.serialization.class_bodies import names_in_classes
 from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.local.serialization.texts import MANY_TEXTS as MANY_TEXTS
 from jupyter_ray.local.serialization.texts import PROTOCOL as PROTOCOL
@@ -318,6 +319,16 @@ def _nested_names(code: types.CodeType) -> Iterator[str]:
             yield from _nested_names(each)
 
 
+def _add_globals(reduced: Any, function: types.FunctionType) -> None:
+    """Have those globals travel along that only class bodies in a function's code read."""
+    if len(reduced) < 3 or not isinstance(reduced[2], tuple):
+        return
+    travelling, there = reduced[2][1]["__globals__"], function.__globals__
+    for name in names_in_classes(function.__code__):
+        if name in there:
+            travelling[name] = there[name]
+
+
 def _add_submodules(reduced: Any, function: types.FunctionType) -> None:
     """Have the modules imported that only code inside a function's code names, as `urllib.request` in a lambda.
 
@@ -377,6 +388,7 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
             return reduced
         reduced = super().reducer_override(obj)
         if type(obj) is types.FunctionType and type(reduced) is tuple:
+            _add_globals(reduced, obj)
             _add_submodules(reduced, obj)
         elif isinstance(obj, type) and vars(obj).get("__slots__") and reduced is not NotImplemented:
             _keep_slots(reduced, obj)
