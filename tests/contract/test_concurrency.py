@@ -226,6 +226,26 @@ def test_concurrency_groups() -> None:
     assert ray.get(groups.default.options(concurrency_group="compute").remote()) in others
 
 
+def test_a_full_concurrency_group_keeps_no_calls_of_another_away() -> None:
+    @ray.remote(concurrency_groups={"wait": 1, "tell": 1}, num_cpus=0)
+    class Groups:
+        def __init__(self) -> None:
+            self.told = threading.Event()
+
+        @ray.method(concurrency_group="wait")
+        def wait(self) -> bool:
+            return self.told.wait(timeout=60)
+
+        @ray.method(concurrency_group="tell")
+        def tell(self) -> None:
+            self.told.set()
+
+    groups = Groups.remote()
+    waiting = [groups.wait.remote() for _ in range(1_200)]
+    ray.get(groups.tell.remote(), timeout=30)
+    assert all(ray.get(waiting))
+
+
 @pytest.mark.local_only("Ray runs calls as they come: a flooding caller delays the others")
 def test_one_caller_does_not_starve_another() -> None:
     @ray.remote

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Literal
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,9 +16,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler import actors, crowd, placement
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.core import Scheduler
 from jupyter_ray.local.scheduler.invariants import validate
+from jupyter_ray.local.scheduler.session_state import State
+from jupyter_ray.local.scheduler.states import TaskState
+from jupyter_ray.local.scheduler.step import Step
 from jupyter_ray.local.scheduler.stimuli import (
     TOGETHER,
     ClientJoined,
@@ -38,6 +43,19 @@ LARGE = 4 * 1024**2
 """Bytes of a value in a file: three fill the small store, two lineages its quarter."""
 ERROR = m.Payload(data=b"error", size=5, is_error=True)
 DEMANDS = [{"CPU": 10_000}, {"CPU": 20_000}, {"CPU": 5_000}, {"CPU": 10_000, "GPU": 10_000}, {"GPU": 5_000}, {}]
+
+
+def woken(state: State, now: float) -> list[object]:
+    """Look again at what waits, and return what that changes, but for what waits for its time or is only hastened."""
+    step = Step(state, now=now)
+    waiting = {task.id: task for queue in state.order for task in queue.tasks if task.state is TaskState.READY}
+    if not crowd.waits(state):
+        with mock.patch.object(placement, "_hand_in_advance"):
+            placement.place(step)
+    for actor in list(state.actors.values()):
+        actors.pump(step, actor)
+    gone = [task for task in waiting.values() if task.state is not TaskState.READY]
+    return [*gone, *step.commands, *step.agenda]
 
 
 class FakeWorker:
@@ -650,6 +668,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def holds(self) -> None:
         validate(self.scheduler.state)
+
+    @invariant()
+    def what_can_go_on_does(self) -> None:
+        """Nothing waits that another look would find able to go on: whoever makes that possible has it looked for."""
+        assert woken(self.scheduler.state, self.now) == []
 
     @invariant()
     def files_are_those_that_somebody_needs(self) -> None:

@@ -15,7 +15,7 @@ from jupyter_ray.local.scheduler import endings, errors, history, memory
 from jupyter_ray.local.scheduler.dependencies import grant, need, need_no_more
 from jupyter_ray.local.scheduler.pauses import LONGEST
 from jupyter_ray.local.scheduler.placement import AHEAD_LIMIT, AHEAD_SECONDS, begin, execute, stop_worker
-from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord
+from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.requests import room_made
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
@@ -24,7 +24,7 @@ from jupyter_ray.resources import amounts
 ALIVE, DEAD = ActorState.ALIVE, ActorState.DEAD
 WAITING, ASSIGNED = TaskState.WAITING, TaskState.ASSIGNED
 _AHEAD_IN_GROUPS = 1000
-"""Concurrency groups fill one by one: a full one must not keep calls of another away."""
+"""So many calls of each concurrency group may be with the worker."""
 
 
 def find(step: Step, name: str, namespace: str) -> ActorRecord | None:
@@ -68,9 +68,10 @@ def count_call(actor: ActorRecord, task: TaskRecord) -> None:
 
 def enqueue_call(step: Step, actor: ActorRecord, task: TaskRecord, *, front: bool = False) -> None:
     """Put a call into its caller's queue."""
-    queue = actor.queues.get(task.client.id)
+    key = actor.lane(task)
+    queue = actor.queues.get(key)
     if queue is None:
-        queue = actor.queues[task.client.id] = deque()
+        queue = actor.queues[key] = deque()
     if front:
         queue.appendleft(task)
     else:
@@ -88,7 +89,7 @@ def learn(actor: ActorRecord, seconds: float) -> None:
 def _surplus(actor: ActorRecord) -> int:
     """Return how many calls may be handed over before their turn."""
     if actor.spec.concurrency_groups:
-        return _AHEAD_IN_GROUPS
+        return _AHEAD_IN_GROUPS * (1 + len(actor.spec.concurrency_groups))
     return 0 if actor.seconds is None else min(AHEAD_LIMIT, int(AHEAD_SECONDS / max(actor.seconds, 1e-6)))
 
 
@@ -128,7 +129,7 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
     if not queues:
         return
     surplus = _surplus(actor)
-    if len(handed) > concurrency + surplus // 2:
+    if len(handed) > concurrency + surplus // 2 and not actor.spec.concurrency_groups:
         return  # There is time to hand over the next ones together.
     window = concurrency + surplus
     skipped = 0
@@ -142,15 +143,14 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
             continue
         queues[caller] = queue
         task = queue[0]
-        if task.state is WAITING:
+        if task.state is WAITING or actor.load.get(task.spec.concurrency_group, 0) >= _AHEAD_IN_GROUPS:
             skipped += 1
             continue
         skipped = 0
         queue.popleft()
         task.enqueued = False
         actor.queued -= 1
-        task.worker = worker
-        worker.tasks[task.id] = handed[task.id] = task
+        hand(actor, worker, task)
         if len(handed) <= concurrency or actor.spec.concurrency_groups:
             begin(step, task)
         else:
@@ -158,6 +158,15 @@ def _hand_over(step: Step, actor: ActorRecord) -> None:
             task.since = step.now
             actor.ahead[task.id] = task
         execute(step, task)
+
+
+def hand(actor: ActorRecord, worker: WorkerRecord, task: TaskRecord) -> None:
+    """Note that the actor's worker has a call."""
+    task.worker = worker
+    worker.tasks[task.id] = actor.handed[task.id] = task
+    if actor.spec.concurrency_groups:
+        group = task.spec.concurrency_group
+        actor.load[group] = actor.load.get(group, 0) + 1
 
 
 def call_ended(step: Step, actor: ActorRecord, task: TaskRecord, seconds: float | None) -> None:
@@ -180,6 +189,8 @@ def call_off(step: Step, actor: ActorRecord, task: TaskRecord) -> None:
     """The call is not with the actor's worker or queue any more."""
     handed, ahead = actor.handed, actor.ahead
     if handed.pop(task.id, None) is not None:
+        if actor.load:
+            actor.load[task.spec.concurrency_group] -= 1
         ahead.pop(task.id, None)
         if task.worker is not None:
             task.worker.tasks.pop(task.id, None)
@@ -282,6 +293,7 @@ def process_lost(step: Step, actor: ActorRecord, reason: str, *, out_of_memory: 
         if task.state is TaskState.READY and actor.lived:
             step.agenda.append((task, "actor_lost", unavailable))
     actor.handed.clear()
+    actor.load.clear()
     actor.ahead.clear()
     if worker is not None:
         worker.tasks.clear()

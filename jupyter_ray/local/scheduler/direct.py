@@ -233,9 +233,7 @@ def _adopt_method(step: Step, task: TaskRecord, actor: ActorRecord | None, worke
         reason = "its process ended"
         step.agenda.append((task, "actor_lost", errors.actor_unavailable(actor.id, actor.label, reason)))
     else:
-        task.worker = actor.worker
-        actor.worker.tasks[task.id] = task
-        actor.handed[task.id] = task
+        actors.hand(actor, actor.worker, task)
         placement.begin(step, task)
 
 

@@ -118,6 +118,9 @@ def _actors(state: State) -> None:
             assert actor.holders, f"{actor!r} is dead, and nobody can ask for it"
         for task in actor.handed.values():
             assert actor.calls.get(task.id) is task, f"{actor!r} has handed over a call that is over"
+        load = Counter(task.spec.concurrency_group for task in actor.handed.values())
+        counted = {group: number for group, number in actor.load.items() if number}
+        assert counted == (load if actor.spec.concurrency_groups else {}), f"{actor!r} miscounts its groups' calls"
         waiting = [task for task in actor.handed.values() if task.state is TaskState.ASSIGNED]
         assert list(actor.ahead.values()) == waiting, f"{actor!r} miscounts the calls that have not begun"
         unfinished = Counter(task.client.id for task in actor.calls.values())

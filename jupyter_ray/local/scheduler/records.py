@@ -209,7 +209,7 @@ class ActorRecord(msgspec.Struct, eq=False):
     worker: WorkerRecord | None = None
     allocation: Allocation | None = None
     queues: dict[bytes, deque[TaskRecord]] = msgspec.field(default_factory=dict)
-    """Calls not handed over, by caller; callers take turns in the order of this dict."""
+    """Calls not handed over, by caller (see `lane`); callers take turns in the order of this dict."""
     queued: int = 0
     unfinished: dict[bytes, int] = msgspec.field(default_factory=dict)
     """Calls not ended, by caller."""
@@ -217,6 +217,8 @@ class ActorRecord(msgspec.Struct, eq=False):
     """All calls that have not ended."""
     handed: dict[bytes, TaskRecord] = msgspec.field(default_factory=dict)
     """Those that its worker has, in order."""
+    load: dict[str, int] = msgspec.field(default_factory=dict)
+    """How many those are, by concurrency group, if it has such."""
     ahead: dict[bytes, TaskRecord] = msgspec.field(default_factory=dict)
     """Those of them that have not begun, since it runs as many as it can."""
     room: list[RequestRecord] = msgspec.field(default_factory=list)
@@ -260,6 +262,11 @@ class ActorRecord(msgspec.Struct, eq=False):
     def label(self) -> str:
         """What people call it."""
         return self.spec.name or self.spec.class_name
+
+    def lane(self, task: TaskRecord) -> bytes:
+        """Return the queue of a call: its caller's, for its concurrency group: a full one delays no other's calls."""
+        caller = task.client.id
+        return caller + task.spec.concurrency_group.encode() if self.spec.concurrency_groups else caller
 
     def __repr__(self) -> str:
         return f"<Actor {self.label} {self.id.hex()[:8]}: {self.state.value}, {self.queued} queued>"

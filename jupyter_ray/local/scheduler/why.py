@@ -140,7 +140,7 @@ def _queued_call(state: State, task: TaskRecord, actor: ActorRecord, now: float,
         yield f"{_name(task)} waits for its actor."
         yield from _actor(state, actor, now)
         return
-    queue = list(actor.queues.get(task.client.id, ()))
+    queue = list(actor.queues.get(actor.lane(task), ()))
     place = queue.index(task) + 1 if task in queue else 1
     waiting = f"at the actor {actor.label} ({_calls(actor.queued)})"
     yield f"{_name(task)} is number {place} in its caller's queue {waiting}."
