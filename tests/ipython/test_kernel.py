@@ -339,6 +339,16 @@ def test_status_and_why(kernel: Kernel, gate: Path) -> None:
     says(kernel, "%ray why", "Nothing waits.\n")
 
 
+def test_why_tells_in_which_cell_a_task_is_blocked(kernel: Kernel, gate: Path) -> None:
+    inner = f"wait_for.options(num_cpus=0).remote({str(gate)!r})"
+    kernel.run(f"@ray.remote\ndef outer():\n    return ray.get({inner})\nref = outer.remote()")
+    for question in ("%ray why ref", "%ray why outer", "print(ray.why(ref))"):
+        says(kernel, question, 'is blocked in get() (File "Cell In[')
+        says(kernel, question, ']", line 3, in outer) since')
+    gate.touch()
+    kernel.run("ray.get(ref)")
+
+
 def test_what_was_printed_comes_before_the_value(kernel: Kernel) -> None:
     for code in ("ray.get([say.remote(n) for n in range(20)])", "await say.remote('x')"):
         cell = kernel.run(code)
