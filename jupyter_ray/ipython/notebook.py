@@ -170,7 +170,8 @@ class Notebook:
         """Cancel a task for the panel; on the hub's thread."""
         engine = self._engine
         if engine is not None:
-            engine.cancel(return_id(bytes.fromhex(task), 1), force=force, recursive=True)
+            with contextlib.suppress(TypeError):  # It has ended meanwhile, and its result, that nobody holds, with it.
+                engine.cancel(return_id(bytes.fromhex(task), 1), force=force, recursive=True)
 
     def _now(self) -> dict[str, Any]:
         """Return the monitor's state, with what the running cell has done so far."""

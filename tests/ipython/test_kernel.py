@@ -296,6 +296,15 @@ def test_a_traceback_shows_both_ends(kernel: Kernel) -> None:
     assert "jupyter_ray/" not in cell.error
 
 
+def test_a_users_error_that_follows_a_tasks_shows_both(kernel: Kernel) -> None:
+    kernel.run("@ray.remote\ndef boom():\n    1 / 0")
+    for then in ("raise ValueError('mine') from error", "int('mine')"):
+        error = kernel.fail(f"try:\n    ray.get(boom.remote())\nexcept Exception as error:\n    {then}").error
+        assert re.search(r'File "Cell In\[\d+\]", line 3, in boom', error)
+        assert "jupyter_ray/" not in error
+        assert error.splitlines()[-1].startswith("ValueError: ")
+
+
 def test_the_debugger_begins_in_the_frame_that_asked_for_the_result(kernel: Kernel) -> None:
     kernel.run("@ray.remote\ndef breaks():\n    1 / 0\ndef mine():\n    return ray.get(breaks.remote())")
     kernel.fail("mine()")
