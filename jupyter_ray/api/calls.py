@@ -9,6 +9,7 @@ from jupyter_ray.api.handles import ActorHandle, weak_handle
 from jupyter_ray.api.mistakes import checked_timeout, hint, warn_if_in_event_loop
 from jupyter_ray.engine import registry
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.sites import readable
 from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.ids import return_id
 
@@ -167,7 +168,7 @@ def why(ref_or_actor: Any) -> str:
         counted = ref_or_actor._ray_ref.binary()
     else:
         raise TypeError(f"why() explains an ObjectRef or an actor's handle, not {type(ref_or_actor).__name__}.")
-    return (registry.current() or registry.required()).why(counted)
+    return readable((registry.current() or registry.required()).why(counted))
 
 
 def kill(actor: Any, *, no_restart: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -38,12 +39,16 @@ def cancel(engine: Engine | None, what: str | None, names: Mapping[str, Any], *,
     rows = [row for row in engine.table("tasks", limit=_ROWS, filters=_OPEN)[0] if row["job_id"] == job]
     tasks = set() if what is None else _tasks_of(value_of(what, names))
     chosen = [row for row in rows if row["type"] != "ACTOR_CREATION_TASK" and _is_meant(row, what, tasks)]
+    cancelled = []
     for row in chosen:
         plain = row["type"] == "NORMAL_TASK"  # A method's process is the actor's.
-        engine.cancel(return_id(bytes.fromhex(row["task_id"]), 1), force=force and plain, recursive=True)
-    if not chosen:
+        # A task may have ended meanwhile, and its result, that nobody holds, with it.
+        with contextlib.suppress(TypeError):
+            engine.cancel(return_id(bytes.fromhex(row["task_id"]), 1), force=force and plain, recursive=True)
+            cancelled.append(row["name"])
+    if not cancelled:
         return "Nothing runs or waits." if what is None else f"No task runs or waits that {what!r} means."
-    return f"Cancelled: {_counted(row['name'] for row in chosen)}."
+    return f"Cancelled: {_counted(cancelled)}."
 
 
 def _is_meant(row: Mapping[str, Any], what: str | None, tasks: set[str]) -> bool:

@@ -12,6 +12,7 @@ from jupyter_ray.api.handles import ActorHandle
 from jupyter_ray.api.waiting import wait
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.sites import readable
 from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ids import return_id
@@ -128,7 +129,7 @@ def _object_of(task: str) -> bytes:
 
 def _explained(engine: Engine, ids: list[bytes], alike: Counter[str], more: bool) -> list[str]:
     # One that has ended meanwhile does not wait, and does not say its name.
-    lines = [line for each in ids[:_LIMIT] if (line := engine.why(each)) != "It is ready."]
+    lines = [line for each in ids[:_LIMIT] if (line := readable(engine.why(each))) != "It is ready."]
     lines += [f"... and {number:,} more of {name}" for name, number in alike.most_common(_ALIKE)]
     if more or len(ids) > _LIMIT or len(alike) > _ALIKE:
         lines.append("... and more")

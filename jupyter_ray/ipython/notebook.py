@@ -8,6 +8,7 @@ of them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import secrets
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 import msgspec
 
 from jupyter_ray.api import progress, session
-from jupyter_ray.engine import registry
+from jupyter_ray.engine import registry, sites
 from jupyter_ray.engine.base import Engine
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import UNHANDLED, AnyEvent, LogLines
@@ -98,6 +99,7 @@ class Notebook:
             self._undo.append(progress.set_canvas(CellCanvas(self._iopub, self.cells)))
         self._undo.append(registry.watch(self._engine_changed))
         self._undo.append(tracebacks.install(shell))
+        self._undo.append(sites.set_names(functools.partial(tracebacks.with_cell_names, shell)))
         self._undo.append(reprs.install(shell, self._now))
         running = registry.current()
         if running is not None:
@@ -168,7 +170,8 @@ class Notebook:
         """Cancel a task for the panel; on the hub's thread."""
         engine = self._engine
         if engine is not None:
-            engine.cancel(return_id(bytes.fromhex(task), 1), force=force, recursive=True)
+            with contextlib.suppress(TypeError):  # It has ended meanwhile, and its result, that nobody holds, with it.
+                engine.cancel(return_id(bytes.fromhex(task), 1), force=force, recursive=True)
 
     def _now(self) -> dict[str, Any]:
         """Return the monitor's state, with what the running cell has done so far."""

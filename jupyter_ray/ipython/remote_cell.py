@@ -45,7 +45,8 @@ def _run(source: str, filename: str, namespace: dict[str, Any]) -> Any:
 
 
 def _evaluate(tree: ast.Module | ast.Expression, filename: str, mode: str, namespace: dict[str, Any]) -> Any:
-    code = compile(tree, filename, mode, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    # Not with this module's own `annotations`: a cell's are values.
+    code = compile(tree, filename, mode, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     result = eval(code, namespace)
     if code.co_flags & CO_COROUTINE:
         import asyncio

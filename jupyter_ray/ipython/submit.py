@@ -59,6 +59,7 @@ def submit_cell(
     filename = f"Cell In[{number}]"
     source = "\n" * (first_line - 1) + shell.transform_cell(code)
     tree = ast.parse(source, filename)
+    compile(source, filename, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)  # It sees more mistakes.
     names = free_names(tree)
     if "get_ipython" in names.required and "get_ipython" not in code and _has_magics(tree):
         found = _MAGIC.search(code)

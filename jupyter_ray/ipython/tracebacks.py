@@ -54,7 +54,11 @@ def install(shell: Any) -> Callable[[], None]:
                 lines = full(kind, error, _cut(entry), tb_offset=0)
             _keep_for_debugger(error, entry)
             return [*lines, *_hint(error), *_going_on(error, entry)]
-        return [*full(kind, error, entry, *args, **named), *_hint(error)]
+        with _before_cut(error) as is_ours:
+            lines = full(kind, error, entry, *args, **named)
+        if is_ours:  # What they say tells of cells by the names of files.
+            lines = [with_cell_names(shell, line) for line in lines]
+        return [*lines, *_hint(error)]
 
     formatter.structured_traceback = structured_traceback
     # Errors of syntax have a renderer of their own, which asks nobody.
@@ -202,6 +206,31 @@ def _causes_cut(error: BaseException) -> Iterator[None]:
     finally:  # For the debugger, and for whoever asks.
         cause.__traceback__ = entry
         error.__cause__ = cause
+
+
+@contextlib.contextmanager
+def _before_cut(error: BaseException | None) -> Iterator[bool]:
+    """Leave only the user's frames of errors of ours that a user's one followed, in an ``except``; say if any did."""
+    uncut: list[tuple[BaseException, types.TracebackType | None]] = []
+    seen = {id(error)}
+    each = error
+    while each is not None:
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+        if each is None or id(each) in seen:  # A program may have made a ring of them.
+            break
+        seen.add(id(each))
+        entry = each.__traceback__
+        shown = _cut(entry)
+        if entry is None or shown is None or not _comes_from_here(entry):
+            continue
+        if isinstance(each, RayError) or _is_users(each, entry):
+            uncut.append((each, entry))
+            each.__traceback__ = shown
+    try:
+        yield bool(uncut)
+    finally:  # For the debugger, and for whoever asks.
+        for each, entry in uncut:
+            each.__traceback__ = entry
 
 
 def _keep_for_debugger(error: BaseException, entry: types.TracebackType | None) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 from jupyter_ray import events as ev
 from jupyter_ray.engine.context import current_cell, current_task
+from jupyter_ray.engine.sites import call_site
 from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
-from jupyter_ray.local.engine.calls import call_site
 from jupyter_ray.ray_cluster import refs
 from jupyter_ray.ray_cluster.calls import EVERYTHING, NOTHING, Plan
 from jupyter_ray.ray_cluster.poller import Poller

@@ -74,6 +74,21 @@ def test_the_chain_is_told_to_its_end(gate: Path) -> None:
     assert "ready" in ray.why(first)
 
 
+@pytest.mark.local_only("on a cluster nobody notes where a task waits")
+def test_it_is_told_in_which_get_a_task_is_blocked(gate: Path) -> None:
+    @ray.remote
+    def of_two(first: list[ray.ObjectRef[int]], second: list[ray.ObjectRef[int]]) -> None:
+        ray.get(first[0])
+        ray.wait(second)
+
+    quick, late = after.remote(1), slow.remote(str(gate))
+    ref = of_two.remote([quick], [late])
+    lines = of_two._function.__code__.co_firstlineno
+    eventually(said(ref, f'is blocked in wait() (File "{__file__}", line {lines + 3}, in of_two) since'))
+    gate.touch()
+    ray.get(ref)
+
+
 def test_an_argument_to_which_there_is_no_reference_here(gate: Path) -> None:
     waiting = after.remote(slow.remote(str(gate)))
     eventually(said(waiting, "after", "waits for 1 argument", "the result of slow", "runs since"))

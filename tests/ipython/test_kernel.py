@@ -296,6 +296,15 @@ def test_a_traceback_shows_both_ends(kernel: Kernel) -> None:
     assert "jupyter_ray/" not in cell.error
 
 
+def test_a_users_error_that_follows_a_tasks_shows_both(kernel: Kernel) -> None:
+    kernel.run("@ray.remote\ndef boom():\n    1 / 0")
+    for then in ("raise ValueError('mine') from error", "int('mine')"):
+        error = kernel.fail(f"try:\n    ray.get(boom.remote())\nexcept Exception as error:\n    {then}").error
+        assert re.search(r'File "Cell In\[\d+\]", line 3, in boom', error)
+        assert "jupyter_ray/" not in error
+        assert error.splitlines()[-1].startswith("ValueError: ")
+
+
 def test_the_debugger_begins_in_the_frame_that_asked_for_the_result(kernel: Kernel) -> None:
     kernel.run("@ray.remote\ndef breaks():\n    1 / 0\ndef mine():\n    return ray.get(breaks.remote())")
     kernel.fail("mine()")
@@ -337,6 +346,16 @@ def test_status_and_why(kernel: Kernel, gate: Path) -> None:
     says(kernel, "%ray why nap", "is finished.")
     says(kernel, "%ray why waiting", "All are ready.")
     says(kernel, "%ray why", "Nothing waits.\n")
+
+
+def test_why_tells_in_which_cell_a_task_is_blocked(kernel: Kernel, gate: Path) -> None:
+    inner = f"wait_for.options(num_cpus=0).remote({str(gate)!r})"
+    kernel.run(f"@ray.remote\ndef outer():\n    return ray.get({inner})\nref = outer.remote()")
+    for question in ("%ray why ref", "%ray why outer", "print(ray.why(ref))"):
+        says(kernel, question, 'is blocked in get() (File "Cell In[')
+        says(kernel, question, ']", line 3, in outer) since')
+    gate.touch()
+    kernel.run("ray.get(ref)")
 
 
 def test_what_was_printed_comes_before_the_value(kernel: Kernel) -> None:

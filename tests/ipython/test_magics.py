@@ -28,6 +28,7 @@ from jupyter_ray.engine import context, registry
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import LogLines, RuntimeReady
 from jupyter_ray.exceptions import ActorDiedError, GetTimeoutError, RayError, RayTaskError
+from jupyter_ray.ids import task_of
 from jupyter_ray.ipython import extension, reprs, submit, tracebacks
 from jupyter_ray.ipython.arguments import Parser
 from tests.fakes import FakeEngine
@@ -218,6 +219,29 @@ def test_wrong_syntax_is_shown_as_such(run: Run) -> None:
     assert 'File "Cell In[1]", line 2\n    x = = 1\n        ^\nSyntaxError: invalid syntax' in ran.text
     assert "submit_cell" not in ran.text
     assert "SyntaxError" in run("y = = 1").text, "as before"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("return 4", "'return' outside function"),
+        ("for n in range(3):\n    pass\nbreak", "'break' outside loop"),
+        ("def f():\n    nonlocal x", "no binding for nonlocal 'x' found"),
+    ],
+)
+def test_what_only_the_compiler_sees_is_said_at_once_too(run: Run, engine: FakeEngine, code: str, said: str) -> None:
+    before = len(submitted(engine))
+    ran = run(f"%%remote\n{code}")
+    assert isinstance(ran.error, SyntaxError)
+    assert said in ran.text
+    assert len(submitted(engine)) == before
+
+
+def test_annotations_are_what_they_are_in_a_cell(run: Run) -> None:
+    assert run("%%remote --wait\ndef f(x: int): pass\nf.__annotations__").value == {"x": int}
+    assert run("%%remote --wait\nfrom __future__ import annotations\ndef f(x: int): pass\nf.__annotations__").value == {
+        "x": "int"
+    }
 
 
 def test_an_unpicklable_variable_is_named(run: Run) -> None:
@@ -434,6 +458,30 @@ def test_the_panel_can_cancel(shell: Any, engine: FakeEngine) -> None:
     until(lambda: ("cancel", b"\xab" * 24, True, True) in engine.calls)
 
 
+def test_a_task_that_ends_while_others_are_cancelled_is_passed_over(
+    run: Run, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("import jupyter_ray as ray\nray.init()")
+    job = engine.process.job.hex()
+    quick, slow = (
+        {"task_id": f"{n:048x}", "job_id": job, "name": name, "type": "NORMAL_TASK"}
+        for n, name in enumerate(("quick", "slow"))
+    )
+    cancel = engine.cancel
+
+    def gone(object_id: bytes, *, force: bool, recursive: bool) -> None:
+        if task_of(object_id).hex() == quick["task_id"]:
+            raise TypeError("No owner found for the object")
+        cancel(object_id, force=force, recursive=recursive)
+
+    monkeypatch.setattr(engine, "cancel", gone)
+    monkeypatch.setattr(engine, "table", lambda *args, **named: ([quick, slow, quick], False))
+    assert run("%ray cancel").text == "Cancelled: slow.\n"
+    assert ("cancel", bytes.fromhex(slow["task_id"]), False, True) in engine.calls
+    monkeypatch.setattr(engine, "table", lambda *args, **named: ([quick], False))
+    assert run("%ray cancel").text == "Nothing runs or waits.\n"
+
+
 # Errors and reprs
 
 
@@ -479,6 +527,18 @@ def test_a_second_init_is_no_bug_of_ours(run: Run) -> None:
     assert lines[-1].startswith("RuntimeError: Maybe you called ray.init twice by accident?")
     assert "----> 1 ray.init()" in lines
     assert len(lines) < 8
+
+
+@pytest.mark.parametrize("then", ["raise ValueError('mine') from e", "int('mine')"])
+def test_a_users_error_after_a_tasks_shows_both_and_nothing_between(run: Run, then: str) -> None:
+    run("import jupyter_ray as ray\n@ray.remote\ndef boom(): 1/0")
+    ran = run(f"try:\n    ray.get(boom.remote())\nexcept Exception as e:\n    {then}")
+    assert isinstance(ran.error, ValueError)
+    assert "ZeroDivisionError" in ran.text
+    assert "calls.py" not in ran.text
+    before = ran.error.__context__
+    assert before is not None
+    assert len(list(traceback.walk_tb(before.__traceback__))) > 2, "whole, for who asks"
 
 
 def test_users_own_errors_are_untouched(run: Run) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from jupyter_ray.engine.context import current_task
 from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.engine.refs import ObjectRef
+from jupyter_ray.engine.sites import waiting_site
 from jupyter_ray.exceptions import GetTimeoutError, ObjectLostError, RaySystemError
 from jupyter_ray.local.client.references import References
 from jupyter_ray.local.client.requests import Response
@@ -120,7 +121,9 @@ class Reader:
         """
         rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
         reply = self._client.ask(
-            lambda number, task: m.Get(number, ids, rest, task), blocks=rest is None or rest > 0, until=deadline
+            lambda number, task: m.Get(number, ids, rest, task, site=waiting_site() if task else ""),
+            blocks=rest is None or rest > 0,
+            until=deadline,
         )
         assert isinstance(reply, m.Reply)
         if not reply.refused:
@@ -171,7 +174,9 @@ class Reader:
         while len(ready) < count:
             rest = deadline if deadline is None else max(0.0, deadline - time.monotonic())
             reply = self._client.ask(
-                lambda number, task, rest=rest: m.Wait(number, list(ids), count, rest, task),  # type: ignore[misc]
+                lambda number, task, rest=rest: m.Wait(  # type: ignore[misc]
+                    number, list(ids), count, rest, task, site=waiting_site() if task else ""
+                ),
                 blocks=rest is None or rest > 0,
                 until=deadline,
             )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import numbers
 import os
-import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from types import CodeType
 from typing import Any
 
 import msgspec
@@ -27,10 +25,8 @@ from jupyter_ray.resources import GPU, PARTS, VISIBLE, Demand, demand, describe
 
 DEFAULT_RETRIES = 3
 """How often a task is tried again that says nothing of it, unless ``RAY_TASK_MAX_RETRIES`` does. Source: Ray."""
-_PACKAGE = "jupyter_ray."
 _PLANS = 4096
 _BODIES = 1024
-_SITES = 1024
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -344,21 +340,3 @@ def check_session(actor: ActorRef, job: bytes, table: Callable[..., tuple[list[A
     """
     if actor.id.job_id.binary() != job and not table("actors", limit=1, id=actor.id.hex())[0]:
         raise ActorHandleNotFoundError(f"The handle of the actor {actor.id.hex()} is of a session that has ended.")
-
-
-def call_site() -> str:
-    """Return the line and the function of the program that makes this call, outside of this package."""
-    frame = sys._getframe(3)  # What is nearer is ours.
-    while frame.f_globals.get("__name__", "").startswith(_PACKAGE) and frame.f_back is not None:
-        frame = frame.f_back
-    code, place = frame.f_code, frame.f_lasti
-    known = _sites.get((id(code), place))
-    if known is None:
-        if len(_sites) >= _SITES:
-            _sites.clear()
-        known = _sites[id(code), place] = code, f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
-    return known[1]
-
-
-_sites: dict[tuple[int, int], tuple[CodeType, str]] = {}
-"""Texts of places, by code object and instruction: a loop makes the same call again and again."""

@@ -12,6 +12,7 @@ from typing import Any
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, ids_of, set_counter, unset_counter
+from jupyter_ray.engine.sites import call_site
 from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.travel import StaleReferenceError
 from jupyter_ray.environments import merge
@@ -20,7 +21,7 @@ from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client.client import Client
 from jupyter_ray.local.definitions import Exporter
 from jupyter_ray.local.engine import environment
-from jupyter_ray.local.engine.calls import Plan, Plans, actor_spec, call_site, check_feasible, check_session, new_group
+from jupyter_ray.local.engine.calls import Plan, Plans, actor_spec, check_feasible, check_session, new_group
 from jupyter_ray.local.engine.questions import Questions
 from jupyter_ray.local.joining import address_of
 from jupyter_ray.local.library import Library

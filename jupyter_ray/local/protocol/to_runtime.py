@@ -108,6 +108,7 @@ class Get(Message, frozen=True, tag=6):
     `task` is the task that blocks meanwhile, b"" if none does but a thread of a driver, None if nothing blocks.
     `returned` are tasks that this worker had been handed in advance and gives back, since it is about to block.
     `awaiter` is, in the same way, the task that awaits the values in an event loop, or through a future.
+    `site` is where a task blocks, in words.
     """
 
     request: int
@@ -116,6 +117,7 @@ class Get(Message, frozen=True, tag=6):
     task: bytes | None = None
     returned: list[bytes] = []
     awaiter: bytes | None = None
+    site: str = ""
 
 
 class Wait(Message, frozen=True, tag=7):
@@ -130,6 +132,7 @@ class Wait(Message, frozen=True, tag=7):
     timeout: float | None = None
     task: bytes | None = None
     returned: list[bytes] = []
+    site: str = ""
 
 
 class AwaitRoom(Message, frozen=True, tag=8):

@@ -353,6 +353,8 @@ class RequestRecord(msgspec.Struct, eq=False):
     """When the wait began; 0: nobody waits, somebody wants to hear of it."""
     call: TaskRecord | None = None
     """The one call that its client waits for, which may be worth a route: see `direct`."""
+    site: str = ""
+    """Where its task blocks, in words."""
 
     def __repr__(self) -> str:
         return f"<Request {self.kind} {self.id} of {self.client.id.hex()[-8:]}: {self.remaining} to come>"

@@ -144,6 +144,7 @@ def _open(step: Step, request: RequestRecord, pending: list[ObjectRecord], messa
     task = step.state.tasks.get(message.task) if message.task is not None else None
     if task is not None and task.worker is not None and task.worker.id == request.client.id:
         request.task = task
+        request.site = getattr(message, "site", "")
         step.agenda.append((task, "blocked", request))
     elif type(message) is Get and message.awaiter:
         awaiter = step.state.tasks.get(message.awaiter)

@@ -102,15 +102,15 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
     elif any(request.kind == "read" for request in deadlock.open_requests(state, task)):
         yield f"{name} waits for its reader since {since}{_where(task)}: as many items as it may be ahead are unread."
     elif task.state is TaskState.RUNNING:
-        missing = _missing(state, deadlock.open_requests(state, task))
-        waits = f", and a thread of it waits in get() or wait(): {_makers(state, missing)}" if task.blocking else ""
+        missing = _missing(state, requests := deadlock.open_requests(state, task))
+        waits = f", and a thread of it waits in {_which(requests)}: {_makers(state, missing)}" if task.blocking else ""
         if not waits and (missing := _missing(state, deadlock.awaited(state, task))):
             waits = f" and awaits {_makers(state, missing)}"
         yield f"{name} runs since {since}{_where(task)}{waits}."
         yield from _first(state, missing, now, seen)
     elif task.state is TaskState.BLOCKED:
-        missing = _missing(state, deadlock.open_requests(state, task))
-        yield f"{name} is blocked in get() or wait() since {since}{_where(task)}: {_makers(state, missing)}."
+        missing = _missing(state, requests := deadlock.open_requests(state, task))
+        yield f"{name} is blocked in {_which(requests)} since {since}{_where(task)}: {_makers(state, missing)}."
         yield from _first(state, missing, now, seen)
     else:
         lent = task.lent or {}
@@ -188,6 +188,15 @@ def _first(state: State, missing: list[bytes], now: float, seen: set[bytes]) -> 
         if task_of(object_id) in state.tasks:
             yield from _object(state, object_id, now, seen)
             return
+
+
+def _which(requests: list[RequestRecord]) -> str:
+    """Return where a task waits: in which `get`, if there is one alone, and in how many other places."""
+    first = next((each for each in requests if each.site), None)
+    if first is None:
+        return "get() or wait()"
+    more = f" and {_several(len(requests) - 1, 'other place')}" if len(requests) > 1 else ""
+    return f"{first.kind}() ({first.site}){more}"
 
 
 def _missing(state: State, requests: list[RequestRecord]) -> list[bytes]:
