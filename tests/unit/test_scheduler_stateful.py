@@ -403,14 +403,28 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.happen(MemoryShort())
         assert not self.spares
 
-    @rule(data=st.data(), restarts=st.integers(0, 1), concurrency=st.integers(1, 2), cpus=st.sampled_from([0, 10_000]))
-    def create_actor(self, data: st.DataObject, restarts: int, concurrency: int, cpus: int) -> None:
+    @rule(
+        data=st.data(),
+        restarts=st.integers(0, 1),
+        concurrency=st.integers(1, 2),
+        cpus=st.sampled_from([0, 10_000]),
+        groups=st.sampled_from([{}, {"io": 1}]),
+    )
+    def create_actor(
+        self, data: st.DataObject, restarts: int, concurrency: int, cpus: int, groups: dict[str, int]
+    ) -> None:
         held = [each for each in self.driver_grants if len(each) == 28]
         dependencies = data.draw(st.lists(st.sampled_from(held), max_size=2)) if held else []
-        self.make_actor(restarts, concurrency, cpus, tuple(dependencies))
+        self.make_actor(restarts, concurrency, cpus, tuple(dependencies), groups=groups)
 
     def make_actor(
-        self, restarts: int, concurrency: int, cpus: int, dependencies: tuple[bytes, ...] = (), definition: str = ""
+        self,
+        restarts: int,
+        concurrency: int,
+        cpus: int,
+        dependencies: tuple[bytes, ...] = (),
+        definition: str = "",
+        groups: dict[str, int] | None = None,
     ) -> None:
         self.serial += 1
         actor = b"actor---" + self.serial.to_bytes(8, "big")
@@ -437,18 +451,19 @@ class SchedulerMachine(RuleBasedStateMachine):
             placement={"CPU": 10_000},
             max_restarts=restarts,
             max_concurrency=concurrency,
+            concurrency_groups=groups or {},
         )
         self.say(DRIVER, m.CreateActor(0, spec))
 
     @precondition(lambda self: any(len(each) == 16 for each in self.driver_grants))
-    @rule(data=st.data(), retries=st.integers(0, 1))
-    def call(self, data: st.DataObject, retries: int) -> None:
+    @rule(data=st.data(), retries=st.integers(0, 1), group=st.sampled_from(["", "io"]))
+    def call(self, data: st.DataObject, retries: int, group: str) -> None:
         actor = data.draw(st.sampled_from([each for each in self.driver_grants if len(each) == 16]))
         held = [each for each in self.driver_grants if len(each) == 28]
         deps = data.draw(st.lists(st.sampled_from(held), max_size=1)) if held else []
         spec = {"kind": "method", "actor": actor, "dependencies": deps, "contained": [actor], "max_retries": retries}
         self.forget_route(spec)
-        self.new_task(DRIVER, spec)
+        self.new_task(DRIVER, spec | {"concurrency_group": group})
 
     @rule(demand=st.sampled_from([{"CPU": 10_000}, {}]), actor=st.booleans(), data=st.data())
     def call_by_turns(self, demand: dict[str, int], actor: bool, data: st.DataObject) -> None:
