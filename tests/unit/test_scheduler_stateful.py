@@ -49,13 +49,15 @@ def woken(state: State, now: float) -> list[object]:
     """Look again at what waits, and return what that changes, but for what waits for its time or is only hastened."""
     step = Step(state, now=now)
     waiting = {task.id: task for queue in state.order for task in queue.tasks if task.state is TaskState.READY}
+    groups = list(state.pending_groups)
     if not crowd.waits(state):
         with mock.patch.object(placement, "_hand_in_advance"):
             placement.place(step)
     for actor in list(state.actors.values()):
         actors.pump(step, actor)
     gone = [task for task in waiting.values() if task.state is not TaskState.READY]
-    return [*gone, *step.commands, *step.agenda]
+    reserved = [group for group in groups if group not in state.pending_groups]
+    return [*gone, *reserved, *step.commands, *step.agenda]
 
 
 class FakeWorker:
