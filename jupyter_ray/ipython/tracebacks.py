@@ -35,7 +35,7 @@ _REFERENCE = re.compile(r"'(?:\w+\.)*ObjectRef'|(?:non-iterable|not|convert|to) 
 _HOOK = "_render_traceback_"
 _READ_ONLY = re.compile("read-only$|WRITEABLE flag")
 """How NumPy, and Cython, end what they say of an array that cannot be written to."""
-_WAITS = ("get", "wait", "__await__")
+_WAITS = ("get", "wait", "__await__", "__anext__")
 
 
 def install(shell: Any) -> Callable[[], None]:

@@ -42,6 +42,11 @@ def wait_for(path):
         time.sleep(0.01)
     return "went on"
 
+@ray.remote(num_returns="streaming")
+def stream():
+    yield 1
+    time.sleep(2)
+
 @ray.remote
 def flood(count):
     for n in range(count):
@@ -411,8 +416,9 @@ def interrupt(kernel: Kernel, code: str) -> tuple[Cell, float]:
         ("ray.wait([running])", "KeyboardInterrupt"),
         ("await running", "CancelledError"),
         ("%%remote --wait\ntime.sleep(2)", "KeyboardInterrupt"),
+        ("async for item in stream.remote():\n    pass", "CancelledError"),
     ],
-    ids=["get", "wait", "await", "remote-wait"],
+    ids=["get", "wait", "await", "remote-wait", "async-for"],
 )
 def test_an_interrupt_ends_the_wait_and_nothing_else(kernel: Kernel, code: str, name: str, gate: Path) -> None:
     kernel.run(f"running = wait_for.remote({str(gate)!r})")
