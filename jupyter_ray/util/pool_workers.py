@@ -185,7 +185,7 @@ class Workers:
         self._arguments = (initializer, initargs)
         self._lifetime = lifetime
         self._waiting: collections.deque[Batch] = collections.deque()
-        self._inbox: queue.SimpleQueue[Batch | Callable[[], None]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Batch | weakref.ref[Reader] | Callable[[], None]] = queue.SimpleQueue()
         self._readers: list[weakref.ref[Reader]] = []
         self._joined = False
         self._turns = itertools.count()
@@ -216,12 +216,11 @@ class Workers:
 
     def serve(self, reader: Reader) -> None:
         """Do not end by `close` as long as somebody has `reader`, and that has more to submit."""
-        self._readers.append(weakref.ref(reader, self.look))
+        # The thread hears that it is gone, by C code: an interrupt of Python code, there, would be swallowed.
+        self._readers.append(weakref.ref(reader, self._inbox.put))
 
-    def look(self, gone: weakref.ref[Reader] | None = None) -> None:
-        """Have the thread look whether it is needed any more; a reader may be `gone`."""
-        if gone is not None:
-            self._readers.remove(gone)
+    def look(self) -> None:
+        """Have the thread look whether it is needed any more."""
         self._inbox.put(_nothing)
 
     def close(self) -> None:
@@ -262,6 +261,8 @@ class Workers:
                 job = self._inbox.get()
                 if isinstance(job, Batch):
                     self._waiting.append(job)
+                elif isinstance(job, weakref.ref):
+                    self._readers.remove(job)
                 else:
                     job()
                 del job
