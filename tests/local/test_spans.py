@@ -73,3 +73,4 @@ def test_spans_of_tasks_actors_and_the_driver() -> None:
 def test_a_span_that_outlives_its_session() -> None:
     with profiling.profile("too late"):
         ray.shutdown()
+    assert not ray.is_initialized(), "nobody has started another one to tell it"
