@@ -1,4 +1,4 @@
-"""A file system that is full while values are moved to it: a real one, small, in a mount namespace of the program's own."""
+"""A file system that is full while values go to it: a real one, small, in a mount namespace of the program's own."""
 
 from __future__ import annotations
 
