@@ -46,6 +46,13 @@ def no_leaks_after_module(leak_watch: Watch, request: pytest.FixtureRequest) -> 
     _check(leak_watch, request.node.name)
 
 
+@pytest.fixture
+def no_leaks_after_test(leak_watch: Watch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail at once after the test that leaked: for modules of faults, each of which is to leave nothing."""
+    yield
+    _check(leak_watch, request.node.name)
+
+
 def _check(watch: Watch, who: str) -> None:
     left = watch.leftovers(PATIENCE)
     if left:

@@ -19,6 +19,10 @@ from jupyter_ray.events import AnyEvent
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 
 
+class NoOwnerError(TypeError):
+    """Nobody holds such an object, and nothing is known that makes it. A `TypeError`, as in Ray."""
+
+
 class Definition(msgspec.Struct, eq=False):
     """A remote function or class, as its decorator saw it.
 
@@ -172,7 +176,7 @@ class Engine(Protocol):
     def cancel(self, object_id: bytes, *, force: bool, recursive: bool) -> None:
         """Cancel the task that makes the object; nothing if it has ended, or if `put` made the object.
 
-        TypeError: there is no such object. ValueError: force on an actor's call.
+        NoOwnerError: there is no such object. ValueError: force on an actor's call.
         """
 
     def kill(self, actor: ActorRef, *, no_restart: bool) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jupyter_ray.engine.base import Engine
+from jupyter_ray.engine.base import Engine, NoOwnerError
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.ids import TASK_ID_SIZE, return_id
@@ -43,7 +43,7 @@ def cancel(engine: Engine | None, what: str | None, names: Mapping[str, Any], *,
     for row in chosen:
         plain = row["type"] == "NORMAL_TASK"  # A method's process is the actor's.
         # A task may have ended meanwhile, and its result, that nobody holds, with it.
-        with contextlib.suppress(TypeError):
+        with contextlib.suppress(NoOwnerError):
             engine.cancel(return_id(bytes.fromhex(row["task_id"]), 1), force=force and plain, recursive=True)
             cancelled.append(row["name"])
     if not cancelled:

@@ -19,7 +19,7 @@ import msgspec
 
 from jupyter_ray.api import progress, session
 from jupyter_ray.engine import registry, sites
-from jupyter_ray.engine.base import Engine
+from jupyter_ray.engine.base import Engine, NoOwnerError
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import UNHANDLED, AnyEvent, LogLines
 from jupyter_ray.exceptions import RayError
@@ -170,7 +170,9 @@ class Notebook:
         """Cancel a task for the panel; on the hub's thread."""
         engine = self._engine
         if engine is not None:
-            with contextlib.suppress(TypeError):  # It has ended meanwhile, and its result, that nobody holds, with it.
+            with contextlib.suppress(
+                NoOwnerError
+            ):  # It has ended meanwhile, and its result, that nobody holds, with it.
                 engine.cancel(return_id(bytes.fromhex(task), 1), force=force, recursive=True)
 
     def _now(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 
 from jupyter_ray.engine import travel
-from jupyter_ray.engine.base import EventListener, InitOptions, NamedActor
+from jupyter_ray.engine.base import EventListener, InitOptions, NamedActor, NoOwnerError
 from jupyter_ray.engine.context import ProcessContext, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, set_counter
 from jupyter_ray.engine.travel import StaleReferenceError
@@ -209,6 +209,8 @@ class RayEngine(kept.Kept):
             ray.cancel(ref, force=force, recursive=recursive)
         except ray.exceptions.RayError as error:
             raise translated(error) from None
+        except TypeError as error:
+            raise NoOwnerError(str(error)) from error
 
     def _let_submit(self, ref: Any) -> None:
         """Return when Ray has taken up the call that makes an object.

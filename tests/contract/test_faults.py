@@ -29,6 +29,8 @@ from jupyter_ray.events import LogLines, RuntimeReady
 from jupyter_ray.local.protocol.names import is_spare
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
+pytestmark = pytest.mark.usefixtures("no_leaks_after_test")
+
 MIB = 1024**2
 
 

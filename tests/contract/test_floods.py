@@ -25,6 +25,8 @@ from jupyter_ray.events import RuntimeReady
 from jupyter_ray.local.protocol.names import is_spare
 from tests.contract.helpers import Log, eventually, is_running
 
+pytestmark = pytest.mark.usefixtures("no_leaks_after_test")
+
 MIB = 1024**2
 GIB = 1024**3
 PLENTY = 200 * MIB

@@ -25,6 +25,8 @@ from jupyter_ray.util.multiprocessing import Pool
 from jupyter_ray.util.queue import Queue
 from tests.contract.helpers import PATIENCE, Log, eventually
 
+pytestmark = pytest.mark.usefixtures("no_leaks_after_test")
+
 
 @pytest.mark.local_only("there is no runtime process of this session's own")
 def test_a_killed_runtime_is_noticed_within_a_second(start: Callable[..., Any]) -> None:

@@ -21,6 +21,8 @@ from jupyter_ray import exceptions
 from jupyter_ray.events import LogLines, RuntimeReady
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
+pytestmark = pytest.mark.usefixtures("no_leaks_after_test")
+
 
 @ray.remote
 def hold(path: str) -> str:

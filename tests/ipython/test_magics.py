@@ -25,6 +25,7 @@ from traitlets.config import Config
 import jupyter_ray as ray
 from jupyter_ray.api import session
 from jupyter_ray.engine import context, registry
+from jupyter_ray.engine.base import NoOwnerError
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import LogLines, RuntimeReady
 from jupyter_ray.exceptions import ActorDiedError, GetTimeoutError, RayError, RayTaskError
@@ -471,7 +472,7 @@ def test_a_task_that_ends_while_others_are_cancelled_is_passed_over(
 
     def gone(object_id: bytes, *, force: bool, recursive: bool) -> None:
         if task_of(object_id).hex() == quick["task_id"]:
-            raise TypeError("No owner found for the object")
+            raise NoOwnerError("No owner found for the object")
         cancel(object_id, force=force, recursive=recursive)
 
     monkeypatch.setattr(engine, "cancel", gone)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from jupyter_ray.engine.base import NamedActor
+from jupyter_ray.engine.base import NamedActor, NoOwnerError
 from jupyter_ray.engine.context import ProcessContext, current_task
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.exceptions import RaySystemError
@@ -104,11 +104,11 @@ class Questions:
         return [(key, count, size) for key, count, size in self.client.query("summary", table=what, by=list(by))]
 
     def _check_there(self, object_id: bytes) -> None:
-        """Raise a TypeError (as Ray does) if nobody holds such an object, and no task is known that makes it."""
+        """Raise a NoOwnerError if nobody holds such an object, and no task is known that makes it."""
         if self.client.references.is_granted(object_id) or self.client.query("task", task=task_of(object_id)):
             return
         if not self.table("objects", limit=1, id=object_id.hex())[0]:
-            raise TypeError(
+            raise NoOwnerError(
                 f"No owner found for the object {object_id.hex()}: it does not exist in this session, so there is "
                 "nothing to cancel. Its reference was made by hand, or belongs to an earlier session."
             )

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any
 
-from jupyter_ray.local.serialization import frames, tensors
+from jupyter_ray.local.serialization import frames, kernels, tensors
 from jupyter_ray.local.serialization.texts import MANY_TEXTS, PROTOCOL, Texts, are_texts
 
 
@@ -89,5 +89,6 @@ REDUCERS = (
     ("starlette.datastructures", "State", _reduce_state),
     ("torch", "Tensor", tensors.reduce_tensor),
     ("torch.storage", "TypedStorage", tensors.reduce_storage),
+    ("triton.runtime.jit", "JITFunction", kernels.reduce_kernel),
 )
 """Module, name, and the function that says how an instance is pickled."""

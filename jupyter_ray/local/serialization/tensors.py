@@ -56,11 +56,16 @@ def reduce_tensor(tensor: Any) -> Any:
 
     A loop over parts would send the whole again and again. (Pickling makes copies of what tensors share anyway.)
     """
-    if tensor.device.type == "cpu" and tensor.layout is sys.modules["torch"].strided and not tensor.is_quantized:
+    torch = sys.modules["torch"]
+    if tensor.device.type == "cpu" and tensor.layout is torch.strided and not tensor.is_quantized:
         shown = tensor.numel() * tensor.element_size()
         if tensor.untyped_storage().nbytes() > shown + shown // 4 + _SPARED and not tensor._backward_hooks:
             tensor = tensor.detach().clone().requires_grad_(tensor.requires_grad)
-    return tensor.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    rebuild, arguments, *state = tensor.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    if rebuild.__name__ == "_rebuild_tensor_v3":  # Of eight-bit floats, say: PyTorch passes what it cannot take itself.
+        untyped, *others = arguments
+        arguments = (torch.storage.TypedStorage(wrap_storage=untyped, dtype=torch.uint8, _internal=True), *others)
+    return rebuild, arguments, *state
 
 
 def is_tensor(value: Any) -> bool:

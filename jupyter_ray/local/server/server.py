@@ -120,9 +120,11 @@ class Server:
         self.processes.close()
 
     def end(self) -> None:
-        """End the session."""
+        """End the session. The loop has its turn to the end: who is left must not be told what comes of half of it."""
         if not self._ended.done():
             self._ended.set_result(None)
+            for connection in self.connections.values():
+                connection.pause()
 
     def met(self, connection: Connection) -> None:
         """A process of this user connected. The driver, which started us, is the first."""
@@ -392,6 +394,8 @@ class Server:
 
     def flush(self) -> None:
         """Write what was collected."""
+        if self._ended.done():
+            return
         self._record()
         while self._printed:
             self._log.printed(self._printed.pop())

@@ -219,10 +219,10 @@ class SegmentStore:
             os.unlink(path)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT):
             in_memory = path.startswith(self._folder + "/")
-            where = "shared memory" if in_memory else "temporary folder"
+            where = "shared memory" if in_memory else "folder for values on disk"
             kind = ObjectStoreFullError if in_memory else OutOfDiskError
             raise kind(
-                f"There is no room for {size:,} bytes in the {where} at {os.path.dirname(path)}. "
+                f"There is no room for {size:,} bytes in the {where} at {os.path.realpath(os.path.dirname(path))}. "
                 "Drop references to large objects that are not needed any more, or free space there."
             ) from error
 
