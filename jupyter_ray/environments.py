@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from jupyter_ray.deprecation import program_level
 from jupyter_ray.spelling import meant
 
 _log = logging.getLogger("jupyter_ray")
@@ -108,7 +109,7 @@ def _unknown(name: str, field: str) -> str | None:
     valid = f"Valid ones are {list(RUNTIME_ENV_HONOURED)}, and on a Ray cluster also {list(RUNTIME_ENV_CLUSTER)}."
     if hint := meant(field, (*RUNTIME_ENV_HONOURED, *RUNTIME_ENV_CLUSTER)):
         return f"{name} has no field {field!r}.{hint} {valid}"
-    warnings.warn(f"{name} has no field {field!r}: it has no effect. {valid}", UserWarning, stacklevel=2)
+    warnings.warn(f"{name} has no field {field!r}: it has no effect. {valid}", UserWarning, stacklevel=program_level())
     return None
 
 

@@ -351,11 +351,11 @@ def check(table: Mapping[str, Keyword], what: str, written: Written, before: Wri
         if strategy is not None:
             raise ValueError(f"Placement groups should be specified via the scheduling_strategy option: that {instead}")
         if "placement_group" in written:
-            deprecated(f"The placement_group {instead}", 3)
+            deprecated(f"The placement_group {instead}")
     elif group is None and index not in (None, -1) and not hasattr(strategy, "placement_group"):
         raise ValueError(f"If placement group is not set, the value of bundle index must be -1, got {index}.")
     if table is ACTOR and written.get("object_store_memory"):
-        deprecated("Setting 'object_store_memory' for actors is deprecated: it has no effect.", 3)
+        deprecated("Setting 'object_store_memory' for actors is deprecated: it has no effect.")
 
 
 def check_override(table: Mapping[str, Keyword], what: str, written: Written, before: Written) -> None:
@@ -437,7 +437,7 @@ def resolve_num_returns(num_returns: NumReturns | None, is_generator: bool | Non
     if num_returns is None:
         return "streaming" if is_generator else 1
     if num_returns == "dynamic":
-        deprecated("num_returns='dynamic' is deprecated. Use 'streaming', which gives each value when it is there.", 5)
+        deprecated("num_returns='dynamic' is deprecated. Use 'streaming', which gives each value when it is there.")
     return check_yields(num_returns, is_generator)
 
 

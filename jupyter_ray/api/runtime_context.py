@@ -290,4 +290,4 @@ class Worker:
 
 
 def _deprecated(name: str, old: str = "") -> None:
-    deprecated(f"Use get_{name}() instead of {old or name}.", 2)
+    deprecated(f"Use get_{name}() instead of {old or name}.")

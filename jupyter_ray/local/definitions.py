@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from jupyter_ray.config import CLOSURE_LIMIT, CLOSURE_WARNING
+from jupyter_ray.deprecation import program_level
 from jupyter_ray.engine import context
 from jupyter_ray.engine.base import Definition
 from jupyter_ray.engine.refs import DefinitionRef
@@ -219,13 +219,4 @@ def _judge_size(whom: str, size: int, watch: Watch, *, warned: bool) -> None:
         raise ValueError(f"{whom} is too large ({size / _MIB:.1f} MiB > {limit} MiB){because}. {remedy}")
     if not warned:
         text = f"{whom} is {size / _MIB:.1f} MiB large{because}. {remedy}"
-        warnings.warn(text, UserWarning, stacklevel=_program_level())
-
-
-def _program_level() -> int:
-    """Return the `stacklevel` with which our caller's warning names the line of the program, not one of ours."""
-    package = __name__.partition(".")[0]
-    frame, level = sys._getframe(1), 1
-    while frame.f_globals.get("__name__", "").partition(".")[0] == package and frame.f_back is not None:
-        frame, level = frame.f_back, level + 1
-    return level
+        warnings.warn(text, UserWarning, stacklevel=program_level())

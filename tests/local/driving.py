@@ -134,6 +134,8 @@ class Program:
         self.known: list[tuple[Any, int, int]] = []
         self.actors: list[Any] = []
         self.doing = "join"
+        self.joined = False
+        """Not where an interrupt came between two sessions."""
         self.join()
 
     def join(self) -> None:
@@ -141,6 +143,7 @@ class Program:
         self.exchange = ray.get_actor("exchange")
         job = ray.get_runtime_context().get_job_id()
         print(f"job {job}")
+        self.joined = True
 
     def run(self, until: Path) -> None:
         """Go on until the file is there."""
@@ -148,7 +151,7 @@ class Program:
         while not done:
             try:
                 done = until.exists()
-                [kind] = self.draw.choices([*KINDS], [*KINDS.values()])
+                [kind] = self.draw.choices([*KINDS], [*KINDS.values()]) if self.joined else ["again"]
                 self.doing = kind
                 getattr(self, kind)()
             except KeyboardInterrupt:
@@ -338,6 +341,7 @@ class Program:
 
     def again(self) -> None:
         """Leave, and join as another job."""
+        self.joined = False
         self.known.clear()
         self.actors.clear()
         ray.shutdown()

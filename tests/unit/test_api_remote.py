@@ -238,3 +238,20 @@ def test_a_call_costs_little() -> None:
     finally:
         registry.set_current(None)
     assert seconds < 10e-6, f"{seconds * 1e6:.2f} µs"  # About 0.4 µs on an idle machine; the limit is 3.
+
+
+def test_a_warning_names_the_line_of_the_program() -> None:
+    """Each line has its own: Python shows one of ours once, whoever is meant."""
+
+    def items() -> Iterator[int]:
+        yield 1
+
+    def program() -> None:
+        ray.remote(runtime_env={"FLAG": 1})(items)
+        ray.remote(num_returns="dynamic")(items)
+        ray.remote(items).options(num_returns="dynamic")
+
+    with pytest.warns() as warned:
+        program()
+    lines = [each.lineno for each in warned if each.filename == __file__]
+    assert len(lines) == len(warned) == len(set(lines)) == 3
