@@ -182,18 +182,17 @@ test-cluster: $(STAMPS)/installed-test
 
 # A cell of a tutorial may take two minutes (nbval's own default is 2,000 s); a notebook is one pytest item per cell.
 # Without the user's own IPython profile, whose start-up files might print.
+NBVAL := --nbval-current-env --nbval-cell-timeout=120 --timeout=180 -p no:cacheprovider -p tests.nbval_outputs \
+	--nbval-sanitize-with=notebooks/sanitize.cfg
 test-nb: export IPYTHONDIR := $(abspath build/ipython)
 test-nb: $(STAMPS)/installed-test $(STAMPS)/installed-cython
 ifneq ($(NOTEBOOKS),)
-	$(call run_pytest,notebooks,$(call workers,2) --nbval --nbval-current-env --nbval-cell-timeout=120 --timeout=180 \
-		$(if $(wildcard notebooks/sanitize.cfg),--nbval-sanitize-with=notebooks/sanitize.cfg) -p no:cacheprovider $(NOTEBOOKS))
+	$(call run_pytest,notebooks,$(call workers,2) --nbval $(NBVAL) $(NOTEBOOKS))
 endif
 
 # The same tutorials on a Ray cluster of three nodes, by RAY_ADDRESS alone: every cell must run, and the output of those
 # that are tagged `nbval-check-output` must be the same as on one machine. The one about clusters is compared whole.
 # `make test-nb-client` does so through Ray Client.
-NBVAL := --nbval-current-env --nbval-cell-timeout=120 --timeout=180 -p no:cacheprovider \
-	--nbval-sanitize-with=notebooks/sanitize.cfg
 test-nb-cluster test-nb-client: export IPYTHONDIR := $(abspath build/ipython)
 test-nb-cluster test-nb-client: export JUPYTER_RAY_CHECKS := 0
 test-nb-client: NODES := --client

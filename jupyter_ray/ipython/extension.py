@@ -106,6 +106,11 @@ class Extension(threading.Thread):
         return self.notebook().cells.current()
 
     def _wait_once(self, _: Any) -> None:
+        try:
+            self._loaded.wait()
+        except KeyboardInterrupt:
+            interrupts.InsteadOfCell(self.shell)
+            return
         self._stop_waiting()
         self.notebook()
 

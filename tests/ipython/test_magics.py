@@ -30,6 +30,7 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.events import LogLines, RuntimeReady
 from jupyter_ray.exceptions import ActorDiedError, GetTimeoutError, RayError, RayTaskError
 from jupyter_ray.ids import task_of
+from jupyter_ray.interrupts import Flag
 from jupyter_ray.ipython import extension, reprs, submit, tracebacks
 from jupyter_ray.ipython.arguments import Parser
 from tests.fakes import FakeEngine
@@ -481,6 +482,34 @@ def test_a_task_that_ends_while_others_are_cancelled_is_passed_over(
     assert ("cancel", bytes.fromhex(slow["task_id"]), False, True) in engine.calls
     monkeypatch.setattr(engine, "table", lambda *args, **named: ([quick], False))
     assert run("%ray cancel").text == "Nothing runs or waits.\n"
+
+
+# Interrupts
+
+
+@pytest.mark.parametrize("code", ["done = 1", "from __future__ import annotations\ndone = 1", "%pinfo str", "done ="])
+def test_an_interrupt_while_the_first_cell_waits_for_the_rest_is_the_cell_s(
+    bare: Any, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    waited: list[float | None] = []
+    wait = Flag.wait
+
+    def interrupted_once(flag: Flag, timeout: float | None = None) -> bool:
+        if threading.current_thread() is threading.main_thread():
+            waited.append(timeout)
+            if len(waited) == 1:
+                raise KeyboardInterrupt
+        return wait(flag, timeout)
+
+    extension.load_ipython_extension(bare)
+    monkeypatch.setattr(Flag, "wait", interrupted_once)
+    first = Ran(bare, code)
+    assert isinstance(first.error, SyntaxError if code == "done =" else KeyboardInterrupt)
+    assert "callback" not in first.text
+    assert "done" not in bare.user_ns
+    assert Ran(bare, "%ray --help\ndone = 2").error is None
+    assert bare.user_ns["done"] == 2
+    assert bare.ast_transformers == []
 
 
 # Errors and reprs
