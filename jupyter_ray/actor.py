@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jupyter_ray.api.actors import ActorClass, ActorClassInheritanceException
 from jupyter_ray.api.handles import ActorHandle, ActorMethod, exit_actor
@@ -22,3 +22,9 @@ __all__ = [
     "exit_actor",
     "method",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    from jupyter_ray.not_offered import absent
+
+    raise absent(__name__, name)

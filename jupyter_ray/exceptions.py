@@ -412,3 +412,9 @@ class RayDirectTransportError(RaySystemError):
 
 RAY_EXCEPTION_TYPES = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, RayError)]
 """All of them. Source: Ray."""
+
+
+def __getattr__(name: str) -> Any:
+    from jupyter_ray.not_offered import absent
+
+    raise absent(__name__, name)

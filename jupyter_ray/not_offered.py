@@ -33,6 +33,7 @@ _OWN_PRODUCT = "a bridge to another product, and comes with Ray: import it from 
 _DEBUGGER = "a debugger over the network: ray.util.pdb.set_trace() and breakpoint() say what works here"
 _OF_A_CLUSTER = "for tests of Ray's own servers, of clusters and clouds: none of that is here"
 _OLDER = "a name of older versions of Ray: "
+_WAS_INSIDE = _OLDER + _INSIDE
 
 _WHY = {
     **dict.fromkeys(
@@ -60,7 +61,9 @@ _WHY = {
     "util.state.state_cli": "the command line of Ray: ray.util.state has the same, as functions",
     "experimental.shuffle": "an example of Ray's: tasks with num_returns=N are what it consists of",
     **dict.fromkeys(("util.iter", "util.iter_metrics"), _ITERATORS),
-    "util.sgd": f"{_OLDER}its successor is ray.train, a library on top of Ray",
+    **dict.fromkeys(
+        ("util.sgd", "experimental.sgd"), f"{_OLDER}its successor is ray.train, a library on top of Ray"
+    ),
     "experimental.sandbox": "for containers: import it from ray itself, in a session on a cluster",
     **dict.fromkeys((f"experimental.{name}" for name in (
         "rdt", "RDTManager", "TensorTransportManager", "TensorTransportMetadata", "CommunicatorMetadata",
@@ -70,10 +73,42 @@ _WHY = {
     "experimental.dynamic_resources": f"{_OLDER}ray.init(resources=...) says what there is",
     "experimental.queue": f"{_OLDER}ray.util.queue",
     "experimental.multiprocessing": f"{_OLDER}ray.util.multiprocessing",
+    **dict.fromkeys(("experimental.ActorPool", "experimental.actor_pool"), f"{_OLDER}ray.util.ActorPool"),
+    "experimental.MultiprocessingPool": f"{_OLDER}ray.util.multiprocessing",
+    "experimental.joblib": f"{_OLDER}ray.util.joblib",
+    "experimental.async_api": f"{_OLDER}`await` a reference, or ref.future() for concurrent.futures",
+    "experimental.signal": f"{_OLDER}an actor, or a ray.util.queue.Queue, carries a signal",
+    "experimental.ui": f"{_OLDER}ray.timeline(filename=...)",
+    "experimental.no_return": f"{_OLDER}the option num_returns=0",
+    **dict.fromkeys(("experimental.get", "experimental.wait", "experimental.api"), f"{_OLDER}ray.get() and ray.wait()"),
+    **dict.fromkeys(("experimental.parallel", "experimental.iter"), f"{_OLDER}ray.util.ActorPool or generator tasks"),
+    "experimental.serve": f"{_OLDER}ray.serve, a library on top of Ray",
+    **dict.fromkeys(("experimental.streaming", "streaming"), f"{_OLDER}generator tasks, and actors that take turns"),
+    **dict.fromkeys(("dataframe", "util.pandas"), f"{_OLDER}pandas on Ray is the package Modin now"),
+    "experimental.array": f"{_OLDER}arrays in pieces are a list of references to numpy arrays",
+    **dict.fromkeys(("connect", "disconnect"), f"{_OLDER}ray.init() and ray.shutdown()"),
+    "select": f"{_OLDER}ray.wait()",
+    "global_state": f"{_OLDER}ray.nodes(), ray.cluster_resources(), ray.timeline() and ray.util.state",
+    **dict.fromkeys(("tasks", "task_info"), f"{_OLDER}ray.util.state.list_tasks()"),
+    "object_transfer_timeline": f"{_OLDER}ray.timeline()",
+    "show_in_webui": f"{_OLDER}what a task prints is shown",
+    "PYTHON_MODE": f"{_OLDER}to debug a task, call the plain function",
+    "SILENT_MODE": f"{_OLDER}ray.init(log_to_driver=False)",
+    "worker": f"{_OLDER}errors are in ray.exceptions, and ray.get_runtime_context() tells where code runs",
+    **dict.fromkeys(("utils", "gcs_utils", "signature", "profiling", "function_manager", "parameter"), _WAS_INSIDE),
+    **dict.fromkeys(("node", "state", "local_scheduler", "plasma", "ray_logging", "resource_spec"), _WAS_INSIDE),
+    "exceptions.RayTimeoutError": f"{_OLDER}ray.exceptions.GetTimeoutError",
+    "exceptions.RayWorkerError": f"{_OLDER}ray.exceptions.WorkerCrashedError",
+    "exceptions.RayletError": f"{_OLDER}ray.exceptions.LocalRayletDiedError",
+    "exceptions.RayConnectionError": f"{_OLDER}ConnectionError",
+    "exceptions.UnreconstructableError": f"{_OLDER}ray.exceptions.ObjectLostError",
+    "actor.Checkpointable": f"{_OLDER}an actor with max_restarts=N runs __init__ again, which reads what methods saved",
     "jobs": f"{_OLDER}ray.util.state.list_jobs()",
     "actors": f"{_OLDER}ray.util.state.list_actors()",
     "objects": f"{_OLDER}ray.util.state.list_objects()",
-    "errors": f"{_OLDER}ray.util.state.list_tasks(filters=[('state', '=', 'FAILED')], detail=True)",
+    **dict.fromkeys(
+        ("errors", "error_info"), f"{_OLDER}ray.util.state.list_tasks(filters=[('state', '=', 'FAILED')], detail=True)"
+    ),
     "client_table": f"{_OLDER}ray.nodes()",
     "get_resource_ids": f"{_OLDER}ray.get_runtime_context().get_assigned_resources()",
     "get_webui_url": f"{_OLDER}there is no web page; the side panel and %ray show what runs",
@@ -81,7 +116,9 @@ _WHY = {
     "profile": f"{_OLDER}ray.timeline()",
     "register_custom_serializer": f"{_OLDER}ray.util.register_serializer()",
     "util.register_custom_serializer": f"{_OLDER}ray.util.register_serializer()",
-    "util.named_actors": f"{_OLDER}ray.get_actor(), and the option name= of an actor",
+    **dict.fromkeys((f"{home}.{name}" for home in ("util", "experimental") for name in (
+        "named_actors", "get_actor", "register_actor",
+    )), f"{_OLDER}ray.get_actor(), and the option name= of an actor"),
 }  # fmt: skip
 
 _IN_PART = ("_private", "_common", "autoscaler")

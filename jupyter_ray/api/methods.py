@@ -18,6 +18,7 @@ import msgspec
 from jupyter_ray import options as tables
 from jupyter_ray.api.parameters import Parameters, read
 from jupyter_ray.options import ActorOptions, MethodOptions
+from jupyter_ray.spelling import meant
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -90,7 +91,8 @@ def method(*args: Any, **options: Any) -> Any:
     for name in options:
         if name not in tables.METHOD:
             raise AssertionError(
-                f"Unexpected keyword argument to @ray.method: '{name}'. The supported keyword arguments are {valid}"
+                f"Unexpected keyword argument to @ray.method: '{name}'.{meant(name, valid)} "
+                f"The supported keyword arguments are {valid}"
             )
     tables.check(tables.METHOD, "actor methods", options)
     return functools.partial(_mark, options=options)

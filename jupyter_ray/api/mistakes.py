@@ -57,6 +57,8 @@ def checked_timeout(timeout: float) -> float:
     """Return a time limit, or raise a TypeError or a ValueError that says what it may be."""
     try:
         possible = timeout >= 0
+        if type(timeout) is not float and type(timeout) is not int:  # NumPy's, a fraction: a message has plain ones.
+            timeout = float(timeout)
     except TypeError as error:
         raise TypeError(f"The 'timeout' argument must be a number of seconds, or None, got {timeout!r}.") from error
     if not possible:

@@ -133,16 +133,26 @@ def forbid_out_of_band(object_id: bytes) -> None:
 
 
 class StaleReferenceError(RaySystemError, ValueError):
-    """A reference of a session that has ended was used, or one that is nil. A ValueError, as in Ray."""
+    """A reference of a session that has ended was used, or one that is nil. A ValueError, as in Ray.
 
-    def __init__(self, ref: Any) -> None:
+    Parameters
+    ----------
+    ref
+        The reference, or the error that tells of it already.
+    where
+        What holds it, with a colon behind.
+    """
+
+    def __init__(self, ref: Any, where: str = "") -> None:
         is_nil = getattr(ref, "is_nil", None)
-        meaning = (
-            f"{ref!r} is nil: it refers to nothing, and has no value. "
+        self._meaning: str = (
+            ref._meaning
+            if isinstance(ref, StaleReferenceError)
+            else f"{ref!r} is nil: it refers to nothing, and has no value. "
             if is_nil is not None and is_nil()
             else f"{ref!r} belongs to a session that has ended, and its value is gone with it: make it again. "
         )
         super().__init__(
-            f"{meaning}"
+            f"{where}{self._meaning}"
             "(In Ray's words: Ray objects whose owner is unknown; this is a Ray object whose owner is unknown.)"
         )

@@ -8,10 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jupyter_ray.engine.base import Engine, NoOwnerError
-from jupyter_ray.engine.refs import ObjectRef
-from jupyter_ray.engine.streams import ObjectRefGenerator
-from jupyter_ray.ids import TASK_ID_SIZE, return_id
-from jupyter_ray.ipython.explanations import value_of
+from jupyter_ray.ids import return_id
+from jupyter_ray.ipython.explanations import tasks_of, value_of
 
 _ROWS = 10_000
 _SHOWN = 3
@@ -37,7 +35,7 @@ def cancel(engine: Engine | None, what: str | None, names: Mapping[str, Any], *,
         return "No runtime is in use."
     job = engine.process.job.hex()
     rows = [row for row in engine.table("tasks", limit=_ROWS, filters=_OPEN)[0] if row["job_id"] == job]
-    tasks = set() if what is None else _tasks_of(value_of(what, names))
+    tasks = set() if what is None else tasks_of(value_of(what, names))
     chosen = [row for row in rows if row["type"] != "ACTOR_CREATION_TASK" and _is_meant(row, what, tasks)]
     cancelled = []
     for row in chosen:
@@ -58,18 +56,6 @@ def _is_meant(row: Mapping[str, Any], what: str | None, tasks: set[str]) -> bool
         return row["task_id"] in tasks
     method = str(row["name"]).rpartition(".")[2]
     return what in (row["name"], method) or (len(what) >= 4 and str(row["task_id"]).startswith(what))
-
-
-def _tasks_of(value: Any) -> set[str]:
-    if isinstance(value, ObjectRef):
-        return {value.binary()[:TASK_ID_SIZE].hex()}
-    if isinstance(value, ObjectRefGenerator):
-        return {value.task_id().hex()}
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple | set | frozenset):
-        return set().union(*map(_tasks_of, value))
-    return set()
 
 
 def _counted(names: Iterable[str]) -> str:

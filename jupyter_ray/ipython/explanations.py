@@ -15,7 +15,7 @@ from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.sites import readable
 from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.exceptions import RayError
-from jupyter_ray.ids import return_id
+from jupyter_ray.ids import TASK_ID_SIZE, return_id
 from jupyter_ray.ipython.markup import count
 from jupyter_ray.ipython.reports import State, by_kind
 
@@ -55,16 +55,20 @@ def why(state: State, engine: Engine | None, what: str | None, names: Mapping[st
     names
         The notebook's variables.
     """
+    value = value_of(what or "", names)
     if engine is not None and engine.alive:
-        value = value_of(what or "", names)
         try:
             if isinstance(value, _HELD):
                 return [calls.why(value)]
             if isinstance(value, list | tuple) and value and all(isinstance(each, _HELD) for each in value):
                 return _of_several(value)
             return _by_engine(state, engine, what)
-        except (RayError, OSError):  # It ended meanwhile.
+        except (RayError, OSError):  # It ended meanwhile, or it is of an earlier session.
             pass
+    if what is not None and (tasks := tasks_of(value)):
+        shown = [each["id"] for each in state["tasks"] if each["id"] in tasks][:_LIMIT]
+        lines = [line for each in shown for line in _by_model(state, each)]
+        return lines or [f"{what!r} belongs to a session that has ended: make it again."]
     return _by_model(state, what)
 
 
@@ -77,6 +81,19 @@ def value_of(what: str, names: Mapping[str, Any]) -> Any:
     except Exception:  # No expression, or one that holds nothing: it may be a name of the runtime's.
         pass
     return None
+
+
+def tasks_of(value: Any) -> set[str]:
+    """Return the ids of the tasks of a reference or a stream, or of several."""
+    if isinstance(value, ObjectRef):
+        return {value.binary()[:TASK_ID_SIZE].hex()}
+    if isinstance(value, ObjectRefGenerator):
+        return {value.task_id().hex()}
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return set().union(*map(tasks_of, value))
+    return set()
 
 
 def _of_several(values: Sequence[Any]) -> list[str]:
@@ -143,14 +160,14 @@ def _by_model(state: State, what: str | None) -> list[str]:
     tasks = {task["id"]: task for task in state["tasks"]}
     if what is None:
         chosen = [task for task in tasks.values() if task["state"] in ("waiting", "pending", "blocked")]
-        nothing = "Nothing waits."
+        unknown = "Nothing waits."
     else:
         chosen = [task for task in tasks.values() if _means(task, what)]
-        nothing = f"There is no task, actor or reference {what!r}, or it ended long ago."
+        unknown = f"There is no task, actor or reference {what!r}, or it ended long ago."
     lines = [_reason(task, tasks, state) for task in chosen[:_LIMIT]]
     if len(chosen) > _LIMIT:
         lines.append(f"... and {len(chosen) - _LIMIT:,} more")
-    return lines or [nothing]
+    return lines or [unknown]
 
 
 def _means(task: State, what: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from cloudpickle import cloudpickle
 
 from jupyter_ray.local.serialization import values
-from jupyter_ray.local.serialization.class_bodies import names_in_classes
+from jupyter_ray.local.serialization.unseen_names import unseen_names
 
 _MISSING = object()
 """The value of a name that there is not."""
@@ -120,7 +120,7 @@ class Watch:
         self._note_source(code.co_filename)
         namespace = function.__globals__
         # No attributes: whose names they have lived on.
-        for name in {**cloudpickle._extract_code_globals(code), **dict.fromkeys(names_in_classes(code))}:
+        for name in {**cloudpickle._extract_code_globals(code), **dict.fromkeys(unseen_names(code))}:
             value = namespace.get(name, _MISSING)
             self.names.append((namespace, name, value))
             if value is not _MISSING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import numbers
 import queue
 from collections.abc import Iterable
 from typing import Any
@@ -37,9 +38,10 @@ class Queue:
     ``_async`` methods.
     """
 
-    def __init__(self, maxsize: int = 0, actor_options: dict[str, Any] | None = None) -> None:
-        if not isinstance(maxsize, int):
-            raise TypeError(f"maxsize must be an int, got {type(maxsize)}.")
+    def __init__(self, maxsize: float = 0, actor_options: dict[str, Any] | None = None) -> None:
+        size: Any = maxsize
+        if not isinstance(size, numbers.Real):  # Also `n / 2`, and NumPy's.
+            raise TypeError(f"maxsize must be a number, got {type(maxsize)}.")
         if actor_options is not None and not isinstance(actor_options, dict):
             raise TypeError(f"actor_options must be a dict, got {type(actor_options)}.")
         self.maxsize = maxsize
@@ -173,7 +175,7 @@ class Queue:
 class _QueueActor:
     """Holds the items. Async, so that calls that wait do not hinder others."""
 
-    def __init__(self, maxsize: int) -> None:
+    def __init__(self, maxsize: Any) -> None:
         self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize)
         self._maxsize = maxsize
 

@@ -11,6 +11,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +326,15 @@ def test_an_argument_that_is_given_twice_is_freed_all_the_same() -> None:
         assert ray.get(use.remote(large, holds, large, holds)) == 4
         del large, holds
         eventually(lambda: {event.object for event in log.find(ObjectFreed)} >= set(names))
+
+
+@pytest.mark.parametrize("timeout", [np.float32(PATIENCE), np.int64(PATIENCE), np.float16(0), Fraction(1, 2)])
+def test_any_number_limits_a_wait(tmp_path: Path, timeout: Any) -> None:
+    here = tmp_path
+    ref = ray.put(1)
+    assert ray.get(ref, timeout=timeout) == 1
+    assert ray.wait([ref], timeout=timeout) == ([ref], [])
+    assert ray.get(after.remote(here, 5), timeout=np.float32(PATIENCE)) == 5
 
 
 def test_many_threads_share_a_reference(tmp_path: Path) -> None:

@@ -395,6 +395,58 @@ def test_references_of_an_ended_session(start: Callable[..., Any]) -> None:
     assert ray.wait([stale, fresh]) == ([fresh], [stale])
 
 
+def test_references_of_an_ended_session_that_a_function_uses(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    stale = ray.put(1)
+    ray.shutdown()
+    start(num_cpus=1)
+
+    class Box:
+        content = (stale,)
+
+    @ray.remote
+    def reads() -> Any:
+        return ray.get(stale)
+
+    @ray.remote
+    def looks_into() -> Any:
+        return Box.content
+
+    @ray.remote
+    class Reader:
+        def reads(self) -> Any:
+            return ray.get(stale)
+
+    for use, where in (
+        (reads.remote, "variable of its closure 'stale'"),
+        (looks_into.remote, "Box"),
+        (Reader.remote, "'stale'"),
+    ):
+        with pytest.raises(ValueError, match="owner is unknown") as caught:
+            use()
+        assert isinstance(caught.value, exceptions.RaySystemError)
+        assert where in str(caught.value)
+        assert "a session that has ended" in str(caught.value)
+
+
+def test_a_nil_reference_that_a_function_uses_or_returns(start: Callable[..., Any]) -> None:
+    start(num_cpus=1)
+    nil = ray.ObjectRef.nil()
+
+    @ray.remote
+    def uses() -> Any:
+        return nil
+
+    @ray.remote
+    def returns() -> Any:
+        return ray.ObjectRef.nil()
+
+    with pytest.raises(ValueError, match="is nil"):
+        uses.remote()
+    with pytest.raises(ValueError, match="is nil"):
+        ray.get(returns.remote())
+
+
 @pytest.mark.local_only("the session's folder is Ray's")
 def test_ray_tmpdir_is_where_the_session_is(
     start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

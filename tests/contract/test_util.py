@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import jupyter_ray as ray
@@ -158,6 +159,16 @@ def test_results_are_not_held_back_for_a_full_chunk(tmp_path: Path) -> None:
         next(util.as_completed([], num_returns=2))
     with pytest.raises(ValueError, match="chunk_size"):
         next(util.map_unordered(wait_for_gate, [], num_returns=2))
+
+
+@pytest.mark.parametrize("maxsize", [4 / 2, np.int64(2)])
+def test_a_queue_takes_any_number_as_its_size(maxsize: float) -> None:
+    queue = Queue(maxsize)
+    queue.put_nowait_batch([1, 2])
+    assert queue.full()
+    with pytest.raises(Full):
+        queue.put_nowait(3)
+    assert queue.get_nowait_batch(2) == [1, 2]
 
 
 def test_a_queue_between_tasks() -> None:

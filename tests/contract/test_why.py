@@ -216,3 +216,23 @@ def test_a_task_in_a_placement_group(gate: Path) -> None:
 def test_what_it_cannot_explain() -> None:
     with pytest.raises(TypeError, match="not int"):
         ray.why(3)
+
+
+@pytest.mark.local_only("Ray's get does not say what it waited for")
+def test_a_get_whose_time_is_up_says_what_it_waited_for(gate: Path) -> None:
+    ref = after.remote(slow.remote(str(gate)))
+    assert eventually(said(ref, "runs since"))
+    with pytest.raises(ray.exceptions.GetTimeoutError, match=r"1 of 1 within 1 s\)\. after .* waits for 1 argument"):
+        ray.get(ref, timeout=1)
+    with pytest.raises(ray.exceptions.GetTimeoutError, match=r"within 0\.01 s\)\.$"):  # A poll, which need not know.
+        ray.get(ref, timeout=0.01)
+
+
+@pytest.mark.local_only("Ray's get does not say what it waited for")
+def test_a_group_that_can_never_be_reserved_says_so_when_the_time_is_up() -> None:
+    group = placement_group([{"CPU": 1000}])
+    try:
+        with pytest.raises(ray.exceptions.GetTimeoutError, match=r"asks for CPU: 1000, and this machine has CPU: \d+ "):
+            ray.get(group.ready(), timeout=1)
+    finally:
+        remove_placement_group(group)

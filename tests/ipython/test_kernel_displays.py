@@ -154,6 +154,15 @@ def test_a_shell_command_in_a_remote_cell_knows_the_notebooks_variables(kernel: 
     assert (cell.result, cell.stdout) == ("['IT that']", f"{os.environ['HOME']}\n")
 
 
+def test_a_shell_command_in_a_remote_function_knows_the_notebooks_variables_as_they_are_now(kernel: Kernel) -> None:
+    kernel.run(
+        "word = 'it'\n@ray.remote\ndef say():\n    lines = !echo {word.upper()} $$\n    return lines[0].split()[0]"
+    )
+    assert kernel.run("ray.get(say.remote())").result == "'IT'"
+    kernel.run("word = 'that'")
+    assert kernel.run("ray.get(say.remote())").result == "'THAT'"
+
+
 def test_a_magic_in_a_remote_function_says_that_it_cannot_run_there(kernel: Kernel) -> None:
     kernel.run("@ray.remote\ndef timed():\n    %time 1")
     assert "UsageError: %time runs in the notebook only, not in a task" in kernel.fail("ray.get(timed.remote())").error

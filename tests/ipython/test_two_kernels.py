@@ -91,5 +91,8 @@ def test_the_first_notebook_goes_and_the_second_is_told(kernels: tuple[Kernel, K
     waiting.wait()
     assert "RaySystemError" in waiting.error
     assert "the driver that started it" in waiting.error
+    assert "wait (" in (said := second.run("%ray why ref").stdout), said
+    assert "The runtime that this driver had joined is gone" in said
     assert "2 CPUs" in second.run("%ray start --num-cpus 2").stdout
+    assert "belongs to another session" in second.run("%ray why ref").stdout
     assert second.run("ray.get(ray.remote(len).remote('abc'))").result == "3"

@@ -314,7 +314,7 @@ class Program:
         try:
             found = get_placement_group(name)
         except ValueError:
-            with contextlib.suppress(ValueError):  # Another was quicker.
+            with contextlib.suppress(exceptions.RaySystemError):  # Another was quicker.
                 placement_group([{"CPU": 0.01}], name=name, lifetime=self.draw.choice([None, "detached"]))
             return
         try:

@@ -472,6 +472,28 @@ def test_the_first_drivers_calls_to_an_actor_of_a_guest_fail_when_it_goes(addres
                 ray.get(ref, timeout=30)
 
 
+@pytest.mark.parametrize("task", ["running", "queued"])
+def test_who_waits_for_a_task_of_a_guest_that_goes_hears_why_it_was_cancelled(task: str, address: str) -> None:
+    @ray.remote(num_cpus=0)
+    class Box:
+        def put(self, refs: list[Any]) -> None:
+            self.refs = refs
+
+        def take(self) -> list[Any]:
+            return self.refs
+
+    box: Any = Box.options(name="box").remote()
+    with Driver() as guest:
+        guest.do(f"ray.init({address!r}, namespace='shared'); box = ray.get_actor('box')")
+        guest.do("@ray.remote(num_cpus=2)\ndef sleep(): time.sleep(600)\nrunning = sleep.remote()")
+        guest.do(f"queued = sleep.remote(); ray.get(box.put.remote([{task}]))")
+        eventually(lambda: free() == 0)
+        [ref] = ray.get(box.take.remote())
+        guest.kill()
+        with pytest.raises(ray.exceptions.TaskCancelledError, match="cancelled: its job has ended: the driver that"):
+            ray.get(ref, timeout=30)
+
+
 def test_calls_of_a_guest_to_an_actor_of_another_driver_are_no_more_than_one(address: str) -> None:
     @ray.remote(num_cpus=0)
     class Slow:

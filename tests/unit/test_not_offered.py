@@ -27,6 +27,11 @@ TABLE = Path(__file__).parents[2] / "docs" / "ray-api.md"
         ("util.iter", "ray.util.ActorPool"),
         ("util.connect", "ray://"),
         ("experimental.sandbox", "from ray itself"),
+        ("experimental.ui", r"ray\.timeline\(filename"),
+        ("experimental.ActorPool", r"ray\.util\.ActorPool"),
+        ("util.get_actor", r"ray\.get_actor\(\)"),
+        ("global_state", r"ray\.cluster_resources\(\)"),
+        ("utils", r"ray\.util\.state are public"),
     ],
 )
 def test_a_name_that_is_not_offered_says_what_to_use(name: str, instead: str) -> None:
@@ -87,3 +92,35 @@ def test_every_row_is_in_the_documents_table() -> None:
 
 def _offering() -> list[tuple[str, Any]]:
     return [("", ray), ("util.", ray.util), ("experimental.", ray.experimental)]
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [("exceptions.RayTimeoutError", "GetTimeoutError"), ("actor.Checkpointable", "max_restarts=N")],
+)
+def test_a_name_of_older_versions_in_a_module_says_what_took_its_place(name: str, instead: str) -> None:
+    home, _, last = name.partition(".")
+    with pytest.raises(AttributeError, match=rf"ray\.{name} is not offered\. It is a name of older .*{instead}"):
+        getattr(getattr(ray, home), last)
+
+
+def test_modules_that_ray_had_once_say_what_took_their_place() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"older versions of Ray: errors are in ray\.exceptions"):
+        exec("from jupyter_ray.worker import RayTaskError", {})
+    with pytest.raises(ModuleNotFoundError, match=r"ray\.experimental\.async_api is not offered.*`await`"):
+        exec("import jupyter_ray.experimental.async_api", {})
+
+
+def test_options_of_older_versions_are_called_what_they_are_now() -> None:
+    with pytest.raises(AssertionError, match=r"'num_return_vals'\. Did you mean 'num_returns'\?"):
+        ray.method(num_return_vals=2)
+    with pytest.raises(ValueError, match=r"max_reconstructions.* Did you mean 'max_restarts'\?"):
+        ray.remote(max_reconstructions=2)
+    with pytest.raises(RuntimeError, match=r"Did you mean 'num_cpus'\? start_ray_local was .*: leave it out\."):
+        ray.init(num_workers=10, start_ray_local=True)
+
+
+def test_no_hint_names_what_only_python_asks_for() -> None:
+    with pytest.raises(AttributeError) as caught:
+        ray.experimental.getattr  # noqa: B018
+    assert "__" not in str(caught.value)

@@ -35,8 +35,10 @@ def test_keywords_of_init() -> None:
         ray.init(num_cpu=1)
     with pytest.raises(RuntimeError, match=r"argument\(s\): temp_dir\. Did you mean '_temp_dir'\?$"):
         ray.init(temp_dir="/nowhere")
-    with pytest.raises(RuntimeError, match=r"argument\(s\): huge_pages$"):
+    with pytest.raises(RuntimeError, match=r"argument\(s\): huge_pages\. huge_pages was an option of older"):
         ray.init(huge_pages=True)
+    with pytest.raises(RuntimeError, match=r"argument\(s\): something$"):
+        ray.init(something=True)
 
 
 def test_names_of_the_package() -> None:

@@ -28,6 +28,9 @@ from jupyter_ray.local.store.segments import SegmentStore, Unreadable
 
 _NONE: frozenset[str] = frozenset()
 
+WORTH_TELLING = 1.0
+"""Who has waited for so many seconds in vain is told what it waited for; polls are not slowed by that question."""
+
 
 class Asker(Protocol):
     """What reading needs of its client."""
@@ -42,6 +45,9 @@ class Asker(Protocol):
         self, make: Callable[[int, bytes | None], m.ClientMessage], blocks: bool, until: float | None = None
     ) -> Response:
         """Send a request and wait for its answer."""
+
+    def query(self, what: str, **arguments: Any) -> Any:
+        """Ask for something that the runtime knows."""
 
     def ask_later(self, make: Callable[[int], m.ClientMessage], answered: Callable[[Response | None], None]) -> int:
         """Send a request and return its number; `answered` is called in the callback thread.
@@ -130,8 +136,11 @@ class Reader:
             self._client.references.remember_all(reply.ready, reply.values)
         answer = dict(zip(reply.ready, reply.values, strict=True))
         if not reply.complete and not any(payload.is_error for payload in reply.values):
-            late = len(ids) - len(answer)
-            raise GetTimeoutError(f"Get timed out: some object(s) not ready ({late} of {len(ids)} within {timeout} s).")
+            late = [object_id for object_id in ids if object_id not in answer]
+            told = f"Get timed out: some object(s) not ready ({len(late)} of {len(ids)} within {timeout} s)."
+            if timeout is not None and timeout >= WORTH_TELLING:
+                told += f" {self._client.query('why', id=late[0])}"
+            raise GetTimeoutError(told)
         return answer
 
     def _mapped(self, object_id: bytes, payload: m.Payload) -> Any:

@@ -300,8 +300,6 @@ class LocalEngine(Questions):
         """Store a snapshot of `value`; see `Engine.put`."""
         try:
             serialized = values.dumps(value)
-        except StaleReferenceError:
-            raise
         except Exception as error:
             raise unpicklable(value, error, "the put value", "value") from error
         payload = self.store_value(serialized, unnamed=True)

@@ -62,6 +62,9 @@ _LONG = 10_000
 """Characters of a chain of failed arguments past which its text grows no more."""
 
 
+JOB_ENDED = "its job has ended: the driver that had joined the runtime is gone"
+
+
 def of_argument(task: TaskRecord, payload: Payload) -> Payload:
     """Return the result of a task that was to get what `payload` raises.
 
@@ -99,9 +102,9 @@ def _argument_text(loaded: object) -> str:
     return f"Traceback (most recent call last):\n  {FAILED_ARGUMENT}\n{kind}: {loaded}"
 
 
-def cancelled(task: bytes, name: str) -> Payload:
-    """Return the result of a task that was cancelled."""
-    text = f"The task {name} ({task.hex()}) was cancelled."
+def cancelled(task: bytes, name: str, reason: str = "") -> Payload:
+    """Return the result of a task that was cancelled; a reason, where nobody has asked for that."""
+    text = f"The task {name} ({task.hex()}) was cancelled{reason and ': '}{reason}."
     return stored(TaskCancelledError(TaskID(task), text).saying(text))
 
 

@@ -8,13 +8,22 @@ from __future__ import annotations
 from jupyter_ray.ids import ACTOR_ID_SIZE
 from jupyter_ray.local.protocol import names
 from jupyter_ray.local.protocol.messages import STREAMING, Answer, Bind, Join, TaskSpec
-from jupyter_ray.local.scheduler import actors, dependencies, direct, memory, placement, queries, requests, streams
+from jupyter_ray.local.scheduler import (
+    actors,
+    dependencies,
+    direct,
+    errors,
+    memory,
+    placement,
+    queries,
+    requests,
+    streams,
+)
 from jupyter_ray.local.scheduler.records import ActorRecord, ClientRecord, JobRecord
 from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.local.scheduler.step import Step
 
-REASON = "its job has ended: the driver that had joined the runtime is gone"
 KEPT = 1_000
 """So many jobs that have ended are still told of."""
 
@@ -76,11 +85,11 @@ def sweep(step: Step, job: bytes) -> None:
     for actor in list(state.actors.values()):
         stays = actor.spec.detached or _is_of(staying, actor.creator, actor.spec.creation)
         if actor.creator.job == job and not stays:
-            actors.died(step, actor, REASON)
+            actors.died(step, actor, errors.JOB_ENDED)
     guest = state.guest(job)
     for worker in list(state.workers.values()):
         if names.split_environment(worker.env)[0] == guest and worker.id not in staying:
-            placement.stop_worker(step, worker, kill=True, reason=REASON)
+            placement.stop_worker(step, worker, kill=True, reason=errors.JOB_ENDED)
     for task in list(state.tasks.values()):
         if task.client.job != job or task.spec.kind == "actor" or _is_of(staying, task.client, task.spec):
             continue

@@ -99,7 +99,7 @@ def _done(step: Step, task: TaskRecord, message: Done) -> None:
         _retry(step, task, error, leaving=leaving, kind=failure, text=text)
         return
     if message.cancelled:
-        payload = message.returns[0] if message.returns else errors.cancelled(spec.task, spec.name)
+        payload = message.returns[0] if message.returns else _cancelled(step, task)
         kind = history.INTERRUPTED if message.seconds else ""
         _end(step, task, CANCELLED, payload, kind=kind, leaving=leaving, seconds=message.seconds)
     elif message.failed and message.exiting and spec.kind == "method":
@@ -260,7 +260,7 @@ def _worker_lost_before(step: Step, task: TaskRecord, lost: WorkerLost) -> None:
         task.allocation.release()
         task.allocation = None
     if task.cancel_asked:
-        _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
+        _end(step, task, CANCELLED, _cancelled(step, task))
     elif step.state.unstarted >= START_LIMIT:
         _fail(step, task, errors.never_started(task.spec.name, lost.reason), lost.reason, "WORKER_DIED")
     else:
@@ -271,7 +271,7 @@ def _worker_lost(step: Step, task: TaskRecord, lost: WorkerLost) -> None:
     spec, reason, out_of_memory = task.spec, lost.reason, lost.out_of_memory
     task.spared += lost.spared and spec.max_retries != 0
     if task.cancel_asked:
-        _end(step, task, CANCELLED, errors.cancelled(spec.task, spec.name))
+        _end(step, task, CANCELLED, _cancelled(step, task))
     elif task.may_retry and not (out_of_memory and 0 <= step.state.memory_retries <= task.attempt):
         _retry(step, task, reason, kind="OUT_OF_MEMORY" if out_of_memory else "WORKER_DIED")
     elif out_of_memory:
@@ -283,7 +283,7 @@ def _worker_lost(step: Step, task: TaskRecord, lost: WorkerLost) -> None:
 def _actor_died(step: Step, task: TaskRecord, payload: Payload) -> None:
     reason = task.actor.death_reason if task.actor is not None else ""
     if task.cancel_asked:
-        _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
+        _end(step, task, CANCELLED, _cancelled(step, task))
     elif task.spec.kind == "actor":
         inheritance.leave_worker(step, task)
         submission.leave(step, task, FAILED, reason, "ACTOR_DIED")
@@ -340,15 +340,22 @@ def cancel(step: Step, task: TaskRecord, *, force: bool, recursive: bool) -> Non
     step.agenda.append((task, "cancelled", force))
 
 
+def _cancelled(step: Step, task: TaskRecord) -> Payload:
+    """Return the result of a cancelled task, which says so where nobody has asked for that."""
+    job = step.state.jobs.get(task.client.job)
+    reason = errors.JOB_ENDED if job is not None and job.ended else ""
+    return errors.cancelled(task.id, task.spec.name, reason)
+
+
 def _cancel_now(step: Step, task: TaskRecord, force: bool) -> None:
-    _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
+    _end(step, task, CANCELLED, _cancelled(step, task))
 
 
 def _cancel_assigned(step: Step, task: TaskRecord, force: bool) -> None:
     worker = task.worker
     if worker is not None and worker.state is WorkerState.STARTING:
         placement.worker_gone(step, worker)
-        _end(step, task, CANCELLED, errors.cancelled(task.id, task.spec.name))
+        _end(step, task, CANCELLED, _cancelled(step, task))
     elif worker is not None and (client := step.state.clients.get(worker.id)) is not None:
         step.send(client, Interrupt(task.id))  # Else it is ended before it began, and its task with it.
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine.refs import ObjectRef, check_current
-from jupyter_ray.engine.travel import StaleReferenceError
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.local.serialization.inspection import unpicklable
@@ -159,8 +158,6 @@ def pack_call(
     pair = (tuple(laid_out), named)
     try:
         return _dump_pair(pair), dependencies
-    except StaleReferenceError:
-        raise
     except Exception as error:
         raise explain(error, args, kwargs, who(), name) from error
 

@@ -12,6 +12,8 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jupyter_ray.engine.refs import ActorRef, ObjectRef
+from jupyter_ray.engine.travel import StaleReferenceError
 from jupyter_ray.local.serialization import values
 from jupyter_ray.local.serialization.depth import is_too_deep
 
@@ -19,7 +21,7 @@ _DEPTH = 12
 _PARTS = 1000
 
 
-def unpicklable(value: Any, error: BaseException, what: str, start: str) -> TypeError:
+def unpicklable(value: Any, error: BaseException, what: str, start: str) -> Exception:
     """Return the error to raise for a value that did not pickle.
 
     Parameters
@@ -40,6 +42,9 @@ def unpicklable(value: Any, error: BaseException, what: str, start: str) -> Type
         )
     path, culprit, reason = _descend(value, error, start)
     path = path.removeprefix(f"{start}, ")
+    if isinstance(reason, StaleReferenceError):
+        holder = f"{path}: " if path != start else ""
+        return StaleReferenceError(reason, f"Could not serialize {what}: {holder}")
     where = f": {path} is {_describe(culprit)}" if path != start else f", {_describe(culprit)}"
     return TypeError(f"Could not serialize {what}{where} ({_first_line(reason)}). {_remedy(culprit) or _REMEDY}")
 
@@ -92,7 +97,7 @@ def _remedy(value: Any) -> str:
 def _descend(value: Any, error: BaseException, path: str) -> tuple[str, Any, BaseException]:
     seen: set[int] = set()
     for _ in range(_DEPTH):
-        if _refuses(value) or _remedy(value):
+        if isinstance(value, ObjectRef | ActorRef) or _refuses(value) or _remedy(value):
             break
         seen.add(id(value))
         for step, part in _parts(value):

@@ -29,12 +29,12 @@ from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.travel import collecting
 from jupyter_ray.local.serialization import compiled, frames, libraries
-from jupyter_ray.local.serialization.class_bodies import names_in_classes
 from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.local.serialization.texts import MANY_TEXTS as MANY_TEXTS
 from jupyter_ray.local.serialization.texts import PROTOCOL as PROTOCOL
 from jupyter_ray.local.serialization.texts import Texts as Texts
 from jupyter_ray.local.serialization.texts import are_texts as are_texts
+from jupyter_ray.local.serialization.unseen_names import unseen_names
 from jupyter_ray.task_errors import RayError
 
 _FLAT_LIMIT = 64
@@ -320,11 +320,11 @@ def _nested_names(code: types.CodeType) -> Iterator[str]:
 
 
 def _add_globals(reduced: Any, function: types.FunctionType) -> None:
-    """Have those globals travel along that only class bodies in a function's code read."""
+    """Have those globals travel along that only class bodies and shell commands in a function's code read."""
     if len(reduced) < 3 or not isinstance(reduced[2], tuple):
         return
     travelling, there = reduced[2][1]["__globals__"], function.__globals__
-    for name in names_in_classes(function.__code__):
+    for name in unseen_names(function.__code__):
         if name in there:
             travelling[name] = there[name]
 
