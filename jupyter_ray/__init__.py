@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from jupyter_ray._version import RAY_VERSION as _RAY_VERSION
 from jupyter_ray._version import __version__
 
+__commit__ = ""  # Ray's names what it was built from; reports print it beside the version.
+
 if TYPE_CHECKING:
     from jupyter_ray import (
         actor,

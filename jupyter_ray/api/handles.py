@@ -65,9 +65,15 @@ class ActorHandle(Generic[T]):
             raise AttributeError(name)
         method = self._ray_table.methods.get(name)
         if method is None:
+            hint = meant(name, self._ray_table.methods)
+            if not hint and not name.startswith("_"):
+                hint = (
+                    " What an actor holds is read in a method of it: ray.get(handle.__ray_call__.remote("
+                    f"lambda self: self.{name})) does that for one attribute."
+                )
             raise AttributeError(
                 f"'ActorHandle' object has no attribute {name!r}: the actor's class, {self._ray_table.class_name}, "
-                f"has no method of this name.{meant(name, self._ray_table.methods)}"
+                f"has no method of this name.{hint}"
             )
         return ActorMethod(self, method, method.options)
 

@@ -25,7 +25,7 @@ from jupyter_ray.events import UNHANDLED, AnyEvent, LogLines
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ids import return_id
 from jupyter_ray.interrupts import shielded
-from jupyter_ray.ipython import reprs, tracebacks
+from jupyter_ray.ipython import groups, reprs, tracebacks
 from jupyter_ray.ipython.bars import CellCanvas
 from jupyter_ray.ipython.cells import Cell, Cells, Parent, kernel_of
 from jupyter_ray.ipython.folding import Limits
@@ -98,7 +98,7 @@ class Notebook:
         if self._iopub is not None:
             self._undo.append(progress.set_canvas(CellCanvas(self._iopub, self.cells)))
         self._undo.append(registry.watch(self._engine_changed))
-        self._undo.append(tracebacks.install(shell))
+        self._undo += [tracebacks.install(shell), groups.install(shell)]
         self._undo.append(sites.set_names(functools.partial(tracebacks.with_cell_names, shell)))
         self._undo.append(reprs.install(shell, self._now))
         running = registry.current()

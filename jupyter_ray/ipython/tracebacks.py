@@ -51,7 +51,7 @@ def install(shell: Any) -> Callable[[], None]:
     def structured_traceback(kind: Any = None, error: Any = None, entry: Any = None, *args: Any, **named: Any) -> Any:
         if entry is not None and _is_users(error, entry) and _comes_from_here(entry):
             with _causes_cut(error):
-                lines = full(kind, error, _cut(entry), tb_offset=0)
+                lines = full(kind, error, cut(entry), tb_offset=0)
             _keep_for_debugger(error, entry)
             return [*lines, *_hint(error), *_going_on(error, entry)]
         with _before_cut(error) as is_ours:
@@ -96,7 +96,11 @@ def render(shell: Any, error: BaseException) -> list[str]:
 
 def remote(shell: Any, error: RayTaskError) -> str:
     """Return the remote traceback, in colour where the shell has colours."""
-    text = with_cell_names(shell, error._plain.traceback_str.rstrip())
+    return coloured(shell, with_cell_names(shell, error._plain.traceback_str.rstrip()))
+
+
+def coloured(shell: Any, text: str) -> str:
+    """Return a traceback in colour where the shell has colours."""
     if not has_colours(shell):
         return text
     try:
@@ -104,8 +108,8 @@ def remote(shell: Any, error: RayTaskError) -> str:
         from pygments import formatters, lexers
     except ImportError:
         return text
-    coloured = str(pygments.highlight(text, lexers.PythonTracebackLexer(), formatters.TerminalFormatter()))
-    return coloured.rstrip("\n").replace("\x1b[91m", "\x1b[31m")  # Bright red is too dim on JupyterLab's dark red.
+    shown = str(pygments.highlight(text, lexers.PythonTracebackLexer(), formatters.TerminalFormatter()))
+    return shown.rstrip("\n").replace("\x1b[91m", "\x1b[31m")  # Bright red is too dim on JupyterLab's dark red.
 
 
 def with_cell_names(shell: Any, text: str) -> str:
@@ -185,7 +189,7 @@ def _local(shell: Any, error: BaseException, message: str) -> list[str]:
     """Return the traceback in this process, cut down to the user's frames, with `message` at its end."""
     kind: type[Exception] = type(type(error).__name__, (Exception,), {"__module__": "builtins"})
     stand_in = kind(message)  # It has no cause and no context, which the remote traceback tells.
-    lines: list[str] = shell.InteractiveTB.structured_traceback(kind, stand_in, _cut(error.__traceback__), tb_offset=0)
+    lines: list[str] = shell.InteractiveTB.structured_traceback(kind, stand_in, cut(error.__traceback__), tb_offset=0)
     return lines
 
 
@@ -197,7 +201,7 @@ def _causes_cut(error: BaseException) -> Iterator[None]:
         yield
         return
     entry = cause.__traceback__
-    shown = _cut(entry)
+    shown = cut(entry)
     if shown is None:
         error.__cause__ = None
     cause.__traceback__ = shown
@@ -220,7 +224,7 @@ def _before_cut(error: BaseException | None) -> Iterator[bool]:
             break
         seen.add(id(each))
         entry = each.__traceback__
-        shown = _cut(entry)
+        shown = cut(entry)
         if entry is None or shown is None or not _comes_from_here(entry):
             continue
         if isinstance(each, RayError) or _is_users(each, entry):
@@ -235,13 +239,21 @@ def _before_cut(error: BaseException | None) -> Iterator[bool]:
 
 def _keep_for_debugger(error: BaseException, entry: types.TracebackType | None) -> None:
     """Leave an error that has been shown with the frames that were shown: ``%debug`` begins in the user's last one."""
-    shown = _cut(entry)
+    shown = cut(entry)
     if entry is None or shown is None:
         return
     if error.__traceback__ is entry:
         BaseException.with_traceback(error, shown)
     if getattr(sys, "last_traceback", None) is entry:
         sys.last_traceback = shown
+
+
+def is_ours(error: BaseException) -> bool:
+    """Tell whether an error comes from this package, and is to be shown without its frames."""
+    entry = error.__traceback__
+    if isinstance(error, RayError):
+        return True
+    return entry is not None and _comes_from_here(entry) and _is_users(error, entry)
 
 
 def _is_users(error: Any, entry: types.TracebackType) -> bool:
@@ -270,7 +282,7 @@ def _comes_from_here(entry: types.TracebackType | None) -> bool:
     return False
 
 
-def _cut(entry: types.TracebackType | None) -> types.TracebackType | None:
+def cut(entry: types.TracebackType | None) -> types.TracebackType | None:
     """Return the traceback without the frames of IPython, of this package, and of what this package called."""
     kept: types.TracebackType | None = None
     for each in reversed(list(_user_entries(entry))):

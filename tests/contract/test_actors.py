@@ -508,3 +508,22 @@ def test_a_name_is_free_once_its_last_handle_is_gone() -> None:
         del lock
     with pytest.raises(ValueError, match="in_turn"):
         ray.get_actor("in_turn")
+
+
+def test_what_an_actor_holds_is_no_attribute_of_its_handle_and_the_error_shows_how_to_read_it() -> None:
+    @ray.remote
+    class Account:
+        def __init__(self) -> None:
+            self.balance = 7
+
+        @property
+        def doubled(self) -> int:
+            return self.balance * 2
+
+    account = Account.remote()
+    for name, value in (("balance", 7), ("doubled", 14)):
+        with pytest.raises(
+            AttributeError, match=rf"Account, has no method of this name\. .*lambda self: self\.{name}\)"
+        ):
+            getattr(account, name)
+        assert ray.get(account.__ray_call__.remote(lambda self, name=name: getattr(self, name))) == value

@@ -13,6 +13,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterator
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -513,6 +514,29 @@ def test_an_interrupt_while_the_first_cell_waits_for_the_rest_is_the_cell_s(
 
 
 # Errors and reprs
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no groups of exceptions")
+def test_a_group_of_errors_is_shown_as_others_are(run: Run, shell: Any) -> None:
+    run("import jupyter_ray as ray\n@ray.remote\ndef f(name):\n    raise KeyError(name)")
+    both = "errors = []\nfor name in ('one', 'two'):\n    try:\n        ray.get(f.remote(name))\n"
+    both += "    except KeyError as error:\n        errors.append(error)\n"
+    ran = run(both + "raise ExceptionGroup('all', [ExceptionGroup('inner', errors), ValueError('mine')])")
+    assert isinstance(ran.error, Exception)
+    for line in ("ExceptionGroup: all (2 sub-exceptions)", "KeyError: 'one'", "KeyError: 'two'", "ValueError: mine"):
+        assert line in ran.text
+    assert ran.text.count("    ray.get(f.remote(name))") == 2
+    assert "interactiveshell.py" not in ran.text
+    assert str(Path(ray.__file__).parent) not in ran.text
+    assert 'File "Cell In[2]", line 7, in <module>' in ran.text
+    assert traceback.extract_tb(run("errors[0]").value.__traceback__)[-1].filename.endswith(".py"), "all is kept"
+    theirs = run("@ray.remote\ndef g():\n    raise ExceptionGroup('far', [KeyError('away')])\nray.get(g.remote())").text
+    assert "----> 4 ray.get(g.remote())" in theirs
+    assert theirs.count("ExceptionGroup: far (1 sub-exception)") == 1
+    alone = run("raise ExceptionGroup('nothing of ours', [ValueError(1)])").text
+    assert "interactiveshell.py" in alone, "as IPython shows it"
+    extension.unload_ipython_extension(shell)
+    assert "showtraceback" not in vars(shell)
 
 
 def test_errors_show_both_ends_and_nothing_between(run: Run) -> None:
