@@ -216,7 +216,7 @@ def test_a_wait_has_its_end_where_the_runtime_is_stopped(
     inside = impatient.remote([never])
     eventually(told.exists)
     stop(ready.pid)
-    for timeout in (0, 0.5):
+    for timeout in (0, 1):
         began = time.monotonic()
         with pytest.raises(exceptions.GetTimeoutError, match="1 of 1"):
             ray.get([there, never], timeout=timeout)
@@ -225,7 +225,7 @@ def test_a_wait_has_its_end_where_the_runtime_is_stopped(
             for waits in [pool.submit(ray.get, never, timeout=timeout) for _ in range(3)]:
                 with pytest.raises(exceptions.GetTimeoutError):
                     waits.result()
-        assert time.monotonic() - began < 5, "three waits of half a second and a look each"
+        assert time.monotonic() - began < 8, "three waits of a second and some looks each"
     eventually(lambda: told.read_text() == "late")
     os.kill(ready.pid, signal.SIGCONT)
     assert ray.get([quick.remote(1), inside], timeout=PATIENCE) == [1, None]

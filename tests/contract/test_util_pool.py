@@ -84,8 +84,8 @@ def test_errors_that_do_not_pickle_arrive_as_text(pool: Pool) -> None:
         pool.apply(f)
 
 
-@pytest.mark.parametrize("chunksize", [None, 1, 7, 100])
-def test_map_keeps_the_order(pool: Pool, chunksize: int | None) -> None:
+@pytest.mark.parametrize("chunksize", [None, 1, 7, 100, 2.5])
+def test_map_keeps_the_order(pool: Pool, chunksize: float | None) -> None:
     assert pool.map(square, range(50), chunksize) == [x * x for x in range(50)]
     assert pool.map(square, iter(range(5)), chunksize) == [0, 1, 4, 9, 16]
     assert pool.map(square, [], chunksize) == []
@@ -98,8 +98,8 @@ def test_starmap(pool: Pool) -> None:
     assert pool.starmap_async(max, zip(range(4), [9, 0, 9, 0], strict=True)).get() == [9, 1, 9, 3]
 
 
-@pytest.mark.parametrize("chunksize", [1, 3])
-def test_imap_gives_errors_as_values(pool: Pool, chunksize: int) -> None:
+@pytest.mark.parametrize("chunksize", [1, 3, 6 / 2])
+def test_imap_gives_errors_as_values(pool: Pool, chunksize: float) -> None:
     found = list(pool.imap(picky, range(10), chunksize))
     assert found[::2] == [0, 2, 4, 6, 8]
     assert all(type(error) is PoolTaskError for error in found[1::2])

@@ -46,9 +46,6 @@ class Asker(Protocol):
     ) -> Response:
         """Send a request and wait for its answer."""
 
-    def query(self, what: str, **arguments: Any) -> Any:
-        """Ask for something that the runtime knows."""
-
     def ask_later(self, make: Callable[[int], m.ClientMessage], answered: Callable[[Response | None], None]) -> int:
         """Send a request and return its number; `answered` is called in the callback thread.
 
@@ -139,9 +136,16 @@ class Reader:
             late = [object_id for object_id in ids if object_id not in answer]
             told = f"Get timed out: some object(s) not ready ({len(late)} of {len(ids)} within {timeout} s)."
             if timeout is not None and timeout >= WORTH_TELLING:
-                told += f" {self._client.query('why', id=late[0])}"
+                told += self._why(late[0])
             raise GetTimeoutError(told)
         return answer
+
+    def _why(self, object_id: bytes) -> str:
+        """Return what an object waits for; nothing where the runtime is stopped: the time is up."""
+        answer = self._client.ask(
+            lambda number, _: m.Query(number, "why", {"id": object_id}), blocks=False, until=time.monotonic()
+        )
+        return f" {answer.value}" if isinstance(answer, m.Answer) and not answer.error else ""
 
     def _mapped(self, object_id: bytes, payload: m.Payload) -> Any:
         """Return a value that is in a file: as it was read a moment ago, if it still is."""

@@ -10,6 +10,7 @@ import collections
 import contextlib
 import itertools
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -282,7 +283,7 @@ class Pool:
 
     # --- many calls ---
 
-    def map(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = None) -> list[Any]:
+    def map(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: float | None = None) -> list[Any]:
         """Call `func` with each item; return the results in order, or raise the error of the first that failed.
 
         Parameters
@@ -301,7 +302,7 @@ class Pool:
         self,
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
-        chunksize: int | None = None,
+        chunksize: float | None = None,
         callback: Callback | None = None,
         error_callback: Callback | None = None,
     ) -> AsyncResult:
@@ -310,7 +311,7 @@ class Pool:
         return self._map(func, calls, chunksize, callback, error_callback)
 
     def starmap(
-        self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
+        self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: float | None = None
     ) -> list[Any]:
         """As `map`, with items that are the arguments of a call."""
         result: list[Any] = self.starmap_async(func, iterable, chunksize=chunksize).get()
@@ -322,13 +323,13 @@ class Pool:
         iterable: Iterable[Iterable[Any]],
         callback: Callback | None = None,
         error_callback: Callback | None = None,
-        chunksize: int | None = None,
+        chunksize: float | None = None,
     ) -> AsyncResult:
         """As `starmap`; return at once. The order of the parameters is Ray's, not that of `multiprocessing`."""
         calls: list[Call] = [(tuple(item), {}) for item in iterable]
         return self._map(func, calls, chunksize, callback, error_callback)
 
-    def imap(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = 1) -> IMapIterator:
+    def imap(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: float | None = 1) -> IMapIterator:
         """Return an iterator of the results in order. Items are read as results are taken.
 
         An error is a value: a `PoolTaskError`, whose `underlying` is what the function raised.
@@ -336,7 +337,7 @@ class Pool:
         return self._imap(func, iterable, chunksize, ordered=True)
 
     def imap_unordered(
-        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = 1
+        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: float | None = 1
     ) -> IMapIterator:
         """As `imap`, in the order in which results come."""
         return self._imap(func, iterable, chunksize, ordered=False)
@@ -345,7 +346,7 @@ class Pool:
         self,
         func: Callable[..., Any],
         calls: list[Call],
-        chunksize: int | None,
+        chunksize: float | None,
         callback: Callback | None,
         error_callback: Callback | None,
     ) -> AsyncResult:
@@ -359,7 +360,7 @@ class Pool:
         return result
 
     def _imap(
-        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None, *, ordered: bool
+        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: float | None, *, ordered: bool
     ) -> IMapIterator:
         self._check_running()
         size = _chunksize(1 if chunksize is None else chunksize)
@@ -443,7 +444,7 @@ def _name(func: Any) -> str:
     return f"Pool: {getattr(func, '__name__', type(func).__name__)}"
 
 
-def _chunksize(size: int) -> int:
+def _chunksize(size: float) -> int:
     if size < 1:
         raise ValueError(f"Chunksize must be 1+, not {size}")
-    return size
+    return math.ceil(size)
