@@ -7,7 +7,6 @@ session folder may remain. A folder of tests that shares a runtime or a server a
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections.abc import Iterator
 
@@ -21,12 +20,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # As in a shell's backgro
 
 PATIENCE = 8.0
 """Seconds that processes get to end by themselves. A dead kernel's runtime must be gone after 3."""
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave what is imported by now out of the garbage collections that follow: each shell of IPython ends with one."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
