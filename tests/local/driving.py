@@ -29,18 +29,11 @@ from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrat
 
 PATIENCE = 60.0
 LARGE = 300_000
-KINDS = {"call": 8, "check": 8, "offer": 6, "take": 8, "race": 4, "actor": 3, "pass_on": 3, "stream": 2, "wait": 4}
-KINDS |= {
-    "cancel": 2,
-    "kill": 1,
-    "group": 2,
-    "named_group": 1,
-    "forget": 4,
-    "put": 3,
-    "look": 2,
-    "again": 1,
-    "alone": 2,
+KINDS = {
+    **{"call": 8, "check": 8, "offer": 6, "take": 8, "race": 4, "actor": 3, "pass_on": 3, "stream": 2, "wait": 4},
+    **{"cancel": 2, "kill": 1, "group": 2, "named_group": 1, "forget": 4, "put": 3, "look": 2, "again": 1, "alone": 2},
 }
+"""What a program does, and how often."""
 ENDS = (
     exceptions.TaskCancelledError,
     exceptions.RayActorError,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import linecache
+import os
 import sys
 from operator import attrgetter
 from typing import Any
@@ -29,7 +30,8 @@ def reduce_kernel(kernel: Any) -> Any:
     filename = function.__code__.co_filename
     options = {name: getattr(kernel, name, None) for name in _OPTIONS}
     options["repr"] = getattr(kernel, "_repr", None)
-    return _make_kernel, (function, filename, linecache.getlines(filename), options)
+    lines = [] if os.path.exists(filename) else linecache.getlines(filename)
+    return _make_kernel, (function, filename, lines, options)
 
 
 def _by_value() -> set[str]:
@@ -38,7 +40,7 @@ def _by_value() -> set[str]:
 
 
 def _make_kernel(function: Any, filename: str, lines: list[str], options: dict[str, Any]) -> Any:
-    if not linecache.getlines(filename):  # A notebook's cell: Triton compiles from the text.
+    if lines:  # A notebook's cell, as it is now: Triton compiles from the text.
         linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
     given = {name: value for name, value in options.items() if value is not None}
     return importlib.import_module("triton").jit(function, **given)
