@@ -46,6 +46,9 @@ So that a flood is slowed at its source. One of them takes some two kilobytes; p
 EVENT_LOG = 30_000
 """Events that the runtime remembers."""
 
+EVENT_LOG_BYTES = 64 * 1024**2
+"""Bytes that they may take: that of a call names all its arguments and results, which may be thousands."""
+
 EVENT_LOG_TEXT = 16 * 1024**2
 """Characters of what tasks printed that the runtime remembers; of older lines it keeps only that there were some."""
 
