@@ -18,7 +18,7 @@ RESERVE_FROM = 768 * 1024
 there is one: a message costs less than the copy."""
 
 SPARE_SHARE = 4
-"""Files of freed values may take one part in so many of the object store."""
+"""Files of freed values may take one part in so many of the object store; one that is larger is kept alone."""
 
 SPARE_SECONDS = 10.0
 """Seconds after which such a file that nobody wanted is removed."""
