@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import jupyter_ray as ray
+from jupyter_ray._common.test_utils import wait_for_condition
 from jupyter_ray.engine import registry
+from jupyter_ray.local.client.direct import _CELLS
 
 
 @pytest.fixture
@@ -39,6 +41,34 @@ def test_nobody_waits_for_a_future_that_was_cancelled(session: Any) -> None:
     assert len(session.client._requests) == before + 100
     assert all(future.cancel() for future in futures)
     assert len(session.client._requests) == before
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_no_way_is_kept_to_actors_that_nobody_here_can_call(session: Any, killed: bool) -> None:
+    """They took up all ways that a process may have: from the sixty-fourth on, calls of others went by the runtime."""
+
+    @ray.remote
+    class Actor:
+        def answer(self) -> int:
+            return 1
+
+    routes = session.client.direct.routes
+    for _ in range(3):
+        actor = Actor.remote()  # type: ignore[attr-defined]
+        while not routes._kept:
+            assert ray.get(actor.answer.remote()) == 1
+        if killed:
+            ray.kill(actor)
+        del actor
+        wait_for_condition(lambda: not routes.usable and not routes._kept)
+
+
+def test_cells_that_have_made_calls_are_forgotten(session: Any) -> None:
+    direct = session.client.direct
+    for number in range(3 * _CELLS):
+        direct.go_on(f"cell {number}")
+    assert len(direct.cells) <= _CELLS
+    assert f"cell {3 * _CELLS - 1}" in direct.cells
 
 
 def test_a_session_adds_nothing_to_what_is_done_in_forks(monkeypatch: pytest.MonkeyPatch) -> None:
