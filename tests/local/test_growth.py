@@ -71,6 +71,19 @@ def test_cells_that_have_made_calls_are_forgotten(session: Any) -> None:
     assert f"cell {3 * _CELLS - 1}" in direct.cells
 
 
+def test_a_worker_counts_no_calls_of_functions_that_may_be_called_without_end(session: Any) -> None:
+    """It kept a number for each that it had ever run, and each run of a cell makes another one."""
+
+    def counted() -> int:
+        import gc
+
+        codes = [each for each in gc.get_objects() if type(each).__module__ == "jupyter_ray.local.worker.code"]
+        assert len(codes) == 1
+        return len(codes[0]._calls)
+
+    assert [ray.get(ray.remote(counted).remote()) for _ in range(3)] == [0, 0, 0]
+
+
 def test_a_session_adds_nothing_to_what_is_done_in_forks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing takes back what `os.register_at_fork` was given: each session's stayed for ever."""
     ray.init(num_cpus=1, log_to_driver=False)
