@@ -18,7 +18,7 @@ RESERVE_FROM = 768 * 1024
 there is one: a message costs less than the copy."""
 
 SPARE_SHARE = 4
-"""Files of freed values may take one part in so many of the object store."""
+"""Files of freed values may take one part in so many of the object store; one that is larger is kept alone."""
 
 SPARE_SECONDS = 10.0
 """Seconds after which such a file that nobody wanted is removed."""
@@ -45,6 +45,9 @@ So that a flood is slowed at its source. One of them takes some two kilobytes; p
 
 EVENT_LOG = 30_000
 """Events that the runtime remembers."""
+
+EVENT_LOG_BYTES = 64 * 1024**2
+"""Bytes that they may take: that of a call names all its arguments and results, which may be thousands."""
 
 EVENT_LOG_TEXT = 16 * 1024**2
 """Characters of what tasks printed that the runtime remembers; of older lines it keeps only that there were some."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import logging
 import os
 import pickle
@@ -165,7 +166,8 @@ class RayTaskError(RayError):
         """As `as_instanceof_cause`; what the class of the cause raises is passed on."""
         cause = self.cause
         assert cause is not None
-        error: RayTaskError = _dual_class(type(cause))(self, cause)
+        kind: Any = type(cause)
+        error: RayTaskError = _dual_class(kind)(self, cause)
         error.__cause__ = cause.__cause__
         error.__suppress_context__ = True
         return error
@@ -223,13 +225,9 @@ def _is_of_the_process(cause: BaseException) -> bool:
     return inside or isinstance(cause, KeyboardInterrupt | SystemExit)
 
 
-_dual_classes: dict[type[BaseException], type[RayTaskError]] = {}
-
-
+@functools.lru_cache(maxsize=256)  # A notebook may define a class of errors again and again.
 def _dual_class(kind: type[BaseException]) -> Any:
     """Return the class that is `RayTaskError` and `kind` at once."""
-    if kind in _dual_classes:
-        return _dual_classes[kind]
 
     def __new__(cls: Any, *given: BaseException) -> Any:
         cause: Any = given[-1]  # Given alone where Ray itself makes an error that is an instance of this class.
@@ -277,9 +275,7 @@ def _dual_class(kind: type[BaseException]) -> Any:
         "__module__": RayTaskError.__module__,
     }
     name = f"RayTaskError({kind.__name__})"
-    dual = type(name, (RayTaskError, kind), {**body, "__qualname__": name})
-    _dual_classes[kind] = dual
-    return dual
+    return type(name, (RayTaskError, kind), {**body, "__qualname__": name})
 
 
 def _laid_out_as(kind: type[BaseException]) -> type[BaseException]:

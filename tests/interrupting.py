@@ -61,15 +61,6 @@ def interrupted(act: Callable[[], object], stride: int = 1) -> Iterator[str]:
     swallows one in a finalizer, and in a weak dictionary. It does so, too, where a generator is closed that was not
     read to its end, as by `any`: that is passed over.
     """
-    gc.collect()
-    gc.freeze()  # What is there is not looked at again after each run.
-    try:
-        yield from _interrupted(act, stride)
-    finally:
-        gc.unfreeze()
-
-
-def _interrupted(act: Callable[[], object], stride: int) -> Iterator[str]:
     at = 1
     while True:
         tracer = _Tracer(at)

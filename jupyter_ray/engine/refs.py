@@ -39,7 +39,8 @@ class Counter(Protocol):
     def when_ready(self, object_id: bytes, callback: Settle, awaited: bool = False) -> Withdraw | None:
         """Call `callback(value, error)` from any thread once the object has its value.
 
-        With `awaited` the running task, if one runs, waits for that. Then return how to tell that it waits no more.
+        With `awaited` the running task, if one runs, waits for that. Return how to tell that nobody waits any more, or
+        None: there is nothing to take back.
         """
 
     def call_site(self, object_id: bytes) -> str:

@@ -336,6 +336,8 @@ def peer_uid(peer: socket.socket) -> int | None:
 
 def peer_pid(peer: socket.socket) -> int | None:
     """Return the process that has made the connection, or None if the system does not tell."""
+    if sys.platform == "darwin":
+        return int(struct.unpack("i", peer.getsockopt(0, 2, struct.calcsize("i")))[0])  # SOL_LOCAL, LOCAL_PEERPID
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

@@ -16,20 +16,20 @@ import queue
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from jupyter_ray import events as ev
-from jupyter_ray.config import EVENT_INTERVAL, EVENT_LOG
+from jupyter_ray.config import EVENT_INTERVAL
 from jupyter_ray.engine.base import EventListener
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.interrupts import Flag
 from jupyter_ray.ray_cluster import refs
 from jupyter_ray.ray_cluster.calls import EVERYTHING, LOGS, NOTHING
 from jupyter_ray.ray_cluster.observer import CHANNEL
+from jupyter_ray.ray_cluster.past import Past
 from jupyter_ray.ray_cluster.told import Told
 
 _log = logging.getLogger("jupyter_ray")
@@ -57,7 +57,7 @@ class EventLog:
         self._channel = channel
         self._lock = threading.RLock()
         self._seq = 0
-        self._history: deque[ev.AnyEvent] = deque(maxlen=EVENT_LOG)
+        self._history = Past()
         self._fresh: list[ev.AnyEvent] = []
         self._listeners: dict[int, tuple[EventListener, bool]] = {}
         self._number = 0
@@ -85,7 +85,7 @@ class EventLog:
                 for each in self.told.take(event):
                     self._seq += 1
                     each = msgspec.structs.replace(each, seq=self._seq, at=each.at or time.time())
-                    self._history.append(each)
+                    self._history.add(each)
                     self._fresh.append(each)
         if self._listeners:
             self._due.set()

@@ -23,6 +23,9 @@ from jupyter_ray.ray_cluster.calls import EVERYTHING, NOTHING, Plan
 from jupyter_ray.ray_cluster.poller import Poller
 
 _KEPT = 10_000
+"""Of so many calls it is kept what they wait for."""
+_KEPT_IDS = 200_000
+"""So many ids that may be, since a call may have thousands of arguments; all of the last call's in any case."""
 
 
 class Reports:
@@ -42,6 +45,7 @@ class Reports:
         self._observer = observer
         self._dependencies: OrderedDict[bytes, list[bytes]] = OrderedDict()
         self._names: OrderedDict[bytes, str] = OrderedDict()
+        self._ids = 0
         self._lock = threading.Lock()
         self.poller: Poller | None = None
         if log is not None:
@@ -85,8 +89,9 @@ class Reports:
         with self._lock:
             self._dependencies[task] = [ref.binary() for ref in dependencies]
             self._names[task] = name
-            while len(self._dependencies) > _KEPT:
-                self._dependencies.popitem(last=False)
+            self._ids += len(dependencies)
+            while len(self._names) > _KEPT or (self._ids > _KEPT_IDS and len(self._names) > 1):
+                self._ids -= len(self._dependencies.popitem(last=False)[1])
                 self._names.popitem(last=False)
 
     def submitted(self, plan: Plan, returned: Any, dependencies: list[Any], passed: list[bytes], actor: Any) -> None:

@@ -32,6 +32,12 @@ def number(value: int) -> Any:
     return ray.remote(lambda: value)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_frozen() -> None:
+    """Let `living` see what was made when this module was imported, which tests/conftest.py has frozen."""
+    gc.unfreeze()
+
+
 def living() -> int:
     """Return how many of this process there are that were shipped in this session."""
     gc.collect()

@@ -1,13 +1,14 @@
 """Fixtures for tests in a real JupyterLab: one server and one Chromium per session, fresh pages per test.
 
 ``ui`` is a :class:`~tests.ui.lab_page.LabPage` with JupyterLab loaded and nothing open. ``open_lab()`` gives further
-pages, as a second browser tab would be. After each test all kernels are shut down. A test also fails if the browser's
-console showed an error that it did not expect. When a test fails, its pages' pictures go to ``tests/ui/out`` and the
-end of the server's log into the report.
+pages, as a second browser tab would be; ``reader`` is one that the tests of a module use in turn. After each test all
+kernels are shut down. A test also fails if the browser's console showed an error that it did not expect. When a test
+fails, its pages' pictures go to ``tests/ui/out`` and the end of the server's log into the report.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -65,17 +66,42 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
         browser.close()
 
 
-@pytest.fixture
-def browser_context(browser: BrowserContext, lab_server: JupyterServer) -> Iterator[BrowserContext]:
-    """Provide the browser without another test's pages, cookies and storage."""
-    yield browser
+@contextlib.contextmanager
+def _own_storage(browser: BrowserContext, server: JupyterServer) -> Iterator[None]:
+    """Leave no page, cookie or stored choice to who comes next."""
+    yield
     empty, *pages = browser.pages
     for page in pages:
         page.close()
     browser.clear_cookies()
     session = browser.new_cdp_session(empty)
-    session.send("Storage.clearDataForOrigin", {"origin": lab_server.url, "storageTypes": "indexeddb,local_storage"})
+    session.send("Storage.clearDataForOrigin", {"origin": server.url, "storageTypes": "indexeddb,local_storage"})
     session.detach()
+
+
+@contextlib.contextmanager
+def _checked(server: JupyterServer, item: pytest.Item, pages: list[LabPage]) -> Iterator[None]:
+    """Run a test with these pages: their consoles must be clean, its kernels and settings go."""
+    item.stash[_pages] = pages
+    yield
+    errors = [error for lab in pages for error in lab.console_errors()]
+    server.shut_down_kernels()
+    server.reset_settings()
+    if errors and not item.stash.get(_failed, False):
+        pytest.fail("the browser's console showed errors:\n  " + "\n  ".join(errors), pytrace=False)
+
+
+def _open_lab(browser: BrowserContext, server: JupyterServer) -> LabPage:
+    lab = LabPage(browser.new_page(), server, bool(os.environ.get("JUPYTER_RAY_UPDATE_IMAGES")))
+    lab.open()
+    return lab
+
+
+@pytest.fixture
+def browser_context(browser: BrowserContext, lab_server: JupyterServer) -> Iterator[BrowserContext]:
+    """Provide the browser without another test's pages, cookies and storage."""
+    with _own_storage(browser, lab_server):
+        yield browser
 
 
 @pytest.fixture
@@ -84,20 +110,29 @@ def open_lab(
 ) -> Iterator[Callable[[], LabPage]]:
     """Make pages with JupyterLab loaded; each call is one more tab."""
     pages: list[LabPage] = []
-    request.node.stash[_pages] = pages
 
     def open_one() -> LabPage:
-        lab = LabPage(browser_context.new_page(), lab_server, bool(os.environ.get("JUPYTER_RAY_UPDATE_IMAGES")))
-        pages.append(lab)
-        lab.open()
-        return lab
+        pages.append(_open_lab(browser_context, lab_server))
+        return pages[-1]
 
-    yield open_one
-    errors = [error for lab in pages for error in lab.console_errors()]
-    lab_server.shut_down_kernels()
-    lab_server.reset_settings()
-    if errors and not request.node.stash.get(_failed, False):
-        pytest.fail("the browser's console showed errors:\n  " + "\n  ".join(errors), pytrace=False)
+    with _checked(lab_server, request.node, pages):
+        yield open_one
+
+
+@pytest.fixture(scope="module")
+def module_lab(lab_server: JupyterServer, browser: BrowserContext) -> Iterator[LabPage]:
+    """JupyterLab in a page of the module's: to load it takes as long as many a test. For `reader`."""
+    with _own_storage(browser, lab_server):
+        yield _open_lab(browser, lab_server)
+
+
+@pytest.fixture
+def reader(module_lab: LabPage, request: pytest.FixtureRequest) -> Iterator[LabPage]:
+    """JupyterLab with nothing open, in a page that has shown the notebooks of the module's tests before."""
+    with _checked(module_lab.server, request.node, [module_lab]):
+        yield module_lab
+        module_lab.close_notebooks()
+    module_lab.console.clear()
 
 
 @pytest.fixture

@@ -149,6 +149,11 @@ class LabPage:
             "path => window.jupyterapp.shell.currentWidget?.context?.path === path", arg=path, timeout=10 * SECONDS
         )
 
+    def close_notebooks(self) -> None:
+        """Close all notebooks, without a question about what is not saved."""
+        self._evaluate("[...app.shell.widgets('main')].filter(each => each.context).forEach(each => each.dispose())")
+        self.path = None
+
     # -- cells -------------------------------------------------------------------------------------------------------
 
     def run_cell(self, index: int, timeout: float = 60) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import expect
 
 from jupyter_ray.server_extension import UNTRACKED
 from tests.ui.lab_page import LabPage
 
 
-def test_lab_loads_with_the_panel(ui: LabPage) -> None:
+def test_lab_loads_with_the_panel_which_is_accessible_when_empty(ui: LabPage) -> None:
     panel = ui.show_panel()
     expect(panel).to_be_visible()
     expect(ui.page.get_by_test_id("jr-runtime-state")).to_be_visible()
-    ui.screenshot("smoke-panel")
+    for theme in ("Light", "Dark"):
+        ui.set_theme(f"JupyterLab {theme}")
+        assert ui.accessibility_violations() == []
+        ui.screenshot(f"smoke-{theme.lower()}", of=panel)
 
 
 def test_a_notebook_runs_and_its_outputs_can_be_read(ui: LabPage) -> None:
@@ -83,11 +85,3 @@ def test_interrupt_restart_and_a_change_of_notebook(ui: LabPage) -> None:
     ui.activate("first.ipynb")
     ui.run_cell(2)
     assert ui.execution_count(2) == 1
-
-
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_the_empty_panel_is_accessible(ui: LabPage, theme: str) -> None:
-    ui.set_theme(theme)
-    panel = ui.show_panel()
-    assert ui.accessibility_violations() == []
-    ui.screenshot(f"smoke-{theme.split()[-1].lower()}", of=panel)

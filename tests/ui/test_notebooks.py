@@ -1,4 +1,4 @@
-"""The tutorials as a reader runs them: opened in JupyterLab with the panel beside them, Run All, and looked at."""
+"""The tutorials as a reader runs them: one after the other in JupyterLab with the panel beside them, and looked at."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ WATCH = """() => {
         each('jr-lent', () => { window.shown.lent += 1; });
         each('jr-runtime-state', data => { window.shown.runtime[data.state] = true; });
     };
-    new MutationObserver(note).observe(document.querySelector('.jr-Panel'),
-        {subtree: true, childList: true, attributes: true});
+    window.observer?.disconnect();
+    window.observer = new MutationObserver(note);
+    window.observer.observe(document.querySelector('.jr-Panel'), {subtree: true, childList: true, attributes: true});
     note();
 }"""
 
@@ -40,8 +41,8 @@ ACTORS = {"03-actor-handles": {"Counter", "Clicker", "ParameterServer"}}
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(NOTEBOOKS.glob("0[1-7]*.ipynb"))])
-def test_a_tutorial_run_by_hand(ui: LabPage, name: str) -> None:
-    source = NOTEBOOKS / f"{name}.ipynb"
+def test_a_tutorial_run_by_hand(reader: LabPage, name: str) -> None:
+    ui, source = reader, NOTEBOOKS / f"{name}.ipynb"
     shutil.copy(source, ui.server.root)
     ui.page.set_viewport_size({"width": 1400, "height": 3000})  # the graph draws what is in sight: that should be all
     ui.open_notebook(source.name)

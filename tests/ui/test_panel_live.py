@@ -18,8 +18,8 @@ PROBES = 12
 
 
 @pytest.mark.parametrize(("kind", "wait"), [("sleep", SLEEP), ("busy loop", BUSY_LOOP)])
-def test_the_panel_is_live_while_a_cell_runs(ui: LabPage, tmp_path: Path, kind: str, wait: str) -> None:
-    gates = Gates(tmp_path)
+def test_the_panel_is_live_while_a_cell_runs(reader: LabPage, tmp_path: Path, kind: str, wait: str) -> None:
+    ui, gates = reader, Gates(tmp_path)
     source = "@ray.remote\ndef step(n):\n    gate(f'step-{n}')\n\nrefs = [step.remote(n) for n in range(3)]"
     times = "import json; print(json.dumps(ray.get(refs)))"
     ui.open_notebook("live.ipynb", gates.setup(), source + wait, PROBE % (0, PROBES) + wait, times)

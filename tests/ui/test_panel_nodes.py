@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.ui.lab_page import LabPage
 from tests.ui.panel_view import look
 
@@ -41,9 +39,7 @@ def _tell(ui: LabPage, nodes: int) -> None:
     ui.wait_until(lambda: {"load", "train"} <= {task.name for task in look(ui).tasks}, 20, "the story's tasks")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_each_node_has_its_resources_and_tasks_their_node(ui: LabPage, theme: str) -> None:
-    ui.set_theme(f"JupyterLab {theme.capitalize()}")
+def test_each_node_has_its_resources_and_tasks_their_node(ui: LabPage) -> None:
     _tell(ui, 3)
     assert ui.page.evaluate(_MACHINES) == ["desk (head)", "rack-1", "rack-2"]
     found = look(ui).resources
@@ -52,8 +48,10 @@ def test_each_node_has_its_resources_and_tasks_their_node(ui: LabPage, theme: st
     node = ui.page.locator('[data-testid="jr-details-node"]')
     node.wait_for()
     assert "rack-1" in node.inner_text()
-    assert ui.accessibility_violations() == []
-    ui.screenshot(f"nodes-{theme}", of=ui.panel)
+    for theme in ("Light", "Dark"):
+        ui.set_theme(f"JupyterLab {theme}")
+        assert ui.accessibility_violations() == []
+        ui.screenshot(f"nodes-{theme.lower()}", of=ui.panel)
 
 
 def test_one_node_is_not_named(ui: LabPage) -> None:

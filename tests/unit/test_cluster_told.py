@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
 from jupyter_ray import events as ev
+from jupyter_ray.ray_cluster import past
 from jupyter_ray.ray_cluster.told import Told
 
 SUBMITTED = ev.TaskSubmitted(
@@ -55,3 +59,24 @@ def test_workers_live_until_their_end_is_told() -> None:
     assert told.living_workers() == ["w"]
     told.take(ev.WorkerDied(worker="w", reason="", expected=True))
     assert not told.knows_worker("w")
+
+
+def test_what_is_remembered_of_a_cluster_is_bounded_by_number_and_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was by number alone: thirty thousand calls with a thousand references each took gigabytes."""
+    monkeypatch.setattr(past, "EVENT_LOG_BYTES", 10_000_000)
+    monkeypatch.setattr(past, "EVENT_LOG", 1_000)
+    kept = past.Past()
+    for _ in range(2_000):
+        kept.add(FINISHED)
+    assert len(kept) == 1_000
+    wide = msgspec.structs.replace(SUBMITTED, dependencies=["x"] * 1_000)
+    long = ev.LogLines(stream="stdout", text="x" * 100_000, name="f", pid=1)
+    for event in (wide, long):
+        for _ in range(300):
+            kept.add(event)
+        assert 90 < len(kept) < 110
+        assert set(map(type, kept)) == {type(event)}
+    for _ in range(2_000):
+        kept.add(FINISHED)
+    assert list(kept) == [FINISHED] * 1_000
+    assert kept.bytes < 1_000_000

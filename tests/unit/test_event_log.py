@@ -192,6 +192,29 @@ def test_the_oldest_events_are_forgotten_by_the_thousand(bench: Bench, monkeypat
     assert kept == list(range(kept[0], 10 * CHUNK))
 
 
+def test_the_oldest_events_are_forgotten_where_they_take_much(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call names all its arguments: thirty thousand with a thousand each took gigabytes."""
+    monkeypatch.setattr(config, "EVENT_LOG_BYTES", 100_000)
+    names = ["x" * 50] * 100
+    for number in range(10 * CHUNK):
+        call = TaskSubmitted(
+            seq=number, at=0.5, task="t", name="f", kind="task", parent=None, dependencies=names, returns=[], demand={}
+        )
+        bench.log.record([call])
+    assert bench.log._log.bytes == sum(map(len, bench.log._log._chunks)) <= 100_000
+    assert len(bench.log._log) < 2 * CHUNK
+    bench.tasks(10 * CHUNK)
+    assert len(bench.log._log) >= 10 * CHUNK, "small ones have room"
+
+
+def test_of_forgotten_events_the_log_keeps_no_lengths(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It kept one for each line that was printed, until all of them together were long."""
+    monkeypatch.setattr(config, "EVENT_LOG", 3 * CHUNK)
+    for _ in range(10 * CHUNK):
+        bench.prints(1)
+    assert len(bench.log._texts) == len(bench.log._log) == bench.log._text < 5 * CHUNK
+
+
 def test_text_of_events_that_are_bytes_is_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3 * CHUNK):
         bench.prints(10)

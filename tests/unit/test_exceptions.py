@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import builtins
 import copy
+import gc
 import pickle
 import re
 import sys
+import weakref
 from typing import Any
 
 import pytest
@@ -294,3 +296,15 @@ def test_an_actors_error_says_whether_the_constructor_failed() -> None:
     error = exceptions.ActorDiedError("no", "ab", True)
     back = pickle.loads(pickle.dumps(error))
     assert (back.actor_init_failed, back.actor_id, str(back), back.error_msg) == (True, "ab", "no", "no")
+
+
+def test_classes_of_errors_are_not_kept_for_ever() -> None:
+    """A notebook that runs a cell again defines its class again; each was kept, with what its methods refer to."""
+    made: list[weakref.ref[type]] = []
+    for _ in range(1_000):
+        kind = type("MyError", (ValueError,), {})
+        assert isinstance(RayTaskError("f", "text", kind("x")).as_instanceof_cause(), kind)
+        made.append(weakref.ref(kind))
+    del kind
+    gc.collect()
+    assert sum(ref() is not None for ref in made) < 300

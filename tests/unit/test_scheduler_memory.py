@@ -115,6 +115,22 @@ def test_small_and_too_many_files_are_not_kept(session: Session) -> None:
     assert session.memory.spare_bytes == 3 * MIB
 
 
+def test_one_file_is_kept_however_large(session: Session) -> None:
+    """So that what is as large again is written as fast; two would be more than half of the store."""
+    small, _ = session.put(3 * MIB)
+    large, name = session.put(6 * MIB)
+    larger, other = session.put(5 * MIB)
+    session.drop(small)
+    session.drop(large)
+    assert session.commands == [c.KeepSpare(name)]
+    session.drop(larger)
+    assert session.commands == [c.DiscardSegment(other)]
+    again = session.name()
+    session.say(m.Claimed(name, again, 6 * MIB))
+    session.put(6 * MIB, again)
+    assert session.memory.spare_bytes == 3 * MIB
+
+
 def test_spares_go_first_when_room_is_wanted_or_memory_is_short(session: Session) -> None:
     object_id, name = session.put(4 * MIB)
     session.put(8 * MIB)

@@ -7,6 +7,7 @@ import pytest
 from jupyter_ray.exceptions import ActorDiedError
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.protocol import messages as m
+from jupyter_ray.local.scheduler import history
 from jupyter_ray.local.scheduler.history import ATTEMPTS_KEPT
 from jupyter_ray.local.scheduler.records import ActorRecord
 from jupyter_ray.local.scheduler.states import ActorState
@@ -120,6 +121,22 @@ def test_what_is_remembered_of_a_call_that_is_tried_again_without_end_is_bounded
     rows = table(state, {"table": "tasks", "limit": 1_000, "filters": [], "id": call.hex()})["rows"]
     assert [row["attempt_number"] for row in rows] == [*range(tries, tries - ATTEMPTS_KEPT - 1, -1)]
     assert len(state.tasks[call].story) <= STORY
+
+
+def test_what_is_remembered_of_failed_attempts_is_bounded_for_all_tasks_together(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There were as many as for each task, times the tasks, each with its traceback."""
+    monkeypatch.setattr(history, "KEPT", 10)
+    attempts = session.scheduler.state.attempts
+    for _ in range(8):
+        task = session.submit("flaky", max_retries=3)
+        for _ in range(2):
+            session.finish(task, failed=True, retry=True, error="ValueError: not yet")
+        session.finish(task)
+        assert sum(map(len, attempts.values())) <= 10
+    assert [len(each) for each in attempts.values()] == [2] * 5
+    assert list(attempts)[-1] == task
 
 
 def test_a_task_that_waits_again_and_again_does_not_get_slower(session: Session) -> None:

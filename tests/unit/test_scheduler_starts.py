@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jupyter_ray.config import IDLE_WORKER_SECONDS
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.scheduler import commands as c
 from jupyter_ray.local.scheduler.invariants import validate
@@ -99,3 +100,16 @@ def test_blocked_tasks_that_hold_no_cpu_make_room_for_what_they_wait_for() -> No
     for number, (caller, worker) in enumerate(both):
         session.get(called[number], number, worker, task=caller)
     assert session.running() == ["called"] * len(called)
+
+
+def test_of_an_environment_whose_workers_have_ended_nothing_is_kept() -> None:
+    """A list for each was: a program may give each task another one."""
+    session = Session(CPU=2)
+    for number in range(20):
+        session.finish(session.submit("f", env=f'{{"env_vars":{{"N":"{number}"}}}}'))
+    state = session.scheduler.state
+    assert len(state.idle) > 2
+    session.let_pass(2 * IDLE_WORKER_SECONDS)
+    for worker in [worker.id for worker in state.workers.values() if worker.doomed]:
+        session.happen(WorkerLost(worker, "it left"))
+    assert len(state.idle) <= len(state.workers) <= 2

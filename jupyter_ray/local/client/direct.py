@@ -44,6 +44,8 @@ from jupyter_ray.local.protocol.mentions import mentioned
 from jupyter_ray.local.search_path import located
 
 _READ = 64 * 1024
+_CELLS = 1_000
+"""So many cells are remembered; one that was forgotten and calls again counts as a new one."""
 
 
 class Asker(Protocol):
@@ -191,7 +193,9 @@ class Direct:
                 self.release()
         for counted, _ in drops:
             if len(counted) == ACTOR_ID_SIZE:
-                self._last.pop(counted, None)
+                with self._order:
+                    self._last.pop(counted, None)
+                    self.routes.lose(counted)
 
     def forget(self, actor: bytes) -> None:
         """Something happens to an actor that later calls must not overtake."""
@@ -413,6 +417,8 @@ class Direct:
         way of the runtime to all workers, and so does the next call of each, behind it.
         """
         if cell not in self.cells:
+            if len(self.cells) >= _CELLS:
+                self.cells = {None}
             self.cells.add(cell)
             self.routes.give_back(lambda route: route.leased)
             self._client.send(m.CellBegan())

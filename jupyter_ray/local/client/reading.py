@@ -224,7 +224,7 @@ class Reader:
         except RaySystemError as error:
             callback(None, error)
             return None
-        return None if awaiter is None else lambda: self._withdraw(number)
+        return lambda: self._withdraw(number)
 
     def _withdraw(self, number: int) -> None:
         self._client.take_back(number)

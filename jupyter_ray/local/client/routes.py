@@ -170,6 +170,13 @@ class Routes:
             del self.usable[route.key]
         route.close()
 
+    def lose(self, key: Hashable) -> None:
+        """Nobody here can call there any more; who does so now may end."""
+        self.usable.pop(key, None)
+        for route in list(self._kept.values()):
+            if route.key == key and route.busy.acquire(blocking=False):
+                self.drop(route)
+
     def close(self) -> None:
         """Close all sockets."""
         self._closed = True

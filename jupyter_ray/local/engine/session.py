@@ -47,6 +47,8 @@ _GUESTS_DEATH = (
     "The runtime that this driver had joined is gone: the driver that started it has shut it down or has ended, "
     "or the runtime itself has died"
 )
+_engines: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
+"""All that this process has made and not forgotten."""
 
 
 class _Session:
@@ -171,7 +173,7 @@ def bind(runtime: Runtime, options: InitOptions) -> LocalEngine:
         )
         engine.total = bound["parts"]
         announce(runtime.session, runtime.process.pid)
-        _forget_in_forks(engine)
+        _engines.add(engine)
         registry.set_current(engine)  # From here on an interrupt leaves a session that others find, and end.
     except BaseException as error:
         words = runtime.last_words()
@@ -215,7 +217,7 @@ def join(runtime: Joined, options: InitOptions) -> LocalEngine:
         process.node_name, process.labels = json.loads(told["environ"].get(THIS_NODE, '["", {}]'))
         client.store.disk_share = float(told["environ"].get(DISK_SHARE, 1))
         engine = LocalEngine(client, process, session.end, total=told["parts"], guest=guest)
-        _forget_in_forks(engine)
+        _engines.add(engine)
         registry.set_current(engine)
     except BaseException as error:
         ended = isinstance(error, RaySystemError) and not client.alive
@@ -273,15 +275,13 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _forget_in_forks(engine: LocalEngine) -> None:
-    """Close the connection in children that the program forks: else the runtime would not notice the driver's end."""
-    known = weakref.ref(engine)
-
-    def in_child() -> None:
-        found = known()
-        if found is not None and found.process.is_driver:
-            found.client.abandon_in_fork()
+def _forget_in_fork() -> None:
+    """Close the connections in a child that the program forks: else no runtime would notice the driver's end."""
+    for engine in list(_engines):
+        if engine.process.is_driver:
+            engine.client.abandon_in_fork()
             refs.set_counter(None)
-            registry.forget_in_fork(found)
+            registry.forget_in_fork(engine)
 
-    os.register_at_fork(after_in_child=in_child)
+
+os.register_at_fork(after_in_child=_forget_in_fork)

@@ -14,7 +14,7 @@ from jupyter_ray.local.scheduler.step import Step
 
 FINISHED = TaskState.FINISHED
 KEPT = 10_000
-"""So many ended tasks, and dead actors, are remembered; the oldest go first."""
+"""So many ended tasks, failed attempts and dead actors are remembered; the oldest go first."""
 
 ATTEMPTS_KEPT = 100
 """Of a task that is tried again without end, its last attempts."""
@@ -43,13 +43,14 @@ def remember(step: Step, task: TaskRecord, error: str, kind: str) -> None:
 
 def remember_attempt(step: Step, task: TaskRecord, error: str, kind: str) -> None:
     """Note an attempt that failed, of a task that is tried again; as `remember`."""
-    kept = step.state.attempts
+    state, kept = step.state, step.state.attempts
     failed = digest(task, step.now, error, kind or "TASK_EXECUTION_EXCEPTION")
     if task.id not in kept:
         kept[task.id] = deque(maxlen=ATTEMPTS_KEPT)
+    state.attempts_kept += len(kept[task.id]) < ATTEMPTS_KEPT
     kept[task.id].append(msgspec.structs.replace(failed, state=TaskState.FAILED))
-    if len(kept) > KEPT:
-        kept.popitem(last=False)
+    while state.attempts_kept > KEPT:
+        state.attempts_kept -= len(kept.popitem(last=False)[1])
 
 
 def digest(task: TaskRecord, ended: float = 0.0, error: str = "", error_type: str = "") -> TaskDigest:

@@ -93,6 +93,7 @@ def _tasks(state: State) -> None:
 
 
 def _workers(state: State) -> None:
+    assert state.idle.keys() <= {worker.env for worker in state.workers.values()}, "environments without workers"
     for worker in state.workers.values():
         idle = worker in state.idle.get(worker.env, [])
         assert idle == (worker.state is WorkerState.IDLE), f"{worker!r}: idle list and state differ"

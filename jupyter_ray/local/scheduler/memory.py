@@ -312,8 +312,10 @@ def _break_promise(memory: Memory, segment: str) -> None:
 
 
 def _spare_room(memory: Memory, size: int) -> bool:
+    """Tell whether a freed file is kept: there may be some, and one more that is larger than all of them may be."""
     most = memory.limit // SPARE_SHARE if memory.limit else _SPARES_WITHOUT_LIMIT
-    return size >= RESERVE_FROM and not memory.waiting and memory.spare_bytes + size <= most
+    fits = memory.spare_bytes + size <= most or memory.spare_bytes <= most < size
+    return size >= RESERVE_FROM and not memory.waiting and fits
 
 
 def _take_spare(memory: Memory, segment: str) -> None:

@@ -376,8 +376,11 @@ def worker_gone(step: Step, worker: WorkerRecord) -> None:
     """A worker will not be given anything any more."""
     _unclass(step, worker)
     idle = step.state.idle.get(worker.env)
-    if idle and worker in idle:
-        idle.remove(worker)
+    if idle is not None:
+        if worker in idle:
+            idle.remove(worker)
+        if not idle:  # There may be no more workers of this environment, ever.
+            del step.state.idle[worker.env]
     lease = step.state.leases.pop(worker.id, None)
     if lease is not None:
         lease.allocation.release()
@@ -423,11 +426,10 @@ def tick(step: Step) -> None:
     step.place = step.place or crowd.waits(state)
     keep = state.ledger.total.get(CPU, 0) // PARTS
     surplus = sum(map(len, state.idle.values())) - keep
-    for idle in state.idle.values():
+    for idle in list(state.idle.values()):
         for worker in list(idle):
             if surplus > 0 and step.now - worker.idle_since >= IDLE_WORKER_SECONDS:
                 surplus -= 1
-                idle.remove(worker)
                 stop_worker(step, worker, kill=False, reason="it was idle, and not needed any more")
 
 

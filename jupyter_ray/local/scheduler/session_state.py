@@ -95,6 +95,8 @@ class State(msgspec.Struct, eq=False):
     history: History = msgspec.field(default_factory=History)
     attempts: OrderedDict[bytes, deque[TaskDigest]] = msgspec.field(default_factory=OrderedDict)
     """Attempts of tasks that failed and were made again, by task; bounded as `history`, and for each task."""
+    attempts_kept: int = 0
+    """How many those are."""
     gone_actors: OrderedDict[bytes, ActorDigest] = msgspec.field(default_factory=OrderedDict)
     gone_workers: OrderedDict[bytes, WorkerDigest] = msgspec.field(default_factory=OrderedDict)
     """As `history`, of actors and of workers."""

@@ -38,25 +38,33 @@ class Archive:
         Number of the oldest event that is kept.
     end
         Number that the next event will have.
+    bytes
+        What the older ones take.
     """
 
     def __init__(self) -> None:
         self.oldest = 0
         self.end = 0
+        self.bytes = 0
         self._chunks: deque[bytes] = deque()
         """The oldest events, `CHUNK` in each."""
         self._recent: list[AnyEvent] = []
 
-    def add(self, events: list[AnyEvent], had: int, limit: int) -> None:
-        """Add events; forget the oldest if there are more than `limit`. Those before number `had` nobody waits for."""
+    def add(self, events: list[AnyEvent], had: int, limit: int, most: int) -> None:
+        """Add events; forget the oldest past `limit` of them, or past `most` bytes of those that are bytes.
+
+        Those before number `had` nobody waits for.
+        """
         recent = self._recent
         recent += events
         self.end += len(events)
         while len(recent) >= CHUNK and (self._first_recent + CHUNK <= had or len(recent) > HELD_BACK):
-            self._chunks.append(_encoder.encode(recent[:CHUNK]))
+            chunk = _encoder.encode(recent[:CHUNK])
+            self._chunks.append(chunk)
+            self.bytes += len(chunk)
             del recent[:CHUNK]
-        while self._chunks and self.end - self.oldest - CHUNK >= limit:
-            self._chunks.popleft()
+        while self._chunks and (self.end - self.oldest - CHUNK >= limit or self.bytes > most):
+            self.bytes -= len(self._chunks.popleft())
             self.oldest += CHUNK
         if not self._chunks and len(recent) > limit:
             del recent[:-limit]
@@ -85,7 +93,9 @@ class Archive:
         index = (number - self.oldest) // CHUNK
         if index < 0:
             return self.oldest
-        self._chunks[index] = _encoder.encode([_blank(each) for each in _decoder().decode(self._chunks[index])])
+        chunk = self._chunks[index]
+        self._chunks[index] = _encoder.encode([_blank(each) for each in _decoder().decode(chunk)])
+        self.bytes += len(self._chunks[index]) - len(chunk)
         return self.oldest + (index + 1) * CHUNK
 
     def __len__(self) -> int:

@@ -117,8 +117,11 @@ class EventLog:
             if each.condenser is not None:
                 each.condenser.feed(self._for(each, events))
                 each.sent = before + len(events)
-        self._log.add(events, min([each.sent for each in subscribers], default=before), config.EVENT_LOG)
+        had = min([each.sent for each in subscribers], default=before)
+        self._log.add(events, had, config.EVENT_LOG, config.EVENT_LOG_BYTES)
         self._text += text
+        while self._texts and self._texts[0][0] < self._log.oldest:
+            self._text -= self._texts.popleft()[1]
         while self._text > config.EVENT_LOG_TEXT:
             self._forget_text()
         if not subscribers:

@@ -36,7 +36,7 @@ class Code:
         self._library = engine.library
         self._version = version
         self._calls: dict[str, int] = {}
-        """How often each function was called here."""
+        """How often each function was called here that may not be called without end."""
         self.unfit: RuntimeEnvSetupError | None = None
         self.is_used_up = False
 
@@ -47,9 +47,9 @@ class Code:
         version = self._version(execute.task)
         if self._library.version(definition) < version:
             self._engine.fetch(definition, version)
-        self._calls[definition] = self._calls.get(definition, 0) + 1
-        if body.max_calls and self._calls[definition] >= body.max_calls:
-            self.is_used_up = True
+        if body.max_calls:
+            self._calls[definition] = self._calls.get(definition, 0) + 1
+            self.is_used_up = self.is_used_up or self._calls[definition] >= body.max_calls
         function: Function = self._load(definition, "The remote function")
         return function
 
@@ -74,4 +74,4 @@ class Code:
             ) from error
 
     def __repr__(self) -> str:
-        return f"<Code: {self._library!r}, {sum(self._calls.values())} calls>"
+        return f"<Code: {self._library!r}>"
