@@ -353,8 +353,9 @@ def test_calls_of_an_actor(tmp_path: Path) -> None:
     ray.cancel(queued)
     ray.cancel(running)
     for ref in (running, queued):
-        with pytest.raises(exceptions.TaskCancelledError):
+        with pytest.raises(exceptions.TaskCancelledError) as raised:
             ray.get(ref, timeout=30)
+        assert not isinstance(raised.value, exceptions.RayTaskError), "neither of them raised anything"
     assert ray.get(slow.quick.remote(), timeout=30) == 1
 
 

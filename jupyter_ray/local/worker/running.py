@@ -332,7 +332,7 @@ class Runner:
             return self._left(execute, seconds)
         if context.cancelled and execute.kind == "method":
             # A running method is only told of its cancel; whoever asked for its value learns of it (as in Ray).
-            return self._cancelled(execute, context, seconds)
+            return self._cancelled(execute, context, seconds, returned=True)
         return Done(execute.task, tuple(returns), seconds=seconds)
 
     def failed(self, execute: Execute, body: Body, context: TaskContext, error: BaseException, seconds: float) -> Done:
@@ -401,11 +401,14 @@ class Runner:
         payload = calling.plain_failure(error)
         return Done(execute.task, (payload,), True, exiting=True, seconds=seconds, error=reason)
 
-    def _cancelled(self, execute: Execute, context: TaskContext, seconds: float, how: str = "") -> Done:
+    def _cancelled(
+        self, execute: Execute, context: TaskContext, seconds: float, how: str = "", *, returned: bool = False
+    ) -> Done:
+        """Return the report of a call that was cancelled; what `returned` has raised nothing, and no traceback."""
         task = TaskID(execute.task)
         text = f"The task {context.name} ({task.hex()}) was cancelled{how}."
         error = TaskCancelledError(task, text).saying(text)
-        payload = calling.failure(error, context.function, self.store)
+        payload = calling.plain_failure(error) if returned else calling.failure(error, context.function, self.store)
         return Done(execute.task, (payload,), True, cancelled=True, seconds=seconds, error="cancelled")
 
     def finish(self, execute: Execute, done: Done, *, soon: bool) -> None:
