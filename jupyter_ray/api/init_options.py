@@ -215,6 +215,12 @@ def _memory_share(system_config: Any) -> float:
     return share if _setting(system_config, "memory_monitor_refresh_ms", 1.0, float) else 0.0
 
 
+def wants_post_mortem(runtime_env: dict[str, Any] | None) -> bool:
+    """Tell whether failed tasks are to wait for a debugger: the variable is the driver's, or that of all tasks."""
+    of_tasks = (runtime_env or {}).get("env_vars") or {}
+    return "1" in (os.environ.get("RAY_DEBUG_POST_MORTEM"), of_tasks.get("RAY_DEBUG_POST_MORTEM"))
+
+
 def _task_limit(system_config: Any) -> int:
     """Return of how many tasks the state API tells at most; negative: of all that are known."""
     if _setting(system_config, "task_events_report_interval_ms", 1.0, float) == 0:

@@ -76,21 +76,19 @@ def print_lines(lines: Sequence[LogLines]) -> None:
     Lines that several processes print alike within seconds are printed once and counted, unless the environment
     variable ``RAY_DEDUP_LOGS`` is 0, or the line fits ``RAY_DEDUP_LOGS_ALLOW_REGEX``; what fits
     ``RAY_DEDUP_LOGS_SKIP_REGEX`` is not shown. Of a line that a progress bar writes anew, some states are shown, see
-    `Returns`. ``RAY_DISABLE_WORKER_LOG_PREFIX=1`` leaves the origin out; a terminal
-    shows it in colour, see `_coloured`.
+    `Returns`. What the origin looks like: `prefix`.
     """
     if _paused:
         return
     environ = os.environ
     folds = environ.get("RAY_DEDUP_LOGS", "1") != "0"
-    plain = _plain or environ.get("RAY_DISABLE_WORKER_LOG_PREFIX", "0") not in ("0", "")
     always = environ.get("RAY_DEDUP_LOGS_ALLOW_REGEX", NEVER_FOLDED)
     never = environ.get("RAY_DEDUP_LOGS_SKIP_REGEX")
     now = time.monotonic()
     with _lock:
         shown: list[Shown] = []
         for event in lines:
-            origin = "" if plain else _coloured(event)
+            origin = prefix(event)
             folded = False
             for line in _returns.lines((event.stream, origin, event.pid, event.task), event.text, now):
                 if always and re.search(always, line):
@@ -107,6 +105,15 @@ def print_lines(lines: Sequence[LogLines]) -> None:
                     shown.append(Shown(event.stream, origin + line))
         _print(shown)
         _wait(now)
+
+
+def prefix(event: LogLines) -> str:
+    """Return what stands before each line: its origin, see `_coloured`; nothing where that is to be left out.
+
+    That a `LoggingConfig` does, and ``RAY_DISABLE_WORKER_LOG_PREFIX=1``.
+    """
+    plain = _plain or os.environ.get("RAY_DISABLE_WORKER_LOG_PREFIX", "0") not in ("0", "")
+    return "" if plain else _coloured(event)
 
 
 def _coloured(event: LogLines) -> str:

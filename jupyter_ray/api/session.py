@@ -24,7 +24,7 @@ from jupyter_ray import config
 from jupyter_ray._version import RAY_VERSION, __version__
 from jupyter_ray.alias import stands_for_ray
 from jupyter_ray.api import logs
-from jupyter_ray.api.init_options import init_options
+from jupyter_ray.api.init_options import init_options, wants_post_mortem
 from jupyter_ray.api.job_config import JobConfig
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.base import Engine, InitOptions
@@ -261,7 +261,7 @@ def _start(address: str | None, options: InitOptions) -> Engine:
         from jupyter_ray.api import debugger
 
         debugger.install()
-    if os.environ.get("RAY_DEBUG_POST_MORTEM", "0") == "1":
+    if wants_post_mortem(None if engine.name == "ray" else options.runtime_env):
         with shielded():
             _log.warning(
                 "RAY_DEBUG_POST_MORTEM=1 has no effect here: no debugger reaches a task that failed. Its error has the "

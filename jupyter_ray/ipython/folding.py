@@ -2,7 +2,8 @@
 
 The rules:
 
-- Each line says where it comes from, ``(name pid=N) text``, unless it is the cell's own task (`%%remote`).
+- Each line says where it comes from, ``(name pid=N) text``, unless it is the cell's own task (`%%remote`), or scripts
+  would leave it out, too (`logs.prefix`).
 - A line that its task writes over (a progress bar) is the last one: see `lines`.
 - A message takes all that has come since the last one of this cell, and the next one waits for an interval.
 - Past a number of messages or bytes nothing more is shown. One last line says how much was held back, and is brought
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from jupyter_ray.api import logs
 from jupyter_ray.api.displays import Displayed
 from jupyter_ray.engine.displays import Shown
 from jupyter_ray.events import LogLines
@@ -113,7 +115,7 @@ class CellOutput:
         full = self._full or self.messages >= self.limits.messages - _RESERVED_MESSAGES
         room = 0 if full else self.limits.bytes - _RESERVED_BYTES - self.bytes - self._pending_bytes
         if room > 0:
-            prefix = "" if own else event.origin
+            prefix = "" if own else logs.prefix(event)
             shown, text = self._lines.fit((event.task, event.pid, event.stream), text, prefix, room)
             if shown:
                 self._pending.append(Message(event.stream, shown))
@@ -123,7 +125,7 @@ class CellOutput:
 
     def _display(self, event: Displayed, now: float, *, own: bool) -> None:
         """Take in what a task displayed."""
-        prefix = "" if own else event.origin
+        prefix = "" if own else logs.prefix(event)
         text = "".join(prefix + line for line in event.text.splitlines(keepends=True))
         for shown in self._slots.placed(event.task, event.shown):
             size = _size_of(shown)

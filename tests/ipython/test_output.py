@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_ray.api import logs
 from jupyter_ray.events import LogLines
 from jupyter_ray.ipython import reports
 from jupyter_ray.ipython.cells import Cell, Cells
@@ -92,6 +93,40 @@ def test_output_before_any_cell_is_shown_all_the_same(sink: FakeSink, router: Ro
     router.feed([lines("early\n")])
     assert router.flush(5)
     assert sink.text(None) == "(f pid=7) early\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "shown"),
+    [("RAY_DISABLE_WORKER_LOG_PREFIX", "a\nb\n"), ("RAY_COLOR_PREFIX", "{p}(f pid=7){q} a\n{p}(f pid=7){q} b\n")],
+)
+def test_the_origin_of_lines_looks_as_in_scripts(
+    variable: str,
+    shown: str,
+    notebook: Notebook,
+    sink: FakeSink,
+    router: Router,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    cell = notebook.enter("one")
+    router.feed([lines("a\nb\n", cell)])
+    assert router.flush(5)
+    colour = sink.text(cell).partition("(")[0]
+    assert sink.text(cell) == shown.format(p=colour, q="\x1b[0m")
+    assert colour.startswith("\x1b[") == (variable == "RAY_COLOR_PREFIX")
+
+
+def test_records_that_say_where_they_are_from_have_nothing_before_them(
+    notebook: Notebook, sink: FakeSink, router: Router
+) -> None:
+    cell = notebook.enter("one")
+    logs.be_plain(True)  # As a `LoggingConfig` does.
+    try:
+        router.feed([lines('{"message": "a"}\n', cell, pid=1), lines('{"message": "b"}\n', cell, pid=2)])
+        assert router.flush(5)
+    finally:
+        logs.be_plain(False)
+    assert sink.text(cell) == '{"message": "a"}\n{"message": "b"}\n'
 
 
 def test_own_tasks_need_no_origin(notebook: Notebook, sink: FakeSink, router: Router) -> None:

@@ -194,9 +194,16 @@ def test_the_first_use_starts_what_init_starts_without_arguments(monkeypatch: py
 def test_that_no_debugger_reaches_a_failed_task_is_said(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told = "RAY_DEBUG_POST_MORTEM=1 has no effect here"
+    ray.init(runtime_env={"env_vars": {"RAY_DEBUG_POST_MORTEM": "0"}})
+    ray.shutdown()
+    assert told not in caplog.text
+    ray.init(runtime_env={"env_vars": {"RAY_DEBUG_POST_MORTEM": "1"}})
+    ray.shutdown()
+    assert caplog.text.count(told) == 1
     monkeypatch.setenv("RAY_DEBUG_POST_MORTEM", "1")
     ray.init()
-    assert "RAY_DEBUG_POST_MORTEM=1 has no effect here" in caplog.text
+    assert caplog.text.count(told) == 2
 
 
 def test_the_runtime_context_outside_of_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
