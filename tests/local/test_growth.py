@@ -12,7 +12,7 @@ import pytest
 import jupyter_ray as ray
 from jupyter_ray._common.test_utils import wait_for_condition
 from jupyter_ray.engine import registry
-from jupyter_ray.local.client.direct import _CELLS
+from jupyter_ray.local.client import direct
 
 
 @pytest.fixture
@@ -63,12 +63,33 @@ def test_no_way_is_kept_to_actors_that_nobody_here_can_call(session: Any, killed
         wait_for_condition(lambda: not routes.usable and not routes._kept)
 
 
+def test_actors_that_others_keep_are_forgotten_too(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handle that `get_actor` returns counts nothing, so nobody hears of its end."""
+    monkeypatch.setattr(direct, "_ACTORS", 2)
+
+    @ray.remote
+    class Actor:
+        def answer(self) -> int:
+            return 1
+
+    kept = [Actor.options(name=f"a{number}").remote() for number in range(5)]  # type: ignore[attr-defined]
+    for _ in range(3):
+        for number in range(5):
+            assert ray.get(ray.get_actor(f"a{number}").answer.remote()) == 1
+            assert len(session.client.direct._last) <= 2
+            assert len(session.client._calls) <= 2
+    for number in range(5):
+        ray.kill(ray.get_actor(f"a{number}"))
+    del kept
+    assert len(session.client.direct._last) <= 2
+
+
 def test_cells_that_have_made_calls_are_forgotten(session: Any) -> None:
-    direct = session.client.direct
-    for number in range(3 * _CELLS):
-        direct.go_on(f"cell {number}")
-    assert len(direct.cells) <= _CELLS
-    assert f"cell {3 * _CELLS - 1}" in direct.cells
+    calls = session.client.direct
+    for number in range(3 * direct._CELLS):
+        calls.go_on(f"cell {number}")
+    assert len(calls.cells) <= direct._CELLS
+    assert f"cell {3 * direct._CELLS - 1}" in calls.cells
 
 
 def test_a_worker_counts_no_calls_of_functions_that_may_be_called_without_end(session: Any) -> None:

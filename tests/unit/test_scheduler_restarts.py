@@ -139,6 +139,16 @@ def test_what_is_remembered_of_failed_attempts_is_bounded_for_all_tasks_together
     assert list(attempts)[-1] == task
 
 
+def test_tasks_that_have_ended_share_what_is_kept_of_their_environment(session: Session) -> None:
+    """Each kept a copy: of a hook that was pickled with a megabyte of data, ten thousand of them."""
+    env = '{"worker_process_setup_hook":{"pickled":"' + "x" * 100_000 + '"}}'
+    for number in range(20):
+        session.finish(session.submit(f"f{number}", env=env.encode().decode()))
+    kept = session.scheduler.state.history
+    assert [each.env for each in kept.newest_first()] == [env] * 20
+    assert len({id(each.env) for each in kept.newest_first()}) == 1
+
+
 def test_a_task_that_waits_again_and_again_does_not_get_slower(session: Session) -> None:
     outer = session.submit("outer")
     worker = session.worker_of(outer)

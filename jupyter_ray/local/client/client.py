@@ -27,7 +27,7 @@ from jupyter_ray.engine.futures import Settle, Withdraw
 from jupyter_ray.exceptions import RaySystemError
 from jupyter_ray.interrupts import shielded
 from jupyter_ray.local.client import room
-from jupyter_ray.local.client.direct import Direct
+from jupyter_ray.local.client.direct import Direct, make_room
 from jupyter_ray.local.client.events import EventStream
 from jupyter_ray.local.client.reading import Reader
 from jupyter_ray.local.client.references import References
@@ -329,6 +329,7 @@ class Client:
 
     def brake(self, actor: bytes) -> None:
         """Count a call of `actor`; now and then wait until it is not too far behind."""
+        make_room(self._calls, actor)
         calls = self._calls.get(actor, 0) + 1
         if calls >= _ROOM:
             self.ask(lambda number, task: m.AwaitRoom(number, actor, task), blocks=True)

@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from jupyter_ray.engine.refs import ActorRef, DefinitionRef, ObjectRef
 from jupyter_ray.exceptions import RaySystemError
@@ -44,6 +44,8 @@ from jupyter_ray.local.protocol.mentions import mentioned
 from jupyter_ray.local.search_path import located
 
 _READ = 64 * 1024
+_ACTORS = 10_000
+"""So many actors are remembered that were called: of those that others keep we do not hear when they end."""
 _CELLS = 1_000
 """So many cells are remembered; one that was forgotten and calls again counts as a new one."""
 
@@ -67,6 +69,13 @@ class Asker(Protocol):
 
     def want(self, chore: str) -> None:
         """Ask the housekeeper for a chore."""
+
+
+def make_room(noted: dict[bytes, Any], actor: bytes) -> None:
+    """Forget the oldest of too many actors, if `actor` is a new one; other threads may add some meanwhile."""
+    if len(noted) >= _ACTORS and actor not in noted:
+        oldest, *_ = tuple(noted)
+        noted.pop(oldest, None)
 
 
 class Deferred(NamedTuple):
@@ -106,7 +115,7 @@ class Direct:
         self._seen: object = None
         """The deferred call that was there at the last look."""
         self._last: dict[bytes, bytes] = {}
-        """The last call of each actor that went the usual way, as long as we have a handle."""
+        """The last call of each actor that went the usual way, while we have a handle. Without it no route is taken."""
         self._order = threading.RLock()
         self.under_way: dict[bytes, tuple[m.TaskSpec, Route]] = {}
         """Calls that are brought to a worker, or are there, and that the runtime has not been told of, by task."""
@@ -164,6 +173,7 @@ class Direct:
             if self.deferred:
                 self.release()  # It was made before this one, which is the last then.
             with self._order:
+                make_room(self._last, spec.actor)
                 self._last[spec.actor] = spec.task
                 # Till nothing of ours is under way there, and the runtime says so.
                 self.routes.usable.pop(spec.actor, None)
@@ -200,6 +210,7 @@ class Direct:
     def forget(self, actor: bytes) -> None:
         """Something happens to an actor that later calls must not overtake."""
         with self._order:
+            make_room(self._last, actor)
             self._last[actor] = b""
             self.routes.usable.pop(actor, None)
 

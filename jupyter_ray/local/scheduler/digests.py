@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 
@@ -44,10 +45,13 @@ _decoder = msgspec.msgpack.Decoder(TaskDigest)
 
 
 class History:
-    """The tasks that ended last, kept as bytes: thousands of objects that nobody looks at would slow down new ones."""
+    """The tasks that ended last, kept as bytes: thousands of objects that nobody looks at would slow down new ones.
+
+    But for their environments, which many have alike and which may be long (a hook is a pickled function).
+    """
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, bytes] = {}
+        self._kept: dict[bytes, bytes | tuple[bytes, str]] = {}
         self._order: deque[bytes] = deque()
 
     def add(self, task: TaskDigest, limit: int) -> None:
@@ -55,21 +59,32 @@ class History:
         kept, order = self._kept, self._order
         if task.id not in kept:
             order.append(task.id)
-        kept[task.id] = _encoder.encode(task)
+        if task.env:
+            shared = msgspec.structs.replace(task, env="")
+            kept[task.id] = _encoder.encode(shared), sys.intern(task.env)
+        else:
+            kept[task.id] = _encoder.encode(task)
         if len(order) > limit:
             del kept[order.popleft()]
 
     def get(self, task: bytes) -> TaskDigest | None:
         """Return a task, or None if it is not known any more."""
         found = self._kept.get(task)
-        return None if found is None else _decoder.decode(found)
+        return None if found is None else _decoded(found)
 
     def newest_first(self) -> Iterator[TaskDigest]:
         """Yield all of them."""
-        return (_decoder.decode(self._kept[task]) for task in reversed(self._order))
+        return (_decoded(self._kept[task]) for task in reversed(self._order))
 
     def __repr__(self) -> str:
         return f"<History: {len(self._kept)} tasks>"
+
+
+def _decoded(kept: bytes | tuple[bytes, str]) -> TaskDigest:
+    if isinstance(kept, bytes):
+        return _decoder.decode(kept)
+    data, env = kept
+    return msgspec.structs.replace(_decoder.decode(data), env=env)
 
 
 class ActorDigest(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 
 import msgspec
@@ -76,7 +77,7 @@ def digest(task: TaskRecord, ended: float = 0.0, error: str = "", error_type: st
         error,
         error_type,
         spec.listed,
-        spec.env,
+        sys.intern(spec.env),
         spec.labels,
     )
 
@@ -110,7 +111,7 @@ def actor_digest(state: State, actor: ActorRecord) -> ActorDigest:
         actor.queued,
         actor.death_reason,
         actor.repr_name,
-        spec.creation.env,
+        sys.intern(spec.creation.env),
         spec.creation.labels,
         spec.creation.task,
     )
