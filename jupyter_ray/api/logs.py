@@ -107,6 +107,16 @@ def print_lines(lines: Sequence[LogLines]) -> None:
         _wait(now)
 
 
+def wanted(text: str) -> str:
+    """Return what tasks wrote without the lines that `print_lines` would never show."""
+    never = os.environ.get("RAY_DEDUP_LOGS_SKIP_REGEX")
+    if not never or os.environ.get("RAY_DEDUP_LOGS") == "0":
+        return text
+    always = os.environ.get("RAY_DEDUP_LOGS_ALLOW_REGEX", NEVER_FOLDED)
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if not re.search(never, line) or (always and re.search(always, line)))
+
+
 def prefix(event: LogLines) -> str:
     """Return what stands before each line: its origin, see `_coloured`; nothing where that is to be left out.
 

@@ -3,7 +3,7 @@
 The rules:
 
 - Each line says where it comes from, ``(name pid=N) text``, unless it is the cell's own task (`%%remote`), or scripts
-  would leave it out, too (`logs.prefix`).
+  would leave it out, too (`logs.prefix`). What scripts would not show at all (`logs.wanted`) is not shown here.
 - A line that its task writes over (a progress bar) is the last one: see `lines`.
 - A message takes all that has come since the last one of this cell, and the next one waits for an interval.
 - Past a number of messages or bytes nothing more is shown. One last line says how much was held back, and is brought
@@ -111,7 +111,7 @@ class CellOutput:
         if isinstance(event, Displayed):
             self._display(event, now, own=own)
             return
-        text = event.text
+        text = event.text if own else logs.wanted(event.text)
         full = self._full or self.messages >= self.limits.messages - _RESERVED_MESSAGES
         room = 0 if full else self.limits.bytes - _RESERVED_BYTES - self.bytes - self._pending_bytes
         if room > 0:

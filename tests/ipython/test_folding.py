@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from jupyter_ray.api import logs
 from jupyter_ray.api.displays import Displayed
 from jupyter_ray.engine.displays import Shown
 from jupyter_ray.events import LogLines
@@ -52,6 +55,20 @@ def test_the_cells_own_task_needs_no_origin() -> None:
     output.add(lines("one\n"), 0.0, own=True)
     output.add(lines("two\n", name="g", pid=8, task="t2"), 0.0)
     assert Page(output).run(1).text == "one\n(g pid=8) two\n"
+
+
+def test_what_scripts_would_not_show_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "epoch 1\nGET /health\nGET /health but __keep__\nepoch 2\n"
+    monkeypatch.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", "GET|epoch 2")
+    monkeypatch.setenv("RAY_DEDUP_LOGS_ALLOW_REGEX", "__keep__")
+    output = CellOutput()
+    output.add(lines(text), 0.0)
+    output.add(lines("GET /health\n"), 0.1)
+    output.add(lines("GET /mine\n"), 0.2, own=True)
+    shown = "(f pid=7) epoch 1\n(f pid=7) GET /health but __keep__\nGET /mine\n"
+    assert Page(output).run(1).text == shown
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
+    assert logs.wanted(text) == text
 
 
 def test_a_line_in_two_pieces_stays_one_line() -> None:
