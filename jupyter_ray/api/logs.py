@@ -8,6 +8,8 @@ are due. `_lock` keeps the two apart. A notebook has better places for output: i
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import re
 import sys
@@ -25,6 +27,8 @@ from jupyter_ray.task_errors import RayTaskError
 
 if TYPE_CHECKING:
     from jupyter_ray.api.displays import Gathering
+
+_log = logging.getLogger("jupyter_ray")
 
 LogPrinter = Callable[[Sequence[LogLines]], None]
 
@@ -82,8 +86,7 @@ def print_lines(lines: Sequence[LogLines]) -> None:
         return
     environ = os.environ
     folds = environ.get("RAY_DEDUP_LOGS", "1") != "0"
-    always = environ.get("RAY_DEDUP_LOGS_ALLOW_REGEX", NEVER_FOLDED)
-    never = environ.get("RAY_DEDUP_LOGS_SKIP_REGEX")
+    always, never = _patterns()
     now = time.monotonic()
     with _lock:
         shown: list[Shown] = []
@@ -91,9 +94,9 @@ def print_lines(lines: Sequence[LogLines]) -> None:
             origin = prefix(event)
             folded = False
             for line in _returns.lines((event.stream, origin, event.pid, event.task), event.text, now):
-                if always and re.search(always, line):
+                if always and always.search(line):
                     shown.append(Shown(event.stream, origin + line))
-                elif folds and never and re.search(never, line):
+                elif folds and never and never.search(line):
                     continue
                 elif folds and not (folded and _MARKS.fullmatch(line)):
                     taken = _repeats.take(event.stream, line, origin, event.pid, now)
@@ -109,12 +112,27 @@ def print_lines(lines: Sequence[LogLines]) -> None:
 
 def wanted(text: str) -> str:
     """Return what tasks wrote without the lines that `print_lines` would never show."""
-    never = os.environ.get("RAY_DEDUP_LOGS_SKIP_REGEX")
-    if not never or os.environ.get("RAY_DEDUP_LOGS") == "0":
+    always, never = _patterns()
+    if never is None or os.environ.get("RAY_DEDUP_LOGS") == "0":
         return text
-    always = os.environ.get("RAY_DEDUP_LOGS_ALLOW_REGEX", NEVER_FOLDED)
     lines = text.splitlines(keepends=True)
-    return "".join(line for line in lines if not re.search(never, line) or (always and re.search(always, line)))
+    return "".join(line for line in lines if not never.search(line) or (always and always.search(line)))
+
+
+def _patterns() -> tuple[re.Pattern[str] | None, re.Pattern[str] | None]:
+    """Return what fits the lines that are always shown as they are, and those that never are; None: there is none."""
+    always = os.environ.get("RAY_DEDUP_LOGS_ALLOW_REGEX", NEVER_FOLDED)
+    never = os.environ.get("RAY_DEDUP_LOGS_SKIP_REGEX", "")
+    return _compiled("RAY_DEDUP_LOGS_ALLOW_REGEX", always), _compiled("RAY_DEDUP_LOGS_SKIP_REGEX", never)
+
+
+@functools.lru_cache(maxsize=8)  # What is no pattern is told of once.
+def _compiled(variable: str, pattern: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(pattern) if pattern else None
+    except re.error as error:
+        _log.warning("%s=%r is no regular expression (%s), and has no effect.", variable, pattern, error)
+        return None
 
 
 def prefix(event: LogLines) -> str:

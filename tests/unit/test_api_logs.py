@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import time
@@ -116,6 +117,23 @@ def test_patterns_choose_lines(capsys: pytest.CaptureFixture[str], monkeypatch: 
     monkeypatch.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", "^debug")
     logs.print_lines([log("loss 0.5\ndebug\n", pid) for pid in (1, 2)])
     assert capsys.readouterr().out == "(f pid=1) loss 0.5\n(f pid=2) loss 0.5\n"
+
+
+@pytest.mark.parametrize("variable", ["RAY_DEDUP_LOGS_ALLOW_REGEX", "RAY_DEDUP_LOGS_SKIP_REGEX"])
+def test_what_is_no_pattern_is_told_of_once_and_no_line_is_lost(
+    variable: str,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("jupyter_ray"), "propagate", True)
+    monkeypatch.setenv(variable, "(lost")
+    logs.print_lines([log("a\n", 1)])
+    logs.print_lines([log("b\n", 1)])
+    assert capsys.readouterr().out == "(f pid=1) a\n(f pid=1) b\n"
+    assert logs.wanted("a\nb\n") == "a\nb\n"
+    [record] = caplog.records
+    assert f"{variable}='(lost' is no regular expression" in record.getMessage()
 
 
 def test_the_origin_can_be_left_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
