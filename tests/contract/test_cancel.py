@@ -28,10 +28,6 @@ from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
-MEANWHILE = pytest.mark.local_only(
-    "of children that begin meanwhile Ray cancels those that the process has when it hears of it"
-)
-
 
 @ray.remote
 def sleep(path: str) -> None:
@@ -208,8 +204,7 @@ def test_a_task_that_waits_in_get(tmp_path: Path) -> None:
     ray.cancel(child, force=True)
 
 
-@pytest.mark.parametrize("recursive", [False, pytest.param(True, marks=MEANWHILE)])
-def test_a_task_that_is_interrupted_may_call_others_to_clean_up(tmp_path: Path, recursive: bool) -> None:
+def test_a_task_that_is_interrupted_may_call_others_to_clean_up(tmp_path: Path) -> None:
     path, cleaned = tmp_path / "runs", tmp_path / "cleaned"
 
     @ray.remote
@@ -228,13 +223,13 @@ def test_a_task_that_is_interrupted_may_call_others_to_clean_up(tmp_path: Path, 
 
     ref = outer.remote()
     eventually(path.exists)
-    ray.cancel(ref, recursive=recursive)
+    ray.cancel(ref)
     with pytest.raises(exceptions.TaskCancelledError):
         ray.get(ref, timeout=30)
     eventually(lambda: cleaned.exists() and cleaned.read_text() == "clean")
 
 
-@MEANWHILE
+@pytest.mark.local_only("of children that begin meanwhile Ray cancels those that the process has when it hears of it")
 def test_children_that_begin_while_the_cancel_is_on_its_way(tmp_path: Path) -> None:
     """A task is cancelled in the midst of starting others: none of them is left."""
 
