@@ -25,7 +25,7 @@ PATIENCE = 8.0
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave what is imported by now out of the collections of garbage that follow, a third of the suite's own time."""
+    """Leave what is imported by now out of the collections of garbage that follow: half of this process's time."""
     hypothesis.find(hypothesis.strategies.none(), lambda _: True)  # Its first use looks at who refers to its objects.
     gc.collect()
     gc.freeze()
