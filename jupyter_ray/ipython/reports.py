@@ -28,9 +28,9 @@ def engine_facts(engine: Engine | None) -> dict[str, Any]:
         return {}
 
 
-def status(state: State, facts: Mapping[str, Any], now: float | None = None) -> Bundle:
+def status(state: State, facts: Mapping[str, Any]) -> Bundle:
     """Return what runs and what is used, as text and as a table."""
-    rows = list(_status_rows(state, facts, time.time() if now is None else now))
+    rows = list(_status_rows(state, facts, time.time()))
     return Bundle({"text/plain": table_text(rows), "text/html": table_html(rows)})
 
 
