@@ -161,11 +161,8 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
         return
     reason = "it was killed by `ray.kill`"
     if message.no_restart:
-        worker = actor.worker
         actors.leave(step, actor, reason)
-        actors.died(step, actor, reason)
-        if worker is not None:
-            placement.stop_worker(step, worker, kill=True, reason=reason)
+        actors.end(step, actor, reason)
     elif actor.worker is not None:
         if actor.state is ActorState.ALIVE:
             actor.state = ActorState.RESTARTING  # Calls that come after this wait for the new process.
@@ -235,12 +232,9 @@ def remove_group(step: Step, group_id: str) -> None:
     reason = "its placement group was removed (INTENDED_SYSTEM_EXIT)"
     for actor in list(state.actors.values()):
         if actor.spec.creation.group == group.id and actor.state is not ActorState.DEAD:
-            worker, name = actor.worker, actor.spec.creation.name
             placed = actor.state is ActorState.ALIVE
-            never = None if placed else errors.group_removed(name, group.id, is_actor=True)
-            actors.died(step, actor, reason, never)
-            if worker is not None:
-                placement.stop_worker(step, worker, kill=True, reason=reason)
+            never = None if placed else errors.group_removed(actor.spec.creation.name, group.id, is_actor=True)
+            actors.end(step, actor, reason, never)
     for task in list(state.tasks.values()):
         if task.spec.kind == "task" and task.spec.group == group.id:
             runs = task.state in (TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING)
