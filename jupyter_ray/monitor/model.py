@@ -254,7 +254,7 @@ class Model:
         parent: Group | None = None,
         cell: str | None = None,
     ) -> Group:
-        counts = dict.fromkeys(TASK_STATES, 0)
+        counts: dict[str, int] = dict.fromkeys(TASK_STATES, 0)
         group = Group(
             id=key, name=name, kind=kind, site=site, parent=parent, cell=cell, first=at, last=at, counts=counts
         )

@@ -205,10 +205,6 @@ def _request_expired(step: Step, stimulus: RequestExpired) -> None:
         requests.expire(step, client, stimulus.request)
 
 
-def _spilled(step: Step, stimulus: Spilled) -> None:
-    memory.spilled(step, stimulus)
-
-
 def _outdated(step: Step, stimulus: Outdated) -> None:
     for worker in [step.state.workers.get(each) for each in stimulus.workers]:
         if worker is None or worker.actor is not None:  # An actor keeps what it has begun with.
@@ -250,7 +246,7 @@ HAPPENED: dict[type, Callable[[Step, Any], None]] = {
     WorkerJoined: _worker_joined,
     WorkerLost: _worker_lost,
     RequestExpired: _request_expired,
-    Spilled: _spilled,
+    Spilled: memory.spilled,
     SegmentsLost: _segments_lost,
     MemoryShort: _memory_short,
     Outdated: _outdated,

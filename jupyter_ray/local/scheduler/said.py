@@ -129,10 +129,6 @@ def _await_room(step: Step, client: ClientRecord, message: m.AwaitRoom) -> None:
     requests.open_room(step, client, message)
 
 
-def _await_read(step: Step, client: ClientRecord, message: m.AwaitRead) -> None:
-    requests.open_read(step, client, message)
-
-
 def _abandon(step: Step, client: ClientRecord, message: m.Abandon) -> None:
     requests.abandon(step, client, message.request)
 
@@ -185,14 +181,6 @@ def _interrupted(step: Step, client: ClientRecord, message: m.Interrupted) -> No
     task = step.state.tasks.get(message.task)
     if task is not None and task.worker is not None and task.worker.id == client.id:
         task.reaching = False
-
-
-def _await_space(step: Step, client: ClientRecord, message: m.AwaitSpace) -> None:
-    memory.ask(step, client, message)
-
-
-def _claimed(step: Step, client: ClientRecord, message: m.Claimed) -> None:
-    memory.claimed(step, client, message)
 
 
 def _unwritten(step: Step, client: ClientRecord, message: m.Unwritten) -> None:
@@ -380,7 +368,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Get: _get,
     m.Wait: _wait,
     m.AwaitRoom: _await_room,
-    m.AwaitRead: _await_read,
+    m.AwaitRead: requests.open_read,
     m.Abandon: _abandon,
     m.Put: _put,
     m.Drop: _drop,
@@ -402,9 +390,9 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.CellBegan: _ignored,
     m.SearchPath: _ignored,
     m.Consumed: _consumed,
-    m.AwaitSpace: _await_space,
+    m.AwaitSpace: memory.ask,
     m.Lost: _lost,
-    m.Claimed: _claimed,
+    m.Claimed: memory.claimed,
     m.Unwritten: _unwritten,
     m.CreateGroup: _create_group,
     m.RemoveGroup: _remove_group,
