@@ -88,10 +88,10 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
     if task.cancel_asked:
         yield f"A cancel of {name} was asked for."
     since = _since(task, now)
+    missing: list[bytes] = []
     if task.state is TaskState.WAITING:
         missing = [each for each in task.spec.dependencies if not _there(state, each)]
         yield f"{name} waits for {_several(len(missing), 'argument')} ({since} so far): {_makers(state, missing)}."
-        yield from _first(state, missing, now, seen)
     elif task.state is TaskState.READY and task.spec.kind == "method" and task.actor is not None:
         yield from _queued_call(state, task, task.actor, now, seen)
     elif task.state is TaskState.READY:
@@ -108,15 +108,14 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
         if not waits and (missing := _missing(state, deadlock.awaited(state, task))):
             waits = f" and awaits {_makers(state, missing)}"
         yield f"{name} has been running for {since}{_where(task)}{waits}."
-        yield from _first(state, missing, now, seen)
     elif task.state is TaskState.BLOCKED:
         missing = _missing(state, requests := deadlock.open_requests(state, task))
         yield f"{name} has been blocked in {_which(requests)} for {since}{_where(task)}: {_makers(state, missing)}."
-        yield from _first(state, missing, now, seen)
     else:
         lent = task.lent or {}
         yield f"{name} has what it waited for, and waits to get {describe(lent)} back."
         yield _holders(state, task.client, lent, now)
+    yield from _first(state, missing, now, seen)
 
 
 def waits_for(state: State, task: TaskRecord, now: float) -> str:
