@@ -129,7 +129,7 @@ def _compiled(variable: str, pattern: str) -> re.Pattern[str] | None:
     try:
         return re.compile(pattern) if pattern else None
     except re.error as error:
-        _log.warning("%s=%r is no regular expression (%s), and has no effect.", variable, pattern, error)
+        _log.warning("%s=%r is not a regular expression (%s), and has no effect.", variable, pattern, error)
         return None
 
 

@@ -70,8 +70,8 @@ def prepare(
             laid_out = unpack(body.args, store)
         except Unreadable as error:
             raise ObjectLostError(
-                message=f"The arguments of {execute.name} ({body.args.size:,} bytes) were lost: {error.reason}. They "
-                "are nowhere else: call it again. Large values that several calls share are better given to put()."
+                message=f"The arguments of {execute.name} ({body.args.size:,} bytes) were lost: {error.reason}. There "
+                "is no other copy: call it again. Store large values that several calls share with put()."
             ) from error
         dependencies = [
             there[index] if index in there else unpack(payload, store) for index, payload in enumerate(execute.values)
