@@ -272,7 +272,7 @@ def test_a_pending_actor_that_is_killed_has_used_a_restart(max_restarts: int) ->
     assert ray.util.state.get_actor(pending._actor_id.hex()).state == "DEAD"  # type: ignore[union-attr]
 
 
-@pytest.mark.local_only("Ray makes it again at longer and longer intervals, of more than a second")
+@pytest.mark.local_only("Ray makes the actor again at growing intervals of more than a second")
 def test_an_actor_that_crashes_as_it_is_made_ends_when_nobody_wants_it() -> None:
     class Fragile:
         def __init__(self) -> None:
@@ -287,7 +287,7 @@ def test_an_actor_that_crashes_as_it_is_made_ends_when_nobody_wants_it() -> None
     eventually(lambda: ray.util.state.get_actor(actor).state == "DEAD")  # type: ignore[union-attr]
 
 
-@pytest.mark.local_only("Ray does so where it is told to by its environment")
+@pytest.mark.local_only("Ray does so only if its environment variables ask for it")
 @pytest.mark.parametrize("how", ["kill", "signal", "last handle"])
 def test_what_an_actor_started_ends_with_it(how: str) -> None:
     class Parent:
@@ -348,7 +348,7 @@ def test_sigterm_lets_the_calls_of_a_concurrent_actor_end(kind: str) -> None:
     assert ray.get(again) == "done"
 
 
-@pytest.mark.local_only("on several machines there is another CPU")
+@pytest.mark.local_only("on several machines another CPU is free")
 def test_an_actor_is_made_again_while_its_caller_has_the_last_cpu(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
 
@@ -444,7 +444,7 @@ def _is_dead(keeper: Any) -> bool:
 
 
 @pytest.mark.local_only(
-    "a process tells Ray's state once a second what it has started, and what it has not told dies with it"
+    "a process reports what it has started once a second, and what it has not reported dies with it"
 )
 def test_a_call_that_an_actor_has_outlives_the_process_that_made_it(start: Callable[..., Any]) -> None:
     start()
@@ -469,7 +469,7 @@ def test_a_call_that_an_actor_has_outlives_the_process_that_made_it(start: Calla
     assert row.error_message == "The actor is dead because it was killed by `ray.kill`"
 
 
-@pytest.mark.local_only("on several machines there is another CPU")
+@pytest.mark.local_only("on several machines another CPU is free")
 def test_an_actor_that_only_garbage_holds_gives_way(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
     gc.disable()
@@ -485,7 +485,7 @@ def test_an_actor_that_only_garbage_holds_gives_way(start: Callable[..., Any]) -
         gc.enable()
 
 
-@pytest.mark.local_only("a cluster's own configuration says how long")
+@pytest.mark.local_only("the cluster's own configuration says how long")
 def test_an_actor_has_so_long_to_say_farewell(start: Callable[..., Any], tmp_path: Path) -> None:
     start(num_cpus=1, _system_config={"actor_graceful_shutdown_timeout_ms": 500})
 

@@ -157,7 +157,7 @@ def test_a_call_that_interrupts_itself(of_an_actor: bool) -> None:
     assert ray.get(call.remote(True), timeout=PATIENCE) == "too long"
 
 
-@pytest.mark.local_only("Ray lets the process go on")
+@pytest.mark.local_only("Ray goes on using the process")
 def test_an_import_that_a_cancel_tore_is_begun_again_in_another_process(tmp_path: Path) -> None:
     """Many a C library, NumPy for one, refuses to be imported once more in the process where it was torn."""
     (tmp_path / "only_once.py").write_text(
@@ -204,6 +204,7 @@ def test_a_task_that_waits_in_get(tmp_path: Path) -> None:
     ray.cancel(child, force=True)
 
 
+@pytest.mark.local_only("Ray 2.60 interrupts a cancelled task again where it waits for a second in get()")
 def test_a_task_that_is_interrupted_may_call_others_to_clean_up(tmp_path: Path) -> None:
     path, cleaned = tmp_path / "runs", tmp_path / "cleaned"
 
@@ -229,7 +230,7 @@ def test_a_task_that_is_interrupted_may_call_others_to_clean_up(tmp_path: Path) 
     eventually(lambda: cleaned.exists() and cleaned.read_text() == "clean")
 
 
-@pytest.mark.local_only("of children that begin meanwhile Ray cancels those that the process has when it hears of it")
+@pytest.mark.local_only("Ray cancels only those children that the process has when the cancel arrives")
 def test_children_that_begin_while_the_cancel_is_on_its_way(tmp_path: Path) -> None:
     """A task is cancelled in the midst of starting others: none of them is left."""
 
@@ -293,7 +294,7 @@ def test_what_has_ended_stays_as_it_is() -> None:
         ray.cancel(1)
 
 
-@pytest.mark.not_through_client("Ray Client does not tell that there is nothing to cancel")
+@pytest.mark.not_through_client("Ray Client does not report that there is nothing to cancel")
 def test_what_is_not_there_cannot_be_cancelled() -> None:
     for ref in (ray.ObjectRef.from_random(), ray.ObjectRef.nil()):
         with pytest.raises(TypeError, match="No owner found for"):
@@ -318,7 +319,7 @@ def test_by_a_reference_that_was_made_by_hand(tmp_path: Path) -> None:
         ray.get(ref, timeout=30)
 
 
-@pytest.mark.local_only("Ray does not find a task that makes no object")
+@pytest.mark.local_only("Ray cannot cancel a task that makes no object")
 def test_a_task_that_makes_no_object(tmp_path: Path) -> None:
     name = "nobody waits for its values"
     with Log() as log:
@@ -377,7 +378,7 @@ def test_a_call_of_an_actor_that_hears_of_its_cancel_and_raises_has_its_own_erro
     assert (tmp_path / "runs").read_text() == "x"
 
 
-@pytest.mark.local_only("on Ray a queued call that was cancelled begins when its turn comes, and is told then")
+@pytest.mark.local_only("in Ray a queued call that was cancelled still begins when its turn comes, and ends then")
 def test_a_queued_call_of_a_busy_actor(tmp_path: Path) -> None:
     @ray.remote
     class Busy:
@@ -432,7 +433,7 @@ def test_a_stream_of_a_method_ends_soon_after_its_cancel(kind: type, method: str
     assert ray.get(producer.ping.remote(), timeout=PATIENCE) == "pong"
 
 
-@pytest.mark.local_only("Ray looks at the cancel of such a call only when it has a thread")
+@pytest.mark.local_only("Ray notices the cancel of such a call only when a thread takes it")
 @pytest.mark.parametrize("groups", [{}, {"io": 2}])
 def test_a_queued_call_of_a_threaded_actor(groups: dict[str, int], tmp_path: Path) -> None:
     class Threaded:

@@ -119,7 +119,7 @@ def test_calls_that_a_call_has_woken_go_on_before_the_next_begins() -> None:
     assert "".join(max(stories, key=lambda story: sum(1 for _ in story))) == "abBAcdDCefFE"
 
 
-@pytest.mark.local_only("Ray shows what it has read of a worker's log file")
+@pytest.mark.local_only("Ray shows lines as it reads them from a worker's log file")
 def test_lines_of_concurrent_calls_keep_their_order() -> None:
     @ray.remote
     class Talkers:
@@ -286,7 +286,7 @@ def test_a_reference_that_an_async_actor_returns_stays_one() -> None:
     assert ray.get(ray.get(keeper.kept.remote())) == 7
 
 
-@pytest.mark.local_only("the threads of an actor are Ray's: Python counts one when it has run a call")
+@pytest.mark.local_only("an actor's threads are Ray's: Python counts a thread once it has run a call")
 def test_a_threaded_actor_has_its_threads_from_the_start() -> None:
     class Actor:
         def threads(self) -> int:

@@ -15,7 +15,7 @@ from jupyter_ray.exceptions import ActorDiedError, ResourceDeadlockError
 from jupyter_ray.util import placement_group, remove_placement_group
 from tests.contract.helpers import PATIENCE
 
-pytestmark = pytest.mark.local_only("a cluster does not tell who waits for whom (see tests/cluster)")
+pytestmark = pytest.mark.local_only("a cluster does not say who waits for whom (see tests/cluster)")
 
 KINDS = ("await", "gather", "future", "asyncio future", "wrapped future", "stream", "group", "task", "task's group")
 

@@ -25,7 +25,7 @@ from jupyter_ray.local.client import direct as direct_module
 from jupyter_ray.local.engine.local import LocalEngine
 from tests.contract.helpers import Log, eventually, is_running
 
-pytestmark = pytest.mark.local_only("there is no short way past the scheduler that could be told apart")
+pytestmark = pytest.mark.local_only("there is no short way past the scheduler that could be distinguished")
 
 
 @ray.remote

@@ -173,7 +173,7 @@ class WithoutFile:
     def call(self) -> None: ...
 
 
-@pytest.mark.local_only("a worker of Ray dies of it")
+@pytest.mark.local_only("such an error kills a worker of Ray")
 def test_an_error_s_text_need_not_be_text() -> None:
     """As that of a file whose name is of another encoding."""
     with pytest.raises(FileNotFoundError, match=r"no .* here"):
@@ -182,7 +182,7 @@ def test_an_error_s_text_need_not_be_text() -> None:
         ray.get(WithoutFile.remote().call.remote())
 
 
-@pytest.mark.local_only("what Ray tells of such an error is its own")
+@pytest.mark.local_only("what is printed of such an error is Ray's own")
 def test_an_error_that_nobody_saw_need_not_be_text() -> None:
     with Log() as log:
         refs = [finds_no_file.remote()]

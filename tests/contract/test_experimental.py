@@ -59,7 +59,7 @@ def test_where_objects_are(start: Callable[..., Any], tmp_path: Path) -> None:
     assert get_object_locations([pending])[pending]["object_size"] > 0
 
 
-@pytest.mark.local_only("the store is the nodes', and Ray does not check what it is given")
+@pytest.mark.local_only("the store belongs to the nodes, and Ray does not check its argument")
 def test_an_object_on_disk_is_here_too(start: Callable[..., Any]) -> None:
     start(object_store_memory=80 * MIB)
     here = ray.get_runtime_context().get_node_id()
@@ -72,7 +72,7 @@ def test_an_object_on_disk_is_here_too(start: Callable[..., Any]) -> None:
         get_object_locations([1])  # type: ignore[list-item]
 
 
-@pytest.mark.local_only("the store is the nodes', and Ray moves objects to disk in its own order")
+@pytest.mark.local_only("the store belongs to the nodes, and Ray spills in its own order")
 def test_how_much_went_to_disk(start: Callable[..., Any]) -> None:
     start(object_store_memory=80 * MIB)
     check_spilled_mb(None)

@@ -50,7 +50,7 @@ def test_a_task_that_ends_its_process_is_tried_again(tmp_path: Path, leave: Call
     assert len(list(tmp_path.iterdir())) == 6
 
 
-@pytest.mark.local_only("Ray's driver keeps what the variable said for all that it calls from then on")
+@pytest.mark.local_only("Ray's driver reads the variable once, for all later calls")
 @shared
 @pytest.mark.parametrize(("variable", "attempts"), [("0", 1), ("2", 3), (None, 4)])
 def test_the_environment_says_how_often_a_task_is_tried_again(
@@ -70,7 +70,7 @@ def test_the_environment_says_how_often_a_task_is_tried_again(
     assert len(list(tmp_path.iterdir())) == attempts
 
 
-@pytest.mark.local_only("Ray raises what int() says")
+@pytest.mark.local_only("Ray raises the error of int()")
 @shared
 @pytest.mark.parametrize("variable", ["often", "-2"])
 def test_how_often_a_task_is_tried_again_must_be_a_number(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:

@@ -107,7 +107,7 @@ def test_a_killed_actor(start: Callable[..., Any]) -> None:
             ray.get(each, timeout=30)
 
 
-@pytest.mark.local_only("the store is the nodes', and its size was given when they were started")
+@pytest.mark.local_only("the store belongs to the nodes, and its size was set when they were started")
 @pytest.mark.parametrize("again", [False, True], ids=["a new file", "a file that is used again"])
 def test_a_worker_that_is_killed_while_it_writes_a_value(
     start: Callable[..., Any], tmp_path: Path, again: bool
@@ -408,7 +408,7 @@ def test_a_script_prints_what_tasks_print_and_leaves_in_peace() -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.local_only("Ray's own threads begin there too")
+@pytest.mark.local_only("Ray starts threads of its own there too")
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_script_that_still_works_while_it_exits(stopped: bool) -> None:
     """Python 3.12 starts no threads any more then; other versions are made to do the same."""
@@ -446,7 +446,7 @@ def test_a_script_that_still_works_while_it_exits(stopped: bool) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.local_only("a node's own memory monitor decides, by the node's memory")
+@pytest.mark.local_only("each node's own memory monitor decides, by the memory of that node")
 def test_the_share_of_memory_that_may_be_in_use_is_chosen_at_init(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,7 +466,7 @@ def test_the_share_of_memory_that_may_be_in_use_is_chosen_at_init(
     assert ray.get(wait.remote(1), timeout=PATIENCE) == 1, "the guard would look four times meanwhile"
 
 
-@pytest.mark.local_only("a node's own memory monitor decides, by the node's memory")
+@pytest.mark.local_only("each node's own memory monitor decides, by the memory of that node")
 def test_a_task_that_exhausts_memory_is_ended_and_says_so(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -490,7 +490,7 @@ def test_a_task_that_exhausts_memory_is_ended_and_says_so(
     assert ray.get(modest.remote(), timeout=PATIENCE) == 1
 
 
-@pytest.mark.local_only("a node's own memory monitor decides, by the node's memory")
+@pytest.mark.local_only("each node's own memory monitor decides, by the memory of that node")
 def test_when_memory_runs_out_the_newest_goes_and_an_actor_s_calls_say_so(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,7 +135,7 @@ def test_a_thousand_actors_in_turn(start: Callable[..., Any]) -> None:
     assert ray.get(quick.remote(), timeout=60) == 1
 
 
-@pytest.mark.local_only("the store is the nodes', and its size was given when they were started")
+@pytest.mark.local_only("the store belongs to the nodes, and its size was set when they were started")
 @pytest.mark.slow
 def test_ten_thousand_objects_of_a_mebibyte_through_a_store_of_a_gibibyte(start: Callable[..., Any]) -> None:
     start(num_cpus=2, object_store_memory=GIB)

@@ -13,7 +13,7 @@ from jupyter_ray.util.state import list_actors, list_objects
 from tests.contract.helpers import eventually
 from tests.interrupting import interrupted
 
-pytestmark = pytest.mark.local_only("its own bookkeeping; on a cluster Ray's own code is interrupted")
+pytestmark = pytest.mark.local_only("about the local engine's bookkeeping; on a cluster Ray's own code is interrupted")
 
 STRIDE = 11
 """Of the places, every so many: tests/unit/test_client_interrupts.py has them all."""

@@ -112,7 +112,7 @@ def test_a_task_may_write_to_the_logger_of_ray(start: Callable[..., Any]) -> Non
         assert not _lines(log, "a detail") + _lines(log, "nothing")
 
 
-@pytest.mark.local_only("on a cluster, Ray itself sets its logger up in the driver")
+@pytest.mark.local_only("on a cluster Ray itself sets up its logger in the driver")
 def test_the_driver_may_write_to_the_logger_of_ray(
     start: Callable[..., Any], rays_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:

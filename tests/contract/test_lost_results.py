@@ -22,7 +22,9 @@ from jupyter_ray.local.protocol.names import is_spare
 from jupyter_ray.local.store.segments import SegmentStore
 from tests.contract.helpers import Log, eventually
 
-pytestmark = pytest.mark.local_only("it damages the local engine's files; Ray makes lost objects anew by its own rules")
+pytestmark = pytest.mark.local_only(
+    "the tests damage the local engine's files; Ray recovers lost objects by its own rules"
+)
 
 N = 200_000
 """Elements: 1.6 MB, too much for a message."""

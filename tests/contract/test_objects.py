@@ -208,7 +208,7 @@ def test_references_in_containers_keep_their_objects() -> None:
     assert ray.get(ray.get(echo.remote([ray.put(5)]))[0]) == 5
 
 
-@pytest.mark.local_only("an object of Ray's ends with the process that made it (its owner)")
+@pytest.mark.local_only("in Ray an object ends with the process that made it (its owner)")
 def test_a_returned_reference_outlives_its_maker() -> None:
     @ray.remote
     class Maker:
@@ -222,7 +222,7 @@ def test_a_returned_reference_outlives_its_maker() -> None:
     assert ray.get(task) == "task"
 
 
-@pytest.mark.local_only("Ray tells of no object's life: there are no such events")
+@pytest.mark.local_only("Ray has no events for the life of an object")
 def test_an_object_is_freed_with_its_last_reference() -> None:
     with Log() as log:
         ref = ray.put(np.zeros(100_000))
@@ -316,7 +316,7 @@ def test_a_future_for_a_loop_that_does_not_run_yet() -> None:
         loop.close()
 
 
-@pytest.mark.local_only("Ray pickles results itself, and makes such a class anew without its slots")
+@pytest.mark.local_only("Ray pickles results itself, and rebuilds such a class without its slots")
 def test_an_instance_of_a_class_with_slots_comes_back() -> None:
     @dataclasses.dataclass(slots=True)
     class Point:
@@ -332,7 +332,7 @@ def test_an_instance_of_a_class_with_slots_comes_back() -> None:
     assert not has_dict
 
 
-@pytest.mark.local_only("Ray's pickler, which gets lists wrapped by this engine, goes through some 490 of them")
+@pytest.mark.local_only("Ray's pickler manages some 490 levels of nested lists as this engine wraps them")
 def test_lists_in_lists_a_thousand_deep_are_values_like_others() -> None:
     nested: list[Any] = []
     for _ in range(1_000):

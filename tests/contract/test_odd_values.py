@@ -141,7 +141,7 @@ def test_options_are_those_that_were_written() -> None:
     assert ray.get(calls, timeout=PATIENCE) == ["0", "0", "1", "2"]
 
 
-@pytest.mark.local_only("Ray hands the name to C, which ends it there")
+@pytest.mark.local_only("Ray hands the name to C code, where it ends at the zero byte")
 def test_a_name_with_a_zero_byte_ends_no_process() -> None:
     """The process's title cannot have one: the workers ended, one after the other."""
 
@@ -159,7 +159,7 @@ HALF = "half \ud800 a character"
 """What is no text in UTF-8; `os.listdir` gives such names, too."""
 
 
-@pytest.mark.local_only("what a Ray worker prints goes through a file in UTF-8")
+@pytest.mark.local_only("what a Ray worker prints goes through a UTF-8 file")
 def test_a_task_prints_what_is_no_text() -> None:
     """Its process ended, since the message could not be encoded, and so did those of its further attempts."""
     out, err = run_string_as_driver_stdout_stderr(
@@ -184,7 +184,7 @@ def test_a_task_prints_what_is_no_text() -> None:
     assert "err half \\ud800" in err
 
 
-@pytest.mark.local_only("the program starts a session of its own")
+@pytest.mark.local_only("the test's program starts a session of its own")
 def test_lines_say_whose_they_are(tmp_path: Path) -> None:
     """A ``repr`` of several lines, as PyTorch's modules have, is told by its first, a thread by the task it is of."""
     program = textwrap.dedent(
@@ -226,7 +226,7 @@ def test_lines_say_whose_they_are(tmp_path: Path) -> None:
     assert re.search(r"^\(leaves_a_thread pid=\d+\) late$", out, re.MULTILINE), out
 
 
-@pytest.mark.local_only("Ray reads an actor's repr as text in UTF-8")
+@pytest.mark.local_only("Ray requires an actor's repr to be UTF-8")
 def test_an_actor_is_called_what_is_no_text() -> None:
     @ray.remote(num_cpus=0)
     class Odd:
@@ -246,7 +246,7 @@ def test_an_actor_is_called_what_is_no_text() -> None:
     assert ray.get(odd.one.remote(), timeout=PATIENCE) == 1
 
 
-@pytest.mark.local_only("Ray's messages want folders whose names are text")
+@pytest.mark.local_only("Ray's messages require folder names to be text")
 def test_folders_and_files_whose_names_are_no_text(tmp_path: Path) -> None:
     """The driver starts in such a folder, with another one in its import path, and hands its own on as working_dir."""
     folder = os.path.join(os.fsencode(tmp_path), b"folder \xff")

@@ -46,7 +46,7 @@ from tests.contract.helpers import PATIENCE, eventually
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-ONE_MACHINE = pytest.mark.local_only("bundles are placed on several machines, or want one that is large enough")
+ONE_MACHINE = pytest.mark.local_only("bundles are spread over several machines, or need one that is large enough")
 
 
 @ray.remote
@@ -110,7 +110,7 @@ def test_tasks_and_actors_run_inside_and_end_with_the_group(tmp_path: Path) -> N
     eventually(lambda: available() == 4)
 
 
-@pytest.mark.local_only("Ray says of a task whose placement group was removed that its worker has died")
+@pytest.mark.local_only("Ray reports a task whose placement group was removed as one whose worker died")
 def test_a_task_that_runs_ends_with_its_group(tmp_path: Path) -> None:
     group = placement_group([{"CPU": 1}])
     inside = PlacementGroupSchedulingStrategy(group)
@@ -167,7 +167,7 @@ def test_a_strategy_of_the_default_group_takes_over_the_callers() -> None:
     remove_placement_group(group)
 
 
-@pytest.mark.not_through_client("what Ray itself refuses a call for is told at get()")
+@pytest.mark.not_through_client("if Ray itself refuses a call, the error comes at get()")
 def test_bad_groups_say_so_at_once() -> None:
     wrong: list[Any] = [[], [{}], [{"CPU": 0}], [{"CPU": -1}], ["CPU"], {"CPU": 1}]
     for bundles in wrong:
@@ -215,14 +215,14 @@ def test_a_group_waits_for_a_machine_with_its_labels() -> None:
         remove_placement_group(group)
 
 
-@pytest.mark.local_only("the sentence is of one machine")
+@pytest.mark.local_only("the sentence is about one machine")
 def test_why_a_group_with_labels_waits() -> None:
     group = placement_group([{"CPU": 1}], bundle_label_selector=[{"zone": "east"}])
     assert "a machine with the labels {'zone': 'east'}" in str(ray.why(group.ready()))
     remove_placement_group(group)
 
 
-@pytest.mark.local_only("Ray waits for a machine that holds the group")
+@pytest.mark.local_only("Ray waits for a machine that can hold the group")
 def test_nobody_waits_for_ever_for_a_group_that_no_machine_can_hold() -> None:
     large = placement_group([{"CPU": 100}], name="large")
     spread = placement_group([{"CPU": 1}] * 2, strategy="STRICT_SPREAD")
@@ -332,7 +332,7 @@ def test_options_beside_the_group_of_a_decorator() -> None:
     remove_placement_group(group)
 
 
-@pytest.mark.not_through_client("what Ray itself refuses a call for is told at get()")
+@pytest.mark.not_through_client("if Ray itself refuses a call, the error comes at get()")
 def test_nothing_of_a_group_without_one() -> None:
     with pytest.raises(ValueError, match="bundle index must be -1"):
         ray.remote(int).options(placement_group_bundle_index=0).remote()

@@ -46,7 +46,7 @@ def cancelled(ref: Any) -> bool:
     return True
 
 
-@pytest.mark.local_only("real Ray's soft cancel does nothing then")
+@pytest.mark.local_only("Ray's soft cancel does nothing in this case")
 def test_a_driver_that_ignores_interrupts_can_cancel() -> None:
     program = """
         import signal, sys, time

@@ -524,7 +524,7 @@ def test_a_taken_name_is_an_error_of_its_own() -> None:
     assert Fails.options(name="taken", get_if_exists=True).remote() == keeper
 
 
-@pytest.mark.local_only("a cluster outlives the session, and what it says of its actors is Ray's")
+@pytest.mark.local_only("a cluster outlives the session, and what is said of its actors is Ray's wording")
 def test_a_handle_of_an_ended_session(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
     old = Fails.options(name="old").remote()

@@ -144,7 +144,7 @@ def test_ready_where_it_is_need_not_be_fetched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [Holder, ray.remote(num_cpus=0)(Thread)], ids=["looping", "plain"])
-@pytest.mark.local_only("Ray tells of no object's life: there are no such events")
+@pytest.mark.local_only("Ray has no events for the life of an object")
 def test_an_object_lives_as_long_as_any_process_refers_to_it(kind: Any) -> None:
     holder, other = kind.remote(), kind.remote()
 
@@ -314,7 +314,7 @@ def test_arguments_that_share_a_part_are_copies_each(size: int) -> None:
     assert ray.get(change.remote([], [part], third=Box(part))) == (True, True, False, True)
 
 
-@pytest.mark.local_only("Ray tells of no object's life: there are no such events")
+@pytest.mark.local_only("Ray has no events for the life of an object")
 def test_an_argument_that_is_given_twice_is_freed_all_the_same() -> None:
     @ray.remote
     def use(*values: Any) -> int:

@@ -18,7 +18,9 @@ from jupyter_ray.util import placement_group, remove_placement_group
 from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tests.contract.helpers import PATIENCE, eventually
 
-pytestmark = pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")
+pytestmark = pytest.mark.local_only(
+    "the tests choose resources at init; a cluster's resources are given (see tests/cluster)"
+)
 
 
 @ray.remote

@@ -205,7 +205,7 @@ def test_a_cancelled_stream_ends_with_its_error() -> None:
         next(stream)
 
 
-@pytest.mark.local_only("Ray tells of no object's life: there are no such events")
+@pytest.mark.local_only("Ray has no events for the life of an object")
 def test_dropping_a_stream_lets_its_unread_objects_go() -> None:
     @ray.remote
     def arrays() -> Iterator[bytes]:

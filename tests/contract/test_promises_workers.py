@@ -23,7 +23,9 @@ from jupyter_ray.util import placement_group, remove_placement_group
 from jupyter_ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tests.contract.helpers import PATIENCE, eventually
 
-LOCAL = pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")
+LOCAL = pytest.mark.local_only(
+    "the tests choose resources at init; a cluster's resources are given (see tests/cluster)"
+)
 
 
 @ray.remote
@@ -137,7 +139,7 @@ def test_a_working_dir_is_a_copy_and_that_of_its_tasks_alone(start: Callable[...
     assert not ray.get(is_there.remote())
 
 
-@pytest.mark.local_only("on Ray a working_dir of a task is uploaded before")
+@pytest.mark.local_only("Ray uploads a task's working_dir beforehand")
 def test_a_task_s_working_dir_is_none_of_the_next_task_s(start: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("first")
     start(num_cpus=1)
@@ -149,7 +151,7 @@ def test_a_task_s_working_dir_is_none_of_the_next_task_s(start: Callable[..., An
     assert ray.get(read.options(runtime_env=mine).remote()) == "second"
 
 
-@pytest.mark.local_only("of the driver's path only the folder of the script reaches Ray's workers")
+@pytest.mark.local_only("Ray's workers get only the script's folder from the driver's search path")
 def test_workers_import_from_wherever_the_driver_does(
     start: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,14 +206,14 @@ def test_what_a_task_knows_of_where_it_runs(start: Callable[..., Any]) -> None:
     remove_placement_group(group)
 
 
-@pytest.mark.local_only("Ray shows titles in its own time")
+@pytest.mark.local_only("Ray changes process titles in its own time")
 def test_a_worker_that_has_nothing_to_do_says_so(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
     pid = ray.get(ray.remote(os.getpid).remote())
     eventually(lambda: psutil.Process(pid).cmdline()[0] == "ray::IDLE")
 
 
-@pytest.mark.local_only("what Ray's own log monitor shows")
+@pytest.mark.local_only("Ray's own log monitor decides what is shown")
 def test_what_workers_print_is_shown_under_their_names_or_not_at_all() -> None:
     program = """
         import sys

@@ -22,7 +22,9 @@ from jupyter_ray import exceptions
 from jupyter_ray.events import LogLines
 from tests.contract.helpers import PATIENCE, Log, eventually, is_running
 
-pytestmark = pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")
+pytestmark = pytest.mark.local_only(
+    "the tests choose resources at init; a cluster's resources are given (see tests/cluster)"
+)
 
 
 def free(name: str) -> float:
@@ -82,7 +84,7 @@ def test_the_only_machine_is_the_head_and_the_environment_has_the_last_word(
         start()
 
 
-@pytest.mark.local_only("what there is was said when the nodes were started")
+@pytest.mark.local_only("resources were declared when the nodes were started")
 @pytest.mark.parametrize("parts", [{"num_cpus": 0.5}, {"num_gpus": 1.5}, {"resources": {"disk": 0.1}}])
 def test_what_there_is_comes_in_whole_numbers(start: Callable[..., Any], parts: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be whole numbers"):

@@ -121,7 +121,7 @@ def test_a_function_that_fails_is_told_to_whoever_waits(start: Callable[..., Any
         ray.get(Actor.remote().__ray_ready__.remote())  # type: ignore[attr-defined]
 
 
-@pytest.mark.local_only("Ray says of a task only that its worker died, not that the worker's setup hook raised")
+@pytest.mark.local_only("Ray only reports that the task's worker died, not that its setup hook raised")
 def test_a_function_that_fails_is_told_to_whoever_waits_for_a_task(start: Callable[..., Any]) -> None:
     def hook() -> None:
         raise ValueError("no such device")
@@ -206,7 +206,7 @@ def test_what_cannot_be_used_in_place_is_refused(start: Callable[..., Any], writ
         start(runtime_env=written)
 
 
-@pytest.mark.local_only("Ray looks for the folder on the machine of the task, whose start then fails")
+@pytest.mark.local_only("Ray looks for the folder on the task's machine, where its start then fails")
 def test_a_folder_that_is_not_there_to_be_used(start: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(RuntimeEnvSetupError, match="must exist already"):
         start(runtime_env={"working_dir": f"local://{tmp_path}/nowhere"})

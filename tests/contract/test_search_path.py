@@ -18,7 +18,7 @@ from tests.contract.helpers import PATIENCE, is_running
 
 pytestmark = [
     pytest.mark.usefixtures("cluster"),
-    pytest.mark.local_only("Ray's workers keep the path that the driver had at the start"),
+    pytest.mark.local_only("Ray's workers keep the search path that the driver had at the start"),
 ]
 
 

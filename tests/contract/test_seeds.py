@@ -81,7 +81,7 @@ def test_a_function_that_is_defined_again_is_new_for_its_callers(cluster: Any) -
     assert ray.get(scope["f"].remote()) == 3
 
 
-@pytest.mark.local_only("Ray tells of no lending, and free resources about once a second")
+@pytest.mark.local_only("Ray does not report lending, and reports free resources about once a second")
 def test_a_task_that_waits_lends_its_cpu_and_keeps_its_gpu(start: Callable[..., Any], tmp_path: Path) -> None:
     start(num_cpus=1, num_gpus=1)
     gate = tmp_path / "gate"
@@ -162,7 +162,7 @@ def test_the_cpus_held_never_exceed_the_total(start: Callable[..., Any]) -> None
     assert len(log.find(TaskSubmitted)) == 30
 
 
-@pytest.mark.local_only("each level is one more process of Ray's, which takes seconds to start")
+@pytest.mark.local_only("each level takes one more Ray process, which needs seconds to start")
 def test_a_recursion_deeper_than_the_cpus_ends(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
 

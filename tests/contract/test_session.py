@@ -33,7 +33,7 @@ from tests.contract.helpers import Log, eventually
 from tests.leaks import Watch
 
 
-@pytest.mark.local_only("there is nothing to warm up: the cluster runs")
+@pytest.mark.local_only("there is nothing to warm up: the cluster is running")
 def test_a_warm_runtime_is_bound_by_init(start: Callable[..., Any], leak_watch: Watch) -> None:
     ray.warm_up()
     ray.warm_up()
@@ -59,7 +59,7 @@ def test_a_function_that_came_in_an_ended_session(start: Callable[..., Any]) -> 
         ray.get(came.remote(), timeout=60)
 
 
-@pytest.mark.local_only("of a session on a cluster Ray keeps what it needs")
+@pytest.mark.local_only("Ray keeps what it needs of a session on a cluster")
 def test_what_is_kept_of_a_session_does_not_keep_it(start: Callable[..., Any]) -> None:
     function = ray.remote(lambda: 1)
     kept: list[Any] = []
@@ -265,7 +265,7 @@ def test_what_asks_about_a_session_raises_what_ray_raises_where_there_is_none() 
     assert not ray.is_initialized()
 
 
-@pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")
+@pytest.mark.local_only("the tests choose resources at init; a cluster's resources are given (see tests/cluster)")
 def test_memory_is_counted_in_whole_bytes(start: Callable[..., Any]) -> None:
     start(num_cpus=1, _memory=2.2)
 
@@ -317,7 +317,7 @@ def test_a_job_config_says_what_init_does_not(start: Callable[..., Any]) -> None
         ray.kill(ray.get_actor(name))
 
 
-@pytest.mark.local_only("a cluster's job has the metadata of Ray")
+@pytest.mark.local_only("the metadata of a cluster's job are Ray's")
 def test_a_job_config_s_metadata_is_listed(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"metadata": {"who": "me"}}')
     start()
@@ -441,7 +441,7 @@ def test_a_nil_reference_that_a_function_uses(start: Callable[..., Any]) -> None
         uses.remote()
 
 
-@pytest.mark.local_only("Ray hands a nil reference on that a task returns")
+@pytest.mark.local_only("Ray passes on a nil reference that a task returns")
 def test_a_nil_reference_that_a_function_returns(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
 
@@ -559,7 +559,7 @@ def test_a_machine_without_the_labels_that_a_call_wants(start: Callable[..., Any
         labels.options(**away, fallback_strategy=[{"label_selector": {"hardware": "none"}}]).remote()
 
 
-@pytest.mark.local_only("in Ray from its own handler")
+@pytest.mark.local_only("Ray's own handler shows the stacks")
 def test_a_crash_shows_its_stacks(start: Callable[..., Any]) -> None:
     start()
 
@@ -575,7 +575,7 @@ def test_a_crash_shows_its_stacks(start: Callable[..., Any]) -> None:
     assert "in crash" in told.text
 
 
-@pytest.mark.local_only("Ray's own words")
+@pytest.mark.local_only("the wording is Ray's own")
 def test_everybody_sees_the_same_runtime_environment(start: Callable[..., Any], tmp_path: Path) -> None:
     start(runtime_env={"working_dir": str(tmp_path), "env_vars": {"A": "1"}})
 

@@ -51,7 +51,7 @@ class _Actor:
 Actor: Any = ray.remote(_Actor)
 
 
-NOT_TOLD = pytest.mark.local_only("Ray does not look whether a process is stopped")
+NOT_TOLD = pytest.mark.local_only("Ray does not notice that a process is stopped")
 
 
 @pytest.fixture

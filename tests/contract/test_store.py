@@ -26,7 +26,7 @@ from jupyter_ray.local.engine.local import LocalEngine
 from jupyter_ray.local.protocol.names import is_spare
 from tests.contract.helpers import PATIENCE, Log, eventually
 
-pytestmark = pytest.mark.local_only("the store is the nodes', and its size was given when they were started")
+pytestmark = pytest.mark.local_only("the store belongs to the nodes, and its size was set when they were started")
 
 MIB = 1024**2
 

@@ -45,7 +45,7 @@ def test_a_task_that_waits_for_a_stream_lends_its_cpus(start: Callable[..., Any]
     assert ray.get(Total.remote().total.remote(5), timeout=PATIENCE) == 10
 
 
-@pytest.mark.local_only("it chooses resources at init; those of a cluster are given (see tests/cluster)")
+@pytest.mark.local_only("the tests choose resources at init; a cluster's resources are given (see tests/cluster)")
 def test_an_actor_that_waits_for_a_stream_keeps_its_cpu(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
 
@@ -63,7 +63,7 @@ def test_an_actor_that_waits_for_a_stream_keeps_its_cpu(start: Callable[..., Any
         ray.get(Total.remote().total.remote(), timeout=PATIENCE)
 
 
-@pytest.mark.local_only("Ray tells of no object's life: there are no such events")
+@pytest.mark.local_only("Ray has no events for the life of an object")
 def test_an_item_of_a_stream_is_freed_with_its_reference(start: Callable[..., Any]) -> None:
     start(num_cpus=1)
 
@@ -378,7 +378,7 @@ def test_a_call_that_runs_again_takes_no_room_of_its_actor_s_streams_twice(start
     assert [ray.get(item, timeout=PATIENCE) for item in _within(stream)] == [0, 1, 2, 3]
 
 
-@pytest.mark.local_only("Ray waits in its own code, which hears the signal alone")
+@pytest.mark.local_only("Ray waits in its own code, where only the signal itself is noticed")
 def test_who_waits_for_an_item_can_be_interrupted(start: Callable[..., Any], tmp_path: Path) -> None:
     start(num_cpus=1)
     go = tmp_path / "go"

@@ -278,7 +278,7 @@ class RaisesThemInALoop(RaisesThem):
         raise_what_fails_when_it_is_looked_at(kind)
 
 
-@pytest.mark.local_only("Ray's worker dies of such an error")
+@pytest.mark.local_only("such an error kills a worker of Ray")
 @pytest.mark.parametrize("kind", [Delegates, NeitherTrueNorFalse])
 def test_errors_that_fail_when_they_are_looked_at_arrive_too(kind: type[Exception]) -> None:
     @ray.remote(max_retries=0)

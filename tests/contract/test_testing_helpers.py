@@ -145,7 +145,7 @@ def test_how_many_actors_there_are() -> None:
     }
 
 
-@pytest.mark.local_only("of a cluster, machines tell of their memory at intervals")
+@pytest.mark.local_only("a cluster's nodes report their memory at intervals")
 def test_how_full_the_object_store_is() -> None:
     before = test_utils.object_memory_usage()
     ref = ray.put(np.zeros(1_000_000))
@@ -188,7 +188,7 @@ def test_who_refers_to_an_object() -> None:
     wait_for_condition(lambda: counts(name) is None, timeout=PATIENCE)
 
 
-@pytest.mark.local_only("Ray counts small values that it keeps, also of its own")
+@pytest.mark.local_only("Ray also counts small values that it keeps for itself")
 def test_what_is_let_go_is_counted_no_more() -> None:
     core_worker = ray._private.worker.global_worker.core_worker
     wait_for_condition(lambda: core_worker.get_memory_store_size() == 0, timeout=PATIENCE)
@@ -208,7 +208,7 @@ class Cycle:
         self.ref, self.me = ref, self
 
 
-@pytest.mark.local_only("of a cluster, machines tell of their memory at intervals")
+@pytest.mark.local_only("a cluster's nodes report their memory at intervals")
 def test_garbage_is_collected_in_all_processes() -> None:
     @ray.remote
     class Keeper:
@@ -229,7 +229,7 @@ def test_garbage_is_collected_in_all_processes() -> None:
         gc.enable()
 
 
-@pytest.mark.local_only("a cluster is started with its settings")
+@pytest.mark.local_only("a cluster gets its settings when it is started")
 def test_garbage_is_collected_at_intervals() -> None:
     program = """
 import gc, weakref
@@ -263,7 +263,7 @@ else:
     assert "[True, True, True]" in test_utils.run_string_as_driver(program.replace("SECONDS", "1000"))
 
 
-@pytest.mark.local_only("the driver of a cluster hears of what is printed in batches of its own")
+@pytest.mark.local_only("a cluster's driver receives printed lines in batches of its own")
 def test_a_test_hears_what_tasks_print() -> None:
     actor = Worker.remote()
     earlier = test_utils.init_log_pubsub()
@@ -289,7 +289,7 @@ def test_a_test_hears_what_tasks_print() -> None:
         logs.close()
 
 
-@pytest.mark.local_only("the driver of a cluster hears of deaths from machines")
+@pytest.mark.local_only("a cluster's driver hears of deaths from the nodes")
 def test_a_test_hears_of_processes_that_die() -> None:
     errors = test_utils.init_error_pubsub()
     try:

@@ -66,7 +66,7 @@ def test_a_large_argument_is_read_only() -> None:
     assert found == [(float(1 << 20) + x, False) for x in range(8)]
 
 
-@pytest.mark.local_only("Ray tells of no object's life: there are no such events")
+@pytest.mark.local_only("Ray has no events for the life of an object")
 def test_a_large_argument_is_one_object() -> None:
     data = np.ones(1 << 21)  # Larger than that of the other test, whose events are in the log too.
     with Log() as log, joblib.parallel_backend("ray", n_jobs=2):

@@ -389,7 +389,7 @@ def test_options_of_the_processes() -> None:
     eventually(lambda: ray.available_resources().get("CPU") == 4.0)
 
 
-@pytest.mark.local_only("its own bookkeeping; on a cluster Ray's own code is interrupted")
+@pytest.mark.local_only("about the local engine's bookkeeping; on a cluster Ray's own code is interrupted")
 def test_an_interrupt_leaves_no_thread_and_no_process() -> None:
     def act() -> object:
         pool = Pool(1)

@@ -26,7 +26,7 @@ def test_a_pool_starts_a_session_of_its_size() -> None:
         assert pool.map(square, range(4)) == [0, 1, 4, 9]
 
 
-@pytest.mark.local_only("Ray ends the processes of a job some seconds after it")
+@pytest.mark.local_only("Ray ends a job's processes some seconds after the job")
 def test_a_session_that_ends_takes_its_pools_with_it(start: Callable[..., Any], tmp_path: Path) -> None:
     start(num_cpus=2)
     pool = Pool(2)

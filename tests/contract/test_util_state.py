@@ -233,7 +233,7 @@ def test_actors(gate: Path) -> None:
     assert state.summarize_actors()["cluster"]["summary"]["Counter"]["state_counts"]["DEAD"] >= 1
 
 
-@pytest.mark.not_through_client("Ray Client does not tell how large objects are")
+@pytest.mark.not_through_client("Ray Client does not report how large objects are")
 def test_objects() -> None:
     ref = ray.put(b"x" * 200_000)
     row = state.get_objects(ref.hex())[0]
@@ -251,7 +251,7 @@ def test_objects() -> None:
     eventually(lambda: not state.get_objects(key))
 
 
-@pytest.mark.local_only("on a cluster there are only the objects of this process")
+@pytest.mark.local_only("on a cluster only the objects of this process are listed")
 def test_objects_of_a_worker() -> None:
     @ray.remote
     class Keeper:
@@ -303,7 +303,7 @@ def end_of(worker: str | None) -> tuple[str | None, str]:
     return found.exit_type, found.exit_detail
 
 
-@pytest.mark.local_only("Ray does not tell the exit code of a worker that crashed")
+@pytest.mark.local_only("Ray does not report the exit code of a worker that crashed")
 @pytest.mark.parametrize("leave", [os._exit, sys.exit])
 def test_the_exit_code_of_a_process_is_told(leave: Callable[[int], Any]) -> None:
     @ray.remote(max_retries=1)
@@ -659,7 +659,7 @@ def test_dead_actors_are_remembered() -> None:
         ray.get(weak.me.remote())
 
 
-@pytest.mark.local_only("Ray's own table")
+@pytest.mark.local_only("the table is Ray's own")
 def test_labels_and_environments_are_told() -> None:
     asked = {"label_selector": {"zone": "!b"}, "fallback_strategy": [{"label_selector": {"zone": "!c"}}]}
     env = {"env_vars": {"TOLD": "1"}}
@@ -679,7 +679,7 @@ def test_labels_and_environments_are_told() -> None:
     assert "TOLD" not in second.runtime_env_info["serialized_runtime_env"]
 
 
-@pytest.mark.local_only("Ray's own table")
+@pytest.mark.local_only("the table is Ray's own")
 def test_names_of_calls_and_the_columns_of_ray() -> None:
     counter: Any = Counter.options(name="of calls").remote()  # type: ignore[attr-defined]
     pid = ray.get(counter.__ray_call__.remote(lambda _: os.getpid()))
@@ -715,7 +715,7 @@ def test_names_of_calls_and_the_columns_of_ray() -> None:
     assert 0 < worker.worker_launch_time_ms <= worker.worker_launched_time_ms  # type: ignore[operator]
 
 
-@pytest.mark.local_only("Ray's own table")
+@pytest.mark.local_only("the table is Ray's own")
 def test_an_actor_s_name_for_itself() -> None:
     @ray.remote
     class Named:
@@ -734,14 +734,14 @@ def test_an_actor_s_name_for_itself() -> None:
     assert {call.name for call in calls} == {"nickname.work", "other"}
 
 
-@pytest.mark.local_only("Ray's own table")
+@pytest.mark.local_only("the table is Ray's own")
 def test_the_driver_has_its_pid_in_every_answer() -> None:
     [driver] = state.list_workers(filters=[("worker_type", "=", "DRIVER")], detail=True)
     assert driver.pid == os.getpid()
     assert state.get_worker(driver.worker_id) == driver
 
 
-@pytest.mark.local_only("in Ray only where a call has been made before")
+@pytest.mark.local_only("in Ray only if a call has been made before")
 def test_a_thread_of_an_actor_is_the_actor_s(gate: Path) -> None:
     @ray.remote
     class Starter:
@@ -807,7 +807,7 @@ def test_a_client_of_the_tables() -> None:
         client.get(StateResource.CLUSTER_EVENTS, key)
 
 
-@pytest.mark.local_only("Ray's own table")
+@pytest.mark.local_only("the table is Ray's own")
 def test_why_an_actor_died() -> None:
     @ray.remote
     class Broken:
@@ -837,7 +837,7 @@ def test_why_an_actor_died() -> None:
     assert cause(key)["actor_died_error_context"]["reason"] == "OUT_OF_SCOPE"
 
 
-@pytest.mark.local_only("Ray's own table")
+@pytest.mark.local_only("the table is Ray's own")
 def test_a_constructor_that_runs_again_has_a_time_of_its_own(tmp_path: Path) -> None:
     @ray.remote(max_restarts=1)
     class Again:

@@ -74,7 +74,7 @@ def test_the_chain_is_told_to_its_end(gate: Path) -> None:
     assert "ready" in ray.why(first)
 
 
-@pytest.mark.local_only("on a cluster nobody notes where a task waits")
+@pytest.mark.local_only("on a cluster nobody records where a task waits")
 def test_it_is_told_in_which_get_a_task_is_blocked(gate: Path) -> None:
     @ray.remote
     def of_two(first: list[ray.ObjectRef[int]], second: list[ray.ObjectRef[int]]) -> None:
@@ -126,7 +126,7 @@ def test_actors_and_their_queues(gate: Path) -> None:
     eventually(said(actor, "dead", "ray.kill"))
 
 
-@pytest.mark.local_only("Ray tells of no attempt before the task has ended")
+@pytest.mark.local_only("Ray reports attempts only when the task has ended")
 @pytest.mark.parametrize("fault", ["error", "crash"])
 def test_a_retry_and_the_error_before_it(gate: Path, fault: str) -> None:
     @ray.remote(max_retries=3, retry_exceptions=True)
@@ -147,7 +147,7 @@ def test_a_retry_and_the_error_before_it(gate: Path, fault: str) -> None:
     assert ray.get(ref) == "done"
 
 
-@pytest.mark.local_only("on a cluster the way to an actor's process is Ray's knowledge")
+@pytest.mark.local_only("on a cluster only Ray knows how to reach an actor's process")
 def test_an_actor_that_is_not_there_yet_or_never_will_be(gate: Path) -> None:
     @ray.remote
     class Slow:
@@ -170,7 +170,7 @@ def test_an_actor_that_is_not_there_yet_or_never_will_be(gate: Path) -> None:
     eventually(said(broken, "The actor Slow is dead", "ValueError: no gate"))
 
 
-@pytest.mark.local_only("on a cluster Ray hands calls over, and they do not stand in a queue here")
+@pytest.mark.local_only("on a cluster calls are queued by Ray, not here")
 def test_calls_that_are_at_the_actor_before_their_turn_wait_too(gate: Path) -> None:
     @ray.remote
     class Busy:
@@ -189,7 +189,7 @@ def test_calls_that_are_at_the_actor_before_their_turn_wait_too(gate: Path) -> N
     ray.get([first, second])
 
 
-@pytest.mark.local_only("on a cluster a group's holders are Ray's knowledge")
+@pytest.mark.local_only("on a cluster only Ray knows who holds a placement group's resources")
 def test_a_task_in_a_placement_group(gate: Path) -> None:
     cpus = ray.cluster_resources()["CPU"]
     group = placement_group([{"CPU": cpus - 1}, {"CPU": 1}], name="taken")
