@@ -409,6 +409,7 @@ def _within(stream: Any) -> Iterator[Any]:
             return
 
 
+@pytest.mark.local_only("Ray pickles what a stream yields, and lets go of its generator after the call")
 def test_what_a_stream_does_last_belongs_to_its_call(start: Callable[..., Any], tmp_path: Path) -> None:
     """An item fails in our code, where the generator waits; its `finally` must not run when the call is over."""
     start()
