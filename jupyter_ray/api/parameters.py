@@ -103,7 +103,7 @@ class Parameters:
                 known = 0 <= which < self.most if isinstance(which, int) else which in named or self._keywords
                 if not known:
                     raise ValueError(
-                        f"writable and inout name {which!r}, which is no parameter of {name}(); it has "
+                        f"writable and inout name {which!r}, which is not a parameter of {name}(); it has "
                         f"{', '.join(map(repr, self.names)) or 'none'}."
                     )
 

@@ -36,14 +36,7 @@ Finish = Callable[[Execute, Done], None]
 
 def method_of(instance: Any, name: str) -> Function:
     """Return what a handle's method name calls, the extra methods of every actor included."""
-    if name == "__ray_call__":
-        return lambda fn, *args, **kwargs: fn(instance, *args, **kwargs)
-    if name == "__ray_ready__":
-        return lambda: True
-    if name == "__ray_terminate__":
-        return _terminate
-    method: Function = calling.bound_method(instance, name)
-    return method
+    return calling.method_of(instance, name, _terminate)
 
 
 def _terminate() -> None:
