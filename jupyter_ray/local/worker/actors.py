@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from jupyter_ray.engine import registry
@@ -323,16 +323,21 @@ class _Lane:
             return
         producer = self._runner.producers.running[execute.task]
         iterator = aiter(value)
-        while True:
-            if not producer.may_go_on():
-                await self._turn(producer)
-            try:
-                item = await anext(iterator)
-            except StopAsyncIteration:
-                return
-            self._runner.yielded(execute, producer, item)
-            del item
-            await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.
+        try:
+            while True:
+                if not producer.may_go_on():
+                    await self._turn(producer)
+                try:
+                    item = await anext(iterator)
+                except StopAsyncIteration:
+                    return
+                self._runner.yielded(execute, producer, item)
+                del item
+                await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.
+        except BaseException:
+            if isinstance(iterator, AsyncGenerator):
+                await iterator.aclose()  # Its `finally` belongs to this call, as long as there is one.
+            raise
 
     async def _turn(self, producer: Producer) -> None:
         """Wait until the next item may be made."""

@@ -47,12 +47,6 @@ _READ_ONLY = re.compile(
     r"read-?only|not writable|'bytes' object (does not support item (assignment|deletion)|has no attribute)"
 )
 """What NumPy, memoryviews, Cython, and bytes (in the place of a bytearray) say to a writer."""
-# Python 3.10 has no article.
-_SUPER = re.compile(r"super\(\) argument 1 must be (a )?type, not ActorClass")
-_SUPER_HINT = (
-    "\n(Its own name is the actor class here, no longer the plain one. Inside of an actor's class write "
-    "super().__init__(...), without the name.)"
-)
 
 
 def prepare(
@@ -304,10 +298,8 @@ def payload_of(value: Any, what: str, store: Store) -> Payload:
 
 
 def hint_for(error: BaseException) -> str:
-    """Return the remedy for an error that has one: writing where it is not allowed, `super` of an actor class."""
+    """Return the remedy for an error that has one: writing where it is not allowed."""
     text = str(error)
-    if isinstance(error, TypeError) and _SUPER.match(text):
-        return _SUPER_HINT
     return _READ_ONLY_HINT if _READ_ONLY.search(text) else ""
 
 
