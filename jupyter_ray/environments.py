@@ -115,18 +115,9 @@ def _unknown(name: str, field: str) -> str | None:
 
 def _check_code(name: str, fields: dict[str, Any]) -> str | None:
     """Return what is wrong with the fields that say where code is."""
-    folder = fields.get("working_dir")
-    if not isinstance(folder, str | os.PathLike | None):
-        raise TypeError(f"{name}['working_dir'] must be a string that is a path, got {type(folder)}.")
-    for field in ("py_modules", "excludes"):
-        listed = fields.get(field)
-        if not isinstance(listed, list | tuple | None):
-            raise TypeError(f"{name}[{field!r}] must be a list of strings, got {type(listed)}.")
-    if not all(isinstance(each, str) for each in fields.get("excludes") or ()):
-        raise TypeError(f"{name}['excludes'] must be a list of strings, got {fields['excludes']!r}.")
-    if not all(isinstance(each, str | os.PathLike | types.ModuleType) for each in fields.get("py_modules") or ()):
-        raise TypeError(f"{name}['py_modules'] holds paths and modules, got {fields['py_modules']!r}.")
-    places = [("working_dir", folder), *(("py_modules", each) for each in fields.get("py_modules") or ())]
+    _check_types_of_code(name, fields)
+    modules = fields.get("py_modules") or ()
+    places = [("working_dir", fields.get("working_dir")), *(("py_modules", each) for each in modules)]
     for field, place in places:
         scheme, colon, path = place.partition("://") if isinstance(place, str) else ("", "", "")
         if colon and scheme not in _SCHEMES:
@@ -138,6 +129,20 @@ def _check_code(name: str, fields: dict[str, Any]) -> str | None:
         elif colon and not path.partition("?")[0].endswith(endings):
             return f"{name}[{field!r}]: Only {', '.join(endings)} files are supported for URIs; got {place}."
     return None
+
+
+def _check_types_of_code(name: str, fields: dict[str, Any]) -> None:
+    folder = fields.get("working_dir")
+    if not isinstance(folder, str | os.PathLike | None):
+        raise TypeError(f"{name}['working_dir'] must be a string that is a path, got {type(folder)}.")
+    for field in ("py_modules", "excludes"):
+        listed = fields.get(field)
+        if not isinstance(listed, list | tuple | None):
+            raise TypeError(f"{name}[{field!r}] must be a list of strings, got {type(listed)}.")
+    if not all(isinstance(each, str) for each in fields.get("excludes") or ()):
+        raise TypeError(f"{name}['excludes'] must be a list of strings, got {fields['excludes']!r}.")
+    if not all(isinstance(each, str | os.PathLike | types.ModuleType) for each in fields.get("py_modules") or ()):
+        raise TypeError(f"{name}['py_modules'] holds paths and modules, got {fields['py_modules']!r}.")
 
 
 def _check_in_place(path: str) -> str | None:

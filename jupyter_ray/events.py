@@ -198,11 +198,10 @@ class HandleDropped(Event, frozen=True, kw_only=True, tag="handle_dropped"):
 
 
 class ObjectSealed(Event, frozen=True, kw_only=True, tag="object_sealed"):
-    """An object has its value. `size` is in bytes; `shared` tells whether it is in shared memory."""
+    """An object has its value. `size` is in bytes."""
 
     object: str
     size: int
-    shared: bool
     task: str | None = None
 
 

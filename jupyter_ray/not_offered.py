@@ -24,7 +24,7 @@ _CLIENT = "Ray's own way to a cluster: ray.init(address='ray://host:10001') goes
 _PYTHON = "for other languages than Python"
 _DASHBOARD = "Ray's web page: the side panel, %ray and ray.util.state show what runs here"
 _INSIDE = (
-    "the inside of Ray. Of what programs take from there, ray.util.get_node_ip_address(), ray.get_runtime_context(), "
+    "internal to Ray. Of what programs use of it, ray.util.get_node_ip_address(), ray.get_runtime_context(), "
     "ray.nodes() and ray.util.state are public; a value is freed with its last reference"
 )
 _TENSORS = "for transfers between GPUs: references carry tensors through shared memory here"

@@ -66,7 +66,7 @@ def call_with_retry(
     Exception
         The last call raised this, or one that does not match.
     """
-    assert max_attempts > 0, f"`max_attempts` is at least 1, got {max_attempts}."
+    assert max_attempts > 0, f"`max_attempts` must be at least 1, got {max_attempts}."
     for attempt in range(max_attempts):
         try:
             return f(*args, **kwargs)

@@ -25,7 +25,7 @@ def parse_node_labels_string(labels_str: str) -> dict[str, str]:
     for each in labels_str.split(",") if labels_str else ():
         pair = [part.strip() for part in each.split("=")]
         if len(pair) != 2:
-            raise ValueError(f"{each!r} is no label: write name=value, with commas between several.")
+            raise ValueError(f"{each!r} is not a label: write name=value, with commas between several.")
         found[pair[0]] = pair[1]
     validate_node_label_syntax(found)
     return found
@@ -47,7 +47,7 @@ def _texts(found: Any) -> dict[str, str]:
         raise ValueError("Labels are pairs of a name and a value.")
     for key, value in found.items():
         if not isinstance(value, str):
-            raise ValueError(f"The value of the label {key!r} is no text: {value!r}.")
+            raise ValueError(f"The value of the label {key!r} is not text: {value!r}.")
     return found
 
 

@@ -173,7 +173,7 @@ class _CoreWorker:
         return size is not None
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"'CoreWorker' object has no attribute {name!r}: it is the inside of Ray.", name=name)
+        raise AttributeError(f"'CoreWorker' object has no attribute {name!r}: it is internal to Ray.", name=name)
 
 
 class _ThisProcess:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, Union
 
 import msgspec
 
@@ -147,6 +147,19 @@ class ActorClass(Generic[T]):
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
         raise ActorClassInheritanceException(_NO_SUBCLASS)
+
+    def __instancecheck__(self, instance: Any) -> bool:
+        """Answer for the user's class, as in ``isinstance(other, Counter)`` of its own methods."""
+        return isinstance(instance, self._class())
+
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return issubclass(subclass, self._class())
+
+    def __or__(self, other: Any) -> Any:
+        """Make an annotation of ``Counter | None``, as a class does."""
+        return Union[self, other]  # noqa: UP007
+
+    __ror__ = __or__
 
     def __dir__(self) -> list[str]:
         value = self._class()

@@ -100,7 +100,7 @@ def _whole(name: str, value: Any) -> Any:
     amount = _amount(name, value)
     if amount is not None and amount != int(amount):
         raise ValueError(
-            f"{name} is {value}, and the quantities of what there is must be whole numbers (a task may take a part)."
+            f"{name} is {value}: amounts that a machine has must be whole numbers (a task may ask for a part)."
         )
     return amount
 
@@ -113,7 +113,7 @@ def _custom(resources: Any) -> dict[str, float] | None:
     for name, value in resources.items():
         if name in _DEFAULT:  # An AssertionError, as in Ray.
             raise AssertionError(
-                f"`{name}` cannot be a custom resource because it is one of the default resources: say "
+                f"`{name}` cannot be a custom resource because it is one of the default resources: use "
                 f"`{_DEFAULT[name]}` instead."
             )
         _whole(f"resources[{name!r}]", value)

@@ -94,18 +94,16 @@ def print_lines(lines: Sequence[LogLines]) -> None:
             origin = prefix(event)
             folded = False
             for line in _returns.lines((event.stream, origin, event.pid, event.task), event.text, now):
-                if always and always.search(line):
+                if not folds or (always and always.search(line)):
                     shown.append(Shown(event.stream, origin + line))
-                elif folds and never and never.search(line):
+                elif never and never.search(line):
                     continue
-                elif folds and not (folded and _MARKS.fullmatch(line)):
+                elif folded and _MARKS.fullmatch(line):
+                    continue  # The carets below a line of a traceback that is not shown.
+                else:
                     taken = _repeats.take(event.stream, line, origin, event.pid, now)
                     folded = not taken
                     shown += taken
-                elif folds:
-                    continue  # The carets below a line of a traceback that is not shown.
-                else:
-                    shown.append(Shown(event.stream, origin + line))
         _print(shown)
         _wait(now)
 
@@ -131,7 +129,7 @@ def _compiled(variable: str, pattern: str) -> re.Pattern[str] | None:
     try:
         return re.compile(pattern) if pattern else None
     except re.error as error:
-        _log.warning("%s=%r is no regular expression (%s), and has no effect.", variable, pattern, error)
+        _log.warning("%s=%r is not a regular expression (%s), and has no effect.", variable, pattern, error)
         return None
 
 

@@ -36,12 +36,12 @@ def hint(value: Any, function: str = "get") -> str:
     if isinstance(value, ObjectRef | ObjectRefGenerator):
         return f" Write ray.{function}([...]), for one reference too." if function == "wait" else ""
     if isinstance(value, Mapping):
-        return f" Write ray.{function}(list(d.values())) for what a dict holds." if _holds(value.values()) else ""
+        return f" Write ray.{function}(list(d.values())) for the values of a dict." if _holds(value.values()) else ""
     if isinstance(value, list):
-        return " Lists in a list are not looked into: make one list of all." if _holds(value) else ""
+        return " Nested lists are not searched: make one flat list." if _holds(value) else ""
     if isinstance(value, Iterator) or (isinstance(value, Iterable) and _holds(value)):
         return f" Write ray.{function}(list(...)) for what it holds."
-    return " It is a value already." if function == "get" and value is not None else ""
+    return " It is already a value." if function == "get" and value is not None else ""
 
 
 def _holds(values: Any) -> bool:

@@ -29,6 +29,8 @@ class Parameters:
     ----------
     rows
         Name, kind (`inspect.Parameter`'s number) and whether it is required; None: unreadable, so accept everything.
+    wrapper
+        The parameters of what a decorator with `functools.wraps` has put around it, and what is called.
 
     Attributes
     ----------
@@ -36,10 +38,11 @@ class Parameters:
         So many positional arguments, without keywords, are right; the fast path of a call compares with these.
     """
 
-    __slots__ = ("_index", "_keywords", "least", "most", "rows")
+    __slots__ = ("_index", "_keywords", "least", "most", "rows", "wrapper")
 
-    def __init__(self, rows: tuple[Row, ...] | None) -> None:
+    def __init__(self, rows: tuple[Row, ...] | None, wrapper: Parameters | None = None) -> None:
         self.rows = rows
+        self.wrapper = wrapper
         rows = rows or ()
         positional = [row for row in rows if row[1] in (_POSITIONAL_ONLY, _NAMED)]
         rest = self.rows is None or any(kind == _REST for _, kind, _ in rows)
@@ -72,6 +75,8 @@ class Parameters:
         The texts are those of `inspect.Signature.bind`, as in Ray.
         """
         if not self._accepts(args, kwargs):
+            if self.wrapper is not None and self.wrapper._accepts(args, kwargs):
+                return  # It may change them: only what it calls can tell.
             try:
                 _signature(self.rows or ()).bind(*args, **kwargs)
             except TypeError as error:
@@ -98,7 +103,7 @@ class Parameters:
                 known = 0 <= which < self.most if isinstance(which, int) else which in named or self._keywords
                 if not known:
                     raise ValueError(
-                        f"writable and inout name {which!r}, which is no parameter of {name}(); it has "
+                        f"writable and inout name {which!r}, which is not a parameter of {name}(); it has "
                         f"{', '.join(map(repr, self.names)) or 'none'}."
                     )
 
@@ -127,7 +132,7 @@ class Parameters:
         return f"<Parameters {'unreadable' if self.rows is None else _signature(self.rows)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Parameters, (self.rows,)
+        return Parameters, (self.rows, self.wrapper)
 
 
 def read(function: Callable[..., Any], *, drop_first: bool = False) -> Parameters:
@@ -140,17 +145,22 @@ def read(function: Callable[..., Any], *, drop_first: bool = False) -> Parameter
     drop_first
         Leave out ``self``.
     """
+    wrapper = None
+    if hasattr(function, "__wrapped__"):
+        wrapper = Parameters(_rows(function, drop_first, follow_wrapped=False))
+    return Parameters(_rows(function, drop_first), wrapper)
+
+
+def _rows(function: Callable[..., Any], drop_first: bool, *, follow_wrapped: bool = True) -> tuple[Row, ...] | None:
     try:
-        found = list(inspect.signature(function).parameters.values())
+        found = list(inspect.signature(function, follow_wrapped=follow_wrapped).parameters.values())
     except (TypeError, ValueError):  # A builtin or a Cython function without a signature.
-        return Parameters(None)
+        return None
     if drop_first and found and int(found[0].kind) in (_POSITIONAL_ONLY, _NAMED):
         del found[0]
-    return Parameters(
-        tuple(
-            (p.name, int(p.kind), p.default is inspect.Parameter.empty and int(p.kind) not in (_REST, _KEYWORDS))
-            for p in found
-        )
+    return tuple(
+        (p.name, int(p.kind), p.default is inspect.Parameter.empty and int(p.kind) not in (_REST, _KEYWORDS))
+        for p in found
     )
 
 

@@ -284,7 +284,7 @@ class Worker:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
-            f"'Worker' object has no attribute {name!r}: it is the inside of Ray, of which mode, worker_id, actor_id, "
+            f"'Worker' object has no attribute {name!r}: it is internal to Ray; of that, mode, worker_id, actor_id, "
             "namespace, current_job_id, current_node_id and node_ip_address are offered."
         )
 

@@ -232,7 +232,7 @@ def _check_joinable(address: str | None, asked: dict[str, Any]) -> None:
     if given:
         raise ValueError(
             f"When connecting to an existing cluster, {' and '.join(given)} must not be provided: "
-            f"init(address={address!r}) joins a runtime, which has what the driver gave it that started it."
+            f"init(address={address!r}) joins a runtime, whose options were given by the driver that started it."
         )
 
 

@@ -74,7 +74,7 @@ def split(address: str) -> Parts:
         host = host[1:-1]
     strange = not host or any(each.isspace() or each in "/@?#\0[]" for each in host)
     if strange or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
-        raise AddressError(f"{address!r} is no address of a cluster: {_FORMS}.")
+        raise AddressError(f"{address!r} is not the address of a cluster: {_FORMS}.")
     return Parts(host, int(port), client)
 
 
@@ -88,8 +88,8 @@ def check_reachable(address: str) -> None:
     """
     if alias.stands_for_ray():
         raise ConnectionError(
-            f"Could not find any running Ray instance at {address!r}: sys.modules['ray'] is this package here, and who "
-            "joins a cluster needs Ray itself. Leave that name alone, and write `import jupyter_ray as ray`."
+            f"Could not find any running Ray instance at {address!r}: sys.modules['ray'] is this package here, and "
+            "joining a cluster needs Ray itself. Do not set that name, and write `import jupyter_ray as ray`."
         )
     for package in ("ray", "grpc"):  # Ray alone does not bring the second, by which the head node is asked.
         found = importlib.util.find_spec(package)
@@ -209,9 +209,9 @@ def _places(parts: Parts, deadline: float) -> Iterator[tuple[int, Any]]:
             for family, _, _, _, address in _in_time(look, deadline - time.monotonic()):
                 yield family, address
         except TimeoutError:
-            raise _NobodyError("nobody has told the address of that name in time") from None
+            raise _NobodyError("the name server has not answered in time") from None
         except (OSError, UnicodeError) as error:
-            raise _NobodyError(getattr(error, "strerror", None) or "that is no name of a host") from None
+            raise _NobodyError(getattr(error, "strerror", None) or "that is not the name of a host") from None
 
 
 def _in_time(look: Callable[[], Found], seconds: float) -> Found:
@@ -250,7 +250,9 @@ def _greet(connection: socket.socket, deadline: float) -> None:
                 break
             answer += more
     except TimeoutError:
-        raise _NobodyError("what listens there says nothing: it hangs, or does not speak gRPC, as Ray does") from None
+        raise _NobodyError(
+            "what listens there does not answer: it hangs, or does not speak gRPC, as Ray does"
+        ) from None
     if answer[:1] == bytes([_TLS_ALERT]):
         raise _NobodyError("what answers there speaks TLS: set RAY_USE_TLS=1 and the certificates, see docs/scale.md")
     if answer[3:4] != bytes([_SETTINGS]):

@@ -195,8 +195,8 @@ class Engine(Protocol):
         name: str,
         *,
         detached: bool,
-        labels: list[dict[str, str]] | None = None,
-        alike: str = "",
+        labels: list[dict[str, str]] | None,
+        alike: str,
     ) -> str:
         """Ask for a placement group of `bundles`, in amounts; return its id (hex) at once.
 

@@ -22,7 +22,7 @@ _MOMENT = 0.5
 
 T = TypeVar("T")
 Settle = Callable[[Any, BaseException | None], None]
-Withdraw = Callable[[], None]
+Withdraw = Callable[[], object]
 """Tells that the answer is not waited for any more; it may have come."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import msgspec
@@ -22,7 +21,6 @@ class TaskContext(msgspec.Struct, kw_only=True, eq=False):
     held: dict[str, float] = msgspec.field(default_factory=dict)
     devices: dict[str, list[str]] = msgspec.field(default_factory=dict)
     attempt: int = 0
-    thread: int = msgspec.field(default_factory=threading.get_ident)
     cancelled: bool = False
     exiting: bool = False
     """It has called `exit_actor`: whatever it does afterwards, its caller learns that the actor is gone."""

@@ -110,14 +110,14 @@ def amount(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount: write a number, 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount: write a number, 0 or more")
     return int(value) if value.is_integer() else value
 
 
 def positive(text: str) -> int:
     """Return a count, 1 or more."""
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count: write a number, 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a count: write a number, 1 or more")
     return int(text)
 
 

@@ -45,7 +45,7 @@ def cancel(engine: Engine | None, what: str | None, names: Mapping[str, Any], *,
             engine.cancel(return_id(bytes.fromhex(row["task_id"]), 1), force=force and plain, recursive=True)
             cancelled.append(row["name"])
     if not cancelled:
-        return "Nothing runs or waits." if what is None else f"No task runs or waits that {what!r} means."
+        return "Nothing runs or waits." if what is None else f"No running or waiting task matches {what!r}."
     return f"Cancelled: {_counted(cancelled)}."
 
 

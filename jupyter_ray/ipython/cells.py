@@ -32,8 +32,6 @@ class Cell:
         The request's message id; in a terminal ``In[n]``.
     parent
         What a message about the cell names as its parent; empty in a terminal.
-    cell_id
-        The cell's id in its document, where the frontend tells it (JupyterLab does).
     alone
         Nobody sits there who could be asked for input: the notebook is run without a page (by nbclient, and with it
         `jupyter execute`, nbconvert, papermill, Quarto and others), and who runs it hears of the cell that runs only.
@@ -41,7 +39,6 @@ class Cell:
 
     token: str
     parent: Parent
-    cell_id: str | None = None
     alone: bool = False
 
 
@@ -146,7 +143,6 @@ def kernel_of(shell: Any) -> Any:
 
 
 def _cell(token: str, parent: Parent) -> Cell:
-    cell_id = (parent.get("metadata") or {}).get("cellId")
     alone = (parent.get("content") or {}).get("allow_stdin") is False
     # Only the header: the content is the cell's source, and nobody asks for it.
-    return Cell(token, {"header": parent["header"]}, cell_id, alone)
+    return Cell(token, {"header": parent["header"]}, alone)

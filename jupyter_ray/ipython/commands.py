@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _REMOTE = Parser(
     "%%remote",
-    "Run the cell as a task, without blocking the notebook. The variables that it reads go along; the value of its\n"
-    "last expression is the result. What it assigns stays in the task. `%remote EXPRESSION` does it for a line, and\n"
-    "`ref = %remote EXPRESSION` gives the reference.",
+    "Run the cell as a task, without blocking the notebook. The variables that it reads are sent along; the value of\n"
+    "its last expression is the result. What it assigns stays in the task. `%remote EXPRESSION` does it for a line,\n"
+    "and `ref = %remote EXPRESSION` gives the reference.",
 )
 _REMOTE.add_argument("--num-cpus", type=amount, metavar="N", help="CPUs that the task holds (1)")
 _REMOTE.add_argument("--num-gpus", type=amount, metavar="N", help="GPUs that the task holds (0)")
@@ -39,7 +39,7 @@ _REMOTE.add_argument("-o", "--out", metavar="NAME", help="bind the reference to 
 
 _RAY = Parser(
     "%ray",
-    "Look after the runtime.",
+    "Control the runtime.",
     "commands:\n"
     "  status           what runs and what is used\n"
     "  start            start the runtime, or bind it to resources\n"
@@ -52,11 +52,11 @@ _RAY = Parser(
 )
 
 _STATUS = Parser("%ray status", "Show what runs and what is used.")
-_START = Parser("%ray start", "Start the runtime; `jupyter_ray.init` with the same options.")
+_START = Parser("%ray start", "Start the runtime, as `jupyter_ray.init` does with the same options.")
 _START.add_argument("--num-cpus", type=amount, metavar="N", help="CPUs to use (all that there are)")
 _START.add_argument("--num-gpus", type=amount, metavar="N", help="GPUs to use (all that there are)")
 _START.add_argument(
-    "--address", metavar="A", help="of a runtime or a Ray cluster that runs, or `auto`; else a new one here"
+    "--address", metavar="A", help="a running runtime or Ray cluster, or `auto`; without it a new runtime here"
 )
 _STOP = Parser("%ray stop", "End the runtime with all its tasks, actors and objects; leave one that was joined.")
 _LOGS = Parser("%ray logs", "Page through what tasks printed, the held-back part of a flood included.")
@@ -70,16 +70,16 @@ _WHY.add_argument(
     "what",
     nargs="?",
     metavar="WHAT",
-    help="what holds a reference or an actor (`refs[3]`), or several; or a name or id; without it: all tasks that wait",
+    help="an expression for references or an actor (`refs`, `refs[3]`), a name or an id; without it: all waiting tasks",
 )
-_CANCEL = Parser("%ray cancel", "Cancel tasks of this notebook, with those that they have called. Actors live on.")
+_CANCEL = Parser("%ray cancel", "Cancel this notebook's tasks, and the tasks that they have called. Actors live on.")
 _CANCEL.add_argument(
     "what",
     nargs="?",
     metavar="WHAT",
-    help="what holds references (`refs`, `refs[3]`), a name or an id; without it: all",
+    help="an expression for references (`refs`, `refs[3]`), a name, or an id; without it: all tasks",
 )
-_CANCEL.add_argument("--force", action="store_true", help="end the processes of tasks that do not listen")
+_CANCEL.add_argument("--force", action="store_true", help="end the processes of tasks that do not respond")
 
 
 _PARSERS = {"status": _STATUS, "start": _START, "stop": _STOP, "logs": _LOGS, "why": _WHY, "cancel": _CANCEL}
@@ -177,7 +177,7 @@ class Commands:
                 _RAY.read(["--help"])
             else:
                 hint = meant(command, self._commands)
-                raise UsageError(f"%ray: there is no `{command}`.{hint} There are: {', '.join(self._commands)}.")
+                raise UsageError(f"%ray: there is no command `{command}`.{hint} Commands: {', '.join(self._commands)}.")
         except HelpPrinted:
             pass
 

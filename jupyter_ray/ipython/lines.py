@@ -105,7 +105,7 @@ class Lines:
             if not is_blank and not ended:
                 return over
             self._open = None
-            return f"{over}{'' if is_blank else chr(10)}" + ("\r" * is_blank) + self._next(source[2])
+            return over + ("\r" if is_blank else "\n") + self._next(source[2])
         if is_blank:
             return ""
         if self._is_below(source):

@@ -38,5 +38,5 @@ class RayMagics(Magics):
 
     @line_magic
     def ray(self, line: str) -> None:
-        """Look after the runtime; ``%ray --help`` tells more."""
+        """Control the runtime; ``%ray --help`` tells more."""
         self._commands().ray(line)

@@ -70,13 +70,11 @@ def seconds(amount: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-def state_text(name: str, state: str, elapsed: float | None, detail: str = "") -> str:
+def state_text(name: str, state: str, elapsed: float | None) -> str:
     """Return one line: glyph, name, state, time."""
     parts = [f"{GLYPHS.get(state, '·')} {name}", state]
     if elapsed is not None:
         parts.append(seconds(elapsed))
-    if detail:
-        parts.append(detail)
     return " · ".join(parts)
 
 
@@ -127,12 +125,12 @@ def bar_html(name: str, share: float | None, counts: str) -> str:
     )
 
 
-def state_bundle(name: str, state: str, elapsed: float | None, detail: str = "") -> Bundle:
+def state_bundle(name: str, state: str, elapsed: float | None) -> Bundle:
     """Return one line as text and as HTML."""
     return Bundle(
         {
-            "text/plain": state_text(name, state, elapsed, detail),
-            "text/html": state_html(name, state, elapsed, detail),
+            "text/plain": state_text(name, state, elapsed),
+            "text/html": state_html(name, state, elapsed),
         }
     )
 

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from jupyter_ray.events import LogLines
@@ -113,8 +113,6 @@ class Router:
         Who knows the cells.
     sink
         Where it appears.
-    spool
-        Where all of it is kept.
     limits
         What a cell may show.
     at_once
@@ -126,18 +124,15 @@ class Router:
         self,
         cells: Cells,
         sink: Sink,
-        spool: Spool | None = None,
         *,
         limits: Limits | None = None,
         at_once: bool = False,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._at_once = at_once
-        self.spool = spool or Spool()
+        self.spool = Spool()
         self._cells = cells
         self._sink = sink
         self._limits = limits or Limits()
-        self._clock = clock
         self._lock = threading.Lock()
         """Guards `_outputs` and the order of the spool."""
         self._showing = threading.Lock()
@@ -211,11 +206,6 @@ class Router:
         self.settle(_PATIENCE)
         return cell.token in self._outputs
 
-    def output_of(self, token: str) -> CellOutput | None:
-        """Return what is known of a cell's output."""
-        entry = self._outputs.get(token)
-        return entry.output if entry is not None else None
-
     def close(self, timeout: float = 1.0) -> None:
         """Show what is due, end the thread and give the disk space back; safe to repeat."""
         self.flush(timeout)
@@ -244,14 +234,14 @@ class Router:
         with self._showing:
             self._show()
         with self._lock:
-            now = self._clock()
+            now = time.monotonic()
             waits = [wait for entry in self._outputs.values() if (wait := entry.output.due(now)) is not None]
         return min(waits) if waits else None
 
     def _show(self, *, hurry: bool = False) -> None:
         with self._lock:
             self._digest()
-            now = self._clock()
+            now = time.monotonic()
             messages: list[tuple[_Entry, Message]] = []
             for entry in self._outputs.values():
                 while (message := entry.output.take(now, hurry=hurry)) is not None:
@@ -267,7 +257,7 @@ class Router:
             with self._flags:
                 self._inbox_size -= sum(len(event.text) for event in lines)
             self.spool.append(lines)
-            now = self._clock()
+            now = time.monotonic()
             for event in lines:
                 cell = self._cells.find(event.cell)
                 own = event.task in self._own and self._cells.is_home(cell)

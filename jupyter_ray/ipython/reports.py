@@ -28,24 +28,14 @@ def engine_facts(engine: Engine | None) -> dict[str, Any]:
         return {}
 
 
-def status(state: State, facts: Mapping[str, Any], now: float | None = None) -> Bundle:
+def status(state: State, facts: Mapping[str, Any]) -> Bundle:
     """Return what runs and what is used, as text and as a table."""
-    rows = list(_status_rows(state, facts, time.time() if now is None else now))
+    rows = list(_status_rows(state, facts, time.time()))
     return Bundle({"text/plain": table_text(rows), "text/html": table_html(rows)})
 
 
 def _status_rows(state: State, facts: Mapping[str, Any], now: float) -> Iterable[tuple[str, str]]:
-    runtime = state["runtime"]
-    said = runtime["state"]
-    if runtime["state"] in ("ready", "warm", "starting"):
-        said += f", {runtime['engine']} engine"
-        if runtime["pid"]:
-            said += f", pid {runtime['pid']}"
-        if runtime["since"]:
-            said += f", for {seconds(max(0.0, now - runtime['since']))}"
-    if runtime["message"]:
-        said += f": {runtime['message']}"
-    yield "runtime", said
+    yield "runtime", _runtime(state["runtime"], now)
     for name, row in by_kind(state["resources"]).items():
         if name in _MEMORY and not row["used"]:
             continue  # It is what tasks ask for: a zero would be read as what the machine's programs use.
@@ -69,6 +59,17 @@ def _status_rows(state: State, facts: Mapping[str, Any], now: float) -> Iterable
         store = facts["store"]
         on_disk = f", {size(store['on_disk'])} on disk" if store["on_disk"] else ""
         yield "object store", f"{size(store['used'])} of {size(store['limit'])} used{on_disk}"
+
+
+def _runtime(runtime: Mapping[str, Any], now: float) -> str:
+    said = str(runtime["state"])
+    if runtime["state"] in ("ready", "warm", "starting"):
+        said += f", {runtime['engine']} engine"
+        if runtime["pid"]:
+            said += f", pid {runtime['pid']}"
+        if runtime["since"]:
+            said += f", for {seconds(max(0.0, now - runtime['since']))}"
+    return f"{said}: {runtime['message']}" if runtime["message"] else said
 
 
 def by_kind(resources: Iterable[State]) -> dict[str, dict[str, float]]:

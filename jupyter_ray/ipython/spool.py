@@ -88,22 +88,18 @@ class Spool:
                     except msgspec.DecodeError:  # The file was emptied for newer output meanwhile.
                         continue
 
-    def lines(self, what: str | None = None, *, cell: str | None = None, grep: str | None = None) -> Iterator[str]:
+    def lines(self, what: str | None = None, *, grep: str | None = None) -> Iterator[str]:
         """Return printed lines, each with its origin, oldest first.
 
         Parameters
         ----------
         what
             A task's or actor's name, the beginning of a task's or actor's id, or a process id. None: everything.
-        cell
-            Only what this cell's tasks printed.
         grep
             Only lines that contain this text.
         """
         begun: dict[tuple[str | None, int, str], str] = {}
         for event in self:
-            if cell is not None and event.cell != cell:
-                continue
             if what is not None and not _matches(event, what):
                 continue
             prefix = event.origin

@@ -122,7 +122,7 @@ def _hint(error: Any) -> list[str]:
     if isinstance(error, TypeError) and _REFERENCE.search(str(error)):
         return [
             "An ObjectRef stands for a value that is made elsewhere: ray.get(ref) returns the value. A call replaces "
-            "those among its arguments, f.remote(ref) or f.remote(*refs), but not those in a list."
+            "references among its arguments (f.remote(ref), f.remote(*refs)) by their values, but not those in a list."
         ]
     is_pythons = isinstance(error, ValueError) and not isinstance(error, RayError)
     if is_pythons and registry.current() is not None and _READ_ONLY.search(str(error)):
@@ -140,11 +140,11 @@ def _found_here(error: BaseException | None) -> list[str]:
         if spec is not None and spec.origin is not None:
             engine = registry.current()
             if engine is not None and engine.address.startswith(LOCAL_ADDRESS):
-                why = "it has imported it, and that folder is not on sys.path any more."
+                why = "it has imported it, and its folder is no longer on sys.path."
             else:
                 why = (
-                    "on a cluster, workers keep the sys.path of the start. Change it before the first call, or end the "
-                    "session with %ray stop."
+                    "on a cluster, workers keep the sys.path that the session began with. Change it before the first "
+                    "call, or end the session with %ray stop."
                 )
             return [f"The notebook finds {name} ({spec.origin}): {why}"]
     return []

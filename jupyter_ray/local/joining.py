@@ -143,7 +143,7 @@ def _connect(address: str, folder: Path) -> socket.socket:
         try:
             connection.connect(str(folder / RUNTIME_SOCKET))
             if peer_uid(connection) not in (None, os.getuid()):
-                raise PermissionError("who listens there is another user")
+                raise PermissionError("another user listens there")
         except BaseException:
             connection.close()
             raise

@@ -29,8 +29,9 @@ class UnknownDefinitionError(RaySystemError):
 
     def __init__(self, definition: str) -> None:
         super().__init__(
-            f"The runtime has no code under {definition[:8]} any more: the session of that remote function or class "
-            "has ended, or nobody has kept it. Define it again, or keep it where it was made."
+            f"The runtime no longer has the code of the definition {definition[:8]}: the session of that remote "
+            "function or class has ended, or nothing refers to it any more. Define it again, or keep it where it was "
+            "made."
         )
 
 

@@ -10,6 +10,7 @@ import functools
 import linecache
 import os
 import types
+from collections.abc import Iterable
 from typing import Any
 
 from cloudpickle import cloudpickle
@@ -92,22 +93,8 @@ class Watch:
             self._visit_function(value)
         elif isinstance(value, type):
             self._visit_class(value)
-        elif isinstance(value, staticmethod | classmethod | types.MethodType):
-            self._visit(value.__func__)
-            if isinstance(value, types.MethodType):
-                self._visit(value.__self__)
-        elif isinstance(value, property):
-            for function in (value.fget, value.fset, value.fdel):
-                self._visit(function)
-        elif isinstance(value, values.LruCache):
-            if not values.is_importable(value):
-                self._visit(value.__wrapped__)
-        elif isinstance(value, functools.partial):
-            self._visit(value.func)
-            for part in (*value.args, *value.keywords.values()):
-                self._visit(part)
-        elif isinstance(value, tuple | frozenset):
-            for part in value:
+        elif (parts := _parts(value)) is not None:
+            for part in parts:
                 self._visit(part)
         elif not type(value).__module__.startswith("jupyter_ray."):  # References and handles do not change.
             self.is_mutable = True
@@ -156,6 +143,21 @@ class Watch:
             return
         if sum(map(len, entry[2])) <= _SOURCE_LIMIT:
             self.sources[filename] = entry[2]
+
+
+def _parts(value: Any) -> Iterable[Any] | None:
+    """Return what a value that does not change itself is made of; None if it is no such value."""
+    if isinstance(value, types.MethodType):
+        return value.__func__, value.__self__
+    if isinstance(value, staticmethod | classmethod):
+        return (value.__func__,)
+    if isinstance(value, property):
+        return value.fget, value.fset, value.fdel
+    if isinstance(value, values.LruCache):
+        return () if values.is_importable(value) else (value.__wrapped__,)
+    if isinstance(value, functools.partial):
+        return value.func, *value.args, *value.keywords.values()
+    return value if isinstance(value, tuple | frozenset) else None
 
 
 def _size(variable: tuple[str, int]) -> int:

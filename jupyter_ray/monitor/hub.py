@@ -67,14 +67,10 @@ class Hub:
 
     Parameters
     ----------
-    limits
-        How much the model keeps.
     pace
         How often messages go out.
     cancel
         Called on the hub's thread, with a task id and `force`, when a panel's user cancels a task.
-    clock
-        Monotonic seconds, for the pace.
     wall
         Unix seconds, for changes of the runtime's state that no event tells.
     """
@@ -82,16 +78,12 @@ class Hub:
     def __init__(
         self,
         *,
-        limits: Limits | None = None,
         pace: Pace | None = None,
         cancel: Cancel | None = None,
-        clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._limits = limits or Limits()
         self._pace = pace or Pace()
         self._cancel = cancel
-        self._clock = clock
         self._wall = wall
         self._lock = threading.Lock()
         """Guards the model, the writer, the policy and the sinks."""
@@ -110,11 +102,11 @@ class Hub:
         self._messages = 0
         self._sinks: list[Sink] = []
         self._cancels: deque[CancelTask] = deque()
-        self._policy = SendPolicy(clock, self._pace)
+        self._policy = SendPolicy(time.monotonic, self._pace)
         self._begin(secrets.token_hex(4))
 
     def _begin(self, epoch: str) -> None:
-        self._model = Model(self._limits)
+        self._model = Model(Limits())
         self._writer = Writer(self._model, epoch)
         self._policy.announce(epoch)
 
@@ -322,7 +314,7 @@ class Hub:
         message: Message | None = None
         with self._lock:
             sinks = list(self._sinks)
-            if self._inbox and self._clock() >= self._next_fold:
+            if self._inbox and time.monotonic() >= self._next_fold:
                 self._fold_inbox()
             if sinks and self._policy.due(changed=bool(self._model.dirty)) == 0:
                 self._fold_inbox()
@@ -340,7 +332,7 @@ class Hub:
         with self._lock:
             pauses: list[float] = []
             if self._inbox:
-                pauses.append(max(0.0, self._next_fold - self._clock()))
+                pauses.append(max(0.0, self._next_fold - time.monotonic()))
             if self._sinks:
                 due = self._policy.due(changed=bool(self._model.dirty))
                 if due is not None:
@@ -349,7 +341,7 @@ class Hub:
 
     def _fold_inbox(self) -> None:
         """Fold what was fed; the caller holds `_lock`, which keeps the order."""
-        self._next_fold = self._clock() + self._pace.fast
+        self._next_fold = time.monotonic() + self._pace.fast
         while self._inbox:
             epoch, events = self._inbox.popleft()
             with self._flags:

@@ -239,41 +239,30 @@ class Model:
             if parent is not None and parent.id not in self.groups:
                 parent = self._catch_all(at)
         self._groups_made += 1
-        group = self._add_group(
-            Group(
-                id=f"g{self._groups_made}",
-                name=name,
-                kind=kind,
-                site=site,
-                parent=parent,
-                cell=cell,
-                first=at,
-                last=at,
-                counts=dict.fromkeys(TASK_STATES, 0),
-            )
-        )
+        group = self._add_group(f"g{self._groups_made}", name, kind, at, site=site, parent=parent, cell=cell)
         self.group_index[(site, name, kind, parent.id if parent is not None else None)] = group
         return group
 
-    def _add_group(self, group: Group) -> Group:
-        self.groups[group.id] = group
-        self.dirty.groups[group.id] = group
+    def _add_group(
+        self,
+        key: str,
+        name: str,
+        kind: TaskKind,
+        at: float,
+        *,
+        site: str | None = None,
+        parent: Group | None = None,
+        cell: str | None = None,
+    ) -> Group:
+        counts: dict[str, int] = dict.fromkeys(TASK_STATES, 0)
+        group = Group(
+            id=key, name=name, kind=kind, site=site, parent=parent, cell=cell, first=at, last=at, counts=counts
+        )
+        self.groups[key] = self.dirty.groups[key] = group
         return group
 
     def _catch_all(self, at: float) -> Group:
-        return self.groups.get(OTHER) or self._add_group(
-            Group(
-                id=OTHER,
-                name="other calls",
-                kind="task",
-                site=None,
-                parent=None,
-                cell=None,
-                first=at,
-                last=at,
-                counts=dict.fromkeys(TASK_STATES, 0),
-            )
-        )
+        return self.groups.get(OTHER) or self._add_group(OTHER, "other calls", "task", at)
 
     def _merge_groups(self, at: float) -> bool:
         """Merge the groups that were idle for longest into the catch-all; False if too few are idle.

@@ -67,18 +67,9 @@ class Header(NamedTuple):
     """For an actor's constructor: what `current_actor` needs beside Ray's own handle."""
 
 
-def dump_header(
-    definition: str,
-    versions: dict[str, int],
-    terms: bytes,
-    parent: bytes | None,
-    cell: str | None,
-    layout: tuple[Sequence[Any], Mapping[str, Any]] | None,
-    observe: int,
-    handle: bytes = b"",
-) -> bytes:
-    """Return the header as bytes; the fields are those of `Header`."""
-    return pickle.dumps((definition, versions, terms, parent, cell, layout, observe, handle), PROTOCOL)
+def dump_header(header: Header) -> bytes:
+    """Return a header as bytes."""
+    return pickle.dumps(tuple(header), PROTOCOL)
 
 
 def load_header(header: bytes) -> Header:

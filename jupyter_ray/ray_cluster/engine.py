@@ -310,8 +310,8 @@ class RayEngine(kept.Kept):
         name: str,
         *,
         detached: bool,
-        labels: Any = None,
-        alike: str = "",
+        labels: Any,
+        alike: str,
     ) -> str:
         """Ask for a placement group; see `Engine.create_placement_group`."""
         return groups.create(bundles, strategy, name, detached=detached, labels=labels, alike=alike)

@@ -62,7 +62,7 @@ class EventLog:
         self._listeners: dict[int, tuple[EventListener, bool]] = {}
         self._number = 0
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._handing: threading.Thread | None = None
+        self._handing = threading.Thread(target=self._serve, name="jupyter_ray events", daemon=True)
         self._marks: dict[str, Flag] = {}
         self._closed = Flag()
         self._lost = False
@@ -74,7 +74,8 @@ class EventLog:
         """What the events of this log have told."""
         self._held: dict[str, int] = {}
         self.add(begin)
-        self._start_threads()
+        self._handing.start()
+        threading.Thread(target=self._read, name="jupyter_ray log lines", daemon=True).start()
 
     # --- taking ---
 
@@ -172,14 +173,9 @@ class EventLog:
         self._queue.put(job)
         self._due.set()
 
-    def _start_threads(self) -> None:
-        self._handing = threading.Thread(target=self._serve, name="jupyter_ray events", daemon=True)
-        self._handing.start()
-        threading.Thread(target=self._read, name="jupyter_ray log lines", daemon=True).start()
-
     def flush(self) -> None:
         """Return when the listeners have had what was reported before this call."""
-        if self._handing is None or self._closed.is_set():
+        if self._closed.is_set():
             return
         mark = uuid.uuid4().hex
         come = self._marks[mark] = Flag()
@@ -191,7 +187,7 @@ class EventLog:
 
     def _drain(self) -> None:
         """Wait until the listeners have had what is in the log."""
-        if self._handing is None or self._handing is threading.current_thread() or not self._handing.is_alive():
+        if self._handing is threading.current_thread() or not self._handing.is_alive():
             return
         done = Flag()
 
@@ -260,12 +256,11 @@ class EventLog:
         self._closed.set()
         with contextlib.suppress(Exception):
             self._channel.close()
-        if self._handing is not None:
-            self._drain()
-            self._queue.put(None)
-            self._due.set()
-            if self._handing is not threading.current_thread():
-                self._handing.join(_PATIENCE_SECONDS)
+        self._drain()
+        self._queue.put(None)
+        self._due.set()
+        if self._handing is not threading.current_thread():
+            self._handing.join(_PATIENCE_SECONDS)
 
     def __repr__(self) -> str:
         return f"<EventLog: {self._seq} events, {len(self._listeners)} listeners>"

@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from jupyter_ray.engine.own_class import know_itself
 from jupyter_ray.exceptions import ActorDiedError
 from jupyter_ray.local.serialization.errors import format_remote
 from jupyter_ray.ray_cluster import shortcut
@@ -35,6 +36,7 @@ class Host:
         with call:
             try:
                 kind = call.function()
+                know_itself(kind)
                 call.engine.observer.label_actor(kind)
                 args, kwargs = call.prepare(kind)
                 if inspect.iscoroutinefunction(kind.__init__):

@@ -212,39 +212,33 @@ class Poller:
     def _look_at_actors(self) -> list[ev.AnyEvent]:
         happened: list[ev.AnyEvent] = []
         for row in self._engine.state.actors():
-            actor, state, restarts = row["actor_id"], row["state"], row["num_restarts"]
-            before = self._actors.get(actor)
-            if before == (state, restarts):
-                continue
-            self._actors[actor] = (state, restarts)
-            if before is None and not self._events.told.knows_actor(actor):
-                if state == "DEAD":
-                    continue
-                task = "ff" * 8 + actor
-                happened.append(
-                    ev.ActorCreated(
-                        actor=actor, class_name=row["class_name"], name=row["name"] or None, task=task, parent=None
-                    )
-                )
-            reason = row["reason"] or ""
-            if state == "ALIVE":
-                if before is not None and restarts > before[1]:
-                    happened.append(ev.ActorRestarted(actor=actor, restarts=restarts, reason=reason))
-                self._introduce_worker(row["worker_id"], row["pid"], row["node_id"], happened)
-                happened.append(
-                    ev.ActorAlive(
-                        actor=actor,
-                        worker=row["worker_id"] or "",
-                        pid=row["pid"],
-                        held={key: value for key, value in row["required_resources"].items() if value},
-                    )
-                )
-            elif state == "RESTARTING":
-                happened.append(ev.ActorRestarted(actor=actor, restarts=restarts, reason=reason))
-            elif state == "DEAD":
-                line = reason.splitlines()[0] if reason else "it ended"
-                happened.append(ev.ActorDied(actor=actor, reason=line, expected=row["expected"]))
+            self._see_actor(row, happened)
         return happened
+
+    def _see_actor(self, row: dict[str, Any], happened: list[ev.AnyEvent]) -> None:
+        actor, state, restarts = row["actor_id"], row["state"], row["num_restarts"]
+        before = self._actors.get(actor)
+        if before == (state, restarts):
+            return
+        self._actors[actor] = (state, restarts)
+        if before is None and not self._events.told.knows_actor(actor):
+            if state == "DEAD":
+                return
+            name = row["name"] or None
+            task = "ff" * 8 + actor
+            happened.append(
+                ev.ActorCreated(actor=actor, class_name=row["class_name"], name=name, task=task, parent=None)
+            )
+        reason = row["reason"] or ""
+        if state == "RESTARTING" or (state == "ALIVE" and before is not None and restarts > before[1]):
+            happened.append(ev.ActorRestarted(actor=actor, restarts=restarts, reason=reason))
+        if state == "ALIVE":
+            self._introduce_worker(row["worker_id"], row["pid"], row["node_id"], happened)
+            held = {key: value for key, value in row["required_resources"].items() if value}
+            happened.append(ev.ActorAlive(actor=actor, worker=row["worker_id"] or "", pid=row["pid"], held=held))
+        elif state == "DEAD":
+            line = reason.splitlines()[0] if reason else "it ended"
+            happened.append(ev.ActorDied(actor=actor, reason=line, expected=row["expected"]))
 
     def __repr__(self) -> str:
         with contextlib.suppress(RuntimeError):

@@ -245,8 +245,8 @@ class Submitter:
             key, versions = definition.id, self._engine.definitions.versions(definition, inherited)
         parent, cell = (None, current_cell()) if task is None else (task.task, task.cell)
         told = layout if plain else None
-        header = calls.dump_header(key, versions, plan.terms, parent, cell, told, observe, handle)
-        return header, dependencies if plain else [layout, *dependencies]
+        header = calls.Header(key, versions, plan.terms, parent, cell, told, observe, handle)
+        return calls.dump_header(header), dependencies if plain else [layout, *dependencies]
 
     def _explained(
         self, error: Exception, args: Sequence[Any], kwargs: dict[str, Any], definition: Definition | None, name: str

@@ -44,9 +44,8 @@ class Explanation:
     def _of_task(self, task: bytes, depth: int) -> list[str]:
         row = self._row(task)
         if row is None:
-            return [
-                f"{self._engine.reports.name_of(task) or 'The task'} was submitted; Ray has not told more of it yet."
-            ]
+            name = self._engine.reports.name_of(task) or "The task"
+            return [f"{name} was submitted; Ray has reported nothing more about it yet."]
         name, state = row["name"], row["state"]
         if state in _ENDED:
             return [f"{name} has ended ({state.lower()})."]
@@ -66,7 +65,7 @@ class Explanation:
         waits = self._engine.reports.waits_of(bytes.fromhex(row["task_id"]))
         blocked = "is blocked in get(); it " if waits or row["state"] == "RUNNING_IN_RAY_GET" else ""
         where = f"in process {row['worker_pid']} on node {(row['node_id'] or '?')[:8]}"
-        return f"{row['name']} {blocked}runs since {seconds:.1f} s {where}."
+        return f"{row['name']} {blocked}has been running for {seconds:.1f} s {where}."
 
     def _children(self, row: dict[str, Any], depth: int) -> list[str]:
         if depth >= _DEPTH:

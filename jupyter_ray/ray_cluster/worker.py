@@ -27,7 +27,7 @@ from jupyter_ray.engine.context import ActorExit, enter_task, leave_task
 from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.task_context import TaskContext
 from jupyter_ray.exceptions import ActorDiedError, RaySystemError
-from jupyter_ray.local.serialization.arguments import Parcel, fill
+from jupyter_ray.local.serialization.arguments import fill
 from jupyter_ray.local.serialization.errors import one_line
 from jupyter_ray.local.worker import calling
 from jupyter_ray.ray_cluster import exceptions
@@ -193,15 +193,8 @@ class Call:
             layout, values = values[0], values[1:]
         self._values = ()
         args, kwargs = fill(layout, values)
-        if self.terms.writable or self.terms.inout:
-            body: Any = self.terms
-            self.inout = calling.make_writable(args, kwargs, body, function)
-        for index, value in enumerate(args):
-            if type(value) is Parcel:
-                args[index] = value.read_only()
-        for key, value in kwargs.items():
-            if type(value) is Parcel:
-                kwargs[key] = value.read_only()
+        body: Any = self.terms
+        self.inout = calling.unwrap(args, kwargs, body, function)
         return args, kwargs
 
     def function(self) -> Any:
@@ -352,9 +345,8 @@ def stream(header: bytes, values: Sequence[Any], host: Any = None) -> Iterator[A
                     f"num_returns={call.terms.num_returns!r} wants a generator, and {call.terms.function} returned a "
                     f"{type(value).__name__}."
                 )
-            for item in (
-                value
-            ):  # Not `yield from`: Ray sends into generators, and what the user yields from need not take that.
+            # Not `yield from`: Ray sends into generators, and what the user yields from need not take that.
+            for item in value:
                 yield storable(item)
                 del item
         except GeneratorExit:
@@ -396,14 +388,7 @@ def _devices(held: Mapping[str, float]) -> dict[str, list[str]]:
 
 def method_of(instance: Any, name: str) -> Callable[..., Any]:
     """Return what a handle's method name calls, the extra methods of every actor included."""
-    if name == "__ray_call__":
-        return lambda fn, *args, **kwargs: fn(instance, *args, **kwargs)
-    if name == "__ray_ready__":
-        return lambda: True
-    if name == "__ray_terminate__":
-        return _terminate
-    method: Callable[..., Any] = calling.bound_method(instance, name)
-    return method
+    return calling.method_of(instance, name, _terminate)
 
 
 def _terminate() -> None:

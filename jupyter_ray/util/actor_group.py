@@ -75,7 +75,7 @@ class ActorGroup:
             raise ValueError(f"num_actors must be at least 1, got {num_actors}.")
         if min(num_cpus_per_actor, num_gpus_per_actor) < 0:
             raise ValueError(
-                f"An actor cannot hold less than nothing: num_cpus_per_actor={num_cpus_per_actor}, "
+                f"An actor cannot hold a negative amount: num_cpus_per_actor={num_cpus_per_actor}, "
                 f"num_gpus_per_actor={num_gpus_per_actor}."
             )
         self.actors: list[ActorWrapper] = []

@@ -40,27 +40,22 @@ class ActorPool:
 
     def map(self, fn: Submit, values: Iterable[Any]) -> Iterator[Any]:
         """Return the results in the order of `values`, as they come. Results that nobody took are dropped first."""
-        self._drop_results()
-        for value in values:
-            self.submit(fn, value)
-
-        def get_generator() -> Iterator[Any]:
-            while self.has_next():
-                yield self.get_next()
-
-        return get_generator()
+        return self._map(fn, values, self.get_next)
 
     def map_unordered(self, fn: Submit, values: Iterable[Any]) -> Iterator[Any]:
         """Return the results in the order in which they come. Results that nobody took are dropped first."""
+        return self._map(fn, values, self.get_next_unordered)
+
+    def _map(self, fn: Submit, values: Iterable[Any], get_next: Callable[[], Any]) -> Iterator[Any]:
         self._drop_results()
         for value in values:
             self.submit(fn, value)
 
-        def get_generator() -> Iterator[Any]:
+        def results() -> Iterator[Any]:
             while self.has_next():
-                yield self.get_next_unordered()
+                yield get_next()
 
-        return get_generator()
+        return results()  # So that the calls have begun before anybody takes the first result.
 
     def submit(self, fn: Submit, value: Any) -> None:
         """Call `fn` with a free actor and `value`, now or when one is free."""

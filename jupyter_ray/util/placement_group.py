@@ -218,7 +218,7 @@ def _validate_bundles(bundles: Any) -> None:
         ):
             raise ValueError(
                 "Bundles must be a non-empty list of resource dictionaries, of names and amounts, "
-                f"and {bundle!r} is none."
+                f"and {bundle!r} is not one."
             )
         if not bundle or not any(bundle.values()):
             raise ValueError(f"Bundles cannot be an empty dictionary or resources with only 0 values: {bundle!r}.")

@@ -124,7 +124,7 @@ export const TASK_STATES = [
   'failed',
   'cancelled'
 ] as const;
-export const ACTOR_STATES = ['pending', 'starting', 'alive', 'restarting', 'dead'] as const;
+const ACTOR_STATES = ['pending', 'starting', 'alive', 'restarting', 'dead'] as const;
 
 const taskState = oneOf(...TASK_STATES);
 const taskKind = oneOf('task', 'method', 'actor');
@@ -308,30 +308,4 @@ export function parseKernelMessage(data: unknown): KernelMessage {
     default:
       throw new ProtocolError('expected snapshot or delta', ['type']);
   }
-}
-
-const panelMessages: Record<PanelMessage['type'], Decoder<PanelMessage>> = {
-  hello: object({ type: oneOf('hello'), client: text }),
-  ack: object({ type: oneOf('ack'), client: text, epoch: text, seq: integer }),
-  bye: object({ type: oneOf('bye'), client: text }),
-  cancel: object({
-    type: oneOf('cancel'),
-    client: text,
-    task: text,
-    force: value => {
-      if (typeof value !== 'boolean') {
-        throw new ProtocolError('expected a boolean');
-      }
-      return value;
-    }
-  })
-};
-
-/** Checks what a panel would send: for the tests that read the golden files. */
-export function parsePanelMessage(data: unknown): PanelMessage {
-  const type = isRecord(data) ? data['type'] : undefined;
-  if (typeof type !== 'string' || !Object.hasOwn(panelMessages, type)) {
-    throw new ProtocolError('expected hello, ack, bye or cancel', ['type']);
-  }
-  return panelMessages[type as PanelMessage['type']](data);
 }

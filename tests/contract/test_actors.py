@@ -475,25 +475,6 @@ def test_what_a_program_notes_on_a_handle_stays_there() -> None:
     assert not ray.get(noted.remote(actor))
 
 
-def test_super_with_the_name_of_the_actors_class_says_what_to_write() -> None:
-    class Base:
-        def name(self) -> str:
-            return "base"
-
-    @ray.remote
-    class Named(Base):
-        def named(self) -> str:
-            return super(Named, self).name()  # noqa: UP008
-
-        def plain(self) -> str:
-            return super().name()
-
-    actor: Any = Named.remote()
-    assert ray.get(actor.plain.remote()) == "base"
-    with pytest.raises(TypeError, match=r"super\(\) argument 1 must be (a )?type(.|\n)*write super\(\)"):
-        ray.get(actor.named.remote())
-
-
 @pytest.mark.local_only("in Ray a name leads to its actor for a moment after the last handle is gone")
 def test_a_name_is_free_once_its_last_handle_is_gone() -> None:
     @ray.remote(num_cpus=0)

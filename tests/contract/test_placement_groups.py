@@ -115,7 +115,7 @@ def test_a_task_that_runs_ends_with_its_group(tmp_path: Path) -> None:
     group = placement_group([{"CPU": 1}])
     inside = PlacementGroupSchedulingStrategy(group)
     task = hold.options(scheduling_strategy=inside, max_retries=0).remote(str(tmp_path / "never"))
-    eventually(lambda: "runs since" in ray.why(task))
+    eventually(lambda: "has been running for" in ray.why(task))
     remove_placement_group(group)
     with pytest.raises(TaskPlacementGroupRemoved):
         ray.get(task, timeout=30)
@@ -406,7 +406,7 @@ def test_a_running_task_of_a_removed_group_counts_as_crashed(tmp_path: Path) -> 
     running = hold.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group), max_retries=0)
     task = running.remote(str(tmp_path / "never"))
     waiting = running.remote(str(tmp_path / "never"))
-    eventually(lambda: "runs since" in ray.why(task))
+    eventually(lambda: "has been running for" in ray.why(task))
     remove_placement_group(group)
     with pytest.raises(WorkerCrashedError, match="was removed"):
         ray.get(task, timeout=60)

@@ -480,7 +480,7 @@ def test_whether_this_is_a_worker_and_where_it_runs(start: Callable[..., Any]) -
         worker = context.worker
         assert worker.worker_id.hex() == context.get_worker_id()
         assert (worker.current_job_id.hex(), worker.namespace) == (context.get_job_id(), "contract")
-        with pytest.raises(AttributeError, match=r"core_worker.*the inside of Ray, of which mode"):
+        with pytest.raises(AttributeError, match=r"core_worker.*internal to Ray; of that, mode"):
             worker.core_worker  # noqa: B018
         return [worker.mode == ray.WORKER_MODE, worker.actor_id.hex(), worker.node_ip_address]
 

@@ -18,7 +18,7 @@ import pytest
 
 import jupyter_ray as ray
 from jupyter_ray import config
-from jupyter_ray.config import FULL_SECONDS
+from jupyter_ray.config import FULL_SECONDS, PROMISE_SECONDS
 from jupyter_ray.engine import registry
 from jupyter_ray.events import RuntimeReady
 from jupyter_ray.exceptions import ObjectStoreFullError, OutOfDiskError
@@ -228,6 +228,18 @@ def test_a_value_larger_than_the_whole_store_goes_to_disk_at_once(start: Callabl
     gc.collect()
     eventually(lambda: size_of(disk) == 0)
     assert ray.get(kept)[0] == 1
+
+
+def test_return_values_that_are_larger_together_than_the_store(start: Callable[..., Any]) -> None:
+    start(num_cpus=1, object_store_memory=40 * MIB)
+
+    @ray.remote(num_returns=4)
+    def several() -> list[Any]:
+        return [np.full(15 * MIB, number, dtype=np.uint8) for number in range(4)]
+
+    began = time.monotonic()
+    assert [int(ray.get(ref)[-1]) for ref in several.remote()] == [0, 1, 2, 3]
+    assert time.monotonic() - began < PROMISE_SECONDS, "each waited for the room that the ones before it had"
 
 
 def test_a_disk_that_is_full_enough_takes_no_more(start: Callable[..., Any], tmp_path: Path) -> None:

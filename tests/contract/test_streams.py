@@ -407,3 +407,35 @@ def _within(stream: Any) -> Iterator[Any]:
             yield next(stream)
         except StopIteration:
             return
+
+
+@pytest.mark.local_only("Ray pickles what a stream yields, and lets go of its generator after the call")
+def test_what_a_stream_does_last_belongs_to_its_call(start: Callable[..., Any], tmp_path: Path) -> None:
+    """An item fails in our code, where the generator waits; its `finally` must not run when the call is over."""
+    start()
+
+    def last(name: str) -> None:
+        (tmp_path / name).write_text(str(ray.get_runtime_context().get_task_name()))
+
+    @ray.remote
+    def plain() -> Iterator[Any]:
+        try:
+            yield threading.Lock()
+        finally:
+            last("plain")
+
+    @ray.remote
+    class Actor:
+        async def items(self) -> AsyncIterator[Any]:
+            try:
+                yield threading.Lock()
+            finally:
+                last("async")
+
+    actor = Actor.remote()
+    for stream in (plain.remote(), actor.items.options(num_returns="streaming").remote()):
+        with pytest.raises(Exception, match="lock"):
+            [ray.get(ref) for ref in stream]
+    eventually(lambda: (tmp_path / "plain").exists() and (tmp_path / "async").exists())
+    assert (tmp_path / "plain").read_text() == "plain"
+    assert (tmp_path / "async").read_text() == "Actor.items"

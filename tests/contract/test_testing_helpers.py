@@ -348,9 +348,9 @@ def test_this_process_as_rays_programs_ask_for_it() -> None:
 
     asked = Asked.options(name="asked").remote()
     assert ray.get(asked.tells.remote()) == (True, True, True, "asked", True)
-    with pytest.raises(AttributeError, match="is the inside of Ray"):
+    with pytest.raises(AttributeError, match="is internal to Ray"):
         worker.core_worker.submit_task  # noqa: B018
-    with pytest.raises(AttributeError, match="is the inside of Ray"):
+    with pytest.raises(AttributeError, match="is internal to Ray"):
         worker.function_actor_manager  # noqa: B018
 
 

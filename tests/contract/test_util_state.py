@@ -487,7 +487,7 @@ def test_what_is_not_there() -> None:
 @pytest.mark.parametrize("ask", [state.get_task, state.get_actor, state.get_node])
 @pytest.mark.parametrize("id", ["not an id", "", "00"])
 def test_what_cannot_be_an_identifier_is_refused(ask: Callable[[str], Any], id: str) -> None:
-    with pytest.raises(state.exception.RayStateApiException, match=f"'{id}' is no .*_id.* hexadecimal digits"):
+    with pytest.raises(state.exception.RayStateApiException, match=f"'{id}' is not a .*_id.* hexadecimal digits"):
         ask(id)
 
 

@@ -66,9 +66,9 @@ def test_the_chain_is_told_to_its_end(gate: Path) -> None:
     first = slow.remote(str(gate))
     waiting = after.remote(first)
     watcher = blocked.remote([waiting])
-    eventually(said(first, "slow", "runs since", "in process"))
-    eventually(said(waiting, "after", "waits for 1 argument", "the result of slow", "runs since"))
-    eventually(said(watcher, "blocked", "is blocked in get()", "the result of after", "slow"))
+    eventually(said(first, "slow", "has been running for", "in process"))
+    eventually(said(waiting, "after", "waits for 1 argument", "the result of slow", "has been running for"))
+    eventually(said(watcher, "blocked", "blocked in get()", "the result of after", "slow"))
     gate.touch()
     assert ray.get(watcher) == 1
     assert "ready" in ray.why(first)
@@ -84,14 +84,14 @@ def test_it_is_told_in_which_get_a_task_is_blocked(gate: Path) -> None:
     quick, late = after.remote(1), slow.remote(str(gate))
     ref = of_two.remote([quick], [late])
     lines = of_two._function.__code__.co_firstlineno
-    eventually(said(ref, f'is blocked in wait() (File "{__file__}", line {lines + 3}, in of_two) since'))
+    eventually(said(ref, f'has been blocked in wait() (File "{__file__}", line {lines + 3}, in of_two) for'))
     gate.touch()
     ray.get(ref)
 
 
 def test_an_argument_to_which_there_is_no_reference_here(gate: Path) -> None:
     waiting = after.remote(slow.remote(str(gate)))
-    eventually(said(waiting, "after", "waits for 1 argument", "the result of slow", "runs since"))
+    eventually(said(waiting, "after", "waits for 1 argument", "the result of slow", "has been running for"))
     gate.touch()
     assert ray.get(waiting) == 1
 
@@ -101,7 +101,7 @@ def test_resources_and_their_holders(gate: Path) -> None:
     cpus = found[0]
     holders = [slow.options(num_cpus=cpus).remote(str(gate)) for _ in found]
     for holder in holders:
-        eventually(said(holder, "runs since"))
+        eventually(said(holder, "has been running for"))
     second = slow.options(num_cpus=cpus, name="second").remote(str(gate))
     eventually(said(second, "second", f"waits for CPU: {cpus:g}", "slow", f"holds CPU: {cpus:g}"))
     gate.touch()
@@ -118,7 +118,7 @@ def test_actors_and_their_queues(gate: Path) -> None:
 
     actor = Busy.remote()
     refs = [actor.work.remote(str(gate)) for _ in range(3)]
-    eventually(said(refs[2], "number 2", "at the actor Busy", "runs since"))
+    eventually(said(refs[2], "number 2", "at the actor Busy", "has been running for"))
     eventually(said(actor, "Busy", "is alive in process", "2 calls wait"))
     gate.touch()
     assert ray.get(refs) == [2, 2, 2]
@@ -142,7 +142,7 @@ def test_a_retry_and_the_error_before_it(gate: Path, fault: str) -> None:
 
     ref = at_second_try.remote(f"{gate}.first", str(gate))
     error = "exit code 7" if fault == "crash" else "ValueError: not yet"
-    eventually(said(ref, "at_second_try", "is at attempt 2, after:", error, "runs since"))
+    eventually(said(ref, "at_second_try", "is at attempt 2, after:", error, "has been running for"))
     gate.touch()
     assert ray.get(ref) == "done"
 
@@ -162,8 +162,8 @@ def test_an_actor_that_is_not_there_yet_or_never_will_be(gate: Path) -> None:
 
     actor = Slow.remote(str(gate))
     ref = actor.work.remote()
-    eventually(said(actor, "The actor Slow is being made", "Slow.__init__", "runs since"))
-    eventually(said(ref, "Slow.work", "waits for its actor", "Slow.__init__", "runs since"))
+    eventually(said(actor, "The actor Slow is being made", "Slow.__init__", "has been running for"))
+    eventually(said(ref, "Slow.work", "waits for its actor", "Slow.__init__", "has been running for"))
     gate.touch()
     assert ray.get(ref) == 3
     broken = Slow.remote("")
@@ -202,7 +202,7 @@ def test_a_task_in_a_placement_group(gate: Path) -> None:
             slow.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, 1), name=name).remote(str(gate))
             for name in ("first", "second")
         )
-        eventually(said(first, "runs since"))
+        eventually(said(first, "has been running for"))
         told = ray.why(second)
         assert "waits for CPU: 1 of bundle 1 of the placement group taken" in told
         assert "Of CPU: 1, first" in told
@@ -221,7 +221,7 @@ def test_what_it_cannot_explain() -> None:
 @pytest.mark.local_only("Ray's get does not say what it waited for")
 def test_a_get_whose_time_is_up_says_what_it_waited_for(gate: Path) -> None:
     ref = after.remote(slow.remote(str(gate)))
-    assert eventually(said(ref, "runs since"))
+    assert eventually(said(ref, "has been running for"))
     with pytest.raises(ray.exceptions.GetTimeoutError, match=r"1 of 1 within 1 s\)\. after .* waits for 1 argument"):
         ray.get(ref, timeout=1)
     with pytest.raises(ray.exceptions.GetTimeoutError, match=r"within 0\.01 s\)\.$"):  # A poll, which need not know.

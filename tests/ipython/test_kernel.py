@@ -337,8 +337,8 @@ def test_status_and_why(kernel: Kernel, gate: Path) -> None:
     kernel.run("import numpy as np\nheld = ray.put(np.zeros(1_000_000))")
     says(kernel, "%ray status", "object store  8.0 MB of ")
     says(kernel, "%ray status", "ready, local engine")
-    says(kernel, "%ray why", "waits for CPU: 1 since")
-    says(kernel, "%ray why nap", "(running since")
+    says(kernel, "%ray why", "waits for CPU: 1 (")
+    says(kernel, "%ray why nap", "(running for")
     kernel.run("last = waiting[-1]")
     says(kernel, "%ray why last", "Of CPU: 2, 2 × nap (")
     says(kernel, "%ray why waiting[-1]", "Of CPU: 2, 2 × nap (")
@@ -357,8 +357,8 @@ def test_why_tells_in_which_cell_a_task_is_blocked(kernel: Kernel, gate: Path) -
     inner = f"wait_for.options(num_cpus=0).remote({str(gate)!r})"
     kernel.run(f"@ray.remote\ndef outer():\n    return ray.get({inner})\nref = outer.remote()")
     for question in ("%ray why ref", "%ray why outer", "print(ray.why(ref))"):
-        says(kernel, question, 'is blocked in get() (File "Cell In[')
-        says(kernel, question, ']", line 3, in outer) since')
+        says(kernel, question, 'has been blocked in get() (File "Cell In[')
+        says(kernel, question, ']", line 3, in outer) for')
     gate.touch()
     kernel.run("ray.get(ref)")
 
@@ -678,7 +678,7 @@ def test_cancel_ends_what_an_interrupted_cell_has_left_behind(kernel: Kernel) ->
     assert kernel.run("%ray cancel others[1] --force").stdout == "Cancelled: nest.\n"
     assert "TaskCancelledError" in kernel.fail("ray.get(others[1])").error
     assert kernel.run("%ray cancel others").stdout == "Cancelled: sleep.\n"
-    assert kernel.run("%ray cancel nobody").stdout == "No task runs or waits that 'nobody' means.\n"
+    assert kernel.run("%ray cancel nobody").stdout == "No running or waiting task matches 'nobody'.\n"
     kernel.run(
         "import asyncio\nasync def idle():\n    while 'sleep' in str(ray.util.state.list_tasks("
         "filters=[('state', '=', 'RUNNING')])):\n        await asyncio.sleep(0.01)\nimport jupyter_ray.util.state"
@@ -703,8 +703,8 @@ def test_a_module_that_only_the_notebook_finds_is_told(own_kernel: Kernel, tmp_p
     own_kernel.run(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport found_late\nsys.path.pop(0)")
     (last,) = own_kernel.fail("ray.get(value.remote())").error.splitlines()[-1:]
     assert last == (
-        f"The notebook finds found_late ({tmp_path / 'found_late.py'}): it has imported it, and that folder is not on "
-        "sys.path any more."
+        f"The notebook finds found_late ({tmp_path / 'found_late.py'}): it has imported it, and its folder is no "
+        "longer on sys.path."
     )
     own_kernel.run(f"sys.path.insert(0, {str(tmp_path)!r})")
     assert own_kernel.run("ray.get(value.remote())").result == "5"

@@ -256,7 +256,7 @@ def test_sizes() -> None:
 
 def test_names_are_escaped() -> None:
     assert "&lt;b&gt;" in state_html("<b>", "running", 1.0, "<i>")
-    assert state_text("f", "running", None, "why") == "▶ f · running · why"
+    assert state_text("f", "running", None) == "▶ f · running"
 
 
 def until(condition: Any, timeout: float = 5.0) -> None:

@@ -263,8 +263,8 @@ def test_an_unpicklable_variable_that_the_cell_makes_itself_is_left_out(run: Run
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("%%remote --num-cpus many\n1", "%%remote: argument --num-cpus: 'many' is no amount"),
-        ("%%remote --num-cpus -1\n1", "is no amount: write a number, 0 or more"),
+        ("%%remote --num-cpus many\n1", "%%remote: argument --num-cpus: 'many' is not an amount"),
+        ("%%remote --num-cpus -1\n1", "is not an amount: write a number, 0 or more"),
         ("%%remote --bogus\n1", "unrecognized arguments: --bogus"),
         ("%%remote 1 + 1\n1", "%%remote: unexpected `1 + 1`"),
         ("%%remote -o 2x\n1", "-o needs the name of a variable, not '2x'"),
@@ -273,10 +273,10 @@ def test_an_unpicklable_variable_that_the_cell_makes_itself_is_left_out(run: Run
         ("%%remote\n!ls\n%time 1", "magics `%time 1` run in the notebook only"),
         ("%remote", "%remote needs an expression"),
         ('%remote --name "x', "--name: expected one argument"),
-        ("%ray xyz", "%ray: there is no `xyz`. There are: status, start, stop, logs, why, cancel."),
-        ("%ray lgos", "%ray: there is no `lgos`. Did you mean 'logs'? There are: "),
+        ("%ray xyz", "%ray: there is no command `xyz`. Commands: status, start, stop, logs, why, cancel."),
+        ("%ray lgos", "%ray: there is no command `lgos`. Did you mean 'logs'? Commands: "),
         ("%ray start --num-cpus x", "%ray start: argument --num-cpus"),
-        ("%ray logs --page 0", "is no count"),
+        ("%ray logs --page 0", "is not a count"),
         ("%ray why a b", "unrecognized arguments: b"),
     ],
 )

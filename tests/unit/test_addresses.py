@@ -110,8 +110,8 @@ SERVERS: list[tuple[Listener, str]] = [
     (black_hole, "nobody has answered in time"),
     (web, "does not speak gRPC"),
     (lambda: answering(closes), "does not speak gRPC|reset"),
-    (lambda: answering(says_nothing), "says nothing"),
-    (lambda: answering(dribbles), "says nothing"),
+    (lambda: answering(says_nothing), "does not answer"),
+    (lambda: answering(dribbles), "does not answer"),
     (lambda: answering(wants_tls), "RAY_USE_TLS=1"),
 ]
 
@@ -168,8 +168,8 @@ def test_a_name_without_an_address(address: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_address(address: str) -> None:
-    assert repr(address) in refused(address, "no address of a cluster: write 'auto', 'host:6379'")
-    with pytest.raises(ValueError, match="no address of a cluster"):  # As in Ray.
+    assert repr(address) in refused(address, "not the address of a cluster: write 'auto', 'host:6379'")
+    with pytest.raises(ValueError, match="not the address of a cluster"):  # As in Ray.
         ray.init(address)
 
 
@@ -191,7 +191,7 @@ def test_a_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> 
     asked = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: asked.wait(30))
     try:
-        refused("host:6379", "nobody has told the address of that name in time")
+        refused("host:6379", "the name server has not answered in time")
     finally:
         asked.set()
 

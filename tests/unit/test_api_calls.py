@@ -54,7 +54,7 @@ def test_get_is_told_what_to_write_for_a_series_of_references(engine: FakeEngine
     for several in (np.array([ref, ref], dtype=object), {ref}, (each for each in [ref])):
         with pytest.raises(ValueError, match=r"Write ray\.get\(list\(\.\.\.\)\) for what it holds\.$"):
             ray.get(several)  # type: ignore[call-overload]
-    with pytest.raises(ValueError, match=r"It is a value already\.$"):
+    with pytest.raises(ValueError, match=r"It is already a value\.$"):
         ray.get(np.zeros(2))  # type: ignore[call-overload]
 
 
@@ -103,12 +103,12 @@ def test_what_was_meant_is_said(engine: FakeEngine) -> None:
         ((ref,), r"ray\.get\(list\(\.\.\.\)\)"),
         (iter([ref]), r"ray\.get\(list\(\.\.\.\)\)"),
         ({"a": ref}, r"list\(d\.values\(\)\)"),
-        (1, "a value already"),
-        ("text", "a value already"),
+        (1, "already a value"),
+        ("text", "already a value"),
     ):
         with pytest.raises(ValueError, match=said):
             ray.get(wrong)
-    for wrong, said in (([[ref]], "one list of all"), ([echo.remote], "with parentheses"), ([2], "a value already")):
+    for wrong, said in (([[ref]], "one flat list"), ([echo.remote], "with parentheses"), ([2], "already a value")):
         with pytest.raises(TypeError, match=said):
             ray.get(wrong)
     for wrong, said in ((ref, "for one reference too"), ((ref,), r"ray\.wait\(list"), (echo.remote, "parentheses")):

@@ -133,7 +133,7 @@ def test_what_is_no_pattern_is_told_of_once_and_no_line_is_lost(
     assert capsys.readouterr().out == "(f pid=1) a\n(f pid=1) b\n"
     assert logs.wanted("a\nb\n") == "a\nb\n"
     [record] = caplog.records
-    assert f"{variable}='(lost' is no regular expression" in record.getMessage()
+    assert f"{variable}='(lost' is not a regular expression" in record.getMessage()
 
 
 def test_the_origin_can_be_left_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

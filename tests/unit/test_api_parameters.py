@@ -88,3 +88,29 @@ def test_it_travels_without_defaults() -> None:
     parameters = pickle.loads(pickle.dumps(read(function)))
     assert parameters.names == ["a", "b"]
     assert (parameters.least, parameters.most) == (1, 2)
+
+
+def test_a_decorator_may_take_other_arguments_than_what_it_wraps() -> None:
+    """`functools.wraps` shows the wrapped function's signature; Python calls the wrapper (Ray refuses it)."""
+
+    def retried(function: Any) -> Any:
+        @functools.wraps(function)
+        def call(*args: Any, attempts: int = 3, **kwargs: Any) -> Any:
+            return attempts, function(*args, **kwargs)
+
+        return call
+
+    def strict(function: Any) -> Any:
+        @functools.wraps(function)
+        def call(a: int) -> Any:
+            return function(a, 0)
+
+        return call
+
+    parameters = pickle.loads(pickle.dumps(read(retried(plain))))
+    parameters.check("plain", (1,), {"attempts": 2})
+    assert parameters.names == read(plain).names
+    read(strict(lambda a, b: (a, b))).check("strict", (1,), {})
+    with pytest.raises(TypeError, match="too many"):
+        read(strict(plain)).check("strict", (1, 2, 3, 4, 5), {})
+    assert read(retried(Plain.__init__), drop_first=True).names == ["a", "b"]

@@ -107,7 +107,7 @@ def test_an_anonymous_namespace_is_fresh() -> None:
         ({"address": 3}, TypeError, "address must be a string"),
         ({"job_config": 3}, TypeError, "job_config must be a JobConfig"),
         ({"address": "ray://localhost:1"}, ConnectionError, "Could not find any running Ray instance"),
-        ({"address": "localhost"}, ConnectionError, "no address of a cluster|not installed"),
+        ({"address": "localhost"}, ConnectionError, "not the address of a cluster|not installed"),
     ],
 )
 def test_what_init_refuses(options: dict[str, Any], error: type[Exception], text: str) -> None:

@@ -44,7 +44,7 @@ def call(
     ]
     if ends:
         events += [
-            ev.ObjectSealed(at=2.0 + number, object=object_of(task), size=4, shared=False, task=task),
+            ev.ObjectSealed(at=2.0 + number, object=object_of(task), size=4, task=task),
             ev.TaskFinished(at=2.0 + number, task=task),
         ]
     return events
@@ -208,7 +208,7 @@ def test_calls_that_yield_are_told_one_by_one() -> None:
     events: list[ev.AnyEvent] = []
     for number in range(2 * MANY):
         life = call(number)
-        item = ev.ObjectSealed(object=f"{name_of(number)}02000000", size=1, shared=False, task=name_of(number))
+        item = ev.ObjectSealed(object=f"{name_of(number)}02000000", size=1, task=name_of(number))
         events += [*life[:2], item, *life[2:]]
     events = numbered(events)
     assert condense(events) == events

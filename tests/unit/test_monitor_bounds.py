@@ -40,7 +40,7 @@ def lifecycles(count: int) -> Iterator[ev.AnyEvent]:
         yield submitted(task, parent=flock, site=str(number % 7), dependencies=[f"t{number - 1}.0"])
         yield ev.TaskQueued(task=task)
         yield ev.TaskStarted(task=task, worker="w", held={"CPU": 1.0})
-        yield ev.ObjectSealed(object=f"{task}.0", size=1, shared=False, task=task)
+        yield ev.ObjectSealed(object=f"{task}.0", size=1, task=task)
         yield ev.TaskFinished(task=task)
         if number % 100 == 99:
             yield ev.TaskFinished(task=flock)

@@ -102,7 +102,7 @@ class Story:
 
     def finish(self, number: int) -> None:
         """The task returns."""
-        self.tell(ev.ObjectSealed, object=ident("object", number), size=32, shared=False, task=ident("task", number))
+        self.tell(ev.ObjectSealed, object=ident("object", number), size=32, task=ident("task", number))
         self.tell(ev.TaskFinished, task=ident("task", number))
 
 

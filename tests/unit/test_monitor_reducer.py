@@ -242,8 +242,8 @@ def test_dependencies_are_tasks(bench: Bench) -> None:
 
 def test_what_a_task_puts_is_a_dependency_but_for_its_own_children(bench: Bench) -> None:
     bench.submit("a")
-    bench.tell(ev.ObjectSealed, object="o", size=1, shared=True, task="a")
-    bench.tell(ev.ObjectSealed, object="p", size=1, shared=True, task="unknown")
+    bench.tell(ev.ObjectSealed, object="o", size=1, task="a")
+    bench.tell(ev.ObjectSealed, object="p", size=1, task="unknown")
     bench.submit("child", parent="a", dependencies=["o"])
     bench.submit("other", dependencies=["o", "p"])
     assert bench.row("tasks", "child")["deps"] == []

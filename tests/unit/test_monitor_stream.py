@@ -271,7 +271,7 @@ any_event: st.SearchStrategy[ev.Event] = st.one_of(
     st.builds(ev.ActorDied, actor=actor, reason=text, expected=st.booleans()),
     st.builds(ev.HandlePassed, actor=actor, holder=task, holder_kind=st.just("task"), label=text),
     st.builds(ev.HandleDropped, actor=actor, holder=task),
-    st.builds(ev.ObjectSealed, object=st.just("put"), size=st.just(1), shared=st.booleans(), task=st.none() | task),
+    st.builds(ev.ObjectSealed, object=st.just("put"), size=st.just(1), task=st.none() | task),
     st.builds(ev.ObjectFreed, object=st.sampled_from([f"{name}.0" for name in TASKS])),
     st.builds(ev.WorkerStarted, worker=worker, pid=st.integers(1, 9), node=st.none() | node),
     st.builds(ev.WorkerDied, worker=worker, reason=text, expected=st.booleans()),

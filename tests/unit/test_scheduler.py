@@ -264,8 +264,8 @@ def test_why_tells_of_many_holders_alike_in_one_line() -> None:
     session.say(DRIVER, m.Query(99, "why", {"id": return_id(waiter, 1)}))
     told = session.of(m.Answer)[-1].value
     ids = ", ".join(task.hex()[:8] for task in crowd[:5])
-    assert f"7 × crowd ({ids}, ...) (running since 0.0 s) hold CPU: 1 each" in told
-    assert f"alone ({alone.hex()[:8]}) (running since 0.0 s) holds CPU: 1." in told
+    assert f"7 × crowd ({ids}, ...) (running for 0.0 s) hold CPU: 1 each" in told
+    assert f"alone ({alone.hex()[:8]}) (running for 0.0 s) holds CPU: 1." in told
 
 
 def test_what_waits_for_an_actors_end_is_told_once_in_a_while() -> None:

@@ -142,7 +142,7 @@ def test_a_stream_that_waits_keeps_its_cpu_where_nobody_needs_it() -> None:
     later(session, 10.0)
     assert session.running() == ["stream"]
     session.say(DRIVER, m.Query(99, "why", {"id": return_id(stream, 1)}))
-    assert "waits for its reader since 10.0 s" in session.of(m.Answer)[-1].value
+    assert "waits for its reader (10.0 s so far)" in session.of(m.Answer)[-1].value
     session.submit("other")
     later(session, 0.3)
     assert session.running() == ["other"], "its reader may wait for that"

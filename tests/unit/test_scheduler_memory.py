@@ -16,6 +16,7 @@ from jupyter_ray.local.scheduler.invariants import validate
 from jupyter_ray.local.scheduler.stimuli import ClientJoined, MemoryShort, Said, Spilled, Stimulus, Tick
 
 DRIVER = b"driver----------"
+OTHER = b"other-----------"
 MIB = 1024**2
 
 
@@ -29,6 +30,7 @@ class Session:
         self.messages: list[Any] = []
         self.serial = 0
         self.happen(ClientJoined(DRIVER))
+        self.happen(ClientJoined(OTHER))
         self.say(m.Bind(0, {"CPU": 10_000}, {}, "", [], "/", {}, store_limit=limit))
 
     @property
@@ -49,9 +51,9 @@ class Session:
         self.serial += 1
         return f"{DRIVER.hex()}-{self.serial}"
 
-    def ask(self, size: int) -> str:
+    def ask(self, size: int, client: bytes = DRIVER) -> str:
         name = self.name()
-        self.say(m.AwaitSpace(self.serial, size, name))
+        self.happen(Said(client, [m.AwaitSpace(self.serial, size, name)]))
         return name
 
     def answers(self) -> list[object]:
@@ -148,7 +150,7 @@ def test_spares_go_first_when_room_is_wanted_or_memory_is_short(session: Session
 def test_what_was_promised_counts_until_it_comes(session: Session) -> None:
     first = session.ask(10 * MIB)
     assert session.answers() == [True]
-    session.ask(10 * MIB)
+    session.ask(10 * MIB, OTHER)
     assert session.answers() == [], "the first one is being written"
     session.put(10 * MIB, first)
     assert session.commands == [c.SpillSegment(first)]
@@ -156,9 +158,21 @@ def test_what_was_promised_counts_until_it_comes(session: Session) -> None:
     assert session.answers() == [True]
 
 
+def test_what_waits_for_room_itself_is_not_waited_for(session: Session) -> None:
+    """A task with several large return values names them when all are written: none of them can be moved before."""
+    first = session.ask(10 * MIB)
+    session.ask(10 * MIB, OTHER)
+    assert session.answers() == [], "the first one is being written"
+    second = session.ask(10 * MIB)
+    assert session.answers() == [ON_DISK, ON_DISK], "neither would have room before the first one is named"
+    session.put(10 * MIB, first)
+    session.put(10 * MIB, second)
+    assert session.memory.used == 10 * MIB
+
+
 def test_a_promise_ends_when_the_writer_fails_or_is_silent_for_long(session: Session) -> None:
     first = session.ask(10 * MIB)
-    session.ask(10 * MIB)
+    session.ask(10 * MIB, OTHER)
     session.say(m.Unwritten(first))
     assert session.commands == [c.DiscardSegment(first)]
     assert session.answers() == [True]

@@ -150,9 +150,9 @@ def test_methods_say_it_too() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"writable": ["b"]}, r"'b', which is no parameter of write\(\); it has 'a', 'value'"),
-        ({"inout": [2]}, r"2, which is no parameter of write\(\)"),
-        ({"inout": [-1]}, "-1, which is no parameter"),
+        ({"writable": ["b"]}, r"'b', which is not a parameter of write\(\); it has 'a', 'value'"),
+        ({"inout": [2]}, r"2, which is not a parameter of write\(\)"),
+        ({"inout": [-1]}, "-1, which is not a parameter"),
         ({"inout": ["a"], "num_returns": 0}, "no place for them"),
     ],
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from jupyter_ray.engine.context import current_task
@@ -224,10 +225,7 @@ class Reader:
         except RaySystemError as error:
             callback(None, error)
             return None
-        return lambda: self._withdraw(number)
-
-    def _withdraw(self, number: int) -> None:
-        self._client.take_back(number)
+        return partial(self._client.take_back, number)
 
     def _deliver(
         self, ref: ObjectRef[Any], callback: Settle, response: Response | None, blamed: frozenset[str]

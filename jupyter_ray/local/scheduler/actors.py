@@ -257,6 +257,14 @@ def died(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = 
     step.pump[actor] = None
 
 
+def end(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = None) -> None:
+    """The actor is gone for good, and its process is ended."""
+    worker = actor.worker
+    died(step, actor, reason, payload)
+    if worker is not None:
+        stop_worker(step, worker, kill=True, reason=reason)
+
+
 def count_restart(step: Step, actor: ActorRecord, reason: str, payload: Payload | None = None) -> bool:
     """Count one restart of an actor that is not there (any more); return False if that was one too many: it is dead."""
     if 0 <= actor.spec.max_restarts <= actor.restarts:

@@ -23,6 +23,7 @@ from jupyter_ray.local.scheduler import (
 )
 from jupyter_ray.local.scheduler.commands import Command
 from jupyter_ray.local.scheduler.happened import HAPPENED
+from jupyter_ray.local.scheduler.records import ActorRecord
 from jupyter_ray.local.scheduler.said import SAID, remove_group
 from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState
@@ -100,9 +101,7 @@ def _settle(step: Step) -> None:
             del step.pump[actor]
             actors.pump(step, actor)
             if actor.groups and (actor.worker is None or actor.state is ActorState.DEAD):
-                for group in actor.groups:
-                    remove_group(step, group)
-                actor.groups = ()
+                _remove_groups(step, actor)
         elif step.place:
             step.place = False
             placement.place(step)
@@ -110,11 +109,23 @@ def _settle(step: Step) -> None:
                 direct.recall(step)
         elif step.suspect:
             step.suspect = False
-            found = deadlock.break_deadlock(step.state, step.now)
-            if found is not None:
-                refused, error = found
-                for request in refused:
-                    requests.refuse(step, request, error)
-                step.suspect = True
+            _break_deadlock(step)
         else:
             return
+
+
+def _remove_groups(step: Step, actor: ActorRecord) -> None:
+    for group in actor.groups:
+        remove_group(step, group)
+    actor.groups = ()
+
+
+def _break_deadlock(step: Step) -> None:
+    """Refuse what can never be, and look again: what was refused may have hidden more."""
+    found = deadlock.break_deadlock(step.state, step.now)
+    if found is None:
+        return
+    refused, error = found
+    for request in refused:
+        requests.refuse(step, request, error)
+    step.suspect = True

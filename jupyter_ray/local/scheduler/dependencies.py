@@ -301,7 +301,6 @@ def seal(step: Step, object_id: bytes, payload: Payload, task: str = "") -> None
             at=step.now,
             object=name,
             size=payload.size,
-            shared=bool(payload.segment),
             task=task or task_of_text(name),
         )
     )

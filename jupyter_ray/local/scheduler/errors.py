@@ -115,7 +115,8 @@ def crashed(name: str, reason: str, attempts: int) -> Payload:
 
 def never_started(name: str, reason: str) -> Payload:
     """Return the result of a task for which no worker process begins."""
-    text = f"No worker process could be started for {name}; the last one: {reason}. shutdown() and init() begin anew."
+    anew = "Call shutdown() and init() to begin anew."
+    text = f"No worker process could be started for {name}; the last attempt: {reason}. {anew}"
     return stored(WorkerCrashedError(text))
 
 
@@ -141,7 +142,7 @@ _MADE_BY = {
     "stream": "It was an item of the streaming task {name}, and streams are not run again. Call {name} again",
     "once": "{name}, which made it, has max_retries=0: it is not run again. Call it again, or give it max_retries",
     "method": "{name}, which made it, is a method, and methods are run again only with max_task_retries. Call it again",
-    "evicted": "{name} made it, and how to run that again was forgotten: what is kept for it is bounded. Call it again",
+    "evicted": "{name} made it, and how to run that again was forgotten, since only so much is kept. Call it again",
 }
 _CAREFUL = "Nothing but the runtime may remove files of a session from shared memory or the temporary folder."
 

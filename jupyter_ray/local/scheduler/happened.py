@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from jupyter_ray.events import WorkerDied, WorkerStarted
-from jupyter_ray.ids import ACTOR_ID_SIZE
 from jupyter_ray.local.protocol import names
-from jupyter_ray.local.protocol.messages import STREAMING, TaskSpec
+from jupyter_ray.local.protocol.messages import STREAMING
 from jupyter_ray.local.scheduler import (
     actors,
     blocking,
@@ -184,7 +183,7 @@ def _orphans(step: Step, client: ClientRecord, own: ActorRecord | None, *, tasks
     """
     state = step.state
     for task in list(state.tasks.values()) if tasks else ():
-        if task.client is not client or task.spec.kind == "actor" or not _started_by(own, task.spec):
+        if task.client is not client or task.spec.kind == "actor" or not jobs.started_by(own, task.spec):
             continue
         begun = task.state not in (TaskState.WAITING, TaskState.READY)
         if task.spec.kind == "method" and begun and task.spec.num_returns != STREAMING:
@@ -194,29 +193,16 @@ def _orphans(step: Step, client: ClientRecord, own: ActorRecord | None, *, tasks
             transitions.cancel(step, task, force=task.spec.kind == "task", recursive=False)
     for actor_id in list(client.created_actors):
         actor = state.actors.get(actor_id)
-        if actor is None or not _started_by(own, actor.spec.creation):
+        if actor is None or not jobs.started_by(own, actor.spec.creation):
             continue
         if not actor.spec.detached and actor.state is not ActorState.DEAD:
-            reason = "its owner has died: the process that made it is gone"
-            worker = actor.worker
-            actors.died(step, actor, reason)
-            if worker is not None:
-                placement.stop_worker(step, worker, kill=True, reason=reason)
-
-
-def _started_by(own: ActorRecord | None, spec: TaskSpec) -> bool:
-    """Tell whether a call was made by the actor itself, and not by a task that its process had run before."""
-    return own is None or spec.parent is None or spec.parent[-ACTOR_ID_SIZE:] == own.id
+            actors.end(step, actor, "its owner has died: the process that made it is gone")
 
 
 def _request_expired(step: Step, stimulus: RequestExpired) -> None:
     client = step.state.clients.get(stimulus.client)
     if client is not None:
         requests.expire(step, client, stimulus.request)
-
-
-def _spilled(step: Step, stimulus: Spilled) -> None:
-    memory.spilled(step, stimulus)
 
 
 def _outdated(step: Step, stimulus: Outdated) -> None:
@@ -260,7 +246,7 @@ HAPPENED: dict[type, Callable[[Step, Any], None]] = {
     WorkerJoined: _worker_joined,
     WorkerLost: _worker_lost,
     RequestExpired: _request_expired,
-    Spilled: _spilled,
+    Spilled: memory.spilled,
     SegmentsLost: _segments_lost,
     MemoryShort: _memory_short,
     Outdated: _outdated,

@@ -93,16 +93,13 @@ def sweep(step: Step, job: bytes) -> None:
     for task in list(state.tasks.values()):
         if task.client.job != job or task.spec.kind == "actor" or _is_of(staying, task.client, task.spec):
             continue
+        queued = task.state in (TaskState.WAITING, TaskState.READY)
         elsewhere = task.worker is not None and not task.worker.doomed
-        if task.state in (TaskState.WAITING, TaskState.READY):
-            task.cancel_asked = True
+        if elsewhere and not queued and task.state is not TaskState.ASSIGNED and task.spec.num_returns != STREAMING:
+            continue  # A call that an actor of somebody else has begun goes on, as when another caller dies.
+        task.cancel_asked = True
+        if queued or elsewhere:  # Else it ends with its worker, and is not tried again.
             step.agenda.append((task, "cancelled", False))
-        elif not elsewhere:  # It ends with its worker, and is not tried again.
-            task.cancel_asked = True
-        elif task.state is TaskState.ASSIGNED or task.spec.num_returns == STREAMING:
-            task.cancel_asked = True
-            step.agenda.append((task, "cancelled", False))
-        # A call that an actor of somebody else has begun goes on, as when another caller dies.
 
 
 def _staying(state: State, job: bytes) -> dict[bytes, ActorRecord | None]:
@@ -125,8 +122,10 @@ def _staying(state: State, job: bytes) -> dict[bytes, ActorRecord | None]:
 
 
 def _is_of(staying: dict[bytes, ActorRecord | None], client: ClientRecord, spec: TaskSpec) -> bool:
-    """Tell whether a call was made by what stays, and not by a task that the process of an actor had run before."""
-    if client.id not in staying:
-        return False
-    actor = staying[client.id]
-    return actor is None or spec.parent is None or spec.parent[-ACTOR_ID_SIZE:] == actor.id
+    """Tell whether a call was made by what stays; see `started_by`."""
+    return client.id in staying and started_by(staying[client.id], spec)
+
+
+def started_by(own: ActorRecord | None, spec: TaskSpec) -> bool:
+    """Tell whether a call was made by the actor of a process itself, and not by a task that had run there before."""
+    return own is None or spec.parent is None or spec.parent[-ACTOR_ID_SIZE:] == own.id

@@ -278,12 +278,18 @@ def _none_yet(step: Step, message: AwaitSpace, since: float) -> Answer | None:
         return Answer(message.request, text + _remedy(step.state), kind)
     if not memory.failure:
         _make_room(step, message.size)
-    if memory.moving or memory.promised or _excess(memory, message.size) <= 0:
+    if memory.moving or _comes_soon(memory) or _excess(memory, message.size) <= 0:
         return None  # What is promised comes, and can be moved then; or its time is up.
     if not memory.spills and not memory.full and step.now - since < FULL_SECONDS:
         return None  # What was dropped may be on its way, and what only garbage held.
     memory.full = True
     return _to_disk(memory, message)
+
+
+def _comes_soon(memory: Memory) -> bool:
+    """Tell whether somebody writes who does not wait for room himself, as a task does with its next return value."""
+    asking = {client for client, _message, _since in memory.waiting}
+    return any(room.client not in asking for room in memory.promised.values())
 
 
 def _to_disk(memory: Memory, message: AwaitSpace) -> Answer:

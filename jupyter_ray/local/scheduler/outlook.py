@@ -164,9 +164,9 @@ def obstacle(state: State, group: GroupRecord) -> str:
     name = f"The placement group {group.name or group.id[:8]}"
     needs = total(group)
     if group.lacks:
-        return f"{name} wants a machine with the labels {group.lacks}, and this one is none."
+        return f"{name} wants a machine with the labels {group.lacks}, and this one lacks them."
     if is_excluded(group):
-        return f"{name} wants a machine for each of its {len(group.demands)} bundles, and there is one."
+        return f"{name} wants a machine for each of its {len(group.demands)} bundles, and there is only one machine."
     if not state.ledger.possible(needs):
         there = {each: state.ledger.total.get(each, 0) for each in needs}
         return f"{name} asks for {describe(needs)}, and this machine has {describe(there)} in all."

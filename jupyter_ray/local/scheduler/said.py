@@ -129,10 +129,6 @@ def _await_room(step: Step, client: ClientRecord, message: m.AwaitRoom) -> None:
     requests.open_room(step, client, message)
 
 
-def _await_read(step: Step, client: ClientRecord, message: m.AwaitRead) -> None:
-    requests.open_read(step, client, message)
-
-
 def _abandon(step: Step, client: ClientRecord, message: m.Abandon) -> None:
     requests.abandon(step, client, message.request)
 
@@ -161,11 +157,8 @@ def _kill(step: Step, client: ClientRecord, message: m.Kill) -> None:
         return
     reason = "it was killed by `ray.kill`"
     if message.no_restart:
-        worker = actor.worker
         actors.leave(step, actor, reason)
-        actors.died(step, actor, reason)
-        if worker is not None:
-            placement.stop_worker(step, worker, kill=True, reason=reason)
+        actors.end(step, actor, reason)
     elif actor.worker is not None:
         if actor.state is ActorState.ALIVE:
             actor.state = ActorState.RESTARTING  # Calls that come after this wait for the new process.
@@ -188,14 +181,6 @@ def _interrupted(step: Step, client: ClientRecord, message: m.Interrupted) -> No
     task = step.state.tasks.get(message.task)
     if task is not None and task.worker is not None and task.worker.id == client.id:
         task.reaching = False
-
-
-def _await_space(step: Step, client: ClientRecord, message: m.AwaitSpace) -> None:
-    memory.ask(step, client, message)
-
-
-def _claimed(step: Step, client: ClientRecord, message: m.Claimed) -> None:
-    memory.claimed(step, client, message)
 
 
 def _unwritten(step: Step, client: ClientRecord, message: m.Unwritten) -> None:
@@ -235,12 +220,9 @@ def remove_group(step: Step, group_id: str) -> None:
     reason = "its placement group was removed (INTENDED_SYSTEM_EXIT)"
     for actor in list(state.actors.values()):
         if actor.spec.creation.group == group.id and actor.state is not ActorState.DEAD:
-            worker, name = actor.worker, actor.spec.creation.name
             placed = actor.state is ActorState.ALIVE
-            never = None if placed else errors.group_removed(name, group.id, is_actor=True)
-            actors.died(step, actor, reason, never)
-            if worker is not None:
-                placement.stop_worker(step, worker, kill=True, reason=reason)
+            never = None if placed else errors.group_removed(actor.spec.creation.name, group.id, is_actor=True)
+            actors.end(step, actor, reason, never)
     for task in list(state.tasks.values()):
         if task.spec.kind == "task" and task.spec.group == group.id:
             runs = task.state in (TaskState.RUNNING, TaskState.BLOCKED, TaskState.RESUMING)
@@ -386,7 +368,7 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.Get: _get,
     m.Wait: _wait,
     m.AwaitRoom: _await_room,
-    m.AwaitRead: _await_read,
+    m.AwaitRead: requests.open_read,
     m.Abandon: _abandon,
     m.Put: _put,
     m.Drop: _drop,
@@ -408,9 +390,9 @@ SAID: dict[type, Callable[[Step, ClientRecord, Any], None]] = {
     m.CellBegan: _ignored,
     m.SearchPath: _ignored,
     m.Consumed: _consumed,
-    m.AwaitSpace: _await_space,
+    m.AwaitSpace: memory.ask,
     m.Lost: _lost,
-    m.Claimed: _claimed,
+    m.Claimed: memory.claimed,
     m.Unwritten: _unwritten,
     m.CreateGroup: _create_group,
     m.RemoveGroup: _remove_group,

@@ -83,7 +83,7 @@ def retried(step: Step, task: TaskRecord, reason: str) -> None:
 
 
 def _tell(step: Step, task: bytes, noted: UnseenError) -> None:
-    text = errors.text_of(noted.payload) or f"{noted.label} failed; its error is too long to be told here"
+    text = errors.text_of(noted.payload) or f"{noted.label} failed; its error is too long to be shown here"
     _say(step, task, f"{UNHANDLED}{text}", name=noted.label, pid=noted.pid, cell=noted.cell, job=noted.job)
 
 

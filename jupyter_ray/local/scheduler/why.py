@@ -88,10 +88,10 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
     if task.cancel_asked:
         yield f"A cancel of {name} was asked for."
     since = _since(task, now)
+    missing: list[bytes] = []
     if task.state is TaskState.WAITING:
         missing = [each for each in task.spec.dependencies if not _there(state, each)]
-        yield f"{name} waits for {_several(len(missing), 'argument')} since {since}: {_makers(state, missing)}."
-        yield from _first(state, missing, now, seen)
+        yield f"{name} waits for {_several(len(missing), 'argument')} ({since} so far): {_makers(state, missing)}."
     elif task.state is TaskState.READY and task.spec.kind == "method" and task.actor is not None:
         yield from _queued_call(state, task, task.actor, now, seen)
     elif task.state is TaskState.READY:
@@ -100,22 +100,22 @@ def _task(state: State, task: TaskRecord, now: float, seen: set[bytes]) -> Itera
     elif task.state is TaskState.ASSIGNED:
         yield from _assigned(task, name, since, now)
     elif any(request.kind == "read" for request in deadlock.open_requests(state, task)):
-        yield f"{name} waits for its reader since {since}{_where(task)}: as many items as it may be ahead are unread."
+        ahead = "it is as far ahead as it may be"
+        yield f"{name} waits for its reader ({since} so far){_where(task)}: {ahead}."
     elif task.state is TaskState.RUNNING:
         missing = _missing(state, requests := deadlock.open_requests(state, task))
         waits = f", and a thread of it waits in {_which(requests)}: {_makers(state, missing)}" if task.blocking else ""
         if not waits and (missing := _missing(state, deadlock.awaited(state, task))):
             waits = f" and awaits {_makers(state, missing)}"
-        yield f"{name} runs since {since}{_where(task)}{waits}."
-        yield from _first(state, missing, now, seen)
+        yield f"{name} has been running for {since}{_where(task)}{waits}."
     elif task.state is TaskState.BLOCKED:
         missing = _missing(state, requests := deadlock.open_requests(state, task))
-        yield f"{name} is blocked in {_which(requests)} since {since}{_where(task)}: {_makers(state, missing)}."
-        yield from _first(state, missing, now, seen)
+        yield f"{name} has been blocked in {_which(requests)} for {since}{_where(task)}: {_makers(state, missing)}."
     else:
         lent = task.lent or {}
-        yield f"{name} has what it waited for, and wants {describe(lent)} back."
+        yield f"{name} has what it waited for, and waits to get {describe(lent)} back."
         yield _holders(state, task.client, lent, now)
+    yield from _first(state, missing, now, seen)
 
 
 def waits_for(state: State, task: TaskRecord, now: float) -> str:
@@ -124,7 +124,7 @@ def waits_for(state: State, task: TaskRecord, now: float) -> str:
         others = f"{len(crowd.crowd(state, task))} other calls of its function are blocked in get() or wait()"
         return f"{_name(task)} begins in {due - now:.0f} s: {others}, so further ones begin one by one."
     needs = task.spec.demand
-    group, since = state.groups.get(task.spec.group or ""), f"since {_since(task, now)}"
+    group, since = state.groups.get(task.spec.group or ""), f"({_since(task, now)} so far)"
     if group is None:
         return f"{_name(task)} waits for {describe(needs)} {since}. {_holders(state, task.client, needs, now)}"
     if group.state is GroupState.PENDING:
@@ -152,9 +152,10 @@ def _queued_call(state: State, task: TaskRecord, actor: ActorRecord, now: float,
 def _assigned(task: TaskRecord, name: str, since: str, now: float) -> Iterator[str]:
     first = next(iter(task.worker.tasks.values()), None) if task.worker is not None else None
     if first is None or first is task:
-        yield f"{name} waits for its worker process to start, since {since}."
+        yield f"{name} waits for its worker process to start ({since} so far)."
     else:
-        yield f"{name} comes next in process {_pid(task)}, where {_name(first)} runs since {_since(first, now)}."
+        runs = f"{_name(first)} has been running for {_since(first, now)}"
+        yield f"{name} comes next in process {_pid(task)}, where {runs}."
 
 
 def _actor(state: State, actor: ActorRecord, now: float) -> Iterator[str]:
@@ -282,7 +283,7 @@ def _whose(client: ClientRecord, asker: ClientRecord) -> str:
 def _held_by(tasks: list[TaskRecord], driver: str, amount: str, now: float) -> str:
     """Tell what tasks of one name in one state hold, each as much: of many, one line."""
     first = min(tasks, key=lambda each: each.since)
-    since = f"{first.state.value} since {_since(first, now)}"
+    since = f"{first.state.value} for {_since(first, now)}"
     if len(tasks) == 1:
         return f"{_name(first)}{driver} ({since}) holds {amount}"
     ids = ", ".join(each.id.hex()[:8] for each in tasks[:NAMES]) + (", ..." if len(tasks) > NAMES else "")

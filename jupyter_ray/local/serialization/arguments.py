@@ -144,7 +144,7 @@ def pack_call(
             value = Argument(_place(value, dependencies))
         elif kind in _LARGE_OR_MUTABLE:
             value = _buffer(value, kind)
-            plain = plain and kind is bytes and len(value) <= INLINE_LIMIT if kind is bytes else False
+            plain = plain and kind is bytes and len(value) <= INLINE_LIMIT
         elif kind is not str and kind not in values.ATOMS:
             plain = False
             others += 1

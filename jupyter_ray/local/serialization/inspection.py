@@ -7,6 +7,7 @@ part that fails. Source of the idea: Ray's ``inspect_serializability``.
 from __future__ import annotations
 
 import inspect
+import itertools
 import pickle
 import types
 from collections.abc import Iterator, Mapping
@@ -148,14 +149,10 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
             if name not in ("__dict__", "__weakref__", "__doc__"):
                 yield f".{name}", part
     elif isinstance(value, Mapping):
-        for number, (key, part) in enumerate(value.items()):
-            if number == _PARTS:
-                return
+        for key, part in itertools.islice(value.items(), _PARTS):
             yield f"[{key!r:.60}]", part
     elif isinstance(value, list | tuple | set | frozenset):
-        for number, part in enumerate(value):
-            if number == _PARTS:
-                return
+        for number, part in enumerate(itertools.islice(value, _PARTS)):
             yield f"[{number}]", part
     else:
         yield from _attributes(value)
@@ -186,10 +183,8 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _describe(value: Any) -> str:
     kind = type(value)
-    name = (
-        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    )
-    return f"of type {name}"
+    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    return f"of type {module}{kind.__qualname__}"
 
 
 def _first_line(error: BaseException) -> str:

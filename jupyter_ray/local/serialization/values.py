@@ -23,18 +23,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import cloudpickle
-import cloudpickle.cloudpickle as cloudpickle_module
 
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.travel import collecting
-from jupyter_ray.local.serialization import compiled, frames, libraries
+from jupyter_ray.local.serialization import compiled, frames, kinds, libraries
 from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.local.serialization.texts import MANY_TEXTS as MANY_TEXTS
 from jupyter_ray.local.serialization.texts import PROTOCOL as PROTOCOL
 from jupyter_ray.local.serialization.texts import Texts as Texts
 from jupyter_ray.local.serialization.texts import are_texts as are_texts
 from jupyter_ray.local.serialization.unseen_names import unseen_names
+from jupyter_ray.portable_errors import portable
 from jupyter_ray.task_errors import RayError
 
 _FLAT_LIMIT = 64
@@ -287,8 +287,7 @@ LruCache: Any = type(functools.cache(id))
 
 def is_importable(function: Any) -> bool:
     """Tell whether a `LruCache` goes by name, as functions do that a worker can import."""
-    place = cloudpickle_module._lookup_module_and_qualname(function, name=function.__qualname__)
-    return place is not None and not cloudpickle_module._is_registered_pickle_by_value(place[0])
+    return kinds.is_importable(function, function.__qualname__)
 
 
 def _reduce_lru_cache(function: Any) -> Any:
@@ -356,6 +355,7 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
             types.CodeType: _reduce_code,
             functools.cached_property: _reduce_cached_property,
             LruCache: _reduce_lru_cache,
+            **kinds.REDUCERS,
         },
         cloudpickle.CloudPickler.dispatch_table,
     )
@@ -383,6 +383,9 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
                 return obj.__reduce_ex__(PROTOCOL - 1)  # With a copy of its memory, which can be written to.
         if self._arrow is not None and isinstance(obj, self._arrow):
             return frames.reduce_slice(obj) or NotImplemented
+        if isinstance(obj, BaseException):
+            sent = portable(obj)
+            return NotImplemented if sent is obj else sent.__reduce__()
         reduced = compiled.reduce(obj)
         if reduced is not None:
             return reduced
@@ -390,6 +393,8 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         if type(obj) is types.FunctionType and type(reduced) is tuple:
             _add_globals(reduced, obj)
             _add_submodules(reduced, obj)
-        elif isinstance(obj, type) and vars(obj).get("__slots__") and reduced is not NotImplemented:
-            _keep_slots(reduced, obj)
+        elif isinstance(obj, type) and type(reduced) is tuple:
+            if vars(obj).get("__slots__"):
+                _keep_slots(reduced, obj)
+            reduced = kinds.complete(reduced, obj)
         return reduced

@@ -28,11 +28,11 @@ AGE_SECONDS = 60.0
 _SESSION = re.compile("[0-9a-f]{12}")
 
 
-def remove(root: Path, age: float = AGE_SECONDS) -> list[str]:
+def remove(root: Path) -> list[str]:
     """Remove the folders of sessions that are dead, in `root` and in shared memory.
 
     A session counts as dead if its shared memory is on this machine (`root` may be shared with others), its folder
-    has not been changed for `age` seconds, and nobody listens to its socket. Without a socket it was never begun; if
+    has not been changed for `AGE_SECONDS`, and nobody listens to its socket. Without a socket it was never begun; if
     it has values all the same, somebody has tidied up `root`, and it may be alive.
 
     Returns
@@ -46,7 +46,7 @@ def remove(root: Path, age: float = AGE_SECONDS) -> list[str]:
         if not _SESSION.fullmatch(session):
             continue
         with contextlib.suppress(OSError):  # It goes while we look, or is another user's.
-            if not _is_ours(folder) or not _is_old(folder, age):
+            if not _is_ours(folder) or not _is_old(folder):
                 continue
             session_folder(session, str(root))
             memory, address = shared_memory_folder(session), folder / RUNTIME_SOCKET
@@ -63,8 +63,8 @@ def _is_ours(folder: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
 
-def _is_old(folder: Path, age: float) -> bool:
-    return time.time() - folder.lstat().st_mtime > age
+def _is_old(folder: Path) -> bool:
+    return time.time() - folder.lstat().st_mtime > AGE_SECONDS
 
 
 def _is_refused(address: Path) -> bool:

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from jupyter_ray.engine import registry
@@ -36,14 +36,7 @@ Finish = Callable[[Execute, Done], None]
 
 def method_of(instance: Any, name: str) -> Function:
     """Return what a handle's method name calls, the extra methods of every actor included."""
-    if name == "__ray_call__":
-        return lambda fn, *args, **kwargs: fn(instance, *args, **kwargs)
-    if name == "__ray_ready__":
-        return lambda: True
-    if name == "__ray_terminate__":
-        return _terminate
-    method: Function = calling.bound_method(instance, name)
-    return method
+    return calling.method_of(instance, name, _terminate)
 
 
 def _terminate() -> None:
@@ -330,16 +323,21 @@ class _Lane:
             return
         producer = self._runner.producers.running[execute.task]
         iterator = aiter(value)
-        while True:
-            if not producer.may_go_on():
-                await self._turn(producer)
-            try:
-                item = await anext(iterator)
-            except StopAsyncIteration:
-                return
-            self._runner.yielded(execute, producer, item)
-            del item
-            await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.
+        try:
+            while True:
+                if not producer.may_go_on():
+                    await self._turn(producer)
+                try:
+                    item = await anext(iterator)
+                except StopAsyncIteration:
+                    return
+                self._runner.yielded(execute, producer, item)
+                del item
+                await asyncio.sleep(0)  # For other calls and for a cancel, where the generator itself never waits.
+        except BaseException:
+            if isinstance(iterator, AsyncGenerator):
+                await iterator.aclose()  # Its `finally` belongs to this call, as long as there is one.
+            raise
 
     async def _turn(self, producer: Producer) -> None:
         """Wait until the next item may be made."""

@@ -47,12 +47,6 @@ _READ_ONLY = re.compile(
     r"read-?only|not writable|'bytes' object (does not support item (assignment|deletion)|has no attribute)"
 )
 """What NumPy, memoryviews, Cython, and bytes (in the place of a bytearray) say to a writer."""
-# Python 3.10 has no article.
-_SUPER = re.compile(r"super\(\) argument 1 must be (a )?type, not ActorClass")
-_SUPER_HINT = (
-    "\n(Its own name is the actor class here, no longer the plain one. Inside of an actor's class write "
-    "super().__init__(...), without the name.)"
-)
 
 
 def prepare(
@@ -70,40 +64,43 @@ def prepare(
             laid_out = unpack(body.args, store)
         except Unreadable as error:
             raise ObjectLostError(
-                message=f"The arguments of {execute.name} ({body.args.size:,} bytes) were lost: {error.reason}. They "
-                "are nowhere else: call it again. Large values that several calls share are better given to put()."
+                message=f"The arguments of {execute.name} ({body.args.size:,} bytes) were lost: {error.reason}. There "
+                "is no other copy: call it again. Store large values that several calls share with put()."
             ) from error
         dependencies = [
             there[index] if index in there else unpack(payload, store) for index, payload in enumerate(execute.values)
         ]
         args, kwargs = fill(laid_out, dependencies)
-    returned: list[Any] = []
-    if body.writable or body.inout:
-        returned = make_writable(args, kwargs, body, function)
+    return args, kwargs, unwrap(args, kwargs, body, function)
+
+
+def unwrap(args: list[Any], kwargs: dict[str, Any], body: Body, function: Any) -> list[Any]:
+    """Put buffers in the places of parcels: private copies where `body` names them; return those of `inout`."""
+    returned = _make_writable(args, kwargs, body, function) if body.writable or body.inout else []
     for index, value in enumerate(args):
         if type(value) is Parcel:
             args[index] = value.read_only()
     for key, value in kwargs.items():
         if type(value) is Parcel:
             kwargs[key] = value.read_only()
-    return args, kwargs, returned
+    return returned
 
 
-def make_writable(args: list[Any], kwargs: dict[str, Any], body: Body, function: Any) -> list[Any]:
+def _make_writable(args: list[Any], kwargs: dict[str, Any], body: Body, function: Any) -> list[Any]:
     """Put private copies in the place of the buffers that `body` names; return those that `inout` returns."""
     names = _names(function)
 
-    def copy_at(which: str | int) -> Any:
-        where: Any = (
-            which if isinstance(which, int) or which in kwargs else names.index(which) if which in names else -1
-        )
-        target: Any = kwargs if isinstance(where, str) else args
-        if not isinstance(where, str) and not 0 <= where < len(args):
+    def copy_at(which: Any) -> Any:
+        if which in kwargs:
+            copy = kwargs[which] = _writable(kwargs[which], which)
+            return copy
+        where = names.index(which) if which in names else which
+        if not isinstance(where, int) or not 0 <= where < len(args):
             known = ", ".join(map(repr, names)) or f"positions 0 to {len(args) - 1}"
             name = body.function or body.method
             raise ValueError(f"writable and inout name {which!r}, which {name}() was not given; there are {known}.")
-        target[where] = _writable(target[where], which)
-        return target[where]
+        copy = args[where] = _writable(args[where], which)
+        return copy
 
     inout = [copy_at(which) for which in body.inout or ()]
     if body.writable is True:
@@ -301,10 +298,8 @@ def payload_of(value: Any, what: str, store: Store) -> Payload:
 
 
 def hint_for(error: BaseException) -> str:
-    """Return the remedy for an error that has one: writing where it is not allowed, `super` of an actor class."""
+    """Return the remedy for an error that has one: writing where it is not allowed."""
     text = str(error)
-    if isinstance(error, TypeError) and _SUPER.match(text):
-        return _SUPER_HINT
     return _READ_ONLY_HINT if _READ_ONLY.search(text) else ""
 
 
@@ -335,17 +330,25 @@ def plain_failure(error: Exception) -> Payload:
     return Payload(data=data, size=len(data), is_error=True, is_cancel=is_cancel(error))
 
 
-def bound_method(instance: Any, name: str) -> Any:
-    """Return a method of an actor's instance: the class's, also where the instance has an attribute of that name.
+def method_of(instance: Any, name: str, terminate: Callable[[], None]) -> Callable[..., Any]:
+    """Return what a handle's method name calls, the extra methods of every actor included.
 
-    Source: Ray, which calls what it finds in the class.
+    It is the class's method, also where the instance has an attribute of that name. Source: Ray.
     """
+    if name == "__ray_call__":
+        return lambda fn, *args, **kwargs: fn(instance, *args, **kwargs)
+    if name == "__ray_ready__":
+        return lambda: True
+    if name == "__ray_terminate__":
+        return terminate
     if name in getattr(instance, "__dict__", ()):
         kind = type(instance)
         found = inspect.getattr_static(kind, name, None)
         if hasattr(found, "__get__"):
-            return found.__get__(instance, kind)
-    return getattr(instance, name)
+            bound: Callable[..., Any] = found.__get__(instance, kind)
+            return bound
+    method: Callable[..., Any] = getattr(instance, name)
+    return method
 
 
 def settle(future: concurrent.futures.Future[Any], value: Any, error: BaseException | None) -> None:

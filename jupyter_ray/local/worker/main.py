@@ -37,6 +37,7 @@ from jupyter_ray.config import (
 )
 from jupyter_ray.engine import log_format, registry
 from jupyter_ray.engine.context import DETACHED_ACTORS, THIS_NODE, ProcessContext
+from jupyter_ray.engine.own_class import know_itself
 from jupyter_ray.exceptions import RaySystemError, RuntimeEnvSetupError, TaskCancelledError
 from jupyter_ray.ids import TaskID
 from jupyter_ray.local.client.client import Client
@@ -278,6 +279,7 @@ class Worker:
 
     def _find_class(self, execute: m.Execute, body: m.Body) -> Function:
         kind = self.code.actor_class(execute, self.runner.class_name)
+        know_itself(kind)
 
         def construct(*args: Any, **kwargs: Any) -> Any:
             if inspect.iscoroutinefunction(kind.__init__):

@@ -280,16 +280,19 @@ class Runner:
         producer, context = self.producers.running[execute.task], self.contexts[execute.task]
         iterator: Iterator[Any] = iter(value)
         ask = functools.partial(await_read, self.client, execute.task) if execute.kind == "task" else None
-        while True:
-            producer.wait(ask)
-            if context.cancelled:
-                if isinstance(iterator, Generator):
-                    iterator.close()
-                raise KeyboardInterrupt  # Its code may have swallowed the one that told it; a reader must not.
-            if (item := next(iterator, _END)) is _END:
-                return
-            self.yielded(execute, producer, item)
-            del item
+        try:
+            while True:
+                producer.wait(ask)
+                if context.cancelled:
+                    raise KeyboardInterrupt  # Its code may have swallowed the one that told it; a reader must not.
+                if (item := next(iterator, _END)) is _END:
+                    return
+                self.yielded(execute, producer, item)
+                del item
+        except BaseException:
+            if isinstance(iterator, Generator):
+                iterator.close()  # Its `finally` belongs to this call, as long as there is one.
+            raise
 
     def yielded(self, execute: Execute, producer: Producer, item: Any) -> None:
         """Send what a generator yields; where nobody reads it any more, the task still runs to its end (as in Ray)."""

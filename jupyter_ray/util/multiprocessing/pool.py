@@ -96,7 +96,7 @@ class AsyncResult:
         """
         self.wait(timeout)
         if not self._done.is_set():
-            raise TimeoutError(f"The result was not there after {timeout} s.")
+            raise TimeoutError(f"The result was not ready after {timeout} s.")
         if self._failed is not None:
             raise self._failed.error()
         return self._value
@@ -185,7 +185,7 @@ class IMapIterator:
                 if self._taken == self._submitted:
                     raise StopIteration
             if not self._changed.wait_for(self._has_next, timeout):
-                raise TimeoutError(f"The next result was not there after {timeout} s.")
+                raise TimeoutError(f"The next result was not ready after {timeout} s.")
             with self._lock, shielded():
                 if self._has_next():  # No other thread has taken it meanwhile.
                     index = self._taken if self._ordered else next(iter(self._arrived))

@@ -104,12 +104,12 @@ def check_id(column: str, text: str, size: int) -> None:
     try:
         found = len(bytes.fromhex(text))
     except ValueError:
-        raise BadRequest(f"{text!r} is no {column}: {2 * size} hexadecimal digits are wanted.") from None
+        raise BadRequest(f"{text!r} is not a {column}: that has {2 * size} hexadecimal digits.") from None
     if found == size:
         return
     is_ref = column == "task_id" and found == OBJECT_ID_SIZE
-    hint = " It is that of an object, as of a reference: its task's is ref.task_id().hex()." if is_ref else ""
-    raise BadRequest(f"{text!r} is no {column}: that has {2 * size} hexadecimal digits, not {2 * found}.{hint}")
+    hint = " It is the id of an object; that of a reference's task is ref.task_id().hex()." if is_ref else ""
+    raise BadRequest(f"{text!r} is not a {column}: that has {2 * size} hexadecimal digits, not {2 * found}.{hint}")
 
 
 def in_hex(value: Any, task: bool = False) -> Any:

@@ -4,7 +4,7 @@ import type { Kernel } from '@jupyterlab/services';
 import { Signal } from '@lumino/signaling';
 import type { Widget } from '@lumino/widgets';
 
-import { COMM_ID, parsePanelMessage, type PanelMessage } from '../protocol';
+import { COMM_ID, type PanelMessage } from '../protocol';
 import type { INotebookPort, INotebooksPort, ISessionPort, IShellPort } from '../kernelTracker';
 import type { IKernelPort } from '../tokens';
 
@@ -50,7 +50,7 @@ export class FakeKernel {
   /** What was sent to the comm since the last call. */
   said(): PanelMessage[] {
     return this.sent.splice(0).flatMap(({ header, content }) => {
-      return header.msg_type === 'comm_msg' ? [parsePanelMessage(content['data'])] : [];
+      return header.msg_type === 'comm_msg' ? [content['data'] as PanelMessage] : [];
     });
   }
 

@@ -46,7 +46,7 @@ export function joinShares(parts: readonly Part[]): Share[] {
 }
 
 /** What every machine has and few programs ask for is shown only while somebody holds some. */
-export function isIdleBackground({ name, used, holders }: Resource): boolean {
+function isIdleBackground({ name, used, holders }: Resource): boolean {
   const background =
     name === 'memory' || name === 'object_store_memory' || /^(node|accelerator_type):/.test(name);
   return background && used === 0 && holders.length === 0;

@@ -74,7 +74,7 @@ export function filterOf(text: string): ViewState['filter'] {
   return TASK_STATES.find(state => state === text) ?? 'all';
 }
 
-export const ZOOM_MINIMUM = 0.3;
+const ZOOM_MINIMUM = 0.3;
 export const ZOOM_MAXIMUM = 2;
 
 export function reduceView(view: ViewState, action: ViewAction): ViewState {

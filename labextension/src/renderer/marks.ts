@@ -242,7 +242,7 @@ export function ticks(task: Task): boolean {
 }
 
 /** A curve that leaves and arrives along the direction of the graph; in an outline, lines with round corners. */
-export function curve(points: readonly Point[], direction: Direction): string {
+function curve(points: readonly Point[], direction: Direction): string {
   if (direction === 'outline') {
     return angular(points);
   }
