@@ -152,8 +152,8 @@ def why(ref_or_actor: Any) -> str:
     Returns
     -------
     str
-        Since when and where it runs, or what it waits for: which argument, which resource and who holds it, which
-        `get`; followed by why *that* has not finished, and so on to the end of the chain.
+        For how long and where it has been running, or what it waits for: which argument, which resource and who holds
+        it, which `get`; followed by why *that* has not finished, and so on to the end of the chain.
 
     Raises
     ------

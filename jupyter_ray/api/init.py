@@ -61,27 +61,27 @@ def init(
     Parameters
     ----------
     address
-        None or ``"local"``: a runtime of one's own on this machine; ``"unix:..."``: the one of another notebook or
-        script of this user, as ``address_info["address"]`` names it there; ``"auto"``: the newest of those, and if
-        there is none, a running Ray cluster; ``"host:port"``: a Ray cluster of which this machine is a node;
-        ``"ray://host:10001"``: one that it is no node of, through Ray Client. The environment variable
+        None or ``"local"``: start a runtime on this machine. ``"unix:..."``: join the runtime of another notebook or
+        script of this user, by what ``address_info["address"]`` is there. ``"auto"``: join the newest of those or, if
+        there is none, a running Ray cluster. ``"host:port"``: join a Ray cluster of which this machine is a node.
+        ``"ray://host:10001"``: join a Ray cluster from any machine, through Ray Client. The environment variable
         ``RAY_ADDRESS`` stands in for None and for ``"auto"``. See docs/engines.md.
     num_cpus, num_gpus
-        How many to use; None: what is there. More GPUs than there are may be declared, for tests.
+        How many to use; None: all that this machine has. More GPUs than it has may be declared, for tests.
     resources
         Custom resources, by name.
     labels
-        Of this machine, by name.
+        Labels of this machine, by name.
     object_store_memory
         Limit of the shared memory, in bytes.
     namespace
-        Of named actors; None: one of its own.
+        Where named actors of this session are found; None: a namespace that no other session has.
     runtime_env
         For all tasks and actors: ``env_vars``, ``working_dir``, ``py_modules``.
     ignore_reinit_error
-        A session that runs already is no error.
+        Do not raise if a session is running already.
     log_to_driver
-        Print here what tasks print; None: if the environment variable ``RAY_LOG_TO_DRIVER`` is not 0.
+        Whether to print here what tasks print; None: yes, unless the environment variable ``RAY_LOG_TO_DRIVER`` is 0.
     configure_logging, logging_level, logging_format
         For the logger ``jupyter_ray``.
     logging_config
@@ -89,16 +89,16 @@ def init(
     local_mode
         No longer offered (as in Ray).
     object_spilling_directory
-        Where values go that have no room in memory; None: to the folder of temporary files.
+        The folder for values that have no room in memory; None: the folder of temporary files.
     job_config
-        A `JobConfig`, for what the other parameters do not say.
+        A `JobConfig`, for settings that the other parameters leave open.
     include_dashboard, dashboard_host, dashboard_port, proxy_server_url
         Accepted: there is no dashboard.
     enable_resource_isolation, cgroup_path, system_reserved_cpu, system_reserved_memory
-        Accepted, and of no effect.
+        Accepted, without effect.
     **others
-        Ray's further keywords that begin with ``_``. ``_temp_dir`` names the folder in which the session's is made;
-        ``_memory`` and ``_node_name`` are honoured too, others have no effect.
+        Ray's further keywords that begin with ``_``. ``_temp_dir`` names the folder in which the session's folder
+        is made; ``_memory`` and ``_node_name`` are honoured too, and others have no effect.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def init(
     ConnectionError
         Nobody answers at `address`.
     ValueError
-        An option is given that only the driver can set which starts the runtime or the cluster.
+        When joining: an option is given that only the driver that starts the runtime or cluster can set.
 
     Notes
     -----

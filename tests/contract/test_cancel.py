@@ -294,6 +294,25 @@ def test_what_has_ended_stays_as_it_is() -> None:
         ray.cancel(1)
 
 
+def test_what_is_just_ending() -> None:
+    """A cancel that crosses the result on its way is one or the other, and nothing else."""
+
+    @ray.remote
+    def f() -> int:
+        return 1
+
+    assert ray.get(f.remote()) == 1
+    for number in range(500):
+        ref = f.remote()
+        time.sleep(number % 50 * 0.0001)  # Not to wait for anything: the cancel comes at all moments.
+        if number % 3 == 0:
+            ray.wait([ref])
+        ray.cancel(ref)
+        with contextlib.suppress(exceptions.TaskCancelledError):
+            assert ray.get(ref, timeout=PATIENCE) == 1
+    assert ray.get(f.remote(), timeout=PATIENCE) == 1
+
+
 @pytest.mark.not_through_client("Ray Client does not report that there is nothing to cancel")
 def test_what_is_not_there_cannot_be_cancelled() -> None:
     for ref in (ray.ObjectRef.from_random(), ray.ObjectRef.nil()):

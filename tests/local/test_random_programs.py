@@ -70,8 +70,8 @@ class Keeper:
         return np.full(size, number, dtype=np.uint8)
 
     def keep(self, number: int, size: int, *arguments: Any) -> Any:
-        self.kept = [ray.put(1), value.remote(number, size)]
-        return ray.get(self.kept[1])
+        self.kept = kept = [ray.put(1), value.remote(number, size)]
+        return ray.get(kept[1])  # Not self.kept: a call in another thread of the actor may have replaced that.
 
     def die(self) -> None:
         os._exit(1)
