@@ -292,6 +292,15 @@ net, function = pickle.loads(ray.get(save.remote()))
 assert type(net) is Net and net.weight == 3 and function is helper
 assert ray.get(weight_of.remote(pickle.dumps(Net(5)))) == (5, True)
 assert pickle.loads(ray.get(Trainer.remote().save.remote())).weight == 4
+
+# By value, too, what is this program's comes back as that, unless it was defined anew.
+old = ray.remote(lambda: helper).remote()
+assert ray.get(old) is helper
+helper_before = helper
+def helper(x):
+    return x + 2
+found = ray.get(ray.remote(lambda: helper_before).remote())
+assert found is not helper and found(1) == 2 and helper(1) == 3
 try:
     ray.get(load.remote(pickle.dumps(Unused())))
 except AttributeError as error:

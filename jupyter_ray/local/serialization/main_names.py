@@ -2,12 +2,16 @@
 
 They write ``__main__.Net`` for a class of the notebook's, and its ``__main__`` is another process's. So what has come
 here by value can be had of this one's by its name, as long as somebody uses it.
+
+And a function of the notebook's that comes back to it (a model's loss) is the notebook's own, unless it was defined
+anew since: a copy would have globals of its own.
 """
 
 from __future__ import annotations
 
 import sys
 import weakref
+from types import CodeType, FunctionType
 from typing import Any
 
 from cloudpickle import cloudpickle
@@ -31,10 +35,30 @@ def is_top_level(value: Any) -> bool:
     return bool(value.__module__ == "__main__" and value.__qualname__ == value.__name__)
 
 
-def set_function_state(function: Any, state: Any) -> None:
-    """Complete a function that has come, and note it."""
-    cloudpickle._function_setstate(function, state)
-    note(function)
+def function_reduced(reduced: Any, function: FunctionType) -> Any:
+    """Return how a function at the top level is pickled, after what cloudpickle says of it."""
+    make, arguments, state, *_, set_state = reduced
+    if make is not cloudpickle._make_function or set_state is not cloudpickle._function_setstate:
+        return reduced
+    return _function, (function.__name__, *arguments), state, None, None, _set_function_state
+
+
+def _function(name: str, code: CodeType, *others: Any) -> Any:
+    own = _own(name)
+    return own if own is not None and own.__code__ == code else cloudpickle._make_function(code, *others)
+
+
+def _set_function_state(function: Any, state: Any) -> None:
+    if function is not _own(function.__name__):
+        cloudpickle._function_setstate(function, state)
+        note(function)
+
+
+def _own(name: str) -> FunctionType | None:
+    """Return the function that this program has defined under a name."""
+    found = vars(sys.modules["__main__"]).get(name)
+    found = getattr(found, "_function", found)  # Of a remote function.
+    return found if isinstance(found, FunctionType) and found.__module__ == "__main__" else None
 
 
 def _find(name: str) -> Any:

@@ -393,8 +393,8 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         if type(obj) is types.FunctionType and type(reduced) is tuple:
             _add_globals(reduced, obj)
             _add_submodules(reduced, obj)
-            if main_names.is_top_level(obj) and reduced[-1] is cloudpickle.cloudpickle._function_setstate:
-                reduced = (*reduced[:-1], main_names.set_function_state)
+            if main_names.is_top_level(obj):
+                reduced = main_names.function_reduced(reduced, obj)
         elif isinstance(obj, type) and type(reduced) is tuple:
             if vars(obj).get("__slots__"):
                 _keep_slots(reduced, obj)
