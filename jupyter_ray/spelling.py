@@ -35,8 +35,8 @@ def meant(name: str, valid: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def no_option(name: str, valid: Iterable[str], where: str = "") -> str:
-    """Return the message for an option that is not one of the `valid` ones."""
+def no_option(name: str, valid: Iterable[str], where: str) -> str:
+    """Return the message for an option that is not one of the `valid` ones; `where` says of what."""
     return f"Invalid option keyword {name}{where}.{meant_option(name, valid)}"
 
 

@@ -134,12 +134,8 @@ def dump_table(table: Table) -> bytes:
     """Return the table as bytes."""
     try:
         return pickle.dumps(table, protocol=5)
-    except (
-        pickle.PicklingError,
-        AttributeError,
-        TypeError,
-    ):  # An exception class of the notebook in `retry_exceptions`.
-        import cloudpickle
+    except (pickle.PicklingError, AttributeError, TypeError):
+        import cloudpickle  # There is an exception class of the notebook in `retry_exceptions`.
 
         dumped: bytes = cloudpickle.dumps(table, protocol=5)
         return dumped

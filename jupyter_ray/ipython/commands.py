@@ -23,6 +23,8 @@ from jupyter_ray.ipython.arguments import HelpPrinted, Parser, amount, given, po
 from jupyter_ray.spelling import meant
 
 if TYPE_CHECKING:
+    from jupyter_ray.engine.refs import ObjectRef
+    from jupyter_ray.ipython.live import Line
     from jupyter_ray.ipython.notebook import Notebook
 
 _REMOTE = Parser(
@@ -117,8 +119,6 @@ class Commands:
 
     def remote(self, line: str, cell: str | None, caller: FrameType | None) -> Any:
         """Run a cell, or an expression, as a task; `caller` is the frame that wants the value."""
-        from jupyter_ray.api import calls
-        from jupyter_ray.ipython.pages import shown_value
         from jupyter_ray.ipython.submit import checked_name, submit_cell
 
         try:
@@ -136,35 +136,44 @@ class Commands:
         number = self.shell.displayhook.prompt_count
         name = options.name or f"cell[{number}]"
         asked = given(options, "num_cpus", "num_gpus")
-        notebook = self._notebook
-        notebook.board.record()
+        board = self._notebook.board
+        board.record()
         try:
             ref = submit_cell(self.shell, code, name, number, asked, first_line=1 if cell is None else 2)
         except BaseException as error:
-            notebook.board.forget()
+            board.forget()
             if isinstance(error, RayError | NameError | TypeError | ValueError | SyntaxError):
                 tracebacks.in_one_line(self.shell, error)
             raise
         if options.out is not None:
             self.shell.push({options.out: ref})
         if not options.wait and cell is None and _is_used(caller):
-            notebook.board.forget()
+            board.forget()
             return ref
         quiet = code.rstrip().endswith(";")
-        shown = notebook.show_line(name, ref, quiet=quiet, follow=not options.wait)
+        shown = self._notebook.show_line(name, ref, quiet=quiet, follow=not options.wait)
         if not options.wait:
             return None
+        value = self._await(ref, shown)
+        return None if quiet else value
+
+    def _await(self, ref: ObjectRef[Any], line: Line) -> Any:
+        """Return the value of a task, whose line shows how that goes."""
+        from jupyter_ray.api import calls
+        from jupyter_ray.ipython.pages import shown_value
+
+        board = self._notebook.board
         try:
             value = calls.get(ref)
         except KeyboardInterrupt:
-            notebook.board.follow(shown)  # The task goes on, and so does its line.
+            board.follow(line)  # The task goes on, and so does its line.
             raise
         except BaseException as error:
-            notebook.board.finish(shown, None, error)
+            board.finish(line, None, error)
             raise
-        notebook.board.finish(shown, value, None)
+        board.finish(line, value, None)
         shown_value(value)  # Which tells the shell, that shows it, how figures look.
-        return None if quiet else value
+        return value
 
     def ray(self, line: str) -> None:
         """Run ``%ray COMMAND``."""

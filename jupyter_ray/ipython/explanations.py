@@ -26,16 +26,8 @@ _ALIKE = 3
 _ROWS = 1_000
 _HELD = (ObjectRef, ObjectRefGenerator, ActorHandle)
 _READ = (
-    ast.Expression,
-    ast.Name,
-    ast.Attribute,
-    ast.Subscript,
-    ast.Slice,
-    ast.Constant,
-    ast.UnaryOp,
-    ast.USub,
-    ast.Load,
-)
+    ast.Expression, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Constant, ast.UnaryOp, ast.USub, ast.Load,
+)  # fmt: skip
 _ENDED = ("finished", "failed", "cancelled")
 _STATE = [("state", "!=", each) for each in ("FINISHED", "FAILED", "RUNNING")]
 
@@ -190,15 +182,19 @@ def _reason(task: State, tasks: Mapping[str, State], state: State) -> str:
             f"{head}: an argument is not there yet: {_names(task['deps'], tasks) or 'its maker is not shown any more'}."
         )
     if task["state"] == "blocked":
-        lent = ", ".join(f"{count(amount)} {kind}" for kind, amount in task["lent"].items())
+        lent = _amounts(task["lent"])
         lends = f", and lends {lent}" if lent else ""
         return f"{head}: it waits for {_names(task['waits_for'], tasks) or 'objects'}{lends}."
     if task["state"] == "pending":
         return f"{head}: {_pending(task, state)}"
     if task["state"] == "running":
-        held = ", ".join(f"{count(amount)} {kind}" for kind, amount in task["held"].items())
+        held = _amounts(task["held"])
         return f"{head}{f' on {held}' if held else ''}: it waits for nothing."
     return f"{head}{': ' + task['error'] if task['error'] else ''}."
+
+
+def _amounts(amounts: Mapping[str, float]) -> str:
+    return ", ".join(f"{count(amount)} {kind}" for kind, amount in amounts.items())
 
 
 def _names(ids: Iterable[str], tasks: Mapping[str, State]) -> str:

@@ -170,9 +170,7 @@ class Notebook:
         """Cancel a task for the panel; on the hub's thread."""
         engine = self._engine
         if engine is not None:
-            with contextlib.suppress(
-                NoOwnerError
-            ):  # It has ended meanwhile, and its result, that nobody holds, with it.
+            with contextlib.suppress(NoOwnerError):  # It has ended, and its result, that nobody holds, with it.
                 engine.cancel(return_id(bytes.fromhex(task), 1), force=force, recursive=True)
 
     def _now(self) -> dict[str, Any]:

@@ -328,17 +328,19 @@ def peer_uid(peer: socket.socket) -> int | None:
     if sys.platform == "darwin":
         credentials = peer.getsockopt(0, 1, struct.calcsize("2I"))  # SOL_LOCAL, LOCAL_PEERCRED: version and uid.
         return int(struct.unpack("2I", credentials)[1])
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])
+    return _credentials(peer)[1]
 
 
 def peer_pid(peer: socket.socket) -> int | None:
     """Return the process that has made the connection, or None if the system does not tell."""
     if sys.platform == "darwin":
         return int(struct.unpack("i", peer.getsockopt(0, 2, struct.calcsize("i")))[0])  # SOL_LOCAL, LOCAL_PEERPID
+    return _credentials(peer)[0]
+
+
+def _credentials(peer: socket.socket) -> tuple[int | None, int | None]:
+    """Return process and user at the other end, where the system tells both together."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return None
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[0])
+        return None, None
+    pid, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return pid, uid

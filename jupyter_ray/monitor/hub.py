@@ -28,7 +28,7 @@ from jupyter_ray.interrupts import Change, shielded
 from jupyter_ray.monitor import reducer
 from jupyter_ray.monitor.model import Model
 from jupyter_ray.monitor.policy import Pace, SendPolicy
-from jupyter_ray.monitor.records import Limits, RuntimeState
+from jupyter_ray.monitor.records import RuntimeState
 from jupyter_ray.monitor.requests import Ack, Bye, CancelTask, Hello, parse
 from jupyter_ray.monitor.snapshot import Message, Writer, describe
 
@@ -106,7 +106,7 @@ class Hub:
         self._begin(secrets.token_hex(4))
 
     def _begin(self, epoch: str) -> None:
-        self._model = Model(Limits())
+        self._model = Model()
         self._writer = Writer(self._model, epoch)
         self._policy.announce(epoch)
 

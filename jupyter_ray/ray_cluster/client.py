@@ -150,9 +150,6 @@ class ClientEngine(RayEngine):
     def _make_submitter(self) -> Submitter:
         return _Submitter(self)
 
-    def _let_submit(self, ref: Any) -> None:
-        """The way to the server is longer than the server's own."""
-
     def ask_relay(self, method: str, *args: Any) -> Any:
         """Return what a method of the relay does."""
         if self.closing:

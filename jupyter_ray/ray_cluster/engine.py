@@ -19,9 +19,8 @@ from jupyter_ray.engine.context import ProcessContext, current_task
 from jupyter_ray.engine.refs import ActorRef, ObjectRef, set_counter
 from jupyter_ray.engine.travel import StaleReferenceError
 from jupyter_ray.exceptions import GetTimeoutError, RaySystemError
-from jupyter_ray.ids import task_of
 from jupyter_ray.local.serialization.inspection import unpicklable
-from jupyter_ray.ray_cluster import calls, circles, groups, joining, kept, refs, why, worker
+from jupyter_ray.ray_cluster import calls, cancelling, circles, groups, joining, kept, refs, why, worker
 from jupyter_ray.ray_cluster.definitions import Definitions
 from jupyter_ray.ray_cluster.events import EventLog
 from jupyter_ray.ray_cluster.exceptions import translated
@@ -31,9 +30,6 @@ from jupyter_ray.ray_cluster.refs import converted
 from jupyter_ray.ray_cluster.reports import Reports
 from jupyter_ray.ray_cluster.state import State
 from jupyter_ray.ray_cluster.submission import Submitter, native_of
-
-_SUBMITTED_MS = 2_000
-"""Milliseconds that Ray gets to take up what was submitted."""
 
 _DYNAMIC = ray.DynamicObjectRefGenerator
 
@@ -204,21 +200,11 @@ class RayEngine(kept.Kept):
             raise ValueError("force=True is not supported for actor tasks: end the actor with kill() instead.")
         ref = refs.living(object_id)
         try:
-            if self.reports.dependencies_of(task_of(object_id)):
-                self._let_submit(ref)
-            ray.cancel(ref, force=force, recursive=recursive)
+            cancelling.cancel(ref, force=force, recursive=recursive)
         except ray.exceptions.RayError as error:
             raise translated(error) from None
         except TypeError as error:
             raise NoOwnerError(str(error)) from error
-
-    def _let_submit(self, ref: Any) -> None:
-        """Return when Ray has taken up the call that makes an object.
-
-        Ray's process dies if a task that waits for an argument is cancelled before it was taken up by the thread that
-        submits. That thread answers this question, so it has done so before.
-        """
-        ray.experimental.get_object_locations([ref], timeout_ms=_SUBMITTED_MS)
 
     # --- actors ---
 

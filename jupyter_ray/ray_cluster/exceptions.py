@@ -112,14 +112,7 @@ def translated(error: BaseException, refs: Sequence[Any] = ()) -> BaseException:
     if isinstance(error, native.RayTaskError):
         return _of_task(error)
     if isinstance(error, native.TaskCancelledError):
-        task = None if error.task_id is None else error.task_id.hex()
-        if ended and task is None:
-            task = next((found for ref in refs if (found := ref.task_id().hex()) in ended), None)
-        if task in ended:
-            return ours.TaskPlacementGroupRemoved(
-                f"The placement group {ended[task]} of the task {task} was removed before it was made."
-            )
-        return ours.TaskCancelledError(TaskID.from_hex(task) if task else None, error.error_message)
+        return _of_cancelled(error, refs)
     if isinstance(error, native.RayActorError):
         return _of_actor(error)
     known: Any = getattr(ours, type(error).__name__, None)
@@ -136,6 +129,17 @@ def translated(error: BaseException, refs: Sequence[Any] = ()) -> BaseException:
         return cast(RayError, known(error.client_exc, error.traceback_str))
     text = str(error)
     return cast(RayError, known(getattr(error, "error_message", text)).saying(text))
+
+
+def _of_cancelled(error: Any, refs: Sequence[Any]) -> RayError:
+    task = None if error.task_id is None else error.task_id.hex()
+    if ended and task is None:
+        task = next((found for ref in refs if (found := ref.task_id().hex()) in ended), None)
+    if task in ended:
+        return ours.TaskPlacementGroupRemoved(
+            f"The placement group {ended[task]} of the task {task} was removed before it was made."
+        )
+    return ours.TaskCancelledError(TaskID.from_hex(task) if task else None, error.error_message)
 
 
 def _of_actor(error: Any) -> RayError:

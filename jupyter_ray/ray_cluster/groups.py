@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from ray._private.client_mode_hook import client_mode_wrap
 
-from jupyter_ray.ray_cluster import exceptions
+from jupyter_ray.ray_cluster import cancelling, exceptions
 from jupyter_ray.ray_cluster.calls import group_of
 
 BELIEVED_SECONDS = 1.0
@@ -100,7 +100,7 @@ def _end(group: str, made: Any) -> None:
     with contextlib.suppress(ray.exceptions.RayError, ValueError):
         if isinstance(made, ray.ObjectRef):
             exceptions.ended[made.task_id().hex()] = group
-            ray.cancel(made)
+            cancelling.cancel(made)
         else:
             exceptions.ended[made.binary().hex()] = group
             ray.kill(made.native)

@@ -17,7 +17,7 @@ from typing import Any
 import ray
 
 from jupyter_ray.interrupts import Flag
-from jupyter_ray.ray_cluster import worker
+from jupyter_ray.ray_cluster import cancelling, worker
 from jupyter_ray.ray_cluster.calls import Plan
 from jupyter_ray.ray_cluster.observer import Channel
 from jupyter_ray.ray_cluster.state import State
@@ -116,7 +116,7 @@ class Relay:
 
     async def cancel(self, key: bytes, force: bool, recursive: bool) -> None:
         """Cancel the task of a stream."""
-        ray.cancel(self._streams[key], force=force, recursive=recursive)
+        cancelling.cancel(self._streams[key], force=force, recursive=recursive)
 
     async def close(self, keys: Sequence[bytes]) -> None:
         """Let streams go."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from jupyter_ray import events as ev
 from jupyter_ray.engine.context import current_cell, current_task
@@ -102,33 +102,23 @@ class Reports:
         context = current_task()
         now = time.time()
         ids = [] if isinstance(returned, ObjectRefGenerator) else [ref.hex() for ref in returned]
-        happened: list[ev.AnyEvent] = [
+        called = None if actor is None else actor.binary().hex()
+        self._add(
             ev.TaskSubmitted(
                 at=now,
                 task=task.hex(),
                 name=plan.name,
-                kind="task" if actor is None else "method",
+                kind="task" if called is None else "method",
                 parent=None if context is None else context.task.hex(),
                 dependencies=[ref.hex() for ref in dependencies],
                 returns=ids,
                 demand=plan.held,
-                actor=None if actor is None else actor.binary().hex(),
+                actor=called,
                 cell=current_cell(),
                 site=call_site(),
-            )
-        ]
-        holder = task.hex() if actor is None else actor.binary().hex()
-        happened += [
-            ev.HandlePassed(
-                at=now,
-                actor=each.hex(),
-                holder=holder,
-                holder_kind="task" if actor is None else "actor",
-                label=plan.name,
-            )
-            for each in dict.fromkeys(passed)
-        ]
-        self._add(*happened)
+            ),
+            *_passed(now, passed, task.hex(), called, plan.name),
+        )
 
     def actor_created(self, ref: Any, class_name: str, options: Any, plan: Plan, passed: list[bytes]) -> None:
         """An actor was asked for."""
@@ -140,7 +130,10 @@ class Reports:
         # Ray's id of a constructor's task: that of an actor's tasks, with no number of their own.
         task = (b"\xff" * 8 + ref.binary()).hex()
         parent = None if context is None else context.task.hex()
-        here = context.actor.hex() if context is not None and context.actor else parent
+        own: list[ev.HandlePassed] = []  # The driver's are counted where they come and go.
+        if context is not None:
+            within = context.actor.hex() if context.actor else None
+            own = _passed(now, [ref.binary()], context.task.hex(), within, context.name)
         self._add(
             ev.TaskSubmitted(
                 at=now,
@@ -156,23 +149,8 @@ class Reports:
                 site=call_site(),
             ),
             ev.ActorCreated(at=now, actor=actor, class_name=class_name, name=options.name, task=task, parent=parent),
-            *(
-                [
-                    ev.HandlePassed(
-                        at=now,
-                        actor=actor,
-                        holder=here,
-                        holder_kind="actor" if context is not None and context.actor else "task",
-                        label=getattr(context, "name", ""),
-                    )
-                ]
-                if here is not None
-                else []  # The driver's own are counted where they come and go.
-            ),
-            *(
-                ev.HandlePassed(at=now, actor=each.hex(), holder=actor, holder_kind="actor", label=class_name)
-                for each in dict.fromkeys(passed)
-            ),
+            *own,
+            *_passed(now, passed, task, actor, class_name),
         )
 
     @contextlib.contextmanager
@@ -206,6 +184,15 @@ class Reports:
         """End the state thread."""
         if self.poller is not None:
             self.poller.close()
+
+
+def _passed(now: float, handles: Sequence[bytes], task: str, actor: str | None, label: str) -> list[ev.HandlePassed]:
+    """Return what tells that a task got handles, or the actor got them whose call it is."""
+    kind: Literal["task", "actor"] = "task" if actor is None else "actor"
+    return [
+        ev.HandlePassed(at=now, actor=each.hex(), holder=actor or task, holder_kind=kind, label=label)
+        for each in dict.fromkeys(handles)
+    ]
 
 
 def _task_of(returned: Any) -> bytes | None:

@@ -249,23 +249,24 @@ class Call:
     def _items(self, generator: Generator[Any, Any, Any]) -> Iterator[Any]:
         """Yield what a generator makes for a number of returns: Ray takes as many, after the function has returned."""
         self.open = True
+        return self.yielded(generator)
 
-        def items() -> Iterator[Any]:
-            failure: BaseException | None = None
-            with self:
-                self.open = False
-                try:
-                    for item in generator:
-                        yield storable(item)
-                        del item
-                except GeneratorExit:
-                    raise
-                except BaseException as error:
-                    failure = self.failed(error)
-            if failure is not None:
-                raise failure
-
-        return items()
+    def yielded(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Yield items as Ray shall store them. The call goes on meanwhile, and what they raise is its error."""
+        failure: BaseException | None = None
+        with self:
+            self.open = False
+            try:
+                # Not `yield from`: Ray sends into generators, and what the user yields from need not take that.
+                for item in items:
+                    yield storable(item)
+                    del item
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                failure = self.failed(error)
+        if failure is not None:
+            raise failure
 
     def failed(self, error: BaseException) -> BaseException:
         """Return what to raise for what the call raised."""
@@ -331,30 +332,24 @@ def stream(header: bytes, values: Sequence[Any], host: Any = None) -> Iterator[A
     """Run a call that yields."""
     call = Call(header, values, host)
     del values
-    failure: BaseException | None = None
-    with call:
-        try:
-            function = call.function()
-            args, kwargs = call.prepare(function)
-            value = function(*args, **kwargs)
-            del args, kwargs
-            if isinstance(value, AsyncIterator):
-                value = calling.stepped(value)
-            if not isinstance(value, Iterable):
-                raise ValueError(
-                    f"num_returns={call.terms.num_returns!r} wants a generator, and {call.terms.function} returned a "
-                    f"{type(value).__name__}."
-                )
-            # Not `yield from`: Ray sends into generators, and what the user yields from need not take that.
-            for item in value:
-                yield storable(item)
-                del item
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            failure = call.failed(error)
-    if failure is not None:
-        raise failure
+    return call.yielded(_made_by(call))
+
+
+def _made_by(call: Call) -> Iterator[Any]:
+    function = call.function()
+    args, kwargs = call.prepare(function)
+    value = function(*args, **kwargs)
+    del args, kwargs
+    if isinstance(value, AsyncIterator):
+        value = calling.stepped(value)
+    if not isinstance(value, Iterable):
+        raise ValueError(
+            f"num_returns={call.terms.num_returns!r} wants a generator, and {call.terms.function} returned a "
+            f"{type(value).__name__}."
+        )
+    for item in value:
+        yield item
+        del item
 
 
 def run_task(header: bytes, *values: Any) -> Any:

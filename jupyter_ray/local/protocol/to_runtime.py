@@ -189,7 +189,7 @@ class Kill(Message, frozen=True, tag=13):
 
 
 class Query(Message, frozen=True, tag=14):
-    """Ask for something that the runtime knows; answered by `Answer`. The names are in `server_queries`."""
+    """Ask for something that the runtime knows; answered by `Answer`. The names are in `scheduler.queries`."""
 
     request: int
     what: str

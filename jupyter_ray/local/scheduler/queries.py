@@ -9,7 +9,7 @@ import msgspec
 
 from jupyter_ray.ids import OBJECT_ID_SIZE
 from jupyter_ray.local.scheduler import definitions
-from jupyter_ray.local.scheduler.outlook import is_excluded
+from jupyter_ray.local.scheduler.outlook import obstacle
 from jupyter_ray.local.scheduler.records import GroupRecord
 from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, GroupState
@@ -118,19 +118,8 @@ def _group_statistics(state: State, group: GroupRecord) -> dict[str, Any]:
         "scheduling_latency_ms": waited,
         "scheduling_attempt": 1,
         "highest_retry_delay_ms": 0.0,
-        "scheduling_state": words.get(group.state) or ("NO_RESOURCES" if _fits(state, group) else "INFEASIBLE"),
+        "scheduling_state": words.get(group.state) or ("INFEASIBLE" if obstacle(state, group) else "NO_RESOURCES"),
     }
-
-
-def _fits(state: State, group: GroupRecord) -> bool:
-    """Tell whether the machine could hold a group if nothing else ran."""
-    if is_excluded(group):
-        return False
-    whole: dict[str, int] = {}
-    for demand in group.demands:
-        for name, parts in demand.items():
-            whole[name] = whole.get(name, 0) + parts
-    return all(parts <= state.ledger.total.get(name, 0) for name, parts in whole.items())
 
 
 def placement_groups(state: State, arguments: dict[str, Any]) -> list[dict[str, Any]]:

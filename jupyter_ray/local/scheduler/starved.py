@@ -18,6 +18,7 @@ from jupyter_ray.local.scheduler.outlook import obstacle, total
 from jupyter_ray.local.scheduler.records import ActorRecord, RequestRecord, TaskRecord, WorkerRecord
 from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import TaskState, WorkerState
+from jupyter_ray.local.scheduler.stories import AWAITED
 from jupyter_ray.local.scheduler.why import waits_for
 from jupyter_ray.resources import Demand
 
@@ -152,7 +153,7 @@ class Starved:
         ]
         self._told = {key: self._told.get(key, now) for key in found} | {key: now for key, _ in news}
         awaited = any(_awaits(state, worker) for worker in state.workers.values())
-        remedy = f"{_AWAITED} {_REMEDY}" if awaited else _REMEDY
+        remedy = f"{AWAITED} {_REMEDY}" if awaited else _REMEDY
         return [
             (task, f"{waits_for(state, task, now)} {remedy}\n", None if waits[key] else task.spec.cell)
             for key, task in news
@@ -162,7 +163,6 @@ class Starved:
         return f"<Starved: {len(self._told)} classes told>"
 
 
-_AWAITED = "A task that awaits a result, or waits for its future, keeps its CPUs: get() and wait() lend them."
 _REMEDY = (
     "Actors and placement groups keep what they hold while they live: let go of one, or kill it; let them ask for less "
     "(num_cpus=0 for an actor that mostly waits); or declare more in init()."

@@ -12,6 +12,7 @@ from jupyter_ray.local.scheduler.session_state import State
 from jupyter_ray.local.scheduler.states import ActorState, TaskState
 from jupyter_ray.resources import CPU, Demand, describe
 
+AWAITED = "A task that awaits a result, or waits for its future, keeps its CPUs: get() and wait() lend them."
 TOLD, TOLD_EACH = 40, 5
 """Of so many waits is told, and of so many of one task."""
 
@@ -64,9 +65,7 @@ def story(
     free = {each: parts for each, parts in state.ledger.free.items() if each in short}
     lines.append(f"  The machine has {describe(of_all)} in all; free now: {describe(free)}.")
     if awaits and free.get(CPU, 0) < short.get(CPU, 0):
-        lines.append(
-            "A task that awaits a result, or waits for its future, keeps its CPUs: get() and wait() lend them."
-        )
+        lines.append(AWAITED)
     lines.append("Let one of them ask for less, or return the reference instead of waiting for it.")
     return "\n".join(lines)
 

@@ -1,8 +1,8 @@
 """A call's arguments: what the caller lays out, and how the worker puts it together again.
 
 References at top level become places (`Argument`) that the worker fills with the values of the dependencies. Buffers
-at top level (`bytearray`, `array.array`) become `Writable`-able parcels: they arrive read-only unless the call said
-`writable` or `inout`.
+at top level (`bytearray`, `array.array`) become parcels: they arrive read-only unless the call said `writable` or
+`inout`.
 """
 
 from __future__ import annotations

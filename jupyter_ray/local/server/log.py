@@ -97,7 +97,6 @@ class EventLog:
     def record(self, events: list[AnyEvent]) -> bool:
         """Add events; tell whether anybody is to be sent them."""
         before = self._log.end
-        text = 0
         texts: dict[str, int] = {}
         kinds = set(map(type, events))
         if RuntimeReady in kinds:
@@ -105,7 +104,6 @@ class EventLog:
         if LogLines in kinds:
             for number, event in enumerate(events, before):
                 if isinstance(event, LogLines):
-                    text += len(event.text)
                     texts[event.job] = texts.get(event.job, 0) + len(event.text)
                     self._texts.append((number, len(event.text)))
             self._shared = self._shared or any(texts)
@@ -119,7 +117,7 @@ class EventLog:
                 each.sent = before + len(events)
         had = min([each.sent for each in subscribers], default=before)
         self._log.add(events, had, config.EVENT_LOG, config.EVENT_LOG_BYTES)
-        self._text += text
+        self._text += sum(texts.values())
         while self._texts and self._texts[0][0] < self._log.oldest:
             self._text -= self._texts.popleft()[1]
         while self._text > config.EVENT_LOG_TEXT:
