@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import (
 
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.exceptions import RayError
-from jupyter_ray.local.serialization import compiled, libraries, values
+from jupyter_ray.local.serialization import compiled, kinds, libraries, values
 from jupyter_ray.local.serialization.arguments import Argument, Parcel, entwined
 from jupyter_ray.options import ActorOptions, MethodOptions, TaskOptions
 from jupyter_ray.ray_cluster import refs
@@ -364,6 +364,7 @@ def share_classes() -> None:
     from cloudpickle import cloudpickle as ours
     from ray.cloudpickle import cloudpickle as rays
 
+    kinds.told_always = True
     if rays._DYNAMIC_CLASS_TRACKER_BY_CLASS is ours._DYNAMIC_CLASS_TRACKER_BY_CLASS:
         return
     with ours._DYNAMIC_CLASS_TRACKER_LOCK:

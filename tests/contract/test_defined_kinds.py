@@ -220,3 +220,88 @@ def test_an_actor_class_answers_isinstance_and_makes_annotations() -> None:
 
     ask._function.__annotations__["point"] = Point | None
     assert ray.get(ask.remote())
+
+
+@VALUES
+def test_a_result_changes_nothing_in_the_class_that_it_is_of() -> None:
+    """A task's class attributes are its own; Ray sets those of the notebook's class with each instance that comes."""
+
+    class Model:
+        made = 0
+        known: typing.ClassVar[dict[str, type]] = {}
+
+        def __init_subclass__(cls) -> None:
+            Model.known[cls.__name__] = cls
+
+        def name(self) -> str:
+            return "old"
+
+    class Linear(Model):
+        pass
+
+    def make() -> tuple[Model, int, list[str]]:
+        Model.made += 1
+        Model.known["there"] = Model
+        return Linear(), len(Model.__subclasses__()), list(Model.known)
+
+    ref = ray.remote(make).remote()
+    ray.wait([ref])
+    Model.made = 7
+    Model.name = lambda self: "new"  # type: ignore[method-assign]
+    instance, subclasses, known = ray.get(ref)
+    assert (Model.made, instance.name()) == (7, "new")
+    assert Model.known == {"Linear": Linear}
+    assert Model.__subclasses__() == [Linear]
+    assert (subclasses, known) == (1, ["Linear", "there"])
+
+
+def test_what_the_notebook_changes_in_a_class_reaches_tasks() -> None:
+    class Setting:
+        value = 1
+
+    @ray.remote
+    class Reader:
+        def read(self, setting: Setting) -> int:
+            return Setting.value
+
+    reader: Any = Reader
+    actor = reader.remote()
+    assert ray.get(actor.read.remote(Setting())) == 1
+    Setting.value = 2
+    assert ray.get(actor.read.remote(Setting())) == 2
+
+
+def test_classes_that_want_keywords() -> None:
+    """Of a class statement, that is: those are not known where the class is made again."""
+
+    class Base:
+        key: str
+
+        def __init_subclass__(cls, /, key: str, **kwargs: Any) -> None:
+            super().__init_subclass__(**kwargs)
+            cls.key = key
+
+    class Child(Base, key="a"):
+        pass
+
+    class Meta(type):
+        flag: int
+
+        def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], flag: int) -> Meta:
+            made = super().__new__(cls, name, bases, body)
+            made.flag = flag
+            return made
+
+        def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], flag: int) -> None:
+            super().__init__(name, bases, body)
+
+    class Flagged(metaclass=Meta, flag=3):
+        pass
+
+    def look() -> tuple[str, int, str]:
+        class Grandchild(Child, key="b"):
+            pass
+
+        return Child.key, Flagged.flag, Grandchild.key
+
+    assert there(look) == ("a", 3, "b")

@@ -71,7 +71,7 @@ class Keeper:
 
     def keep(self, number: int, size: int, *arguments: Any) -> Any:
         self.kept = kept = [ray.put(1), value.remote(number, size)]
-        return ray.get(kept[1])  # Not self.kept: a call in another thread of the actor may have replaced that.
+        return ray.get(kept[1])  # Not self.kept, which calls in the actor's other threads replace.
 
     def die(self) -> None:
         os._exit(1)

@@ -1,4 +1,10 @@
-"""Enumerations, typed dictionaries and names of `typing` that a notebook defines: what cloudpickle 3.1.3 loses of them.
+"""Classes, enumerations and names of `typing` that a notebook defines: what cloudpickle 3.1.3 makes wrong of them.
+
+It makes a class anew each time, also where that is known, and sets its attributes to what they were where it comes
+from. So a task that returned an instance would take back what the notebook has done to the class since, and what a
+class knows of its subclasses (by `__init_subclass__` or its metaclass) would be such a copy without attributes. Here a
+class is made once, and only a process that it has come to is told its attributes. Keywords of a class statement
+(``class Child(Base, key="a")``) are not known any more; where it cannot be made without, it is made past those.
 
 It makes an enumeration again of its members' values. Aliases and combined flags (``RW = R | W``) are left out then, or
 set twice, which fails, and so is what a member got in the ``__init__`` or ``__new__`` of its class. Before Python 3.12,
@@ -8,7 +14,10 @@ names that `typing` lets a program declare it knows `TypeVar` alone.
 
 from __future__ import annotations
 
+import abc
+import contextlib
 import sys
+import types
 import typing
 import weakref
 from collections.abc import Iterator
@@ -16,21 +25,69 @@ from typing import Any
 
 from cloudpickle import cloudpickle
 
+from jupyter_ray.local.serialization import main_names
+
 _OF_EVERY_MEMBER = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
+_arrived: weakref.WeakSet[type] = weakref.WeakSet()
+"""The classes that have come to this process; it has defined the others itself."""
+told_always = False
+"""Whether classes also come in a way that this does not see: by Ray's own pickler, on a cluster."""
 
 
 def complete(reduced: Any, kind: type) -> Any:
     """Return how a class is pickled, after `reduced`, what cloudpickle says of it."""
-    if type(kind).__name__ == "_TypedDictMeta" and reduced[1][2] == (dict,):
-        make, (meta, name, _bases, *rest), *others = reduced
-        return make, (meta, name, (sys.modules[type(kind).__module__].TypedDict,), *rest), *others
-    if reduced[0] is cloudpickle._make_skeleton_enum:
-        return _complete_enum(reduced, kind)
-    return reduced
+    make, arguments, *others = reduced
+    if make is cloudpickle._make_skeleton_enum:
+        return _complete_enum(arguments, others[0], kind)
+    if make is not cloudpickle._make_skeleton_class:
+        return reduced
+    meta, name, bases, body, known, _ = arguments
+    if type(kind).__name__ == "_TypedDictMeta" and bases == (dict,):
+        bases = (sys.modules[type(kind).__module__].TypedDict,)
+    top = main_names.is_top_level(kind)
+    return _class, (meta, name, bases, body, known, top), others[0], None, None, _set_class_state
 
 
-def _complete_enum(reduced: Any, kind: Any) -> Any:
-    make, (bases, name, qualname, _members, *rest), (attributes, slots), *_ = reduced
+def _class(meta: Any, name: str, bases: tuple[Any, ...], body: dict[str, Any], known: str, top: bool) -> Any:
+    found = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(known)
+    if found is None:
+        try:
+            found = cloudpickle._make_skeleton_class(meta, name, bases, body, known, None)
+        except Exception:
+            with contextlib.suppress(Exception):
+                found = cloudpickle._lookup_class_or_track(known, _bare_class(meta, name, bases, body))
+            if found is None:
+                raise
+        _arrived.add(found)
+        if top:
+            main_names.note(found)
+    return found
+
+
+def _set_class_state(kind: Any, state: Any) -> None:
+    if told_always or kind in _arrived:
+        cloudpickle._class_setstate(kind, state)
+
+
+def _bare_class(meta: Any, name: str, bases: tuple[Any, ...], body: dict[str, Any]) -> Any:
+    """Make a class and ask neither its metaclass nor `__init_subclass__`: all that these have done comes with it."""
+    resolved = types.resolve_bases(bases)
+    make: Any = abc.ABCMeta if issubclass(meta, abc.ABCMeta) else type
+    asked = [each for base in resolved for each in base.__mro__[:-1] if "__init_subclass__" in vars(each)]
+    originals = [(each, vars(each)["__init_subclass__"]) for each in dict.fromkeys(asked)]
+    try:
+        for each, _ in originals:
+            type.__setattr__(each, "__init_subclass__", classmethod(lambda cls, **_: None))
+        original = {} if resolved is bases else {"__orig_bases__": bases}
+        return make.__new__(meta, name, resolved, {**body, **original})
+    finally:
+        for each, way in originals:
+            type.__setattr__(each, "__init_subclass__", way)
+
+
+def _complete_enum(arguments: Any, state: Any, kind: Any) -> Any:
+    bases, name, qualname, _members, *rest = arguments
+    attributes, slots = state
     named = dict(kind.__members__)
     values = {each: member.value for each, member in named.items()}
     attributes = {each: value for each, value in attributes.items() if each not in named}
@@ -39,16 +96,25 @@ def _complete_enum(reduced: Any, kind: Any) -> Any:
         for member in named.values()
     }
     state = (attributes, slots), {each: value for each, value in own.items() if value}
-    return make, (bases, name, qualname, values, *rest), state, None, None, _set_enum_state
+    return _enum, (bases, name, qualname, values, *rest), state, None, None, _set_enum_state
+
+
+def _enum(bases: Any, name: str, qualname: str, members: Any, module: str, known: str, extra: Any) -> Any:
+    found = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(known)
+    if found is None:
+        found = cloudpickle._make_skeleton_enum(bases, name, qualname, members, module, known, extra)
+        _arrived.add(found)
+        if main_names.is_top_level(found):
+            main_names.note(found)
+    return found
 
 
 def _set_enum_state(kind: Any, state: Any) -> None:
     of_class, of_members = state
-    cloudpickle._class_setstate(kind, of_class)
-    for name, attributes in of_members.items():
-        member = vars(kind.__members__[name])
-        for each, value in attributes.items():
-            member.setdefault(each, value)  # Where the class comes back to its program, this is it.
+    _set_class_state(kind, of_class)
+    if told_always or kind in _arrived:
+        for name, attributes in of_members.items():
+            vars(kind.__members__[name]).update(attributes)
 
 
 def _reduce_declared(value: Any) -> Any:

@@ -27,7 +27,7 @@ import cloudpickle
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.travel import collecting
-from jupyter_ray.local.serialization import compiled, frames, kinds, libraries
+from jupyter_ray.local.serialization import compiled, frames, kinds, libraries, main_names
 from jupyter_ray.local.serialization.depth import instead
 from jupyter_ray.local.serialization.texts import MANY_TEXTS as MANY_TEXTS
 from jupyter_ray.local.serialization.texts import PROTOCOL as PROTOCOL
@@ -393,6 +393,8 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         if type(obj) is types.FunctionType and type(reduced) is tuple:
             _add_globals(reduced, obj)
             _add_submodules(reduced, obj)
+            if main_names.is_top_level(obj):
+                reduced = main_names.function_reduced(reduced, obj)
         elif isinstance(obj, type) and type(reduced) is tuple:
             if vars(obj).get("__slots__"):
                 _keep_slots(reduced, obj)

@@ -47,6 +47,11 @@ _READ_ONLY = re.compile(
     r"read-?only|not writable|'bytes' object (does not support item (assignment|deletion)|has no attribute)"
 )
 """What NumPy, memoryviews, Cython, and bytes (in the place of a bytearray) say to a writer."""
+_UNKNOWN_HERE = re.compile(r"Can't get attribute '(\w+)' on <module '__main__'")
+_UNKNOWN_HINT = (
+    "\n(Of what the notebook or script defines, a task knows what its function uses: name {} in it, or pass the object "
+    "itself as an argument.)"
+)
 
 
 def prepare(
@@ -298,8 +303,11 @@ def payload_of(value: Any, what: str, store: Store) -> Payload:
 
 
 def hint_for(error: BaseException) -> str:
-    """Return the remedy for an error that has one: writing where it is not allowed."""
+    """Return the remedy for an error that has one: writing where it is not allowed, unpickling what is not known."""
     text = str(error)
+    unknown = _UNKNOWN_HERE.match(text) if isinstance(error, AttributeError) else None
+    if unknown is not None:
+        return _UNKNOWN_HINT.format(unknown[1])
     return _READ_ONLY_HINT if _READ_ONLY.search(text) else ""
 
 

@@ -48,6 +48,7 @@ from jupyter_ray.local.launcher import is_stopped
 from jupyter_ray.local.protocol import messages as m
 from jupyter_ray.local.protocol.codec import decode_body
 from jupyter_ray.local.search_path import follow
+from jupyter_ray.local.serialization import main_names
 from jupyter_ray.local.store.segments import SegmentStore
 from jupyter_ray.local.worker import calling, forks, process
 from jupyter_ray.local.worker.actors import AsyncActor, ThreadedActor, method_of
@@ -175,6 +176,7 @@ class Worker:
         forks.prepare(self.client, self.output)
         process.before_exit(self.runner.flush)
         registry.set_current(self.engine)
+        main_names.install()
         log_format.begin(os.environ.pop(log_format.VARIABLE, ""))
         process.title(self._setup.idle_title)
         gc.enable()
