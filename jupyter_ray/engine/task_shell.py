@@ -38,6 +38,11 @@ class TaskShell(InteractiveShell):
         self.display_formatter = DisplayFormatter(parent=self)
         self.display_pub = _Publisher(cell_here, out)
         self.user_ns: dict[str, Any] = {}
+        self.init_hooks()  # type: ignore[no-untyped-call]  # IPython's debugger calls one.
+
+    def ask_exit(self) -> NoReturn:
+        """End the task: what ``exit()`` and ``quit()`` do, which IPython has bound to its shell."""
+        sys.exit()
 
     def run_line_magic(self, magic_name: str, line: str, _stack_depth: int = 1) -> NoReturn:
         """Refuse: there are no magics."""

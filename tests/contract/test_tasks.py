@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import pdb
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -449,9 +450,12 @@ def test_wrong_calls_are_told_at_once() -> None:
     [
         pytest.param(lambda: breakpoint(), RuntimeError, r"no terminal.*_function.*PYTHONBREAKPOINT", marks=DEBUGGER),
         pytest.param(ray.util.pdb.set_trace, RuntimeError, r"no terminal.*_function.*PYTHONBREAKPOINT", marks=DEBUGGER),
+        pytest.param(
+            lambda: pdb.set_trace(), RuntimeError, r"no terminal.*_function.*PYTHONBREAKPOINT", marks=DEBUGGER
+        ),
         (lambda: input("name? "), EOFError, "no terminal to read from.*argument"),
     ],
-    ids=["breakpoint", "ray.util.pdb", "input"],
+    ids=["breakpoint", "ray.util.pdb", "pdb", "input"],
 )
 def test_a_task_has_no_terminal(stop: Callable[[], Any], error: type[Exception], words: str) -> None:
     @ray.remote

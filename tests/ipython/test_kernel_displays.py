@@ -168,6 +168,21 @@ def test_a_magic_in_a_remote_function_says_that_it_cannot_run_there(kernel: Kern
     assert "UsageError: %time runs in the notebook only, not in a task" in kernel.fail("ray.get(timed.remote())").error
 
 
+def test_a_debugger_in_a_remote_function_says_that_it_cannot_stop_there(kernel: Kernel) -> None:
+    """IPython's failed for want of a hook, and shows nothing of a debugger's own error, which the end of input made."""
+    kernel.run("import pdb\nfrom IPython.core.debugger import set_trace")
+    for stop in ("pdb.set_trace()", "set_trace()"):
+        kernel.run(f"@ray.remote\ndef stops():\n    {stop}\n    return 1")
+        failed = kernel.fail("ray.get(stops.remote())")
+        assert "RuntimeError: A debugger cannot stop here: a task runs in a worker process" in failed.error
+
+
+def test_exit_in_a_remote_function_ends_its_process(kernel: Kernel) -> None:
+    """It is bound to IPython's shell, which is another one there."""
+    kernel.run("@ray.remote(max_retries=0)\ndef leaves():\n    exit()")
+    assert "WorkerCrashedError: The worker died" in kernel.fail("ray.get(leaves.remote())").error
+
+
 def test_a_cancel_ends_the_command(kernel: Kernel, tmp_path: Path) -> None:
     kernel.run(f"""
 @ray.remote

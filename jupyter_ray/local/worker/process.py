@@ -125,9 +125,11 @@ def _set_environ(environ: dict[str, str]) -> None:
 
 
 class _NoTerminal(io.TextIOWrapper):
-    """The standard input of a worker: at its end, and ``input()`` is told why."""
+    """The standard input of a worker: at its end, and ``input()`` and debuggers are told why."""
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        if sys._getframe(1).f_globals.get("__name__") == "cmd":  # It takes the end for a command to quit, as pdb does.
+            _no_debugger()
         raise EOFError(
             "A task has no terminal to read from: it runs in a worker process. Pass what it needs as an argument."
         )
@@ -135,7 +137,7 @@ class _NoTerminal(io.TextIOWrapper):
 
 def _no_debugger(*args: Any, **kwargs: Any) -> NoReturn:
     raise RuntimeError(
-        "breakpoint() cannot stop here: a task runs in a worker process, which has no terminal. Call the plain "
+        "A debugger cannot stop here: a task runs in a worker process, which has no terminal. Call the plain "
         "function where there is one (`f._function(...)` of a remote function f), or set the environment variable "
         "PYTHONBREAKPOINT to a debugger that is reached over the network."
     )
