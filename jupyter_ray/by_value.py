@@ -2,12 +2,19 @@
 
 multiprocessing sends them by name, to be found in ``__main__``. That is the program where it is at home; a worker has
 none of it there. So they go by value, out of a worker and out of the processes that got some so.
+
+And what stands for an object of a `multiprocessing.Manager` goes with the key that opens the manager. By itself it
+leaves that to the key of the process, which one has got from its parent: a worker has another parent than the program.
 """
 
 from __future__ import annotations
 
+import io
+import sys
 import types
 from typing import Any
+
+_MANAGERS = ("multiprocessing.managers", "multiprocess.managers")
 
 
 def send_definitions() -> None:
@@ -19,11 +26,34 @@ def send_definitions() -> None:
 
 
 def _reduce(pickler: Any, value: Any) -> Any:
+    if isinstance(value, proxies()):
+        return with_key(value)
     if not (isinstance(value, types.FunctionType | type) and value.__module__ == "__main__"):
         return NotImplemented
     import cloudpickle
 
-    return load_definition, (cloudpickle.dumps(value),)
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            return with_key(obj) if isinstance(obj, proxies()) else super().reducer_override(obj)
+
+    with io.BytesIO() as file:
+        Pickler(file).dump(value)
+        return load_definition, (file.getvalue(),)
+
+
+def proxies() -> tuple[type, ...]:
+    """Return the base classes of what stands for an object of a manager, where anybody has imported them."""
+    found = (getattr(sys.modules.get(name), "BaseProxy", None) for name in _MANAGERS)
+    return tuple(each for each in found if each is not None)
+
+
+def with_key(proxy: Any) -> Any:
+    """Return how what stands for an object of a manager is pickled."""
+    make, arguments, *others = proxy.__reduce__()
+    if make.__module__ not in _MANAGERS or len(arguments) != 4:  # A class of the program's has its own way.
+        return (make, arguments, *others)
+    *which, options = arguments
+    return make, (*which, {**options, "authkey": bytes(proxy._authkey)})
 
 
 def load_definition(data: bytes) -> Any:

@@ -167,6 +167,33 @@ def test_a_task_may_use_multiprocess_as_any_program_does(session: str) -> None:
     assert ray.get(f.remote()) == [2, 3]
 
 
+def test_tasks_use_the_managers_of_the_program_and_so_do_the_processes_that_they_start(session: str) -> None:
+    with multiprocessing.Manager() as manager:
+        counts, told = manager.dict(), manager.Queue()
+
+        @ray.remote
+        def count(counts: Any, name: str) -> Any:
+            counts[name] = counts.get(name, 0) + 1
+            told.put(name)
+            return counts
+
+        @ray.remote
+        def in_processes() -> None:
+            def tell(counts: Any) -> None:
+                counts["child"] = 1
+                told.put("child")
+
+            tell.__module__ = "__main__"  # As of what a notebook defines.
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                pool.apply_async(tell, (counts,)).get(timeout=PATIENCE)
+
+        back = ray.get(count.remote(counts, "task"), timeout=60)
+        ray.get(count.remote(back, "task"), timeout=60)
+        ray.get(in_processes.remote(), timeout=60)
+        assert dict(counts) == {"task": 2, "child": 1}
+        assert [told.get(timeout=PATIENCE) for _ in range(3)] == ["task", "task", "child"]
+
+
 def test_the_kernel_ends_workers_first_when_memory_runs_out(session: str) -> None:
     @ray.remote
     def adjusted() -> int:

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
+from jupyter_ray import by_value
 from jupyter_ray.config import INLINE_LIMIT
 from jupyter_ray.engine.refs import ObjectRef
 from jupyter_ray.engine.travel import collecting
@@ -373,6 +374,7 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         self._artist = getattr(sys.modules.get("matplotlib.artist"), "Artist", None)
         self._draws = False
         self._arrow = frames.array_class()
+        self._proxies = by_value.proxies()
         super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)
 
     def reducer_override(self, obj: Any) -> Any:
@@ -383,6 +385,8 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
                 return obj.__reduce_ex__(PROTOCOL - 1)  # With a copy of its memory, which can be written to.
         if self._arrow is not None and isinstance(obj, self._arrow):
             return frames.reduce_slice(obj) or NotImplemented
+        if self._proxies and isinstance(obj, self._proxies):
+            return by_value.with_key(obj)
         if isinstance(obj, BaseException):
             sent = portable(obj)
             return NotImplemented if sent is obj else sent.__reduce__()
