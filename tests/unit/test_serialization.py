@@ -260,6 +260,13 @@ class _Bar(Point):
 _Bar.__module__ = "tqdm.std"
 
 
+class _Stream:
+    """What a progress bar of tqdm's writes to: it is pickled, and asks itself for its stream when it is made again."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+
 def of(module: str) -> Any:
     """Return what looks like a library's object that cannot be pickled."""
     return type("Thing", (Point,), {"__module__": module})(threading.Lock())
@@ -289,6 +296,14 @@ def of(module: str) -> Any:
 def test_the_remedy_is_that_of_what_cannot_be_pickled(value: Any, words: str) -> None:
     with pytest.raises(TypeError, match=words):
         arguments.pack_call((value,), {}, lambda: lambda x: x, "f")
+
+
+def test_a_progress_bar_is_refused_where_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error came from the worker, and told of a recursion in tqdm."""
+    monkeypatch.setitem(sys.modules, "tqdm.utils", types.SimpleNamespace(DisableOnWriteError=_Stream))
+    bar = _Bar(_Stream())
+    with pytest.raises(TypeError, match=r"of type tqdm\.std\._Bar .* Move the bar in the notebook, as results come"):
+        arguments.pack_call((bar,), {}, lambda: None, "f")
 
 
 def test_the_path_to_what_a_function_uses_is_in_the_words_of_the_program() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 from jupyter_ray.local.serialization import frames, kernels, tensors
 from jupyter_ray.local.serialization.texts import MANY_TEXTS, PROTOCOL, Texts, are_texts
@@ -63,6 +63,11 @@ def reduce_stream(stream: Any) -> Any:
 _OF_ONE_PROCESS = (type(threading.Lock()), type(threading.RLock()), threading.local)
 
 
+def _refuse_bar(_: Any) -> NoReturn:
+    """The stream of a progress bar of tqdm's, which can be pickled and not be made again."""
+    raise TypeError("a progress bar belongs to the process that shows it")
+
+
 def _reduce_console(console: Any) -> Any:
     """What rich prints with, without its locks."""
     return _make_console, (
@@ -89,6 +94,7 @@ REDUCERS = (
     ("starlette.datastructures", "State", _reduce_state),
     ("torch", "Tensor", tensors.reduce_tensor),
     ("torch.storage", "TypedStorage", tensors.reduce_storage),
+    ("tqdm.utils", "DisableOnWriteError", _refuse_bar),
     ("triton.runtime.jit", "JITFunction", kernels.reduce_kernel),
 )
 """Module, name, and the function that says how an instance is pickled."""
