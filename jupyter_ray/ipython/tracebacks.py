@@ -86,7 +86,9 @@ def render(shell: Any, error: BaseException) -> list[str]:
     """Return the lines of a traceback: the user's frames here, and below them the remote ones."""
     entry = error.__traceback__
     if isinstance(error, RayTaskError):
-        head, _, _ = RayTaskError.__str__(error).partition("\n")
+        said = RayTaskError.__str__(error).splitlines()
+        # Who raised it; a cause that nobody has raised stands above that.
+        head = next((line for line in said if line.startswith("ray::")), said[0])
         lines = [*_local(shell, error, head), remote(shell, error), *_hint(error.cause), *_found_here(error.cause)]
     else:
         lines = _local(shell, error, with_cell_names(shell, str(error)))

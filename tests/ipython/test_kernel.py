@@ -382,6 +382,13 @@ def test_an_error_that_came_through_tasks_is_told_by_its_first_cause(kernel: Ker
     assert ">KeyError: &#x27;key&#x27;<" in html
 
 
+def test_an_error_with_a_cause_that_nobody_raised_is_headed_by_its_task(kernel: Kernel) -> None:
+    kernel.run("@ray.remote\ndef wrong():\n    raise KeyError('this') from ValueError('that')")
+    error = kernel.fail("ray.get(wrong.remote())").error
+    assert "RayTaskError(KeyError): ray::wrong() (pid=" in error
+    assert error.count("ValueError: that") == 1
+
+
 def test_a_reference_shows_its_state(kernel: Kernel) -> None:
     kernel.run("ref = sleep.remote(0)\nvalue = ray.get(ref)")
     html: list[str] = []
