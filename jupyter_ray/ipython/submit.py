@@ -25,6 +25,8 @@ _NOT_SENT = frozenset({"get_ipython", "exit", "quit", "open", "display"})
 _MAGIC = re.compile(r"^\s*(?:[\w.,\s]+=\s*)?(%.*)", re.MULTILINE)
 _COMMANDS = ("system", "getoutput")
 _VARIABLE = re.compile(r"[{$]\s*([A-Za-z_]\w*)")
+_QUERIES = ("query", "eval")
+_QUERIED = re.compile(r"@\s*([A-Za-z_]\w*)")
 
 
 def submit_cell(
@@ -65,7 +67,7 @@ def submit_cell(
         found = _MAGIC.search(code)
         what = f" `{found.group(1).strip()}`" if found else ""
         raise UsageError(f"magics{what} run in the notebook only: use a cell of its own.")
-    named = frozenset(_named_in_commands(tree) & shell.user_ns.keys())
+    named = frozenset((_named_in_commands(tree) | _named_in_queries(tree)) & shell.user_ns.keys())
     names = dataclasses.replace(names, optional=names.optional | named)
     variables = collect(shell.user_ns, shell.user_ns_hidden, names, tree)
     task = remote(run_cell).options(**options, name=name)
@@ -107,6 +109,14 @@ def _named_in_commands(tree: ast.AST) -> set[str]:
     commands = (args[0] for name, args in _calls_of_shell(tree) if name in _COMMANDS and args)
     texts = [each.value for each in commands if isinstance(each, ast.Constant) and isinstance(each.value, str)]
     return {name for text in texts for name in _VARIABLE.findall(text)}
+
+
+def _named_in_queries(tree: ast.AST) -> set[str]:
+    """Return the names that pandas may be told by ``@name``, in ``table.query(text)``."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
+    asked = (part for call in calls if call.func.attr in _QUERIES for part in ast.walk(call))  # type: ignore[attr-defined]
+    texts = [each.value for each in asked if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return {name for text in texts for name in _QUERIED.findall(text)}
 
 
 def collect(namespace: Mapping[str, Any], hidden: Mapping[str, Any], names: FreeNames, tree: ast.AST) -> dict[str, Any]:

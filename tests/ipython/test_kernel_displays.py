@@ -163,6 +163,19 @@ def test_a_shell_command_in_a_remote_function_knows_the_notebooks_variables_as_t
     assert kernel.run("ray.get(say.remote())").result == "'THAT'"
 
 
+def test_what_pandas_is_asked_knows_the_variables_of_the_notebook(kernel: Kernel) -> None:
+    kernel.run(
+        "import sys\nclass Table:\n    def query(self, text):\n        frame = sys._getframe(1)\n"
+        "        return eval(text.replace('@', ''), frame.f_globals, frame.f_locals)\n"
+        "table, limit, own = Table(), 3, open('/dev/null', 'w')\n@ray.remote\ndef ask(table):\n    own = 2\n"
+        "    return table.query('@limit + 1'), table.query('@own'), (lambda: table.query(f'@limit * {own}'))()"
+    )
+    assert kernel.run("ray.get(ask.remote(table))").result == "(4, 2, 6)"
+    kernel.run("limit = 10\nown.close()")
+    assert kernel.run("ray.get(ask.remote(table))").result == "(11, 2, 20)"
+    assert kernel.run("%%remote --wait\ntable.query('@limit - 1')").result == "9"
+
+
 def test_a_magic_in_a_remote_function_says_that_it_cannot_run_there(kernel: Kernel) -> None:
     kernel.run("@ray.remote\ndef timed():\n    %time 1")
     assert "UsageError: %time runs in the notebook only, not in a task" in kernel.fail("ray.get(timed.remote())").error

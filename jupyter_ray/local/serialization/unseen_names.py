@@ -1,7 +1,8 @@
 """Globals that a function's code reads in another way than functions do: cloudpickle 3.1.3 takes them not along.
 
-They are named in class bodies inside it (``shape: np.ndarray`` in a dataclass that a task makes, ``rate = RATE``), and
-in shell commands (``!ls {folder}``, which IPython makes a call of the shell's with a text).
+They are named in class bodies inside it (``shape: np.ndarray`` in a dataclass that a task makes, ``rate = RATE``), in
+shell commands (``!ls {folder}``, which IPython makes a call of the shell's with a text), and in what pandas is asked
+(``table.query("size > @limit")``).
 """
 
 from __future__ import annotations
@@ -18,21 +19,29 @@ _OF_ITS_OWN = frozenset({"__name__"})
 
 _SHELL, _COMMANDS = "get_ipython", ("system", "getoutput")
 _VARIABLE = re.compile(r"[{$]\s*([A-Za-z_]\w*)")
+_QUERIES = frozenset({"query", "eval"})
+_QUERIED = re.compile(r"@\s*([A-Za-z_]\w*)")
 
 
 def unseen_names(code: types.CodeType) -> Iterator[str]:
     """Yield names that `code`, with all code inside it, may look up among the globals, besides those that it shows."""
     yield from _in_classes(code)
-    yield from _in_commands(code)
+    yield from _in_texts(code)
 
 
-def _in_commands(code: types.CodeType) -> Iterator[str]:
-    shell = _SHELL in code.co_names and any(each in code.co_names for each in _COMMANDS)
+def _in_texts(code: types.CodeType) -> Iterator[str]:
+    used = frozenset(code.co_names)
+    shell = _SHELL in used and any(each in used for each in _COMMANDS)
+    asks = not used.isdisjoint(_QUERIES)
+    own = {*code.co_varnames, *code.co_cellvars, *code.co_freevars} if asks else ()
     for each in code.co_consts:
         if isinstance(each, types.CodeType):
-            yield from _in_commands(each)
-        elif shell and isinstance(each, str):
-            yield from _VARIABLE.findall(each)
+            yield from _in_texts(each)
+        elif isinstance(each, str):
+            if shell:
+                yield from _VARIABLE.findall(each)
+            if asks:
+                yield from (name for name in _QUERIED.findall(each) if name not in own)
 
 
 def _in_classes(code: types.CodeType, inside: bool = False) -> Iterator[str]:
