@@ -103,7 +103,7 @@ function Chips(props: {
   };
   const chip = (share: Share, lent: boolean): React.ReactElement => {
     const attributes = {
-      className: `jr-Chip ${lent ? 'jr-mod-lent' : 'jr-mod-held'}`,
+      className: lent ? 'jr-Chip jr-mod-lent' : 'jr-Chip',
       'data-testid': lent ? 'jr-lent' : 'jr-resource-holder',
       'data-label': share.label,
       'data-amount': share.amount,
@@ -236,7 +236,7 @@ export const Resources = React.memo(function Resources(props: {
                 {node.name}
               </h3>
             )}
-            <ul className="jr-Resources" aria-label={node?.name}>
+            <ul aria-label={node?.name}>
               {rows.map(resource => (
                 <ResourceRow key={resource.id} resource={resource} onSelect={props.onSelect} />
               ))}

@@ -312,7 +312,7 @@ export class SvgRenderer implements GraphRenderer {
   private _frame = 0;
   private _isDisposed = false;
   private readonly _nodeMarks = new Map<string, Mark>();
-  private readonly _nodes = make('g', { class: 'jr-Graph-nodes' });
+  private readonly _nodes = make('g');
   /** The node that the pointer was pressed on. */
   private _pressed: Element | null = null;
   private readonly _resizes = new ResizeObserver(this._schedule);
