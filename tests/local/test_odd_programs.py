@@ -150,6 +150,18 @@ def test_a_runtime_that_cannot_start_says_why_and_leaves_nothing(monkeypatch: py
         assert not os.listdir(folder)
 
 
+def test_a_session_that_did_not_begin_counts_no_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    def announce(*_: object) -> None:
+        raise OSError("no luck at the last step")
+
+    monkeypatch.setattr("jupyter_ray.local.engine.session.announce", announce)
+    with pytest.raises(OSError, match="the last step"):
+        ray.init(num_cpus=1)
+    one: ray.ObjectRef[int] = ray.ObjectRef(b"1" * 28)
+    other: ray.ObjectRef[int] = ray.ObjectRef(b"1" * 28)
+    assert one is not other, "as in a process that has no session"
+
+
 LIBRARY = """
 import ray
 import ray.exceptions

@@ -11,7 +11,7 @@ from typing import Any
 
 from jupyter_ray.engine.base import Definition, EventListener
 from jupyter_ray.engine.context import ProcessContext, current_cell, current_task
-from jupyter_ray.engine.refs import ActorRef, ObjectRef, ids_of, set_counter, unset_counter
+from jupyter_ray.engine.refs import ActorRef, ObjectRef, ids_of, set_counter
 from jupyter_ray.engine.sites import call_site
 from jupyter_ray.engine.streams import ObjectRefGenerator
 from jupyter_ray.engine.travel import StaleReferenceError
@@ -413,7 +413,6 @@ class LocalEngine(Questions):
             with self._end_lock:
                 end, self._end = self._end, None
             if end is not None:
-                unset_counter(self.client.references)
                 end()
 
     def _encode_env(self, asked: Mapping[str, Any] | None) -> str:

@@ -100,6 +100,7 @@ class _Session:
             if self._ended:
                 return
             self._ended = True
+        refs.unset_counter(self.client.references)  # Also of a session that could not begin.
         # It may be stopped, and read nothing: then we, or a thread of ours that holds the connection, could not send.
         patience = threading.Timer(SHUTDOWN_SECONDS, self._runtime.give_up)
         patience.daemon = True
