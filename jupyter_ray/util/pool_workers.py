@@ -15,6 +15,7 @@ import contextvars
 import dataclasses
 import functools
 import itertools
+import os
 import pickle
 import queue
 import threading
@@ -33,6 +34,7 @@ from jupyter_ray.api.waiting import wait
 from jupyter_ray.engine import registry
 from jupyter_ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
 from jupyter_ray.interrupts import Flag, started
+from jupyter_ray.util.pool_globals import PoolGlobals
 
 _PATIENCE = 0.05
 """Seconds after which a process that still runs a batch is helped with those that wait for it."""
@@ -71,6 +73,8 @@ class Failed:
     text: str
     pickled: bytes | None
     raised: bool = False
+    pid: int = 0
+    """The process of the function."""
 
     def value(self) -> BaseException:
         """Return the error where it is a value among others: as Ray has it."""
@@ -79,7 +83,7 @@ class Failed:
 
     def error(self) -> BaseException:
         """Return the error, with the remote traceback as its cause."""
-        told = RayTaskError(self.name, self.text, pid=0)
+        told = RayTaskError(self.name, self.text, pid=self.pid)
         if self.pickled is None:
             return told
         try:
@@ -97,7 +101,11 @@ class Failed:
             pickled: bytes | None = cloudpickle.dumps(error)
         except Exception:
             pickled = None
-        return cls(name, "".join(traceback.format_exception(error)), pickled, raised)
+        if not raised:
+            return cls(name, "".join(traceback.format_exception(error)), pickled)
+        begins = None if error.__traceback__ is None else error.__traceback__.tb_next  # Below this package's own frame.
+        text = "".join(traceback.format_exception(type(error), error, begins))
+        return cls(name, text, pickled, raised, os.getpid())
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -136,18 +144,21 @@ class PoolActor:
     """One process of a pool."""
 
     def __init__(self, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]) -> None:
+        self._globals = PoolGlobals()
         if initializer is not None:
-            initializer(*initargs)
+            with self._globals.of(initializer, filled=True):
+                initializer(*initargs)
 
     def run(self, function: Callable[..., Any], calls: list[Call]) -> list[Any]:
         """Return the results of the calls, `Failed` for those that raised."""
         results: list[Any] = []
-        for args, kwargs in calls:
-            try:
-                results.append(function(*args, **kwargs))
-            except Exception as error:
-                name = getattr(function, "__name__", type(function).__name__)
-                results.append(Failed.of(error, name, raised=True))
+        with self._globals.of(function):
+            for args, kwargs in calls:
+                try:
+                    results.append(function(*args, **kwargs))
+                except Exception as error:
+                    name = getattr(function, "__name__", type(function).__name__)
+                    results.append(Failed.of(error, name, raised=True))
         return results
 
 

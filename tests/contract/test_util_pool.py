@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import threading
 import time
@@ -30,6 +32,10 @@ pytestmark = pytest.mark.usefixtures("cluster")
 def pool(cluster: Any) -> Iterator[Pool]:
     with Pool(3) as pool:
         yield pool
+
+
+BASE, CALLS = 0, 0
+FILLED: dict[str, str] = {}
 
 
 class Odd(Exception):
@@ -245,6 +251,37 @@ def test_the_initializer_runs_in_each_process() -> None:
         assert {word for _, word in pool.map(read, range(20), 1)} == {"hello"}
     with pytest.raises(ray.exceptions.RayActorError, match="ZeroDivisionError"):
         Pool(1, initializer=lambda: 1 // 0)
+
+
+def test_what_the_initializer_and_earlier_calls_set_is_there_for_later_ones() -> None:
+    """As in a process that `multiprocessing` has started; in Ray each function has globals of its own."""
+
+    def initialize(base: int) -> None:
+        global BASE
+        BASE = base
+        FILLED["by"] = "the initializer"
+
+    def add(x: int) -> tuple[int, str, int]:
+        global CALLS
+        CALLS += 1
+        return BASE + x, FILLED["by"], CALLS
+
+    def calls(_: int) -> int:
+        return CALLS
+
+    with Pool(1, initializer=initialize, initargs=(10,)) as pool:
+        assert pool.map(add, range(2), 1) == [(10, "the initializer", 1), (11, "the initializer", 2)]
+        assert pool.map(functools.partial(add), [5]) == [(15, "the initializer", 3)]
+        assert pool.apply(calls, (0,)) == 3
+    assert (BASE, FILLED, CALLS) == (0, {}, 0)
+
+
+def test_an_error_names_its_process_and_shows_the_frames_of_the_function(pool: Pool) -> None:
+    with pytest.raises(Odd) as caught:
+        pool.apply(picky, (3,))
+    told = str(caught.value.__cause__)
+    assert re.match(r"ray::picky\(\) \(pid=[1-9]", told)
+    assert "pool_workers" not in told
 
 
 def test_processes_are_replaced_after_so_many_batches() -> None:
