@@ -53,6 +53,7 @@ def install(shell: Any) -> Callable[[], None]:
             with _causes_cut(error):
                 lines = full(kind, error, cut(entry), tb_offset=0)
             _keep_for_debugger(error, entry)
+            lines = [with_cell_names(shell, line) for line in lines]  # What a pool's function did is told in its cause.
             return [*lines, *_hint(error), *_going_on(error, entry)]
         with _before_cut(error) as is_ours:
             lines = full(kind, error, entry, *args, **named)
@@ -197,14 +198,17 @@ def _local(shell: Any, error: BaseException, message: str) -> list[str]:
 
 @contextlib.contextmanager
 def _causes_cut(error: BaseException) -> Iterator[None]:
-    """Leave of an error's cause only the user's frames; without any, the error's message says all there is."""
+    """Leave of an error's cause only the user's frames; without any, the error's message says all there is.
+
+    That is not so of what a pool's function has raised: its cause is the remote traceback.
+    """
     cause = error.__cause__
     if cause is None:
         yield
         return
     entry = cause.__traceback__
     shown = cut(entry)
-    if shown is None:
+    if shown is None and not isinstance(cause, RayTaskError):
         error.__cause__ = None
     cause.__traceback__ = shown
     try:
@@ -260,7 +264,7 @@ def is_ours(error: BaseException) -> bool:
 
 def _is_users(error: Any, entry: types.TracebackType) -> bool:
     """Tell whether an error is about what the user wrote: a misspelt attribute, or a second `init`, for two."""
-    if isinstance(error, _USERS):
+    if isinstance(error, _USERS) or isinstance(error.__cause__, RayTaskError):  # The latter comes from a pool.
         return True
     while entry.tb_next is not None:
         entry = entry.tb_next

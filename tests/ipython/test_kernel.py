@@ -389,6 +389,17 @@ def test_an_error_with_a_cause_that_nobody_raised_is_headed_by_its_task(kernel: 
     assert error.count("ValueError: that") == 1
 
 
+@pytest.mark.parametrize("kind", ["KeyError", "ValueError"])
+def test_an_error_in_a_pool_shows_both_ends(kernel: Kernel, kind: str) -> None:
+    kernel.run(f"from jupyter_ray.util.multiprocessing import Pool\ndef fails(_):\n    raise {kind}('there')")
+    error = kernel.fail("with Pool(1) as pool:\n    pool.map(fails, [1])").error
+    assert "----> 2     pool.map(fails, [1])" in error
+    assert "ray::fails() (pid=" in error
+    assert re.search(r'File "Cell In\[\d+\]", line 3, in fails', error)
+    assert "pool.py" not in error
+    assert "pool_workers.py" not in error
+
+
 def test_a_reference_shows_its_state(kernel: Kernel) -> None:
     kernel.run("ref = sleep.remote(0)\nvalue = ray.get(ref)")
     html: list[str] = []
