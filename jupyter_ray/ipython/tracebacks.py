@@ -90,7 +90,8 @@ def render(shell: Any, error: BaseException) -> list[str]:
         said = RayTaskError.__str__(error).splitlines()
         # Who raised it; a cause that nobody has raised stands above that.
         head = next((line for line in said if line.startswith("ray::")), said[0])
-        lines = [*_local(shell, error, head), remote(shell, error), *_hint(error.cause), *_found_here(error.cause)]
+        lines = [*_local(shell, error, head), remote(shell, error)]
+        lines += [*_hint(error.cause), *_found_here(error.cause), *_in_this_folder(error.cause)]
     else:
         lines = _local(shell, error, with_cell_names(shell, str(error)))
     _keep_for_debugger(error, entry)
@@ -150,6 +151,19 @@ def _found_here(error: BaseException | None) -> list[str]:
                     "call, or end the session with %ray stop."
                 )
             return [f"The notebook finds {name} ({spec.origin}): {why}"]
+    return []
+
+
+def _in_this_folder(error: BaseException | None) -> list[str]:
+    """Return what to say of a file that a task does not find, and the notebook does: it has changed its folder."""
+    name = error.filename if isinstance(error, FileNotFoundError) else None
+    engine = registry.current()
+    is_here = engine is not None and engine.address.startswith(LOCAL_ADDRESS)
+    if is_here and isinstance(name, str) and not os.path.isabs(name) and os.path.exists(name):
+        return [
+            f"The notebook finds {name} in {os.getcwd()}. Tasks are in the folder where the session began, or that "
+            "their runtime_env names: pass os.path.abspath(...)."
+        ]
     return []
 
 

@@ -728,6 +728,16 @@ def test_a_module_that_only_the_notebook_finds_is_told(own_kernel: Kernel, tmp_p
     assert own_kernel.run("ray.get(value.remote())").result == "5"
 
 
+def test_a_file_of_the_folder_that_a_cell_changes_to_is_told(own_kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("5")
+    own_kernel.run(PRELUDE + "\nray.init(num_cpus=1)\n@ray.remote\ndef read(name):\n    return open(name).read()")
+    assert "The notebook finds" not in own_kernel.fail("ray.get(read.remote('data.txt'))").error
+    own_kernel.run(f"import os\nos.chdir({str(tmp_path)!r})")
+    told = own_kernel.fail("ray.get(read.remote('data.txt'))").error
+    assert f"The notebook finds data.txt in {tmp_path}. Tasks are in the folder where the session began" in told
+    assert own_kernel.run("ray.get(read.remote(os.path.abspath('data.txt')))").result == "'5'"
+
+
 def test_modules_of_the_folder_that_a_cell_changes_to_are_found(own_kernel: Kernel, tmp_path: Path) -> None:
     """The notebook's `sys.path` says "here", wherever that is."""
     (tmp_path / "found_there.py").write_text("VALUE = 6")

@@ -288,6 +288,7 @@ def of(module: str) -> Any:
         ),
         (of("torch.jit._script"), r"of type torch.jit.* Save it with torch\.jit\.save to a file"),
         (of("torch.utils"), r"x\.x is of type _thread.lock"),
+        (of("_asyncio"), r"of type _asyncio.Thing .* Await it, and pass what it returns\.$"),
         (of("sqlalchemy.orm.decl_api"), r"Write it into a module \(a \.py file\) of your own, and import that\.$"),
         (of("sqlalchemy.engine.base"), r"Open the connection inside the task\.$"),
         (Point(threading.Lock()), r": x\.x is of type _thread.lock .* Leave it out, create it inside the task, or"),
@@ -296,6 +297,15 @@ def of(module: str) -> Any:
 def test_the_remedy_is_that_of_what_cannot_be_pickled(value: Any, words: str) -> None:
     with pytest.raises(TypeError, match=words):
         arguments.pack_call((value,), {}, lambda: lambda x: x, "f")
+
+
+def test_a_coroutine_is_to_be_awaited() -> None:
+    async def ask() -> None: ...
+
+    coroutine = ask()
+    with pytest.raises(TypeError, match=r"of type coroutine \(.*\)\. Await it, and pass what it returns\.$"):
+        arguments.pack_call((coroutine,), {}, lambda: None, "f")
+    coroutine.close()
 
 
 def test_a_progress_bar_is_refused_where_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,7 @@ _REMEDIES = {
     "xgboost": _DATA,
     "numba": _MODULE,
     "torch.jit": "Save it with torch.jit.save to a file, and load it inside the task.",
+    "_asyncio": "Await it, and pass what it returns.",
     "_contextvars": "Pass its value.",
 }
 """What to do about classes of these packages and modules; what they consist of tells nobody anything."""
@@ -86,6 +87,8 @@ def _remedy(value: Any) -> str:
     """Return what to do about a part that people often pass, or ``""``."""
     if isinstance(value, types.GeneratorType):
         return "Pass list(...) of it."
+    if isinstance(value, types.CoroutineType):
+        return "Await it, and pass what it returns."
     for kind in type(value).__mro__:
         module = kind.__module__
         while module:
