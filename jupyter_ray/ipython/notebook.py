@@ -25,7 +25,7 @@ from jupyter_ray.events import UNHANDLED, AnyEvent, LogLines
 from jupyter_ray.exceptions import RayError
 from jupyter_ray.ids import return_id
 from jupyter_ray.interrupts import shielded
-from jupyter_ray.ipython import groups, reprs, tracebacks
+from jupyter_ray.ipython import groups, reprs, tracebacks, widgets
 from jupyter_ray.ipython.bars import CellCanvas
 from jupyter_ray.ipython.cells import Cell, Cells, Parent, kernel_of
 from jupyter_ray.ipython.folding import Limits
@@ -97,6 +97,7 @@ class Notebook:
         self._undo.append(session.set_log_printer(self._print, earlier=self.router.keep))
         if self._iopub is not None:
             self._undo.append(progress.set_canvas(CellCanvas(self._iopub, self.cells)))
+            self._undo.append(widgets.install(self.show_output))
         self._undo.append(registry.watch(self._engine_changed))
         self._undo += [tracebacks.install(shell), groups.install(shell)]
         self._undo.append(sites.set_names(functools.partial(tracebacks.with_cell_names, shell)))

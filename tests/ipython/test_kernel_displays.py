@@ -260,3 +260,23 @@ for name in [*sys.modules]:
 sys.modules.update(there)
 sys.path.remove({str(tmp_path)!r})
 """)
+
+
+def test_an_output_widget_has_what_came_while_it_was_open(kernel: Kernel) -> None:
+    """The page gives it what comes between the two updates of its `msg_id`."""
+    kernel.run("import ipywidgets\nout = ipywidgets.Output()")
+    cell = kernel.run(
+        "@ray.remote\ndef tells():\n    print('before')\n    display('shown')\n    print('after')\n"
+        "with out:\n    ray.get(tells.remote())\nprint('below')"
+    )
+    kernel.until(lambda: "below" in cell.stdout)
+    told: list[str] = []
+    for message in cell.messages:
+        content = message["content"]
+        if message["msg_type"] == "comm_msg" and "msg_id" in content["data"].get("state", {}):
+            told.append("open" if content["data"]["state"]["msg_id"] else "closed")
+        elif message["msg_type"] == "stream":
+            told += [line.partition(") ")[2] or line for line in content["text"].splitlines()]
+        elif message["msg_type"] == "display_data":
+            told.append(content["data"]["text/plain"].strip("'"))
+    assert told == ["open", "before", "shown", "after", "closed", "below"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from tests.ui.lab_page import LabPage
 
 SETUP = """%load_ext jupyter_ray
@@ -25,6 +27,24 @@ def train(name):
     print("ends")
 
 ray.get([train.remote("red"), train.remote("blue")])"""
+BUTTON = """import ipywidgets
+
+@ray.remote
+def answer(number):
+    from IPython.display import HTML
+    print("asked", number)
+    display(HTML(f"<i>answered {number}</i>"))
+
+out = ipywidgets.Output()
+button = ipywidgets.Button(description="Ask")
+numbers = iter(range(1, 9))
+
+def ask(_):
+    with out:
+        ray.get(answer.remote(next(numbers)))
+
+button.on_click(ask)
+ipywidgets.VBox([button, out])"""
 
 
 def _pictures(ui: LabPage, cell: int) -> int:
@@ -39,3 +59,17 @@ def test_pictures_of_tasks(ui: LabPage) -> None:
     ui.wait_until(lambda: ui.cell(1).locator("i", has_text="converged").count() == 2, 60, "HTML of both tasks")
     ui.wait_until(lambda: _pictures(ui, 1) == 2, 30, "one picture of each task")
     ui.screenshot("displays")
+
+
+def test_a_button_whose_tasks_answer_in_an_output_widget(ui: LabPage) -> None:
+    ui.open_notebook("button.ipynb", SETUP, BUTTON)
+    ui.run_cell(0)
+    ui.run_cell(1)
+    shown = ui.cell(1).locator(".jupyter-widgets.widget-output, .widget-output").first
+
+    def has_answered(number: int) -> bool:
+        return f"asked {number}" in shown.inner_text() and shown.locator("i").count() == number
+
+    for number in (1, 2, 3):
+        ui.cell(1).get_by_role("button", name="Ask").click()
+        ui.wait_until(functools.partial(has_answered, number), 30, "what the task printed, and what it displayed")
