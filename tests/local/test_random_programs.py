@@ -71,7 +71,10 @@ class Keeper:
 
     def keep(self, number: int, size: int, *arguments: Any) -> Any:
         self.kept = kept = [ray.put(1), value.remote(number, size)]
-        return ray.get(kept[1])  # Not self.kept, which calls in the actor's other threads replace.
+        got = ray.get(kept[1])  # Not self.kept, which calls in the actor's other threads replace.
+        assert got.size == size, f"{got.size} here, not {size}"
+        assert (got == number).all(), f"{got[0]} here, not {number}"
+        return got
 
     def die(self) -> None:
         os._exit(1)

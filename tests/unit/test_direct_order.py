@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_ray.engine.refs import ActorRef
+from jupyter_ray.engine.refs import ActorRef, ObjectRef
 from jupyter_ray.ids import return_id
 from jupyter_ray.local.client.direct import Deferred, Direct
 from jupyter_ray.local.client.references import References
@@ -161,6 +161,18 @@ def test_what_comes_of_a_call_is_said_after_the_call_is_told_of(asker: Asker, wo
         workers.answer(call.task)
     eventually(lambda: len(asker.sent) == 2)
     assert asker.sent == [m.Submit, m.Report]
+
+
+def test_the_answer_to_another_call_is_nobody_s_value(asker: Asker, workers: Workers) -> None:
+    call = spec()
+    asker.gate.set()
+    ref = asker.references.reference(return_id(call.task, 1), ObjectRef, 1)
+    asker.direct.submit(call, ACTOR, 0)
+    workers.answer(b"o" * 24)
+    asker.direct.call(ref.binary())
+    assert ref.binary() not in asker.references.payloads
+    assert asker.sent == [m.Submit]  # The runtime is asked for it.
+    assert ACTOR not in asker.direct.routes.usable
 
 
 def test_a_handler_that_comes_while_another_thread_tells_does_not_wait_for_it(asker: Asker) -> None:

@@ -302,7 +302,7 @@ class Direct:
         else:
             if reply is None:
                 self._wait_elsewhere(spec, route)
-            elif type(reply) is not m.Done:
+            elif type(reply) is not m.Done or reply.task != spec.task:  # Elsewhere; or the answer to another call.
                 self._tell(spec, route)
                 self.routes.drop(route)
             elif not self._client.send_later(m.Ran(spec, route.worker, reply), claim):
