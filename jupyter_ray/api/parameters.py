@@ -18,6 +18,10 @@ _REST = int(inspect.Parameter.VAR_POSITIONAL)
 _KEYWORD_ONLY = int(inspect.Parameter.KEYWORD_ONLY)
 _KEYWORDS = int(inspect.Parameter.VAR_KEYWORD)
 _ENDLESS = 1 << 62
+_NO_SELF = (
+    " (A remote function gets no self: pass the object as its first argument, or make an actor of the class, with "
+    "@ray.remote above that.)"
+)
 
 Row = tuple[str, int, bool]
 
@@ -72,7 +76,7 @@ class Parameters:
 
         Notes
         -----
-        The texts are those of `inspect.Signature.bind`, as in Ray.
+        The texts are those of `inspect.Signature.bind`, as in Ray. Of a method they say what its first argument is.
         """
         if not self._accepts(args, kwargs):
             if self.wrapper is not None and self.wrapper._accepts(args, kwargs):
@@ -80,7 +84,7 @@ class Parameters:
             try:
                 _signature(self.rows or ()).bind(*args, **kwargs)
             except TypeError as error:
-                raise TypeError(f"{name}() {error}") from None
+                raise TypeError(f"{name}() {error}{_NO_SELF if self.names[:1] == ['self'] else ''}") from None
             # Python 3.13.0 lets a keyword of the same name, which goes to `**`, pass for a positional-only parameter.
             missing = next(key for key, kind, required in (self.rows or ())[len(args) :] if required)
             raise TypeError(f"{name}() missing a required positional-only argument: {missing!r}")

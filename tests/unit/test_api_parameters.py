@@ -67,6 +67,11 @@ def test_the_texts_are_pythons(args: tuple[int, ...], kwargs: dict[str, int], te
         read(plain).check("plain", args, kwargs)
 
 
+def test_a_method_that_is_a_remote_function_gets_no_object() -> None:
+    with pytest.raises(TypeError, match=r"missing a required argument: 'a' \(A remote function gets no self: pass"):
+        read(Plain.__init__).check("Plain.__init__", (1,), {})
+
+
 def test_an_unreadable_signature_is_not_checked() -> None:
     parameters = read(dict.fromkeys)
     read(min).check("min", (1, 2, 3), {"anything": 1})
