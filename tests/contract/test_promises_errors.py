@@ -547,15 +547,18 @@ def test_an_actor_that_waits_for_its_place_in_a_group_that_is_removed(reserved: 
     bundles = [{"CPU": 1.0}] if reserved else [{"CPU": 1.0}] * 9
     group = ray.util.placement_group(bundles, strategy="PACK" if reserved else "STRICT_SPREAD")
     inside = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(group)
-    first, second = (Fails.options(scheduling_strategy=inside, num_cpus=1, max_restarts=1).remote() for _ in range(2))
+    actors = [Fails.options(scheduling_strategy=inside, num_cpus=1, max_restarts=1).remote() for _ in range(2)]
     if reserved:
-        assert ray.get(first.__ray_ready__.remote(), timeout=PATIENCE)
+        calls = [actor.__ray_ready__.remote() for actor in actors]
+        [ready], _ = ray.wait(calls, timeout=PATIENCE)
+        if ready == calls[1]:  # On a cluster it may be the one or the other.
+            actors.reverse()
     else:
         assert not group.wait(0.1)
-    waiting = [actor.plain.remote(ValueError) for actor in ([second] if reserved else [first, second])]
+    waiting = [actor.plain.remote(ValueError) for actor in (actors[1:] if reserved else actors)]
     assert ray.wait(waiting, timeout=0.1) == ([], waiting)
     ray.util.remove_placement_group(group)
-    for call in (*waiting, second.plain.remote(ValueError)):
+    for call in (*waiting, actors[-1].plain.remote(ValueError)):
         with pytest.raises(exceptions.ActorUnschedulableError, match="removed"):
             ray.get(call, timeout=PATIENCE)
 
